@@ -1,0 +1,92 @@
+import { randomUUID } from "node:crypto";
+import type { Redis } from "ioredis";
+import { isBlobRef, readBlob } from "../shared/blobs.ts";
+import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
+import { GlueError } from "../shared/errors.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import { type ResultRecord, resultRecordSchema } from "../shared/records.ts";
+import type { RedisKeys } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import { checkRequest, completionJob } from "./completion-job.ts";
+import { ProducerQueues } from "./queues.ts";
+
+/** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
+const POLL_MS = 5000;
+
+export interface CompletionCall {
+  redis: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+  model: ModelRef;
+  request: ChatRequest;
+  signal?: AbortSignal;
+}
+
+/**
+ * Enqueues one interactive completion and waits for its result.
+ * @returns the result with the answer's body.
+ * @throws GlueError with the job's code and hint when it failed; the signal's reason when aborted.
+ */
+export async function complete(call: CompletionCall): Promise<ResultRecord & { body: ChatCompletion }> {
+  const { redis, keys, settings, model } = call;
+  const request = checkRequest(call.request);
+  const jobId = `job-${randomUUID()}`;
+  const queues = new ProducerQueues(redis, keys);
+  const subscriber = redis.duplicate();
+  subscriber.on("error", () => {});
+  try {
+    await subscriber.subscribe(keys.channel);
+    const job = await completionJob(redis, keys, settings, { jobId, model, request, urgency: "interactive" });
+    const queue = await queues.of(model);
+    await queue.add(job.name, job.data, job.opts);
+    const record = await waitForRecord(call, subscriber, queue.name, jobId);
+    if (record.error) throw new GlueError({ ...record.error, category: "provider" });
+    const body = record.response?.body;
+    const full = isBlobRef(body) ? await readBlob(redis, keys, body) : body;
+    return { ...record, body: chatCompletionSchema.parse(full) };
+  } finally {
+    subscriber.disconnect();
+    await queues.close();
+  }
+}
+
+async function waitForRecord(
+  { redis, keys, signal }: CompletionCall,
+  subscriber: Redis,
+  queue: string,
+  jobId: string,
+): Promise<ResultRecord> {
+  for (;;) {
+    signal?.throwIfAborted();
+    const woken = nextMessage(subscriber, `result:${jobId}`, signal);
+    const json = await redis.get(keys.result(jobId));
+    if (json !== null) return resultRecordSchema.parse(JSON.parse(json));
+    if (!(await redis.exists(keys.job(queue, jobId)))) throw jobLost(jobId);
+    await woken;
+  }
+}
+
+/** Ends at the message, after the poll interval, or at an abort. */
+function nextMessage(subscriber: Redis, message: string, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      subscriber.off("message", onMessage);
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const onMessage = (_channel: string, text: string) => text === message && end();
+    const timer = setTimeout(end, POLL_MS);
+    subscriber.on("message", onMessage);
+    signal?.addEventListener("abort", end);
+  });
+}
+
+function jobLost(jobId: string): GlueError {
+  return new GlueError({
+    code: "job_lost",
+    category: "internal",
+    message: `job ${jobId} is no longer in Redis and left no result`,
+    hint: "Redis was emptied, or somebody removed the job; enqueue it again",
+  });
+}

@@ -1,0 +1,52 @@
+import { calcPrice } from "@pydantic/genai-prices";
+import { ConfigurationError } from "../shared/errors.ts";
+import { matchesGlob } from "../shared/glob.ts";
+import { type ModelRef, parseModel } from "../shared/model-name.ts";
+import { type ProviderEntry, requireKey, servesModel } from "../shared/providers.ts";
+import type { Settings } from "../shared/settings.ts";
+
+/** What the price list calls the providers it knows by other names than ours. */
+const PRICE_LIST_NAMES: Record<string, string> = { xai: "x-ai" };
+
+export interface ModelChoice {
+  settings: Settings;
+  /** The `-m` option: the model of rows that name none, and the provider of rows that name only a model. */
+  defaultModel: string;
+  /** False when only the running fleet needs the keys. */
+  keyNeeded: boolean;
+}
+
+/**
+ * The model a request goes to.
+ * @throws InputError for an unknown provider or a malformed name, ConfigurationError for a missing key or a model
+ * that neither the configuration nor the price list knows (a typo would open a queue that never finishes).
+ */
+export function chooseModel(
+  name: string | undefined,
+  { settings, defaultModel, keyNeeded }: ModelChoice,
+): ModelRef {
+  const entries = Object.keys(settings.providers);
+  const fallback = parseModel(defaultModel, entries);
+  const ref = name === undefined ? fallback : parseModel(name, entries, fallback.entry);
+  const entry = settings.providers[ref.entry];
+  if (!entry) throw new ConfigurationError(`no provider entry "${ref.entry}"`);
+  if (!isKnownModel(entry, ref, settings)) {
+    throw new ConfigurationError(
+      `unknown model "${ref.key}": neither the price list nor the configuration has it`,
+      `check the spelling, or allow it with GLUELLM_ALLOWED_MODELS=${ref.key}`,
+      "unknown_model",
+    );
+  }
+  if (keyNeeded) requireKey(entry);
+  return ref;
+}
+
+function isKnownModel(entry: ProviderEntry, { key, model }: ModelRef, settings: Settings): boolean {
+  const configured = [
+    ...settings.allowedModels,
+    ...Object.keys(settings.limits).filter((name) => !name.includes("*")),
+  ];
+  if (configured.some((pattern) => matchesGlob(pattern, key)) || servesModel(entry, model)) return true;
+  const providerId = PRICE_LIST_NAMES[entry.name] ?? entry.name;
+  return calcPrice({ input_tokens: 1 }, model, { providerId }) !== null;
+}

@@ -1,0 +1,54 @@
+import type { Redis } from "ioredis";
+import { type BlobRef, MAX_INLINE_BYTES } from "./catalog.ts";
+import { GlueError } from "./errors.ts";
+import { type RedisKeys, sha256 } from "./redis-keys.ts";
+import { RedisScript } from "./redis-script.ts";
+
+/** Longer than any deadline plus the life of a failure's record: a blob without its owner ends by itself. */
+const BLOB_TTL_SECONDS = 32 * 86_400;
+
+const RELEASE = new RedisScript(`
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  if redis.call('HLEN', KEYS[1]) <= 1 then redis.call('DEL', KEYS[1]) end
+`);
+
+/**
+ * Keeps `value` inline when its JSON is at most 16 KB, else stores it under its digest. A blob is a hash of
+ * `data` and one field per owner, so that equal values are stored once and go with their last owner.
+ */
+export async function inlineOrBlob<T>(
+  redis: Redis,
+  keys: RedisKeys,
+  owner: string,
+  value: T,
+): Promise<T | BlobRef> {
+  const json = JSON.stringify(value);
+  const bytes = Buffer.byteLength(json);
+  if (bytes <= MAX_INLINE_BYTES) return value;
+  const blob = sha256(json);
+  const key = keys.blob(blob);
+  await redis.multi().hset(key, "data", json, `owner:${owner}`, "1").expire(key, BLOB_TTL_SECONDS).exec();
+  return { blob, bytes };
+}
+
+/** @throws GlueError `blob_lost` when Redis no longer has it. */
+export async function readBlob(redis: Redis, keys: RedisKeys, ref: BlobRef): Promise<unknown> {
+  const json = await redis.hget(keys.blob(ref.blob), "data");
+  if (json === null) {
+    throw new GlueError({
+      code: "blob_lost",
+      category: "internal",
+      message: "a stored request or result is no longer in Redis",
+      hint: "Redis was emptied or evicts keys; enqueue the job again",
+    });
+  }
+  return JSON.parse(json);
+}
+
+export async function releaseBlob(redis: Redis, keys: RedisKeys, ref: BlobRef, owner: string): Promise<void> {
+  await RELEASE.run(redis, [keys.blob(ref.blob)], [`owner:${owner}`]);
+}
+
+export function isBlobRef(value: unknown): value is BlobRef {
+  return typeof value === "object" && value !== null && typeof (value as BlobRef).blob === "string";
+}

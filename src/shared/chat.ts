@@ -1,0 +1,93 @@
+import { z } from "zod";
+
+const MAX_TEXT_BYTES = 4 * 1024 * 1024;
+/** The largest request a job may carry, as JSON. */
+export const MAX_REQUEST_BYTES = 20 * 1024 * 1024;
+
+const text = z
+  .string()
+  .refine((value) => value.length * 3 <= MAX_TEXT_BYTES || Buffer.byteLength(value) <= MAX_TEXT_BYTES, {
+    error: "is longer than 4 MiB",
+  });
+
+const contentPart = z.looseObject({ type: z.string(), text: text.optional() });
+
+const toolCall = z.looseObject({
+  id: z.string(),
+  type: z.literal("function"),
+  function: z.looseObject({ name: z.string(), arguments: z.string() }),
+});
+
+export const messageSchema = z.looseObject({
+  role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
+  content: z.union([text, z.array(contentPart).min(1)]).nullish(),
+  tool_calls: z.array(toolCall).optional(),
+  tool_call_id: z.string().optional(),
+});
+export type Message = z.infer<typeof messageSchema>;
+
+const positiveInteger = z.int().positive();
+
+/**
+ * A request in OpenAI's chat.completions words, without the model. Parameters not named here pass through to
+ * OpenAI-compatible providers as they are; other dialects say which ones they cannot honour.
+ */
+export const chatRequestSchema = z.looseObject({
+  messages: z.array(messageSchema).min(1),
+  max_tokens: positiveInteger.nullish(),
+  max_completion_tokens: positiveInteger.nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  stop: z.union([z.string(), z.array(z.string())]).nullish(),
+  n: z.int().positive().nullish(),
+  stream: z.literal(false, "must be absent: a queued request is not streamed").optional(),
+});
+export type ChatRequest = z.infer<typeof chatRequestSchema>;
+
+export const usageSchema = z.looseObject({
+  prompt_tokens: z.number().default(0),
+  completion_tokens: z.number().default(0),
+  total_tokens: z.number().default(0),
+});
+
+/** What every provider's answer becomes: a chat.completion body. */
+export const chatCompletionSchema = z.looseObject({
+  id: z.string(),
+  object: z.string(),
+  model: z.string(),
+  choices: z.array(
+    z.looseObject({
+      message: z.looseObject({ content: z.string().nullish() }),
+      finish_reason: z.string().nullish(),
+    }),
+  ),
+  usage: usageSchema.nullish(),
+});
+export type ChatCompletion = z.infer<typeof chatCompletionSchema>;
+
+/** The first `maxChars` characters of the last user message, on one line. */
+export function previewOf(request: ChatRequest, maxChars = 200): string {
+  const last = request.messages.findLast((message) => message.role === "user") ?? request.messages.at(-1);
+  return oneLine(messageText(last), maxChars);
+}
+
+/** The answer's text, on one line, shortened. */
+export function previewOfAnswer(body: ChatCompletion, maxChars = 200): string {
+  return oneLine(body.choices[0]?.message.content ?? "", maxChars);
+}
+
+export function messageText(message: Message | undefined): string {
+  const content = message?.content;
+  if (!content) return "";
+  return typeof content === "string"
+    ? content
+    : content.map((part) => part.text ?? `[${part.type}]`).join(" ");
+}
+
+function oneLine(value: string, maxChars: number): string {
+  const head = value
+    .slice(0, maxChars * 2)
+    .replace(/\s+/g, " ")
+    .trim();
+  return head.length > maxChars ? `${head.slice(0, maxChars)}…` : head;
+}

@@ -1,0 +1,33 @@
+import { type Logger, pino, stdSerializers } from "pino";
+import pretty from "pino-pretty";
+
+export type { Logger } from "pino";
+
+const SECRET_PATHS = ["apiKey", "*.apiKey", "password", "*.password", "authorization", "*.authorization"];
+
+/**
+ * Logs go to standard error: standard output belongs to answers and tables. Errors are logged without their
+ * properties, which may quote a request.
+ */
+export function createLogger({ level, json }: { level: string; json: boolean }): Logger {
+  const options = {
+    level,
+    base: { pid: process.pid },
+    redact: { paths: SECRET_PATHS, censor: "[redacted]" },
+    serializers: {
+      err: (error: Error) => ({
+        type: error.name,
+        message: error.message,
+        stack: stdSerializers.err(error).stack,
+      }),
+    },
+  };
+  if (json) return pino(options, pino.destination({ dest: 2, sync: false }));
+  const stream = pretty({
+    destination: 2,
+    colorize: process.stderr.isTTY,
+    ignore: "pid,hostname",
+    translateTime: "HH:MM:ss",
+  });
+  return pino(options, stream);
+}

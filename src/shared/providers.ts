@@ -1,0 +1,82 @@
+import { ConfigurationError } from "./errors.ts";
+import { matchesGlob } from "./glob.ts";
+import { sha256 } from "./redis-keys.ts";
+import type { Secret } from "./secret.ts";
+
+export type Dialect = "openai" | "anthropic";
+
+/** One account at one provider. Queue, budget and breaker all hang on `name:model`. */
+export interface ProviderEntry {
+  name: string;
+  dialect: Dialect;
+  baseUrl: string;
+  /** The environment variable that holds the key; the key itself stays out of jobs and fingerprints. */
+  keyVariable: string;
+  /** Absent only where no key is needed (`keyOptional`) or none is set. */
+  apiKey?: Secret;
+  keyOptional?: boolean;
+  /** Patterns of the models this entry serves; absent: the price list decides, or any for added entries. */
+  models?: readonly string[];
+  /** True for entries of the user's own and for redirected base URLs: no price list knows their models. */
+  custom?: boolean;
+}
+
+export const BUILT_IN_PROVIDERS: readonly ProviderEntry[] = [
+  {
+    name: "openai",
+    dialect: "openai",
+    baseUrl: "https://api.openai.com/v1",
+    keyVariable: "OPENAI_API_KEY",
+  },
+  {
+    name: "anthropic",
+    dialect: "anthropic",
+    baseUrl: "https://api.anthropic.com",
+    keyVariable: "ANTHROPIC_API_KEY",
+  },
+  { name: "xai", dialect: "openai", baseUrl: "https://api.x.ai/v1", keyVariable: "XAI_API_KEY" },
+  {
+    name: "openrouter",
+    dialect: "openai",
+    baseUrl: "https://openrouter.ai/api/v1",
+    keyVariable: "OPENROUTER_API_KEY",
+  },
+  {
+    name: "google",
+    dialect: "openai",
+    baseUrl: "https://generativelanguage.googleapis.com/v1beta/openai",
+    keyVariable: "GOOGLE_API_KEY",
+  },
+  {
+    name: "simulator",
+    dialect: "openai",
+    baseUrl: "http://127.0.0.1:4010/v1",
+    keyVariable: "SIMULATOR_API_KEY",
+    keyOptional: true,
+    models: ["*"],
+  },
+];
+
+/**
+ * Identifies what a name means on one machine (dialect, base URL, key variable; never the key), so that a
+ * worker with another entry under the same name puts the job back instead of calling somebody else's server.
+ */
+export function fingerprint({ dialect, baseUrl, keyVariable }: ProviderEntry): string {
+  return sha256(JSON.stringify([dialect, baseUrl, keyVariable])).slice(0, 16);
+}
+
+/** The entry's key. @throws ConfigurationError naming the variable when it is missing. */
+export function requireKey(entry: ProviderEntry): string {
+  if (entry.apiKey) return entry.apiKey.reveal();
+  if (entry.keyOptional) return "none";
+  throw new ConfigurationError(
+    `no key for provider "${entry.name}": ${entry.keyVariable} is not set`,
+    `set ${entry.keyVariable} in the environment or in .env, then run the same command again`,
+    "missing_key",
+  );
+}
+
+/** True when the entry's own configuration names the model. */
+export function servesModel(entry: ProviderEntry, model: string): boolean {
+  return entry.models?.some((pattern) => matchesGlob(pattern, model)) ?? entry.custom ?? false;
+}

@@ -1,0 +1,20 @@
+import { type ModelRef, modelRef } from "./model-name.ts";
+
+const PREFIX = "completions.";
+
+/** The queue of a model: `completions.<entry>.<model>`, the model percent-encoded so that the name is reversible. */
+export function completionQueueName({ entry, model }: ModelRef): string {
+  // encodeURIComponent leaves !'()*~ as they are; BullMQ forbids only ":", globs need "*" free.
+  const encoded = encodeURIComponent(model).replace(
+    /[!'()*~]/g,
+    (char) => `%${char.charCodeAt(0).toString(16)}`,
+  );
+  return `${PREFIX}${entry}.${encoded}`;
+}
+
+/** The model a queue serves, or undefined for a queue of another kind. */
+export function parseCompletionQueueName(queue: string): ModelRef | undefined {
+  const match = /^completions\.([^.]+)\.(.+)$/.exec(queue);
+  if (!match?.[1] || !match[2]) return undefined;
+  return modelRef(match[1], decodeURIComponent(match[2]));
+}

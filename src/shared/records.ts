@@ -1,0 +1,87 @@
+import { z } from "zod";
+import { blobRefSchema } from "./catalog.ts";
+import { chatCompletionSchema } from "./chat.ts";
+import { errorRecordSchema } from "./errors.ts";
+
+export const RESULT_TTL_SECONDS = {
+  succeeded: 7 * 86_400,
+  batchRow: 30 * 86_400,
+  failed: 30 * 86_400,
+} as const;
+/** A row whose result is safe in its file while its job has not left BullMQ's hands yet. */
+export const ACKNOWLEDGED = "acknowledged";
+
+/** The result of a job: the truth that every attempt looks for before it pays. */
+export const resultRecordSchema = z.object({
+  v: z.literal(1),
+  jobId: z.string(),
+  status: z.enum(["succeeded", "failed", "cancelled"]),
+  model: z.string(),
+  /** The provider's answer, present on success. */
+  response: z
+    .object({
+      statusCode: z.number(),
+      requestId: z.string(),
+      body: z.union([blobRefSchema, chatCompletionSchema]),
+    })
+    .optional(),
+  error: errorRecordSchema.extend({ attempts: z.number() }).optional(),
+  tokens: z.object({ prompt: z.number(), completion: z.number(), total: z.number() }),
+  /** Attempts that used up one of the job's attempts, this one included. */
+  attempts: z.number(),
+  /** Time of the successful provider call, in milliseconds. */
+  latencyMs: z.number(),
+  finishedAt: z.number(),
+});
+export type ResultRecord = z.infer<typeof resultRecordSchema>;
+
+export const batchStatusSchema = z.enum([
+  "validating",
+  "in_progress",
+  "finalizing",
+  "completed",
+  "failed",
+  "expired",
+  "cancelling",
+  "cancelled",
+]);
+export type BatchStatus = z.infer<typeof batchStatusSchema>;
+
+const count = z.coerce.number().default(0);
+
+/** A batch as it stands in its Redis hash (all fields are strings there). Times are epoch milliseconds. */
+export const batchRecordSchema = z.object({
+  id: z.string(),
+  status: batchStatusSchema,
+  input: z.string(),
+  output: z.string(),
+  options: z.string().default("{}"),
+  total: count,
+  succeeded: count,
+  failed: count,
+  /** Attempts after the first. */
+  retries: count,
+  /** 429 and 529 answers. */
+  rateLimited: count,
+  promptTokens: count,
+  completionTokens: count,
+  createdAt: count,
+  updatedAt: count,
+  /** Why no further row may start: JSON of an ErrorRecord. */
+  stop: z.string().optional(),
+});
+export type BatchRecord = z.infer<typeof batchRecordSchema>;
+
+/** Who feeds a batch, as its lease names it. */
+export const leaseHolderSchema = z.object({
+  host: z.string(),
+  pid: z.number(),
+  /** Start of the process in clock ticks or text: a pid alone is reused. */
+  startedAt: z.string(),
+  token: z.string(),
+});
+export type LeaseHolder = z.infer<typeof leaseHolderSchema>;
+
+/** The lease's full life; it may be taken over once it has not been renewed for LEASE_LAPSE_MS. */
+export const LEASE_LIFE_MS = 75_000;
+export const LEASE_LAPSE_MS = 15_000;

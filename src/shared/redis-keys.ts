@@ -1,0 +1,37 @@
+import { createHash } from "node:crypto";
+
+/**
+ * Every Redis key of a namespace. The hash tag keeps a namespace on one shard, so multi-key scripts and
+ * BullMQ flows work on Redis Cluster. The table in ARCHITECTURE.md gives type, content and expiry of each.
+ */
+export function redisKeys(namespace: string) {
+  const prefix = `{gluellm:${namespace}}`;
+  return {
+    /** BullMQ's `prefix` option and the head of every key of ours. */
+    prefix,
+    /** Hash: queue name → JSON of what it is for. */
+    queues: `${prefix}:queues`,
+    result: (jobId: string) => `${prefix}:result:${jobId}`,
+    blob: (sha256: string) => `${prefix}:blob:${sha256}`,
+    cancel: (jobId: string) => `${prefix}:cancel:${jobId}`,
+    /** Sorted set: batch id by creation time. */
+    batches: `${prefix}:batches`,
+    batch: (batchId: string) => `${prefix}:batch:${batchId}`,
+    batchDone: (batchId: string) => `${prefix}:batch:${batchId}:done`,
+    batchLease: (batchId: string) => `${prefix}:batch:${batchId}:lease`,
+    worker: (workerId: string) => `${prefix}:worker:${workerId}`,
+    usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
+    putBack: (queue: string) => `${prefix}:put-back:${queue}`,
+    /** Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `cancel:<jobId>`. */
+    channel: `${prefix}:events`,
+    /** BullMQ's own keys, read by our fenced scripts. */
+    job: (queue: string, jobId: string) => `${prefix}:${queue}:${jobId}`,
+    jobLock: (queue: string, jobId: string) => `${prefix}:${queue}:${jobId}:lock`,
+  };
+}
+
+export type RedisKeys = ReturnType<typeof redisKeys>;
+
+export function sha256(text: string | Uint8Array): string {
+  return createHash("sha256").update(text).digest("hex");
+}

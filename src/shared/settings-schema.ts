@@ -1,0 +1,80 @@
+import { z } from "zod";
+
+const number = (text: unknown) => (typeof text === "string" && text.trim() !== "" ? Number(text) : text);
+const seconds = z.preprocess(number, z.number("must be a number of seconds").min(0).max(86_400));
+const integer = (min: number, max: number) =>
+  z.preprocess(number, z.number("must be a number").int("must be a whole number").min(min).max(max));
+
+export const booleanText = z
+  .enum(["true", "false", "1", "0", "yes", "no", "on", "off"], "must be true or false")
+  .transform((text) => ["true", "1", "yes", "on"].includes(text));
+
+/** JSON in a variable, checked against a schema. */
+export function jsonText<T extends z.ZodType>(schema: T) {
+  return z
+    .string()
+    .transform((text, context) => {
+      try {
+        return JSON.parse(text) as unknown;
+      } catch {
+        context.addIssue("is not valid JSON");
+        return z.NEVER;
+      }
+    })
+    .pipe(schema);
+}
+
+const list = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((item) => item.trim())
+    .filter(Boolean),
+);
+
+const perMinute = z.number("must be a number").positive("must be greater than 0").max(1e12);
+const budgetSchema = z.strictObject({
+  rpm: perMinute.optional(),
+  tpm: perMinute.optional(),
+  burstSeconds: z.number("must be a number").positive("must be greater than 0").max(86_400).optional(),
+});
+
+const redisUrl = z.string().regex(/^(rediss?|unix):\/\//, "must start with redis://, rediss:// or unix:///");
+
+/** Every variable without its `GLUELLM_` prefix, with its default. */
+export const settingsSchema = z.object({
+  NAMESPACE: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _")
+    .default("default"),
+  DATA_DIR: z.string().optional(),
+  REDIS_URL: redisUrl.optional(),
+  DEFAULT_MODEL: z.string().default("openai:gpt-4o-mini"),
+  ALLOWED_MODELS: list.default([]),
+  LIMITS: jsonText(z.record(z.string(), budgetSchema)).default({}),
+  RETRY_MAX_ATTEMPTS: integer(1, 1000).optional(),
+  RETRY_MIN_WAIT: seconds.default(2),
+  RETRY_MAX_WAIT: seconds.default(30),
+  CALL_TIMEOUT_MS: integer(100, 3_600_000).default(120_000),
+  WORKER_CONCURRENCY: integer(1, 10_000).default(50),
+  DASHBOARD_HOST: z.string().default("127.0.0.1"),
+  DASHBOARD_PORT: integer(0, 65_535).default(3000),
+  DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),
+  LOG_LEVEL: z
+    .preprocess(
+      (text) => (typeof text === "string" ? text.toLowerCase().replace("warning", "warn") : text),
+      z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]),
+    )
+    .optional(),
+  LOG_JSON_FORMAT: booleanText.default(false),
+});
+
+/** The settings that are read without the prefix too: names the field already uses. */
+export const BARE_NAMES: ReadonlySet<string> = new Set([
+  "REDIS_URL",
+  "DEFAULT_MODEL",
+  "RETRY_MAX_ATTEMPTS",
+  "RETRY_MIN_WAIT",
+  "RETRY_MAX_WAIT",
+  "LOG_LEVEL",
+  "LOG_JSON_FORMAT",
+]);

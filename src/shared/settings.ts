@@ -1,0 +1,165 @@
+import { existsSync, readFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { parseEnv } from "node:util";
+import type { z } from "zod";
+import { ConfigurationError } from "./errors.ts";
+import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
+import type { ProviderEntry } from "./providers.ts";
+import { BARE_NAMES, booleanText, jsonText, settingsSchema } from "./settings-schema.ts";
+
+type Variables = Record<string, string | undefined>;
+
+/** Requests and tokens per minute of one `entry:model`; `burstSeconds` is the provider's bucket, default 1. */
+export type Budget = z.infer<typeof settingsSchema>["LIMITS"][string];
+
+/** Everything configurable, read once at start and frozen. */
+export interface Settings {
+  namespace: string;
+  dataDir: string;
+  redisUrl: string | undefined;
+  defaultModel: string;
+  providers: Readonly<Record<string, ProviderEntry>>;
+  allowedModels: readonly string[];
+  /** Pattern of `entry:model` → budget. */
+  limits: Readonly<Record<string, Budget>>;
+  retry: { maxAttempts: number | undefined; minWaitMs: number; maxWaitMs: number };
+  callTimeoutMs: number;
+  workerConcurrency: number;
+  dashboard: { host: string; port: number; password: string | undefined };
+  log: { level: string | undefined; json: boolean };
+  /** Folders the embedded Redis may use, and where its binary is looked for. */
+  system: { cacheDir: string; runtimeDir: string; searchPath: string };
+}
+
+export interface LoadOptions {
+  env?: Variables;
+  cwd?: string;
+  /** The quickstart and the tests: a REDIS_URL left in a shell must never point them at somebody's production. */
+  ignoreBareRedisUrl?: boolean;
+}
+
+/**
+ * Reads the settings from the environment, then `.env` in the current folder. `GLUELLM_X` wins over bare `X`.
+ * @throws ConfigurationError listing every fault at once, by variable name.
+ */
+export function loadSettings({
+  env = process.env,
+  cwd = process.cwd(),
+  ignoreBareRedisUrl = false,
+}: LoadOptions = {}): Settings {
+  const envFile = readEnvFile(join(cwd, ".env"));
+  const variables = withoutEmpty({ ...envFile, ...withoutEmpty(env) });
+  if (ignoreBareRedisUrl) delete variables.REDIS_URL;
+
+  const names = new Map<string, string>();
+  const raw: Variables = {};
+  for (const key of Object.keys(settingsSchema.shape)) {
+    const name = variables[`GLUELLM_${key}`] === undefined && BARE_NAMES.has(key) ? key : `GLUELLM_${key}`;
+    names.set(key, name);
+    raw[key] = variables[name];
+  }
+  const parsed = settingsSchema.safeParse(raw);
+  const faults = parsed.success ? [] : parsed.error.issues.map((issue) => describeIssue(issue, names));
+  const added = jsonText(addedProvidersSchema).default({}).safeParse(variables.GLUELLM_PROVIDERS);
+  if (!added.success) {
+    faults.push(
+      ...added.error.issues.map((issue) =>
+        describeIssue({ ...issue, path: ["PROVIDERS", ...issue.path] }, names),
+      ),
+    );
+  }
+  const providers = readProviders({
+    variables,
+    added: added.data ?? {},
+    fromEnvFile: (name) => envFile[name] !== undefined && !env[name],
+    allowEnvFileBaseUrl: booleanText.safeParse(env.GLUELLM_ALLOW_ENV_FILE_BASE_URL).data ?? false,
+    faults,
+  });
+  if (!parsed.success || faults.length > 0) throw settingsFault(faults);
+  return freeze(toSettings(parsed.data, providers, variables, cwd));
+}
+
+/** A frozen copy of the settings with some replaced; for the hosts that start parts of their own (quickstart, tests). */
+export function withSettings(settings: Settings, changes: Partial<Settings>): Settings {
+  return freeze({ ...settings, ...changes });
+}
+
+function toSettings(
+  values: z.infer<typeof settingsSchema>,
+  providers: Record<string, ProviderEntry>,
+  variables: Variables,
+  cwd: string,
+): Settings {
+  return {
+    namespace: values.NAMESPACE,
+    dataDir: resolve(cwd, values.DATA_DIR ?? join(projectFolder(cwd), ".gluellm")),
+    redisUrl: values.REDIS_URL,
+    defaultModel: values.DEFAULT_MODEL,
+    providers,
+    allowedModels: values.ALLOWED_MODELS,
+    limits: values.LIMITS,
+    retry: {
+      maxAttempts: values.RETRY_MAX_ATTEMPTS,
+      minWaitMs: values.RETRY_MIN_WAIT * 1000,
+      maxWaitMs: values.RETRY_MAX_WAIT * 1000,
+    },
+    callTimeoutMs: values.CALL_TIMEOUT_MS,
+    workerConcurrency: values.WORKER_CONCURRENCY,
+    dashboard: {
+      host: values.DASHBOARD_HOST,
+      port: values.DASHBOARD_PORT,
+      password: values.DASHBOARD_PASSWORD,
+    },
+    log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT },
+    system: {
+      cacheDir: join(variables.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "gluellm"),
+      runtimeDir: variables.XDG_RUNTIME_DIR ?? tmpdir(),
+      searchPath: variables.PATH ?? "",
+    },
+  };
+}
+
+function settingsFault(faults: string[]): ConfigurationError {
+  return new ConfigurationError(
+    `${faults.length} setting${faults.length > 1 ? "s are" : " is"} wrong:\n  ${faults.join("\n  ")}`,
+    "correct them in the environment or in .env; .env.example lists every setting",
+  );
+}
+
+function describeIssue(issue: z.core.$ZodIssue, names: Map<string, string>): string {
+  const [key, ...rest] = issue.path.map(String);
+  const where = rest.length > 0 ? ` at ${rest.join(".")}` : "";
+  return `${names.get(key ?? "") ?? `GLUELLM_${key}`}${where}: ${issue.message}`;
+}
+
+function readEnvFile(path: string): Variables {
+  if (!existsSync(path)) return {};
+  try {
+    return withoutEmpty(parseEnv(readFileSync(path, "utf8")) as Variables);
+  } catch (error) {
+    throw new ConfigurationError(`cannot read ${path}: ${(error as Error).message}`, "check its permissions");
+  }
+}
+
+/** An empty variable means "not set", as in most shells and compose files. */
+function withoutEmpty(variables: Variables): Variables {
+  return Object.fromEntries(
+    Object.entries(variables).filter(([, value]) => value !== undefined && value !== ""),
+  );
+}
+
+/** The folder of the nearest package.json upwards, else the folder itself. */
+function projectFolder(start: string): string {
+  for (let folder = resolve(start); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, "package.json"))) return folder;
+    if (dirname(folder) === folder) return resolve(start);
+  }
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const child of Object.values(value)) {
+    if (child && typeof child === "object" && !Object.isFrozen(child)) freeze(child as object);
+  }
+  return Object.freeze(value);
+}

@@ -1,0 +1,19 @@
+import type { Redis } from "ioredis";
+import type { Logger } from "../shared/logger.ts";
+import type { RedisKeys } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { ProviderAdapter } from "./providers/adapter.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
+
+/** What all jobs of one worker process share. */
+export interface WorkerContext {
+  /** The process's one command connection. */
+  redis: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+  logger: Logger;
+  limiter: RateLimiter;
+  adapterOf: (entry: string) => ProviderAdapter;
+  /** Aborts when the process starts to drain: jobs that have not called the provider go back at once. */
+  draining: AbortSignal;
+}

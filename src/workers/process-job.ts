@@ -1,0 +1,150 @@
+import type { Job, Queue } from "bullmq";
+import { type CompletionPayload, type CompletionSummary, jobCatalog } from "../shared/catalog.ts";
+import { GlueError } from "../shared/errors.ts";
+import { modelRef } from "../shared/model-name.ts";
+import { fingerprint } from "../shared/providers.ts";
+import { callProvider, NotStartedError } from "./attempt.ts";
+import type { WorkerContext } from "./context.ts";
+import { countFailedCall, lookUp, type Standing } from "./record.ts";
+import { type AbortReason, emptyRecord, HELD_MS, PUT_BACK_MS, type Run, settle } from "./settle.ts";
+import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
+
+/** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
+const MAX_LOST_WORKERS = 10;
+
+/**
+ * A job's whole path in the worker: parse again → bind the logger → look for the record → budget → provider →
+ * record → verdict. Whatever it throws is one of BullMQ's own signals.
+ */
+export async function processJob(
+  context: WorkerContext,
+  queue: Queue,
+  job: Job,
+  token: string,
+  signal: AbortSignal,
+): Promise<CompletionSummary> {
+  const jobId = job.id ?? "";
+  const logger = context.logger.child({ queue: queue.name, jobId, attempt: job.attemptsMade + 1 });
+  const run: Run = { context, queue, job, jobId, token, signal, logger };
+
+  const payload = jobCatalog.completion.input.safeParse(job.data);
+  if (!payload.success) return settle(run, undefined, unreadable(job));
+  const verdict = barred(run, payload.data) ?? (await decide(run, payload.data));
+  return settle(run, payload.data, verdict);
+}
+
+/** Newer payloads wait for newer workers; what no version can read fails. */
+function unreadable(job: Job): Verdict {
+  const version = (job.data as { v?: unknown } | undefined)?.v;
+  if (typeof version === "number" && version > jobCatalog.completion.version) {
+    return {
+      kind: "putBack",
+      delayMs: PUT_BACK_MS,
+      reason: `needs a worker that reads payload version ${version}`,
+    };
+  }
+  return {
+    kind: "fail",
+    error: new GlueError({
+      code: "invalid_payload",
+      category: "input",
+      message: "the job's data is not a completion request",
+      hint: "enqueue through GlueLLM's producers",
+    }),
+  };
+}
+
+/** What this worker can tell without asking Redis. */
+function barred({ context, job }: Run, payload: CompletionPayload): Verdict | undefined {
+  const { entry, fingerprint: wanted } = payload.provider;
+  const own = context.settings.providers[entry];
+  if (!own || fingerprint(own) !== wanted) {
+    const reason = `provider entry "${entry}" is ${own ? "set up differently on" : "unknown to"} the workers`;
+    return { kind: "putBack", delayMs: PUT_BACK_MS, reason };
+  }
+  if (!own.apiKey && !own.keyOptional) {
+    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: `workers lack ${own.keyVariable}` };
+  }
+  if (Date.now() > payload.deadlineAt) return { kind: "fail", error: deadlineError() };
+  if (job.stalledCounter >= MAX_LOST_WORKERS) {
+    return {
+      kind: "fail",
+      error: new GlueError({
+        code: "worker_lost",
+        category: "internal",
+        message: `${job.stalledCounter} workers were lost while they ran this job`,
+        hint: "look for what kills them (memory, a huge answer), then retry the job",
+      }),
+    };
+  }
+  return undefined;
+}
+
+async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
+  const { context, job, jobId, logger, signal } = run;
+  const standing = await lookUp(context.redis, context.keys, jobId, payload.batch?.id);
+  const settled = verdictOnStanding(standing, payload, jobId);
+  if (settled) return settled;
+
+  const attempt = job.attemptsMade + 1;
+  try {
+    const record = await callProvider(context, {
+      jobId,
+      payload,
+      attempt,
+      priority: job.priority,
+      signal,
+      logger,
+    });
+    return { kind: "done", record };
+  } catch (error) {
+    if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
+    if (!(error instanceof GlueError)) throw error;
+    const verdict = verdictOn(
+      error,
+      {
+        attempt,
+        maxAttempts: job.opts.attempts ?? 1,
+        deadlineAt: payload.deadlineAt,
+        isBatchRow: payload.batch !== undefined,
+        snoozes: Math.max(0, job.attemptsStarted - attempt),
+      },
+      context.settings.retry,
+    );
+    await countFailedCall(context.redis, context.keys, {
+      budgetKey: modelRef(payload.provider.entry, payload.model).key,
+      verdict: verdict.kind,
+      batchId: payload.batch?.id,
+    });
+    return verdict;
+  }
+}
+
+function verdictOnStanding(
+  standing: Standing,
+  payload: CompletionPayload,
+  jobId: string,
+): Verdict | undefined {
+  switch (standing.kind) {
+    case "clear":
+      return undefined;
+    case "finished":
+      return { kind: "done", record: standing.record };
+    case "acknowledged":
+      return { kind: "done", record: emptyRecord(jobId, payload, "succeeded") };
+    case "cancelled":
+      return { kind: "fail", error: cancelledError() };
+    case "held":
+      return { kind: "putBack", delayMs: HELD_MS, reason: standing.reason };
+  }
+}
+
+function verdictOnAbort(signal: AbortSignal): Verdict {
+  if ((signal.reason as AbortReason | undefined) === "cancelled")
+    return { kind: "fail", error: cancelledError() };
+  return { kind: "putBack", delayMs: 0, reason: "its worker stopped" };
+}
+
+function cancelledError(): GlueError {
+  return new GlueError({ code: "cancelled", category: "cancelled", message: "the job was cancelled" });
+}

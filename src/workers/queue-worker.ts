@@ -1,0 +1,93 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type Job, Queue, Worker } from "bullmq";
+import type { WorkerContext } from "./context.ts";
+import { processJob } from "./process-job.ts";
+import { type AbortReason, RetryError } from "./settle.ts";
+
+/** BullMQ enforces `queue.rateLimit()` only on workers with a limiter: this one never limits by itself. */
+const NEVER_LIMITING = { max: 1_000_000_000, duration: 1000 };
+const ERROR_LOG_MS = 10_000;
+
+/** One queue's BullMQ worker in this process. */
+export class QueueWorker {
+  readonly #context: WorkerContext;
+  readonly #queue: Queue;
+  readonly #worker: Worker;
+  readonly #active = new Set<string>();
+  #lastActiveAt = Date.now();
+  #lastErrorLogAt = 0;
+
+  constructor(context: WorkerContext, name: string, concurrency: number) {
+    this.#context = context;
+    const shared = { connection: context.redis, prefix: context.keys.prefix };
+    this.#queue = new Queue(name, { ...shared, streams: { events: { maxLen: 1000 } } });
+    this.#worker = new Worker(
+      name,
+      // BullMQ hands the signal only to processors that declare three parameters.
+      async (job: Job, token?: string, signal?: AbortSignal) => this.#run(job, token ?? "", signal),
+      {
+        ...shared,
+        concurrency,
+        limiter: NEVER_LIMITING,
+        maximumRateLimitDelay: 1000,
+        lockDuration: 10_000,
+        stalledInterval: 5_000,
+        // Lost workers are counted by processJob, which says what happened.
+        maxStalledCount: 50,
+        settings: {
+          backoffStrategy: (_attempts, _type, error) => (error instanceof RetryError ? error.delayMs : 0),
+        },
+      },
+    );
+    this.#worker.on("error", (error) => this.#onError(error));
+    this.#queue.on("error", (error) => this.#onError(error));
+    this.#worker.on("lockRenewalFailed", (jobIds: string[]) => {
+      for (const jobId of jobIds) this.abort(jobId, "lock lost");
+    });
+  }
+
+  /** Milliseconds since a job last ran here; 0 while one does. */
+  get idleSinceMs(): number {
+    return this.#active.size > 0 ? 0 : Date.now() - this.#lastActiveAt;
+  }
+
+  async hasJobs(): Promise<boolean> {
+    const counts = await this.#queue.getJobCounts("waiting", "prioritized", "delayed", "active");
+    return Object.values(counts).some((count) => count > 0);
+  }
+
+  /** Aborts one job's attempt, when it runs here. */
+  abort(jobId: string, reason: AbortReason): void {
+    if (this.#active.has(jobId)) this.#worker.cancelJob(jobId, reason);
+  }
+
+  async #run(job: Job, token: string, signal: AbortSignal = new AbortController().signal) {
+    const jobId = job.id ?? "";
+    this.#active.add(jobId);
+    try {
+      return await processJob(this.#context, this.#queue, job, token, signal);
+    } finally {
+      this.#active.delete(jobId);
+      this.#lastActiveAt = Date.now();
+    }
+  }
+
+  /** With Redis full or away BullMQ reports the same fault in a hot loop. */
+  #onError(error: Error): void {
+    const now = Date.now();
+    if (now - this.#lastErrorLogAt < ERROR_LOG_MS) return;
+    this.#lastErrorLogAt = now;
+    this.#context.logger.error({ queue: this.#queue.name, fault: error.message }, "queue worker fault");
+  }
+
+  /** Takes no more jobs, waits `drainMs` for the active ones, then aborts them so that they go back. */
+  async close(drainMs = 0): Promise<void> {
+    const paused = this.#worker.pause(false);
+    await Promise.race([paused, delay(drainMs, undefined, { ref: false })]);
+    for (const jobId of this.#active) this.abort(jobId, "draining");
+    // close() would wait for ever for an unreachable Redis.
+    const closed = this.#worker.close().then(() => this.#queue.close());
+    await Promise.race([closed, delay(2000, undefined, { ref: false })]);
+    if (this.#context.redis.status !== "ready") await this.#worker.close(true);
+  }
+}

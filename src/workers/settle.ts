@@ -1,0 +1,157 @@
+import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
+import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
+import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
+import { previewOfAnswer } from "../shared/chat.ts";
+import { type GlueError, toErrorRecord } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import { modelRef } from "../shared/model-name.ts";
+import type { ResultRecord } from "../shared/records.ts";
+import type { WorkerContext } from "./context.ts";
+import { writeRecord } from "./record.ts";
+import type { Verdict } from "./verdict.ts";
+
+export const PUT_BACK_MS = 5_000;
+export const HELD_MS = 30_000;
+
+/** Why a job's signal aborted. */
+export type AbortReason = "cancelled" | "lock lost" | "draining";
+
+/** One attempt at one job. */
+export interface Run {
+  context: WorkerContext;
+  queue: Queue;
+  job: Job;
+  jobId: string;
+  token: string;
+  signal: AbortSignal;
+  logger: Logger;
+}
+
+/** Makes the verdict happen. Returns only for a finished job. */
+export async function settle(
+  run: Run,
+  payload: CompletionPayload | undefined,
+  verdict: Verdict,
+): Promise<CompletionSummary> {
+  const { context, queue, job, logger } = run;
+  switch (verdict.kind) {
+    case "done": {
+      await finish(run, payload, verdict.record);
+      return summaryOf(verdict.record);
+    }
+    case "retry":
+      logger.warn(
+        { fault: toErrorRecord(verdict.error), delayMs: verdict.delayMs },
+        "attempt failed; will retry",
+      );
+      throw new RetryError(failureText(verdict.error, job.attemptsMade + 1), verdict.delayMs);
+    case "snooze":
+      logger.info(
+        { fault: verdict.error.code, delayMs: verdict.delayMs },
+        "provider asks for a pause; the queue waits",
+      );
+      await queue.rateLimit(verdict.delayMs);
+      throw new RateLimitError();
+    case "putBack":
+      return putBack(run, verdict);
+    case "stopBatch":
+      await stopBatch(context, payload?.batch?.id ?? "", verdict.error);
+      return putBack(run, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
+    case "fail": {
+      const attempts = job.attemptsMade + 1;
+      logger.warn({ fault: toErrorRecord(verdict.error), attempts }, "job failed");
+      if (payload) {
+        const status = verdict.error.code === "cancelled" ? "cancelled" : "failed";
+        const record = emptyRecord(run.jobId, payload, status, attempts);
+        await finish(run, payload, { ...record, error: { ...toErrorRecord(verdict.error), attempts } });
+      }
+      throw withoutStack(new UnrecoverableError(failureText(verdict.error, attempts)));
+    }
+  }
+}
+
+async function finish(run: Run, payload: CompletionPayload | undefined, record: ResultRecord): Promise<void> {
+  if (!payload) return;
+  const { context, queue, token, jobId, logger } = run;
+  const budgetKey =
+    record.status === "succeeded" ? modelRef(payload.provider.entry, payload.model).key : undefined;
+  const outcome = await writeRecord(context.redis, context.keys, {
+    queue: queue.name,
+    token,
+    payload,
+    record,
+    budgetKey,
+  });
+  if (outcome === "fenced" || outcome === "gone") {
+    logger.warn({ outcome }, "this worker no longer owns the job; its result is not recorded");
+  }
+  if (record.status === "succeeded" && isBlobRef(payload.request)) {
+    await releaseBlob(context.redis, context.keys, payload.request, jobId);
+  }
+}
+
+async function putBack(
+  { job, token, logger, signal }: Run,
+  { delayMs, reason }: { delayMs: number; reason: string },
+): Promise<never> {
+  // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
+  if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
+  logger.debug({ reason, delayMs }, "job put back");
+  await job.updateProgress({ waitsFor: reason });
+  // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
+  await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
+  throw new DelayedError();
+}
+
+/** Raises the batch's stop flag once; the feeder sees it and withdraws what waits. */
+async function stopBatch({ redis, keys }: WorkerContext, batchId: string, error: GlueError): Promise<void> {
+  await redis.hsetnx(keys.batch(batchId), "stop", JSON.stringify(toErrorRecord(error)));
+  await redis.publish(keys.channel, `batch:${batchId}`);
+}
+
+/** An attempt's end that BullMQ retries after `delayMs` (see the worker's backoff strategy). */
+export class RetryError extends Error {
+  readonly delayMs: number;
+
+  constructor(message: string, delayMs: number) {
+    super(message);
+    this.delayMs = delayMs;
+    withoutStack(this);
+  }
+}
+
+/** Bull Board shows stacks, and ours say nothing that the message does not. */
+function withoutStack<T extends Error>(error: T): T {
+  error.stack = error.message;
+  return error;
+}
+
+function failureText(error: GlueError, attempts: number): string {
+  const request = error.providerRequestId ? ` [provider request ${error.providerRequestId}]` : "";
+  return `${error.code} (attempt ${attempts}): ${error.message}${error.hint ? `; ${error.hint}` : ""}${request}`;
+}
+
+export function emptyRecord(
+  jobId: string,
+  payload: CompletionPayload,
+  status: ResultRecord["status"],
+  attempts = 1,
+): ResultRecord {
+  const tokens = { prompt: 0, completion: 0, total: 0 };
+  return {
+    v: 1,
+    jobId,
+    status,
+    model: payload.model,
+    tokens,
+    attempts,
+    latencyMs: 0,
+    finishedAt: Date.now(),
+  };
+}
+
+function summaryOf(record: ResultRecord): CompletionSummary {
+  const body = record.response?.body;
+  const text = !body || isBlobRef(body) ? "(large result, kept apart)" : previewOfAnswer(body);
+  return { status: record.status, model: record.model, tokens: record.tokens, text };
+}

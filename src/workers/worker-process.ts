@@ -1,0 +1,188 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import type { Redis } from "ioredis";
+import { GlueError } from "../shared/errors.ts";
+import { matchesGlob } from "../shared/glob.ts";
+import type { Logger } from "../shared/logger.ts";
+import { fingerprint } from "../shared/providers.ts";
+import { parseCompletionQueueName } from "../shared/queue-name.ts";
+import { registeredQueues } from "../shared/queue-registry.ts";
+import { connectRedis, type RedisTarget } from "../shared/redis.ts";
+import { redisKeys } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import { WORKER_TTL_SECONDS, type WorkerCard } from "../shared/worker-card.ts";
+import { budgetFor } from "../shared/budget.ts";
+import type { WorkerContext } from "./context.ts";
+import { createAdapter, type ProviderAdapter } from "./providers/adapter.ts";
+import { QueueWorker } from "./queue-worker.ts";
+import { RateLimiter } from "./rate-limiter.ts";
+
+export interface WorkerOptions {
+  redisTarget: RedisTarget;
+  settings: Settings;
+  logger: Logger;
+  /** Which queues to serve; `*` stands for any run of characters. Default: all. */
+  queueGlobs?: readonly string[];
+  /** Jobs at a time from each queue. Default: the settings' `workerConcurrency`. */
+  concurrency?: number;
+}
+
+const FOLLOW_MS = 1000;
+const CARD_MS = 5000;
+const IDLE_MS = 10 * 60_000;
+
+/**
+ * One process of the fleet: follows the queue registry and serves each queue with a BullMQ worker, all over one
+ * command connection. A queue that was idle for ten minutes is let go until it has jobs again.
+ */
+export class WorkerProcess {
+  readonly id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  readonly #options: WorkerOptions;
+  readonly #context: WorkerContext;
+  readonly #redis: Redis;
+  readonly #subscriber: Redis;
+  readonly #adapters = new Map<string, ProviderAdapter>();
+  readonly #queues = new Map<string, QueueWorker>();
+  /** When a queue was let go for idleness: it comes back only for jobs. */
+  readonly #released = new Set<string>();
+  readonly #drain = new AbortController();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #following: Promise<void> | undefined;
+
+  private constructor(options: WorkerOptions) {
+    const { redisTarget, settings, logger } = options;
+    this.#options = options;
+    this.#redis = connectRedis(redisTarget, logger);
+    this.#subscriber = connectRedis(redisTarget, logger);
+    const keys = redisKeys(settings.namespace);
+    this.#context = {
+      redis: this.#redis,
+      keys,
+      settings,
+      logger,
+      draining: this.#drain.signal,
+      limiter: new RateLimiter({
+        redis: this.#redis,
+        keyPrefix: keys.prefix,
+        budgetOf: (key) => budgetFor(settings.limits, key),
+        logger,
+      }),
+      adapterOf: (entry) => this.#adapterOf(entry),
+    };
+  }
+
+  static async start(options: WorkerOptions): Promise<WorkerProcess> {
+    const worker = new WorkerProcess(options);
+    await worker.#start();
+    return worker;
+  }
+
+  async #start(): Promise<void> {
+    const { keys } = this.#context;
+    this.#subscriber.on("message", (_channel, message) => this.#onMessage(message));
+    await this.#subscriber.subscribe(keys.channel);
+    await Promise.all([this.#follow(), this.#publishCard()]);
+    this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
+    this.#timers.push(setInterval(() => void this.#publishCard(), CARD_MS));
+  }
+
+  #onMessage(message: string): void {
+    const separator = message.indexOf(":");
+    const [topic, subject] = [message.slice(0, separator), message.slice(separator + 1)];
+    if (topic === "queue") void this.#follow();
+    if (topic === "cancel") for (const queue of this.#queues.values()) queue.abort(subject, "cancelled");
+  }
+
+  /** Brings the served queues in line with the registry; one run at a time. */
+  #follow(): Promise<void> {
+    this.#following ??= this.#followOnce()
+      .catch((error) =>
+        this.#options.logger.error({ err: error as Error }, "cannot follow the queue registry"),
+      )
+      .finally(() => {
+        this.#following = undefined;
+      });
+    return this.#following;
+  }
+
+  async #followOnce(): Promise<void> {
+    if (this.#drain.signal.aborted) return;
+    for (const name of await registeredQueues(this.#redis, this.#context.keys)) {
+      if (!this.#queues.has(name) && this.#serves(name) && (await this.#hasWork(name))) this.#open(name);
+    }
+    for (const [name, queue] of this.#queues) {
+      if (queue.idleSinceMs > IDLE_MS && !(await queue.hasJobs())) {
+        this.#queues.delete(name);
+        this.#released.add(name);
+        await queue.close();
+      }
+    }
+  }
+
+  /** A queue of an entry this process does not have would only be bounced: it is left to those who have it. */
+  #serves(name: string): boolean {
+    const ref = parseCompletionQueueName(name);
+    if (!ref || !this.#options.settings.providers[ref.entry]) return false;
+    return (this.#options.queueGlobs ?? ["*"]).some((glob) => matchesGlob(glob, name));
+  }
+
+  async #hasWork(name: string): Promise<boolean> {
+    if (!this.#released.has(name)) return true;
+    const { prefix } = this.#context.keys;
+    const states = ["wait", "prioritized", "delayed", "active"].map((state) => `${prefix}:${name}:${state}`);
+    return (await this.#redis.exists(...states)) > 0;
+  }
+
+  #open(name: string): void {
+    this.#released.delete(name);
+    const concurrency = this.#options.concurrency ?? this.#options.settings.workerConcurrency;
+    this.#queues.set(name, new QueueWorker(this.#context, name, concurrency));
+    this.#options.logger.debug({ queue: name, concurrency }, "serving queue");
+  }
+
+  #adapterOf(name: string): ProviderAdapter {
+    const existing = this.#adapters.get(name);
+    if (existing) return existing;
+    const entry = this.#options.settings.providers[name];
+    if (!entry) {
+      throw new GlueError({ code: "internal", category: "internal", message: `no provider entry ${name}` });
+    }
+    const adapter = createAdapter(entry);
+    this.#adapters.set(name, adapter);
+    return adapter;
+  }
+
+  /** Says what this process can run, for `gluellm queues` and for operators. */
+  async #publishCard(): Promise<void> {
+    const { settings, queueGlobs = ["*"] } = this.#options;
+    const card: WorkerCard = {
+      host: hostname(),
+      pid: process.pid,
+      queueGlobs: [...queueGlobs],
+      entries: Object.fromEntries(
+        Object.values(settings.providers)
+          .filter((entry) => entry.apiKey || entry.keyOptional)
+          .map((entry) => [entry.name, fingerprint(entry)]),
+      ),
+    };
+    await this.#redis
+      .set(this.#context.keys.worker(this.id), JSON.stringify(card), "EX", WORKER_TTL_SECONDS)
+      .catch(() => {});
+  }
+
+  /**
+   * Drains: takes no new job, sends back those that wait for their budget, lets calls in flight finish for
+   * `drainMs` (default 30 s), then aborts them and sends them back too.
+   */
+  async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#drain.abort("draining");
+    await this.#following;
+    await Promise.all([...this.#queues.values()].map((queue) => queue.close(drainMs)));
+    await this.#context.limiter.close();
+    await Promise.all([...this.#adapters.values()].map((adapter) => adapter.close()));
+    if (this.#redis.status === "ready") await this.#redis.del(this.#context.keys.worker(this.id));
+    this.#subscriber.disconnect();
+    this.#redis.disconnect();
+  }
+}
