@@ -16,5 +16,9 @@ export function completionQueueName({ entry, model }: ModelRef): string {
 export function parseCompletionQueueName(queue: string): ModelRef | undefined {
   const match = /^completions\.([^.]+)\.(.+)$/.exec(queue);
   if (!match?.[1] || !match[2]) return undefined;
-  return modelRef(match[1], decodeURIComponent(match[2]));
+  try {
+    return modelRef(match[1], decodeURIComponent(match[2]));
+  } catch {
+    return undefined;
+  }
 }

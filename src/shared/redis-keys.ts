@@ -19,9 +19,10 @@ export function redisKeys(namespace: string) {
     batch: (batchId: string) => `${prefix}:batch:${batchId}`,
     batchDone: (batchId: string) => `${prefix}:batch:${batchId}:done`,
     batchLease: (batchId: string) => `${prefix}:batch:${batchId}:lease`,
+    /** Set: the ids of worker processes; each has a card that expires. */
+    workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
-    putBack: (queue: string) => `${prefix}:put-back:${queue}`,
     /** Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `cancel:<jobId>`. */
     channel: `${prefix}:events`,
     /** BullMQ's own keys, read by our fenced scripts. */

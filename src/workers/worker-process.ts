@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Redis } from "ioredis";
+import { budgetFor } from "../shared/budget.ts";
 import { GlueError } from "../shared/errors.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -11,7 +12,6 @@ import { connectRedis, type RedisTarget } from "../shared/redis.ts";
 import { redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { WORKER_TTL_SECONDS, type WorkerCard } from "../shared/worker-card.ts";
-import { budgetFor } from "../shared/budget.ts";
 import type { WorkerContext } from "./context.ts";
 import { createAdapter, type ProviderAdapter } from "./providers/adapter.ts";
 import { QueueWorker } from "./queue-worker.ts";
@@ -165,8 +165,12 @@ export class WorkerProcess {
           .map((entry) => [entry.name, fingerprint(entry)]),
       ),
     };
+    const { keys } = this.#context;
     await this.#redis
-      .set(this.#context.keys.worker(this.id), JSON.stringify(card), "EX", WORKER_TTL_SECONDS)
+      .multi()
+      .set(keys.worker(this.id), JSON.stringify(card), "EX", WORKER_TTL_SECONDS)
+      .sadd(keys.workers, this.id)
+      .exec()
       .catch(() => {});
   }
 

@@ -1,0 +1,94 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { BlockList, isIPv6 } from "node:net";
+import type { Request, RequestHandler } from "express";
+import { ConfigurationError } from "../src/shared/errors.ts";
+
+/** Where the dashboard listens and what a caller has to know. */
+export interface AccessRules {
+  host: string;
+  password?: string;
+}
+
+const loopbackAddresses = new BlockList();
+loopbackAddresses.addSubnet("127.0.0.0", 8, "ipv4");
+loopbackAddresses.addAddress("::1", "ipv6");
+
+const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
+const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/** @throws ConfigurationError when others than this machine could reach a dashboard without a password. */
+export function requirePassword({ host, password }: AccessRules): void {
+  if (isLoopback(host) || password) return;
+  throw new ConfigurationError(
+    `the dashboard on ${host} would be open to everyone who reaches that address`,
+    "set GLUELLM_DASHBOARD_PASSWORD (at least 8 characters), or GLUELLM_DASHBOARD_HOST=127.0.0.1",
+    "dashboard_open",
+  );
+}
+
+/**
+ * Refuses what a foreign web page could send through a visitor's browser (DNS rebinding by its Host, request
+ * forgery by its Origin), then asks for the password if there is one.
+ */
+export function guardAccess(rules: AccessRules): RequestHandler {
+  return (request, response, next) => {
+    if (!isOwnHost(request.headers.host, rules)) {
+      response.status(403).type("text").send("Forbidden: this host name is not the dashboard's\n");
+    } else if (!isOwnOrigin(request)) {
+      response.status(403).type("text").send("Forbidden: the request comes from another site\n");
+    } else if (rules.password && !hasPassword(request, rules.password)) {
+      response.set("WWW-Authenticate", 'Basic realm="GlueLLM dashboard", charset="UTF-8"');
+      response.status(401).type("text").send("The dashboard's password is needed (any user name)\n");
+    } else next();
+  };
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || loopbackAddresses.check(host, isIPv6(host) ? "ipv6" : "ipv4");
+}
+
+export function isWildcard(host: string): boolean {
+  return WILDCARDS.has(host);
+}
+
+/** `2001:db8::1` → `[2001:db8::1]`, as URLs and Host headers write it. */
+export function bracketed(host: string): string {
+  return isIPv6(host) ? `[${host}]` : host;
+}
+
+function isOwnHost(header: string | undefined, { host, password }: AccessRules): boolean {
+  const named = hostnameOf(header);
+  if (named === undefined) return false;
+  if (isLoopback(named) || named === hostnameOf(bracketed(host))) return true;
+  return isWildcard(host) && password !== undefined;
+}
+
+/** Programs send neither header; browsers send Origin with every request that changes something. */
+function isOwnOrigin({ method, headers }: Request): boolean {
+  if (headers.origin !== undefined && hostAndPortOf(headers.origin) !== headers.host?.toLowerCase())
+    return false;
+  const site = headers["sec-fetch-site"];
+  return SAFE_METHODS.has(method) || site === undefined || site === "same-origin";
+}
+
+function hasPassword({ headers }: Request, password: string): boolean {
+  const encoded = /^Basic +([A-Za-z0-9+/=]+)$/i.exec(headers.authorization ?? "")?.[1];
+  if (encoded === undefined) return false;
+  const credentials = Buffer.from(encoded, "base64").toString("utf8");
+  const given = credentials.slice(credentials.indexOf(":") + 1);
+  return timingSafeEqual(digest(given), digest(password));
+}
+
+function digest(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}
+
+function hostnameOf(header: string | undefined): string | undefined {
+  const url = `http://${header}`;
+  if (!header || !URL.canParse(url)) return undefined;
+  return new URL(url).hostname.replace(/^\[|\]$/g, "");
+}
+
+function hostAndPortOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
+}

@@ -1,0 +1,61 @@
+import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
+import type { JobStatus } from "@bull-board/api/typings/app";
+import type { Job, Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import { jobCatalog } from "../src/shared/catalog.ts";
+import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
+import type { RedisKeys } from "../src/shared/redis-keys.ts";
+import { jobTitle, readableData, shortened } from "./readable.ts";
+
+/** One of our queues on the board: readable jobs, and retries that really run. */
+export class QueueAdapter extends BullMQAdapter {
+  /** A finished job's result stands: running it again would bring the same record. */
+  override readonly allowCompletedRetries = false;
+  readonly #renew: (job: Job) => Promise<void>;
+
+  constructor(queue: Queue, redis: Redis, keys: RedisKeys) {
+    super(queue, { description: queue.name });
+    this.#renew = (job) => renew(redis, keys, job);
+    this.setFormatter("name", jobTitle);
+    this.setFormatter("data", readableData);
+    this.setFormatter("returnValue", shortened);
+    this.setFormatter("progress", shortened);
+  }
+
+  /** `entry:model`, as everywhere else. Bull Board's page decodes names twice, so one with a `%` would not open. */
+  override getName(): string {
+    const queue = this.getQueueName();
+    return parseCompletionQueueName(queue)?.key ?? queue;
+  }
+
+  override async getJob(id: string): Promise<Job | undefined> {
+    const job = await super.getJob(id);
+    return job && this.#retriable(job);
+  }
+
+  override async getJobs(statuses: JobStatus[], start?: number, end?: number): Promise<Job[]> {
+    return (await super.getJobs(statuses, start, end)).map((job) => this.#retriable(job));
+  }
+
+  #retriable(job: Job): Job {
+    const retry = job.retry.bind(job);
+    job.retry = async (state) => {
+      await this.#renew(job);
+      await retry(state, { resetAttemptsMade: true, resetAttemptsStarted: true });
+    };
+    return job;
+  }
+}
+
+/**
+ * An operator's retry starts afresh: with the deadline or the count of lost workers that ended the job, it
+ * would fail at once.
+ */
+async function renew(redis: Redis, keys: RedisKeys, job: Job): Promise<void> {
+  const data: unknown = job.data;
+  if (typeof data === "object" && data !== null && "deadlineAt" in data) {
+    const { deadlineMs } = jobCatalog.completion["batch" in data ? "batch" : "interactive"];
+    await job.updateData({ ...data, deadlineAt: Date.now() + deadlineMs });
+  }
+  await redis.hdel(keys.job(job.queueName, job.id ?? ""), "stc");
+}

@@ -1,0 +1,55 @@
+import { type BlobRef, blobRefSchema, completionPayloadSchema } from "../src/shared/catalog.ts";
+
+const MAX_TEXT_CHARS = 2000;
+const MAX_TITLE_CHARS = 60;
+
+/** A job's data as a person reads it: what is asked first, long texts shortened, times as ISO 8601. */
+export function readableData(data: unknown): unknown {
+  const parsed = completionPayloadSchema.safeParse(data);
+  if (!parsed.success) return shortened(data);
+  const { kind, model, provider, preview, request, batch, deadlineAt, requestId } = parsed.data;
+  return shortened({
+    kind,
+    model: `${provider.entry}:${model}`,
+    preview,
+    request,
+    ...(batch && { batch: batch.id, line: batch.line }),
+    deadline: isoTime(deadlineAt),
+    requestId,
+  });
+}
+
+/** The line that stands for a job in lists: where it comes from and how it begins. */
+export function jobTitle({ name, data }: { name: string; data: unknown }): string {
+  const { preview, batch } = (data ?? {}) as { preview?: unknown; batch?: { line?: unknown } };
+  if (typeof preview !== "string" || preview === "") return name;
+  const line = batch?.line === undefined ? "" : `line ${batch.line}: `;
+  return line + (preview.length > MAX_TITLE_CHARS ? `${preview.slice(0, MAX_TITLE_CHARS)}…` : preview);
+}
+
+/** The same value with every long text cut and every blob reference in words; its shape stays. */
+export function shortened(value: unknown): unknown {
+  if (typeof value === "string") return shortText(value);
+  if (Array.isArray(value)) return value.map(shortened);
+  if (typeof value !== "object" || value === null) return value;
+  const blob = blobRefSchema.safeParse(value);
+  if (blob.success) return blobNote(blob.data);
+  return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, shortened(child)]));
+}
+
+function shortText(text: string): string {
+  const hidden = text.length - MAX_TEXT_CHARS;
+  return hidden > 0
+    ? `${text.slice(0, MAX_TEXT_CHARS)}… (${hidden.toLocaleString("en")} more characters)`
+    : text;
+}
+
+function blobNote({ blob, bytes }: BlobRef): string {
+  return `kept outside the job: ${Math.ceil(bytes / 1024).toLocaleString("en")} KiB, blob ${blob.slice(0, 12)}…`;
+}
+
+/** A payload of any origin is shown: a time outside what Date can hold stays a number. */
+function isoTime(epochMs: number): string | number {
+  const time = new Date(epochMs);
+  return Number.isNaN(time.getTime()) ? epochMs : time.toISOString();
+}

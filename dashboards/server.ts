@@ -1,0 +1,141 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import express, { type ErrorRequestHandler, type RequestHandler } from "express";
+import helmet from "helmet";
+import type { Redis } from "ioredis";
+import { ConfigurationError } from "../src/shared/errors.ts";
+import type { Logger } from "../src/shared/logger.ts";
+import { connectRedis, type RedisTarget } from "../src/shared/redis.ts";
+import { redisKeys } from "../src/shared/redis-keys.ts";
+import { bracketed, guardAccess, isWildcard, requirePassword } from "./access.ts";
+import { createBoard } from "./board.ts";
+
+const BASE_PATH = "/queues";
+const PORTS_TRIED = 20;
+const HEALTH_TIMEOUT_MS = 1000;
+
+export interface DashboardOptions {
+  redisTarget: RedisTarget;
+  namespace: string;
+  /** Address to listen on; any but this machine's own loopback needs a password. */
+  host: string;
+  /** A busy port moves to the next free one, 20 at most; 0 takes any. */
+  port: number;
+  /** HTTP basic authentication with any user name. */
+  password?: string;
+  logger: Logger;
+}
+
+export interface Dashboard {
+  /** The page's address with the port that was free, for example `http://127.0.0.1:3000/queues`. */
+  url: string;
+  /** Cuts open connections; ends within a second, with or without Redis. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves Bull Board at `/queues` and Redis's state at `/healthz` (200, or 503 when it does not answer in 1 s).
+ * Starts without Redis too, and shows the queues once it is there.
+ * @throws ConfigurationError when it would be open to others without a password, or cannot listen.
+ */
+export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
+  const { redisTarget, namespace, host, port, logger } = options;
+  requirePassword(options);
+  const keys = redisKeys(namespace);
+  // One retry: a page says that Redis is away rather than hang until it is back.
+  const redis = connectRedis(redisTarget, logger, { maxRetriesPerRequest: 1 });
+  const board = createBoard({ basePath: BASE_PATH, redis, keys, namespace, logger });
+
+  const app = express();
+  app.use(securityHeaders(), guardAccess(options));
+  app.get("/", (_request, response) => response.redirect(BASE_PATH));
+  app.get("/healthz", health(redis));
+  app.use(BASE_PATH, board.router);
+  app.use((_request, response) => void response.status(404).type("text").send("Not found\n"));
+  app.use(plainError(logger));
+
+  const server = createServer(app);
+  async function close(): Promise<void> {
+    board.close();
+    redis.disconnect();
+    if (!server.listening) return;
+    server.close();
+    server.closeAllConnections();
+    await once(server, "close");
+  }
+  try {
+    await listen(server, host, port);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const { port: actualPort } = server.address() as AddressInfo;
+  return { url: `http://${reachable(host)}:${actualPort}${BASE_PATH}`, close };
+}
+
+async function listen(server: Server, host: string, port: number): Promise<void> {
+  const last = port === 0 ? 0 : Math.min(port + PORTS_TRIED, 65_535);
+  for (let candidate = port; ; candidate++) {
+    try {
+      server.listen({ host, port: candidate });
+      await once(server, "listening");
+      return;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === "EADDRINUSE" && candidate < last) continue;
+      throw new ConfigurationError(
+        `the dashboard cannot listen on ${host}, port ${port}${last > port ? ` to ${last}` : ""}: ${code ?? message}`,
+        "set GLUELLM_DASHBOARD_HOST or GLUELLM_DASHBOARD_PORT to an address that is free",
+        "dashboard_address",
+      );
+    }
+  }
+}
+
+/** An address a browser can open: nobody can visit 0.0.0.0. */
+function reachable(host: string): string {
+  if (!isWildcard(host)) return bracketed(host);
+  return host === "::" ? "[::1]" : "127.0.0.1";
+}
+
+/** Everything from this server alone, so that it works offline; http only, so nothing may upgrade to https. */
+function securityHeaders(): RequestHandler {
+  return helmet({
+    contentSecurityPolicy: {
+      directives: {
+        defaultSrc: ["'self'"],
+        fontSrc: ["'self'", "data:"],
+        imgSrc: ["'self'", "data:"],
+        styleSrc: ["'self'", "'unsafe-inline'"],
+        frameAncestors: ["'none'"],
+        upgradeInsecureRequests: null,
+      },
+    },
+    strictTransportSecurity: false,
+  });
+}
+
+function health(redis: Redis): RequestHandler {
+  return async (_request, response) => {
+    const answer = redis.ping().then(
+      () => true,
+      () => false,
+    );
+    const answers = await Promise.race([answer, delay(HEALTH_TIMEOUT_MS, false, { ref: false })]);
+    response.status(answers ? 200 : 503).json({ status: answers ? "ok" : "redis does not answer" });
+  };
+}
+
+function plainError(logger: Logger): ErrorRequestHandler {
+  return (error: Error & { status?: number }, request, response, next) => {
+    if (response.headersSent) return next(error);
+    const status = error.status !== undefined && error.status < 500 ? error.status : 500;
+    if (status === 500) logger.error({ err: error, path: request.path }, "dashboard request failed");
+    response
+      .status(status)
+      .type("text")
+      .send(status === 500 ? "Internal error; see the log\n" : "Bad request\n");
+  };
+}

@@ -1,0 +1,179 @@
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { extname, join } from "node:path";
+import type { FeedEnd } from "../producers/batch/feeder.ts";
+import { Lease } from "../producers/batch/lease.ts";
+import { readBatchId } from "../producers/batch/partial-header.ts";
+import {
+  feedBatch,
+  type PreparedBatch,
+  prepareBatch,
+  readFaultCounts,
+} from "../producers/batch/run-batch.ts";
+import { Tally } from "../producers/batch/tally.ts";
+import { chooseModel } from "../producers/model-choice.ts";
+import { GlueError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import { completionQueueName } from "../shared/queue-name.ts";
+import type { Settings } from "../shared/settings.ts";
+import { openRedis, type RedisHost, WorkerProcess } from "./compose.ts";
+import { EXIT, type Interruption } from "./exit.ts";
+import { Progress } from "./progress.ts";
+import { buildReport, type Report, summarize } from "./report.ts";
+
+export interface BatchRunOptions {
+  inputPath: string;
+  outputPath: string;
+  model?: string;
+  promptField?: string;
+  limitRows?: number;
+  strict?: boolean;
+  retryFailed?: boolean;
+  /** Jobs at a time per worker process and queue. */
+  concurrency?: number;
+  /** Worker processes of this run's own, this one included; 0: the running fleet does the work. Default 1. */
+  workers?: number;
+  /** Where to write the report as JSON. */
+  reportPath?: string;
+  /** The command that goes on with this batch, for the messages. */
+  resumeCommand: string;
+}
+
+/** Runs a batch in the foreground. Returns the exit code; throws what stops it before it starts. */
+export async function runBatchCommand(
+  options: BatchRunOptions,
+  settings: Settings,
+  logger: Logger,
+  interruption: Interruption,
+  opened?: RedisHost,
+): Promise<number> {
+  const startedAt = Date.now();
+  const batch = await prepare(options, settings, logger);
+  const tally = new Tally(batch.output.tokens);
+  try {
+    if (batch.output.complete) {
+      process.stderr.write("every row has its result already; no provider call made\n");
+      return finish(
+        options,
+        buildReport(batch.index.counts(), tally, { retries: 0, rateLimited: 0 }, startedAt),
+      );
+    }
+    await using host = opened ? borrowed(opened) : await openRedis(settings, logger);
+    const { end, faults } = await feed({
+      options,
+      settings,
+      logger,
+      interruption,
+      batch,
+      tally,
+      host,
+      startedAt,
+    });
+    const report = buildReport(batch.index.counts(), tally, faults, startedAt);
+    return conclude(end, options, report, batch.output.batchId, interruption);
+  } finally {
+    await batch.close();
+  }
+}
+
+async function prepare(options: BatchRunOptions, settings: Settings, logger: Logger): Promise<PreparedBatch> {
+  const choice = {
+    settings,
+    defaultModel: options.model ?? settings.defaultModel,
+    keyNeeded: options.workers !== 0,
+  };
+  const knownId = readBatchId(options.outputPath);
+  try {
+    return await prepareBatch({ ...options, resolveModel: (name) => chooseModel(name, choice) });
+  } catch (error) {
+    if (knownId && error instanceof GlueError && error.code === "output_in_use") {
+      // Somebody on this machine has the files: the lease knows who.
+      await using host = await openRedis(settings, logger);
+      await (await Lease.acquire(host.redis, host.keys, knownId)).release();
+    }
+    throw error;
+  }
+}
+
+interface Feed {
+  options: BatchRunOptions;
+  settings: Settings;
+  logger: Logger;
+  interruption: Interruption;
+  batch: PreparedBatch;
+  tally: Tally;
+  host: RedisHost;
+  startedAt: number;
+}
+
+async function feed({ options, settings, logger, interruption, batch, tally, host, startedAt }: Feed) {
+  const { redis, keys } = host;
+  const { workers = 1, concurrency } = options;
+  const queueGlobs = batch.models.map(completionQueueName);
+  const children = spawnWorkers(workers - 1, queueGlobs, concurrency);
+  const worker =
+    workers > 0
+      ? await WorkerProcess.start({ redisTarget: host.target, settings, logger, queueGlobs, concurrency })
+      : undefined;
+  const progress = new Progress({ redis, keys, settings, batch, tally, startedAt });
+  progress.start();
+  try {
+    const end = await feedBatch({ redis, keys, settings, logger, batch, tally, signal: interruption.signal });
+    return { end, faults: await readFaultCounts(redis, keys, batch.output.batchId) };
+  } finally {
+    await progress.stop();
+    for (const child of children) child.kill("SIGTERM");
+    await worker?.close();
+  }
+}
+
+/** More processes for a machine with more cores; they end with this one (their standard input closes). */
+function spawnWorkers(count: number, queueGlobs: readonly string[], concurrency: number | undefined) {
+  const main = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
+  const args = [main, "worker", "--exit-with-parent", ...queueGlobs.flatMap((glob) => ["--queue", glob])];
+  if (concurrency) args.push("--concurrency", String(concurrency));
+  return Array.from({ length: Math.max(0, count) }, () =>
+    spawn(process.execPath, args, { stdio: ["pipe", "ignore", "inherit"] }),
+  );
+}
+
+function conclude(
+  end: FeedEnd,
+  options: BatchRunOptions,
+  report: Report,
+  batchId: string,
+  interruption: Interruption,
+): number {
+  const missing = report.total - report.succeeded - report.failed;
+  const kept = `${report.succeeded + report.failed} of ${report.total} results are safe in ${options.outputPath}.partial; ${missing} rows are not sent`;
+  switch (end.kind) {
+    case "finished":
+      return finish(options, report);
+    case "interrupted":
+      process.stderr.write(`${kept}\nresume with: ${options.resumeCommand}\n`);
+      return interruption.exitCode ?? EXIT.sigint;
+    case "cancelled":
+      process.stderr.write(
+        `batch ${batchId} was cancelled; ${kept}\nresume with: ${options.resumeCommand}\n`,
+      );
+      return EXIT.rowsFailed;
+    case "stopped": {
+      const { code, message, hint } = end.error;
+      process.stderr.write(
+        `batch stopped (${code}): ${message}${hint ? `\n  → ${hint}` : ""}\n${kept}\nthen resume with: ${options.resumeCommand}\n`,
+      );
+      return EXIT.configuration;
+    }
+  }
+}
+
+function finish({ outputPath, reportPath }: BatchRunOptions, report: Report): number {
+  if (reportPath) writeFileSync(reportPath, `${JSON.stringify(report, null, 2)}\n`);
+  process.stderr.write(`${summarize(report, outputPath)}\n`);
+  return report.failed > 0 ? EXIT.rowsFailed : EXIT.ok;
+}
+
+/** A host that somebody else closes. */
+function borrowed(host: RedisHost): RedisHost {
+  return { ...host, [Symbol.asyncDispose]: async () => {} };
+}

@@ -1,0 +1,128 @@
+import type { Command } from "commander";
+import { listBatches, readBatch, saveBatch } from "../producers/batch/batch-record.ts";
+import { InputError } from "../shared/errors.ts";
+import { createLogger } from "../shared/logger.ts";
+import type { BatchRecord } from "../shared/records.ts";
+import { loadSettings } from "../shared/settings.ts";
+import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
+import { openRedis, type RedisHost } from "./compose.ts";
+import { onInterruption } from "./exit.ts";
+import { integer, table } from "./options.ts";
+
+/** `gluellm batch run|list|status|cancel`. */
+export function addBatchCommands(program: Command): void {
+  const batch = program.command("batch").description("Run files of prompts, and see what became of them.");
+  batch
+    .command("run")
+    .description("Send every row of IN.jsonl to a model and write the answers to OUT.jsonl, in input order.")
+    .argument("<input>", "JSON lines: OpenAI batch lines, or {prompt}, or {messages}")
+    .requiredOption("-o, --output <file>", "where the results go; failed rows also to <file>.errors.jsonl")
+    .option("-m, --model <provider:model>", "model of the rows that name none (default: DEFAULT_MODEL)")
+    .option("--concurrency <n>", "calls at a time per worker process and model", integer(1, 10_000))
+    .option(
+      "--workers <n>",
+      "worker processes of this run; 0: the running fleet does the work",
+      integer(0, 64),
+      1,
+    )
+    .option("--prompt-field <name>", "take the prompt from this field, such as question")
+    .option("--limit <rows>", "only the first rows", integer(1))
+    .option("--strict", "stop at the first malformed line instead of failing that row")
+    .option("--retry-failed", "send the rows again that failed in an earlier run")
+    .option("--report <file>", "write counts, tokens and latencies as JSON")
+    .addHelpText(
+      "after",
+      "\nThe same command again continues after a crash; rows that have a result are not sent again.",
+    )
+    .action(async (inputPath: string, options: Record<string, unknown>) => {
+      const settings = loadSettings();
+      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
+      const interruption = onInterruption(
+        "stopping: waiting rows are withdrawn, calls in flight finish (again to exit now)",
+      );
+      const run: BatchRunOptions = {
+        inputPath,
+        outputPath: options.output as string,
+        model: options.model as string | undefined,
+        promptField: options.promptField as string | undefined,
+        limitRows: options.limit as number | undefined,
+        strict: options.strict as boolean | undefined,
+        retryFailed: options.retryFailed as boolean | undefined,
+        concurrency: options.concurrency as number | undefined,
+        workers: options.workers as number,
+        reportPath: options.report as string | undefined,
+        resumeCommand: ["gluellm", ...process.argv.slice(2)].map(quoted).join(" "),
+      };
+      process.exitCode = await runBatchCommand(run, settings, logger, interruption);
+      interruption.release();
+    });
+  batch
+    .command("list")
+    .description("The newest batches, newest first.")
+    .option("--limit <n>", "how many", integer(1, 1000), 20)
+    .action((options: { limit: number }) =>
+      withRedis(async ({ redis, keys }) => {
+        const batches = await listBatches(redis, keys, options.limit);
+        if (batches.length === 0) return "no batches in the last 30 days";
+        const heading = ["ID", "STATUS", "DONE", "FAILED", "TOTAL", "CREATED", "OUTPUT"];
+        return table([heading, ...batches.map(batchRow)]);
+      }),
+    );
+  batch
+    .command("status")
+    .description("Everything known of one batch, as JSON.")
+    .argument("<id>")
+    .action((id: string) =>
+      withRedis(async (host) => {
+        const record = await mustRead(host, id);
+        const runner = await host.redis.get(host.keys.batchLease(id));
+        const { options, stop, ...rest } = record;
+        const shown = {
+          ...rest,
+          options: JSON.parse(options),
+          stop: stop && JSON.parse(stop),
+          runner: runner && JSON.parse(runner),
+        };
+        return JSON.stringify(shown, null, 2);
+      }),
+    );
+  batch
+    .command("cancel")
+    .description("Withdraw a batch's waiting rows; calls in flight finish and their results are kept.")
+    .argument("<id>")
+    .action((id: string) =>
+      withRedis(async (host) => {
+        const { redis, keys } = host;
+        const { status } = await mustRead(host, id);
+        if (!["validating", "in_progress", "failed"].includes(status))
+          return `batch ${id} is ${status} already`;
+        const isRunning = (await redis.exists(keys.batchLease(id))) === 1;
+        await saveBatch(redis, keys, { id, status: isRunning ? "cancelling" : "cancelled" });
+        await redis.publish(keys.channel, `batch:${id}`);
+        return `batch ${id} is ${isRunning ? "cancelling" : "cancelled"}`;
+      }),
+    );
+}
+
+async function withRedis(action: (host: RedisHost) => Promise<string>): Promise<void> {
+  const settings = loadSettings();
+  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
+  await using host = await openRedis(settings, logger);
+  process.stdout.write(`${await action(host)}\n`);
+}
+
+async function mustRead({ redis, keys }: RedisHost, id: string): Promise<BatchRecord> {
+  const record = await readBatch(redis, keys, id);
+  if (!record) throw new InputError(`no batch ${id}`, "gluellm batch list shows the ids of the last 30 days");
+  return record;
+}
+
+function batchRow(batch: BatchRecord): string[] {
+  const { id, status, succeeded, failed, total, createdAt, output } = batch;
+  const created = new Date(createdAt).toISOString().slice(0, 16).replace("T", " ");
+  return [id, status, String(succeeded), String(failed), String(total), created, output];
+}
+
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,64 @@
+import type { Command } from "commander";
+import { complete } from "../producers/complete.ts";
+import { chooseModel } from "../producers/model-choice.ts";
+import { createLogger } from "../shared/logger.ts";
+import { completionQueueName } from "../shared/queue-name.ts";
+import { loadSettings } from "../shared/settings.ts";
+import { openRedis, WorkerProcess } from "./compose.ts";
+import { onInterruption } from "./exit.ts";
+import { integer } from "./options.ts";
+
+/** `gluellm complete`. */
+export function addCompleteCommand(program: Command): void {
+  program
+    .command("complete")
+    .description("Enqueue one completion and print its answer.")
+    .argument("<prompt>")
+    .option("-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)")
+    .option("-s, --system <text>", "system prompt")
+    .option("--max-tokens <n>", "longest answer", integer(1))
+    .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
+    .option("--json", "print the whole result record")
+    .action(async (prompt: string, options: CompleteOptions) => {
+      const settings = loadSettings();
+      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
+      const choice = {
+        settings,
+        defaultModel: options.model ?? settings.defaultModel,
+        keyNeeded: options.workers > 0,
+      };
+      const model = chooseModel(undefined, choice);
+      const interruption = onInterruption("stopping (again to exit now)");
+      await using host = await openRedis(settings, logger);
+      const { target: redisTarget, redis, keys } = host;
+      const queueGlobs = [completionQueueName(model)];
+      const worker =
+        options.workers > 0
+          ? await WorkerProcess.start({ redisTarget, settings, logger, queueGlobs })
+          : undefined;
+      try {
+        const messages = [
+          ...(options.system ? [{ role: "system" as const, content: options.system }] : []),
+          { role: "user" as const, content: prompt },
+        ];
+        const request = { messages, ...(options.maxTokens && { max_tokens: options.maxTokens }) };
+        const result = await complete({ redis, keys, settings, model, request, signal: interruption.signal });
+        const text = result.body.choices[0]?.message.content ?? "";
+        process.stdout.write(`${options.json ? JSON.stringify(result, null, 2) : text}\n`);
+      } catch (error) {
+        if (interruption.exitCode === undefined) throw error;
+        process.exitCode = interruption.exitCode;
+      } finally {
+        await worker?.close();
+        interruption.release();
+      }
+    });
+}
+
+interface CompleteOptions {
+  model?: string;
+  system?: string;
+  maxTokens?: number;
+  workers: number;
+  json?: boolean;
+}

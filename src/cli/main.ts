@@ -1,0 +1,53 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, CommanderError } from "commander";
+import { addBatchCommands } from "./batch.ts";
+import { addCompleteCommand } from "./complete.ts";
+import { describeError, EXIT, exitCodeOf } from "./exit.ts";
+import { addQueuesCommand } from "./queues.ts";
+import { addQuickstartCommand } from "./quickstart.ts";
+import { addServeCommands } from "./serve.ts";
+import { addSimulateCommand } from "./simulate.ts";
+
+const program = new Command("gluellm")
+  .description("Durable LLM jobs on Redis: enqueue and forget, share the account's limits, never pay twice.")
+  .version(readVersion())
+  .showHelpAfterError("(add --help for the options)")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 all rows fine, 1 some rows failed, 2 usage or input, 3 configuration, authentication or account,\n" +
+      "130/143 ended by a signal. Settings come from the environment and .env; .env.example lists them.",
+  )
+  .exitOverride();
+
+addBatchCommands(program);
+addServeCommands(program);
+addQueuesCommand(program);
+addCompleteCommand(program);
+addSimulateCommand(program);
+addQuickstartCommand(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.input;
+  } else {
+    process.stderr.write(`${describeError(error)}\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+function readVersion(): string {
+  // dist/src/cli and src/cli lie at different depths below package.json.
+  for (const up of ["../..", "../../.."]) {
+    try {
+      return (
+        JSON.parse(readFileSync(join(import.meta.dirname, up, "package.json"), "utf8")) as { version: string }
+      ).version;
+    } catch {
+      // Not here.
+    }
+  }
+  return "unknown";
+}

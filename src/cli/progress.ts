@@ -1,0 +1,111 @@
+import type { Redis } from "ioredis";
+import { createLogUpdate } from "log-update";
+import { type PreparedBatch, readFaultCounts } from "../producers/batch/run-batch.ts";
+import type { Tally } from "../producers/batch/tally.ts";
+import { budgetFor } from "../shared/budget.ts";
+import type { RedisKeys } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import { usagePerMinute } from "../shared/usage.ts";
+import { count } from "./report.ts";
+
+const TERMINAL_MS = 500;
+const PLAIN_MS = 3000;
+const MAX_MODELS = 4;
+/** The rate shown is of this long, so that it follows a pause or a resume. */
+const RATE_WINDOW_MS = 10_000;
+
+interface ProgressOptions {
+  redis: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+  batch: PreparedBatch;
+  tally: Tally;
+  startedAt: number;
+}
+
+/** Shows where a batch stands on standard error: in place on a terminal, a line every few seconds elsewhere. */
+export class Progress {
+  readonly #options: ProgressOptions;
+  readonly #terminal = process.stderr.isTTY ? createLogUpdate(process.stderr) : undefined;
+  readonly #samples: { at: number; done: number }[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #drawing: Promise<void> = Promise.resolve();
+
+  constructor(options: ProgressOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const draw = () => {
+      this.#drawing = this.#draw().catch(() => {});
+    };
+    draw();
+    this.#timer = setInterval(draw, this.#terminal ? TERMINAL_MS : PLAIN_MS);
+  }
+
+  /** Shows the last state once more and leaves it standing. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#drawing;
+    // With Redis gone the last picture is not worth waiting for.
+    if (this.#options.redis.status === "ready") await this.#draw().catch(() => {});
+    this.#terminal?.done();
+  }
+
+  async #draw(): Promise<void> {
+    const lines = [this.#rowsLine(), ...(await this.#limitLines())];
+    if (this.#terminal) this.#terminal([bar(this.#share(), 30), ...lines].join("\n"));
+    else process.stderr.write(`${lines.join(" · ")}\n`);
+  }
+
+  #share(): number {
+    const { total, missing } = this.#options.batch.index.counts();
+    return total === 0 ? 1 : (total - missing) / total;
+  }
+
+  #rowsLine(): string {
+    const { total, missing, failed } = this.#options.batch.index.counts();
+    const done = total - missing;
+    const rate = this.#rowsPerSecond(done);
+    const eta = missing === 0 ? "done" : rate > 0 ? `ETA ${duration(missing / rate)}` : "ETA …";
+    return `${count(done)}/${count(total)} rows done · ${count(failed)} failed · ${rate.toFixed(1)} rows/s · ${eta}`;
+  }
+
+  #rowsPerSecond(done: number): number {
+    const now = Date.now();
+    this.#samples.push({ at: now, done });
+    while (this.#samples.length > 2 && now - (this.#samples[0]?.at ?? now) > RATE_WINDOW_MS)
+      this.#samples.shift();
+    const first = this.#samples[0];
+    return first && now > first.at ? ((done - first.done) / (now - first.at)) * 1000 : 0;
+  }
+
+  async #limitLines(): Promise<string[]> {
+    const { redis, keys, settings, batch, startedAt } = this.#options;
+    const { retries, rateLimited } = await readFaultCounts(redis, keys, batch.output.batchId);
+    const lines = await Promise.all(
+      batch.models.slice(0, MAX_MODELS).map(async ({ key }) => {
+        const used = await usagePerMinute(redis, keys, key, startedAt);
+        const budget = budgetFor(settings.limits, key);
+        return `${key} RPM ${ofLimit(used.requests, budget?.rpm)} · TPM ${ofLimit(used.tokens, budget?.tpm)}`;
+      }),
+    );
+    lines.push(`429s ${count(rateLimited)} · retries ${count(retries)}`);
+    return lines;
+  }
+}
+
+function ofLimit(used: number, limit: number | undefined): string {
+  return limit === undefined ? `${count(used)} (no limit set)` : `${count(used)} of ${count(limit)}`;
+}
+
+function bar(share: number, width: number): string {
+  const full = Math.round(share * width);
+  return `${"█".repeat(full)}${"░".repeat(width - full)} ${Math.floor(share * 100)} %`;
+}
+
+function duration(seconds: number): string {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.ceil(seconds % 60)} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.ceil((seconds % 3600) / 60)} min`;
+}

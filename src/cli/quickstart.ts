@@ -1,0 +1,132 @@
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { join, relative } from "node:path";
+import type { Command } from "commander";
+import { InputError } from "../shared/errors.ts";
+import { createLogger } from "../shared/logger.ts";
+import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
+import { runBatchCommand } from "./batch-run.ts";
+import { openRedis, startDashboard, startSimulator } from "./compose.ts";
+import { onInterruption } from "./exit.ts";
+
+const MODEL = "gsm8k-demo";
+/** 300 rows take about ten seconds, so that the limit and the progress can be watched. */
+const LIMITS = { rpm: 1800, tpm: 300_000 };
+/** A few of each, so that retries can be watched too. */
+const FAULTS = JSON.stringify({ "500": 0.02, drop: 0.01 });
+
+/** `gluellm quickstart`: the whole product on one machine, with a simulated provider. */
+export function addQuickstartCommand(program: Command): void {
+  program
+    .command("quickstart")
+    .description("Show all of it at work on this machine: 300 real questions, a simulated provider, no keys.")
+    .option("--rows <n>", "how many of the 300 questions", "300")
+    .action(async ({ rows }: { rows: string }) => {
+      process.exitCode = await quickstart(Number(rows));
+    });
+}
+
+async function quickstart(limitRows: number): Promise<number> {
+  const folder = quickstartFolder();
+  const configured = loadSettings({ ignoreBareRedisUrl: true });
+  const logger = createLogger({ ...configured.log, level: configured.log.level ?? "error" });
+  const interruption = onInterruption("stopping: calls in flight finish (again to exit now)");
+  await using parts = new AsyncDisposableStack();
+
+  const simulator = await startSimulator({
+    port: 0,
+    latencyMs: 400,
+    jitterMs: 200,
+    faults: FAULTS,
+    ...LIMITS,
+  });
+  parts.defer(() => simulator.close());
+  const settings = demoSettings(configured, `${simulator.url}/v1`);
+  const host = parts.use(await openRedis(settings, logger));
+  const dashboard = await startDashboard({
+    redisTarget: host.target,
+    namespace: settings.namespace,
+    logger,
+    ...settings.dashboard,
+  });
+  parts.defer(() => dashboard.close());
+
+  const outputPath = join(newRunFolder(folder), "results.jsonl");
+  say(
+    `Redis      ${host.embedded ? `embedded, data in ${relativePath(settings.dataDir)}` : "the one of GLUELLM_REDIS_URL"}`,
+  );
+  say(
+    `provider   simulator at ${simulator.url}, answers are made up; ${LIMITS.rpm} requests and ${LIMITS.tpm} tokens a minute, 3 % faults`,
+  );
+  say(`dashboard  ${dashboard.url}`);
+  say(`batch      ${limitRows} GSM8K questions, model simulator:${MODEL}\n`);
+  const exitCode = await runBatchCommand(
+    {
+      inputPath: join(folder, "gsm8k-300.jsonl"),
+      outputPath,
+      model: `simulator:${MODEL}`,
+      promptField: "question",
+      limitRows,
+      reportPath: join(outputPath, "..", "report.json"),
+      resumeCommand: "npm run quickstart",
+    },
+    settings,
+    logger,
+    interruption,
+    host,
+  );
+  if (interruption.exitCode !== undefined) return interruption.exitCode;
+  sayNext(relativePath(outputPath));
+  if (process.stdin.isTTY && process.stderr.isTTY) {
+    say(`\nThe dashboard stays up at ${dashboard.url} until you press Ctrl-C.`);
+    await once(interruption.signal, "abort");
+  }
+  interruption.release();
+  return exitCode;
+}
+
+/** The demo's own namespace, limits and first waits: nothing of the user's settings is changed by it. */
+function demoSettings(settings: Settings, baseUrl: string): Settings {
+  const simulator = settings.providers.simulator;
+  if (!simulator) throw new InputError("the simulator's provider entry is missing");
+  return withSettings(settings, {
+    namespace: "quickstart",
+    providers: { ...settings.providers, simulator: { ...simulator, baseUrl } },
+    limits: { [`simulator:${MODEL}`]: LIMITS },
+    retry: { ...settings.retry, minWaitMs: 500, maxWaitMs: 2000 },
+  });
+}
+
+function sayNext(outputPath: string): void {
+  say("\nWhere to look next");
+  say(`  head -n 1 ${outputPath}`);
+  say("  npx gluellm --help               every command");
+  say('  npx gluellm complete "hello" -m openai:gpt-4o-mini     with OPENAI_API_KEY set');
+  say("  README.md, ARCHITECTURE.md       how it works");
+}
+
+/** In a checkout `quickstart/`; elsewhere a folder of that name must hold the questions. */
+function quickstartFolder(): string {
+  const folder = join(import.meta.dirname, "..", "..", "quickstart");
+  if (!existsSync(join(folder, "gsm8k-300.jsonl"))) {
+    throw new InputError(`no questions in ${folder}`, "the quickstart runs in a checkout of the project");
+  }
+  return folder;
+}
+
+function newRunFolder(folder: string): string {
+  const numbers = readdirSync(folder).map((name) => Number(/^run-(\d+)$/.exec(name)?.[1] ?? 0));
+  for (let n = Math.max(0, ...numbers) + 1; ; n++) {
+    const path = join(folder, `run-${n}`);
+    // Two quickstarts at once must not share a folder.
+    if (mkdirSync(path, { recursive: true }) !== undefined) return path;
+  }
+}
+
+function relativePath(path: string): string {
+  return relative(process.cwd(), path) || ".";
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}

@@ -1,0 +1,95 @@
+import { once } from "node:events";
+import type { Command } from "commander";
+import { createLogger } from "../shared/logger.ts";
+import { loadSettings } from "../shared/settings.ts";
+import { openRedis, startDashboard, WorkerProcess } from "./compose.ts";
+import { onInterruption } from "./exit.ts";
+import { integer } from "./options.ts";
+
+const collect = (value: string, previous: string[] = []) => [...previous, value];
+
+/** `gluellm up`, `gluellm worker`, `gluellm dashboard`: the processes that stay. */
+export function addServeCommands(program: Command): void {
+  const concurrency = ["--concurrency <n>", "jobs at a time from each queue", integer(1, 10_000)] as const;
+  program
+    .command("up")
+    .description("One process with all of it: Redis if there is none, workers and the dashboard.")
+    .option(...concurrency)
+    .option("--port <n>", "the dashboard's port (default: DASHBOARD_PORT)", integer(0, 65_535))
+    .action((options) => serve({ ...options, workers: true, dashboard: true }));
+  program
+    .command("worker")
+    .description("One more worker process of the fleet.")
+    .option(
+      "--queue <glob>",
+      "serve only queues that fit, such as 'completions.openai.*' (repeatable)",
+      collect,
+    )
+    .option(...concurrency)
+    .option("--exit-with-parent", "stop when standard input closes")
+    .action((options) => serve({ ...options, workers: true, dashboard: false }));
+  program
+    .command("dashboard")
+    .description("Only the dashboard.")
+    .option("--port <n>", "its port (default: DASHBOARD_PORT)", integer(0, 65_535))
+    .action((options) => serve({ ...options, workers: false, dashboard: true }));
+}
+
+interface ServeOptions {
+  workers: boolean;
+  dashboard: boolean;
+  queue?: string[];
+  concurrency?: number;
+  port?: number;
+  exitWithParent?: boolean;
+}
+
+async function serve({
+  workers,
+  dashboard,
+  queue,
+  concurrency,
+  port,
+  exitWithParent,
+}: ServeOptions): Promise<void> {
+  const settings = loadSettings();
+  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "info" });
+  const interruption = onInterruption("draining: no new jobs, calls in flight finish (again to exit now)");
+  await using host = await openRedis(settings, logger);
+  const { target: redisTarget } = host;
+  const { namespace } = settings;
+  await using parts = new AsyncDisposableStack();
+  if (workers) {
+    const worker = await WorkerProcess.start({
+      redisTarget,
+      settings,
+      logger,
+      queueGlobs: queue,
+      concurrency,
+    });
+    parts.defer(() => worker.close());
+    logger.info({ worker: worker.id, queues: queue ?? ["*"] }, "worker is running");
+  }
+  if (dashboard) {
+    const board = await startDashboard({
+      redisTarget,
+      namespace,
+      logger,
+      ...settings.dashboard,
+      port: port ?? settings.dashboard.port,
+    });
+    parts.defer(() => board.close());
+    process.stderr.write(`dashboard: ${board.url}\n`);
+  }
+  await ended(interruption.signal, exitWithParent ?? false);
+  process.exitCode = interruption.exitCode ?? 0;
+}
+
+async function ended(signal: AbortSignal, withParent: boolean): Promise<void> {
+  const aborted = signal.aborted ? Promise.resolve() : once(signal, "abort");
+  // A promise alone does not keep the process alive.
+  const keepAlive = setInterval(() => {}, 60_000);
+  const parentGone = withParent ? once(process.stdin.resume(), "end") : new Promise(() => {});
+  await Promise.race([aborted, parentGone]);
+  clearInterval(keepAlive);
+}

@@ -1,0 +1,128 @@
+import { existsSync } from "node:fs";
+import { join as joinPath } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { ConfigurationError } from "../shared/errors.ts";
+import { type DataFolder, prepareDataFolder, unusable } from "./data-folder.ts";
+import { findServer, type SystemFolders } from "./find-server.ts";
+import { acquireLock, livingHolder } from "./lock.ts";
+import { openOnce, probeServer } from "./probe.ts";
+import { isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { awaitServer, currentSocketPath, shutDownServer } from "./server.ts";
+import { startKeeper } from "./start-keeper.ts";
+
+/** Loading a large append-only file takes a while: about 10 s per gigabyte. */
+const START_TIMEOUT_MS = 120_000;
+/** Longer than a keeper waits for its server. */
+const STOP_TIMEOUT_MS = 30_000;
+const DEFAULT_IDLE_SHUTDOWN_MS = 30_000;
+
+export interface EmbeddedRedisOptions {
+  /** The server belongs to this folder: two folders never share data. Created with mode 0700. */
+  dataDir: string;
+  system: SystemFolders;
+  /** How long the server outlives its last client. Default 30 s; who starts the server decides. */
+  idleShutdownMs?: number;
+  /** One line for a user who waits for a download. */
+  onProgress?: (line: string) => void;
+}
+
+/**
+ * Joins the data folder's Redis, or starts it (finding or downloading the program first). After this the caller has
+ * `idleShutdownMs` to connect before the server may shut down again.
+ * @throws ConfigurationError: `redis_unavailable` (no program, and how to get one), `redis_start_failed` (with the
+ * end of its log), `data_folder_unusable`, `lock_timeout`.
+ */
+export async function ensureEmbeddedRedis(options: EmbeddedRedisOptions): Promise<{ socketPath: string }> {
+  return underLock(options, async (folder) => {
+    while (!(await join(folder))) await start(folder, options);
+    return { socketPath: currentSocketPath(folder) };
+  });
+}
+
+/**
+ * Shuts the data folder's Redis down, whoever uses it. Resolves when it has ended with all data on disk; with false
+ * when none was running.
+ * @throws ConfigurationError (`redis_stop_failed`) when it does not end.
+ */
+export async function stopEmbeddedRedis(
+  options: Pick<EmbeddedRedisOptions, "dataDir" | "system">,
+): Promise<boolean> {
+  if (!existsSync(options.dataDir)) return false;
+  return underLock(options, async (folder) => {
+    const socketPath = currentSocketPath(folder);
+    const keeper = livingHolder(folder.keeperLockPath);
+    if (!keeper && (await probeServer(socketPath)) === "gone") return false;
+    try {
+      if (keeper) await endKeeper(keeper);
+      if ((await probeServer(socketPath)) !== "gone") await endServer(socketPath);
+    } catch (error) {
+      throw new ConfigurationError(
+        `Redis in ${folder.redisDir} could not be stopped: ${(error as Error).message}`,
+        `see ${folder.logPath}`,
+        "redis_stop_failed",
+      );
+    }
+    return true;
+  });
+}
+
+/** True when a server with a living keeper answers. */
+async function join(folder: DataFolder): Promise<boolean> {
+  const keeperLives = () => livingHolder(folder.keeperLockPath) !== undefined;
+  if (!keeperLives()) return false;
+  try {
+    return await awaitServer(folder, keeperLives, START_TIMEOUT_MS);
+  } catch (error) {
+    throw new ConfigurationError(
+      `Redis in ${folder.redisDir} runs, but ${(error as Error).message}`,
+      `see ${folder.logPath}; end process ${livingHolder(folder.keeperLockPath)?.pid} to have it started again`,
+      "redis_start_failed",
+    );
+  }
+}
+
+/** A server without a keeper is adopted by a new one. */
+async function start(folder: DataFolder, options: EmbeddedRedisOptions): Promise<void> {
+  const { dataDir, system, onProgress, idleShutdownMs = DEFAULT_IDLE_SHUTDOWN_MS } = options;
+  const isGone = (await probeServer(currentSocketPath(folder))) === "gone";
+  const binary = isGone
+    ? await findServer({ system, fallbackCacheDir: joinPath(dataDir, "cache"), onProgress })
+    : undefined;
+  await startKeeper({ folder, idleShutdownMs, binary }, START_TIMEOUT_MS);
+}
+
+async function endKeeper(keeper: ProcessIdentity): Promise<void> {
+  process.kill(keeper.pid, "SIGTERM");
+  const deadline = performance.now() + STOP_TIMEOUT_MS;
+  while (isAlive(keeper)) {
+    if (performance.now() > deadline) throw new Error(`its keeper (process ${keeper.pid}) does not end`);
+    await delay(20);
+  }
+}
+
+async function endServer(socketPath: string): Promise<void> {
+  const connection = openOnce(socketPath, 5000);
+  try {
+    await connection.connect();
+    await shutDownServer(connection);
+  } finally {
+    connection.disconnect();
+  }
+}
+
+async function underLock<T>(
+  { dataDir, system }: Pick<EmbeddedRedisOptions, "dataDir" | "system">,
+  action: (folder: DataFolder) => Promise<T>,
+): Promise<T> {
+  try {
+    const folder = prepareDataFolder(dataDir, system.runtimeDir);
+    const lock = await acquireLock(folder.lockPath);
+    try {
+      return await action(folder);
+    } finally {
+      lock.release();
+    }
+  } catch (error) {
+    throw unusable(dataDir, error);
+  }
+}

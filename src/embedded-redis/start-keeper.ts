@@ -1,0 +1,64 @@
+import { spawn } from "node:child_process";
+import { closeSync, fstatSync, openSync, readFileSync, statfsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { ConfigurationError } from "../shared/errors.ts";
+import type { KeeperOrder, KeeperReport } from "./keeper.ts";
+
+const LOG_TAIL_LINES = 8;
+const MIN_FREE_BYTES = 1024 * 1024;
+
+/** The sources run as they are; the published package holds JavaScript. */
+const KEEPER = fileURLToPath(
+  import.meta.url.endsWith(".ts")
+    ? new URL("./keeper.ts", import.meta.url)
+    : new URL("./keeper.js", import.meta.url),
+);
+
+/**
+ * Starts a keeper that outlives this process. Resolves with "ready" when the server answers, with "again" when
+ * somebody else was quicker.
+ * @throws ConfigurationError (`redis_start_failed`) with the end of the server's log.
+ */
+export async function startKeeper(order: KeeperOrder, timeoutMs: number): Promise<"ready" | "again"> {
+  const { logPath, redisDir } = order.folder;
+  const log = openSync(logPath, "a", 0o600);
+  const logStart = fstatSync(log).size;
+  const child = spawn(process.execPath, [KEEPER, JSON.stringify(order)], {
+    cwd: redisDir,
+    detached: true,
+    // None of this process's environment: it holds keys, and the keeper outlives it.
+    env: {},
+    stdio: ["ignore", log, log, "ipc"],
+  });
+  closeSync(log);
+  let timer: NodeJS.Timeout | undefined;
+  const report = await new Promise<KeeperReport>((resolve) => {
+    const fail = (reason: string) => resolve({ state: "failed", reason });
+    timer = setTimeout(fail, timeoutMs, `it was not ready after ${Math.round(timeoutMs / 1000)} s`);
+    child.once("message", (message) => resolve(message as KeeperReport));
+    child.once("error", (error) => fail(error.message));
+    child.once("exit", (code, signal) => fail(`its keeper ended (${signal ?? `code ${code}`})`));
+  });
+  clearTimeout(timer);
+  if (child.connected) child.disconnect();
+  child.unref();
+  if (report.state !== "failed") return report.state;
+  throw new ConfigurationError(
+    `Redis could not be started in ${redisDir}: ${report.reason}${fullDisk(redisDir)}${logTail(logPath, logStart)}`,
+    `the whole log is ${logPath}`,
+    "redis_start_failed",
+  );
+}
+
+/** On a full disk the log cannot say why. */
+function fullDisk(folder: string): string {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize < MIN_FREE_BYTES ? "; the disk is full" : "";
+}
+
+/** The last lines that were written since `start`. */
+function logTail(path: string, start: number): string {
+  const lines = readFileSync(path).subarray(start).toString("utf8").trimEnd().split("\n");
+  const tail = lines.slice(-LOG_TAIL_LINES).filter(Boolean);
+  return tail.length > 0 ? `\n  ${tail.join("\n  ")}` : "";
+}

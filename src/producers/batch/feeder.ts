@@ -1,0 +1,291 @@
+import type { Redis } from "ioredis";
+import { isBlobRef, releaseBlob } from "../../shared/blobs.ts";
+import { type ErrorRecord, errorRecordSchema, GlueError } from "../../shared/errors.ts";
+import type { Logger } from "../../shared/logger.ts";
+import { registerQueue } from "../../shared/queue-registry.ts";
+import type { RedisKeys } from "../../shared/redis-keys.ts";
+import type { Settings } from "../../shared/settings.ts";
+import { completionJob } from "../completion-job.ts";
+import type { ProducerQueues } from "../queues.ts";
+import type { BatchOutput } from "./batch-output.ts";
+import { saveBatch } from "./batch-record.ts";
+import type { DiskIndex, IndexRow } from "./disk-index.ts";
+import type { Lease } from "./lease.ts";
+import { outputLine } from "./output-line.ts";
+import { acknowledge, inlineResult, readDoneList } from "./results.ts";
+import type { RowReader } from "./row-reader.ts";
+import type { Tally } from "./tally.ts";
+import { Wakeup } from "./wakeup.ts";
+import { Window } from "./window.ts";
+
+/** Jobs per `addBulk`: more would block the event loop and Redis for too long. */
+const MAX_ADD = 500;
+const RECONCILE_MS = 5000;
+const WAIT_MS = 1000;
+const SAVE_MS = 500;
+
+export interface FeederOptions {
+  redis: Redis;
+  subscriber: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+  logger: Logger;
+  queues: ProducerQueues;
+  index: DiskIndex;
+  reader: RowReader;
+  output: BatchOutput;
+  lease: Lease;
+  tally: Tally;
+}
+
+/** How feeding ended: all rows have results, somebody asked to stop, or an account fault stopped the batch. */
+export type FeedEnd =
+  | { kind: "finished" }
+  | { kind: "interrupted" }
+  | { kind: "cancelled" }
+  | { kind: "stopped"; error: ErrorRecord };
+
+/**
+ * Drives one batch: sends missing rows through a window per queue, takes results off the done-list into the file,
+ * acknowledges them, and puts back what Redis lost. The host (the CLI today) owns the files and the lease.
+ */
+export class Feeder {
+  readonly #options: FeederOptions;
+  readonly #batchId: string;
+  readonly #windows: Window[];
+  /** Rows of an earlier run that a live worker holds: sent again under this run's settings once it lets go. */
+  readonly #inherited = new Map<string, Window>();
+  readonly #wakeup: Wakeup;
+  #reconciledAt = performance.now();
+  #savedAt = 0;
+
+  constructor(options: FeederOptions) {
+    this.#options = options;
+    this.#batchId = options.output.batchId;
+    this.#windows = options.index.models().map((model) => new Window(model));
+    this.#wakeup = new Wakeup(options.subscriber, `batch:${this.#batchId}`);
+  }
+
+  get inFlight(): number {
+    return this.#windows.reduce((sum, window) => sum + window.rows.size, 0);
+  }
+
+  /** Feeds until the end. After `signal` aborts, waiting rows are withdrawn and active ones waited for. */
+  async run(signal: AbortSignal): Promise<FeedEnd> {
+    const { index } = this.#options;
+    signal.addEventListener("abort", () => this.#wakeup.wake());
+    let end: FeedEnd | undefined;
+    for (;;) {
+      this.#checkLease();
+      const collected = await this.#collect();
+      end ??= signal.aborted ? { kind: "interrupted" } : await this.#readStop();
+      if (end) await this.#withdraw();
+      else await this.#refill();
+      if (end && this.inFlight === 0) return end;
+      if (!end && index.counts().missing === 0) return { kind: "finished" };
+      if (performance.now() - this.#reconciledAt > RECONCILE_MS) await this.#reconcile();
+      if (collected === 0) await this.#wakeup.wait(WAIT_MS);
+      await this.#saveCounts();
+    }
+  }
+
+  #checkLease(): void {
+    const { lostTo } = this.#options.lease;
+    if (!lostTo) return;
+    throw new GlueError({
+      code: "lease_lost",
+      category: "internal",
+      message: `the batch was taken over by process ${lostTo.pid} on ${lostTo.host}`,
+      hint: "this run stopped for longer than 15 s; the other one goes on with the batch",
+    });
+  }
+
+  /** The operator's or a worker's word that the batch must not go on. */
+  async #readStop(): Promise<FeedEnd | undefined> {
+    const { redis, keys } = this.#options;
+    const [stop, status] = await redis.hmget(keys.batch(this.#batchId), "stop", "status");
+    if (stop) return { kind: "stopped", error: errorRecordSchema.parse(JSON.parse(stop)) };
+    return status === "cancelling" || status === "cancelled" ? { kind: "cancelled" } : undefined;
+  }
+
+  /** Moves results from the done-list into the file, then forgets them in Redis. Returns how many it took. */
+  async #collect(): Promise<number> {
+    const { redis, keys, output, tally, index } = this.#options;
+    const entries = await readDoneList(redis, keys, this.#batchId);
+    const lines: { id: string; line: string; failed: boolean }[] = [];
+    const taken: { jobId: string; queue: string; record: (typeof entries)[number]["record"] }[] = [];
+    for (const { jobId, record } of entries) {
+      const id = jobId.slice(this.#batchId.length + 1);
+      const row = index.find(id);
+      taken.push({ jobId, queue: this.#queueOf(row), record });
+      if (!record || !row) continue;
+      const isNews = row.state === "missing" || (row.state === "failed" && record.status === "succeeded");
+      if (!isNews) continue;
+      const line = outputLine(
+        { id, customId: await this.#customIdOf(jobId, row) },
+        await inlineResult(redis, keys, record),
+      );
+      lines.push({ id, line, failed: record.status !== "succeeded" });
+      tally.add(record);
+    }
+    if (lines.length > 0) await output.append(lines);
+    await acknowledge(redis, keys, this.#batchId, taken);
+    for (const { jobId } of taken) await this.#forget(jobId);
+    return entries.length;
+  }
+
+  #queueOf(row: IndexRow | undefined): string {
+    return this.#windows.find((window) => window.model.key === row?.model?.key)?.queue ?? "none";
+  }
+
+  async #customIdOf(jobId: string, row: IndexRow): Promise<string> {
+    for (const window of this.#windows) {
+      const known = window.rows.get(jobId);
+      if (known) return known.customId;
+    }
+    return (await this.#options.reader.readRow(row)).customId;
+  }
+
+  /** The row is no longer in flight: its window has room again and its request's blob goes. */
+  async #forget(jobId: string): Promise<void> {
+    const { redis, keys } = this.#options;
+    this.#inherited.delete(jobId);
+    for (const window of this.#windows) {
+      const row = window.delete(jobId);
+      if (row?.blob) await releaseBlob(redis, keys, row.blob, jobId);
+    }
+  }
+
+  async #refill(): Promise<void> {
+    for (const window of this.#windows) {
+      while (!window.exhausted && window.room >= Math.min(MAX_ADD, window.rows.size)) {
+        const room = Math.min(window.room, MAX_ADD);
+        const rows = room > 0 ? this.#options.index.nextMissing(window.model.key, window.cursor, room) : [];
+        if (room > 0 && rows.length === 0) window.exhausted = true;
+        if (rows.length === 0) break;
+        await this.#send(window, rows);
+        window.cursor = rows.at(-1)?.line ?? window.cursor;
+      }
+    }
+  }
+
+  async #send(window: Window, rows: readonly IndexRow[]): Promise<void> {
+    const { redis, keys, settings, reader, queues, output } = this.#options;
+    const queue = await queues.of(window.model);
+    const jobs = [];
+    for (const indexRow of rows) {
+      const { id, customId, line, bytes, request } = await reader.readRow(indexRow);
+      const jobId = `${this.#batchId}-${id}`;
+      const batch = { id: this.#batchId, line };
+      const job = await completionJob(redis, keys, settings, {
+        jobId,
+        model: window.model,
+        request,
+        urgency: "batch",
+        batch,
+      });
+      const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
+      window.add(jobId, { id, customId, line, bytes, blob });
+      jobs.push(job);
+    }
+    // BullMQ ignores an id it already has: what an earlier run left behind makes way first.
+    if (output.resumed) {
+      const removed = await Promise.all(jobs.map((job) => queue.remove(job.opts.jobId)));
+      jobs.forEach((job, i) => {
+        if (removed[i] === 0) this.#inherited.set(job.opts.jobId, window);
+      });
+    }
+    await queue.addBulk(jobs);
+  }
+
+  /** Takes rows back that no worker has begun; active ones stay in flight until they end or wait again. */
+  async #withdraw(): Promise<void> {
+    for (const window of this.#windows) {
+      const queue = await this.#options.queues.of(window.model);
+      const jobIds = [...window.rows.keys()];
+      for (let i = 0; i < jobIds.length; i += MAX_ADD) {
+        const group = jobIds.slice(i, i + MAX_ADD);
+        const done = new Set(await this.#recorded(group));
+        const removed = await Promise.all(group.map((id) => (done.has(id) ? 0 : queue.remove(id))));
+        for (const [j, id] of group.entries()) if (removed[j] === 1) await this.#forget(id);
+      }
+    }
+  }
+
+  /** Those of the jobs that have a result which is not collected yet. */
+  async #recorded(jobIds: readonly string[]): Promise<string[]> {
+    const { redis, keys } = this.#options;
+    const records = await redis.mget(jobIds.map((id) => keys.result(id)));
+    return jobIds.filter((_, i) => records[i] !== null);
+  }
+
+  /** Sends again what is in flight for us but unknown to Redis, which was emptied or lost its last second. */
+  async #reconcile(): Promise<void> {
+    this.#reconciledAt = performance.now();
+    for (const window of this.#windows) {
+      const lost = await this.#findLost(window);
+      if (lost.length === 0) continue;
+      const rows = lost.map((id) => this.#options.index.find(id)).filter((row) => row?.state === "missing");
+      this.#options.logger.warn(
+        { queue: window.queue, rows: rows.length },
+        "rows vanished from Redis; sending them again",
+      );
+      await registerQueue(this.#options.redis, this.#options.keys, window.queue);
+      await this.#options.queues
+        .of(window.model)
+        .then((queue) => Promise.all(rows.map((row) => queue.remove(`${this.#batchId}-${row?.id}`))));
+      await this.#send(window, rows as IndexRow[]);
+    }
+  }
+
+  async #findLost(window: Window): Promise<string[]> {
+    const { redis, keys } = this.#options;
+    const jobIds = [...window.rows.keys()];
+    const pipeline = redis.pipeline();
+    for (const jobId of jobIds) pipeline.hmget(keys.job(window.queue, jobId), "timestamp", "finishedOn");
+    const replies = (await pipeline.exec()) ?? [];
+    const suspects = jobIds.filter((_, i) => {
+      const [timestamp, finishedOn] = (replies[i]?.[1] ?? []) as (string | null)[];
+      return !timestamp || finishedOn;
+    });
+    suspects.push(...(await this.#releasedByOthers(window)));
+    // A row that ended meanwhile is on the done-list: only what is still in flight after reading it is lost.
+    if (suspects.length > 0) while ((await this.#collect()) > 0);
+    return suspects.flatMap((jobId) => window.rows.get(jobId)?.id ?? []);
+  }
+
+  /** Inherited rows that no worker holds any more. */
+  async #releasedByOthers(window: Window): Promise<string[]> {
+    const queue = await this.#options.queues.of(window.model);
+    const released: string[] = [];
+    for (const [jobId, owner] of this.#inherited) {
+      if (owner !== window || (await queue.remove(jobId)) === 0) continue;
+      this.#inherited.delete(jobId);
+      released.push(jobId);
+    }
+    return released;
+  }
+
+  async #saveCounts(): Promise<void> {
+    if (performance.now() - this.#savedAt < SAVE_MS) return;
+    this.#savedAt = performance.now();
+    await saveCounts(this.#options, this.#batchId);
+  }
+}
+
+/** Writes where the batch stands into its record. */
+export async function saveCounts(
+  { redis, keys, index, tally }: Pick<FeederOptions, "redis" | "keys" | "index" | "tally">,
+  id: string,
+): Promise<void> {
+  const { total, succeeded, failed } = index.counts();
+  const { prompt, completion } = tally.tokens;
+  await saveBatch(redis, keys, {
+    id,
+    total,
+    succeeded,
+    failed,
+    promptTokens: prompt,
+    completionTokens: completion,
+  });
+}

@@ -1,0 +1,108 @@
+import { Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import { budgetFor } from "../shared/budget.ts";
+import { matchesGlob } from "../shared/glob.ts";
+import { parseCompletionQueueName } from "../shared/queue-name.ts";
+import { registeredQueues } from "../shared/queue-registry.ts";
+import type { RedisKeys } from "../shared/redis-keys.ts";
+import type { Budget, Settings } from "../shared/settings.ts";
+import { type Usage, usagePerMinute } from "../shared/usage.ts";
+import { type WorkerCard, workerCardSchema } from "../shared/worker-card.ts";
+
+export interface QueueState {
+  queue: string;
+  /** `entry:model`. */
+  key: string;
+  counts: { waiting: number; active: number; delayed: number; completed: number; failed: number };
+  limit: Budget | undefined;
+  /** Of the last minute. */
+  used: Usage;
+  /** Milliseconds until a provider's pause ends; 0 when there is none. */
+  pausedMs: number;
+  pausedByOperator: boolean;
+  /** Worker processes that can run its jobs. */
+  workers: number;
+  /** Reasons, for people; empty when jobs flow. */
+  waitsFor: string[];
+}
+
+/** How many delayed jobs are asked why they wait. */
+const REASON_SAMPLE = 20;
+
+/** The state of every registered queue. */
+export async function readQueueStates(
+  redis: Redis,
+  keys: RedisKeys,
+  settings: Settings,
+): Promise<QueueState[]> {
+  const cards = await readWorkerCards(redis, keys);
+  const names = await registeredQueues(redis, keys);
+  return Promise.all(names.map((name) => readQueueState(redis, keys, settings, name, cards)));
+}
+
+async function readQueueState(
+  redis: Redis,
+  keys: RedisKeys,
+  settings: Settings,
+  name: string,
+  cards: readonly WorkerCard[],
+): Promise<QueueState> {
+  const ref = parseCompletionQueueName(name);
+  const key = ref?.key ?? name;
+  const queue = new Queue(name, { connection: redis, prefix: keys.prefix, skipMetasUpdate: true });
+  queue.on("error", () => {});
+  try {
+    const found = await queue.getJobCounts(
+      "waiting",
+      "prioritized",
+      "active",
+      "delayed",
+      "completed",
+      "failed",
+    );
+    const counts = {
+      waiting: (found.waiting ?? 0) + (found.prioritized ?? 0),
+      active: found.active ?? 0,
+      delayed: found.delayed ?? 0,
+      completed: found.completed ?? 0,
+      failed: found.failed ?? 0,
+    };
+    const pausedMs = Math.max(0, await queue.getRateLimitTtl());
+    const pausedByOperator = await queue.isPaused();
+    const workers = cards.filter((card) => canServe(card, name, ref?.entry)).length;
+    const waitsFor = [];
+    if (pausedByOperator) waitsFor.push("an operator's resume");
+    if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
+    if (workers === 0 && counts.waiting + counts.delayed > 0) {
+      waitsFor.push(`a worker with provider entry "${ref?.entry ?? "?"}"`);
+    }
+    if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
+    const used = await usagePerMinute(redis, keys, key, Date.now() - 60_000);
+    const limit = budgetFor(settings.limits, key);
+    return { queue: name, key, counts, limit, used, pausedMs, pausedByOperator, workers, waitsFor };
+  } finally {
+    await queue.close();
+  }
+}
+
+function canServe(card: WorkerCard, queue: string, entry: string | undefined): boolean {
+  return (
+    entry !== undefined && entry in card.entries && card.queueGlobs.some((glob) => matchesGlob(glob, queue))
+  );
+}
+
+/** What workers wrote on the jobs they put back. */
+async function readReasons(queue: Queue): Promise<string[]> {
+  const jobs = await queue.getDelayed(0, REASON_SAMPLE - 1);
+  const reasons = jobs.map((job) => (job?.progress as { waitsFor?: string } | undefined)?.waitsFor);
+  return [...new Set(reasons.map((reason) => reason ?? "its next attempt"))];
+}
+
+async function readWorkerCards(redis: Redis, keys: RedisKeys): Promise<WorkerCard[]> {
+  const ids = await redis.smembers(keys.workers);
+  if (ids.length === 0) return [];
+  const cards = await redis.mget(ids.map((id) => keys.worker(id)));
+  const gone = ids.filter((_, i) => cards[i] === null);
+  if (gone.length > 0) await redis.srem(keys.workers, ...gone);
+  return cards.flatMap((json) => (json ? [workerCardSchema.parse(JSON.parse(json))] : []));
+}

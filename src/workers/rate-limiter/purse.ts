@@ -1,0 +1,114 @@
+import type { BucketSettings } from "./bucket-settings.ts";
+import type { SharedBucket } from "./shared-bucket.ts";
+import { SupplyEstimate } from "./supply-estimate.ts";
+
+const IDLE_MS = 200;
+
+/**
+ * The units of one limit that this process has bought and not yet spent. Estimates are settled here, without
+ * a call to Redis: an overestimate pays for the next request, an underestimate makes the balance negative.
+ */
+export class Purse {
+  readonly #bucket: SharedBucket;
+  readonly #unitsNeeded: () => number;
+  #settings: BucketSettings;
+  #supply: SupplyEstimate;
+  #balance = 0;
+  #isBuying = false;
+  #isClosed = false;
+  #usedAtMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param unitsNeeded what the next request in line needs of this limit; 0 when none waits */
+  constructor(bucket: SharedBucket, settings: BucketSettings, unitsNeeded: () => number) {
+    this.#bucket = bucket;
+    this.#settings = settings;
+    this.#supply = new SupplyEstimate(settings.ratePerSecond, settings.maximum, performance.now());
+    this.#unitsNeeded = unitsNeeded;
+  }
+
+  covers(units: number): boolean {
+    return units === 0 || this.#balance >= units;
+  }
+
+  spend(units: number): void {
+    this.#balance -= units;
+    this.#touch();
+  }
+
+  /** Corrects an earlier spending; negative when it was too low. */
+  refund(units: number): void {
+    if (this.#isClosed) return;
+    // A paced unit is good for its moment only: used later, it would crowd the next one.
+    if (!this.#settings.isPaced || units < 0) this.#balance += units;
+    this.#touch();
+  }
+
+  /** Buys one quantum, unless a purchase is under way. @returns whether it bought */
+  async buy(): Promise<boolean> {
+    if (this.#isBuying || this.#isClosed) return false;
+    this.#isBuying = true;
+    const startedAtMs = performance.now();
+    try {
+      const units = await this.#bucket.buy();
+      this.#balance += units;
+      this.#supply.bought(units, performance.now() - startedAtMs, performance.now());
+      this.#touch();
+    } finally {
+      this.#isBuying = false;
+    }
+    return true;
+  }
+
+  /** How long until `units` more than the balance can be had, in milliseconds. */
+  predictedWaitMs(units: number): number {
+    return this.#supply.waitMs(units - this.#balance, performance.now());
+  }
+
+  retune(settings: BucketSettings): void {
+    this.#settings = settings;
+    this.#supply = new SupplyEstimate(settings.ratePerSecond, settings.maximum, performance.now());
+    this.#bucket.retune(settings);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#giveBack(this.#balance).catch(() => {});
+    await this.#bucket.close();
+  }
+
+  #touch(): void {
+    if (this.#isClosed) return;
+    this.#usedAtMs = performance.now();
+    this.#timer ??= setTimeout(() => this.#sweep(), IDLE_MS).unref();
+  }
+
+  /**
+   * An idle purse goes back to the fleet, debts too. A busy one returns what exceeds the next request and a
+   * quantum: hoarded refunds, spent at once, would overrun the provider's bucket.
+   */
+  #sweep(): void {
+    this.#timer = undefined;
+    const needed = this.#unitsNeeded();
+    const idleMs = performance.now() - this.#usedAtMs;
+    if (needed === 0) this.#supply.idle();
+    if (needed === 0 && idleMs >= IDLE_MS - 1) {
+      this.#giveBack(this.#balance).catch(() => {});
+      return;
+    }
+    const spare = this.#balance - needed - this.#settings.quantum;
+    if (needed > 0 && spare > 0) this.#giveBack(spare).catch(() => {});
+    this.#timer = setTimeout(() => this.#sweep(), IDLE_MS).unref();
+  }
+
+  async #giveBack(units: number): Promise<void> {
+    if (units === 0) return;
+    if (this.#settings.isPaced) {
+      this.#balance = Math.min(0, this.#balance);
+      return;
+    }
+    this.#balance -= units;
+    await this.#bucket.giveBack(units);
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * The whole gate, in one command: set-up, then every step under the right Node.js, until the first one fails.
+ * Arguments go to the last step, the tests: `npm test -- some-file`.
+ */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ensureSetup, SetupError } from "./setup.mjs";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Title, package, name of its program, arguments. */
+const STEPS = [
+  ["format and lint", "@biomejs/biome", "biome", ["check", "--error-on-warnings"]],
+  ["types", "typescript", "tsc", ["--noEmit"]],
+  ["tests", "vitest", "vitest", ["run", ...process.argv.slice(2)]],
+];
+
+async function main() {
+  const node = await ensureSetup();
+  for (const [title, packageName, program, args] of STEPS) {
+    process.stdout.write(`\n== ${title}: ${program} ${args.join(" ")}\n`);
+    const code = await run(node, [programFile(packageName, program), ...args]);
+    if (code !== 0) {
+      process.stderr.write(`\n== failed: ${title} (exit code ${code})\n`);
+      return code;
+    }
+  }
+  return 0;
+}
+
+/** The script behind a program of node_modules/.bin, without depending on how the platform links it there. */
+function programFile(packageName, program) {
+  const folder = join(ROOT, "node_modules", packageName);
+  const { bin } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  return join(folder, typeof bin === "string" ? bin : bin[program]);
+}
+
+function run(node, args) {
+  const child = spawn(node, args, {
+    cwd: ROOT,
+    stdio: "inherit",
+    // Whatever the steps start as plain "node" is this one too.
+    env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ""}` },
+  });
+  // Ctrl-C reaches the step by itself; other signals are sent to this process only.
+  const forward = (signal) => child.kill(signal);
+  const ignore = () => {};
+  process.on("SIGTERM", forward);
+  process.on("SIGINT", ignore);
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, signal) => {
+      process.off("SIGTERM", forward);
+      process.off("SIGINT", ignore);
+      resolve(code ?? 128 + constants.signals[signal]);
+    });
+  });
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`${error instanceof SetupError ? error.message : error.stack}\n`);
+  process.exitCode = error.exitCode ?? 1;
+}
