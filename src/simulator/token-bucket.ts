@@ -1,0 +1,69 @@
+/** A bucket's state at one instant, as the limit headers tell it. */
+export interface BucketReading {
+  perMinute: number;
+  /** Whole units that may be taken now. */
+  remaining: number;
+  fullInMs: number;
+}
+
+/**
+ * Continuous token bucket (A. Tanenbaum, Computer Networks, "token bucket"): holds `capacity`, gains
+ * `perMinute / 60,000` each millisecond, never gives what it does not hold. Hence no window of t milliseconds
+ * ever sees more than `capacity + t · perMinute / 60,000` taken. Times are monotonic milliseconds.
+ */
+export class TokenBucket {
+  #perMinute: number;
+  #capacity: number;
+  #level: number;
+  #levelAtMs: number;
+
+  constructor(perMinute: number, capacity: number, nowMs: number, startFull: boolean) {
+    this.#perMinute = perMinute;
+    this.#capacity = capacity;
+    this.#level = startFull ? capacity : 0;
+    this.#levelAtMs = nowMs;
+  }
+
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  get perMinute(): number {
+    return this.#perMinute;
+  }
+
+  /** 0 when `amount` may be taken now, Infinity when the bucket can never hold it. */
+  waitMs(amount: number, nowMs: number): number {
+    if (amount > this.#capacity) return Number.POSITIVE_INFINITY;
+    const missing = amount - this.#refill(nowMs);
+    return missing <= 0 ? 0 : (missing * 60_000) / this.#perMinute;
+  }
+
+  /** Takes `amount`; the caller has seen `waitMs` answer 0 at the same instant. */
+  take(amount: number, nowMs: number): void {
+    this.#level = this.#refill(nowMs) - amount;
+  }
+
+  /** A new rate from now on; what the bucket holds stays, up to the new capacity. */
+  resize(perMinute: number, capacity: number, nowMs: number): void {
+    this.#level = Math.min(this.#refill(nowMs), capacity);
+    this.#perMinute = perMinute;
+    this.#capacity = capacity;
+  }
+
+  read(nowMs: number): BucketReading {
+    const level = this.#refill(nowMs);
+    return {
+      perMinute: this.#perMinute,
+      remaining: Math.floor(level),
+      fullInMs: ((this.#capacity - level) * 60_000) / this.#perMinute,
+    };
+  }
+
+  #refill(nowMs: number): number {
+    const gained = ((nowMs - this.#levelAtMs) * this.#perMinute) / 60_000;
+    this.#level = Math.min(this.#capacity, this.#level + gained);
+    this.#levelAtMs = nowMs;
+    return this.#level;
+  }
+}

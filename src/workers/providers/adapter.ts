@@ -1,0 +1,60 @@
+import type { ChatCompletion, ChatRequest } from "../../shared/chat.ts";
+import type { Dialect, ProviderEntry } from "../../shared/providers.ts";
+import { createAnthropicAdapter } from "./anthropic.ts";
+import { createOpenAIAdapter } from "./openai.ts";
+
+export interface ProviderCall {
+  /** The provider's own name of the model. */
+  model: string;
+  request: ChatRequest;
+  /** Ours, printable ASCII; sent as `X-Client-Request-Id`, so that the provider's support can find the call. */
+  requestId: string;
+  /** The whole call's time, up to the last byte of the answer. */
+  timeoutMs: number;
+  signal: AbortSignal;
+}
+
+export interface ProviderReply {
+  statusCode: number;
+  /** The provider's id of this call; its answer's id where it names none; else empty. */
+  requestId: string;
+  body: ChatCompletion;
+  /** What the provider reports as used; zeros when it reports nothing. */
+  tokens: { prompt: number; completion: number; total: number };
+  headers: Headers;
+}
+
+/** One account at one provider, over a connection pool of its own. */
+export interface ProviderAdapter {
+  /**
+   * One call, never repeated by the adapter.
+   * @throws LLMError's subclasses for every failure of the call, with our own text only; AbortError when
+   * `signal` ended it.
+   */
+  complete(call: ProviderCall): Promise<ProviderReply>;
+  /** Tokens to reserve before the call, by the provider's charge policy. */
+  estimateTokens(request: ChatRequest): number;
+  /** Waits for calls in flight, then closes the connections. */
+  close(): Promise<void>;
+}
+
+export interface AdapterOptions {
+  /**
+   * Most sockets open at a time, default 512. Further calls wait for one and their time runs: keep it above the
+   * number of calls that this process has in flight to the entry.
+   */
+  connections?: number;
+}
+
+const CREATE: Record<Dialect, (entry: ProviderEntry, options: AdapterOptions) => ProviderAdapter> = {
+  openai: createOpenAIAdapter,
+  anthropic: createAnthropicAdapter,
+};
+
+/**
+ * The adapter for an entry's dialect. A new dialect is one new file and one row above.
+ * @throws ConfigurationError when the key is missing; AuthenticationError when no HTTP header can carry it.
+ */
+export function createAdapter(entry: ProviderEntry, options: AdapterOptions = {}): ProviderAdapter {
+  return CREATE[entry.dialect](entry, options);
+}

@@ -1,0 +1,88 @@
+import { durationMs, retryAfterMs } from "./retry-after.ts";
+
+/** A provider's refusal, whatever its dialect, in the few facts that decide what happens next. */
+export interface Fault {
+  status: number;
+  /** Machine-readable words only: `code`, `type`, Anthropic's `error_code`, Google's `status` and reasons. */
+  codes: string[];
+  /** The parameter it blames. */
+  param?: string;
+  /** The provider's raw text: read to classify, never stored or shown. */
+  message: string;
+  requestId?: string;
+  retryAfterMs?: number;
+  /** The provider's filter refused this request's content. */
+  moderated: boolean;
+}
+
+type Fields = Record<string, unknown>;
+
+const SAFE_WORD = /^[\w.[\]-]{1,80}$/;
+/** Anthropic names the parameter at the start of its text only: `temperature: …`, `messages.0.content: …`. */
+const NAMED_FIRST =
+  /^`?((?:messages|system|tools|tool_choice|max_tokens|temperature|top_p|stop_sequences|metadata|output_config)[\w.-]{0,60})`?[: ]/;
+
+/** The refusal in an SDK's error, or undefined when it brings no HTTP status. */
+export function readFault(error: unknown): Fault | undefined {
+  const { status, headers, error: body, requestID } = fieldsOf(error);
+  if (typeof status !== "number") return undefined;
+  return faultOf(status, headers instanceof Object ? (headers as Headers) : new Headers(), body, requestID);
+}
+
+/** The refusal inside an answer with status 200, as OpenRouter sends them once the upstream call has begun. */
+export function faultInBody(data: unknown, headers: Headers, requestId: string): Fault | undefined {
+  const { error, choices } = fieldsOf(data);
+  const inner = error ?? fieldsOf(Array.isArray(choices) ? choices[0] : undefined).error;
+  if (!inner) return undefined;
+  const status = Number(fieldsOf(inner).code);
+  return faultOf(status >= 400 && status < 600 ? status : 502, headers, inner, requestId);
+}
+
+function faultOf(status: number, headers: Headers, body: unknown, requestId: unknown): Fault {
+  const fields = innermost(body);
+  const details = detailsOf(fields);
+  const message = typeof fields.message === "string" ? fields.message : "";
+  const codes = [fields.code, fields.type, fields.status, ...details.flatMap(({ error_code, reason }) => [error_code, reason])];
+  const metadata = fieldsOf(fields.metadata);
+  return {
+    status,
+    codes: codes.filter(isSafeWord),
+    param: isSafeWord(fields.param) ? fields.param : NAMED_FIRST.exec(message)?.[1],
+    message,
+    requestId: isSafeWord(requestId) ? requestId : undefined,
+    retryAfterMs: retryAfterMs(headers) ?? retryDelay(details),
+    moderated: "flagged_input" in metadata || "reasons" in metadata,
+  };
+}
+
+/** Unwraps `{error: …}`, Google's one-element array, and xAI's bare text. */
+function innermost(body: unknown): Fields {
+  let value = body;
+  for (let depth = 0; depth < 3; depth++) {
+    if (Array.isArray(value)) value = value[0];
+    const { error } = fieldsOf(value);
+    if (error == null) break;
+    value = error;
+  }
+  return typeof value === "string" ? { message: value } : fieldsOf(value);
+}
+
+/** Anthropic has one object of details, Google a list. */
+function detailsOf({ details }: Fields): Fields[] {
+  return (Array.isArray(details) ? details.slice(0, 20) : [details]).map(fieldsOf);
+}
+
+/** Google's RetryInfo: the only place where it says how long to wait. */
+function retryDelay(details: Fields[]): number | undefined {
+  const text = details.map((detail) => detail.retryDelay).find((delay) => typeof delay === "string");
+  const millis = durationMs(text);
+  return millis > 0 ? Math.ceil(millis) : undefined;
+}
+
+function fieldsOf(value: unknown): Fields {
+  return value !== null && typeof value === "object" ? (value as Fields) : {};
+}
+
+function isSafeWord(value: unknown): value is string {
+  return typeof value === "string" && SAFE_WORD.test(value);
+}

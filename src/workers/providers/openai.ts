@@ -1,0 +1,75 @@
+import OpenAI from "openai";
+import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../../shared/chat.ts";
+import type { ProviderEntry } from "../../shared/providers.ts";
+import type { AdapterOptions, ProviderAdapter, ProviderReply } from "./adapter.ts";
+import { type Answer, postOnce } from "./call.ts";
+import { faultInBody } from "./fault.ts";
+import { createHttpPool } from "./http-pool.ts";
+import { toLLMError, unusableAnswer } from "./provider-errors.ts";
+import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
+
+/**
+ * Chat Completions at OpenAI and everybody who speaks its dialect. The request's parameters pass through
+ * unchanged; the answer must hold at least one choice.
+ */
+export function createOpenAIAdapter(entry: ProviderEntry, { connections }: AdapterOptions): ProviderAdapter {
+  const pool = createHttpPool(entry, connections);
+  const output = new OutputAverage();
+  const client = new OpenAI({
+    baseURL: entry.baseUrl,
+    apiKey: pool.apiKey,
+    fetch: pool.fetch,
+    maxRetries: 0,
+    logLevel: "off",
+    // Left out, each of these would come from an OPENAI_* variable.
+    adminAPIKey: null,
+    organization: null,
+    project: null,
+    webhookSecret: null,
+  });
+  return {
+    async complete(call) {
+      const body = { ...call.request, model: call.model };
+      const answer = await postOnce(entry, call, (options) =>
+        client.post<unknown>("/chat/completions", { body, ...options }),
+      );
+      const fault = faultInBody(answer.data, answer.headers, answer.requestId);
+      if (fault) throw toLLMError(fault, entry, call.model);
+      const reply = toReply(entry, call.model, answer);
+      output.observe(reply.tokens.completion / reply.body.choices.length);
+      return reply;
+    },
+    estimateTokens: (request) => estimateTokens(request, output),
+    close: () => pool.close(),
+  };
+}
+
+/** OpenAI charges a request's token limit at the start, so all of it is reserved. */
+function estimateTokens(request: ChatRequest, output: OutputAverage): number {
+  const limit = request.max_completion_tokens ?? request.max_tokens ?? output.tokens;
+  return estimatePromptTokens(request) + limit * (request.n ?? 1);
+}
+
+function toReply(entry: ProviderEntry, model: string, answer: Answer): ProviderReply {
+  const body = parseBody(entry, model, answer);
+  const { prompt_tokens: prompt = 0, completion_tokens: completion = 0, total_tokens = 0 } = body.usage ?? {};
+  return {
+    statusCode: answer.statusCode,
+    requestId: answer.requestId || body.id,
+    body,
+    tokens: { prompt, completion, total: total_tokens || prompt + completion },
+    headers: answer.headers,
+  };
+}
+
+function parseBody(entry: ProviderEntry, model: string, answer: Answer): ChatCompletion {
+  const { data } = answer;
+  if (!data) throw unusableAnswer(entry, "it is empty", answer);
+  if (typeof data !== "object") throw unusableAnswer(entry, "it is not JSON", answer);
+  // Some servers of the dialect leave these out.
+  const named = { id: answer.requestId, object: "chat.completion", model, ...data };
+  const parsed = chatCompletionSchema.safeParse(named);
+  if (!parsed.success) throw unusableAnswer(entry, "it is no chat completion", answer);
+  if (parsed.data.choices.length === 0) throw unusableAnswer(entry, "it holds no choice", answer);
+  return parsed.data;
+}

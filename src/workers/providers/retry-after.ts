@@ -1,0 +1,65 @@
+const MAX_MS = 24 * 60 * 60 * 1000;
+const UNIT_MS: Record<string, number> = {
+  d: 86_400_000,
+  h: 3_600_000,
+  m: 60_000,
+  s: 1000,
+  ms: 1,
+  us: 1e-3,
+  µs: 1e-3,
+  ns: 1e-6,
+};
+const OPENAI_LIMITS = ["requests", "tokens"].map((kind) => ({
+  remaining: `x-ratelimit-remaining-${kind}`,
+  reset: `x-ratelimit-reset-${kind}`,
+}));
+const ANTHROPIC_LIMITS = ["requests", "tokens", "input-tokens", "output-tokens"].map((kind) => ({
+  remaining: `anthropic-ratelimit-${kind}-remaining`,
+  reset: `anthropic-ratelimit-${kind}-reset`,
+}));
+
+/**
+ * How long the provider asks to wait, in milliseconds, at most 24 hours: `retry-after-ms`, then `retry-after`
+ * (seconds or HTTP date), then the latest reset among the limits that have nothing left. Undefined when none of
+ * them names a time ahead: a wait of 0 would only draw the next refusal.
+ */
+export function retryAfterMs(headers: Headers, now = Date.now()): number | undefined {
+  const clock = serverTime(headers, now);
+  const millis = Number(headers.get("retry-after-ms") ?? Number.NaN);
+  return (
+    bounded(millis) ?? bounded(secondsOrDate(headers.get("retry-after"), clock)) ?? bounded(reset(headers, clock))
+  );
+}
+
+/** Milliseconds of `6m0s`, `12ms`, `1.5s` or plain seconds; NaN for anything else. */
+export function durationMs(text: string | null | undefined): number {
+  if (!text) return Number.NaN;
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  if (!/^(\d+(\.\d+)?(ms|us|µs|ns|d|h|m|s))+$/.test(text)) return Number.NaN;
+  const parts = text.matchAll(/(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)/g);
+  return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNIT_MS[unit ?? ""] ?? 0), 0);
+}
+
+function bounded(millis: number): number | undefined {
+  return millis > 0 ? Math.min(Math.ceil(millis), MAX_MS) : undefined;
+}
+
+function secondsOrDate(text: string | null, clock: number): number {
+  const seconds = durationMs(text);
+  return Number.isNaN(seconds) && text ? Date.parse(text) - clock : seconds;
+}
+
+function reset(headers: Headers, clock: number): number {
+  const isSpent = ({ remaining }: { remaining: string }) => Number(headers.get(remaining) || Number.NaN) <= 0;
+  const waits = [
+    ...OPENAI_LIMITS.filter(isSpent).map((limit) => durationMs(headers.get(limit.reset))),
+    ...ANTHROPIC_LIMITS.filter(isSpent).map((limit) => Date.parse(headers.get(limit.reset) ?? "") - clock),
+  ];
+  return Math.max(...waits.filter((millis) => millis > 0));
+}
+
+/** Dates are read against the clock that wrote them, since ours may differ. */
+function serverTime(headers: Headers, now: number): number {
+  const time = Date.parse(headers.get("date") ?? "");
+  return Number.isNaN(time) ? now : time;
+}
