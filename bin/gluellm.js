@@ -18,16 +18,19 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 /** Ctrl-C reaches parent and child at once; a signal that was passed on so soon after is the same one. */
 const SAME_SIGNAL_MS = 500;
 const DIRECT_SIGNAL_GRACE_MS = 50;
+const SHELL_POLL_MS = 500;
 
 if (process.env[RELAUNCHED_BY] === String(process.ppid) && process.connected) {
   delete process.env[RELAUNCHED_BY];
   followParent();
   await import(SOURCE.href);
 } else if (existsSync(SETUP)) {
+  endWithShell();
   const node = await setUp();
   if (node === process.execPath) await import(SOURCE.href);
   else if (node) relaunch(node);
 } else {
+  endWithShell();
   await runPublished();
 }
 
@@ -52,6 +55,21 @@ async function runPublished() {
     `gluellm needs Node.js 22.19 or newer, and this is ${process.version}: install Node.js 24 from https://nodejs.org\n`,
   );
   process.exitCode = 3;
+}
+
+/**
+ * npm passes a signal on to the shell of its script only, and that shell ends without passing it on: taken as the
+ * SIGTERM that it was.
+ */
+function endWithShell() {
+  if (!process.env.npm_lifecycle_event) return;
+  const shell = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === shell) return;
+    clearInterval(watch);
+    process.kill(process.pid, "SIGTERM");
+  }, SHELL_POLL_MS);
+  watch.unref();
 }
 
 /**

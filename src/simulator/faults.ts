@@ -24,21 +24,18 @@ export type ErrorFault = (typeof ERROR_FAULTS)[number];
 export const FAULT_KINDS = [...ERROR_FAULTS, "drop", "hang", "cut", "slow"] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
-const timing = {
-  /** Of 429 (default 1,000), 503 and 529 (default: no header). */
-  retryAfterMs: z.number().min(0).optional(),
-  hangMs: z.number().min(0).max(2 ** 31 - 1).default(600_000),
-  /** Of `slow`. */
-  latencyMs: z.number().min(0).max(2 ** 31 - 1).default(10_000),
-};
+const milliseconds = z
+  .number()
+  .min(0)
+  .max(2 ** 31 - 1);
 
 const ruleSchema = z.strictObject({
   match: z.string(),
   times: z.int().positive().optional(),
   fault: z.enum(FAULT_KINDS),
-  retryAfterMs: timing.retryAfterMs,
-  hangMs: timing.hangMs.optional(),
-  latencyMs: timing.latencyMs.optional(),
+  retryAfterMs: milliseconds.optional(),
+  hangMs: milliseconds.optional(),
+  latencyMs: milliseconds.optional(),
 });
 
 const share = z.number().min(0).max(1).default(0);
@@ -48,7 +45,15 @@ const shares = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, share])) as R
 >;
 
 const faultsSchema = z
-  .strictObject({ ...shares, ...timing, script: z.array(ruleSchema).default([]) })
+  .strictObject({
+    ...shares,
+    /** Of 429 (default 1,000), 503 and 529 (default: no header). */
+    retryAfterMs: milliseconds.optional(),
+    hangMs: milliseconds.default(600_000),
+    /** Of `slow`. */
+    latencyMs: milliseconds.default(10_000),
+    script: z.array(ruleSchema).default([]),
+  })
   .refine((faults) => FAULT_KINDS.reduce((sum, kind) => sum + faults[kind], 0) <= 1 + 1e-9, {
     error: "the shares add up to more than 1",
   });

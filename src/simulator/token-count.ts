@@ -12,6 +12,13 @@ export function textOfTokens(text: string, tokens: number): string {
   return text.slice(0, tokens * CHARS_PER_TOKEN).toWellFormed();
 }
 
+/** The text in pieces of one token each. */
+export function tokenTexts(text: string): string[] {
+  return Array.from({ length: tokensOf(text.length) }, (_, index) =>
+    text.slice(index * CHARS_PER_TOKEN, (index + 1) * CHARS_PER_TOKEN),
+  );
+}
+
 /** Tokens of a prompt: the text of its messages and system prompt, and its tool definitions as JSON. */
 export function promptTokens(messages: unknown, system: unknown, tools: unknown): number {
   const toolChars = tools === undefined ? 0 : JSON.stringify(tools).length;

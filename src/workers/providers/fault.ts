@@ -42,7 +42,12 @@ function faultOf(status: number, headers: Headers, body: unknown, requestId: unk
   const fields = innermost(body);
   const details = detailsOf(fields);
   const message = typeof fields.message === "string" ? fields.message : "";
-  const codes = [fields.code, fields.type, fields.status, ...details.flatMap(({ error_code, reason }) => [error_code, reason])];
+  const codes = [
+    fields.code,
+    fields.type,
+    fields.status,
+    ...details.flatMap(({ error_code, reason }) => [error_code, reason]),
+  ];
   const metadata = fieldsOf(fields.metadata);
   return {
     status,

@@ -6,7 +6,8 @@ const DEFAULT_CONNECTIONS = 512;
 const KEEP_ALIVE_MS = 30_000;
 /** A runaway answer must not take the worker's memory with it. */
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
-const SENT_HEADERS = /^(accept|content-type|user-agent|anthropic-version|x-client-request-id|x-stainless-.*)$/;
+const SENT_HEADERS =
+  /^(accept|content-type|user-agent|anthropic-version|x-client-request-id|x-stainless-.*)$/;
 
 export interface HttpPool {
   apiKey: string;
@@ -56,7 +57,7 @@ function usableKey(entry: ProviderEntry): string {
   if (/^[\x21-\x7e]+$/.test(key)) return key;
   throw new AuthenticationError({
     code: "malformed_key",
-    message: `the key for provider "${entry.name}" holds characters that no key has (a space, a quote, a line break)`,
+    message: `the key for provider "${entry.name}" holds a space, a line break or a letter outside ASCII`,
     hint: `correct ${entry.keyVariable}, then run the same command again`,
   });
 }

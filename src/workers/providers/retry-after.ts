@@ -27,7 +27,9 @@ export function retryAfterMs(headers: Headers, now = Date.now()): number | undef
   const clock = serverTime(headers, now);
   const millis = Number(headers.get("retry-after-ms") ?? Number.NaN);
   return (
-    bounded(millis) ?? bounded(secondsOrDate(headers.get("retry-after"), clock)) ?? bounded(reset(headers, clock))
+    bounded(millis) ??
+    bounded(secondsOrDate(headers.get("retry-after"), clock)) ??
+    bounded(reset(headers, clock))
   );
 }
 
@@ -36,7 +38,7 @@ export function durationMs(text: string | null | undefined): number {
   if (!text) return Number.NaN;
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
   if (!/^(\d+(\.\d+)?(ms|us|µs|ns|d|h|m|s))+$/.test(text)) return Number.NaN;
-  const parts = text.matchAll(/(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)/g);
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)/g)];
   return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNIT_MS[unit ?? ""] ?? 0), 0);
 }
 

@@ -1,0 +1,16 @@
+import type { Dialect } from "../dialect.ts";
+import { answerBody, streamTexts } from "./answer.ts";
+import { errorAnswer } from "./errors.ts";
+import { limitHeaders } from "./limit-headers.ts";
+import { readCall } from "./request.ts";
+
+/** Anthropic Messages. */
+export const anthropicDialect: Dialect = {
+  name: "anthropic",
+  requestIdHeader: "request-id",
+  readCall,
+  answerBody,
+  streamTexts,
+  errorAnswer,
+  limitHeaders,
+};

@@ -1,0 +1,51 @@
+import { z } from "zod";
+import { type Call, InvalidCallError, lastUserText } from "../call.ts";
+import { readShape } from "../read-shape.ts";
+import { promptTokens } from "../token-count.ts";
+
+const block = z.looseObject({ type: z.string(), text: z.string().optional() });
+const jsonSchema = z.record(z.string(), z.unknown());
+
+const requestSchema = z.looseObject({
+  model: z.string().min(1),
+  max_tokens: z.int().positive(),
+  messages: z
+    .array(
+      z.looseObject({
+        role: z.enum(["user", "assistant"]),
+        content: z.union([z.string(), z.array(block)]),
+      }),
+    )
+    .min(1),
+  system: z.union([z.string(), z.array(block)]).optional(),
+  stream: z.boolean().optional(),
+  tools: z.array(z.looseObject({ name: z.string(), input_schema: jsonSchema.optional() })).optional(),
+  tool_choice: z.looseObject({ type: z.enum(["auto", "any", "tool", "none"]), name: z.string().optional() }).optional(),
+  output_config: z
+    .looseObject({ format: z.looseObject({ type: z.literal("json_schema"), schema: jsonSchema }).nullish() })
+    .optional(),
+});
+type Request = z.infer<typeof requestSchema>;
+
+/** Reads the body of `POST /v1/messages`. */
+export function readCall(body: unknown): Call {
+  const request = readShape(requestSchema, body);
+  return {
+    model: request.model,
+    stream: request.stream ?? false,
+    includeUsage: true,
+    lastUserText: lastUserText(request.messages),
+    promptTokens: promptTokens(request.messages, request.system, request.tools),
+    maxTokens: request.max_tokens,
+    choices: 1,
+    forcedTool: forcedTool(request),
+    answerSchema: request.output_config?.format?.schema,
+  };
+}
+
+function forcedTool({ tools, tool_choice: choice }: Request): Call["forcedTool"] {
+  if (choice?.type !== "any" && choice?.type !== "tool") return undefined;
+  const chosen = tools?.find(({ name }) => choice.type === "any" || name === choice.name);
+  if (chosen) return { name: chosen.name, schema: chosen.input_schema ?? { type: "object" } };
+  throw new InvalidCallError(`tool_choice: ${choice.name ?? choice.type} is not among the tools`, "tool_choice");
+}

@@ -1,0 +1,45 @@
+import type { Answer } from "./answer.ts";
+import type { Call } from "./call.ts";
+import type { ErrorFault } from "./faults.ts";
+import type { LimitReadings, LimitRefusal } from "./limits.ts";
+
+/** Why a request gets an error answer. */
+export type Refusal =
+  | { kind: "fault"; fault: ErrorFault; model: string; retryAfterMs: number | undefined }
+  | { kind: "limit"; model: string; limit: LimitRefusal }
+  | { kind: "invalid"; message: string; param?: string | undefined }
+  | { kind: "body_too_large"; maxBytes: number }
+  | { kind: "no_such_path"; path: string }
+  | { kind: "wrong_method"; method: string; path: string }
+  | { kind: "internal" };
+
+export interface ErrorAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body: object;
+}
+
+/** Names and times that the simulator gives an answer. */
+export interface AnswerIdentity {
+  requestId: string;
+  /** Epoch seconds. */
+  createdAt: number;
+}
+
+/** The SSE texts of a streamed answer; without `closing` it has broken off before its finish reason. */
+export interface StreamTexts {
+  content: string[];
+  closing: string[];
+}
+
+/** How one vendor speaks HTTP. All functions are pure. */
+export interface Dialect {
+  name: "openai" | "anthropic";
+  requestIdHeader: string;
+  /** @throws InvalidCallError when the vendor would not accept the body. */
+  readCall(body: unknown): Call;
+  answerBody(call: Call, answer: Answer, identity: AnswerIdentity): object;
+  streamTexts(call: Call, answer: Answer, identity: AnswerIdentity): StreamTexts;
+  errorAnswer(refusal: Refusal, requestId: string): ErrorAnswer;
+  limitHeaders(readings: LimitReadings, nowEpochMs: number): Record<string, string>;
+}

@@ -1,0 +1,90 @@
+import { closeSync, openSync, writeSync } from "node:fs";
+import { ConfigurationError } from "../shared/errors.ts";
+import type { FaultKind } from "./faults.ts";
+
+/** The oldest entries go when there are more. */
+const MAX_ENTRIES = 1_000_000;
+
+/** One call of a model endpoint. */
+export interface JournalEntry {
+  /** 1, 2, 3, … in order of arrival; goes on counting after a reset. */
+  n: number;
+  /** Arrival of the whole request, milliseconds since the epoch with fractions, from a monotonic clock. */
+  at: number;
+  /** First 12 hex digits of the SHA-256 of the API key; null when there was none. */
+  key: string | null;
+  /** Empty when the request could not be read. */
+  model: string;
+  dialect: "openai" | "anthropic";
+  /** Hex SHA-256 of the request's canonical JSON; of its bytes when it was no JSON. */
+  contentHash: string;
+  /** Its first 80 characters. */
+  lastUserText: string;
+  /** HTTP status; null as long as none was sent. */
+  status: number | null;
+  /** The injected fault; a 429 without one came from the limits. */
+  fault: FaultKind | null;
+  /** Epoch milliseconds; null while the call is in flight. */
+  finishedAt: number | null;
+  /** Charged to the token bucket; both are 0 when the request was refused. */
+  promptTokens: number;
+  completionTokens: number;
+  /** The client went away before the end of its answer. */
+  aborted: boolean;
+}
+
+/**
+ * All calls in order of arrival. With a file, each entry is appended to it twice as a JSON line, on arrival
+ * (before any answer) and when finished: the last line of an `n` counts.
+ */
+export class Journal {
+  #entries: JournalEntry[] = [];
+  #lastN = 0;
+  readonly #file: number | undefined;
+
+  /** @throws ConfigurationError when the file cannot be opened. */
+  constructor(file: string | undefined) {
+    try {
+      this.#file = file === undefined ? undefined : openSync(file, "a", 0o600);
+    } catch (error) {
+      throw new ConfigurationError(
+        `simulator journal ${file}: ${(error as NodeJS.ErrnoException).code}`,
+        "name a file in a folder that exists and may be written to",
+      );
+    }
+  }
+
+  arrived(fields: Omit<JournalEntry, "n" | "finishedAt" | "aborted">): JournalEntry {
+    const entry = { n: ++this.#lastN, ...fields, finishedAt: null, aborted: false };
+    this.#entries.push(entry);
+    // In large steps: moving a million entries for each new one would be slow.
+    if (this.#entries.length > MAX_ENTRIES * 1.1) this.#entries = this.#entries.slice(-MAX_ENTRIES);
+    this.#append(entry);
+    return entry;
+  }
+
+  finished(entry: JournalEntry, at: number, aborted: boolean): void {
+    entry.finishedAt = at;
+    entry.aborted = aborted;
+    this.#append(entry);
+  }
+
+  /** Entries after number `since`, at most `limit`. They are live: calls in flight still change. */
+  entries(since = 0, limit = Number.POSITIVE_INFINITY): readonly JournalEntry[] {
+    const oldest = this.#entries[0]?.n ?? 0;
+    const from = Math.max(0, since - oldest + 1);
+    return this.#entries.slice(from, from + limit);
+  }
+
+  reset(): void {
+    this.#entries = [];
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+  }
+
+  #append(entry: JournalEntry): void {
+    if (this.#file !== undefined) writeSync(this.#file, `${JSON.stringify(entry)}\n`);
+  }
+}

@@ -1,0 +1,21 @@
+import type { IncomingMessage } from "node:http";
+
+export const MAX_BODY_BYTES = 32 * 1024 * 1024;
+
+/**
+ * The whole body; `"too_large"` past 32 MiB, with the rest left unread; `undefined` when the client went away.
+ */
+export function readBody(request: IncomingMessage): Promise<Buffer | "too_large" | undefined> {
+  if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) return Promise.resolve("too_large");
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= MAX_BODY_BYTES) chunks.push(chunk);
+      else resolve("too_large");
+    });
+    request.on("end", () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+    request.on("close", () => resolve(undefined));
+  });
+}

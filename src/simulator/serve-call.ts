@@ -1,0 +1,12 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { type Answer, answerTo } from "./answer.ts";
+import { type Call, InvalidCallError } from "./call.ts";
+import { epochMs, monotonicMs } from "./clock.ts";
+import type { Dialect, Refusal } from "./dialect.ts";
+import { send, sendJson, sendStream, waitWhileOpen } from "./exchange.ts";
+import type { Fate, Fault } from "./fault-plan.ts";
+import { ERROR_FAULTS, type ErrorFault } from "./faults.ts";
+import type { JournalEntry } from "./journal.ts";
+import { MAX_BODY_BYTES, readBody } from "./request-body.ts";
+import { canonicalJson, NestedTooDeeplyError, sha256 } from "./request-hash.ts";
+import type { Simulation } from "./simulation.ts";

@@ -1,0 +1,73 @@
+import { z } from "zod";
+import { InputError } from "../shared/errors.ts";
+import type { Faults } from "./faults.ts";
+
+const milliseconds = z
+  .number()
+  .min(0)
+  .max(2 ** 31 - 1);
+const rate = z.number().positive();
+
+const settingsSchema = z.object({
+  port: z.int().min(0).max(65_535).default(0),
+  host: z.string().default("127.0.0.1"),
+  rpm: rate.nullish(),
+  tpm: rate.nullish(),
+  burstSeconds: rate.default(1),
+  startFull: z.boolean().default(true),
+  latencyMs: milliseconds.default(200),
+  jitterMs: milliseconds.default(50),
+  faults: z.custom<Faults | string>().optional(),
+  seed: z.int().default(1),
+  journalFile: z.string().optional(),
+});
+
+/** What a simulator starts with; all but the port and host can be changed while it runs. */
+export interface SimulatorOptions {
+  /** Default 0: a free one. */
+  port?: number;
+  /** A loopback address or name; default 127.0.0.1. */
+  host?: string;
+  /** Requests per minute, for each API key and model; default none. */
+  rpm?: number | null;
+  /** Tokens per minute, prompt and completion together, for each API key and model; default none. */
+  tpm?: number | null;
+  /**
+   * Size of both buckets in seconds of their rate; default 1. A request of more tokens than the bucket holds is
+   * refused for good, as one that is larger than the vendor's limit.
+   */
+  burstSeconds?: number;
+  /** Whether buckets start full; default true. */
+  startFull?: boolean;
+  /** Time to answer; default 200. A stream begins after half of it. */
+  latencyMs?: number;
+  /** Latencies lie within ± this; default 50. */
+  jitterMs?: number;
+  /** An object or its JSON text; default none. */
+  faults?: Faults | string;
+  /** Of faults and jitter; default 1. */
+  seed?: number;
+  /** Append every call to this file as JSON lines. */
+  journalFile?: string;
+}
+export type SimulatorSettings = z.output<typeof settingsSchema>;
+
+export const latencyChangeSchema = z.strictObject({
+  latencyMs: milliseconds.optional(),
+  jitterMs: milliseconds.optional(),
+});
+/** What is absent stays as it is. */
+export type LatencyChange = z.infer<typeof latencyChangeSchema>;
+
+/** @throws InputError naming the option. */
+export function readSettings(options: SimulatorOptions): SimulatorSettings {
+  return readWith(settingsSchema, options, "simulator");
+}
+
+/** @throws InputError naming the first field that is wrong. */
+export function readWith<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new InputError(`${[what, ...(issue?.path ?? [])].join(" ")}: ${issue?.message}`);
+}

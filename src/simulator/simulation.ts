@@ -1,0 +1,38 @@
+import { FaultPlan } from "./fault-plan.ts";
+import { readFaults } from "./faults.ts";
+import { Journal } from "./journal.ts";
+import { Limits } from "./limits.ts";
+import type { SimulatorSettings } from "./settings.ts";
+import { Statistics } from "./statistics.ts";
+
+/** All that changes while a simulator runs. */
+export interface Simulation {
+  limits: Limits;
+  faults: FaultPlan;
+  latency: { latencyMs: number; jitterMs: number };
+  journal: Journal;
+  statistics: Statistics;
+}
+
+/**
+ * @throws InputError for faults that cannot be used
+ * @throws ConfigurationError when the journal's file cannot be opened
+ */
+export function createSimulation(settings: SimulatorSettings): Simulation {
+  const { rpm, tpm, burstSeconds, latencyMs, jitterMs } = settings;
+  return {
+    limits: new Limits({ rpm, tpm, burstSeconds }, settings.startFull),
+    faults: new FaultPlan(settings.seed, readFaults(settings.faults)),
+    latency: { latencyMs, jitterMs },
+    statistics: new Statistics(),
+    journal: new Journal(settings.journalFile),
+  };
+}
+
+/** Journal, statistics, buckets and fault counts as at the start; limits, faults and latency stay set. */
+export function resetSimulation({ journal, statistics, limits, faults }: Simulation): void {
+  journal.reset();
+  statistics.reset();
+  limits.reset();
+  faults.reset();
+}
