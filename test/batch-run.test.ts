@@ -6,7 +6,11 @@ import { waitFor } from "./support/wait-for.ts";
 interface OutputLine {
   id: string;
   custom_id: string;
-  response: { status_code: number; request_id: string; body: { choices: { message: { content: string } }[] } } | null;
+  response: {
+    status_code: number;
+    request_id: string;
+    body: { choices: { message: { content: string } }[] };
+  } | null;
   error: { code: string; message: string; hint?: string; attempts?: number } | null;
 }
 const read = (site: TestSite, name: string) => site.read(name) as unknown as OutputLine[];
@@ -65,7 +69,7 @@ describe("a batch in the foreground", () => {
 
   test("fails single rows with a reason, exits 1, and sends only those again with --retry-failed", async () => {
     const script = [{ match: "question 3", times: 1, fault: "400" }];
-    await using site = await TestSite.open({ faults: { script } });
+    await using site = await TestSite.open({ faults: JSON.stringify({ script }) });
     site.write("in.jsonl", [...site.rows(8), "{broken", { custom_id: "no-prompt" }]);
     const first = await site.run(...site.batch());
     expect(first.code).toBe(1);
@@ -92,8 +96,11 @@ describe("a batch in the foreground", () => {
       { match: "question 3", times: 1, fault: "429" },
       { match: "question 4", times: 1, fault: "529" },
     ];
-    await using site = await TestSite.open({ faults: { script, retryAfterMs: 300 } });
-    site.write("in.jsonl", site.rows(6, (n) => `question ${n}`));
+    await using site = await TestSite.open({ faults: JSON.stringify({ script, retryAfterMs: 300 }) });
+    site.write(
+      "in.jsonl",
+      site.rows(6, (n) => `question ${n}`),
+    );
     const run = await site.run(...site.batch("--report", "report.json"));
     expect(run.code).toBe(0);
     const report = JSON.parse(readFileSync(site.path("report.json"), "utf8"));
@@ -104,7 +111,10 @@ describe("a batch in the foreground", () => {
     await using site = await TestSite.open();
     const prompt = "word ".repeat(700_000);
     const parts = [1, 2, 3].map(() => ({ type: "text", text: prompt }));
-    site.write("in.jsonl", [{ custom_id: "big", messages: [{ role: "user", content: parts }] }, ...site.rows(3)]);
+    site.write("in.jsonl", [
+      { custom_id: "big", messages: [{ role: "user", content: parts }] },
+      ...site.rows(3),
+    ]);
     const run = await site.run(...site.batch());
     expect(run.stderr).toContain("4 of 4 rows succeeded");
     const { testRedis } = await import("./support/redis.ts");
@@ -116,7 +126,16 @@ describe("a batch in the foreground", () => {
 
 describe("input that stops the run before anything is sent", () => {
   test.each([
-    ["a duplicate custom_id", [{ custom_id: "a", prompt: "x" }, { custom_id: "a", prompt: "y" }], [], 2, "in.jsonl:2"],
+    [
+      "a duplicate custom_id",
+      [
+        { custom_id: "a", prompt: "x" },
+        { custom_id: "a", prompt: "y" },
+      ],
+      [],
+      2,
+      "in.jsonl:2",
+    ],
     ["an unknown provider", [{ prompt: "x", model: "nobody:gpt" }], [], 2, "in.jsonl:1"],
     ["an unknown model", [{ prompt: "x", model: "openai:gpt-4o-mnii" }], [], 3, "GLUELLM_ALLOWED_MODELS"],
     ["a missing key", [{ prompt: "x", model: "anthropic:claude-sonnet-4-5" }], [], 3, "ANTHROPIC_API_KEY"],
@@ -183,7 +202,7 @@ describe("batch list, status and cancel", () => {
     expect(run.stderr()).toContain("cancelled");
     expect((await site.run("batch", "list")).stdout).toContain("cancelled");
     expect((await site.run("batch", "status", "batch_none")).code).toBe(2);
-    site.simulator.setLatency(1, 0);
+    site.simulator.setLatency({ latencyMs: 1, jitterMs: 0 });
     expect((await site.run(...site.batch())).code).toBe(0);
     expect(site.repeatedCalls()).toBe(0);
   });

@@ -1,7 +1,7 @@
 import { Redis } from "ioredis";
 import { onTestFinished, test } from "vitest";
 import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
-import { startTimeOf } from "../src/embedded-redis/process-identity.ts";
+import { startTimeOf } from "../src/shared/process-identity.ts";
 import { redisOptions, serverPid } from "./support/redis-folders.ts";
 import { waitFor } from "./support/wait-for.ts";
 

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { acquireLock, livingHolder, tryLock } from "../src/embedded-redis/lock.ts";
-import { identityOf, startTimeOf } from "../src/embedded-redis/process-identity.ts";
+import { identityOf, startTimeOf } from "../src/shared/process-identity.ts";
 import { temporaryFolder } from "./support/redis-folders.ts";
 
 const lockPath = () => join(temporaryFolder(), "lock");

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ensureEmbeddedRedis, stopEmbeddedRedis } from "../src/embedded-redis/embedded-redis.ts";
 import { probeServer } from "../src/embedded-redis/probe.ts";
-import { startTimeOf } from "../src/embedded-redis/process-identity.ts";
+import { startTimeOf } from "../src/shared/process-identity.ts";
 import {
   joinInOtherProcess,
   keeperPid,

@@ -42,7 +42,9 @@ describe("what a kill may repeat: calls in flight, nothing else", () => {
     await using site = await TestSite.open({ latencyMs: 20 });
     site.write("in.jsonl", [{ prompt: `slow row\n#sim {"latencyMs": 4000}` }, ...site.rows(30)]);
     const runner = site.start(...site.batch("--workers", "0"));
-    const slowCalls = () => site.simulator.journal.entries().filter(({ lastUserText }) => lastUserText.startsWith("slow row")).length;
+    const slowCalls = () =>
+      site.simulator.journal.entries().filter(({ lastUserText }) => lastUserText.startsWith("slow row"))
+        .length;
     for (const kill of [1, 2, 3]) {
       const worker = site.start("worker", "--concurrency", "4");
       await waitFor(`call ${kill} of the slow row`, () => slowCalls() === kill, 30_000);
@@ -98,7 +100,7 @@ describe("one batch, one feeder", () => {
     const second = await site.run(...site.batch());
     expect(second.stderr).toContain(`process ${first.child.pid}`);
     expect(second.code).toBe(2);
-    site.simulator.setLatency(1, 0);
+    site.simulator.setLatency({ latencyMs: 1, jitterMs: 0 });
     expect(await first.exit).toBe(0);
     expect(site.repeatedCalls()).toBe(0);
   });
@@ -109,14 +111,21 @@ describe("what waits for what", () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(3));
     const runner = site.start(...site.batch("--workers", "0"));
-    await waitFor("rows without a worker", async () => (await site.run("queues")).stdout.includes('entry "simulator"'), 20_000);
+    await waitFor(
+      "rows without a worker",
+      async () => (await site.run("queues")).stdout.includes('entry "simulator"'),
+      20_000,
+    );
     await using elsewhere = await TestSite.open({}, { GLUELLM_NAMESPACE: site.namespace });
     elsewhere.start("worker");
-    await waitFor("the reason", async () => (await site.run("queues")).stdout.includes("set up differently"), 20_000);
+    await waitFor(
+      "the reason",
+      async () => (await site.run("queues")).stdout.includes("set up differently"),
+      20_000,
+    );
     expect(elsewhere.simulator.journal.entries()).toEqual([]);
     site.start("worker");
     expect(await runner.exit).toBe(0);
     expect(site.paidCalls().size).toBe(3);
   }, 60_000);
 });
-

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from "node:
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { startTimeOf } from "../src/embedded-redis/process-identity.ts";
+import { startTimeOf } from "../src/shared/process-identity.ts";
 import { isInstalled, isSupportedNode } from "../tools/setup.mjs";
 import { temporaryFolder } from "./support/redis-folders.ts";
 import { waitFor } from "./support/wait-for.ts";

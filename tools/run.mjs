@@ -11,15 +11,20 @@ import { ensureSetup, SetupError } from "./setup.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** The benchmarks are no step of the gate: their figures depend on the machine. */
+const [task] = process.argv.slice(2);
+
 /** Title, package, name of its program, arguments. */
 const STEPS = [
   ["format and lint", "@biomejs/biome", "biome", ["check", "--error-on-warnings"]],
   ["types", "typescript", "tsc", ["--noEmit"]],
+  ["unused code", "knip", "knip", []],
   ["tests", "vitest", "vitest", ["run", ...process.argv.slice(2)]],
 ];
 
 async function main() {
   const node = await ensureSetup();
+  if (task === "bench") return run(node, [join(ROOT, "bench", "run.ts"), ...process.argv.slice(3)]);
   for (const [title, packageName, program, args] of STEPS) {
     process.stdout.write(`\n== ${title}: ${program} ${args.join(" ")}\n`);
     const code = await run(node, [programFile(packageName, program), ...args]);

@@ -6,7 +6,7 @@ import { type DataFolder, prepareDataFolder, unusable } from "./data-folder.ts";
 import { findServer, type SystemFolders } from "./find-server.ts";
 import { acquireLock, livingHolder } from "./lock.ts";
 import { openOnce, probeServer } from "./probe.ts";
-import { isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 import { awaitServer, currentSocketPath, shutDownServer } from "./server.ts";
 import { startKeeper } from "./start-keeper.ts";
 

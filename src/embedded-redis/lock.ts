@@ -3,7 +3,7 @@ import { linkSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ConfigurationError } from "../shared/errors.ts";
-import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { identityOf, isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 
 const POLL_MS = 20;
 

@@ -1,6 +1,6 @@
 import { readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 
 /**
  * What the keeper notes of its server. It is written before the server is spawned (without `process`), so a

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { DataFolder } from "./data-folder.ts";
 import { probeServer } from "./probe.ts";
-import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { identityOf, isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 import { type ServerBinary, serverEnvironment } from "./server-binary.ts";
 import { readServerRecord, removeServerRecord, writeServerRecord } from "./server-record.ts";
 

@@ -26,7 +26,7 @@ export const completionPayloadSchema = z.object({
 export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
 
 /** What Bull Board shows of a finished job: a summary, since the result itself is a record of its own. */
-export const completionSummarySchema = z.object({
+const completionSummarySchema = z.object({
   status: z.string(),
   model: z.string(),
   tokens: z.object({ prompt: z.number(), completion: z.number(), total: z.number() }),

@@ -18,7 +18,7 @@ const toolCall = z.looseObject({
   function: z.looseObject({ name: z.string(), arguments: z.string() }),
 });
 
-export const messageSchema = z.looseObject({
+const messageSchema = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
   content: z.union([text, z.array(contentPart).min(1)]).nullish(),
   tool_calls: z.array(toolCall).optional(),
@@ -44,7 +44,7 @@ export const chatRequestSchema = z.looseObject({
 });
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
 
-export const usageSchema = z.looseObject({
+const usageSchema = z.looseObject({
   prompt_tokens: z.number().default(0),
   completion_tokens: z.number().default(0),
   total_tokens: z.number().default(0),
@@ -76,7 +76,7 @@ export function previewOfAnswer(body: ChatCompletion, maxChars = 200): string {
   return oneLine(body.choices[0]?.message.content ?? "", maxChars);
 }
 
-export function messageText(message: Message | undefined): string {
+function messageText(message: Message | undefined): string {
   const content = message?.content;
   if (!content) return "";
   return typeof content === "string"

@@ -35,7 +35,7 @@ export const resultRecordSchema = z.object({
 });
 export type ResultRecord = z.infer<typeof resultRecordSchema>;
 
-export const batchStatusSchema = z.enum([
+const batchStatusSchema = z.enum([
   "validating",
   "in_progress",
   "finalizing",

@@ -10,10 +10,6 @@ export function redisTarget(url: string): RedisTarget {
   return url.startsWith("unix://") ? { socketPath: url.slice("unix://".length) } : { url };
 }
 
-export function redisUrlOf(target: RedisTarget): string {
-  return "url" in target ? target.url : `unix://${target.socketPath}`;
-}
-
 /**
  * Opens a connection that waits for Redis rather than failing: workers and feeders outlive a restart.
  * Faults are logged once per outage, not once per retry.
@@ -26,6 +22,8 @@ export function connectRedis(target: RedisTarget, logger: Logger, options: Redis
   };
   const redis =
     "url" in target ? new Redis(target.url, base) : new Redis({ ...base, path: target.socketPath });
+  // Every queue of the process listens on its one connection.
+  redis.setMaxListeners(0);
   let reported = false;
   redis.on("error", (error: Error) => {
     if (!reported) logger.warn({ fault: error.message }, "Redis is not reachable; waiting for it");
@@ -48,6 +46,8 @@ export async function checkRedis(target: RedisTarget, logger: Logger): Promise<v
   const probe = {
     lazyConnect: true,
     connectTimeout: 5000,
+    // Without it a refused connection keeps the process alive for two seconds.
+    disconnectTimeout: 50,
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
   };

@@ -29,7 +29,7 @@ export interface Settings {
   dashboard: { host: string; port: number; password: string | undefined };
   log: { level: string | undefined; json: boolean };
   /** Folders the embedded Redis may use, and where its binary is looked for. */
-  system: { cacheDir: string; runtimeDir: string; searchPath: string };
+  system: { cacheDir: string; runtimeDir: string; searchPath: string; proxyVariables: Record<string, string> };
 }
 
 export interface LoadOptions {
@@ -116,6 +116,7 @@ function toSettings(
       cacheDir: join(variables.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "gluellm"),
       runtimeDir: variables.XDG_RUNTIME_DIR ?? tmpdir(),
       searchPath: variables.PATH ?? "",
+      proxyVariables: proxyVariables(variables),
     },
   };
 }
@@ -140,6 +141,12 @@ function readEnvFile(path: string): Variables {
   } catch (error) {
     throw new ConfigurationError(`cannot read ${path}: ${(error as Error).message}`, "check its permissions");
   }
+}
+
+/** What a download may need to reach the outside, in either spelling. */
+function proxyVariables(variables: Variables): Record<string, string> {
+  const pairs = Object.entries(variables).filter(([name]) => /^(https?|all|no)_proxy$/i.test(name));
+  return Object.fromEntries(pairs.map(([name, value]) => [name, value ?? ""]));
 }
 
 /** An empty variable means "not set", as in most shells and compose files. */

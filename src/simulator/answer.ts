@@ -31,7 +31,9 @@ export function answerTo(call: Call, contentHash: string): Answer {
     name: call.forcedTool.name,
     arguments: instanceOf(call.forcedTool.schema),
   };
-  const full = toolCall ? { text: "", tokens: tokensOfCall(toolCall) } : fullText(call, contentHash, directive);
+  const full = toolCall
+    ? { text: "", tokens: tokensOfCall(toolCall) }
+    : fullText(call, contentHash, directive);
   const limit = toolCall ? Number.POSITIVE_INFINITY : (call.maxTokens ?? Number.POSITIVE_INFINITY);
   const cut = full.tokens > limit;
   return {
@@ -45,7 +47,8 @@ export function answerTo(call: Call, contentHash: string): Answer {
 
 function fullText(call: Call, contentHash: string, directive: ReturnType<typeof readDirective>) {
   const text =
-    directive.reply ?? (call.answerSchema !== undefined ? JSON.stringify(instanceOf(call.answerSchema)) : undefined);
+    directive.reply ??
+    (call.answerSchema !== undefined ? JSON.stringify(instanceOf(call.answerSchema)) : undefined);
   if (text !== undefined) return { text, tokens: directive.tokens ?? tokensOf(text.length) };
   const tokens = directive.tokens ?? lengthInTokens(contentHash);
   const opening = `[simulated] Answer ${contentHash.slice(0, 8)} to a message of ${wordsIn(call.lastUserText)} words. `;

@@ -11,7 +11,7 @@ export type Refusal =
   | { kind: "body_too_large"; maxBytes: number }
   | { kind: "no_such_path"; path: string }
   | { kind: "wrong_method"; method: string; path: string }
-  | { kind: "internal" };
+  | { kind: "internal"; reason: string };
 
 export interface ErrorAnswer {
   status: number;

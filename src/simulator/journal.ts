@@ -40,7 +40,7 @@ export interface JournalEntry {
 export class Journal {
   #entries: JournalEntry[] = [];
   #lastN = 0;
-  readonly #file: number | undefined;
+  #file: number | undefined;
 
   /** @throws ConfigurationError when the file cannot be opened. */
   constructor(file: string | undefined) {
@@ -82,6 +82,7 @@ export class Journal {
 
   close(): void {
     if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
   }
 
   #append(entry: JournalEntry): void {

@@ -3,10 +3,13 @@ import type { IncomingMessage } from "node:http";
 export const MAX_BODY_BYTES = 32 * 1024 * 1024;
 
 /**
- * The whole body; `"too_large"` past 32 MiB, with the rest left unread; `undefined` when the client went away.
+ * The whole body; `"too_large"` past 32 MiB, whose rest is read and thrown away; `undefined` when the client went away.
  */
 export function readBody(request: IncomingMessage): Promise<Buffer | "too_large" | undefined> {
-  if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) return Promise.resolve("too_large");
+  if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) {
+    request.resume();
+    return Promise.resolve("too_large");
+  }
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let bytes = 0;

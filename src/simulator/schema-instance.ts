@@ -1,6 +1,7 @@
 export type JsonSchema = boolean | { [keyword: string]: unknown };
 
 const MAX_DEPTH = 40;
+const MAX_NODES = 10_000;
 const FORMATS: Record<string, string> = {
   "date-time": "2000-01-01T00:00:00Z",
   date: "2000-01-01",
@@ -14,52 +15,59 @@ const FORMATS: Record<string, string> = {
   uuid: "00000000-0000-4000-8000-000000000000",
 };
 
-/**
- * A minimal instance of a JSON Schema: required properties only, the first branch of `anyOf`/`oneOf`, the least
- * number, the shortest list; local `$ref`s are followed. `pattern`, `not` and `if` are not looked at.
- */
-export function instanceOf(schema: JsonSchema): unknown {
-  return build(schema, schema, 0);
+/** One run over a schema; `nodesLeft` bounds what a schema that refers to itself twice can cost. */
+interface Run {
+  root: JsonSchema;
+  nodesLeft: number;
 }
 
-function build(schema: unknown, root: JsonSchema, depth: number): unknown {
-  if (schema === null || typeof schema !== "object" || depth > MAX_DEPTH) return null;
-  const resolved = resolve(schema as Record<string, unknown>, root, depth);
+/**
+ * A minimal instance of a JSON Schema: required properties only, the first branch of `anyOf`/`oneOf`, the least
+ * number, the shortest list; local `$ref`s are followed. `pattern`, `not`, `if` and `uniqueItems` are not looked at.
+ */
+export function instanceOf(schema: JsonSchema): unknown {
+  return build(schema, { root: schema, nodesLeft: MAX_NODES }, 0);
+}
+
+function build(schema: unknown, run: Run, depth: number): unknown {
+  if (isExhausted(run, depth)) return null;
+  const resolved = resolve(schema, run, depth);
   if ("const" in resolved) return resolved.const;
   if (Array.isArray(resolved.enum) && resolved.enum.length > 0) return resolved.enum[0];
-  const branches = resolved.anyOf ?? resolved.oneOf;
-  if (Array.isArray(branches) && branches.length > 0) {
+  const branches = listOf(resolved.anyOf ?? resolved.oneOf);
+  if (branches.length > 0) {
     const { anyOf: _anyOf, oneOf: _oneOf, ...rest } = resolved;
-    return build({ ...rest, ...(leastNested(branches) as object) }, root, depth + 1);
+    return build({ ...rest, ...fieldsOf(leastNested(branches)) }, run, depth + 1);
   }
-  return buildType(typeOf(resolved), resolved, root, depth);
+  return buildType(typeOf(resolved), resolved, run, depth);
 }
 
 /** Follows `$ref` and merges `allOf`, so that what is left names its type itself. */
-function resolve(schema: Record<string, unknown>, root: JsonSchema, depth: number): Record<string, unknown> {
-  let { $ref, allOf, ...own } = schema;
-  if (typeof $ref === "string" && depth <= MAX_DEPTH) {
-    own = { ...resolve(lookUp($ref, root), root, depth + 1), ...own };
+function resolve(schema: unknown, run: Run, depth: number): Record<string, unknown> {
+  const { $ref, allOf, ...own } = fieldsOf(schema);
+  if (isExhausted(run, depth)) return own;
+  const merged =
+    typeof $ref === "string" ? { ...resolve(lookUp($ref, run.root), run, depth + 1), ...own } : own;
+  for (const part of listOf(allOf)) {
+    const { properties, required, ...next } = resolve(part, run, depth + 1);
+    Object.assign(merged, next, {
+      properties: { ...fieldsOf(merged.properties), ...fieldsOf(properties) },
+      required: [...listOf(merged.required), ...listOf(required)],
+    });
   }
-  if (!Array.isArray(allOf) || depth > MAX_DEPTH) return own;
-  return allOf.reduce((merged: Record<string, unknown>, part) => {
-    const next = resolve(part as Record<string, unknown>, root, depth + 1);
-    return {
-      ...merged,
-      ...next,
-      properties: { ...(merged.properties as object), ...(next.properties as object) },
-      required: [...listOf(merged.required), ...listOf(next.required)],
-    };
-  }, own);
+  return merged;
 }
 
-function lookUp(ref: string, root: JsonSchema): Record<string, unknown> {
+function lookUp(ref: string, root: JsonSchema): unknown {
   const steps = ref.replace(/^#\/?/, "").split("/").filter(Boolean);
-  const found = steps.reduce<unknown>((at, step) => {
-    const key = decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~");
-    return at !== null && typeof at === "object" ? (at as Record<string, unknown>)[key] : undefined;
-  }, root);
-  return (found ?? {}) as Record<string, unknown>;
+  return steps.reduce<unknown>(
+    (at, step) => fieldsOf(at)[step.replaceAll("~1", "/").replaceAll("~0", "~")],
+    root,
+  );
+}
+
+function isExhausted(run: Run, depth: number): boolean {
+  return depth > MAX_DEPTH || run.nodesLeft-- <= 0;
 }
 
 /** A branch without `$ref` ends a recursive schema, such as a tree whose leaf is `null`. */
@@ -74,34 +82,29 @@ function typeOf(schema: Record<string, unknown>): unknown {
   return schema.items || schema.prefixItems ? "array" : "string";
 }
 
-function buildType(
-  type: unknown,
-  schema: Record<string, unknown>,
-  root: JsonSchema,
-  depth: number,
-): unknown {
-  if (type === "object") return buildObject(schema, root, depth);
-  if (type === "array") return buildArray(schema, root, depth);
+function buildType(type: unknown, schema: Record<string, unknown>, run: Run, depth: number): unknown {
+  if (type === "object") return buildObject(schema, run, depth);
+  if (type === "array") return buildArray(schema, run, depth);
   if (type === "integer" || type === "number") return leastNumber(schema, type === "integer");
   if (type === "boolean") return false;
   return type === "null" ? null : buildString(schema);
 }
 
-function buildObject(schema: Record<string, unknown>, root: JsonSchema, depth: number): object {
-  const properties = (schema.properties ?? {}) as Record<string, unknown>;
+function buildObject(schema: Record<string, unknown>, run: Run, depth: number): object {
+  const properties = fieldsOf(schema.properties);
   return Object.fromEntries(
     listOf(schema.required).map((name) => {
       const property = properties[String(name)] ?? { type: "string" };
-      return [name, build(property, root, depth + 1)];
+      return [name, build(property, run, depth + 1)];
     }),
   );
 }
 
-function buildArray(schema: Record<string, unknown>, root: JsonSchema, depth: number): unknown[] {
+function buildArray(schema: Record<string, unknown>, run: Run, depth: number): unknown[] {
   const prefix = listOf(schema.prefixItems);
   const length = Math.min(Math.max(numberOf(schema.minItems) ?? 0, prefix.length), 1000);
   return Array.from({ length }, (_, index) =>
-    build(prefix[index] ?? schema.items ?? { type: "string" }, root, depth + 1),
+    build(prefix[index] ?? schema.items ?? { type: "string" }, run, depth + 1),
   );
 }
 
@@ -126,6 +129,10 @@ function buildString(schema: Record<string, unknown>): string {
 
 function numberOf(value: unknown): number | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return value !== null && typeof value === "object" ? (value as Record<string, unknown>) : {};
 }
 
 function listOf(value: unknown): unknown[] {

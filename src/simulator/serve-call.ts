@@ -1,12 +1,93 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { type Answer, answerTo } from "./answer.ts";
-import { type Call, InvalidCallError } from "./call.ts";
-import { epochMs, monotonicMs } from "./clock.ts";
+import { type Admission, admit } from "./admission.ts";
+import { answerWhenDue, type Exchange, sendError } from "./answer-call.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
-import { send, sendJson, sendStream, waitWhileOpen } from "./exchange.ts";
-import type { Fate, Fault } from "./fault-plan.ts";
-import { ERROR_FAULTS, type ErrorFault } from "./faults.ts";
+import { sendJson } from "./http-answer.ts";
 import type { JournalEntry } from "./journal.ts";
+import { type ReceivedCall, receiveCall } from "./received-call.ts";
 import { MAX_BODY_BYTES, readBody } from "./request-body.ts";
-import { canonicalJson, NestedTooDeeplyError, sha256 } from "./request-hash.ts";
+import { sha256 } from "./request-hash.ts";
 import type { Simulation } from "./simulation.ts";
+
+/** A model endpoint: read → admit (limits, faults) → journal → wait → answer. */
+export async function serveCall(
+  simulation: Simulation,
+  dialect: Dialect,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const body = await readBody(request);
+  if (body === undefined || response.closed) return;
+  if (body === "too_large") {
+    return refuse(dialect, response, { kind: "body_too_large", maxBytes: MAX_BODY_BYTES });
+  }
+  const received = receiveCall(dialect, body);
+  const key = keyDigest(request);
+  const account = `${key}\n${received.call?.model ?? ""}`;
+  const nowMs = performance.now();
+  const at = performance.timeOrigin + nowMs;
+  const admission = admit(simulation, received, account, nowMs);
+  const entry = record(simulation, dialect, received, admission, key, at);
+  const limitHeaders = received.call ? dialect.limitHeaders(simulation.limits.read(account, nowMs), at) : {};
+  const exchange: Exchange = { simulation, dialect, response, entry, limitHeaders, dropped: false };
+  watchEnd(exchange);
+  if (admission.refusal) sendError(exchange, admission.refusal);
+  else if (received.call) await answerWhenDue(exchange, received.call, received.answer, admission.fate);
+}
+
+/** An error answer that is not journaled: nothing was asked of a model. */
+export function refuse(dialect: Dialect, response: ServerResponse, refusal: Refusal): void {
+  const requestId = "req_simulator";
+  const { status, headers, body } = dialect.errorAnswer(refusal, requestId);
+  sendJson(response, status, body, { [dialect.requestIdHeader]: requestId, ...headers });
+}
+
+function record(
+  { journal, statistics }: Simulation,
+  dialect: Dialect,
+  received: ReceivedCall,
+  admission: Admission,
+  key: string | null,
+  at: number,
+): JournalEntry {
+  const fault = (admission.refusal ? admission.fault : admission.fate.fault)?.kind ?? null;
+  const charged = !admission.refusal && received.call ? received : undefined;
+  const promptTokens = charged?.call.promptTokens ?? 0;
+  const completionTokens = charged?.answer.completionTokens ?? 0;
+  statistics.arrived(at);
+  if (charged) statistics.accepted(at, promptTokens, completionTokens);
+  if (admission.refusal?.kind === "limit") statistics.rateLimited(at);
+  if (fault) statistics.fault(fault);
+  return journal.arrived({
+    at,
+    key,
+    model: received.call?.model ?? "",
+    dialect: dialect.name,
+    contentHash: received.contentHash,
+    lastUserText: preview(received.call?.lastUserText ?? ""),
+    status: null,
+    fault,
+    promptTokens,
+    completionTokens,
+  });
+}
+
+function watchEnd(exchange: Exchange): void {
+  const { response, entry, simulation } = exchange;
+  response.once("close", () => {
+    const aborted = !response.writableFinished && !exchange.dropped;
+    simulation.journal.finished(entry, performance.timeOrigin + performance.now(), aborted);
+    simulation.statistics.finished(entry.status, aborted);
+  });
+}
+
+/** Only a digest of the key is ever kept. */
+function keyDigest({ headers }: IncomingMessage): string | null {
+  const key = headers["x-api-key"] ?? headers.authorization?.replace(/^Bearer /i, "");
+  return key ? sha256(String(key)).slice(0, 12) : null;
+}
+
+/** A copy: a slice would keep the whole text of each journaled call in memory. */
+function preview(text: string): string {
+  return text.length <= 80 ? text : Buffer.from(text.slice(0, 80)).toString();
+}

@@ -50,7 +50,7 @@ export async function settle(
         { fault: verdict.error.code, delayMs: verdict.delayMs },
         "provider asks for a pause; the queue waits",
       );
-      await queue.rateLimit(verdict.delayMs);
+      await queue.rateLimit(Math.max(1, verdict.delayMs));
       throw new RateLimitError();
     case "putBack":
       return putBack(run, verdict);

@@ -185,7 +185,9 @@ export class WorkerProcess {
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(drainMs)));
     await this.#context.limiter.close();
     await Promise.all([...this.#adapters.values()].map((adapter) => adapter.close()));
-    if (this.#redis.status === "ready") await this.#redis.del(this.#context.keys.worker(this.id));
+    const { keys } = this.#context;
+    if (this.#redis.status === "ready")
+      await this.#redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec();
     this.#subscriber.disconnect();
     this.#redis.disconnect();
   }

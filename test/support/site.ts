@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
-import { type SimulatorOptions, type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
+import { type Simulator, type SimulatorOptions, startSimulator } from "../../src/simulator/simulator.ts";
 import { type CliRun, runCli, startCli } from "./cli.ts";
 import { testNamespace } from "./redis.ts";
 
@@ -42,7 +42,10 @@ export class TestSite implements AsyncDisposable {
 
   write(name: string, rows: readonly unknown[]): string {
     const path = this.path(name);
-    writeFileSync(path, `${rows.map((row) => (typeof row === "string" ? row : JSON.stringify(row))).join("\n")}\n`);
+    writeFileSync(
+      path,
+      `${rows.map((row) => (typeof row === "string" ? row : JSON.stringify(row))).join("\n")}\n`,
+    );
     return path;
   }
 

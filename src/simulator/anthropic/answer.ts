@@ -26,7 +26,9 @@ export function streamTexts(call: Call, answer: Answer, identity: AnswerIdentity
       sse({ type: "message_start", message }),
       sse({ type: "content_block_start", index: 0, content_block: empty }),
       sse({ type: "ping" }),
-      ...pieces.map((piece) => sse({ type: "content_block_delta", index: 0, delta: deltaOf(toolCall, piece) })),
+      ...pieces.map((piece) =>
+        sse({ type: "content_block_delta", index: 0, delta: deltaOf(toolCall, piece) }),
+      ),
     ],
     closing: [
       sse({ type: "content_block_stop", index: 0 }),
@@ -70,6 +72,6 @@ function usageOf({ promptTokens }: Call, outputTokens: number) {
   };
 }
 
-function sse(data: { type: string }): string {
+function sse(data: { type: string; [field: string]: unknown }): string {
   return `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
 }

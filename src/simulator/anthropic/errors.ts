@@ -39,7 +39,7 @@ function errorOf(refusal: Refusal): AnthropicError {
         message: `${refusal.method} is not allowed on ${refusal.path}`,
       };
     case "internal":
-      return { status: 500, type: "api_error", message: "The simulator itself failed; this is a bug in it." };
+      return { status: 500, type: "api_error", message: `The simulator itself failed: ${refusal.reason}` };
   }
 }
 

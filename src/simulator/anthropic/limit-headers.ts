@@ -1,11 +1,14 @@
-import type { BucketReading } from "../token-bucket.ts";
 import type { LimitReadings } from "../limits.ts";
+import type { BucketReading } from "../token-bucket.ts";
 
 /**
  * `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`: per minute, takable
  * now, instant when full. The simulator has one token bucket for input and output together and tells it three times.
  */
-export function limitHeaders({ requests, tokens }: LimitReadings, nowEpochMs: number): Record<string, string> {
+export function limitHeaders(
+  { requests, tokens }: LimitReadings,
+  nowEpochMs: number,
+): Record<string, string> {
   return {
     ...headersOf("requests", requests, nowEpochMs),
     ...headersOf("tokens", tokens, nowEpochMs),

@@ -12,7 +12,7 @@ const requestSchema = z.looseObject({
   messages: z
     .array(
       z.looseObject({
-        role: z.enum(["user", "assistant"]),
+        role: z.enum(["user", "assistant", "system"]),
         content: z.union([z.string(), z.array(block)]),
       }),
     )
@@ -20,7 +20,9 @@ const requestSchema = z.looseObject({
   system: z.union([z.string(), z.array(block)]).optional(),
   stream: z.boolean().optional(),
   tools: z.array(z.looseObject({ name: z.string(), input_schema: jsonSchema.optional() })).optional(),
-  tool_choice: z.looseObject({ type: z.enum(["auto", "any", "tool", "none"]), name: z.string().optional() }).optional(),
+  tool_choice: z
+    .looseObject({ type: z.enum(["auto", "any", "tool", "none"]), name: z.string().optional() })
+    .optional(),
   output_config: z
     .looseObject({ format: z.looseObject({ type: z.literal("json_schema"), schema: jsonSchema }).nullish() })
     .optional(),
@@ -47,5 +49,8 @@ function forcedTool({ tools, tool_choice: choice }: Request): Call["forcedTool"]
   if (choice?.type !== "any" && choice?.type !== "tool") return undefined;
   const chosen = tools?.find(({ name }) => choice.type === "any" || name === choice.name);
   if (chosen) return { name: chosen.name, schema: chosen.input_schema ?? { type: "object" } };
-  throw new InvalidCallError(`tool_choice: ${choice.name ?? choice.type} is not among the tools`, "tool_choice");
+  throw new InvalidCallError(
+    `tool_choice: ${choice.name ?? choice.type} is not among the tools`,
+    "tool_choice",
+  );
 }

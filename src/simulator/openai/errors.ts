@@ -35,7 +35,7 @@ function errorOf(refusal: Refusal): OpenAIError {
     case "wrong_method":
       return invalid(405, null, `${refusal.method} is not allowed on ${refusal.path}`);
     case "internal":
-      return serverError(500, "The simulator itself failed; this is a bug in it.");
+      return serverError(500, `The simulator itself failed: ${refusal.reason}`);
   }
 }
 
@@ -48,7 +48,11 @@ function faultError(fault: ErrorFault, model: string): OpenAIError {
     case "403":
       return invalid(403, null, "You are not allowed to use this resource.");
     case "404":
-      return invalid(404, "model_not_found", `The model \`${model}\` does not exist or you do not have access to it.`);
+      return invalid(
+        404,
+        "model_not_found",
+        `The model \`${model}\` does not exist or you do not have access to it.`,
+      );
     case "429":
       return rateLimit("requests", `Rate limit reached for ${model} (injected).`);
     case "500":
@@ -61,19 +65,31 @@ function faultError(fault: ErrorFault, model: string): OpenAIError {
       return { status: 429, type: fault, code: fault, message, headers: NEVER_RETRY };
     }
     case "context_length_exceeded":
-      return { ...invalid(400, fault, "This model's maximum context length is exceeded."), param: "messages" };
+      return {
+        ...invalid(400, fault, "This model's maximum context length is exceeded."),
+        param: "messages",
+      };
   }
 }
 
-function limitError(model: string, { scope, perMinute, capacity, requested, waitMs }: LimitRefusal): OpenAIError {
+function limitError(
+  model: string,
+  { scope, perMinute, capacity, requested, waitMs }: LimitRefusal,
+): OpenAIError {
   const unit = scope === "tokens" ? "tokens per min (TPM)" : "requests per min (RPM)";
   const amounts = `on ${unit}: Limit ${perMinute} (bucket ${Math.floor(capacity)}), Requested ${requested}.`;
   if (waitMs === Number.POSITIVE_INFINITY) {
     const advice = "The input or output tokens must be reduced in order to run successfully.";
-    return { ...rateLimit(scope, `Request too large for ${model} ${amounts} ${advice}`), headers: NEVER_RETRY };
+    return {
+      ...rateLimit(scope, `Request too large for ${model} ${amounts} ${advice}`),
+      headers: NEVER_RETRY,
+    };
   }
   const advice = `Please try again in ${goDuration(waitMs)}.`;
-  return { ...rateLimit(scope, `Rate limit reached for ${model} ${amounts} ${advice}`), ...retryHeaders(waitMs) };
+  return {
+    ...rateLimit(scope, `Rate limit reached for ${model} ${amounts} ${advice}`),
+    ...retryHeaders(waitMs),
+  };
 }
 
 function retryHeaders(waitMs: number | undefined): { headers?: Record<string, string> } {

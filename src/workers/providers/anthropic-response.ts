@@ -16,7 +16,7 @@ const messageSchema = z.looseObject({
       text: z.string().optional(),
       id: z.string().optional(),
       name: z.string().optional(),
-      input: z.unknown(),
+      input: z.unknown().optional(),
     }),
   ),
   stop_reason: z.string(),

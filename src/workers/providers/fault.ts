@@ -17,6 +17,8 @@ export interface Fault {
 
 type Fields = Record<string, unknown>;
 
+/** Gateways and the simulator put their name in front of the text. */
+const SENDER_TAG = /^\[[\w .-]{1,40}\] /;
 const SAFE_WORD = /^[\w.[\]-]{1,80}$/;
 /** Anthropic names the parameter at the start of its text only: `temperature: …`, `messages.0.content: …`. */
 const NAMED_FIRST =
@@ -41,7 +43,7 @@ export function faultInBody(data: unknown, headers: Headers, requestId: string):
 function faultOf(status: number, headers: Headers, body: unknown, requestId: unknown): Fault {
   const fields = innermost(body);
   const details = detailsOf(fields);
-  const message = typeof fields.message === "string" ? fields.message : "";
+  const message = typeof fields.message === "string" ? fields.message.replace(SENDER_TAG, "") : "";
   const codes = [
     fields.code,
     fields.type,

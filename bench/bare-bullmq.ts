@@ -1,0 +1,64 @@
+/**
+ * What a team writes first: one BullMQ queue, one worker, the plain SDK; no results file, no record, no limits.
+ * Arguments: input file, output file for the figures, mode "throughput" or "latency".
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { Queue, QueueEvents, Worker } from "bullmq";
+import { Redis } from "ioredis";
+import OpenAI from "openai";
+import * as undici from "undici";
+
+const [input = "", output = "", mode = "throughput"] = process.argv.slice(2);
+const path = process.env.GLUELLM_REDIS_URL?.replace("unix://", "") ?? "";
+const connection = new Redis({ path, maxRetriesPerRequest: null });
+const client = new OpenAI({
+  apiKey: "none",
+  baseURL: process.env.SIMULATOR_BASE_URL,
+  maxRetries: 0,
+  fetch: undici.fetch as unknown as typeof fetch,
+  fetchOptions: { dispatcher: new undici.Agent({ connections: 256 }) } as object,
+});
+const name = `bare-${mode}-${process.pid}`;
+const queue = new Queue(name, { connection });
+const calledAt: number[] = [];
+let left = 0;
+const finished = Promise.withResolvers<void>();
+const worker = new Worker(
+  name,
+  async (job) => {
+    calledAt[job.data.n] = performance.now();
+    const messages = [{ role: "user" as const, content: job.data.prompt }];
+    return client.chat.completions.create({ model: "bench", messages, max_tokens: job.data.max_tokens });
+  },
+  { connection, concurrency: 50 },
+);
+worker.on("completed", () => --left === 0 && finished.resolve());
+await worker.waitUntilReady();
+
+if (mode === "throughput") {
+  const startedAt = performance.now();
+  const rows = readFileSync(input, "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line, n) => ({ ...JSON.parse(line), n }));
+  left = rows.length;
+  const options = { removeOnComplete: { count: 1000 } };
+  for (let i = 0; i < rows.length; i += 500) {
+    await queue.addBulk(rows.slice(i, i + 500).map((data) => ({ name: "completion", data, opts: options })));
+  }
+  await finished.promise;
+  writeFileSync(output, JSON.stringify({ total: rows.length, durationMs: performance.now() - startedAt }));
+} else {
+  const events = new QueueEvents(name, { connection: connection.duplicate() });
+  await events.waitUntilReady();
+  const latencies: number[] = [];
+  for (let n = 0; n < 300; n++) {
+    const addedAt = performance.now();
+    const job = await queue.add("completion", { prompt: `latency ${n}`, max_tokens: 16, n });
+    await job.waitUntilFinished(events);
+    latencies.push((calledAt[n] ?? 0) - addedAt);
+  }
+  writeFileSync(output, JSON.stringify(latencies));
+  await events.close();
+}
+process.exit(0);

@@ -1,0 +1,99 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stopEmbeddedRedis } from "../src/embedded-redis/embedded-redis.ts";
+import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
+import { loadSettings } from "../src/shared/settings.ts";
+
+const MAIN = join(import.meta.dirname, "../src/cli/main.ts");
+
+/** A folder with a Redis and a 0 ms provider of its own, the provider in another process. */
+export class BenchSite implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), "gluellm-bench-"));
+  readonly #dataDir = join(this.folder, "data");
+  socketPath = "";
+  providerUrl = "";
+  #release: () => void = () => {};
+  #simulator: ChildProcess | undefined;
+
+  static async open(): Promise<BenchSite> {
+    const site = new BenchSite();
+    const { system } = loadSettings();
+    const redis = await holdEmbeddedRedis({ dataDir: site.#dataDir, system });
+    site.socketPath = redis.socketPath;
+    site.#release = () => redis.release();
+    site.#simulator = spawn(process.execPath, [
+      MAIN,
+      "simulate",
+      "--port",
+      "0",
+      "--latency",
+      "0",
+      "--jitter",
+      "0",
+    ]);
+    const [line] = (await once(site.#simulator.stdout ?? site.#simulator, "data")) as [Buffer];
+    site.providerUrl = /http:\/\/[\d.:]+/.exec(String(line))?.[0] ?? "";
+    return site;
+  }
+
+  writeRows(name: string, count: number): string {
+    const path = join(this.folder, name);
+    const rows = Array.from({ length: count }, (_, n) =>
+      JSON.stringify({
+        custom_id: `row-${n}`,
+        prompt: `Question ${n}: what is ${n} plus ${n * 3}? Explain in a sentence.`,
+        max_tokens: 16,
+      }),
+    );
+    writeFileSync(path, `${rows.join("\n")}\n`);
+    return path;
+  }
+
+  /** A process of the product or of a peer; resolves with its exit code. */
+  run(script: string, args: readonly string[]): { child: ChildProcess; exit: Promise<number> } {
+    const child = spawn(process.execPath, [script, ...args], {
+      cwd: this.folder,
+      stdio: ["ignore", "inherit", "ignore"],
+      env: {
+        PATH: process.env.PATH,
+        GLUELLM_REDIS_URL: `unix://${this.socketPath}`,
+        SIMULATOR_BASE_URL: `${this.providerUrl}/v1`,
+      },
+    });
+    return { child, exit: once(child, "close").then(([code]) => code as number) };
+  }
+
+  /** `gluellm batch run`, with its report. */
+  batch(input: string, output: string) {
+    const args = [
+      "batch",
+      "run",
+      input,
+      "-o",
+      output,
+      "-m",
+      "simulator:bench",
+      "--report",
+      `${output}.report`,
+    ];
+    const { child, exit } = this.run(MAIN, args);
+    const report = exit.then((code) => {
+      if (code !== 0) throw new Error(`the batch ended with ${code}`);
+      return JSON.parse(readFileSync(join(this.folder, `${output}.report`), "utf8")) as {
+        total: number;
+        durationMs: number;
+      };
+    });
+    return { child, report };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#simulator?.kill();
+    this.#release();
+    await stopEmbeddedRedis({ dataDir: this.#dataDir, system: loadSettings().system });
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

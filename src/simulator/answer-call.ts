@@ -1,0 +1,91 @@
+import type { ServerResponse } from "node:http";
+import { faultRefusal, isErrorFault } from "./admission.ts";
+import type { Answer } from "./answer.ts";
+import type { Call } from "./call.ts";
+import type { AnswerIdentity, Dialect, Refusal } from "./dialect.ts";
+import type { Fate } from "./fault-plan.ts";
+import { send, sendJson, sendStream, waitWhileOpen } from "./http-answer.ts";
+import type { JournalEntry } from "./journal.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** One admitted or refused call under way. */
+export interface Exchange {
+  simulation: Simulation;
+  dialect: Dialect;
+  response: ServerResponse;
+  entry: JournalEntry;
+  limitHeaders: Record<string, string>;
+  /** Ended by the simulator itself, by an injected fault. */
+  dropped: boolean;
+}
+
+/** Answers a charged call after its latency, as its fate says; gives up when the client goes away. */
+export async function answerWhenDue(
+  exchange: Exchange,
+  call: Call,
+  answer: Answer,
+  fate: Fate,
+): Promise<void> {
+  const { response, simulation } = exchange;
+  const { fault } = fate;
+  const cut = fault?.kind === "cut";
+  const streams = call.stream && (!fault || cut || fault.kind === "slow");
+  const latencyMs = latencyOf(simulation, answer, fate);
+  if (!(await waitWhileOpen(response, streams ? latencyMs / 2 : latencyMs))) return;
+  if (fault && isErrorFault(fault.kind)) {
+    sendError(exchange, faultRefusal(fault.kind, fault, call.model));
+  } else if (fault?.kind === "drop" || fault?.kind === "hang") {
+    exchange.dropped = true;
+    response.destroy();
+  } else if (streams) {
+    await streamAnswer(exchange, call, answer, cut, latencyMs / 2);
+  } else {
+    sendAnswer(exchange, call, answer, cut);
+  }
+}
+
+export function sendError(exchange: Exchange, refusal: Refusal): void {
+  const { dialect, response, entry } = exchange;
+  const { status, headers, body } = dialect.errorAnswer(refusal, requestIdOf(entry));
+  entry.status = status;
+  sendJson(response, status, body, { ...headersOf(exchange), ...headers });
+}
+
+function sendAnswer(exchange: Exchange, call: Call, answer: Answer, cut: boolean): void {
+  const { dialect, response, entry } = exchange;
+  const text = JSON.stringify(dialect.answerBody(call, answer, identityOf(entry)));
+  entry.status = 200;
+  const sent = cut ? text.slice(0, text.length / 2) : text;
+  send(response, 200, "application/json", sent, headersOf(exchange));
+}
+
+function streamAnswer(
+  exchange: Exchange,
+  call: Call,
+  answer: Answer,
+  cut: boolean,
+  durationMs: number,
+): Promise<void> {
+  const { dialect, response, entry } = exchange;
+  const { content, closing } = dialect.streamTexts(call, answer, identityOf(entry));
+  entry.status = 200;
+  return sendStream(response, cut ? content : [...content, ...closing], durationMs, headersOf(exchange));
+}
+
+function latencyOf({ latency }: Simulation, answer: Answer, { fault, jitterShare }: Fate): number {
+  if (fault?.kind === "hang") return fault.hangMs;
+  if (fault?.kind === "slow") return fault.latencyMs;
+  return answer.latencyMs ?? Math.max(0, latency.latencyMs + (2 * jitterShare - 1) * latency.jitterMs);
+}
+
+function headersOf({ dialect, entry, limitHeaders }: Exchange): Record<string, string> {
+  return { [dialect.requestIdHeader]: requestIdOf(entry), ...limitHeaders };
+}
+
+function identityOf(entry: JournalEntry): AnswerIdentity {
+  return { requestId: requestIdOf(entry), createdAt: Math.floor(entry.at / 1000) };
+}
+
+function requestIdOf({ n }: JournalEntry): string {
+  return `req_simulator_${n}`;
+}

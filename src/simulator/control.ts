@@ -1,0 +1,50 @@
+import { z } from "zod";
+import { readFaults } from "./faults.ts";
+import { limitChangeSchema } from "./limits.ts";
+import { latencyChangeSchema, readWith } from "./settings.ts";
+import { resetSimulation, type Simulation } from "./simulation.ts";
+
+const MAX_ENTRIES_PER_ANSWER = 100_000;
+
+/**
+ * The control endpoints, by method and path; tests in other processes use them.
+ * @returns the answer's body; `undefined` when there is no such endpoint
+ * @throws InputError for parameters or a body that cannot be used
+ */
+export function control(
+  simulation: Simulation,
+  endpoint: string,
+  query: URLSearchParams,
+  body: unknown,
+): object | undefined {
+  switch (endpoint) {
+    case "GET journal":
+      return journalPage(simulation, query.get("since") ?? undefined);
+    case "GET stats":
+      return simulation.statistics.snapshot();
+    case "POST limits":
+      simulation.limits.change(readWith(limitChangeSchema, body, "limits"), performance.now());
+      return {};
+    case "POST faults":
+      simulation.faults.replace(readFaults(body));
+      return {};
+    case "POST latency":
+      Object.assign(simulation.latency, readWith(latencyChangeSchema, body, "latency"));
+      return {};
+    case "POST reset":
+      resetSimulation(simulation);
+      return {};
+    default:
+      return undefined;
+  }
+}
+
+/** `{entries, more}`: entries after number `since`; while `more`, ask again after the last one. */
+function journalPage({ journal }: Simulation, since: string | undefined): object {
+  const after = readWith(z.coerce.number().int().min(0).default(0), since, "since");
+  const entries = journal.entries(after, MAX_ENTRIES_PER_ANSWER + 1);
+  return {
+    entries: entries.slice(0, MAX_ENTRIES_PER_ANSWER),
+    more: entries.length > MAX_ENTRIES_PER_ANSWER,
+  };
+}

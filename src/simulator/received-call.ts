@@ -1,0 +1,39 @@
+import { type Answer, answerTo } from "./answer.ts";
+import { type Call, InvalidCallError } from "./call.ts";
+import type { Dialect, Refusal } from "./dialect.ts";
+import { canonicalJson, NestedTooDeeplyError, sha256 } from "./request-hash.ts";
+
+/** A request as read from its bytes; the answer it will get is known at once. */
+export type ReceivedCall = { contentHash: string } & (
+  | { call: Call; answer: Answer }
+  | { call?: undefined; refusal: Refusal }
+);
+
+/** Never throws: what cannot be read becomes a refusal. */
+export function receiveCall(dialect: Dialect, bytes: Uint8Array): ReceivedCall {
+  let contentHash: string | undefined;
+  try {
+    const body = parseJson(bytes);
+    contentHash = sha256(canonicalJson(body));
+    const call = dialect.readCall(body);
+    return { contentHash, call, answer: answerTo(call, contentHash) };
+  } catch (error) {
+    return { contentHash: contentHash ?? sha256(bytes), refusal: refusalOf(error) };
+  }
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+  } catch {
+    throw new InvalidCallError("We could not parse the JSON body of your request.");
+  }
+}
+
+function refusalOf(error: unknown): Refusal {
+  if (error instanceof InvalidCallError)
+    return { kind: "invalid", message: error.message, param: error.param };
+  if (error instanceof NestedTooDeeplyError)
+    return { kind: "invalid", message: `The body is ${error.message}.` };
+  return { kind: "internal", reason: String(error) };
+}

@@ -1,0 +1,102 @@
+import { createServer, type Server } from "node:http";
+import { type AddressInfo, isIPv6 } from "node:net";
+import { ConfigurationError } from "../shared/errors.ts";
+import { requireLoopback } from "./access.ts";
+import { type Faults, readFaults } from "./faults.ts";
+import type { Journal } from "./journal.ts";
+import { type LimitChange, limitChangeSchema } from "./limits.ts";
+import { requestListener } from "./router.ts";
+import {
+  type LatencyChange,
+  latencyChangeSchema,
+  readSettings,
+  readWith,
+  type SimulatorOptions,
+} from "./settings.ts";
+import { createSimulation, resetSimulation, type Simulation } from "./simulation.ts";
+import type { StatisticsSnapshot } from "./statistics.ts";
+
+/** Longer than clients keep idle connections, so that it is never the simulator that closes one under a request. */
+const KEEP_ALIVE_TIMEOUT_MS = 300_000;
+
+export type { SimulatorOptions };
+
+export type { SimulatorOptions } from "./settings.ts";
+
+export interface Simulator {
+  /** Base URL for Anthropic's SDK; OpenAI's takes it with `/v1`. */
+  url: string;
+  port: number;
+  journal: Pick<Journal, "entries">;
+  stats(): StatisticsSnapshot;
+  /** @throws InputError */
+  setLimits(change: LimitChange): void;
+  /** Replaces all faults; their counts start from zero. @throws InputError */
+  setFaults(faults: Faults | string): void;
+  /** Of calls that arrive from now on. @throws InputError */
+  setLatency(change: LatencyChange): void;
+  /** Journal, statistics, buckets and fault counts as at the start. */
+  reset(): void;
+  /** Cuts all connections and frees the port. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a simulated provider on loopback: OpenAI Chat Completions and Anthropic Messages, with live limits,
+ * seeded faults and a journal. Any API key and model name is accepted, and no model is behind it: free text starts
+ * with `[simulated] ` and every answer has the header `x-gluellm-simulator: 1`. Four characters count as a token.
+ * @throws InputError for options that cannot be used
+ * @throws ConfigurationError for a host that is not loopback, a port in use, a journal file that cannot be opened
+ */
+export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const settings = readSettings(options);
+  requireLoopback(settings.host);
+  const simulation = createSimulation(settings);
+  const server = createServer(requestListener(simulation));
+  server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+  server.on("connection", () => simulation.statistics.socketOpened());
+  try {
+    await listen(server, settings.host, settings.port);
+  } catch (error) {
+    simulation.journal.close();
+    throw error;
+  }
+  return handleOf(server, settings.host, simulation);
+}
+
+function handleOf(server: Server, host: string, simulation: Simulation): Simulator {
+  const { port } = server.address() as AddressInfo;
+  const { journal, statistics, limits, faults, latency } = simulation;
+  return {
+    url: `http://${isIPv6(host) ? `[${host}]` : host}:${port}`,
+    port,
+    journal,
+    stats: () => statistics.snapshot(),
+    setLimits: (change) => limits.change(readWith(limitChangeSchema, change, "limits"), performance.now()),
+    setFaults: (next) => faults.replace(readFaults(next)),
+    setLatency: (change) => void Object.assign(latency, readWith(latencyChangeSchema, change, "latency")),
+    reset: () => resetSimulation(simulation),
+    close: async () => {
+      await closeServer(server);
+      journal.close();
+    },
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const reason = error.code === "EADDRINUSE" ? "the port is in use" : error.code;
+      const hint = "choose another port, or 0 for a free one";
+      reject(new ConfigurationError(`provider simulator on ${host}:${port}: ${reason}`, hint, "port_in_use"));
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

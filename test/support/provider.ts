@@ -1,0 +1,91 @@
+import { onTestFinished } from "vitest";
+import type { ChatRequest } from "../../src/shared/chat.ts";
+import type { Dialect, ProviderEntry } from "../../src/shared/providers.ts";
+import { Secret } from "../../src/shared/secret.ts";
+import {
+  type AdapterOptions,
+  createAdapter,
+  type ProviderAdapter,
+  type ProviderCall,
+} from "../../src/workers/providers/adapter.ts";
+
+export const TEST_KEY = "sk-test-4f1c9a7e-do-not-show";
+export const DIALECTS: readonly Dialect[] = ["openai", "anthropic"];
+export const MODELS: Record<Dialect, string> = { openai: "gpt-4o-mini", anthropic: "claude-sonnet-4-6" };
+
+/** An entry of the dialect at a server that answers both dialects' paths. */
+export function testEntry(dialect: Dialect, serverUrl: string): ProviderEntry {
+  return {
+    name: `${dialect}-test`,
+    dialect,
+    baseUrl: dialect === "openai" ? `${serverUrl}/v1` : serverUrl,
+    keyVariable: "TEST_PROVIDER_API_KEY",
+    apiKey: new Secret(TEST_KEY),
+    custom: true,
+  };
+}
+
+/** An adapter that is closed with the test. */
+export function testAdapter(entry: ProviderEntry, options: AdapterOptions = {}): ProviderAdapter {
+  const adapter = createAdapter(entry, options);
+  onTestFinished(() => adapter.close());
+  return adapter;
+}
+
+export function chat(text: string, parameters: Partial<ChatRequest> = {}): ChatRequest {
+  return { messages: [{ role: "user", content: text }], ...parameters };
+}
+
+export function callOf(
+  dialect: Dialect,
+  request: ChatRequest | string,
+  changes: Partial<ProviderCall> = {},
+): ProviderCall {
+  return {
+    model: MODELS[dialect],
+    request: typeof request === "string" ? chat(request) : request,
+    requestId: "11111111-2222-4333-8444-555555555555",
+    timeoutMs: 10_000,
+    signal: new AbortController().signal,
+    ...changes,
+  };
+}
+
+/** The error of a call that must fail. */
+export async function failureOf(work: Promise<unknown>): Promise<unknown> {
+  try {
+    await work;
+  } catch (error) {
+    return error;
+  }
+  throw new Error("the call succeeded");
+}
+
+/** A good answer of the dialect. */
+export function goodBody(dialect: Dialect, text = "Four."): Record<string, unknown> {
+  if (dialect === "anthropic") {
+    return {
+      id: "msg_1",
+      type: "message",
+      role: "assistant",
+      model: MODELS.anthropic,
+      content: [{ type: "text", text }],
+      stop_reason: "end_turn",
+      stop_sequence: null,
+      usage: { input_tokens: 12, output_tokens: 3 },
+    };
+  }
+  return {
+    id: "chatcmpl-1",
+    object: "chat.completion",
+    created: 1,
+    model: MODELS.openai,
+    choices: [{ index: 0, message: { role: "assistant", content: text }, finish_reason: "stop" }],
+    usage: { prompt_tokens: 12, completion_tokens: 3, total_tokens: 15 },
+  };
+}
+
+/** A refusal as the dialect writes it. */
+export function errorBody(dialect: Dialect, error: Record<string, unknown>): Record<string, unknown> {
+  return dialect === "anthropic" ? { type: "error", error, request_id: "req_body" } : { error };
+}
