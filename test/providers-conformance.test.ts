@@ -1,10 +1,29 @@
 import { type ErrorResponse, LLMock } from "@copilotkit/aimock";
 import type { Dialect } from "../src/shared/providers.ts";
+import type { FaultRule } from "../src/simulator/faults.ts";
+import { startSimulator } from "../src/simulator/simulator.ts";
 import { DIALECTS, testEntry } from "./support/provider.ts";
 import { type ConformanceBackend, conformsToAdapterContract } from "./support/provider-conformance.ts";
 
 for (const dialect of DIALECTS) {
   conformsToAdapterContract(`${dialect} adapter with aimock`, () => startAimock(dialect));
+  conformsToAdapterContract(`${dialect} adapter with the simulator`, () => startOurs(dialect));
+}
+
+async function startOurs(dialect: Dialect): Promise<ConformanceBackend> {
+  const kinds = [...Object.keys(ERRORS[dialect]), "drop", "cut"] as FaultRule["fault"][];
+  const script: FaultRule[] = kinds.map((fault) => ({
+    match: `fault:${fault}.`,
+    fault,
+    ...(fault === "429" && { retryAfterMs: 2000 }),
+  }));
+  script.push({ match: "fault:hang", fault: "hang" });
+  const simulator = await startSimulator({ port: 0, faults: { script } });
+  return {
+    entry: testEntry(dialect, simulator.url),
+    seen: (text) => simulator.journal.entries().filter((entry) => entry.lastUserText.includes(text)).length,
+    close: () => simulator.close(),
+  };
 }
 
 const NOT_SAID = { message: "A secret prompt" };

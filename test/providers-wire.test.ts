@@ -17,7 +17,7 @@ import {
   testEntry,
 } from "./support/provider.ts";
 import { waitFor } from "./support/wait-for.ts";
-import { sendJson, wireServer } from "./support/wire-server.ts";
+import { deadUrl, sendJson, wireServer } from "./support/wire-server.ts";
 
 const HTML = "<html><body>Please sign in</body></html>";
 
@@ -74,7 +74,7 @@ describe.each(DIALECTS)("the %s adapter on the wire", (dialect) => {
   });
 
   it("says which code a refused connection ended with, and keeps key and prompt out", async () => {
-    const adapter = testAdapter(testEntry(dialect, "http://127.0.0.1:1"));
+    const adapter = testAdapter(testEntry(dialect, await deadUrl()));
     const error = await failureOf(adapter.complete(callOf(dialect, "A secret prompt")));
     expect(error).toMatchObject({ name: "APIConnectionError", code: "connection" });
     expect((error as Error).message).toContain("ECONNREFUSED");

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { readFaults } from "./faults.ts";
 import { limitChangeSchema } from "./limits.ts";
-import { latencyChangeSchema, readWith } from "./settings.ts";
 import { resetSimulation, type Simulation } from "./simulation.ts";
+import { latencyChangeSchema, readWith } from "./simulator-options.ts";
 
 const MAX_ENTRIES_PER_ANSWER = 100_000;
 

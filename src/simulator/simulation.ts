@@ -2,7 +2,7 @@ import { FaultPlan } from "./fault-plan.ts";
 import { readFaults } from "./faults.ts";
 import { Journal } from "./journal.ts";
 import { Limits } from "./limits.ts";
-import type { SimulatorSettings } from "./settings.ts";
+import type { SimulatorSettings } from "./simulator-options.ts";
 import { Statistics } from "./statistics.ts";
 
 /** All that changes while a simulator runs. */

@@ -6,22 +6,20 @@ import { type Faults, readFaults } from "./faults.ts";
 import type { Journal } from "./journal.ts";
 import { type LimitChange, limitChangeSchema } from "./limits.ts";
 import { requestListener } from "./router.ts";
+import { createSimulation, resetSimulation, type Simulation } from "./simulation.ts";
 import {
   type LatencyChange,
   latencyChangeSchema,
   readSettings,
   readWith,
   type SimulatorOptions,
-} from "./settings.ts";
-import { createSimulation, resetSimulation, type Simulation } from "./simulation.ts";
+} from "./simulator-options.ts";
 import type { StatisticsSnapshot } from "./statistics.ts";
 
 /** Longer than clients keep idle connections, so that it is never the simulator that closes one under a request. */
 const KEEP_ALIVE_TIMEOUT_MS = 300_000;
 
-export type { SimulatorOptions };
-
-export type { SimulatorOptions } from "./settings.ts";
+export type { SimulatorOptions } from "./simulator-options.ts";
 
 export interface Simulator {
   /** Base URL for Anthropic's SDK; OpenAI's takes it with `/v1`. */

@@ -27,7 +27,7 @@ export interface Answer {
 }
 
 /** The caller's signal ended the call; `cause` is the signal's reason. */
-export class AbortError extends Error {
+class AbortError extends Error {
   override readonly name = "AbortError";
 
   constructor(reason: unknown) {

@@ -141,10 +141,20 @@ export class SharedBucket {
     for (;;) {
       const current = await client.hmget(this.#settingsKey, ...Object.keys(compared));
       if (wanted.every((value, index) => value === current[index])) break;
-      if (await client.set(guard, "1", "PX", GUARD_MS, "NX")) await limiter.updateSettings(settings.stored);
-      else await delay(GUARD_MS / 10);
+      if (await client.set(guard, "1", "PX", GUARD_MS, "NX")) {
+        await limiter.updateSettings(settings.stored);
+        await this.#forgetSlots(settings.stored.minTime);
+      } else await delay(GUARD_MS / 10);
     }
     this.#asserted = settings;
+  }
+
+  /** Slots that a paced limit gave away ahead of time would hold up the new one; `updateSettings` keeps them. */
+  async #forgetSlots(minTimeMs: number): Promise<void> {
+    const { client } = this.#connection;
+    const nextAt = Date.now() + minTimeMs;
+    const givenAway = Number(await client.hget(this.#settingsKey, "nextRequest"));
+    if (givenAway > nextAt) await client.hset(this.#settingsKey, { nextRequest: nextAt });
   }
 
   get #settingsKey(): string {

@@ -1,0 +1,39 @@
+import type { Redis } from "ioredis";
+import { onTestFinished } from "vitest";
+import { redisKeys } from "../../src/shared/redis-keys.ts";
+import type { Budget } from "../../src/shared/settings.ts";
+import { RateLimiter } from "../../src/workers/rate-limiter.ts";
+import { testNamespace, testRedis } from "./redis.ts";
+
+export const KEY = "openai:model";
+
+/** A limiter in a namespace of its own, closed with the test. */
+export function openLimiter(budget: Budget | undefined, changes: { redis?: Redis; namespace?: string } = {}) {
+  const { namespace = testNamespace(), redis = testRedis({ connectionName: namespace }) } = changes;
+  const keyPrefix = redisKeys(namespace).prefix;
+  const current = { budget };
+  const site = {
+    namespace,
+    redis,
+    limiter: new RateLimiter({ redis, keyPrefix, budgetOf: () => current.budget }),
+    setBudget: (changed: Budget | undefined) => {
+      current.budget = changed;
+    },
+    /** A field of the bucket in Redis. */
+    stored: async (limit: "requests" | "tokens", field: string) =>
+      Number(await redis.hget(`b_${keyPrefix}:limit:${KEY}:${limit}_settings`, field)),
+    fill: async (limit: "requests" | "tokens", reservoir: number) =>
+      redis.hset(`b_${keyPrefix}:limit:${KEY}:${limit}_settings`, { reservoir }),
+  };
+  onTestFinished(async () => {
+    await site.limiter.close();
+    redis.disconnect();
+  });
+  return site;
+}
+
+/** Connections that carry the namespace's name. */
+export async function connectionsOf({ redis, namespace }: { redis: Redis; namespace: string }) {
+  const list = (await redis.client("LIST")) as string;
+  return list.split("\n").filter((line) => line.includes(`name=${namespace} `)).length;
+}
