@@ -2,8 +2,11 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { FaultPlan } from "../src/simulator/fault-plan.ts";
+import { readFaults } from "../src/simulator/faults.ts";
 import type { JournalEntry } from "../src/simulator/journal.ts";
 import { startSimulator } from "../src/simulator/simulator.ts";
+import type { StatisticsSnapshot } from "../src/simulator/statistics.ts";
 import { anthropicRequest, openaiRequest, post, simulatedProvider } from "./support/simulated-provider.ts";
 
 describe("the journal", () => {
@@ -69,7 +72,7 @@ describe("the control endpoints", () => {
     for (const text of ["a", "b"]) await post(`${url}/v1/messages`, anthropicRequest(text));
     const page = await (await fetch(`${url}/_simulator/journal?since=1`)).json();
     expect(page).toMatchObject({ more: false, entries: [{ n: 2, lastUserText: "b", status: 429 }] });
-    const stats = await (await fetch(`${url}/_simulator/stats`)).json();
+    const stats = (await (await fetch(`${url}/_simulator/stats`)).json()) as StatisticsSnapshot;
     expect(stats).toMatchObject({
       requests: 2,
       accepted: { requests: 1, promptTokens: 1 },
@@ -78,9 +81,7 @@ describe("the control endpoints", () => {
       inFlight: 0,
       maxInFlight: 1,
     });
-    expect(
-      stats.perSecond.reduce((sum: number, { requests }: { requests: number }) => sum + requests, 0),
-    ).toBe(2);
+    expect(stats.perSecond.reduce((sum, { requests }) => sum + requests, 0)).toBe(2);
     expect(stats.socketsOpened).toBeGreaterThanOrEqual(1);
     expect(provider.simulator.stats().requests).toBe(2);
   });
@@ -109,7 +110,7 @@ describe("the control endpoints", () => {
     const control = `${provider.simulator.url}/_simulator`;
     expect(await post(`${control}/limits`, { rpm: "many" })).toMatchObject({
       status: 400,
-      body: { error: /limits rpm/ },
+      body: { error: expect.stringContaining("limits rpm") },
     });
     expect(await post(`${control}/faults`, { "600": 1 })).toMatchObject({ status: 400 });
     expect(await post(`${control}/latency`, "{")).toMatchObject({
@@ -122,16 +123,32 @@ describe("the control endpoints", () => {
 });
 
 describe("latency", () => {
-  it("stays within its jitter and is the same for the same run", async () => {
-    const delays = async () => {
-      await using provider = await simulatedProvider({ latencyMs: 60, jitterMs: 40 });
-      for (let n = 0; n < 5; n++) await provider.openai.chat.completions.create(openaiRequest(`q ${n}`));
-      return provider.simulator.journal.entries().map(({ at, finishedAt }) => finishedAt! - at);
+  it("has a jitter that depends on the seed, the request and the attempt alone", () => {
+    const shares = (seed: number, requests: string[]) => {
+      const plan = new FaultPlan(seed, readFaults({}));
+      return new Map(requests.map((hash, n) => [`${n} ${hash}`, plan.next(hash, "").jitterShare]));
     };
-    const [first, second] = [await delays(), await delays()];
-    expect(Math.min(...first)).toBeGreaterThanOrEqual(18);
-    expect(Math.max(...first) - Math.min(...first)).toBeGreaterThan(10);
-    const order = (values: number[]) => values.map((_, n) => n).sort((a, b) => values[a]! - values[b]!);
-    expect(order(second)).toEqual(order(first));
+    const [a, again] = [...shares(1, ["a", "a"]).values()];
+    expect([...shares(1, ["b", "a", "a"]).values()].slice(1)).toEqual([a, again]);
+    expect(a).not.toBe(again);
+    expect(shares(2, ["a"]).get("0 a")).not.toBe(a);
+  });
+
+  it("is kept, jitter included", async () => {
+    await using provider = await simulatedProvider({ latencyMs: 60, jitterMs: 40 });
+    for (let n = 0; n < 5; n++) await provider.openai.chat.completions.create(openaiRequest(`q ${n}`));
+    const delays = provider.simulator.journal.entries().map(({ at, finishedAt }) => finishedAt! - at);
+    expect(Math.min(...delays)).toBeGreaterThanOrEqual(18);
+    expect(Math.max(...delays) - Math.min(...delays)).toBeGreaterThan(5);
+  });
+
+  it("spreads a stream: first event after half of it, the rest over the other half", async () => {
+    await using provider = await simulatedProvider({ latencyMs: 200 });
+    const started = performance.now();
+    const stream = await provider.openai.chat.completions.create({ ...openaiRequest("x"), stream: true });
+    const times: number[] = [];
+    for await (const _ of stream) times.push(performance.now() - started);
+    expect(times[0]).toBeGreaterThanOrEqual(98);
+    expect(times.at(-1)! - times[0]!).toBeGreaterThan(50);
   });
 });

@@ -42,7 +42,8 @@ async function acceptedUnder(
   limits: { rpm?: number; tpm?: number; burstSeconds: number },
   amount: (entry: JournalEntry) => number,
 ) {
-  await using provider = await simulatedProvider(limits);
+  // Empty at first, so that only a stall longer than the burst could cost any of the rate.
+  await using provider = await simulatedProvider({ ...limits, startFull: false });
   await hammer(provider.simulator.url, 1500);
   const entries = provider.simulator.journal.entries();
   const seconds = (entries.at(-1)!.at - entries[0]!.at) / 1000;
@@ -53,9 +54,7 @@ async function acceptedUnder(
   return {
     capacity: (perMinute / 60) * limits.burstSeconds,
     burst: largestBurst(takes, perMinute / 60_000),
-    use:
-      takes.reduce((sum, take) => sum + take.amount, 0) /
-      ((perMinute / 60) * (seconds + limits.burstSeconds)),
+    use: takes.reduce((sum, take) => sum + take.amount, 0) / ((perMinute / 60) * seconds),
     rateLimited: provider.simulator.stats().rateLimited,
   };
 }

@@ -112,12 +112,11 @@ function leastNumber(schema: Record<string, unknown>, integer: boolean): number 
   const step = numberOf(schema.multipleOf) ?? (integer ? 1 : 0);
   const above = numberOf(schema.exclusiveMinimum);
   const below = numberOf(schema.exclusiveMaximum);
-  const ceiling = numberOf(schema.maximum) ?? (below === undefined ? undefined : below - (step || 1));
-  const floor = numberOf(schema.minimum) ?? above ?? Math.min(0, ceiling ?? 0);
-  const value = step > 0 ? Math.ceil(floor / step) * step : floor;
-  if (value !== above) return value;
-  // With both bounds open and no step, any value in between will do.
-  return value + (step || (ceiling === undefined ? 1 : (ceiling - value) / 2));
+  const most = numberOf(schema.maximum) ?? below;
+  const least = numberOf(schema.minimum) ?? above ?? Math.min(0, most ?? 0);
+  const value = step > 0 ? Math.ceil(least / step) * step : least;
+  if (value === above) return value + (step || (most === undefined ? 1 : (most - value) / 2));
+  return value === below ? value - (step || 1) : value;
 }
 
 function buildString(schema: Record<string, unknown>): string {

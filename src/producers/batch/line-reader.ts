@@ -1,6 +1,8 @@
 import type { FileHandle } from "node:fs/promises";
 
 const CHUNK_BYTES = 256 * 1024;
+/** What is kept of a line that is too long. */
+const HEAD_BYTES = 4096;
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
@@ -12,22 +14,23 @@ export interface FileLine {
   offset: number;
   /** Without its line end (LF or CRLF). */
   bytes: number;
-  /** The line's bytes, only valid until the next line is asked for; of a line that is `tooLong` only its head. */
+  /** The line's bytes, only valid until the next line is asked for; of a line that is `tooLong` only the first 4 KiB. */
   data: Buffer;
   tooLong: boolean;
   /** False for a last line without a line end. */
   ended: boolean;
 }
 
-/** The line being read: pieces of it that earlier chunks held. */
+/** The line being read: copies of the pieces that earlier chunks held, since a chunk's memory is reused. */
 class PendingLine {
-  offset = 0;
+  offset: number;
   #pieces: Buffer[] = [];
   #bytes = 0;
-  #tooLong = false;
+  #head: Buffer | undefined;
   readonly #maxBytes: number;
 
-  constructor(maxBytes: number) {
+  constructor(offset: number, maxBytes: number) {
+    this.offset = offset;
     this.#maxBytes = maxBytes;
   }
 
@@ -35,30 +38,35 @@ class PendingLine {
     return this.#bytes === 0;
   }
 
-  /** Copies the piece, since the chunk's memory is reused; beyond the limit only the first piece is kept. */
   keep(piece: Buffer): void {
     this.#bytes += piece.length;
-    if (this.#tooLong) return;
-    this.#tooLong = this.#bytes > this.#maxBytes + 1;
-    if (this.#tooLong) this.#pieces.length = Math.min(this.#pieces.length, 1);
-    else this.#pieces.push(Buffer.from(piece));
+    if (this.#head) return;
+    this.#pieces.push(Buffer.from(piece));
+    // One byte more than the limit may still be the carriage return.
+    if (this.#bytes > this.#maxBytes + 1) this.#cut();
   }
 
   finish(last: Buffer, line: number, ended: boolean): FileLine {
-    const bytes = this.#bytes + last.length;
-    const whole = this.#tooLong
-      ? (this.#pieces[0] ?? last)
-      : this.#pieces.length > 0
-        ? Buffer.concat([...this.#pieces, last])
-        : last;
-    const data = !this.#tooLong && whole.at(-1) === CARRIAGE_RETURN ? whole.subarray(0, -1) : whole;
-    const length = this.#tooLong ? bytes : data.length;
     const { offset } = this;
+    const rawBytes = this.#bytes + last.length;
+    let data = this.#head ?? (this.#bytes > 0 ? Buffer.concat([...this.#pieces, last]) : last);
+    let bytes = rawBytes;
+    if (!this.#head && data.at(-1) === CARRIAGE_RETURN) {
+      bytes -= 1;
+      data = data.subarray(0, bytes);
+    }
+    const tooLong = bytes > this.#maxBytes;
+    if (tooLong) data = data.subarray(0, HEAD_BYTES);
     this.#pieces = [];
-    this.offset += bytes + 1;
     this.#bytes = 0;
-    this.#tooLong = false;
-    return { line, offset, bytes: length, data, tooLong: length > this.#maxBytes, ended };
+    this.#head = undefined;
+    this.offset += rawBytes + 1;
+    return { line, offset, bytes, data, tooLong, ended };
+  }
+
+  #cut(): void {
+    this.#head = Buffer.from(Buffer.concat(this.#pieces).subarray(0, HEAD_BYTES));
+    this.#pieces = [];
   }
 }
 
@@ -72,8 +80,7 @@ export async function* readLines(
   start = 0,
 ): AsyncGenerator<FileLine, void> {
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-  const pending = new PendingLine(maxBytes);
-  pending.offset = start;
+  const pending = new PendingLine(start, maxBytes);
   let position = start;
   let line = 0;
   for (;;) {

@@ -39,18 +39,25 @@ export function outputFiles(output: string): OutputFiles {
 export function checkPaths(inputPath: string, outputPath: string): BatchPaths {
   if (inputPath === "-") throw new InputError("the input cannot be read from standard input", "name a file");
   if (outputPath === "-") {
-    throw new InputError("the output cannot go to standard output: it is also where a run resumes from", "name a file");
+    throw new InputError(
+      "the output cannot go to standard output: it is also where a run resumes from",
+      "name a file",
+    );
   }
   const input = inputStat(inputPath);
   const files = outputFiles(outputPath);
   checkFolder(outputPath);
   for (const path of Object.values(files)) {
     const stat = statSync(path, { throwIfNoEntry: false });
-    if (stat && !stat.isFile()) throw new InputError(`${path} is not a file`, "choose another output with -o");
+    if (stat && !stat.isFile())
+      throw new InputError(`${path} is not a file`, "choose another output with -o");
     const isInput =
       resolve(path) === resolve(inputPath) || (stat && stat.ino === input.ino && stat.dev === input.dev);
     if (isInput) {
-      throw new InputError(`${inputPath} is the input, the run would overwrite it`, "choose another output with -o");
+      throw new InputError(
+        `${inputPath} is the input, the run would overwrite it`,
+        "choose another output with -o",
+      );
     }
   }
   return { input: inputPath, ...files };
@@ -65,7 +72,10 @@ function inputStat(path: string): Stats {
   } catch (error) {
     throw inputFileError(error, path);
   }
-  throw new InputError(`${path} is not a file: rows are read by their place in it`, "save the input to a file first");
+  throw new InputError(
+    `${path} is not a file: rows are read by their place in it`,
+    "save the input to a file first",
+  );
 }
 
 function checkFolder(outputPath: string): void {

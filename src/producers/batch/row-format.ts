@@ -1,10 +1,10 @@
 import { isUtf8 } from "node:buffer";
 import { z } from "zod";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES } from "../../shared/chat.ts";
+import { RowFault } from "./row-fault.ts";
 
 const URL = "/v1/chat/completions";
 const MAX_CUSTOM_ID_CHARS = 512;
-const HINT = "see `gluellm batch run --help` for the accepted lines";
 
 /** What an input line asks for. */
 export interface ParsedRow {
@@ -12,19 +12,6 @@ export interface ParsedRow {
   /** The model as the row names it; undefined takes the run's. */
   modelName: string | undefined;
   request: ChatRequest;
-}
-
-/** One line is no valid request: a failed row, not a failed run. The message never quotes the line. */
-export class RowFault extends Error {
-  readonly code: string;
-  readonly hint: string;
-  customId: string | undefined;
-
-  constructor(code: string, message: string, hint = HINT) {
-    super(message);
-    this.code = code;
-    this.hint = hint;
-  }
 }
 
 const nullish = <T extends z.ZodType>(schema: T) => schema.nullish();
@@ -89,7 +76,11 @@ function parseObject(data: Buffer): Fields {
     throw new RowFault("invalid_json_line", "the line is not valid JSON", "write one JSON object per line");
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new RowFault("invalid_json_line", "the line is not a JSON object", "write one JSON object per line");
+    throw new RowFault(
+      "invalid_json_line",
+      "the line is not a JSON object",
+      "write one JSON object per line",
+    );
   }
   return value as Fields;
 }
@@ -108,7 +99,8 @@ function readCustomId(value: unknown): string | undefined {
 }
 
 function openAIRow({ method, url, body }: Fields): Omit<ParsedRow, "customId"> {
-  if (method !== "POST") throw new RowFault("invalid_method", 'method is not "POST"', 'write "method":"POST"');
+  if (method !== "POST")
+    throw new RowFault("invalid_method", 'method is not "POST"', 'write "method":"POST"');
   if (url !== URL) throw new RowFault("invalid_url", `url is not "${URL}"`, `only ${URL} is supported`);
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     throw new RowFault("invalid_request", "body is not an object");

@@ -1,18 +1,16 @@
 import { hash } from "node:crypto";
 import type { ChatRequest } from "../../shared/chat.ts";
 import type { ModelRef } from "../../shared/model-name.ts";
+import { RowFault } from "./row-fault.ts";
 
 /** Deeper values would overflow the stack of whoever serialises them. */
 const MAX_DEPTH = 100;
 const ID_BYTES = 16;
 
-/** A value nests deeper than 100 levels. */
-export class TooDeepError extends Error {}
-
-/** JSON with sorted keys: equal values give equal text. @throws TooDeepError */
+/** JSON with sorted keys: equal values give equal text. @throws RowFault when it nests too deeply. */
 export function canonicalJson(value: unknown, depth = 0): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  if (depth >= MAX_DEPTH) throw new TooDeepError();
+  if (depth >= MAX_DEPTH) throw new RowFault("invalid_request", `it nests deeper than ${MAX_DEPTH} levels`);
   if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item, depth + 1)).join(",")}]`;
   const fields = value as Record<string, unknown>;
   const pairs = Object.keys(fields)

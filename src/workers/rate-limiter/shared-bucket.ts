@@ -1,9 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises";
 import Bottleneck from "bottleneck";
 import { Redis } from "ioredis";
 import type { Logger } from "../../shared/logger.ts";
 import type { BucketConnection } from "./bucket-connection.ts";
 import type { BucketSettings } from "./bucket-settings.ts";
+import { assertSettings, storedMaximum } from "./fleet-settings.ts";
 
 /** Bottleneck's default of 5 s wakes waiters so late that 80 % of the rate is lost. */
 const HEARTBEAT_MS = 250;
@@ -11,7 +11,6 @@ const CLIENT_TIMEOUT_MS = 10_000;
 const PURCHASE_EXPIRATION_MS = 60_000;
 const REVIVE_MS = 1000;
 const RETIRE_AFTER_MS = 30_000;
-const GUARD_MS = 1000;
 
 /**
  * One token bucket that all processes of the fleet buy from: a Bottleneck limiter whose jobs do nothing and
@@ -120,50 +119,14 @@ export class SharedBucket {
     limiter.on("error", (error) => this.#reportFault(error));
     try {
       await limiter.ready();
-      if (this.#asserted !== settings) await this.#assertSettings(limiter, settings);
-      this.#quantum = Math.min(settings.quantum, (await this.#storedMaximum()) ?? Number.POSITIVE_INFINITY);
+      if (this.#asserted !== settings) await assertSettings(this.#connection.client, limiter, settings);
+      this.#asserted = settings;
+      this.#quantum = Math.min(settings.quantum, await storedMaximum(this.#connection.client, limiter));
       return limiter;
     } catch (error) {
       this.#drop(limiter);
       throw error;
     }
-  }
-
-  /**
-   * Bottleneck keeps the settings of whoever came first, also of an earlier run. Each process writes its own
-   * once when they differ, so the last one configured wins and a mixed fleet does not write in turns.
-   */
-  async #assertSettings(limiter: Bottleneck, settings: BucketSettings): Promise<void> {
-    const { client } = this.#connection;
-    const { reservoir: _, ...compared } = settings.stored;
-    const wanted = Object.values(compared).map((value) => String(value ?? ""));
-    const guard = `${this.#id}:guard:${wanted.join("/")}`;
-    for (;;) {
-      const current = await client.hmget(this.#settingsKey, ...Object.keys(compared));
-      if (wanted.every((value, index) => value === current[index])) break;
-      if (await client.set(guard, "1", "PX", GUARD_MS, "NX")) {
-        await limiter.updateSettings(settings.stored);
-        await this.#forgetSlots(settings.stored.minTime);
-      } else await delay(GUARD_MS / 10);
-    }
-    this.#asserted = settings;
-  }
-
-  /** Slots that a paced limit gave away ahead of time would hold up the new one; `updateSettings` keeps them. */
-  async #forgetSlots(minTimeMs: number): Promise<void> {
-    const { client } = this.#connection;
-    const nextAt = Date.now() + minTimeMs;
-    const givenAway = Number(await client.hget(this.#settingsKey, "nextRequest"));
-    if (givenAway > nextAt) await client.hset(this.#settingsKey, { nextRequest: nextAt });
-  }
-
-  get #settingsKey(): string {
-    return `b_${this.#id}_settings`;
-  }
-
-  async #storedMaximum(): Promise<number | undefined> {
-    const text = await this.#connection.client.hget(this.#settingsKey, "reservoirIncreaseMaximum");
-    return text ? Number(text) : undefined;
   }
 
   /**
@@ -173,8 +136,7 @@ export class SharedBucket {
   async #revive(limiter: Bottleneck, quantum: number): Promise<void> {
     try {
       await limiter.currentReservoir();
-      const maximum = await this.#storedMaximum();
-      if (maximum !== undefined && quantum > maximum) this.#drop(limiter);
+      if (quantum > (await storedMaximum(this.#connection.client, limiter))) this.#drop(limiter);
     } catch {
       // Redis is away; the next round asks again.
     }
