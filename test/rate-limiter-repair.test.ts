@@ -1,8 +1,10 @@
+import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ensureEmbeddedRedis } from "../src/embedded-redis/embedded-redis.ts";
+import { RateLimiterClosedError } from "../src/workers/rate-limiter/errors.ts";
 import { KEY, openLimiter } from "./support/rate-limiter.ts";
 import { redisOptions, serverPid, withClient } from "./support/redis-folders.ts";
 import { startStrictProvider } from "./support/strict-provider.ts";
@@ -75,4 +77,22 @@ describe("a fleet under load goes on, within the limits", () => {
 
     expect(seen.rejected).toBe(0);
   });
+});
+
+test("closing while Redis is gone ends within its bound", async () => {
+  const options = redisOptions();
+  const { socketPath } = await ensureEmbeddedRedis(options);
+  const redis = new Redis({ path: socketPath, maxRetriesPerRequest: null });
+  redis.on("error", () => {});
+  const { limiter } = openLimiter({ rpm: 600, tpm: 600 }, { redis });
+  const { settle } = await limiter.acquire(KEY, { tokens: 1 });
+  const waiting = expect(limiter.acquire(KEY, { tokens: 600 })).rejects.toThrow(RateLimiterClosedError);
+  process.kill(await serverPid(socketPath), "SIGKILL");
+  await once(redis, "close");
+  settle(3);
+  const startedAtMs = performance.now();
+  await limiter.close();
+  await waiting;
+
+  expect(performance.now() - startedAtMs).toBeLessThan(4000);
 });

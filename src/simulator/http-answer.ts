@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 
-export const SIMULATOR_HEADERS = { "x-gluellm-simulator": "1" };
+const SIMULATOR_HEADERS = { "x-gluellm-simulator": "1" };
 
 /** Waits `durationMs`, or until the connection closes; true when there is still a client to answer. */
 export function waitWhileOpen(response: ServerResponse, durationMs: number): Promise<boolean> {

@@ -16,6 +16,8 @@ export interface WorkerOrder {
   medianTokens: number;
   /** Estimate = actual size × a factor drawn from this range. */
   estimateFactors: [number, number];
+  /** Rests for this long, then sends for as long, and so on: in all processes at the same times. */
+  restMs?: number;
 }
 
 export interface WorkerResult {
@@ -42,6 +44,7 @@ console.log(JSON.stringify(result));
 
 async function runSlot(): Promise<void> {
   while (!ending.signal.aborted) {
+    if (order.restMs) await rest(order.restMs);
     const tokens = size();
     const [low, high] = order.estimateFactors;
     const estimate = Math.ceil(tokens * (low + Math.random() * (high - low)));
@@ -55,6 +58,11 @@ async function runSlot(): Promise<void> {
     if (status === 429) result.rejected++;
     reservation.settle(tokens);
   }
+}
+
+async function rest(restMs: number): Promise<void> {
+  const phaseMs = Date.now() % (2 * restMs);
+  if (phaseMs < restMs) await delay(restMs - phaseMs);
 }
 
 function call(tokens: number): Promise<number | undefined> {

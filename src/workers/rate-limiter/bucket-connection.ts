@@ -18,6 +18,7 @@ type ScriptFunction = (...args: unknown[]) => unknown;
 export class BucketConnection {
   readonly client: Redis;
   readonly bottleneck: Bottleneck.IORedisConnection;
+  readonly #subscriber: Redis;
 
   constructor(redis: Redis) {
     this.client = redis.duplicate({
@@ -28,6 +29,8 @@ export class BucketConnection {
     });
     repairScriptErrors(this.client);
     this.bottleneck = new Bottleneck.IORedisConnection({ client: this.client, Redis });
+    this.#subscriber = (this.bottleneck as unknown as { subscriber: Redis }).subscriber;
+    ignoreFailedUnsubscriptions(this.#subscriber);
     // The owner of `redis` reports outages; the copies would only repeat it.
     this.bottleneck.on("error", () => {});
   }
@@ -35,16 +38,22 @@ export class BucketConnection {
   /** Ends a limiter for good; its id may be opened again once this has resolved. */
   async release(limiter: Bottleneck): Promise<void> {
     await limiter.stop({ dropWaitingJobs: true }).catch(() => {});
-    const { subscriber } = limiter.clients() as { subscriber?: Redis };
     await limiter.disconnect(false);
     // Bottleneck does not wait for its unsubscription, which would hit the next limiter of the same id.
-    await subscriber?.ping();
+    await this.#subscriber.ping();
     await setImmediate();
   }
 
   async close(): Promise<void> {
     await this.bottleneck.disconnect(false);
   }
+}
+
+/** Bottleneck leaves their rejections unhandled, which would end the process when Redis is away. */
+function ignoreFailedUnsubscriptions(subscriber: Redis): void {
+  const unsubscribe = subscriber.unsubscribe.bind(subscriber) as (channel: string) => Promise<unknown>;
+  const quietly = (channel: string) => unsubscribe(channel).catch(() => {});
+  subscriber.unsubscribe = quietly as typeof subscriber.unsubscribe;
 }
 
 function repairScriptErrors(client: Redis): void {

@@ -74,8 +74,8 @@ export class Purse {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    await this.#giveBack(this.#balance).catch(() => {});
-    await this.#bucket.close();
+    const givenBack = this.#giveBack(this.#balance).catch(() => {});
+    await Promise.all([givenBack, this.#bucket.close()]);
   }
 
   #touch(): void {

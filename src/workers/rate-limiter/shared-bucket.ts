@@ -62,7 +62,10 @@ export class SharedBucket {
   }
 
   async #purchase(limiter: Bottleneck, quantum: number): Promise<void> {
-    const reviver = setInterval(() => void this.#revive(limiter, quantum), REVIVE_MS);
+    const reviver = setInterval(() => {
+      if (this.#limiter === limiter) void this.#revive(limiter, quantum);
+      else clearInterval(reviver);
+    }, REVIVE_MS).unref();
     try {
       await new Promise<void>((resolve, reject) => {
         // Resolved from inside the job: the units count from here, without the round trip that ends the job.
@@ -95,7 +98,7 @@ export class SharedBucket {
   async close(): Promise<void> {
     clearTimeout(this.#retireTimer);
     this.#isFaultReported = true;
-    this.#dropWhenOpen();
+    if (this.#limiter) this.#drop(this.#limiter);
     await this.#releasing;
   }
 

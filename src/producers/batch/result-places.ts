@@ -1,0 +1,206 @@
+import { closeSync, openSync, readSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+import { type DiskIndex, OUT_FILE, STATES } from "./disk-index.ts";
+import type { Place } from "./durable-file.ts";
+import { inputFileError } from "./file-errors.ts";
+import type { EarlierResult } from "./output-line.ts";
+import type { OutputFiles } from "./output-paths.ts";
+
+const PAGE_ROWS = 500;
+const CHUNK_BYTES = 1024 * 1024;
+
+export type ResultFile = (typeof OUT_FILE)[keyof typeof OUT_FILE];
+
+/** Where a result line lies among the output's files. */
+export interface ResultPlace extends Place {
+  line: number;
+  file: ResultFile;
+  /** The label its line should carry is another one. */
+  relabel: number;
+}
+
+/** What an earlier result is to this input. */
+export type Match = { kind: "row" | "malformed"; line: number } | { kind: "orphan" };
+
+/** The part of the index that knows where each row's result lies. */
+export class ResultPlaces {
+  readonly #index: DiskIndex;
+  readonly #place;
+  readonly #placeMalformed;
+  readonly #orphan;
+
+  constructor(index: DiskIndex) {
+    this.#index = index;
+    const { database } = index;
+    this.#place = database.prepare(
+      `UPDATE rows SET state = ?, out_file = ?, out_offset = ?, out_bytes = ?, relabel = ?, prompt_tokens = ?,
+       completion_tokens = ? WHERE line = ?`,
+    );
+    this.#placeMalformed = database.prepare(
+      `UPDATE rows SET out_file = ?, out_offset = ?, out_bytes = ?
+       WHERE line = ? AND (SELECT output FROM malformed WHERE malformed.line = rows.line) = ?`,
+    );
+    this.#orphan = database.prepare(
+      `INSERT INTO orphans VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET succeeded = excluded.succeeded,
+       out_file = excluded.out_file, out_offset = excluded.out_offset, out_bytes = excluded.out_bytes
+       WHERE excluded.succeeded >= succeeded`,
+    );
+  }
+
+  /** Takes an earlier result over. A later one of the same row wins, but no failure over a success. */
+  add(
+    result: EarlierResult,
+    label: (line: number) => string,
+    file: ResultFile,
+    place: Place,
+    text: string,
+  ): Match {
+    const { id, failed, tokens } = result;
+    const row = this.#index.find(id);
+    if (!row) {
+      this.#orphan.run(Buffer.from(id, "hex"), failed ? 0 : 1, file, place.offset, place.bytes);
+      return { kind: "orphan" };
+    }
+    const { line } = row;
+    if (!row.model) {
+      this.#placeMalformed.run(file, place.offset, place.bytes, line, text);
+      return { kind: "malformed", line };
+    }
+    if (failed && row.state === "succeeded") return { kind: "row", line };
+    const relabel = row.occurrence > 0 && result.customId !== label(line) ? 1 : 0;
+    const state = STATES.indexOf(failed ? "failed" : "succeeded");
+    this.#place.run(state, file, place.offset, place.bytes, relabel, tokens.prompt, tokens.completion, line);
+    return { kind: "row", line };
+  }
+
+  /** A result now lies in the partial, under its proper label. */
+  moved(places: readonly ({ line: number } & Place)[]): void {
+    const { database } = this.#index;
+    const move = database.prepare(
+      `UPDATE rows SET out_file = ${OUT_FILE.partial}, out_offset = ?, out_bytes = ?, relabel = 0 WHERE line = ?`,
+    );
+    this.#index.transaction(() => {
+      for (const { line, offset, bytes } of places) move.run(offset, bytes, line);
+    });
+  }
+
+  /** True when the output file holds every row's result as it should be. */
+  areAllInOutput(): boolean {
+    const other = `SELECT 1 FROM rows WHERE out_file <> ${OUT_FILE.output} OR relabel LIMIT 1`;
+    return this.#index.database.prepare(other).get() === undefined;
+  }
+
+  tokens(): { prompt: number; completion: number } {
+    const sums = this.#index.database
+      .prepare(
+        "SELECT sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion FROM rows WHERE state = 1",
+      )
+      .get() as { prompt: number | null; completion: number | null };
+    return { prompt: sums.prompt ?? 0, completion: sums.completion ?? 0 };
+  }
+
+  /** Earlier results of no row, without those that were set aside before. */
+  orphanCount(): number {
+    const sql = `SELECT count(*) AS n FROM orphans WHERE out_file <> ${OUT_FILE.orphaned}`;
+    return (this.#index.database.prepare(sql).get() as { n: number }).n;
+  }
+
+  /** Results in input order, page by page; `where` is a condition on the index's rows. */
+  *pages(where: string): Generator<ResultPlace[]> {
+    const page = this.#index.database.prepare(
+      `SELECT line, out_file AS file, out_offset AS offset, out_bytes AS bytes, relabel
+       FROM rows WHERE line > ? AND (${where}) ORDER BY line LIMIT ${PAGE_ROWS}`,
+    );
+    for (let last = 0; ; ) {
+      const places = page.all(last) as unknown as ResultPlace[];
+      if (places.length === 0) return;
+      last = places.at(-1)?.line ?? last;
+      yield places;
+    }
+  }
+
+  /** Paid results of rows the input no longer holds. */
+  *orphanPages(): Generator<ResultPlace[]> {
+    const page = this.#index.database.prepare(
+      `SELECT id, out_file AS file, out_offset AS offset, out_bytes AS bytes
+       FROM orphans WHERE id > ? AND succeeded ORDER BY id LIMIT ${PAGE_ROWS}`,
+    );
+    for (let last: Uint8Array = Buffer.alloc(0); ; ) {
+      const places = page.all(last) as unknown as (ResultPlace & { id: Uint8Array })[];
+      if (places.length === 0) return;
+      last = places.at(-1)?.id ?? last;
+      yield places;
+    }
+  }
+
+  /** The lines to write for malformed rows that lie in no partial yet. */
+  *malformedPages(): Generator<{ line: number; output: string }[]> {
+    const page = this.#index.database.prepare(
+      `SELECT line, output FROM malformed JOIN rows USING (line)
+       WHERE line > ? AND out_file <> ${OUT_FILE.partial} ORDER BY line LIMIT ${PAGE_ROWS}`,
+    );
+    for (let last = 0; ; ) {
+      const lines = page.all(last) as { line: number; output: string }[];
+      if (lines.length === 0) return;
+      last = lines.at(-1)?.line ?? last;
+      yield lines;
+    }
+  }
+}
+
+/** Reads result lines by their place; files are opened when first needed. */
+export class ResultReader {
+  readonly #paths: Record<number, string>;
+  readonly #open = new Map<ResultFile, number>();
+
+  constructor({ partial, output, orphaned }: OutputFiles) {
+    this.#paths = {
+      [OUT_FILE.partial]: partial,
+      [OUT_FILE.output]: output,
+      [OUT_FILE.orphaned]: orphaned,
+    };
+  }
+
+  /** The line's bytes, with a line end after them. */
+  read({ file, offset, bytes }: Omit<ResultPlace, "line" | "relabel">): Buffer {
+    const path = this.#paths[file] ?? "";
+    const line = Buffer.alloc(bytes + 1, "\n");
+    try {
+      const handle = this.#open.get(file) ?? openSync(path, "r");
+      this.#open.set(file, handle);
+      for (let at = 0; at < bytes; ) {
+        const count = readSync(handle, line, at, bytes - at, offset + at);
+        if (count === 0) throw Object.assign(new Error(), { code: "EIO" });
+        at += count;
+      }
+    } catch (error) {
+      throw inputFileError(error, path);
+    }
+    return line;
+  }
+
+  /** The lines of many places, in chunks of about 1 MiB. */
+  async *chunks(pages: Iterable<ResultPlace[]>): AsyncGenerator<Buffer> {
+    let lines: Buffer[] = [];
+    let bytes = 0;
+    for (const page of pages) {
+      for (const place of page) {
+        const line = this.read(place);
+        lines.push(line);
+        bytes += line.length;
+        if (bytes < CHUNK_BYTES) continue;
+        yield Buffer.concat(lines);
+        lines = [];
+        bytes = 0;
+      }
+      // Reading is synchronous: the lease must be renewed meanwhile.
+      await setImmediate();
+    }
+    if (lines.length > 0) yield Buffer.concat(lines);
+  }
+
+  close(): void {
+    for (const handle of this.#open.values()) closeSync(handle);
+    this.#open.clear();
+  }
+}
