@@ -5,7 +5,7 @@ import { waitFor } from "./support/wait-for.ts";
 
 const CONCURRENCY = 8;
 
-describe("what a kill may repeat: calls in flight, nothing else", () => {
+describe.concurrent("what a kill may repeat: calls in flight, nothing else", () => {
   test("the batch runner killed and the same command run again", async () => {
     await using site = await TestSite.open({ latencyMs: 50 });
     site.write("in.jsonl", site.rows(150));
@@ -117,13 +117,14 @@ describe("what waits for what", () => {
       20_000,
     );
     await using elsewhere = await TestSite.open({}, { GLUELLM_NAMESPACE: site.namespace });
-    elsewhere.start("worker");
+    const stranger = elsewhere.start("worker");
     await waitFor(
       "the reason",
       async () => (await site.run("queues")).stdout.includes("set up differently"),
       20_000,
     );
     expect(elsewhere.simulator.journal.entries()).toEqual([]);
+    stranger.child.kill("SIGTERM");
     site.start("worker");
     expect(await runner.exit).toBe(0);
     expect(site.paidCalls().size).toBe(3);

@@ -80,7 +80,8 @@ describe("a token bucket", () => {
     const bucket = new TokenBucket(60, 2, 0, false);
     expect(bucket.waitMs(1, 0)).toBe(1000);
     expect(bucket.waitMs(1, 1000)).toBe(0);
-    expect(bucket.waitMs(3, 0)).toBe(Number.POSITIVE_INFINITY);
+    expect(bucket.waitMs(3, 0)).toBe(2000);
+    expect(bucket.waitMs(61, 0)).toBe(Number.POSITIVE_INFINITY);
     bucket.resize(600, 20, 1000);
     expect(bucket.read(1000)).toEqual({ perMinute: 600, remaining: 1, fullInMs: 1900 });
   });

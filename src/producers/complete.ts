@@ -9,6 +9,7 @@ import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { checkRequest, completionJob } from "./completion-job.ts";
 import { ProducerQueues } from "./queues.ts";
+import { Wakeup } from "./wakeup.ts";
 
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
@@ -56,30 +57,15 @@ async function waitForRecord(
   queue: string,
   jobId: string,
 ): Promise<ResultRecord> {
+  const wakeup = new Wakeup(subscriber, `result:${jobId}`);
+  signal?.addEventListener("abort", () => wakeup.wake());
   for (;;) {
     signal?.throwIfAborted();
-    const woken = nextMessage(subscriber, `result:${jobId}`, signal);
     const json = await redis.get(keys.result(jobId));
     if (json !== null) return resultRecordSchema.parse(JSON.parse(json));
     if (!(await redis.exists(keys.job(queue, jobId)))) throw jobLost(jobId);
-    await woken;
+    await wakeup.wait(POLL_MS);
   }
-}
-
-/** Ends at the message, after the poll interval, or at an abort. */
-function nextMessage(subscriber: Redis, message: string, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      subscriber.off("message", onMessage);
-      signal?.removeEventListener("abort", end);
-      resolve();
-    };
-    const onMessage = (_channel: string, text: string) => text === message && end();
-    const timer = setTimeout(end, POLL_MS);
-    subscriber.on("message", onMessage);
-    signal?.addEventListener("abort", end);
-  });
 }
 
 function jobLost(jobId: string): GlueError {

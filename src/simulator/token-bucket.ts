@@ -9,7 +9,9 @@ export interface BucketReading {
 /**
  * Continuous token bucket (A. Tanenbaum, Computer Networks, "token bucket"): holds `capacity`, gains
  * `perMinute / 60,000` each millisecond, never gives what it does not hold. Hence no window of t milliseconds
- * ever sees more than `capacity + t · perMinute / 60,000` taken. Times are monotonic milliseconds.
+ * ever sees more than `capacity + t · perMinute / 60,000` taken. The one exception is an amount above the capacity
+ * but within a minute's limit: a full bucket gives it and owes the rest, as no other instant could serve it.
+ * Times are monotonic milliseconds.
  */
 export class TokenBucket {
   #perMinute: number;
@@ -32,10 +34,10 @@ export class TokenBucket {
     return this.#perMinute;
   }
 
-  /** 0 when `amount` may be taken now, Infinity when the bucket can never hold it. */
+  /** 0 when `amount` may be taken now, Infinity when it is more than a minute's limit and the capacity. */
   waitMs(amount: number, nowMs: number): number {
-    if (amount > this.#capacity) return Number.POSITIVE_INFINITY;
-    const missing = amount - this.#refill(nowMs);
+    if (amount > Math.max(this.#capacity, this.#perMinute)) return Number.POSITIVE_INFINITY;
+    const missing = Math.min(amount, this.#capacity) - this.#refill(nowMs);
     return missing <= 0 ? 0 : (missing * 60_000) / this.#perMinute;
   }
 
@@ -55,7 +57,7 @@ export class TokenBucket {
     const level = this.#refill(nowMs);
     return {
       perMinute: this.#perMinute,
-      remaining: Math.floor(level),
+      remaining: Math.max(0, Math.floor(level)),
       fullInMs: ((this.#capacity - level) * 60_000) / this.#perMinute,
     };
   }

@@ -7,6 +7,7 @@ import { type AbortReason, RetryError } from "./settle.ts";
 /** BullMQ enforces `queue.rateLimit()` only on workers with a limiter: this one never limits by itself. */
 const NEVER_LIMITING = { max: 1_000_000_000, duration: 1000 };
 const ERROR_LOG_MS = 10_000;
+const CLOSE_MS = 2000;
 
 /** One queue's BullMQ worker in this process. */
 export class QueueWorker {
@@ -82,12 +83,18 @@ export class QueueWorker {
 
   /** Takes no more jobs, waits `drainMs` for the active ones, then aborts them so that they go back. */
   async close(drainMs = 0): Promise<void> {
-    const paused = this.#worker.pause(false);
-    await Promise.race([paused, delay(drainMs, undefined, { ref: false })]);
-    for (const jobId of this.#active) this.abort(jobId, "draining");
-    // close() would wait for ever for an unreachable Redis.
+    // pause() would wait for the blocking connection's next answer, up to 5 s; close() cuts it.
     const closed = this.#worker.close().then(() => this.#queue.close());
-    await Promise.race([closed, delay(2000, undefined, { ref: false })]);
+    await within(drainMs, closed);
+    for (const jobId of this.#active) this.abort(jobId, "draining");
+    // With Redis unreachable close() would never end.
+    await within(CLOSE_MS, closed);
     if (this.#context.redis.status !== "ready") await this.#worker.close(true);
   }
+}
+
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  await Promise.race([promise, delay(ms, undefined, { signal: timer.signal }).catch(() => {})]);
+  timer.abort();
 }

@@ -9,6 +9,9 @@ import { headerLine, newBatchId } from "./partial-header.ts";
 import { type ResultPlace, ResultPlaces, ResultReader } from "./result-places.ts";
 import { lineLabel } from "./row-identity.ts";
 
+/** What earlier results are copied by; each group costs an fsync. */
+const GROUP_CHARS = 4 * 1024 * 1024;
+
 export interface OpenOptions {
   outputPath: string;
   /** Scanned; gets the results of earlier runs marked. */
@@ -115,6 +118,7 @@ export class BatchOutput {
 
   /** Writes OUT.jsonl and OUT.errors.jsonl, then removes the partial and the index. */
   async finish(): Promise<void> {
+    if (!this.#isOpen) return;
     const { missing } = this.#index.counts();
     if (missing > 0) throw misuse(`finish() while ${missing} rows have no result`);
     await this.#turn;
@@ -174,24 +178,38 @@ async function openPartial(
 /** Copies into the partial what lies elsewhere or under an old label, and the lines of malformed rows. */
 async function bringInto(partial: AppendFile, files: OutputFiles, places: ResultPlaces): Promise<void> {
   const reader = new ResultReader(files);
-  const { output, orphaned } = OUT_FILE;
   try {
-    const elsewhere = `model IS NOT NULL AND (out_file IN (${output}, ${orphaned}) OR relabel)`;
-    for (const page of places.pages(elsewhere)) {
-      const moves = await partial.append(page.map((place) => properLine(place, reader)));
-      places.moved(page.map(({ line }, i) => ({ line, ...(moves[i] ?? { offset: 0, bytes: 0 }) })));
+    let group: { line: number; text: string }[] = [];
+    let chars = 0;
+    const flush = async () => {
+      const moves = await partial.append(group.map(({ text }) => text));
+      places.moved(moves.map((place, i) => ({ ...place, line: group[i]?.line ?? 0 })));
+      group = [];
+      chars = 0;
+    };
+    for (const entry of strayLines(reader, places)) {
+      group.push(entry);
+      chars += entry.text.length;
+      if (chars >= GROUP_CHARS) await flush();
     }
-    for (const page of places.malformedPages()) {
-      const moves = await partial.append(page.map((row) => row.output));
-      places.moved(page.map(({ line }, i) => ({ line, ...(moves[i] ?? { offset: 0, bytes: 0 }) })));
-    }
+    if (group.length > 0) await flush();
   } finally {
     reader.close();
   }
 }
 
+function* strayLines(reader: ResultReader, places: ResultPlaces): Generator<{ line: number; text: string }> {
+  const elsewhere = `model IS NOT NULL AND (out_file IN (${OUT_FILE.output}, ${OUT_FILE.orphaned}) OR relabel)`;
+  for (const page of places.pages(elsewhere)) {
+    for (const place of page) yield { line: place.line, text: properLine(place, reader) };
+  }
+  for (const page of places.malformedPages()) {
+    for (const { line, output } of page) yield { line, text: output };
+  }
+}
+
 function properLine(place: ResultPlace, reader: ResultReader): string {
-  const text = reader.read(place).toString().trimEnd();
+  const text = reader.text(place);
   return place.relabel ? relabelled(text, lineLabel(place.line)) : text;
 }
 

@@ -18,10 +18,12 @@ export class AppendFile {
   static async create(path: string, firstLine: string): Promise<AppendFile> {
     return writing(path, async () => {
       const handle = await open(path, "w+");
-      await writeAll(handle, Buffer.from(firstLine), 0);
-      await handle.sync();
-      await syncFolder(path);
-      return new AppendFile(path, handle, Buffer.byteLength(firstLine));
+      return closingOnError(handle, async () => {
+        const size = await writeAll(handle, Buffer.from(firstLine), 0);
+        await handle.sync();
+        await syncFolder(path);
+        return new AppendFile(path, handle, size);
+      });
     });
   }
 
@@ -29,8 +31,10 @@ export class AppendFile {
   static async reopen(path: string, size: number): Promise<AppendFile> {
     return writing(path, async () => {
       const handle = await open(path, "r+");
-      await handle.truncate(size);
-      return new AppendFile(path, handle, size);
+      return closingOnError(handle, async () => {
+        await handle.truncate(size);
+        return new AppendFile(path, handle, size);
+      });
     });
   }
 
@@ -94,6 +98,15 @@ async function writing<T>(path: string, action: () => Promise<T>): Promise<T> {
   } catch (error) {
     const isOfSystem = typeof (error as NodeJS.ErrnoException).errno === "number";
     throw isOfSystem ? outputFileError(error, path) : error;
+  }
+}
+
+async function closingOnError<T>(handle: FileHandle, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
 }
 

@@ -84,7 +84,7 @@ async function importFile(
     for await (const line of readLines(handle, MAX_RESULT_BYTES, start)) {
       // A line without its end was never acknowledged: the write that tore it did not return.
       if (!line.ended && file === OUT_FILE.partial) break;
-      findings.end = line.offset + line.bytes + 1;
+      findings.end = line.nextOffset;
       if (isBlank(line)) continue;
       const text = line.tooLong ? "" : line.data.toString();
       const result = parseOutputLine(text);

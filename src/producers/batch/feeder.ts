@@ -15,7 +15,7 @@ import { outputLine } from "./output-line.ts";
 import { acknowledge, inlineResult, readDoneList } from "./results.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Tally } from "./tally.ts";
-import { Wakeup } from "./wakeup.ts";
+import { Wakeup } from "../wakeup.ts";
 import { Window } from "./window.ts";
 
 /** Jobs per `addBulk`: more would block the event loop and Redis for too long. */

@@ -19,6 +19,8 @@ export interface FileLine {
   tooLong: boolean;
   /** False for a last line without a line end. */
   ended: boolean;
+  /** Where the next line starts, or would start. */
+  nextOffset: number;
 }
 
 /** The line being read: copies of the pieces that earlier chunks held, since a chunk's memory is reused. */
@@ -61,7 +63,7 @@ class PendingLine {
     this.#bytes = 0;
     this.#head = undefined;
     this.offset += rawBytes + 1;
-    return { line, offset, bytes, data, tooLong, ended };
+    return { line, offset, bytes, data, tooLong, ended, nextOffset: this.offset };
   }
 
   #cut(): void {

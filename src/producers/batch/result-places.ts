@@ -8,6 +8,7 @@ import type { OutputFiles } from "./output-paths.ts";
 
 const PAGE_ROWS = 500;
 const CHUNK_BYTES = 1024 * 1024;
+const NEWLINE = 0x0a;
 
 export type ResultFile = (typeof OUT_FILE)[keyof typeof OUT_FILE];
 
@@ -161,46 +162,60 @@ export class ResultReader {
     };
   }
 
-  /** The line's bytes, with a line end after them. */
-  read({ file, offset, bytes }: Omit<ResultPlace, "line" | "relabel">): Buffer {
+  /** The line's text, without its line end. */
+  text(place: Omit<ResultPlace, "line" | "relabel">): string {
+    const line = Buffer.allocUnsafe(place.bytes);
+    this.#readInto(line, 0, place);
+    return line.toString();
+  }
+
+  /** The lines of many places, in chunks of about 1 MiB; a chunk's memory is reused for the next one. */
+  async *chunks(pages: Iterable<ResultPlace[]>): AsyncGenerator<Buffer> {
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    let filled = 0;
+    for (const page of pages) {
+      for (const place of page) {
+        const length = place.bytes + 1;
+        if (filled + length > CHUNK_BYTES && filled > 0) {
+          yield chunk.subarray(0, filled);
+          filled = 0;
+        }
+        if (length > CHUNK_BYTES) yield this.#readInto(Buffer.allocUnsafe(length), 0, place);
+        else {
+          this.#readInto(chunk, filled, place);
+          filled += length;
+        }
+      }
+      // Reading is synchronous: the lease must be renewed meanwhile.
+      await setImmediate();
+    }
+    if (filled > 0) yield chunk.subarray(0, filled);
+  }
+
+  close(): void {
+    for (const handle of this.#open.values()) closeSync(handle);
+    this.#open.clear();
+  }
+
+  /** Puts the line at `start`, and a line end after it when there is room. */
+  #readInto(
+    target: Buffer,
+    start: number,
+    { file, offset, bytes }: Omit<ResultPlace, "line" | "relabel">,
+  ): Buffer {
     const path = this.#paths[file] ?? "";
-    const line = Buffer.alloc(bytes + 1, "\n");
     try {
       const handle = this.#open.get(file) ?? openSync(path, "r");
       this.#open.set(file, handle);
       for (let at = 0; at < bytes; ) {
-        const count = readSync(handle, line, at, bytes - at, offset + at);
+        const count = readSync(handle, target, start + at, bytes - at, offset + at);
         if (count === 0) throw Object.assign(new Error(), { code: "EIO" });
         at += count;
       }
     } catch (error) {
       throw inputFileError(error, path);
     }
-    return line;
-  }
-
-  /** The lines of many places, in chunks of about 1 MiB. */
-  async *chunks(pages: Iterable<ResultPlace[]>): AsyncGenerator<Buffer> {
-    let lines: Buffer[] = [];
-    let bytes = 0;
-    for (const page of pages) {
-      for (const place of page) {
-        const line = this.read(place);
-        lines.push(line);
-        bytes += line.length;
-        if (bytes < CHUNK_BYTES) continue;
-        yield Buffer.concat(lines);
-        lines = [];
-        bytes = 0;
-      }
-      // Reading is synchronous: the lease must be renewed meanwhile.
-      await setImmediate();
-    }
-    if (lines.length > 0) yield Buffer.concat(lines);
-  }
-
-  close(): void {
-    for (const handle of this.#open.values()) closeSync(handle);
-    this.#open.clear();
+    if (start + bytes < target.length) target[start + bytes] = NEWLINE;
+    return target;
   }
 }
