@@ -2,11 +2,11 @@ import { existsSync } from "node:fs";
 import { join as joinPath } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ConfigurationError } from "../shared/errors.ts";
+import { isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 import { type DataFolder, prepareDataFolder, unusable } from "./data-folder.ts";
 import { findServer, type SystemFolders } from "./find-server.ts";
 import { acquireLock, livingHolder } from "./lock.ts";
 import { openOnce, probeServer } from "./probe.ts";
-import { isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 import { awaitServer, currentSocketPath, shutDownServer } from "./server.ts";
 import { startKeeper } from "./start-keeper.ts";
 

@@ -2,9 +2,9 @@ import { spawn } from "node:child_process";
 import { basename, dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import { identityOf, isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { probeServer } from "./probe.ts";
-import { identityOf, isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 import { type ServerBinary, serverEnvironment } from "./server-binary.ts";
 import { readServerRecord, removeServerRecord, writeServerRecord } from "./server-record.ts";
 

@@ -29,7 +29,12 @@ export interface Settings {
   dashboard: { host: string; port: number; password: string | undefined };
   log: { level: string | undefined; json: boolean };
   /** Folders the embedded Redis may use, and where its binary is looked for. */
-  system: { cacheDir: string; runtimeDir: string; searchPath: string; proxyVariables: Record<string, string> };
+  system: {
+    cacheDir: string;
+    runtimeDir: string;
+    searchPath: string;
+    proxyVariables: Record<string, string>;
+  };
 }
 
 export interface LoadOptions {

@@ -7,6 +7,7 @@ import type { RedisKeys } from "../../shared/redis-keys.ts";
 import type { Settings } from "../../shared/settings.ts";
 import { completionJob } from "../completion-job.ts";
 import type { ProducerQueues } from "../queues.ts";
+import { Wakeup } from "../wakeup.ts";
 import type { BatchOutput } from "./batch-output.ts";
 import { saveBatch } from "./batch-record.ts";
 import type { DiskIndex, IndexRow } from "./disk-index.ts";
@@ -15,7 +16,6 @@ import { outputLine } from "./output-line.ts";
 import { acknowledge, inlineResult, readDoneList } from "./results.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Tally } from "./tally.ts";
-import { Wakeup } from "../wakeup.ts";
 import { Window } from "./window.ts";
 
 /** Jobs per `addBulk`: more would block the event loop and Redis for too long. */

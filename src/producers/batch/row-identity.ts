@@ -10,7 +10,8 @@ const ID_BYTES = 16;
 /** JSON with sorted keys: equal values give equal text. @throws RowFault when it nests too deeply. */
 export function canonicalJson(value: unknown, depth = 0): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  if (depth >= MAX_DEPTH) throw new RowFault("invalid_request", `the request nests deeper than ${MAX_DEPTH} levels`);
+  if (depth >= MAX_DEPTH)
+    throw new RowFault("invalid_request", `the request nests deeper than ${MAX_DEPTH} levels`);
   if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item, depth + 1)).join(",")}]`;
   const fields = value as Record<string, unknown>;
   const pairs = Object.keys(fields)
