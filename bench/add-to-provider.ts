@@ -1,35 +1,31 @@
-/** Time from `complete()` to the provider call, in one process. Argument: output file for the latencies. */
+/** Time from a job's `add` to its arrival at the provider, one job at a time. Argument: output file for the latencies. */
 import { writeFileSync } from "node:fs";
-import { openRedis, WorkerProcess } from "../src/cli/compose.ts";
-import { complete } from "../src/producers/complete.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { openRedis, startWorker } from "../src/cli/compose.ts";
+import { completionJob } from "../src/producers/completion-job.ts";
+import { ProducerQueues } from "../src/producers/queues.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { modelRef } from "../src/shared/model-name.ts";
 import { loadSettings } from "../src/shared/settings.ts";
+import { arrivals, epochMs, LATENCY_JOBS, WARM_UP_JOBS } from "./arrivals.ts";
 
 const settings = loadSettings();
 const logger = createLogger({ level: "silent", json: false });
-await using host = await openRedis(settings, logger);
-const { redis, keys, target: redisTarget } = host;
-const worker = await WorkerProcess.start({ redisTarget, settings, logger });
+const { redis, keys, target: redisTarget } = await openRedis(settings, logger);
+await startWorker({ redisTarget, settings, logger });
 const model = modelRef("simulator", "latency");
-const journalUrl = `${settings.providers.simulator?.baseUrl.replace("/v1", "")}/_simulator/journal?since=0`;
+const queue = await new ProducerQueues(redis, keys).of(model);
 
-const addedAt = new Map<string, number>();
-for (let n = 0; n < 310; n++) {
-  const prompt = `latency ${n}`;
-  addedAt.set(prompt, performance.timeOrigin + performance.now());
-  const request = { messages: [{ role: "user" as const, content: prompt }], max_tokens: 16 };
-  await complete({ redis, keys, settings, model, request });
+const addedAt: number[] = [];
+for (let n = 0; n < WARM_UP_JOBS + LATENCY_JOBS; n++) {
+  const request = { messages: [{ role: "user" as const, content: `ours ${n}` }], max_tokens: 16 };
+  const jobId = `job-${n}`;
+  addedAt.push(epochMs());
+  const job = await completionJob(redis, keys, settings, { jobId, model, request, urgency: "interactive" });
+  await queue.add(job.name, job.data, job.opts);
+  while (!(await redis.exists(keys.result(jobId)))) await delay(1);
 }
-const reply = (await (await fetch(journalUrl)).json()) as {
-  entries?: { at: number; lastUserText: string }[];
-};
-const entries = reply.entries ?? (reply as unknown as { at: number; lastUserText: string }[]);
-const latencies = entries.flatMap(({ at, lastUserText }) => {
-  const added = addedAt.get(lastUserText);
-  // The first ones open connections.
-  return added === undefined || Number(lastUserText.slice(8)) < 10 ? [] : [at - added];
-});
-writeFileSync(process.argv[2] ?? "", JSON.stringify(latencies));
-await worker.close();
+const seen = await arrivals(settings.providers.simulator?.baseUrl.replace("/v1", "") ?? "");
+const latencies = addedAt.map((added, n) => (seen.get(`ours ${n}`) ?? 0) - added);
+writeFileSync(process.argv[2] ?? "", JSON.stringify(latencies.slice(WARM_UP_JOBS)));
 process.exit(0);

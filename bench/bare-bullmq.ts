@@ -3,10 +3,12 @@
  * Arguments: input file, output file for the figures, mode "throughput" or "latency".
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { Queue, QueueEvents, Worker } from "bullmq";
+import { setTimeout as delay } from "node:timers/promises";
+import { Queue, Worker } from "bullmq";
 import { Redis } from "ioredis";
 import OpenAI from "openai";
 import * as undici from "undici";
+import { arrivals, epochMs, LATENCY_JOBS, WARM_UP_JOBS } from "./arrivals.ts";
 
 const [input = "", output = "", mode = "throughput"] = process.argv.slice(2);
 const path = process.env.GLUELLM_REDIS_URL?.replace("unix://", "") ?? "";
@@ -20,13 +22,11 @@ const client = new OpenAI({
 });
 const name = `bare-${mode}-${process.pid}`;
 const queue = new Queue(name, { connection });
-const calledAt: number[] = [];
 let left = 0;
 const finished = Promise.withResolvers<void>();
 const worker = new Worker(
   name,
   async (job) => {
-    calledAt[job.data.n] = performance.now();
     const messages = [{ role: "user" as const, content: job.data.prompt }];
     return client.chat.completions.create({ model: "bench", messages, max_tokens: job.data.max_tokens });
   },
@@ -40,7 +40,7 @@ if (mode === "throughput") {
   const rows = readFileSync(input, "utf8")
     .trimEnd()
     .split("\n")
-    .map((line, n) => ({ ...JSON.parse(line), n }));
+    .map((line) => JSON.parse(line));
   left = rows.length;
   const options = { removeOnComplete: { count: 1000 } };
   for (let i = 0; i < rows.length; i += 500) {
@@ -49,16 +49,16 @@ if (mode === "throughput") {
   await finished.promise;
   writeFileSync(output, JSON.stringify({ total: rows.length, durationMs: performance.now() - startedAt }));
 } else {
-  const events = new QueueEvents(name, { connection: connection.duplicate() });
-  await events.waitUntilReady();
-  const latencies: number[] = [];
-  for (let n = 0; n < 300; n++) {
-    const addedAt = performance.now();
-    const job = await queue.add("completion", { prompt: `latency ${n}`, max_tokens: 16, n });
-    await job.waitUntilFinished(events);
-    latencies.push((calledAt[n] ?? 0) - addedAt);
+  const addedAt: number[] = [];
+  for (let n = 0; n < WARM_UP_JOBS + LATENCY_JOBS; n++) {
+    const before = left;
+    left += 1;
+    addedAt.push(epochMs());
+    await queue.add("completion", { prompt: `bare ${n}`, max_tokens: 16 });
+    while (left > before) await delay(1);
   }
-  writeFileSync(output, JSON.stringify(latencies));
-  await events.close();
+  const seen = await arrivals(process.env.SIMULATOR_BASE_URL?.replace("/v1", "") ?? "");
+  const latencies = addedAt.map((added, n) => (seen.get(`bare ${n}`) ?? 0) - added);
+  writeFileSync(output, JSON.stringify(latencies.slice(WARM_UP_JOBS)));
 }
 process.exit(0);

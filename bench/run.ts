@@ -8,9 +8,10 @@ const ROWS = 5000;
 const ROUNDS = 3;
 const BARE = join(import.meta.dirname, "bare-bullmq.ts");
 
-await throughput();
-await latency();
-await memory();
+const parts: Record<string, () => Promise<void>> = { throughput, latency, memory };
+const chosen = process.argv.slice(2);
+for (const [name, measure] of Object.entries(parts))
+  if (chosen.length === 0 || chosen.includes(name)) await measure();
 
 async function throughput(): Promise<void> {
   await using site = await BenchSite.open();
@@ -37,9 +38,7 @@ async function latency(): Promise<void> {
   const bare = join(site.folder, "bare.json");
   await site.run(join(import.meta.dirname, "add-to-provider.ts"), [ours]).exit;
   await site.run(BARE, ["", bare, "latency"]).exit;
-  console.log(
-    "\nAdd to provider call, one job at a time, ms (ours until the provider sees it, bare until the SDK is called)",
-  );
+  console.log("\nFrom add to the provider, one job at a time, ms");
   for (const [name, file] of [
     ["gluellm", ours],
     ["bare BullMQ", bare],

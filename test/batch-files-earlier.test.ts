@@ -1,12 +1,14 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { RowReader } from "../src/producers/batch/row-reader.ts";
 import { InputError } from "../src/shared/errors.ts";
 import {
   allMissing,
   failure,
   jsonl,
   openRun,
+  resolveModel,
   resultOf,
   type ScanChoice,
   testFolder,
@@ -35,15 +37,18 @@ async function runOf(
   const { failing = [], stopAfter = Number.POSITIVE_INFINITY, ...choice } = options;
   const inputPath = writeInput(rows, folder);
   const { index, output } = await openRun(inputPath, outputPath, choice);
-  const missing = allMissing(index).slice(0, stopAfter);
-  await output
-    .append(missing.map((row) => resultOf(row, failing.includes(row.line) ? failure() : undefined)))
-    .catch((error) => {
-      if (missing.length > 0) throw error;
-    });
+  const reader = await RowReader.open({ inputPath, resolveModel });
+  const sent: number[] = [];
+  for (const indexRow of allMissing(index).slice(0, stopAfter)) {
+    const row = await reader.readRow(indexRow);
+    const record = failing.includes(row.line) ? failure() : undefined;
+    await output.append([resultOf(row, record, row.customId)]);
+    sent.push(row.line);
+  }
+  await reader.close();
   if (stopAfter === Number.POSITIVE_INFINITY) await output.finish();
   else await output.close();
-  return { sent: missing.map(({ line }) => line), output };
+  return { sent, output };
 }
 
 const read = (path: string) => readFileSync(path, "utf8");
@@ -180,7 +185,8 @@ describe("an output of somebody else", () => {
     const { output: next } = await runOf(files, prompts("a", "b"), { stopAfter: 1 });
     expect(next.batchId).toBe(output.batchId);
     const before = read(files.partial);
-    await expect(runOf(files, other)).rejects.toMatchObject({ code: "other_input" });
+    const third = prompts("a", "b").map((row) => ({ ...row, model: "openai:third" }));
+    await expect(runOf(files, third)).rejects.toMatchObject({ code: "other_input" });
     expect(read(files.partial)).toBe(before);
   });
 

@@ -43,3 +43,14 @@ test.each([
   expect(seen.rejected).toBe(0);
   expect(useOf(seen.tokens, limits.tpm, seen.arrivalsMs)).toBeGreaterThan(FLOOR);
 });
+
+test.each([
+  { title: "requests", limits: { rpm: 6000 }, medianTokens: 1 },
+  { title: "tokens", limits: { tpm: 3_600_000 }, medianTokens: 400 },
+])("bursts of $title after a rest fit the provider's bucket", async ({ limits, medianTokens }) => {
+  const order = { medianTokens, slots: 15, restMs: 1250, durationMs: 5000 };
+  const { seen } = await runFleet(2, limits, order);
+
+  expect(seen.rejected).toBe(0);
+  expect(seen.accepted).toBeGreaterThan(150);
+});

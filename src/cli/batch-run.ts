@@ -16,7 +16,7 @@ import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
-import { openRedis, type RedisHost, WorkerProcess } from "./compose.ts";
+import { openRedis, type RedisHost, startWorker } from "./compose.ts";
 import { EXIT, type Interruption } from "./exit.ts";
 import { Progress } from "./progress.ts";
 import { buildReport, type Report, summarize } from "./report.ts";
@@ -113,7 +113,7 @@ async function feed({ options, settings, logger, interruption, batch, tally, hos
   const children = spawnWorkers(workers - 1, queueGlobs, concurrency);
   const worker =
     workers > 0
-      ? await WorkerProcess.start({ redisTarget: host.target, settings, logger, queueGlobs, concurrency })
+      ? await startWorker({ redisTarget: host.target, settings, logger, queueGlobs, concurrency })
       : undefined;
   const progress = new Progress({ redis, keys, settings, batch, tally, startedAt });
   progress.start();

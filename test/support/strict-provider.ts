@@ -25,6 +25,8 @@ export async function startStrictProvider({ rpm, tpm, burstSeconds = 1, latencyM
     request.resume();
     setTimeout(() => response.writeHead(isAccepted ? 200 : 429).end(), latencyMs);
   });
+  // An idle connection closed just as a resting worker uses it again would look like a fault of the worker.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     seen,
