@@ -107,6 +107,18 @@ describe("the record comes before the call", () => {
     expect(simulator.journal.entries().length).toBe(calls);
   });
 
+  test("a caller that gives up cancels its job, in flight too", async () => {
+    simulator.setLatency({ latencyMs: 20_000 });
+    const caller = new AbortController();
+    const answer = complete({ redis, keys, settings, model: MODEL, request: REQUEST, signal: caller.signal });
+    await waitFor("the call", () => simulator.stats().inFlight === 1);
+    caller.abort(new Error("given up"));
+    await expect(answer).rejects.toThrow("given up");
+    await waitFor("the call's end", () => simulator.stats().inFlight === 0);
+    const record = await waitFor("the record", async () => (await redis.keys(keys.result("*"))).at(0));
+    expect(JSON.parse((await redis.get(record)) ?? "{}")).toMatchObject({ status: "cancelled" });
+  });
+
   test("a cancelled job makes no call", async () => {
     await redis.set(keys.cancel("job-1"), "1");
     const { name, data, opts } = await validJob("job-1");

@@ -36,7 +36,7 @@ describe("sources", () => {
       defaultModel: "openai:gpt-4o-mini",
       limits: {},
       retry: { maxAttempts: undefined, minWaitMs: 2000, maxWaitMs: 30_000 },
-      callTimeoutMs: 120_000,
+      callTimeoutMs: undefined,
       workerConcurrency: 50,
       dashboard: { host: "127.0.0.1", port: 3000, password: undefined },
     });

@@ -7,6 +7,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { type ResultRecord, resultRecordSchema } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import { cancelJob } from "./cancel.ts";
 import { checkRequest, completionJob } from "./completion-job.ts";
 import { ProducerQueues } from "./queues.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -26,7 +27,8 @@ export interface CompletionCall {
 /**
  * Enqueues one interactive completion and waits for its result.
  * @returns the result with the answer's body.
- * @throws GlueError with the job's code and hint when it failed; the signal's reason when aborted.
+ * @throws GlueError with the job's code and hint when it failed; the signal's reason when aborted, which also
+ * cancels the job.
  */
 export async function complete(call: CompletionCall): Promise<ResultRecord & { body: ChatCompletion }> {
   const { redis, keys, settings, model } = call;
@@ -60,7 +62,11 @@ async function waitForRecord(
   const wakeup = new Wakeup(subscriber, `result:${jobId}`);
   signal?.addEventListener("abort", () => wakeup.wake());
   for (;;) {
-    signal?.throwIfAborted();
+    if (signal?.aborted) {
+      // Nobody waits any more: an answer would be paid for in vain.
+      await cancelJob(redis, keys, jobId);
+      throw signal.reason;
+    }
     const json = await redis.get(keys.result(jobId));
     if (json !== null) return resultRecordSchema.parse(JSON.parse(json));
     if (!(await redis.exists(keys.job(queue, jobId)))) throw jobLost(jobId);

@@ -54,7 +54,7 @@ export const settingsSchema = z.object({
   RETRY_MAX_ATTEMPTS: integer(1, 1000).optional(),
   RETRY_MIN_WAIT: seconds.default(2),
   RETRY_MAX_WAIT: seconds.default(30),
-  CALL_TIMEOUT_MS: integer(100, 3_600_000).default(120_000),
+  CALL_TIMEOUT_MS: integer(100, 3_600_000).optional(),
   WORKER_CONCURRENCY: integer(1, 10_000).default(50),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),

@@ -24,7 +24,8 @@ export interface Settings {
   /** Pattern of `entry:model` → budget. */
   limits: Readonly<Record<string, Budget>>;
   retry: { maxAttempts: number | undefined; minWaitMs: number; maxWaitMs: number };
-  callTimeoutMs: number;
+  /** Longest provider call; undefined: the job catalog's. */
+  callTimeoutMs: number | undefined;
   workerConcurrency: number;
   dashboard: { host: string; port: number; password: string | undefined };
   log: { level: string | undefined; json: boolean };

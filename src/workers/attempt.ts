@@ -1,5 +1,5 @@
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
-import type { CompletionPayload } from "../shared/catalog.ts";
+import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
 import { type ChatRequest, chatRequestSchema } from "../shared/chat.ts";
 import { APIConnectionError, GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -42,7 +42,7 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
       model: payload.model,
       request,
       requestId: payload.requestId,
-      timeoutMs: context.settings.callTimeoutMs,
+      timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
       signal: input.signal,
     });
   } catch (error) {

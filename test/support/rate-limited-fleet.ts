@@ -25,7 +25,7 @@ export async function runFleet(
     budget: { rpm, tpm, burstSeconds },
     providerUrl: provider.url,
     slots: 20,
-    durationMs: 4000,
+    durationMs: 3000,
     medianTokens: 1,
     estimateFactors: [1, 1],
     ...order,
