@@ -7,7 +7,7 @@ const run = promisify(execFile);
  * BullMQ runs on 5.0 and warns below 6.2; 6.0.16 is what Debian 11 and Ubuntu 22.04 ship, so nothing here may
  * use a command newer than 6.0.
  */
-export const MIN_SERVER_VERSION = "6.0.0";
+const MIN_SERVER_VERSION = "6.0.0";
 
 /** A Redis or Valkey server program that ran at least once on this machine. */
 export interface ServerBinary {

@@ -260,7 +260,7 @@ export class DiskIndex {
   });
 }
 
-export function toHex(id: Uint8Array): string {
+function toHex(id: Uint8Array): string {
   return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString("hex");
 }
 

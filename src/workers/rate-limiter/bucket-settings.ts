@@ -11,7 +11,7 @@ export interface BucketSettings {
   stored: StoredSettings;
 }
 
-export interface StoredSettings {
+interface StoredSettings {
   reservoir: number | null;
   reservoirIncreaseAmount: number | null;
   reservoirIncreaseInterval: number | null;
