@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { BenchSite } from "./site.ts";
 
-const ROWS = 5000;
+const ROWS = 20_000;
 const ROUNDS = 3;
 const BARE = join(import.meta.dirname, "bare-bullmq.ts");
 
