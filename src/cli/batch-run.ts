@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { extname, join } from "node:path";
 import type { FeedEnd } from "../producers/batch/feeder.ts";
 import { Lease } from "../producers/batch/lease.ts";
@@ -20,6 +19,7 @@ import { openRedis, type RedisHost, startWorker } from "./compose.ts";
 import { EXIT, type Interruption } from "./exit.ts";
 import { Progress } from "./progress.ts";
 import { buildReport, type Report, summarize } from "./report.ts";
+import { checkReportFile, writeReportFile } from "./report-file.ts";
 
 export interface BatchRunOptions {
   inputPath: string;
@@ -48,6 +48,8 @@ export async function runBatchCommand(
   opened?: RedisHost,
 ): Promise<number> {
   const startedAt = Date.now();
+  const { reportPath, inputPath, outputPath } = options;
+  if (reportPath) checkReportFile(reportPath, inputPath, outputPath);
   const batch = await prepare(options, settings, logger);
   const tally = new Tally(batch.output.tokens);
   try {
@@ -168,8 +170,8 @@ function conclude(
 }
 
 function finish({ outputPath, reportPath }: BatchRunOptions, report: Report): number {
-  if (reportPath) writeFileSync(reportPath, `${JSON.stringify(report, null, 2)}\n`);
   process.stderr.write(`${summarize(report, outputPath)}\n`);
+  if (reportPath) writeReportFile(reportPath, report, outputPath);
   return report.failed > 0 ? EXIT.rowsFailed : EXIT.ok;
 }
 

@@ -1,12 +1,14 @@
 import type { Command } from "commander";
 import { complete } from "../producers/complete.ts";
 import { chooseModel } from "../producers/model-choice.ts";
+import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { openRedis, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { integer } from "./options.ts";
+import { printable } from "./output.ts";
 
 /** `gluellm complete`. */
 export function addCompleteCommand(program: Command): void {
@@ -20,6 +22,7 @@ export function addCompleteCommand(program: Command): void {
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
     .option("--json", "print the whole result record")
     .action(async (prompt: string, options: CompleteOptions) => {
+      if (prompt.trim() === "") throw new InputError("the prompt is empty", 'write: gluellm complete "…"');
       const settings = loadSettings();
       const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
       const choice = {
@@ -42,7 +45,8 @@ export function addCompleteCommand(program: Command): void {
         const request = { messages, ...(options.maxTokens && { max_tokens: options.maxTokens }) };
         const result = await complete({ redis, keys, settings, model, request, signal: interruption.signal });
         const text = result.body.choices[0]?.message.content ?? "";
-        process.stdout.write(`${options.json ? JSON.stringify(result, null, 2) : text}\n`);
+        const answer = options.json ? JSON.stringify(result, null, 2) : text;
+        process.stdout.write(`${process.stdout.isTTY ? printable(answer) : answer}\n`);
       } catch (error) {
         if (interruption.exitCode === undefined) throw error;
         process.exitCode = interruption.exitCode;

@@ -1,7 +1,16 @@
 import { GlueError } from "../shared/errors.ts";
+import { printable } from "./output.ts";
 
 /** 0 all rows fine, 1 some rows failed, 2 usage or input, 3 configuration, authentication or account. */
-export const EXIT = { ok: 0, rowsFailed: 1, input: 2, configuration: 3, sigint: 130, sigterm: 143 } as const;
+export const EXIT = {
+  ok: 0,
+  rowsFailed: 1,
+  input: 2,
+  configuration: 3,
+  sighup: 129,
+  sigint: 130,
+  sigterm: 143,
+} as const;
 
 /** The exit code an error stands for. */
 export function exitCodeOf(error: unknown): number {
@@ -13,40 +22,52 @@ export function exitCodeOf(error: unknown): number {
 
 /** What went wrong and what to do, for people. Unknown errors keep their stack: they are bugs. */
 export function describeError(error: unknown): string {
-  if (error instanceof GlueError) return `error: ${error.message}${hintOf(error)}`;
-  return `error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  return `error: ${printable(explain(error))}`;
 }
 
-function hintOf({ hint }: GlueError): string {
-  return hint ? `\n  → ${hint}` : "";
+function explain(error: unknown): string {
+  if (error instanceof GlueError) return error.hint ? `${error.message}\n  → ${error.hint}` : error.message;
+  if (!(error instanceof Error)) return String(error);
+  if (error.name !== "ReplyError") return error.stack ?? error.message;
+  // A transaction only says that it was discarded; the command before it says why.
+  const { previousErrors: [cause = error] = [] } = error as Error & { previousErrors?: Error[] };
+  return `Redis refused a command: ${cause.message}\n  → mend that (its log and INFO memory say more), then run the same command again: finished rows are kept`;
 }
 
 export interface Interruption {
-  /** Aborts at the first SIGINT or SIGTERM. */
+  /** Aborts at the first SIGINT, SIGTERM or SIGHUP (the terminal was closed). */
   signal: AbortSignal;
-  /** 130 or 143 once a signal came, else undefined. */
+  /** 130, 143 or 129 once a signal came, else undefined. */
   readonly exitCode: number | undefined;
   /** Stops listening. */
   release(): void;
 }
+
+const CODES: Partial<Record<NodeJS.Signals, number>> = {
+  SIGINT: EXIT.sigint,
+  SIGTERM: EXIT.sigterm,
+  SIGHUP: EXIT.sighup,
+};
 
 /** The first signal asks for an orderly end, the second one exits at once. */
 export function onInterruption(firstNotice: string): Interruption {
   const controller = new AbortController();
   let exitCode: number | undefined;
   const listener = (name: NodeJS.Signals) => {
-    const code = name === "SIGINT" ? EXIT.sigint : EXIT.sigterm;
+    const code = CODES[name] ?? EXIT.sigterm;
     if (exitCode !== undefined) process.exit(code);
     exitCode = code;
     process.stderr.write(`\n${firstNotice}\n`);
     controller.abort(name);
   };
-  process.on("SIGINT", listener).on("SIGTERM", listener);
+  for (const name of Object.keys(CODES)) process.on(name, listener);
   return {
     signal: controller.signal,
     get exitCode() {
       return exitCode;
     },
-    release: () => void process.off("SIGINT", listener).off("SIGTERM", listener),
+    release: () => {
+      for (const name of Object.keys(CODES)) process.off(name, listener);
+    },
   };
 }

@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { addBatchCommands } from "./batch.ts";
 import { addCompleteCommand } from "./complete.ts";
 import { describeError, EXIT, exitCodeOf } from "./exit.ts";
+import { guardOutput } from "./output.ts";
 import { addQueuesCommand } from "./queues.ts";
 import { addQuickstartCommand } from "./quickstart.ts";
 import { addServeCommands } from "./serve.ts";
@@ -27,6 +28,10 @@ addCompleteCommand(program);
 addSimulateCommand(program);
 addQuickstartCommand(program);
 
+/** A command that has ended closes what it opened at once; a connection that will not close must not keep it. */
+const LINGER_MS = 3000;
+
+guardOutput();
 try {
   await program.parseAsync();
 } catch (error) {
@@ -37,6 +42,7 @@ try {
     process.exitCode = exitCodeOf(error);
   }
 }
+setTimeout(() => process.exit(), LINGER_MS).unref();
 
 function readVersion(): string {
   // dist/src/cli and src/cli lie at different depths below package.json.

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import { printable } from "./output.ts";
 
 /** A commander parser for whole numbers from `min` to `max`. */
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER) {
@@ -25,7 +26,8 @@ export function number(min: number) {
 }
 
 /** Aligned columns for a terminal; the first row is the heading. */
-export function table(rows: readonly (readonly string[])[]): string {
+export function table(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map((cell) => printable(cell).replace(/\s/g, " ")));
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? "").length)),
   );

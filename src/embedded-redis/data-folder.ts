@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, lstatSync, mkdirSync, realpathSync, rmdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, realpathSync, rmdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { ConfigurationError } from "../shared/errors.ts";
+import { makeFolder } from "./make-folder.ts";
 
 /** The kernel's limit is 108 bytes on Linux and 104 on macOS. */
 const MAX_SOCKET_PATH_BYTES = 100;
@@ -28,7 +29,7 @@ export interface DataFolder {
  */
 export function prepareDataFolder(dataDir: string, runtimeDir: string): DataFolder {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    makeFolder(dataDir);
     const redisDir = privateFolder(join(dataDir, "redis"));
     return {
       redisDir,
@@ -54,7 +55,7 @@ export function unusable(dataDir: string, error: unknown): ConfigurationError {
 }
 
 function privateFolder(path: string): string {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeFolder(path);
   if ((statSync(path).mode & 0o077) !== 0) chmodSync(path, 0o700);
   return realpathSync(path);
 }
@@ -76,7 +77,7 @@ function chooseSocketPath(redisDir: string, runtimeDir: string): string {
 /** Creates the folder of a socket that cannot lie in the data folder. */
 export function prepareSocketFolder({ redisDir, socketPath }: DataFolder): void {
   if (dirname(socketPath) === redisDir) return;
-  mkdirSync(dirname(socketPath), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(socketPath));
   checkPrivate(dirname(socketPath));
 }
 

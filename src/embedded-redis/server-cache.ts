@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { makeFolder } from "./make-folder.ts";
 import { type ServerBinary, verifyServer } from "./server-binary.ts";
 
 const PROGRAMS = ["usr/bin/redis-server", "usr/bin/valkey-server"];
@@ -30,7 +31,7 @@ export function firstWritable(folders: readonly string[]): string {
   let fault: unknown;
   for (const folder of folders) {
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
       rmSync(mkdtempSync(join(folder, ".probe-")), { recursive: true });
       return folder;
     } catch (error) {

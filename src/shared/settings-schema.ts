@@ -1,9 +1,14 @@
 import { z } from "zod";
 
 const number = (text: unknown) => (typeof text === "string" && text.trim() !== "" ? Number(text) : text);
-const seconds = z.preprocess(number, z.number("must be a number of seconds").min(0).max(86_400));
+const seconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0, 86_400));
 const integer = (min: number, max: number) =>
-  z.preprocess(number, z.number("must be a number").int("must be a whole number").min(min).max(max));
+  z.preprocess(number, ranged(z.number("must be a number").int("must be a whole number"), min, max));
+
+function ranged(schema: z.ZodNumber, min: number, max: number): z.ZodNumber {
+  const message = `must be from ${min} to ${max}`;
+  return schema.min(min, message).max(max, message);
+}
 
 export const booleanText = z
   .enum(["true", "false", "1", "0", "yes", "no", "on", "off"], "must be true or false")
@@ -31,14 +36,24 @@ const list = z.string().transform((text) =>
     .filter(Boolean),
 );
 
-const perMinute = z.number("must be a number").positive("must be greater than 0").max(1e12);
+const perMinute = z
+  .number("must be a number")
+  .positive("must be greater than 0")
+  .max(1e12, "must be at most 1000000000000");
 const budgetSchema = z.strictObject({
   rpm: perMinute.optional(),
   tpm: perMinute.optional(),
-  burstSeconds: z.number("must be a number").positive("must be greater than 0").max(86_400).optional(),
+  burstSeconds: z
+    .number("must be a number")
+    .positive("must be greater than 0")
+    .max(86_400, "must be at most 86400")
+    .optional(),
 });
 
-const redisUrl = z.string().regex(/^(rediss?|unix):\/\//, "must start with redis://, rediss:// or unix:///");
+const redisUrl = z
+  .string()
+  .regex(/^(rediss?|unix):\/\//, "must start with redis://, rediss:// or unix:///")
+  .refine((text) => URL.canParse(text), "is not a URL; write redis://[user:password@]host[:port][/database]");
 
 /** Every variable without its `GLUELLM_` prefix, with its default. */
 export const settingsSchema = z.object({

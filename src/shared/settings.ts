@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { tmpdir, userInfo } from "node:os";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parseEnv } from "node:util";
 import type { z } from "zod";
 import { ConfigurationError } from "./errors.ts";
@@ -51,7 +51,7 @@ export interface LoadOptions {
  */
 export function loadSettings({
   env = process.env,
-  cwd = process.cwd(),
+  cwd = currentFolder(),
   ignoreBareRedisUrl = false,
 }: LoadOptions = {}): Settings {
   const envFile = readEnvFile(join(cwd, ".env"));
@@ -79,11 +79,18 @@ export function loadSettings({
     variables,
     added: added.data ?? {},
     fromEnvFile: (name) => envFile[name] !== undefined && !env[name],
-    allowEnvFileBaseUrl: booleanText.safeParse(env.GLUELLM_ALLOW_ENV_FILE_BASE_URL).data ?? false,
+    allowEnvFileBaseUrl: readPermission(env.GLUELLM_ALLOW_ENV_FILE_BASE_URL, faults),
     faults,
   });
+  faults.push(...uselessLimits(parsed.data?.LIMITS ?? {}, Object.keys(providers)));
   if (!parsed.success || faults.length > 0) throw settingsFault(faults);
-  return freeze(toSettings(parsed.data, providers, variables, cwd));
+  return freeze(toSettings(parsed.data, providers, env, cwd));
+}
+
+function readPermission(text: string | undefined, faults: string[]): boolean {
+  const permission = booleanText.safeParse(text || "false");
+  if (!permission.success) faults.push("GLUELLM_ALLOW_ENV_FILE_BASE_URL: must be true or false");
+  return permission.data ?? false;
 }
 
 /** A frozen copy of the settings with some replaced; for the hosts that start parts of their own (quickstart, tests). */
@@ -94,12 +101,13 @@ export function withSettings(settings: Settings, changes: Partial<Settings>): Se
 function toSettings(
   values: z.infer<typeof settingsSchema>,
   providers: Record<string, ProviderEntry>,
-  variables: Variables,
+  env: Variables,
   cwd: string,
 ): Settings {
+  const dataDir = resolve(cwd, values.DATA_DIR ?? join(projectFolder(cwd), ".gluellm"));
   return {
     namespace: values.NAMESPACE,
-    dataDir: resolve(cwd, values.DATA_DIR ?? join(projectFolder(cwd), ".gluellm")),
+    dataDir,
     redisUrl: values.REDIS_URL,
     defaultModel: values.DEFAULT_MODEL,
     providers,
@@ -118,13 +126,40 @@ function toSettings(
       password: values.DASHBOARD_PASSWORD,
     },
     log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT },
+    // Only from the environment: a stranger's .env must not choose which program is run as Redis.
     system: {
-      cacheDir: join(variables.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "gluellm"),
-      runtimeDir: variables.XDG_RUNTIME_DIR ?? tmpdir(),
-      searchPath: variables.PATH ?? "",
-      proxyVariables: proxyVariables(variables),
+      cacheDir: join(cacheHome(env, dataDir), "gluellm"),
+      runtimeDir: env.XDG_RUNTIME_DIR || tmpdir(),
+      searchPath: env.PATH ?? "",
+      proxyVariables: proxyVariables(env),
     },
   };
+}
+
+/** The folder of the XDG specification, which says that a relative path is to be ignored. */
+function cacheHome({ XDG_CACHE_HOME = "", HOME = "" }: Variables, dataDir: string): string {
+  if (isAbsolute(XDG_CACHE_HOME)) return XDG_CACHE_HOME;
+  if (isAbsolute(HOME)) return join(HOME, ".cache");
+  try {
+    return join(userInfo().homedir, ".cache");
+  } catch {
+    // A container's user id without a name has no home.
+    return dataDir;
+  }
+}
+
+/** A pattern that fits no model, such as one without its provider, would leave its model without a limit. */
+function uselessLimits(limits: Settings["limits"], entries: readonly string[]): string[] {
+  const fits = (pattern: string) => {
+    const [entry = "", ...model] = pattern.split(":");
+    return entry.includes("*") || (entries.includes(entry) && model.join(":") !== "");
+  };
+  return Object.keys(limits)
+    .filter((pattern) => !fits(pattern))
+    .map(
+      (pattern) =>
+        `GLUELLM_LIMITS at ${pattern}: fits no model; write provider:model with one of ${entries.join(", ")}`,
+    );
 }
 
 function settingsFault(faults: string[]): ConfigurationError {
@@ -137,7 +172,16 @@ function settingsFault(faults: string[]): ConfigurationError {
 function describeIssue(issue: z.core.$ZodIssue, names: Map<string, string>): string {
   const [key, ...rest] = issue.path.map(String);
   const where = rest.length > 0 ? ` at ${rest.join(".")}` : "";
-  return `${names.get(key ?? "") ?? `GLUELLM_${key}`}${where}: ${issue.message}`;
+  const message = issue.code === "invalid_key" ? issue.issues[0]?.message : issue.message;
+  return `${names.get(key ?? "") ?? `GLUELLM_${key}`}${where}: ${message}`;
+}
+
+function currentFolder(): string {
+  try {
+    return process.cwd();
+  } catch {
+    throw new ConfigurationError("the current folder no longer exists", "change to another one: cd ~");
+  }
 }
 
 function readEnvFile(path: string): Variables {

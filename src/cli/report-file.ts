@@ -1,0 +1,52 @@
+import { accessSync, constants, realpathSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { outputFiles } from "../producers/batch/output-paths.ts";
+import { ConfigurationError, InputError } from "../shared/errors.ts";
+import type { Report } from "./report.ts";
+
+/**
+ * Checks before the run that its report can be written and overwrites neither its input nor its results.
+ * @throws InputError
+ */
+export function checkReportFile(path: string, inputPath: string, outputPath: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isDirectory())
+    throw new InputError(`the report ${path} is a folder`, "name a file with --report");
+  const taken = [inputPath, ...Object.values(outputFiles(outputPath))].map(realPath);
+  if (taken.includes(realPath(path))) {
+    throw new InputError(
+      `the report ${path} would overwrite a file of the batch`,
+      "choose another file with --report",
+    );
+  }
+  try {
+    accessSync(stat ? path : dirname(resolve(path)), constants.W_OK);
+  } catch (error) {
+    throw new InputError(
+      `the report ${path} cannot be written: ${(error as NodeJS.ErrnoException).code}`,
+      "choose another file with --report, in a folder that exists",
+    );
+  }
+}
+
+/** @throws ConfigurationError; the results are safe then. */
+export function writeReportFile(path: string, report: Report, outputPath: string): void {
+  try {
+    writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`);
+  } catch (error) {
+    throw new ConfigurationError(
+      `the report ${path} cannot be written: ${(error as NodeJS.ErrnoException).code}`,
+      `mend that and run the same command again; all results are in ${outputPath}`,
+    );
+  }
+}
+
+/** Without links, whether the file exists or only its folder. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const folder = dirname(resolve(path));
+    return join(statSync(folder, { throwIfNoEntry: false }) ? realpathSync(folder) : folder, basename(path));
+  }
+}
