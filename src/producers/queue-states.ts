@@ -1,6 +1,7 @@
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { budgetFor } from "../shared/budget.ts";
+import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { registeredQueues } from "../shared/queue-registry.ts";
@@ -67,7 +68,7 @@ async function readQueueState(
       completed: found.completed ?? 0,
       failed: found.failed ?? 0,
     };
-    const pausedMs = Math.max(0, await queue.getRateLimitTtl());
+    const pausedMs = Math.max(0, await queue.getRateLimitTtl(NEVER_LIMITING.max));
     const pausedByOperator = await queue.isPaused();
     const workers = cards.filter((card) => canServe(card, name, ref?.entry)).length;
     const waitsFor = [];

@@ -23,7 +23,7 @@ export function redisKeys(namespace: string) {
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
-    /** Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `cancel:<jobId>`. */
+    /** Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `stop:<batchId>`, `cancel:<jobId>`. */
     channel: `${prefix}:events`,
     /** BullMQ's own keys, read by our fenced scripts. */
     job: (queue: string, jobId: string) => `${prefix}:${queue}:${jobId}`,

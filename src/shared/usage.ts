@@ -8,16 +8,15 @@ export interface Usage {
   rateLimited: number;
 }
 
-const SLOT_SECONDS = 5;
 /** Slots are read for one minute back; the rest of their life only covers clocks that differ. */
 export const USAGE_TTL_SECONDS = 180;
 
-/** The counter of the present five seconds. */
+/** The counter of the present second. */
 export function usageKey(keys: RedisKeys, budgetKey: string, nowMs = Date.now()): string {
-  return `${keys.usage(budgetKey)}:${Math.floor(nowMs / 1000 / SLOT_SECONDS)}`;
+  return `${keys.usage(budgetKey)}:${Math.floor(nowMs / 1000)}`;
 }
 
-/** The fleet's use of a key since `sinceMs`, at most the last minute, as a rate per minute. */
+/** The fleet's use of a key in the whole seconds since `sinceMs`, at most the last minute, as a rate per minute. */
 export async function usagePerMinute(
   redis: Redis,
   keys: RedisKeys,
@@ -25,21 +24,19 @@ export async function usagePerMinute(
   sinceMs: number,
 ): Promise<Usage> {
   const now = Date.now();
-  const start = Math.max(sinceMs, now - 60_000);
-  const slots: string[] = [];
-  for (let at = start; at <= now + SLOT_SECONDS * 1000; at += SLOT_SECONDS * 1000) {
-    const key = usageKey(keys, budgetKey, Math.min(at, now));
-    if (slots.at(-1) !== key) slots.push(key);
-  }
+  // Another run's calls may lie in the second in which this one began.
+  const firstSecond = Math.ceil(Math.max(sinceMs, now - 60_000) / 1000);
   const pipeline = redis.pipeline();
-  for (const slot of slots) pipeline.hmget(slot, "requests", "tokens", "rateLimited");
+  for (let second = firstSecond; second * 1000 <= now; second++) {
+    pipeline.hmget(usageKey(keys, budgetKey, second * 1000), "requests", "tokens", "rateLimited");
+  }
   const sums = [0, 0, 0];
   for (const [, values] of (await pipeline.exec()) ?? []) {
     (values as (string | null)[] | null)?.forEach((value, i) => {
       sums[i] = (sums[i] ?? 0) + Number(value ?? 0);
     });
   }
-  const perMinute = 60_000 / Math.max(now - start, 1000);
+  const perMinute = 60_000 / Math.max(now - firstSecond * 1000, 1000);
   const [requests = 0, tokens = 0, rateLimited = 0] = sums.map((sum) => Math.round(sum * perMinute));
   return { requests, tokens, rateLimited };
 }

@@ -17,6 +17,8 @@ export interface AttemptInput {
   attempt: number;
   /** Aborts on cancellation, on a lost lock and at the end of a drain. */
   signal: AbortSignal;
+  /** Aborts when the job's batch ended; counts until the call begins. */
+  beforeCall: AbortSignal;
   logger: Logger;
 }
 
@@ -77,7 +79,7 @@ async function reserve(
   key: string,
   tokens: number,
 ): Promise<Reservation> {
-  const signal = AbortSignal.any([input.signal, context.draining]);
+  const signal = AbortSignal.any([input.signal, input.beforeCall, context.draining]);
   try {
     signal.throwIfAborted();
     const reservation = await context.limiter.acquire(key, { tokens, priority: input.priority, signal });

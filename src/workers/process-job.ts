@@ -22,10 +22,11 @@ export async function processJob(
   job: Job,
   token: string,
   signal: AbortSignal,
+  beforeCall: AbortSignal,
 ): Promise<CompletionSummary> {
   const jobId = job.id ?? "";
   const logger = context.logger.child({ queue: queue.name, jobId, attempt: job.attemptsMade + 1 });
-  const run: Run = { context, queue, job, jobId, token, signal, logger };
+  const run: Run = { context, queue, job, jobId, token, signal, beforeCall, logger };
 
   const payload = jobCatalog.completion.input.safeParse(job.data);
   if (!payload.success) return settle(run, undefined, unreadable(job));
@@ -81,7 +82,7 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
 }
 
 async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
-  const { context, job, jobId, logger, signal } = run;
+  const { context, job, jobId, logger, signal, beforeCall } = run;
   const standing = await lookUp(context.redis, context.keys, jobId, payload.batch?.id);
   const settled = verdictOnStanding(standing, payload, jobId);
   if (settled) return settled;
@@ -94,6 +95,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
       attempt,
       priority: job.priority,
       signal,
+      beforeCall,
       logger,
     });
     return { kind: "done", record };

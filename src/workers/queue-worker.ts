@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Job, Queue, Worker } from "bullmq";
+import { type Job, Queue, RateLimitError, Worker } from "bullmq";
+import { NEVER_LIMITING } from "../shared/catalog.ts";
+import { Congestion } from "./congestion.ts";
 import type { WorkerContext } from "./context.ts";
 import { processJob } from "./process-job.ts";
 import { type AbortReason, RetryError } from "./settle.ts";
 
-/** BullMQ enforces `queue.rateLimit()` only on workers with a limiter: this one never limits by itself. */
-const NEVER_LIMITING = { max: 1_000_000_000, duration: 1000 };
 const ERROR_LOG_MS = 10_000;
 const CLOSE_MS = 2000;
 
@@ -14,12 +14,15 @@ export class QueueWorker {
   readonly #context: WorkerContext;
   readonly #queue: Queue;
   readonly #worker: Worker;
-  readonly #active = new Set<string>();
+  /** By job id: ends an attempt that has not called the provider yet. */
+  readonly #active = new Map<string, AbortController>();
+  readonly #congestion: Congestion;
   #lastActiveAt = Date.now();
   #lastErrorLogAt = 0;
 
   constructor(context: WorkerContext, name: string, concurrency: number) {
     this.#context = context;
+    this.#congestion = new Congestion(concurrency);
     const shared = { connection: context.redis, prefix: context.keys.prefix };
     this.#queue = new Queue(name, { ...shared, streams: { events: { maxLen: 1000 } } });
     this.#worker = new Worker(
@@ -62,11 +65,25 @@ export class QueueWorker {
     if (this.#active.has(jobId)) this.#worker.cancelJob(jobId, reason);
   }
 
+  /** Sends the batch's rows back that wait for their budget: their batch ended. */
+  abortBatch(batchId: string): void {
+    for (const [jobId, beforeCall] of this.#active) {
+      if (jobId.startsWith(`${batchId}-`)) beforeCall.abort();
+    }
+  }
+
   async #run(job: Job, token: string, signal: AbortSignal = new AbortController().signal) {
     const jobId = job.id ?? "";
-    this.#active.add(jobId);
+    const beforeCall = new AbortController();
+    this.#active.set(jobId, beforeCall);
+    const startedAt = performance.now();
     try {
-      return await processJob(this.#context, this.#queue, job, token, signal);
+      const summary = await processJob(this.#context, this.#queue, job, token, signal, beforeCall.signal);
+      this.#worker.concurrency = this.#congestion.answered();
+      return summary;
+    } catch (error) {
+      if (error instanceof RateLimitError) this.#worker.concurrency = this.#congestion.limited(startedAt);
+      throw error;
     } finally {
       this.#active.delete(jobId);
       this.#lastActiveAt = Date.now();
@@ -86,7 +103,7 @@ export class QueueWorker {
     // pause() would wait for the blocking connection's next answer, up to 5 s; close() cuts it.
     const closed = this.#worker.close().then(() => this.#queue.close());
     await within(drainMs, closed);
-    for (const jobId of this.#active) this.abort(jobId, "draining");
+    for (const jobId of this.#active.keys()) this.abort(jobId, "draining");
     // With Redis unreachable close() would never end.
     await within(CLOSE_MS, closed);
     if (this.#context.redis.status !== "ready") await this.#worker.close(true);

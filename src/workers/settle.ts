@@ -24,6 +24,8 @@ export interface Run {
   jobId: string;
   token: string;
   signal: AbortSignal;
+  /** Aborts when the job's batch ended: it goes back unless its call has begun. */
+  beforeCall: AbortSignal;
   logger: Logger;
 }
 
@@ -59,7 +61,8 @@ export async function settle(
       return putBack(run, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
     case "fail": {
       const attempts = job.attemptsMade + 1;
-      logger.warn({ fault: toErrorRecord(verdict.error), attempts }, "job failed");
+      if (verdict.error.code === "cancelled") logger.info("job cancelled");
+      else logger.warn({ fault: toErrorRecord(verdict.error), attempts }, "job failed");
       if (payload) {
         const status = verdict.error.code === "cancelled" ? "cancelled" : "failed";
         const record = emptyRecord(run.jobId, payload, status, attempts);
@@ -106,7 +109,11 @@ async function putBack(
 /** Raises the batch's stop flag once; the feeder sees it and withdraws what waits. */
 async function stopBatch({ redis, keys }: WorkerContext, batchId: string, error: GlueError): Promise<void> {
   await redis.hsetnx(keys.batch(batchId), "stop", JSON.stringify(toErrorRecord(error)));
-  await redis.publish(keys.channel, `batch:${batchId}`);
+  await redis
+    .multi()
+    .publish(keys.channel, `batch:${batchId}`)
+    .publish(keys.channel, `stop:${batchId}`)
+    .exec();
 }
 
 /** An attempt's end that BullMQ retries after `delayMs` (see the worker's backoff strategy). */

@@ -91,6 +91,7 @@ export class WorkerProcess {
     const [topic, subject] = [message.slice(0, separator), message.slice(separator + 1)];
     if (topic === "queue") void this.#follow();
     if (topic === "cancel") for (const queue of this.#queues.values()) queue.abort(subject, "cancelled");
+    if (topic === "stop") for (const queue of this.#queues.values()) queue.abortBatch(subject);
   }
 
   /** Brings the served queues in line with the registry; one run at a time. */

@@ -78,7 +78,10 @@ export class Feeder {
     for (;;) {
       this.#checkLease();
       const collected = await this.#collect();
-      end ??= signal.aborted ? { kind: "interrupted" } : await this.#readStop();
+      if (!end) {
+        end = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
+        if (end) await this.#announceEnd(end);
+      }
       if (end) await this.#withdraw();
       else await this.#refill();
       if (end && this.inFlight === 0) return end;
@@ -106,6 +109,14 @@ export class Feeder {
     const [stop, status] = await redis.hmget(keys.batch(this.#batchId), "stop", "status");
     if (stop) return { kind: "stopped", error: errorRecordSchema.parse(JSON.parse(stop)) };
     return status === "cancelling" || status === "cancelled" ? { kind: "cancelled" } : undefined;
+  }
+
+  /** Has workers start none of the rows that they hold without having called the provider yet. */
+  async #announceEnd({ kind }: FeedEnd): Promise<void> {
+    const { redis, keys } = this.#options;
+    const stop = { code: kind, category: "cancelled", message: `the batch was ${kind}` };
+    await redis.hsetnx(keys.batch(this.#batchId), "stop", JSON.stringify(stop));
+    await redis.publish(keys.channel, `stop:${this.#batchId}`);
   }
 
   /** Moves results from the done-list into the file, then forgets them in Redis. Returns how many it took. */
