@@ -103,7 +103,7 @@ export function success(answer: string): InlineResult {
 export function failure(fields: { status?: number; providerRequestId?: string } = {}): InlineResult {
   const error = {
     code: "invalid_request",
-    category: "provider",
+    category: "provider" as const,
     message: "refused",
     hint: "change it",
     attempts: 2,

@@ -188,6 +188,18 @@ describe("account faults", () => {
   });
 });
 
+describe("a provider with a limit nobody configured", () => {
+  test("is not flooded: calls at a time follow its pauses", async () => {
+    await using site = await TestSite.open({ rpm: 1200, latencyMs: 50 });
+    site.write("in.jsonl", site.rows(120));
+    expect((await site.run(...site.batch())).code).toBe(0);
+    const { rateLimited } = site.simulator.stats();
+    // The first round may be refused whole; without adapting it is thousands.
+    expect(rateLimited).toBeLessThan(250);
+    expect(site.paidCalls().size).toBe(120);
+  });
+});
+
 describe("batch list, status and cancel", () => {
   test("act on the record; a cancelled batch keeps its results and resumes", async () => {
     await using site = await TestSite.open({ latencyMs: 100 });

@@ -38,6 +38,18 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(site.repeatedCalls()).toBe(0);
   });
 
+  test("Ctrl-C under a slow budget sends none of the rows that wait for it", async () => {
+    const limits = JSON.stringify({ "simulator:test": { rpm: 240 } });
+    await using site = await TestSite.open({}, { GLUELLM_LIMITS: limits });
+    site.write("in.jsonl", site.rows(100));
+    const run = site.start(...site.batch());
+    await waitFor("6 answers", () => site.paidCalls().size >= 6);
+    run.child.kill("SIGINT");
+    expect(await run.exit).toBe(130);
+    // 50 rows were in the worker's hands; only those already granted may still be sent.
+    expect(site.simulator.journal.entries().length).toBeLessThan(20);
+  });
+
   test("the worker of the same row killed three times: the row is answered, finished rows are not sent again", async () => {
     await using site = await TestSite.open({ latencyMs: 20 });
     site.write("in.jsonl", [{ prompt: `slow row\n#sim {"latencyMs": 4000}` }, ...site.rows(30)]);

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import type { ServerResponse } from "node:http";
 import { inspect, promisify } from "node:util";
+import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { AuthenticationError, ConfigurationError } from "../src/shared/errors.ts";
 import { Secret } from "../src/shared/secret.ts";
@@ -44,6 +45,24 @@ describe.each(DIALECTS)("the %s adapter on the wire", (dialect) => {
     );
     expect(error).toMatchObject({ name: "APIConnectionError", code: "invalid_response" });
     expect(server.requests).toHaveLength(1);
+  });
+
+  it("reads no more of a compressed answer than of a plain one", async () => {
+    const bomb = gzipSync(Buffer.alloc(65 * 1024 * 1024, " "), { level: 1 });
+    const server = await wireServer((response) => {
+      response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" }).end(bomb);
+    });
+    const call = testAdapter(testEntry(dialect, server.url)).complete(callOf(dialect, "Hello"));
+    expect(((await failureOf(call)) as Error).message).toContain("UND_ERR_RES_EXCEEDED_MAX_SIZE");
+  });
+
+  it("reads a compressed answer", async () => {
+    const server = await wireServer((response) => {
+      response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" });
+      response.end(gzipSync(good));
+    });
+    const call = testAdapter(testEntry(dialect, server.url)).complete(callOf(dialect, "Hello"));
+    expect((await call).statusCode).toBe(200);
   });
 
   it("calls a body that breaks off a connection fault", async () => {

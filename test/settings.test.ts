@@ -100,6 +100,26 @@ describe("faults", () => {
     },
   );
 
+  test.each([["gpt-4o"], ["opneai:gpt-4o"], ["openai:"], [""]])(
+    "a limit for %s, which no model is called, is refused",
+    (pattern) => {
+      expect(faultsOf(() => load({ GLUELLM_LIMITS: JSON.stringify({ [pattern]: { rpm: 5 } }) }))).toContain(
+        "fits no model",
+      );
+    },
+  );
+
+  test("a number out of range is told its range", () => {
+    expect(faultsOf(() => load({ GLUELLM_RETRY_MIN_WAIT: "-1" }))).toContain("must be from 0 to 86400");
+  });
+
+  test("a stranger's .env cannot choose where the Redis program comes from", () => {
+    writeEnvFile("XDG_CACHE_HOME=/evil\nPATH=/evil\nXDG_RUNTIME_DIR=/evil\n");
+    const { system } = load({ HOME: "/home/me" });
+    expect(system).toMatchObject({ cacheDir: "/home/me/.cache/gluellm", searchPath: "" });
+    expect(system.runtimeDir).not.toBe("/evil");
+  });
+
   test("a stranger's .env cannot send the shell's key elsewhere", () => {
     writeEnvFile("OPENAI_BASE_URL=https://evil.example/v1\n");
     expect(faultsOf(() => load({ OPENAI_API_KEY: "sk-shell" }))).toContain("OPENAI_BASE_URL");

@@ -117,7 +117,7 @@ async function feed({ options, settings, logger, interruption, batch, tally, hos
     workers > 0
       ? await startWorker({ redisTarget: host.target, settings, logger, queueGlobs, concurrency })
       : undefined;
-  const progress = new Progress({ redis, keys, settings, batch, tally, startedAt });
+  const progress = new Progress({ redis, keys, settings, batch, startedAt, interruption });
   progress.start();
   try {
     const end = await feedBatch({ redis, keys, settings, logger, batch, tally, signal: interruption.signal });

@@ -6,7 +6,7 @@ import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
-import { onInterruption } from "./exit.ts";
+import { onInterruption, STOPPING } from "./exit.ts";
 import { integer, table } from "./options.ts";
 
 /** `gluellm batch run|list|status|cancel`. */
@@ -37,9 +37,7 @@ export function addBatchCommands(program: Command): void {
     .action(async (inputPath: string, options: Record<string, unknown>) => {
       const settings = loadSettings();
       const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
-      const interruption = onInterruption(
-        "stopping: waiting rows are withdrawn, calls in flight finish (again to exit now)",
-      );
+      const interruption = onInterruption(process.stderr.isTTY ? undefined : STOPPING);
       const run: BatchRunOptions = {
         inputPath,
         outputPath: options.output as string,
@@ -120,7 +118,8 @@ async function mustRead({ redis, keys }: RedisHost, id: string): Promise<BatchRe
 function batchRow(batch: BatchRecord): string[] {
   const { id, status, succeeded, failed, total, createdAt, output } = batch;
   const created = new Date(createdAt).toISOString().slice(0, 16).replace("T", " ");
-  return [id, status, String(succeeded), String(failed), String(total), created, output];
+  const interrupted = batch.stop && status === "in_progress" ? " (interrupted)" : "";
+  return [id, status + interrupted, String(succeeded), String(failed), String(total), created, output];
 }
 
 function quoted(word: string): string {

@@ -1,14 +1,18 @@
 import type { Command } from "commander";
 import { complete } from "../producers/complete.ts";
 import { chooseModel } from "../producers/model-choice.ts";
+import { readQueueStates } from "../producers/queue-states.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
-import { loadSettings } from "../shared/settings.ts";
-import { openRedis, startWorker } from "./compose.ts";
+import { loadSettings, type Settings } from "../shared/settings.ts";
+import { openRedis, type RedisHost, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { integer } from "./options.ts";
 import { printable } from "./output.ts";
+import { waitsForText } from "./queues.ts";
+
+const EXPLAIN_MS = 5000;
 
 /** `gluellm complete`. */
 export function addCompleteCommand(program: Command): void {
@@ -37,6 +41,7 @@ export function addCompleteCommand(program: Command): void {
       const queueGlobs = [completionQueueName(model)];
       const worker =
         options.workers > 0 ? await startWorker({ redisTarget, settings, logger, queueGlobs }) : undefined;
+      const explaining = setInterval(() => void explain(host, settings, queueGlobs), EXPLAIN_MS);
       try {
         const messages = [
           ...(options.system ? [{ role: "system" as const, content: options.system }] : []),
@@ -44,13 +49,17 @@ export function addCompleteCommand(program: Command): void {
         ];
         const request = { messages, ...(options.maxTokens && { max_tokens: options.maxTokens }) };
         const result = await complete({ redis, keys, settings, model, request, signal: interruption.signal });
-        const text = result.body.choices[0]?.message.content ?? "";
-        const answer = options.json ? JSON.stringify(result, null, 2) : text;
+        const { body, ...record } = result;
+        const whole = { ...record, response: { ...record.response, body } };
+        const answer = options.json
+          ? JSON.stringify(whole, null, 2)
+          : (body.choices[0]?.message.content ?? "");
         process.stdout.write(`${process.stdout.isTTY ? printable(answer) : answer}\n`);
       } catch (error) {
         if (interruption.exitCode === undefined) throw error;
         process.exitCode = interruption.exitCode;
       } finally {
+        clearInterval(explaining);
         await worker?.close();
         interruption.release();
       }
@@ -63,4 +72,16 @@ interface CompleteOptions {
   maxTokens?: number;
   workers: number;
   json?: boolean;
+}
+
+/** Says why there is no answer yet, when there is a reason. */
+async function explain(
+  { redis, keys }: RedisHost,
+  settings: Settings,
+  queues: readonly string[],
+): Promise<void> {
+  const states = await readQueueStates(redis, keys, settings, queues).catch(() => []);
+  for (const state of states) {
+    if (state.waitsFor.length > 0) process.stderr.write(`${waitsForText(state)}\n`);
+  }
 }

@@ -34,6 +34,9 @@ function explain(error: unknown): string {
   return `Redis refused a command: ${cause.message}\n  → mend that (its log and INFO memory say more), then run the same command again: finished rows are kept`;
 }
 
+/** What a batch says after the first signal. */
+export const STOPPING = "stopping: waiting rows are withdrawn, calls in flight finish (again to exit now)";
+
 export interface Interruption {
   /** Aborts at the first SIGINT, SIGTERM or SIGHUP (the terminal was closed). */
   signal: AbortSignal;
@@ -49,15 +52,18 @@ const CODES: Partial<Record<NodeJS.Signals, number>> = {
   SIGHUP: EXIT.sighup,
 };
 
-/** The first signal asks for an orderly end, the second one exits at once. */
-export function onInterruption(firstNotice: string): Interruption {
+/**
+ * The first signal asks for an orderly end, the second one exits at once.
+ * @param firstNotice printed at the first signal; undefined where the progress display shows it
+ */
+export function onInterruption(firstNotice: string | undefined): Interruption {
   const controller = new AbortController();
   let exitCode: number | undefined;
   const listener = (name: NodeJS.Signals) => {
     const code = CODES[name] ?? EXIT.sigterm;
     if (exitCode !== undefined) process.exit(code);
     exitCode = code;
-    process.stderr.write(`\n${firstNotice}\n`);
+    if (firstNotice) process.stderr.write(`\n${firstNotice}\n`);
     controller.abort(name);
   };
   for (const name of Object.keys(CODES)) process.on(name, listener);

@@ -1,11 +1,14 @@
 import type { Redis } from "ioredis";
 import { createLogUpdate } from "log-update";
 import { type PreparedBatch, readFaultCounts } from "../producers/batch/run-batch.ts";
-import type { Tally } from "../producers/batch/tally.ts";
+import { readQueueStates } from "../producers/queue-states.ts";
 import { budgetFor } from "../shared/budget.ts";
+import { completionQueueName } from "../shared/queue-name.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { usagePerMinute } from "../shared/usage.ts";
+import { type Interruption, STOPPING } from "./exit.ts";
+import { waitsForText } from "./queues.ts";
 import { count } from "./report.ts";
 
 const TERMINAL_MS = 500;
@@ -13,14 +16,16 @@ const PLAIN_MS = 3000;
 const MAX_MODELS = 4;
 /** The rate shown is of this long, so that it follows a pause or a resume. */
 const RATE_WINDOW_MS = 10_000;
+/** After so long without a result the reasons are asked for. */
+const STILL_MS = 3000;
 
 interface ProgressOptions {
   redis: Redis;
   keys: RedisKeys;
   settings: Settings;
   batch: PreparedBatch;
-  tally: Tally;
   startedAt: number;
+  interruption: Interruption;
 }
 
 /** Shows where a batch stands on standard error: in place on a terminal, a line every few seconds elsewhere. */
@@ -28,6 +33,7 @@ export class Progress {
   readonly #options: ProgressOptions;
   readonly #terminal = process.stderr.isTTY ? createLogUpdate(process.stderr) : undefined;
   readonly #samples: { at: number; done: number }[] = [];
+  #still = { done: -1, since: Date.now() };
   #timer: NodeJS.Timeout | undefined;
   #drawing: Promise<void> = Promise.resolve();
 
@@ -53,7 +59,9 @@ export class Progress {
   }
 
   async #draw(): Promise<void> {
-    const lines = [this.#rowsLine(), ...(await this.#limitLines())];
+    const lines = [this.#rowsLine(), ...(await this.#limitLines()), ...(await this.#reasons())];
+    // On a terminal the notice must be part of the picture: printed beside it, it would be overwritten.
+    if (this.#terminal && this.#options.interruption.signal.aborted) lines.push(STOPPING);
     if (this.#terminal) this.#terminal([bar(this.#share(), 30), ...lines].join("\n"));
     else process.stderr.write(`${lines.join(" · ")}\n`);
   }
@@ -69,6 +77,17 @@ export class Progress {
     const rate = this.#rowsPerSecond(done);
     const eta = missing === 0 ? "done" : rate > 0 ? `ETA ${duration(missing / rate)}` : "ETA …";
     return `${count(done)}/${count(total)} rows done · ${count(failed)} failed · ${rate.toFixed(1)} rows/s · ${eta}`;
+  }
+
+  /** Why nothing moves, when nothing does. */
+  async #reasons(): Promise<string[]> {
+    const { redis, keys, settings, batch } = this.#options;
+    const { total, missing } = batch.index.counts();
+    const now = Date.now();
+    if (this.#still.done !== total - missing) this.#still = { done: total - missing, since: now };
+    if (missing === 0 || now - this.#still.since < STILL_MS) return [];
+    const states = await readQueueStates(redis, keys, settings, batch.models.map(completionQueueName));
+    return states.filter(({ waitsFor }) => waitsFor.length > 0).map(waitsForText);
   }
 
   #rowsPerSecond(done: number): number {
@@ -105,7 +124,8 @@ function bar(share: number, width: number): string {
 }
 
 function duration(seconds: number): string {
-  if (seconds < 60) return `${Math.ceil(seconds)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.ceil(seconds % 60)} s`;
-  return `${Math.floor(seconds / 3600)} h ${Math.ceil((seconds % 3600) / 60)} min`;
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

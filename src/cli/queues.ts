@@ -46,3 +46,8 @@ function row({ key, counts, used, limit, workers, waitsFor }: QueueState): strin
 function share(used: number, limit: number | undefined): string {
   return limit === undefined ? count(used) : `${count(used)}/${count(limit)}`;
 }
+
+/** Why the jobs of a queue do not run. */
+export function waitsForText({ key, waitsFor }: Pick<QueueState, "key" | "waitsFor">): string {
+  return `${key} waits for ${waitsFor.join("; ")}`;
+}

@@ -7,7 +7,8 @@ import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
 import { runBatchCommand } from "./batch-run.ts";
 import { openRedis, startDashboard, startSimulator } from "./compose.ts";
-import { onInterruption } from "./exit.ts";
+import { onInterruption, STOPPING } from "./exit.ts";
+import { integer } from "./options.ts";
 
 const MODEL = "gsm8k-demo";
 /** 300 rows take about ten seconds, so that the limit and the progress can be watched. */
@@ -20,9 +21,9 @@ export function addQuickstartCommand(program: Command): void {
   program
     .command("quickstart")
     .description("Show all of it at work on this machine: 300 real questions, a simulated provider, no keys.")
-    .option("--rows <n>", "how many of the 300 questions", "300")
-    .action(async ({ rows }: { rows: string }) => {
-      process.exitCode = await quickstart(Number(rows));
+    .option("--rows <n>", "how many of the 300 questions", integer(1, 300), 300)
+    .action(async ({ rows }: { rows: number }) => {
+      process.exitCode = await quickstart(rows);
     });
 }
 
@@ -30,7 +31,7 @@ async function quickstart(limitRows: number): Promise<number> {
   const folder = quickstartFolder();
   const configured = loadSettings({ ignoreBareRedisUrl: true });
   const logger = createLogger({ ...configured.log, level: configured.log.level ?? "error" });
-  const interruption = onInterruption("stopping: calls in flight finish (again to exit now)");
+  const interruption = onInterruption(process.stderr.isTTY ? undefined : STOPPING);
   await using parts = new AsyncDisposableStack();
 
   const simulator = await startSimulator({
@@ -51,7 +52,7 @@ async function quickstart(limitRows: number): Promise<number> {
   });
   parts.defer(() => dashboard.close());
 
-  const outputPath = join(newRunFolder(folder), "results.jsonl");
+  const outputPath = join(runFolder(folder), "results.jsonl");
   say(
     `Redis      ${host.embedded ? `embedded, data in ${relativePath(settings.dataDir)}` : "the one of GLUELLM_REDIS_URL"}`,
   );
@@ -76,12 +77,12 @@ async function quickstart(limitRows: number): Promise<number> {
     host,
   );
   if (interruption.exitCode !== undefined) return interruption.exitCode;
+  interruption.release();
   sayNext(relativePath(outputPath));
   if (process.stdin.isTTY && process.stderr.isTTY) {
     say(`\nThe dashboard stays up at ${dashboard.url} until you press Ctrl-C.`);
-    await once(interruption.signal, "abort");
+    await once(process, "SIGINT");
   }
-  interruption.release();
   return exitCode;
 }
 
@@ -114,9 +115,13 @@ function quickstartFolder(): string {
   return folder;
 }
 
-function newRunFolder(folder: string): string {
+/** The last run's folder when it was interrupted, else a new one. */
+function runFolder(folder: string): string {
   const numbers = readdirSync(folder).map((name) => Number(/^run-(\d+)$/.exec(name)?.[1] ?? 0));
-  for (let n = Math.max(0, ...numbers) + 1; ; n++) {
+  const last = Math.max(0, ...numbers);
+  const lastPath = join(folder, `run-${last}`);
+  if (existsSync(join(lastPath, "results.jsonl.partial"))) return lastPath;
+  for (let n = last + 1; ; n++) {
     const path = join(folder, `run-${n}`);
     // Two quickstarts at once must not share a folder.
     if (mkdirSync(path, { recursive: true }) !== undefined) return path;

@@ -1,4 +1,8 @@
+import { closeSync, openSync, readSync } from "node:fs";
+import { outputFiles } from "../producers/batch/output-paths.ts";
 import type { Tally } from "../producers/batch/tally.ts";
+
+import { printable } from "./output.ts";
 
 /** The `--report` file. Times in milliseconds; `durationMs` and `latencyMs` are of this run, the rest of the batch. */
 export interface Report {
@@ -47,7 +51,7 @@ export function summarize(report: Report, outputPath: string): string {
   if (latencyMs.p50 > 0)
     lines.push(`provider latency p50 ${latencyMs.p50} ms, p95 ${latencyMs.p95} ms, p99 ${latencyMs.p99} ms`);
   lines.push(`results: ${outputPath}`);
-  if (failed > 0) lines.push(`failures: ${errorsPath(outputPath)} (send them again with --retry-failed)`);
+  if (failed > 0) lines.push(...failureLines(outputFiles(outputPath).errors));
   return lines.join("\n");
 }
 
@@ -55,8 +59,26 @@ export function count(value: number): string {
   return Math.round(value).toLocaleString("en-US");
 }
 
-function errorsPath(outputPath: string): string {
-  return outputPath.endsWith(".jsonl")
-    ? outputPath.replace(/\.jsonl$/, ".errors.jsonl")
-    : `${outputPath}.errors.jsonl`;
+/** Where the failed rows are, and the first of them as an example. */
+function failureLines(errorsPath: string): string[] {
+  const lines = [`failures: ${errorsPath} (send them again with --retry-failed)`];
+  try {
+    const [first = ""] = readHead(errorsPath).split("\n", 1);
+    const { custom_id, error } = JSON.parse(first) as {
+      custom_id: string;
+      error: { code: string; message: string };
+    };
+    lines.push(printable(`for example ${custom_id}: ${error.code}: ${error.message}`));
+  } catch {
+    // Too long a line or no file: the path says enough.
+  }
+  return lines;
+}
+
+function readHead(path: string): string {
+  const head = Buffer.alloc(64 * 1024);
+  const file = openSync(path, "r");
+  const bytes = readSync(file, head, 0, head.length, 0);
+  closeSync(file);
+  return head.toString("utf8", 0, bytes);
 }

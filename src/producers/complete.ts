@@ -43,7 +43,7 @@ export async function complete(call: CompletionCall): Promise<ResultRecord & { b
     const queue = await queues.of(model);
     await queue.add(job.name, job.data, job.opts);
     const record = await waitForRecord(call, subscriber, queue.name, jobId);
-    if (record.error) throw new GlueError({ ...record.error, category: "provider" });
+    if (record.error) throw new GlueError(record.error);
     const body = record.response?.body;
     const full = isBlobRef(body) ? await readBlob(redis, keys, body) : body;
     return { ...record, body: chatCompletionSchema.parse(full) };

@@ -30,14 +30,15 @@ export interface QueueState {
 /** How many delayed jobs are asked why they wait. */
 const REASON_SAMPLE = 20;
 
-/** The state of every registered queue. */
+/** The state of every registered queue, or of those named. */
 export async function readQueueStates(
   redis: Redis,
   keys: RedisKeys,
   settings: Settings,
+  queues?: readonly string[],
 ): Promise<QueueState[]> {
   const cards = await readWorkerCards(redis, keys);
-  const names = await registeredQueues(redis, keys);
+  const names = queues ?? (await registeredQueues(redis, keys));
   return Promise.all(names.map((name) => readQueueState(redis, keys, settings, name, cards)));
 }
 

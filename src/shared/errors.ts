@@ -1,16 +1,18 @@
 import { z } from "zod";
 
 /** Where a fault belongs; decides exit codes and who has to act. */
-export type ErrorCategory =
-  | "input"
-  | "configuration"
-  | "authentication"
-  | "account"
-  | "rate_limit"
-  | "connection"
-  | "provider"
-  | "cancelled"
-  | "internal";
+const errorCategorySchema = z.enum([
+  "input",
+  "configuration",
+  "authentication",
+  "account",
+  "rate_limit",
+  "connection",
+  "provider",
+  "cancelled",
+  "internal",
+]);
+export type ErrorCategory = z.infer<typeof errorCategorySchema>;
 
 export interface GlueErrorFields {
   /** Stable, machine-readable: `rate_limit`, `context_length_exceeded`, … */
@@ -121,7 +123,7 @@ export class AccountError extends LLMError {
 /** What is stored of an error, on jobs and in result records. */
 export const errorRecordSchema = z.object({
   code: z.string(),
-  category: z.string(),
+  category: errorCategorySchema,
   message: z.string(),
   hint: z.string().optional(),
   status: z.number().optional(),

@@ -1,12 +1,11 @@
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
 import { type ChatRequest, chatRequestSchema } from "../shared/chat.ts";
-import { APIConnectionError, GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { untilTaken } from "../shared/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
-import type { ProviderReply } from "./providers/adapter.ts";
 import type { Reservation } from "./rate-limiter.ts";
 
 export interface AttemptInput {
@@ -29,7 +28,8 @@ export class NotStartedError extends Error {
 
 /**
  * One provider call: waits for its budget, calls, settles, and returns the record to write.
- * @throws GlueError of the class the verdict table knows; NotStartedError when aborted before the call.
+ * @throws GlueError of a class that the verdict table knows; NotStartedError when aborted before the call; what
+ * else comes is a bug, or a fault of Redis.
  */
 export async function callProvider(context: WorkerContext, input: AttemptInput): Promise<ResultRecord> {
   const { payload, jobId } = input;
@@ -38,21 +38,18 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
   const { key } = modelRef(payload.provider.entry, payload.model);
   const reservation = await reserve(context, input, key, adapter.estimateTokens(request));
   const startedAt = performance.now();
-  let reply: ProviderReply;
-  try {
-    reply = await adapter.complete({
-      model: payload.model,
-      request,
-      requestId: payload.requestId,
-      timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
-      signal: input.signal,
-    });
-  } catch (error) {
-    throw asGlueError(error, input);
-  }
+  const reply = await adapter.complete({
+    model: payload.model,
+    request,
+    requestId: payload.requestId,
+    timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
+    signal: input.signal,
+  });
   const latencyMs = performance.now() - startedAt;
   reservation.settle(reply.tokens.total);
-  const body = await inlineOrBlob(context.redis, context.keys, `result:${jobId}`, reply.body);
+  const body = await untilTaken(input.logger, () =>
+    inlineOrBlob(context.redis, context.keys, `result:${jobId}`, reply.body),
+  );
   return {
     v: 1,
     jobId,
@@ -87,18 +84,6 @@ async function reserve(
       input.logger.debug({ waitedMs: reservation.waitedMs }, "waited for the budget");
     return reservation;
   } catch (error) {
-    if (error instanceof GlueError && !signal.aborted) throw error;
-    if (!signal.aborted) throw asGlueError(error, input);
-    throw new NotStartedError("aborted before the provider call");
+    throw signal.aborted ? new NotStartedError("aborted before the provider call") : error;
   }
-}
-
-/** Errors that no adapter made are bugs or faults around it: retried, and logged without their contents. */
-function asGlueError(error: unknown, { signal, logger }: AttemptInput): unknown {
-  if (error instanceof GlueError || signal.aborted) return error;
-  logger.error({ err: error }, "unexpected fault in an attempt");
-  return new APIConnectionError({
-    code: "internal",
-    message: `unexpected ${(error as Error)?.name ?? "error"} in the worker`,
-  });
 }

@@ -1,6 +1,7 @@
 import type { Job, Queue } from "bullmq";
 import { type CompletionPayload, type CompletionSummary, jobCatalog } from "../shared/catalog.ts";
-import { GlueError } from "../shared/errors.ts";
+import { GlueError, type GlueErrorFields, toErrorRecord } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { callProvider, NotStartedError } from "./attempt.ts";
@@ -83,12 +84,11 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
 
 async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
   const { context, job, jobId, logger, signal, beforeCall } = run;
-  const standing = await lookUp(context.redis, context.keys, jobId, payload.batch?.id);
-  const settled = verdictOnStanding(standing, payload, jobId);
-  if (settled) return settled;
-
   const attempt = job.attemptsMade + 1;
   try {
+    const standing = await lookUp(context.redis, context.keys, jobId, payload.batch?.id);
+    const settled = verdictOnStanding(standing, payload, jobId);
+    if (settled) return settled;
     const record = await callProvider(context, {
       jobId,
       payload,
@@ -101,9 +101,8 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     return { kind: "done", record };
   } catch (error) {
     if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
-    if (!(error instanceof GlueError)) throw error;
     const verdict = verdictOn(
-      error,
+      error instanceof GlueError ? error : unexpected(error, logger),
       {
         attempt,
         maxAttempts: job.opts.attempts ?? 1,
@@ -145,6 +144,12 @@ function verdictOnAbort(signal: AbortSignal): Verdict {
   if ((signal.reason as AbortReason | undefined) === "cancelled")
     return { kind: "fail", error: cancelledError() };
   return { kind: "putBack", delayMs: 0, reason: "its worker stopped" };
+}
+
+/** Bugs and faults of Redis take the verdict's way too, so that a job that ends by them leaves its record. */
+function unexpected(error: unknown, logger: Logger): GlueError {
+  logger.error({ err: error }, "unexpected fault in an attempt");
+  return new GlueError(toErrorRecord(error) as GlueErrorFields);
 }
 
 function cancelledError(): GlueError {

@@ -1,13 +1,12 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { type Job, Queue, RateLimitError, Worker } from "bullmq";
+import { DelayedError, type Job, Queue, RateLimitError, Worker } from "bullmq";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { Congestion } from "./congestion.ts";
 import type { WorkerContext } from "./context.ts";
 import { processJob } from "./process-job.ts";
-import { type AbortReason, RetryError } from "./settle.ts";
+import { type AbortReason, PUT_BACK_MS, RetryError } from "./settle.ts";
+import { CLOSE_MS, within } from "./within.ts";
 
 const ERROR_LOG_MS = 10_000;
-const CLOSE_MS = 2000;
 
 /** One queue's BullMQ worker in this process. */
 export class QueueWorker {
@@ -74,6 +73,7 @@ export class QueueWorker {
 
   async #run(job: Job, token: string, signal: AbortSignal = new AbortController().signal) {
     const jobId = job.id ?? "";
+    if (this.#active.has(jobId)) return this.#leaveToFirst(job, token);
     const beforeCall = new AbortController();
     this.#active.set(jobId, beforeCall);
     const startedAt = performance.now();
@@ -90,6 +90,12 @@ export class QueueWorker {
     }
   }
 
+  /** This process was held up until the job's lock ran out: the call that it already makes is still good. */
+  async #leaveToFirst(job: Job, token: string): Promise<never> {
+    await job.moveToDelayed(Date.now() + PUT_BACK_MS, token);
+    throw new DelayedError();
+  }
+
   /** With Redis full or away BullMQ reports the same fault in a hot loop. */
   #onError(error: Error): void {
     const now = Date.now();
@@ -104,14 +110,7 @@ export class QueueWorker {
     const closed = this.#worker.close().then(() => this.#queue.close());
     await within(drainMs, closed);
     for (const jobId of this.#active.keys()) this.abort(jobId, "draining");
-    // With Redis unreachable close() would never end.
+    // With Redis unreachable it ends only when the process's connection does.
     await within(CLOSE_MS, closed);
-    if (this.#context.redis.status !== "ready") await this.#worker.close(true);
   }
-}
-
-async function within(ms: number, promise: Promise<unknown>): Promise<void> {
-  const timer = new AbortController();
-  await Promise.race([promise, delay(ms, undefined, { signal: timer.signal }).catch(() => {})]);
-  timer.abort();
 }

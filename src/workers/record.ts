@@ -15,14 +15,18 @@ import type { Verdict } from "./verdict.ts";
  * Fenced: a worker whose lock another one took over writes nothing. A lock that merely ran out still counts,
  * since the answer is paid for and nobody else has begun. A failure's record gives way to a later success
  * (an operator's retry); anything else is written once. The push and the wake-up of the batch's feeder are
- * part of it, so that a recorded row can never miss its done-list.
+ * part of it, so that a recorded row can never miss its done-list; a row that was recorded before is pushed again,
+ * since whoever sent it again has not seen its result.
  */
 const WRITE = new RedisScript(`
   local job, lock, result, usage, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
   local token, record, ttl, channel, message, row, tokens, usageTtl = unpack(ARGV)
   local standing = redis.call('GET', result)
   if standing == '${ACKNOWLEDGED}' then return 'recorded' end
-  if standing and cjson.decode(standing).status ~= 'failed' then return 'recorded' end
+  if standing and cjson.decode(standing).status ~= 'failed' then
+    if row ~= '' and redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
+    return 'recorded'
+  end
   if redis.call('EXISTS', job) == 0 then return 'gone' end
   local holder = redis.call('GET', lock)
   if holder and holder ~= token then return 'fenced' end

@@ -1,11 +1,12 @@
 import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
 import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
-import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
+import { type CompletionPayload, type CompletionSummary, NEVER_LIMITING } from "../shared/catalog.ts";
 import { previewOfAnswer } from "../shared/chat.ts";
 import { type GlueError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { untilTaken } from "../shared/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
 import { writeRecord } from "./record.ts";
 import type { Verdict } from "./verdict.ts";
@@ -52,7 +53,10 @@ export async function settle(
         { fault: verdict.error.code, delayMs: verdict.delayMs },
         "provider asks for a pause; the queue waits",
       );
-      await queue.rateLimit(Math.max(1, verdict.delayMs));
+      // A short pause must not end a longer one that another call was given.
+      if ((await queue.getRateLimitTtl(NEVER_LIMITING.max)) < verdict.delayMs) {
+        await queue.rateLimit(Math.max(1, verdict.delayMs));
+      }
       throw new RateLimitError();
     case "putBack":
       return putBack(run, verdict);
@@ -78,17 +82,14 @@ async function finish(run: Run, payload: CompletionPayload | undefined, record: 
   const { context, queue, token, jobId, logger } = run;
   const budgetKey =
     record.status === "succeeded" ? modelRef(payload.provider.entry, payload.model).key : undefined;
-  const outcome = await writeRecord(context.redis, context.keys, {
-    queue: queue.name,
-    token,
-    payload,
-    record,
-    budgetKey,
-  });
+  const outcome = await untilTaken(logger, () =>
+    writeRecord(context.redis, context.keys, { queue: queue.name, token, payload, record, budgetKey }),
+  );
   if (outcome === "fenced" || outcome === "gone") {
     logger.warn({ outcome }, "this worker no longer owns the job; its result is not recorded");
   }
-  if (record.status === "succeeded" && isBlobRef(payload.request)) {
+  // A fenced worker's job is another one's: it may still have to read its request.
+  if (record.status === "succeeded" && outcome !== "fenced" && isBlobRef(payload.request)) {
     await releaseBlob(context.redis, context.keys, payload.request, jobId);
   }
 }

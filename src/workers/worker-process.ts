@@ -16,6 +16,7 @@ import type { WorkerContext } from "./context.ts";
 import { createAdapter, type ProviderAdapter } from "./providers/adapter.ts";
 import { QueueWorker } from "./queue-worker.ts";
 import { RateLimiter } from "./rate-limiter.ts";
+import { CLOSE_MS, within } from "./within.ts";
 
 export interface WorkerOptions {
   redisTarget: RedisTarget;
@@ -48,6 +49,7 @@ export class WorkerProcess {
   readonly #drain = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   #following: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
 
   private constructor(options: WorkerOptions) {
     const { redisTarget, settings, logger } = options;
@@ -179,16 +181,20 @@ export class WorkerProcess {
    * Drains: takes no new job, sends back those that wait for their budget, lets calls in flight finish for
    * `drainMs` (default 30 s), then aborts them and sends them back too.
    */
-  async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
+  close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(drainMs);
+    return this.#closing;
+  }
+
+  async #close(drainMs: number): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     this.#drain.abort("draining");
-    await this.#following;
+    await within(CLOSE_MS, this.#following ?? Promise.resolve());
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(drainMs)));
     await this.#context.limiter.close();
     await Promise.all([...this.#adapters.values()].map((adapter) => adapter.close()));
     const { keys } = this.#context;
-    if (this.#redis.status === "ready")
-      await this.#redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec();
+    await within(CLOSE_MS, this.#redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec());
     this.#subscriber.disconnect();
     this.#redis.disconnect();
   }

@@ -114,7 +114,7 @@ export class Feeder {
   /** Has workers start none of the rows that they hold without having called the provider yet. */
   async #announceEnd({ kind }: FeedEnd): Promise<void> {
     const { redis, keys } = this.#options;
-    const stop = { code: kind, category: "cancelled", message: `the batch was ${kind}` };
+    const stop: ErrorRecord = { code: kind, category: "cancelled", message: `the batch was ${kind}` };
     await redis.hsetnx(keys.batch(this.#batchId), "stop", JSON.stringify(stop));
     await redis.publish(keys.channel, `stop:${this.#batchId}`);
   }

@@ -1,4 +1,4 @@
-import { Agent, fetch as undiciFetch } from "undici";
+import { Agent, errors, Response as UndiciResponse, fetch as undiciFetch } from "undici";
 import { AuthenticationError } from "../../shared/errors.ts";
 import { type ProviderEntry, requireKey } from "../../shared/providers.ts";
 
@@ -31,16 +31,33 @@ export function createHttpPool(entry: ProviderEntry, connections = DEFAULT_CONNE
     headersTimeout: 0,
     bodyTimeout: 0,
   });
-  const send = (url: string, init: RequestInit = {}) =>
-    undiciFetch(url, {
-      ...(init as Parameters<typeof undiciFetch>[1]),
-      headers: sentHeaders(init.headers, apiKey),
-      // A redirect would take the key along; it comes back as a 3xx status instead.
-      redirect: "manual",
-      dispatcher,
-    });
+  const send = async (url: string, init: RequestInit = {}) =>
+    bounded(
+      await undiciFetch(url, {
+        ...(init as Parameters<typeof undiciFetch>[1]),
+        headers: sentHeaders(init.headers, apiKey),
+        // A redirect would take the key along; it comes back as a 3xx status instead.
+        redirect: "manual",
+        dispatcher,
+      }),
+    );
   // undici's types and Node's describe the same classes twice.
   return { apiKey, fetch: send as unknown as typeof globalThis.fetch, close: () => dispatcher.close() };
+}
+
+/** The dispatcher counts bytes as they arrive; a compressed answer can be a thousand times as large. */
+function bounded(response: UndiciResponse): UndiciResponse {
+  if (!response.body || !response.headers.has("content-encoding")) return response;
+  let bytes = 0;
+  const limit = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      bytes += chunk.byteLength;
+      if (bytes <= MAX_RESPONSE_BYTES) controller.enqueue(chunk);
+      else controller.error(new errors.ResponseExceededMaxSizeError());
+    },
+  });
+  const { status, statusText, headers } = response;
+  return new UndiciResponse(response.body.pipeThrough(limit), { status, statusText, headers });
 }
 
 /**

@@ -1,0 +1,147 @@
+import { Queue } from "bullmq";
+import { afterEach, beforeEach, describe, expect, inject, onTestFinished, test } from "vitest";
+import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
+import { complete } from "../src/producers/complete.ts";
+import { completionJob } from "../src/producers/completion-job.ts";
+import { inlineOrBlob } from "../src/shared/blobs.ts";
+import { createLogger } from "../src/shared/logger.ts";
+import { modelRef } from "../src/shared/model-name.ts";
+import { completionQueueName } from "../src/shared/queue-name.ts";
+import { registerQueue } from "../src/shared/queue-registry.ts";
+import { connectRedis } from "../src/shared/redis.ts";
+import { type RedisKeys, redisKeys } from "../src/shared/redis-keys.ts";
+import { loadSettings, type Settings } from "../src/shared/settings.ts";
+import { type Simulator, startSimulator } from "../src/simulator/simulator.ts";
+import { WorkerProcess } from "../src/workers/worker-process.ts";
+import { testNamespace, testRedis } from "./support/redis.ts";
+import { redisOptions } from "./support/redis-folders.ts";
+import { SocketProxy } from "./support/socket-proxy.ts";
+import { waitFor } from "./support/wait-for.ts";
+
+const MODEL = modelRef("simulator", "test");
+const NAME = completionQueueName(MODEL);
+const REQUEST = { messages: [{ role: "user" as const, content: "hello" }] };
+const LARGE_REQUEST = { messages: [{ role: "user" as const, content: "large ".repeat(5000) }] };
+const logger = createLogger({ level: "silent", json: true });
+const redis = testRedis();
+
+let simulator: Simulator;
+let settings: Settings;
+let keys: RedisKeys;
+let queue: Queue;
+
+beforeEach(async () => {
+  simulator = await startSimulator({ latencyMs: 1, jitterMs: 0 });
+  const env = {
+    GLUELLM_NAMESPACE: testNamespace(),
+    SIMULATOR_BASE_URL: `${simulator.url}/v1`,
+    GLUELLM_RETRY_MIN_WAIT: "0.05",
+    GLUELLM_RETRY_MAX_WAIT: "0.1",
+  };
+  settings = loadSettings({ env, cwd: "/" });
+  keys = redisKeys(settings.namespace);
+  await registerQueue(redis, keys, NAME);
+  queue = new Queue(NAME, { connection: redis, prefix: keys.prefix });
+});
+afterEach(async () => {
+  await queue.close();
+  await simulator.close();
+});
+
+async function startWorker(socketPath = inject("redisSocket")): Promise<WorkerProcess> {
+  const worker = await WorkerProcess.start({ redisTarget: { socketPath }, settings, logger });
+  onTestFinished(() => worker.close({ drainMs: 0 }));
+  return worker;
+}
+
+async function job(jobId: string, request: typeof REQUEST = REQUEST) {
+  return completionJob(redis, keys, settings, { jobId, model: MODEL, request, urgency: "interactive" });
+}
+
+async function recordOf(jobId: string) {
+  return JSON.parse((await redis.get(keys.result(jobId))) ?? "{}") as { status?: string };
+}
+
+describe("a job that another worker took over", () => {
+  test("keeps its request: the new owner may still need it", async () => {
+    simulator.setLatency({ latencyMs: 400 });
+    const { name, data, opts } = await job("job-1", LARGE_REQUEST);
+    await queue.add(name, data, opts);
+    await startWorker();
+    await waitFor("the call", () => simulator.stats().inFlight === 1);
+    await redis.set(keys.jobLock(NAME, "job-1"), "another worker", "PX", 60_000);
+    await waitFor("the call's end", () => simulator.stats().inFlight === 0);
+    // The next job's end shows that the first one's has been dealt with.
+    simulator.setLatency({ latencyMs: 1 });
+    await complete({ redis, keys, settings, model: MODEL, request: REQUEST });
+    expect(await recordOf("job-1")).toEqual({});
+    expect(await redis.keys(keys.blob("*"))).toHaveLength(1);
+  });
+});
+
+describe("a job that no attempt can bring to its end", () => {
+  test("leaves a record of its failure, so that whoever waits for it wakes", async () => {
+    const broken = { messages: "x".repeat(20_000) };
+    const request = await inlineOrBlob(redis, keys, "job-1", broken);
+    const { name, data, opts } = await job("job-1");
+    await queue.add(name, { ...data, request }, opts);
+    await startWorker();
+    await waitFor("the failure", async () => (await queue.getJobState("job-1")) === "failed");
+    expect(await recordOf("job-1")).toMatchObject({
+      status: "failed",
+      error: { code: "internal", attempts: 3 },
+    });
+  });
+});
+
+describe("the provider's pauses", () => {
+  test("a short one does not cut a longer one short", async () => {
+    simulator.setFaults({
+      script: [
+        { match: "first", fault: "429", times: 1, retryAfterMs: 60_000 },
+        { match: "second", fault: "429", times: 1, retryAfterMs: 1 },
+      ],
+    });
+    simulator.setLatency({ latencyMs: 100 });
+    for (const content of ["first", "second"]) {
+      const { name, data, opts } = await job(content, { messages: [{ role: "user", content }] });
+      await queue.add(name, data, opts);
+    }
+    await startWorker();
+    await waitFor("both answers", () => simulator.journal.entries().length === 2);
+    await waitFor("both jobs to wait", async () => (await queue.getActiveCount()) === 0);
+    expect(await queue.getRateLimitTtl(1_000_000_000)).toBeGreaterThan(30_000);
+  });
+});
+
+describe("Redis refuses or is away", () => {
+  test("full memory: the answer is kept until Redis takes it, and is paid once", async () => {
+    const held = await holdEmbeddedRedis(redisOptions());
+    onTestFinished(() => held.release());
+    const own = connectRedis({ socketPath: held.socketPath }, logger);
+    onTestFinished(() => own.disconnect());
+    simulator.setLatency({ latencyMs: 500 });
+    await startWorker(held.socketPath);
+    const answer = complete({ redis: own, keys, settings, model: MODEL, request: REQUEST });
+    await waitFor("the call", () => simulator.stats().inFlight === 1);
+    await own.config("SET", "maxmemory", "1");
+    await waitFor("the call's end", () => simulator.stats().inFlight === 0);
+    const before = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await own.info("commandstats"))?.[1]);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const after = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await own.info("commandstats"))?.[1]);
+    console.log("evalsha per s at OOM", after - before);
+    await own.config("SET", "maxmemory", "0");
+    expect((await answer).status).toBe("succeeded");
+    expect(simulator.journal.entries()).toHaveLength(1);
+  });
+
+  test("a worker whose Redis is gone drains within its time", async () => {
+    const proxy = await SocketProxy.open(inject("redisSocket"));
+    const worker = await startWorker(proxy.path);
+    await complete({ redis, keys, settings, model: MODEL, request: REQUEST });
+    await proxy.close();
+    const startedAt = performance.now();
+    await worker.close({ drainMs: 500 });
+    expect(performance.now() - startedAt).toBeLessThan(6000);
+  });
+});
