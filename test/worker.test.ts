@@ -1,9 +1,11 @@
+import type { ServerResponse } from "node:http";
 import { Queue } from "bullmq";
 import { afterEach, beforeEach, describe, expect, inject, onTestFinished, test } from "vitest";
 import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
 import { complete } from "../src/producers/complete.ts";
 import { completionJob } from "../src/producers/completion-job.ts";
 import { inlineOrBlob } from "../src/shared/blobs.ts";
+import { NEVER_LIMITING } from "../src/shared/catalog.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { modelRef } from "../src/shared/model-name.ts";
 import { completionQueueName } from "../src/shared/queue-name.ts";
@@ -17,6 +19,7 @@ import { testNamespace, testRedis } from "./support/redis.ts";
 import { redisOptions } from "./support/redis-folders.ts";
 import { SocketProxy } from "./support/socket-proxy.ts";
 import { waitFor } from "./support/wait-for.ts";
+import { sendJson, wireServer } from "./support/wire-server.ts";
 
 const MODEL = modelRef("simulator", "test");
 const NAME = completionQueueName(MODEL);
@@ -26,13 +29,14 @@ const logger = createLogger({ level: "silent", json: true });
 const redis = testRedis();
 
 let simulator: Simulator;
+let env: Record<string, string>;
 let settings: Settings;
 let keys: RedisKeys;
 let queue: Queue;
 
 beforeEach(async () => {
   simulator = await startSimulator({ latencyMs: 1, jitterMs: 0 });
-  const env = {
+  env = {
     GLUELLM_NAMESPACE: testNamespace(),
     SIMULATOR_BASE_URL: `${simulator.url}/v1`,
     GLUELLM_RETRY_MIN_WAIT: "0.05",
@@ -79,6 +83,23 @@ describe("a job that another worker took over", () => {
   });
 });
 
+describe("a process that was held up until its job's lock ran out", () => {
+  test("gets the job once more, and lets the call that it already makes answer it", async () => {
+    simulator.setLatency({ latencyMs: 600 });
+    const { name, data, opts } = await job("job-1");
+    await queue.add(name, data, opts);
+    await startWorker();
+    await waitFor("the call", () => simulator.stats().inFlight === 1);
+    // What the stall check does.
+    const key = (part: string) => `${keys.prefix}:${NAME}:${part}`;
+    const moved = redis.multi().del(keys.jobLock(NAME, "job-1")).lrem(key("active"), 1, "job-1");
+    await moved.rpush(key("wait"), "job-1").zadd(key("marker"), 0, "0").exec();
+    await waitFor("the end", async () => (await queue.getJobState("job-1")) === "completed");
+    expect(await recordOf("job-1")).toMatchObject({ status: "succeeded" });
+    expect(simulator.journal.entries()).toHaveLength(1);
+  });
+});
+
 describe("a job that no attempt can bring to its end", () => {
   test("leaves a record of its failure, so that whoever waits for it wakes", async () => {
     const broken = { messages: "x".repeat(20_000) };
@@ -95,22 +116,24 @@ describe("a job that no attempt can bring to its end", () => {
 });
 
 describe("the provider's pauses", () => {
-  test("a short one does not cut a longer one short", async () => {
-    simulator.setFaults({
-      script: [
-        { match: "first", fault: "429", times: 1, retryAfterMs: 60_000 },
-        { match: "second", fault: "429", times: 1, retryAfterMs: 1 },
-      ],
+  test("a short one does not end a longer one", async () => {
+    const held: ServerResponse[] = [];
+    const provider = await wireServer((response) => {
+      held.push(response);
+      if (held.length < 2) return;
+      const error = { error: { message: "slow down", type: "requests", code: "rate_limit_exceeded" } };
+      sendJson(held[0] as ServerResponse, error, 429, { "retry-after": "60" });
+      setTimeout(() => sendJson(response, error, 429, { "retry-after-ms": "1" }), 300);
     });
-    simulator.setLatency({ latencyMs: 100 });
-    for (const content of ["first", "second"]) {
-      const { name, data, opts } = await job(content, { messages: [{ role: "user", content }] });
+    settings = loadSettings({ env: { ...env, SIMULATOR_BASE_URL: `${provider.url}/v1` }, cwd: "/" });
+    for (const jobId of ["job-1", "job-2"]) {
+      const { name, data, opts } = await job(jobId);
       await queue.add(name, data, opts);
     }
     await startWorker();
-    await waitFor("both answers", () => simulator.journal.entries().length === 2);
+    await waitFor("both calls", () => held.length === 2);
     await waitFor("both jobs to wait", async () => (await queue.getActiveCount()) === 0);
-    expect(await queue.getRateLimitTtl(1_000_000_000)).toBeGreaterThan(30_000);
+    expect(await queue.getRateLimitTtl(NEVER_LIMITING.max)).toBeGreaterThan(30_000);
   });
 });
 
@@ -126,10 +149,8 @@ describe("Redis refuses or is away", () => {
     await waitFor("the call", () => simulator.stats().inFlight === 1);
     await own.config("SET", "maxmemory", "1");
     await waitFor("the call's end", () => simulator.stats().inFlight === 0);
-    const before = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await own.info("commandstats"))?.[1]);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    const after = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await own.info("commandstats"))?.[1]);
-    console.log("evalsha per s at OOM", after - before);
+    // A write that Redis refused: the record's.
+    await waitFor("a refusal", async () => /errorstat_OOM:count=/.test(await own.info("errorstats")));
     await own.config("SET", "maxmemory", "0");
     expect((await answer).status).toBe("succeeded");
     expect(simulator.journal.entries()).toHaveLength(1);
@@ -138,10 +159,14 @@ describe("Redis refuses or is away", () => {
   test("a worker whose Redis is gone drains within its time", async () => {
     const proxy = await SocketProxy.open(inject("redisSocket"));
     const worker = await startWorker(proxy.path);
-    await complete({ redis, keys, settings, model: MODEL, request: REQUEST });
+    simulator.setLatency({ latencyMs: 1500 });
+    const { name, data, opts } = await job("job-1");
+    await queue.add(name, data, opts);
+    await waitFor("the call", () => simulator.stats().inFlight === 1);
     await proxy.close();
+    await waitFor("the call's end", () => simulator.stats().inFlight === 0);
     const startedAt = performance.now();
     await worker.close({ drainMs: 500 });
-    expect(performance.now() - startedAt).toBeLessThan(6000);
+    expect(performance.now() - startedAt).toBeLessThan(8000);
   });
 });
