@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { outputLine } from "../src/producers/batch/output-line.ts";
@@ -232,4 +232,17 @@ describe("outputLine", () => {
     const line = JSON.parse(outputLine(row, { ...failure(), status: "cancelled", error: undefined }));
     expect(line).toMatchObject({ response: null, error: { code: "cancelled", attempts: 2 } });
   });
+});
+
+test("a partial that is deleted during the run is written anew with all it held", async () => {
+  const { open, outputPath, partial } = testRun(prompts("a", "b", "c"));
+  const { index, output } = await open();
+  const [first, ...others] = allMissing(index);
+  await output.append([resultOf(first!)]);
+  rmSync(partial);
+  await output.append(others.map((row) => resultOf(row)));
+  expect(linesOf(partial)).toHaveLength(4);
+  rmSync(partial);
+  await output.finish();
+  expect(linesOf(outputPath)).toHaveLength(3);
 });

@@ -21,6 +21,9 @@ import { Progress } from "./progress.ts";
 import { buildReport, type Report, summarize } from "./report.ts";
 import { checkReportFile, writeReportFile } from "./report-file.ts";
 
+const WATCH_MS = 500;
+const MAX_AWAY_MS = 5000;
+
 export interface BatchRunOptions {
   inputPath: string;
   outputPath: string;
@@ -119,14 +122,31 @@ async function feed({ options, settings, logger, interruption, batch, tally, hos
       : undefined;
   const progress = new Progress({ redis, keys, settings, batch, startedAt, interruption });
   progress.start();
+  const watch = exitWithoutRedis(
+    redis,
+    interruption,
+    `results so far are safe in ${options.outputPath}.partial\nresume with: ${options.resumeCommand}`,
+  );
   try {
     const end = await feedBatch({ redis, keys, settings, logger, batch, tally, signal: interruption.signal });
     return { end, faults: await readFaultCounts(redis, keys, batch.output.batchId) };
   } finally {
+    clearInterval(watch);
     await progress.stop();
     for (const child of children) child.kill("SIGTERM");
     await worker?.close();
   }
+}
+
+/** Nothing can be withdrawn from a Redis that is away: after a signal and some seconds the run ends without it. */
+function exitWithoutRedis(redis: RedisHost["redis"], interruption: Interruption, notice: string) {
+  let awayMs = 0;
+  return setInterval(() => {
+    awayMs = redis.status === "ready" || !interruption.signal.aborted ? 0 : awayMs + WATCH_MS;
+    if (awayMs < MAX_AWAY_MS) return;
+    process.stderr.write(`Redis does not answer; ending without it\n${notice}\n`);
+    process.exit(interruption.exitCode);
+  }, WATCH_MS);
 }
 
 /** More processes for a machine with more cores; they end with this one (their standard input closes). */

@@ -17,7 +17,7 @@ const program = new Command("gluellm")
   .addHelpText(
     "after",
     "\nExit codes: 0 all rows fine, 1 some rows failed, 2 usage or input, 3 configuration, authentication or account,\n" +
-      "130/143 ended by a signal. Settings come from the environment and .env; .env.example lists them.",
+      "129/130/143 ended by a signal. Settings come from the environment and .env; .env.example lists them.",
   )
   .exitOverride();
 

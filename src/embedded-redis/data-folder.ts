@@ -91,13 +91,23 @@ export function removeSocketFolder(redisDir: string, socketPath: string): void {
   }
 }
 
+/**
+ * Where a download lies when the user's cache cannot be written. Not in the data folder, which may have come with
+ * somebody else's checkout: what lies here is run.
+ */
+export function fallbackCacheFolder(runtimeDir: string): string {
+  const path = join(runtimeDir, `gluellm-cache-${process.getuid?.() ?? "user"}`);
+  checkPrivate(path);
+  return path;
+}
+
 /** The folder is under a shared one such as /tmp: somebody else may have made it, and listen in it. */
 function checkPrivate(path: string): void {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat || (stat.isDirectory() && stat.uid === process.getuid?.() && (stat.mode & 0o077) === 0)) return;
   throw new ConfigurationError(
-    `${path} is not a private folder of this user, so Redis cannot listen there`,
-    `remove ${path}, or use a data folder with a shorter path`,
+    `${path} is not a private folder of this user, so Redis cannot use it`,
+    `remove ${path}, or set XDG_RUNTIME_DIR to a private folder`,
     "socket_folder_unsafe",
   );
 }

@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
-import { join as joinPath } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ConfigurationError } from "../shared/errors.ts";
 import { isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
-import { type DataFolder, prepareDataFolder, unusable } from "./data-folder.ts";
+import { type DataFolder, fallbackCacheFolder, prepareDataFolder, unusable } from "./data-folder.ts";
 import { findServer, type SystemFolders } from "./find-server.ts";
 import { acquireLock, livingHolder } from "./lock.ts";
 import { openOnce, probeServer } from "./probe.ts";
@@ -83,10 +82,10 @@ async function join(folder: DataFolder): Promise<boolean> {
 
 /** A server without a keeper is adopted by a new one. */
 async function start(folder: DataFolder, options: EmbeddedRedisOptions): Promise<void> {
-  const { dataDir, system, onProgress, idleShutdownMs = DEFAULT_IDLE_SHUTDOWN_MS } = options;
+  const { system, onProgress, idleShutdownMs = DEFAULT_IDLE_SHUTDOWN_MS } = options;
   const isGone = (await probeServer(currentSocketPath(folder))) === "gone";
   const binary = isGone
-    ? await findServer({ system, fallbackCacheDir: joinPath(dataDir, "cache"), onProgress })
+    ? await findServer({ system, fallbackCacheDir: fallbackCacheFolder(system.runtimeDir), onProgress })
     : undefined;
   await startKeeper({ folder, idleShutdownMs, binary }, START_TIMEOUT_MS);
 }

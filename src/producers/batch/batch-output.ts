@@ -122,6 +122,7 @@ export class BatchOutput {
     const { missing } = this.#index.counts();
     if (missing > 0) throw misuse(`finish() while ${missing} rows have no result`);
     await this.#turn;
+    await this.#partial?.restore();
     if (this.#partial) await this.#writeOutput();
     await this.close();
   }

@@ -2,6 +2,8 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { outputFileError } from "./file-errors.ts";
 
+const COPY_BYTES = 1024 * 1024;
+
 /** Where a line lies in a file, without its line end. */
 export interface Place {
   offset: number;
@@ -11,7 +13,7 @@ export interface Place {
 /** A file of lines that grows by groups; a group is on the disk, or the file is as long as before. */
 export class AppendFile {
   readonly #path: string;
-  readonly #handle: FileHandle;
+  #handle: FileHandle;
   #size: number;
 
   /** A new file with a first line, which survives a power cut before this returns. */
@@ -47,6 +49,7 @@ export class AppendFile {
   /** One write and one fsync for all lines. @throws ConfigurationError with none of them in the file. */
   async append(lines: readonly string[]): Promise<Place[]> {
     const group = lines.map((line) => Buffer.from(`${line}\n`));
+    await this.restore();
     try {
       await writeAll(this.#handle, Buffer.concat(group), this.#size);
       await this.#handle.datasync();
@@ -59,6 +62,25 @@ export class AppendFile {
       const place = { offset: this.#size, bytes: length - 1 };
       this.#size += length;
       return place;
+    });
+  }
+
+  /** Writes the file anew when somebody deleted it: what it holds is paid for and nowhere else. */
+  async restore(): Promise<void> {
+    await writing(this.#path, async () => {
+      if ((await this.#handle.stat()).nlink > 0) return;
+      const fresh = await open(this.#path, "wx+");
+      await closingOnError(fresh, async () => {
+        const chunk = Buffer.alloc(COPY_BYTES);
+        for (let at = 0; at < this.#size; ) {
+          const { bytesRead } = await this.#handle.read(chunk, 0, Math.min(COPY_BYTES, this.#size - at), at);
+          at += await writeAll(fresh, chunk.subarray(0, bytesRead), at);
+        }
+        await fresh.sync();
+        await syncFolder(this.#path);
+      });
+      await this.#handle.close();
+      this.#handle = fresh;
     });
   }
 
