@@ -60,17 +60,24 @@ async function waitForRecord(
   jobId: string,
 ): Promise<ResultRecord> {
   const wakeup = new Wakeup(subscriber, `result:${jobId}`);
-  signal?.addEventListener("abort", () => wakeup.wake());
-  for (;;) {
-    if (signal?.aborted) {
-      // Nobody waits any more: an answer would be paid for in vain.
-      await cancelJob(redis, keys, jobId);
-      throw signal.reason;
+  const wake = () => wakeup.wake();
+  signal?.addEventListener("abort", wake);
+  try {
+    for (;;) {
+      if (signal?.aborted) {
+        // Nobody waits any more: an answer would be paid for in vain.
+        await cancelJob(redis, keys, jobId);
+        throw signal.reason;
+      }
+      // In this order: a job that has ended left its record before.
+      const [addedAt, endedAt] = await redis.hmget(keys.job(queue, jobId), "timestamp", "finishedOn");
+      const json = await redis.get(keys.result(jobId));
+      if (json !== null) return resultRecordSchema.parse(JSON.parse(json));
+      if (!addedAt || endedAt) throw jobLost(jobId);
+      await wakeup.wait(POLL_MS);
     }
-    const json = await redis.get(keys.result(jobId));
-    if (json !== null) return resultRecordSchema.parse(JSON.parse(json));
-    if (!(await redis.exists(keys.job(queue, jobId)))) throw jobLost(jobId);
-    await wakeup.wait(POLL_MS);
+  } finally {
+    signal?.removeEventListener("abort", wake);
   }
 }
 
@@ -78,7 +85,7 @@ function jobLost(jobId: string): GlueError {
   return new GlueError({
     code: "job_lost",
     category: "internal",
-    message: `job ${jobId} is no longer in Redis and left no result`,
+    message: `job ${jobId} is over, or no longer in Redis, and left no result`,
     hint: "Redis was emptied, or somebody removed the job; enqueue it again",
   });
 }

@@ -194,7 +194,10 @@ export class WorkerProcess {
     await this.#context.limiter.close();
     await Promise.all([...this.#adapters.values()].map((adapter) => adapter.close()));
     const { keys } = this.#context;
-    await within(CLOSE_MS, this.#redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec());
+    if (this.#redis.status === "ready") {
+      const leave = this.#redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec();
+      await within(CLOSE_MS, leave);
+    }
     this.#subscriber.disconnect();
     this.#redis.disconnect();
   }

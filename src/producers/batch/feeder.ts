@@ -1,11 +1,12 @@
 import type { Redis } from "ioredis";
-import { isBlobRef, releaseBlob } from "../../shared/blobs.ts";
+import { releaseBlob } from "../../shared/blobs.ts";
 import { type ErrorRecord, errorRecordSchema, GlueError } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/logger.ts";
 import { registerQueue } from "../../shared/queue-registry.ts";
+import type { ResultRecord } from "../../shared/records.ts";
 import type { RedisKeys } from "../../shared/redis-keys.ts";
+import { untilTaken } from "../../shared/redis-refusal.ts";
 import type { Settings } from "../../shared/settings.ts";
-import { completionJob } from "../completion-job.ts";
 import type { ProducerQueues } from "../queues.ts";
 import { Wakeup } from "../wakeup.ts";
 import type { BatchOutput } from "./batch-output.ts";
@@ -15,6 +16,7 @@ import type { Lease } from "./lease.ts";
 import { outputLine } from "./output-line.ts";
 import { acknowledge, inlineResult, readDoneList } from "./results.ts";
 import type { RowReader } from "./row-reader.ts";
+import { Sender } from "./sender.ts";
 import type { Tally } from "./tally.ts";
 import { Window } from "./window.ts";
 
@@ -53,9 +55,9 @@ export class Feeder {
   readonly #options: FeederOptions;
   readonly #batchId: string;
   readonly #windows: Window[];
-  /** Rows of an earlier run that a live worker holds: sent again under this run's settings once it lets go. */
-  readonly #inherited = new Map<string, Window>();
+  readonly #sender: Sender;
   readonly #wakeup: Wakeup;
+  #end: FeedEnd | undefined;
   #reconciledAt = performance.now();
   #savedAt = 0;
 
@@ -63,6 +65,7 @@ export class Feeder {
     this.#options = options;
     this.#batchId = options.output.batchId;
     this.#windows = options.index.models().map((model) => new Window(model));
+    this.#sender = new Sender(options, this.#batchId);
     this.#wakeup = new Wakeup(options.subscriber, `batch:${this.#batchId}`);
   }
 
@@ -72,24 +75,38 @@ export class Feeder {
 
   /** Feeds until the end. After `signal` aborts, waiting rows are withdrawn and active ones waited for. */
   async run(signal: AbortSignal): Promise<FeedEnd> {
-    const { index } = this.#options;
-    signal.addEventListener("abort", () => this.#wakeup.wake());
-    let end: FeedEnd | undefined;
+    const { logger } = this.#options;
+    signal.addEventListener("abort", () => this.#wakeup.wake(), { once: true });
+    // What an earlier run left on the done-list is known before its rows are sent again.
+    while ((await this.#collect()) > 0);
     for (;;) {
-      this.#checkLease();
-      const collected = await this.#collect();
-      if (!end) {
-        end = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
-        if (end) await this.#announceEnd(end);
-      }
-      if (end) await this.#withdraw();
-      else await this.#refill();
-      if (end && this.inFlight === 0) return end;
-      if (!end && index.counts().missing === 0) return { kind: "finished" };
-      if (performance.now() - this.#reconciledAt > RECONCILE_MS) await this.#reconcile();
-      if (collected === 0) await this.#wakeup.wait(WAIT_MS);
-      await this.#saveCounts();
+      const end = await untilTaken(logger, () => this.#turn(signal));
+      if (end) return end;
     }
+  }
+
+  /** May be broken off anywhere and begun again. */
+  async #turn(signal: AbortSignal): Promise<FeedEnd | undefined> {
+    this.#checkLease();
+    const collected = await this.#collect();
+    this.#end ??= await this.#findEnd(signal);
+    if (this.#end) {
+      await this.#withdraw();
+      if (this.inFlight === 0) return this.#end;
+    } else {
+      await this.#refill();
+      if (this.#options.index.counts().missing === 0) return { kind: "finished" };
+      if (performance.now() - this.#reconciledAt > RECONCILE_MS) await this.#reconcile();
+    }
+    if (collected === 0) await this.#wakeup.wait(WAIT_MS);
+    await this.#saveCounts();
+    return undefined;
+  }
+
+  async #findEnd(signal: AbortSignal): Promise<FeedEnd | undefined> {
+    const end: FeedEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
+    if (end) await this.#announceEnd(end);
+    return end;
   }
 
   #checkLease(): void {
@@ -124,14 +141,12 @@ export class Feeder {
     const { redis, keys, output, tally, index } = this.#options;
     const entries = await readDoneList(redis, keys, this.#batchId);
     const lines: { id: string; line: string; failed: boolean }[] = [];
-    const taken: { jobId: string; queue: string; record: (typeof entries)[number]["record"] }[] = [];
+    const taken: { jobId: string; queue: string; record: ResultRecord | undefined }[] = [];
     for (const { jobId, record } of entries) {
       const id = jobId.slice(this.#batchId.length + 1);
       const row = index.find(id);
       taken.push({ jobId, queue: this.#queueOf(row), record });
-      if (!record || !row) continue;
-      const isNews = row.state === "missing" || (row.state === "failed" && record.status === "succeeded");
-      if (!isNews) continue;
+      if (!record || !row || !this.#isNews(jobId, row, record)) continue;
       const line = outputLine(
         { id, customId: await this.#customIdOf(jobId, row) },
         await inlineResult(redis, keys, record),
@@ -141,8 +156,16 @@ export class Feeder {
     }
     if (lines.length > 0) await output.append(lines);
     await acknowledge(redis, keys, this.#batchId, taken);
-    for (const { jobId } of taken) await this.#forget(jobId);
+    // An entry whose record is gone brings nothing: its row stays in flight until it is found again or lost.
+    for (const { jobId, record } of taken) if (record) await this.#forget(jobId);
     return entries.length;
+  }
+
+  #isNews(jobId: string, { state }: IndexRow, { status, error }: ResultRecord): boolean {
+    if (state === "failed") return status === "succeeded";
+    // Its time ran out while nobody ran the batch: this run sends it with time of its own.
+    const isStale = error?.code === "deadline_exceeded" && !this.#windows.some(({ rows }) => rows.has(jobId));
+    return state === "missing" && !isStale;
   }
 
   #queueOf(row: IndexRow | undefined): string {
@@ -160,7 +183,7 @@ export class Feeder {
   /** The row is no longer in flight: its window has room again and its request's blob goes. */
   async #forget(jobId: string): Promise<void> {
     const { redis, keys } = this.#options;
-    this.#inherited.delete(jobId);
+    this.#sender.forget(jobId);
     for (const window of this.#windows) {
       const row = window.delete(jobId);
       if (row?.blob) await releaseBlob(redis, keys, row.blob, jobId);
@@ -171,42 +194,15 @@ export class Feeder {
     for (const window of this.#windows) {
       while (!window.exhausted && window.room >= Math.min(MAX_ADD, window.rows.size)) {
         const room = Math.min(window.room, MAX_ADD);
-        const rows = room > 0 ? this.#options.index.nextMissing(window.model.key, window.cursor, room) : [];
-        if (room > 0 && rows.length === 0) window.exhausted = true;
-        if (rows.length === 0) break;
-        await this.#send(window, rows);
+        const missing =
+          room > 0 ? this.#options.index.nextMissing(window.model.key, window.cursor, room) : [];
+        if (room > 0 && missing.length === 0) window.exhausted = true;
+        if (missing.length === 0) break;
+        const rows = window.fitting(missing);
+        await this.#sender.send(window, rows, { again: this.#options.output.resumed });
         window.cursor = rows.at(-1)?.line ?? window.cursor;
       }
     }
-  }
-
-  async #send(window: Window, rows: readonly IndexRow[]): Promise<void> {
-    const { redis, keys, settings, reader, queues, output } = this.#options;
-    const queue = await queues.of(window.model);
-    const jobs = [];
-    for (const indexRow of rows) {
-      const { id, customId, line, bytes, request } = await reader.readRow(indexRow);
-      const jobId = `${this.#batchId}-${id}`;
-      const batch = { id: this.#batchId, line };
-      const job = await completionJob(redis, keys, settings, {
-        jobId,
-        model: window.model,
-        request,
-        urgency: "batch",
-        batch,
-      });
-      const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
-      window.add(jobId, { id, customId, line, bytes, blob });
-      jobs.push(job);
-    }
-    // BullMQ ignores an id it already has: what an earlier run left behind makes way first.
-    if (output.resumed) {
-      const removed = await Promise.all(jobs.map((job) => queue.remove(job.opts.jobId)));
-      jobs.forEach((job, i) => {
-        if (removed[i] === 0) this.#inherited.set(job.opts.jobId, window);
-      });
-    }
-    await queue.addBulk(jobs);
   }
 
   /** Takes rows back that no worker has begun; active ones stay in flight until they end or wait again. */
@@ -232,25 +228,23 @@ export class Feeder {
 
   /** Sends again what is in flight for us but unknown to Redis, which was emptied or lost its last second. */
   async #reconcile(): Promise<void> {
-    this.#reconciledAt = performance.now();
+    const { index, logger, redis, keys } = this.#options;
     for (const window of this.#windows) {
       const lost = await this.#findLost(window);
       if (lost.length === 0) continue;
-      const rows = lost.map((id) => this.#options.index.find(id)).filter((row) => row?.state === "missing");
-      this.#options.logger.warn(
-        { queue: window.queue, rows: rows.length },
-        "rows vanished from Redis; sending them again",
-      );
-      await registerQueue(this.#options.redis, this.#options.keys, window.queue);
-      await this.#options.queues
-        .of(window.model)
-        .then((queue) => Promise.all(rows.map((row) => queue.remove(`${this.#batchId}-${row?.id}`))));
-      await this.#send(window, rows as IndexRow[]);
+      logger.warn({ queue: window.queue, rows: lost.length }, "rows vanished from Redis; sending them again");
+      await registerQueue(redis, keys, window.queue);
+      for (let i = 0; i < lost.length; i += MAX_ADD) {
+        const rows = lost.slice(i, i + MAX_ADD).flatMap((id) => index.find(id) ?? []);
+        await this.#sender.send(window, rows, { again: true });
+      }
     }
+    this.#reconciledAt = performance.now();
   }
 
+  /** The ids of the window's rows that will bring no result. */
   async #findLost(window: Window): Promise<string[]> {
-    const { redis, keys } = this.#options;
+    const { redis, keys, index } = this.#options;
     const jobIds = [...window.rows.keys()];
     const pipeline = redis.pipeline();
     for (const jobId of jobIds) pipeline.hmget(keys.job(window.queue, jobId), "timestamp", "finishedOn");
@@ -259,22 +253,16 @@ export class Feeder {
       const [timestamp, finishedOn] = (replies[i]?.[1] ?? []) as (string | null)[];
       return !timestamp || finishedOn;
     });
-    suspects.push(...(await this.#releasedByOthers(window)));
+    suspects.push(...(await this.#sender.released(window)));
     // A row that ended meanwhile is on the done-list: only what is still in flight after reading it is lost.
     if (suspects.length > 0) while ((await this.#collect()) > 0);
-    return suspects.flatMap((jobId) => window.rows.get(jobId)?.id ?? []);
-  }
-
-  /** Inherited rows that no worker holds any more. */
-  async #releasedByOthers(window: Window): Promise<string[]> {
-    const queue = await this.#options.queues.of(window.model);
-    const released: string[] = [];
-    for (const [jobId, owner] of this.#inherited) {
-      if (owner !== window || (await queue.remove(jobId)) === 0) continue;
-      this.#inherited.delete(jobId);
-      released.push(jobId);
+    const lost: string[] = [];
+    for (const jobId of suspects) {
+      const id = window.rows.get(jobId)?.id;
+      if (id && index.find(id)?.state === "missing") lost.push(id);
+      else await this.#forget(jobId);
     }
-    return released;
+    return lost;
   }
 
   async #saveCounts(): Promise<void> {

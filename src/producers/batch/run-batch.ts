@@ -3,6 +3,7 @@ import type { Logger } from "../../shared/logger.ts";
 import type { ModelRef } from "../../shared/model-name.ts";
 import type { BatchStatus } from "../../shared/records.ts";
 import type { RedisKeys } from "../../shared/redis-keys.ts";
+import { untilTaken } from "../../shared/redis-refusal.ts";
 import type { Settings } from "../../shared/settings.ts";
 import { ProducerQueues } from "../queues.ts";
 import { BatchOutput } from "./batch-output.ts";
@@ -99,7 +100,7 @@ export async function feedBatch({
   const queues = new ProducerQueues(redis, keys);
   try {
     await subscriber.subscribe(keys.channel);
-    await startRecord(redis, keys, id, files);
+    await untilTaken(logger, () => startRecord(redis, keys, id, files));
     const feeder = new Feeder({
       redis,
       subscriber,
@@ -115,12 +116,14 @@ export async function feedBatch({
     });
     const end = await feeder.run(signal);
     if (end.kind === "finished") {
-      await saveBatch(redis, keys, { id, status: "finalizing" });
+      await untilTaken(logger, () => saveBatch(redis, keys, { id, status: "finalizing" }));
       await output.finish();
       await redis.del(keys.batchDone(id));
     }
-    await saveCounts({ redis, keys, index, tally }, id);
-    await saveBatch(redis, keys, { id, status: STATUS_AT_END[end.kind] });
+    await untilTaken(logger, async () => {
+      await saveCounts({ redis, keys, index, tally }, id);
+      await saveBatch(redis, keys, { id, status: STATUS_AT_END[end.kind] });
+    });
     return end;
   } finally {
     await lease.release();

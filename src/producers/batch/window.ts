@@ -37,6 +37,16 @@ export class Window {
     return this.#bytes >= MAX_BYTES ? 0 : MAX_ROWS - this.rows.size;
   }
 
+  /** The first of the rows that there is room for; at least one, or a very large row would never be sent. */
+  fitting<T extends { bytes: number }>(rows: readonly T[]): readonly T[] {
+    let bytes = this.#bytes;
+    const end = rows.findIndex((row) => {
+      bytes += row.bytes;
+      return bytes > MAX_BYTES;
+    });
+    return end < 0 ? rows : rows.slice(0, Math.max(1, end));
+  }
+
   add(jobId: string, row: InFlightRow): void {
     this.delete(jobId);
     this.rows.set(jobId, row);
