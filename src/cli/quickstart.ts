@@ -52,7 +52,7 @@ async function quickstart(limitRows: number): Promise<number> {
   });
   parts.defer(() => dashboard.close());
 
-  const outputPath = join(runFolder(folder), "results.jsonl");
+  const outputPath = relativePath(join(runFolder(folder), "results.jsonl"));
   say(
     `Redis      ${host.embedded ? `embedded, data in ${relativePath(settings.dataDir)}` : "the one of GLUELLM_REDIS_URL"}`,
   );

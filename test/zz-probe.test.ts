@@ -1,0 +1,27 @@
+import { test, onTestFinished } from "vitest";
+import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
+import { testRedis } from "./support/redis.ts";
+import { TestSite } from "./support/site.ts";
+import { testSystem } from "./support/system.ts";
+import { waitFor } from "./support/wait-for.ts";
+import { readFileSync } from "node:fs";
+test("hot", async () => {
+  await using site = await TestSite.open({ latencyMs: 100 }, { GLUELLM_REDIS_URL: "" });
+  const held = await holdEmbeddedRedis({ dataDir: site.path(".gluellm"), system: testSystem() });
+  onTestFinished(() => held.release());
+  const own = testRedis({ path: held.socketPath });
+  onTestFinished(() => own.disconnect());
+  site.write("in.jsonl", site.rows(100));
+  const runner = site.start(...site.batch("--workers", "0"));
+  await waitFor("rows", async () => (await own.keys("*:prioritized")).length === 1, 20_000);
+  await own.config("SET", "maxmemory", "1");
+  const w = site.start("worker");
+  const cpu = () => { const f = readFileSync(`/proc/${w.child.pid}/stat`, "utf8").split(" "); return Number(f[13]) + Number(f[14]); };
+  const count = async () => Number(/errorstat_OOM:count=(\d+)/.exec(await own.info("errorstats"))?.[1]);
+  await new Promise((r) => setTimeout(r, 3000));
+  const [a, c] = [await count(), cpu()];
+  await new Promise((r) => setTimeout(r, 4000));
+  console.log("OOM/s", ((await count()) - a) / 4, "cpu%", (cpu() - c) / 4);
+  await own.config("SET", "maxmemory", "0");
+  console.log(await runner.exit, site.paidCalls().size, site.repeatedCalls(), w.stderr().slice(-1500));
+}, 90000);
