@@ -1,5 +1,6 @@
 import { DelayedError, type Job, Queue, RateLimitError, Worker } from "bullmq";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
+import { isRefusal } from "../shared/redis-refusal.ts";
 import { Congestion } from "./congestion.ts";
 import type { WorkerContext } from "./context.ts";
 import { processJob } from "./process-job.ts";
@@ -7,6 +8,7 @@ import { type AbortReason, PUT_BACK_MS, RetryError } from "./settle.ts";
 import { CLOSE_MS, within } from "./within.ts";
 
 const ERROR_LOG_MS = 10_000;
+const REST_MS = 500;
 
 /** One queue's BullMQ worker in this process. */
 export class QueueWorker {
@@ -96,12 +98,19 @@ export class QueueWorker {
     throw new DelayedError();
   }
 
-  /** With Redis full or away BullMQ reports the same fault in a hot loop. */
   #onError(error: Error): void {
+    if (isRefusal(error)) this.#rest();
     const now = Date.now();
     if (now - this.#lastErrorLogAt < ERROR_LOG_MS) return;
     this.#lastErrorLogAt = now;
     this.#context.logger.error({ queue: this.#queue.name, fault: error.message }, "queue worker fault");
+  }
+
+  /** BullMQ asks a Redis that refuses writes again at once, thousands of times a second. */
+  #rest(): void {
+    if (this.#worker.isPaused()) return;
+    void this.#worker.pause(true);
+    setTimeout(() => void this.#worker.resume(), REST_MS).unref();
   }
 
   /** Takes no more jobs, waits `drainMs` for the active ones, then aborts them so that they go back. */
