@@ -61,7 +61,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
       const worker = site.start("worker", "--concurrency", "4");
       await waitFor(`call ${kill} of the slow row`, () => slowCalls() === kill);
       // Paid is not yet recorded: a row counts as finished once it is in the file, behind the header line.
-      if (kill === 1) await waitFor("the other rows", () => site.read("out.jsonl.partial").length === 31);
+      if (kill === 1) await waitFor("the other rows", () => site.countLines("out.jsonl.partial") === 31);
       worker.child.kill("SIGKILL");
       await worker.exit;
     }

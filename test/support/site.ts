@@ -54,6 +54,11 @@ export class TestSite implements AsyncDisposable {
     return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
+  /** Whole lines; the last one of a file in use may be torn. */
+  countLines(name: string): number {
+    return readFileSync(this.path(name), "utf8").split("\n").length - 1;
+  }
+
   /** `count` rows with prompts and ids of their own. */
   rows(count: number, prompt = (n: number) => `question ${n}`): { custom_id: string; prompt: string }[] {
     return Array.from({ length: count }, (_, n) => ({ custom_id: `row-${n}`, prompt: prompt(n) }));
