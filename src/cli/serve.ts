@@ -92,4 +92,6 @@ async function ended(signal: AbortSignal, withParent: boolean): Promise<void> {
   const parentGone = withParent ? once(process.stdin.resume(), "end") : new Promise(() => {});
   await Promise.race([aborted, parentGone]);
   clearInterval(keepAlive);
+  // An open standard input would keep the process alive after all else has ended.
+  if (withParent) process.stdin.destroy();
 }
