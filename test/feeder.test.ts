@@ -60,6 +60,31 @@ describe.concurrent("a batch that was abandoned", () => {
     expect(site.repeatedCalls()).toBe(0);
   });
 
+  test("Ctrl-C ends a run whose rows have results that no worker is there to report", async () => {
+    await using site = await TestSite.open();
+    site.write("in.jsonl", site.rows(3));
+    const queue = await abandoned(site, 3);
+    const [first] = await queue.getJobs("prioritized");
+    const keys = redisKeys(site.namespace);
+    const answered = {
+      v: 1,
+      jobId: first?.id,
+      status: "succeeded",
+      model: "test",
+      attempts: 1,
+      latencyMs: 1,
+    };
+    const tokens = { prompt: 1, completion: 1, total: 2 };
+    await redis.set(keys.result(first?.id ?? ""), JSON.stringify({ ...answered, tokens, finishedAt: 1 }));
+    const runner = site.start(...site.batch("--workers", "0"));
+    await waitFor(
+      "the rows",
+      async () => (await queue.getJob(first?.id ?? ""))?.timestamp !== first?.timestamp,
+    );
+    runner.child.kill("SIGINT");
+    expect(await runner.exit).toBe(130);
+  });
+
   test("a result that is recorded but not on the done-list is found, and not paid again", async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(5));

@@ -156,6 +156,29 @@ describe("Redis refuses or is away", () => {
     expect(simulator.journal.entries()).toHaveLength(1);
   });
 
+  test("full memory: a worker asks for jobs with pauses in between", async () => {
+    const held = await holdEmbeddedRedis(redisOptions());
+    onTestFinished(() => held.release());
+    const own = connectRedis({ socketPath: held.socketPath }, logger);
+    onTestFinished(() => own.disconnect());
+    await registerQueue(own, keys, NAME);
+    const ownQueue = new Queue(NAME, { connection: own, prefix: keys.prefix });
+    onTestFinished(() => ownQueue.close());
+    const { name, data, opts } = await job("job-1");
+    await ownQueue.add(name, data, opts);
+    await own.config("SET", "maxmemory", "1");
+    await startWorker(held.socketPath);
+    const refusals = async () =>
+      Number(/errorstat_OOM:count=(\d+)/.exec(await own.info("errorstats"))?.[1] ?? 0);
+    await waitFor("a refusal", async () => (await refusals()) > 0);
+    const before = await refusals();
+    const startedAt = performance.now();
+    await waitFor("five more", async () => (await refusals()) >= before + 5);
+    expect(performance.now() - startedAt).toBeGreaterThan(300);
+    await own.config("SET", "maxmemory", "0");
+    await waitFor("the answer", async () => (await ownQueue.getCompletedCount()) === 1);
+  });
+
   test("a worker whose Redis is gone drains within its time", async () => {
     const proxy = await SocketProxy.open(inject("redisSocket"));
     const worker = await startWorker(proxy.path);

@@ -92,7 +92,11 @@ export class Feeder {
     this.#end ??= await this.#findEnd(signal);
     if (this.#end) {
       await this.#withdraw();
-      if (this.inFlight === 0) return this.#end;
+      if (this.inFlight === 0) {
+        // A row that ended before its job was withdrawn has left its result.
+        while ((await this.#collect()) > 0);
+        return this.#end;
+      }
     } else {
       await this.#refill();
       if (this.#options.index.counts().missing === 0) return { kind: "finished" };
@@ -212,18 +216,10 @@ export class Feeder {
       const jobIds = [...window.rows.keys()];
       for (let i = 0; i < jobIds.length; i += MAX_ADD) {
         const group = jobIds.slice(i, i + MAX_ADD);
-        const done = new Set(await this.#recorded(group));
-        const removed = await Promise.all(group.map((id) => (done.has(id) ? 0 : queue.remove(id))));
+        const removed = await Promise.all(group.map((id) => queue.remove(id)));
         for (const [j, id] of group.entries()) if (removed[j] === 1) await this.#forget(id);
       }
     }
-  }
-
-  /** Those of the jobs that have a result which is not collected yet. */
-  async #recorded(jobIds: readonly string[]): Promise<string[]> {
-    const { redis, keys } = this.#options;
-    const records = await redis.mget(jobIds.map((id) => keys.result(id)));
-    return jobIds.filter((_, i) => records[i] !== null);
   }
 
   /** Sends again what is in flight for us but unknown to Redis, which was emptied or lost its last second. */

@@ -9,7 +9,7 @@ import { forgetFailures } from "./results.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Window } from "./window.ts";
 
-export interface SenderOptions {
+interface SenderOptions {
   redis: Redis;
   keys: RedisKeys;
   settings: Settings;
