@@ -99,6 +99,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(await runner.exit).toBe(0);
     expect(site.paidCalls().size).toBe(120);
     expect(site.read("out.jsonl")).toHaveLength(120);
+    expect((await site.run("batch", "list")).stdout).toMatch(/completed +120/);
     // Calls in flight, and results that were recorded but not yet in the file.
     expect(site.repeatedCalls()).toBeLessThanOrEqual(4 * CONCURRENCY);
   }, 90_000);

@@ -38,6 +38,8 @@ export interface FeederOptions {
   output: BatchOutput;
   lease: Lease;
   tally: Tally;
+  /** Writes the batch's record anew, for a Redis that lost it. */
+  describe: () => Promise<void>;
 }
 
 /** How feeding ended: all rows have results, somebody asked to stop, or an account fault stopped the batch. */
@@ -230,6 +232,7 @@ export class Feeder {
       if (lost.length === 0) continue;
       logger.warn({ queue: window.queue, rows: lost.length }, "rows vanished from Redis; sending them again");
       await registerQueue(redis, keys, window.queue);
+      if (!(await redis.hexists(keys.batch(this.#batchId), "input"))) await this.#options.describe();
       for (let i = 0; i < lost.length; i += MAX_ADD) {
         const rows = lost.slice(i, i + MAX_ADD).flatMap((id) => index.find(id) ?? []);
         await this.#sender.send(window, rows, { again: true });

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Redis } from "ioredis";
 import type { Logger } from "../../shared/logger.ts";
 import type { ModelRef } from "../../shared/model-name.ts";
@@ -100,7 +101,8 @@ export async function feedBatch({
   const queues = new ProducerQueues(redis, keys);
   try {
     await subscriber.subscribe(keys.channel);
-    await untilTaken(logger, () => startRecord(redis, keys, id, files));
+    const describe = () => startRecord(redis, keys, id, files);
+    await untilTaken(logger, describe);
     const feeder = new Feeder({
       redis,
       subscriber,
@@ -113,6 +115,7 @@ export async function feedBatch({
       output,
       lease,
       tally,
+      describe,
     });
     const end = await feeder.run(signal);
     if (end.kind === "finished") {
@@ -139,8 +142,8 @@ async function startRecord(redis: Redis, keys: RedisKeys, id: string, files: Bat
   await saveBatch(redis, keys, {
     id,
     status: "in_progress",
-    input: inputPath,
-    output: outputPath,
+    input: resolve(inputPath),
+    output: resolve(outputPath),
     options: JSON.stringify({ promptField, limitRows, strict }),
   });
 }
