@@ -2,7 +2,7 @@ import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
 import type { JobStatus } from "@bull-board/api/typings/app";
 import type { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { jobCatalog } from "../src/shared/catalog.ts";
+import { jobCatalog, NEVER_LIMITING } from "../src/shared/catalog.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
 import type { RedisKeys } from "../src/shared/redis-keys.ts";
 import { jobTitle, readableData, shortened } from "./readable.ts";
@@ -11,10 +11,12 @@ import { jobTitle, readableData, shortened } from "./readable.ts";
 export class QueueAdapter extends BullMQAdapter {
   /** A finished job's result stands: running it again would bring the same record. */
   override readonly allowCompletedRetries = false;
+  readonly #queue: Queue;
   readonly #renew: (job: Job) => Promise<void>;
 
   constructor(queue: Queue, redis: Redis, keys: RedisKeys) {
     super(queue, { description: queue.name });
+    this.#queue = queue;
     this.#renew = (job) => renew(redis, keys, job);
     this.setFormatter("name", jobTitle);
     this.setFormatter("data", readableData);
@@ -26,6 +28,11 @@ export class QueueAdapter extends BullMQAdapter {
   override getName(): string {
     const queue = this.getQueueName();
     return parseCompletionQueueName(queue)?.key ?? queue;
+  }
+
+  /** Only a provider's pause counts: the limiter's counter of the present second limits nobody. */
+  override async getActiveRateLimitTtl(): Promise<number> {
+    return Math.max(0, await this.#queue.getRateLimitTtl(NEVER_LIMITING.max));
   }
 
   override async getJob(id: string): Promise<Job | undefined> {
