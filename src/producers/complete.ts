@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
-import { isBlobRef, readBlob } from "../shared/blobs.ts";
-import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
+import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { type ResultRecord, resultRecordSchema } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import { readAnswerBody } from "./answer-body.ts";
 import { cancelJob } from "./cancel.ts";
 import { checkRequest, completionJob } from "./completion-job.ts";
 import { ProducerQueues } from "./queues.ts";
@@ -44,9 +44,8 @@ export async function complete(call: CompletionCall): Promise<ResultRecord & { b
     await queue.add(job.name, job.data, job.opts);
     const record = await waitForRecord(call, subscriber, queue.name, jobId);
     if (record.error) throw new GlueError(record.error);
-    const body = record.response?.body;
-    const full = isBlobRef(body) ? await readBlob(redis, keys, body) : body;
-    return { ...record, body: chatCompletionSchema.parse(full) };
+    if (!record.response) throw jobLost(jobId);
+    return { ...record, body: await readAnswerBody(redis, keys, record.response.body) };
   } finally {
     subscriber.disconnect();
     await queues.close();

@@ -1,6 +1,6 @@
 import type { Job, Queue } from "bullmq";
 import { type CompletionPayload, type CompletionSummary, jobCatalog } from "../shared/catalog.ts";
-import { GlueError, type GlueErrorFields, toErrorRecord } from "../shared/errors.ts";
+import { GlueError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
@@ -149,7 +149,7 @@ function verdictOnAbort(signal: AbortSignal): Verdict {
 /** Bugs and faults of Redis take the verdict's way too, so that a job that ends by them leaves its record. */
 function unexpected(error: unknown, logger: Logger): GlueError {
   logger.error({ err: error }, "unexpected fault in an attempt");
-  return new GlueError(toErrorRecord(error) as GlueErrorFields);
+  return new GlueError(toErrorRecord(error));
 }
 
 function cancelledError(): GlueError {

@@ -21,10 +21,13 @@ import type { Verdict } from "./verdict.ts";
 const WRITE = new RedisScript(`
   local job, lock, result, usage, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
   local token, record, ttl, channel, message, row, tokens, usageTtl = unpack(ARGV)
+  local function report()
+    if row == '' or redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
+  end
   local standing = redis.call('GET', result)
   if standing == '${ACKNOWLEDGED}' then return 'recorded' end
   if standing and cjson.decode(standing).status ~= 'failed' then
-    if row ~= '' and redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
+    if row ~= '' then report() end
     return 'recorded'
   end
   if redis.call('EXISTS', job) == 0 then return 'gone' end
@@ -36,11 +39,7 @@ const WRITE = new RedisScript(`
     redis.call('HINCRBY', usage, 'tokens', tokens)
     redis.call('EXPIRE', usage, usageTtl)
   end
-  if row == '' then
-    redis.call('PUBLISH', channel, message)
-  elseif redis.call('RPUSH', done, row) == 1 then
-    redis.call('PUBLISH', channel, message)
-  end
+  report()
   return 'written'
 `);
 

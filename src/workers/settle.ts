@@ -1,4 +1,5 @@
 import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
+import { stopBatch } from "../shared/batch-stop.ts";
 import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
 import { type CompletionPayload, type CompletionSummary, NEVER_LIMITING } from "../shared/catalog.ts";
 import { previewOfAnswer } from "../shared/chat.ts";
@@ -61,7 +62,7 @@ export async function settle(
     case "putBack":
       return putBack(run, verdict);
     case "stopBatch":
-      await stopBatch(context, payload?.batch?.id ?? "", verdict.error);
+      await stopBatch(context.redis, context.keys, payload?.batch?.id ?? "", toErrorRecord(verdict.error));
       return putBack(run, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
     case "fail": {
       const attempts = job.attemptsMade + 1;
@@ -105,16 +106,6 @@ async function putBack(
   // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
   await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
   throw new DelayedError();
-}
-
-/** Raises the batch's stop flag once; the feeder sees it and withdraws what waits. */
-async function stopBatch({ redis, keys }: WorkerContext, batchId: string, error: GlueError): Promise<void> {
-  await redis.hsetnx(keys.batch(batchId), "stop", JSON.stringify(toErrorRecord(error)));
-  await redis
-    .multi()
-    .publish(keys.channel, `batch:${batchId}`)
-    .publish(keys.channel, `stop:${batchId}`)
-    .exec();
 }
 
 /** An attempt's end that BullMQ retries after `delayMs` (see the worker's backoff strategy). */

@@ -1,4 +1,5 @@
 import type { Redis } from "ioredis";
+import { stopBatch } from "../../shared/batch-stop.ts";
 import { releaseBlob } from "../../shared/blobs.ts";
 import { type ErrorRecord, errorRecordSchema, GlueError } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/logger.ts";
@@ -111,7 +112,15 @@ export class Feeder {
 
   async #findEnd(signal: AbortSignal): Promise<FeedEnd | undefined> {
     const end: FeedEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
-    if (end) await this.#announceEnd(end);
+    if (end) {
+      const { redis, keys } = this.#options;
+      const reason: ErrorRecord = {
+        code: end.kind,
+        category: "cancelled",
+        message: `the batch was ${end.kind}`,
+      };
+      await stopBatch(redis, keys, this.#batchId, reason);
+    }
     return end;
   }
 
@@ -132,14 +141,6 @@ export class Feeder {
     const [stop, status] = await redis.hmget(keys.batch(this.#batchId), "stop", "status");
     if (stop) return { kind: "stopped", error: errorRecordSchema.parse(JSON.parse(stop)) };
     return status === "cancelling" || status === "cancelled" ? { kind: "cancelled" } : undefined;
-  }
-
-  /** Has workers start none of the rows that they hold without having called the provider yet. */
-  async #announceEnd({ kind }: FeedEnd): Promise<void> {
-    const { redis, keys } = this.#options;
-    const stop: ErrorRecord = { code: kind, category: "cancelled", message: `the batch was ${kind}` };
-    await redis.hsetnx(keys.batch(this.#batchId), "stop", JSON.stringify(stop));
-    await redis.publish(keys.channel, `stop:${this.#batchId}`);
   }
 
   /** Moves results from the done-list into the file, then forgets them in Redis. Returns how many it took. */

@@ -1,9 +1,9 @@
 import type { Redis } from "ioredis";
-import { isBlobRef, readBlob, releaseBlob } from "../../shared/blobs.ts";
-import { type ChatCompletion, chatCompletionSchema } from "../../shared/chat.ts";
+import { isBlobRef, releaseBlob } from "../../shared/blobs.ts";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema } from "../../shared/records.ts";
 import type { RedisKeys } from "../../shared/redis-keys.ts";
 import { RedisScript } from "../../shared/redis-script.ts";
+import { readAnswerBody } from "../answer-body.ts";
 import type { InlineResult } from "./output-line.ts";
 
 /** Results per turn: one write, one fsync, one acknowledgement. */
@@ -77,11 +77,8 @@ export async function inlineResult(
 ): Promise<InlineResult> {
   const { response, ...rest } = record;
   if (!response) return rest;
-  const { body } = response;
-  const full: ChatCompletion = isBlobRef(body)
-    ? chatCompletionSchema.parse(await readBlob(redis, keys, body))
-    : body;
-  return { ...rest, response: { ...response, body: full } };
+  const body = await readAnswerBody(redis, keys, response.body);
+  return { ...rest, response: { ...response, body } };
 }
 
 /** Frees what Redis holds of results that are safe in the file. */
