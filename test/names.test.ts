@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { budgetFor } from "../src/shared/budget.ts";
+import { configuredBudget } from "../src/shared/budget.ts";
 import { InputError } from "../src/shared/errors.ts";
 import { matchesGlob } from "../src/shared/glob.ts";
 import { modelRef, parseModel } from "../src/shared/model-name.ts";
@@ -55,8 +55,8 @@ test("the closest limit wins: exact, then the longest pattern", () => {
     "openai:gpt-4*": { rpm: 3 },
     "openai:gpt-4o": { rpm: 4 },
   };
-  expect(budgetFor(limits, "openai:gpt-4o")?.rpm).toBe(4);
-  expect(budgetFor(limits, "openai:gpt-4.1")?.rpm).toBe(3);
-  expect(budgetFor(limits, "openai:o3")?.rpm).toBe(2);
-  expect(budgetFor({ "xai:*": { rpm: 9 } }, "openai:o3")).toBeUndefined();
+  expect(configuredBudget(limits, "openai:gpt-4o")?.rpm).toBe(4);
+  expect(configuredBudget(limits, "openai:gpt-4.1")?.rpm).toBe(3);
+  expect(configuredBudget(limits, "openai:o3")?.rpm).toBe(2);
+  expect(configuredBudget({ "xai:*": { rpm: 9 } }, "openai:o3")).toBeUndefined();
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ChatRequest } from "../src/shared/chat.ts";
+import type { ProviderEntry } from "../src/shared/providers.ts";
 import { durationMs, retryAfterMs } from "../src/workers/providers/retry-after.ts";
 import { callOf, chat, goodBody, testAdapter, testEntry } from "./support/provider.ts";
 import { sendJson, wireServer } from "./support/wire-server.ts";
@@ -51,21 +52,24 @@ describe("retryAfterMs", () => {
 });
 
 describe("estimateTokens", () => {
-  const openai = () => testAdapter(testEntry("openai", "http://127.0.0.1:9"));
+  const openai = (changes: Partial<ProviderEntry> = {}) =>
+    testAdapter({ ...testEntry("openai", "http://127.0.0.1:9"), ...changes });
   const anthropic = () => testAdapter(testEntry("anthropic", "http://127.0.0.1:9"));
   const HUNDRED = "abcd".repeat(100);
 
   it("counts a quarter of the bytes, something for each message, and the answer's limit", () => {
-    expect(openai().estimateTokens(chat(HUNDRED, { max_tokens: 50 }))).toBe(154);
-    expect(openai().estimateTokens(chat(HUNDRED, { max_tokens: 50, n: 3 }))).toBe(254);
-    expect(openai().estimateTokens(chat("汉字".repeat(50), { max_completion_tokens: 1 }))).toBe(80);
-    expect(openai().estimateTokens(chat(HUNDRED))).toBe(604);
+    const estimate = (request: ChatRequest) => openai().estimateTokens(request);
+    expect(estimate(chat(HUNDRED, { max_tokens: 50 }))).toEqual({ input: 104, output: 50 });
+    expect(estimate(chat(HUNDRED, { max_tokens: 50, n: 3 }))).toEqual({ input: 104, output: 150 });
+    expect(estimate(chat("汉字".repeat(50), { max_completion_tokens: 1 }))).toEqual({ input: 79, output: 1 });
+    expect(estimate(chat(HUNDRED))).toEqual({ input: 104, output: 500 });
   });
 
   it("counts tools, and a picture by what it is, not by its bytes", () => {
-    const plain = openai().estimateTokens(chat(HUNDRED, { max_tokens: 1 }));
+    const plain = openai().estimateTokens(chat(HUNDRED, { max_tokens: 1 })).input;
     const tools = [{ type: "function", function: { name: "f", description: HUNDRED } }];
-    expect(openai().estimateTokens(chat(HUNDRED, { max_tokens: 1, tools }))).toBeGreaterThan(plain + 100);
+    const withTools = openai().estimateTokens(chat(HUNDRED, { max_tokens: 1, tools })).input;
+    expect(withTools).toBeGreaterThan(plain + 100);
     const picture: ChatRequest = {
       messages: [
         {
@@ -77,12 +81,15 @@ describe("estimateTokens", () => {
       ],
       max_tokens: 1,
     };
-    expect(openai().estimateTokens(picture)).toBe(1005);
+    expect(openai().estimateTokens(picture)).toEqual({ input: 1004, output: 1 });
   });
 
-  it("reserves Anthropic's usual output, not all of the limit", () => {
-    expect(anthropic().estimateTokens(chat(HUNDRED, { max_tokens: 50 }))).toBe(154);
-    expect(anthropic().estimateTokens(chat(HUNDRED, { max_tokens: 32_000 }))).toBe(604);
+  it("reserves the usual output, and all of the limit only where the provider counts that", () => {
+    const long = chat(HUNDRED, { max_tokens: 32_000 });
+    expect(anthropic().estimateTokens(long)).toEqual({ input: 104, output: 500 });
+    expect(openai().estimateTokens(long).output).toBe(500);
+    expect(openai({ tokenCharge: "requested" }).estimateTokens(long).output).toBe(32_000);
+    expect(openai({ tokenCharge: "requested" }).estimateTokens(chat(HUNDRED)).output).toBe(500);
   });
 
   it("learns the usual length of an answer", async () => {
@@ -90,6 +97,39 @@ describe("estimateTokens", () => {
     const server = await wireServer((response) => sendJson(response, { ...goodBody("openai"), usage }));
     const adapter = testAdapter(testEntry("openai", server.url));
     for (let i = 0; i < 100; i++) await adapter.complete(callOf("openai", "Hello"));
-    expect(adapter.estimateTokens(chat(HUNDRED))).toBe(104 + 21);
+    expect(adapter.estimateTokens(chat(HUNDRED))).toEqual({ input: 104, output: 21 });
+  });
+});
+
+describe("what a call is charged", () => {
+  it("is what it used, or what it might have used where the provider counts that, or unknown", async () => {
+    const usage = { prompt_tokens: 12, completion_tokens: 20, total_tokens: 32 };
+    const server = await wireServer((response) => sendJson(response, { ...goodBody("openai"), usage }));
+    const used = testAdapter(testEntry("openai", server.url));
+    const requested = testAdapter({ ...testEntry("openai", server.url), tokenCharge: "requested" });
+    const call = callOf("openai", chat("Hello", { max_tokens: 300 }));
+    expect((await used.complete(call)).charged).toEqual({ input: 12, output: 20 });
+    expect((await requested.complete(call)).charged).toEqual({ input: 12, output: 300 });
+    expect((await requested.complete(callOf("openai", "Hello"))).charged).toEqual({ input: 12, output: 20 });
+
+    const silent = await wireServer((response) =>
+      sendJson(response, { ...goodBody("openai"), usage: undefined }),
+    );
+    const unknown = testAdapter(testEntry("openai", silent.url));
+    expect((await unknown.complete(call)).charged).toBeUndefined();
+  });
+
+  it("leaves out what Anthropic read from its cache", async () => {
+    const usage = {
+      input_tokens: 10,
+      output_tokens: 7,
+      cache_read_input_tokens: 1000,
+      cache_creation_input_tokens: 50,
+    };
+    const server = await wireServer((response) => sendJson(response, { ...goodBody("anthropic"), usage }));
+    const adapter = testAdapter(testEntry("anthropic", server.url));
+    const reply = await adapter.complete(callOf("anthropic", "Hello"));
+    expect(reply.charged).toEqual({ input: 60, output: 7 });
+    expect(reply.tokens.total).toBe(1067);
   });
 });

@@ -46,5 +46,7 @@ test("the measured settings for 6,000 requests per minute", () => {
     maximum: 70,
     stored: { reservoir: 0, reservoirIncreaseAmount: 2, reservoirIncreaseInterval: 20 },
   });
-  expect(bucketSettings(6000, 60)).toMatchObject({ quantum: 20, maximum: 5820 });
+  expect(bucketSettings(6000, 60)).toMatchObject({ quantum: 5, maximum: 5820 });
+  expect(bucketSettings(6000, 1, 20)).toMatchObject({ quantum: 2, maximum: 70 });
+  expect(bucketSettings(6000, 1, 1000), "at most a sixth of the headroom").toMatchObject({ quantum: 5 });
 });

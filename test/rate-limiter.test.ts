@@ -16,7 +16,7 @@ describe("without waiting", () => {
     reservation.cancel();
 
     expect(reservation.waitedMs).toBe(0);
-    expect(site.limiter.predictedWaitMs(KEY, 1000)).toBe(0);
+    expect(site.limiter.predictedWaitMs(KEY, { tokens: 1000 })).toBe(0);
     expect(await connectionsOf(site)).toBe(1);
   });
 
@@ -183,19 +183,19 @@ describe("predicted wait", () => {
       limiter.acquire(KEY, { tokens: 0, signal: leaving.signal }),
     );
     const all = Promise.allSettled(waiting);
-    expect(limiter.predictedWaitMs(KEY, 0)).toBeGreaterThan(8000);
-    expect(limiter.predictedWaitMs(KEY, 0)).toBeLessThan(20_000);
+    expect(limiter.predictedWaitMs(KEY)).toBeGreaterThan(8000);
+    expect(limiter.predictedWaitMs(KEY)).toBeLessThan(20_000);
 
     leaving.abort();
     await all;
-    await waitFor("nothing predicted", () => limiter.predictedWaitMs(KEY, 0) === 0);
+    await waitFor("nothing predicted", () => limiter.predictedWaitMs(KEY) === 0);
   });
 
   test("a small limit that nobody uses predicts no wait", async () => {
     const { limiter } = openLimiter({ rpm: 1 });
-    expect(limiter.predictedWaitMs(KEY, 0)).toBe(0);
+    expect(limiter.predictedWaitMs(KEY)).toBe(0);
     await limiter.acquire(KEY, { tokens: 0 });
-    expect(limiter.predictedWaitMs(KEY, 0)).toBeGreaterThan(50_000);
+    expect(limiter.predictedWaitMs(KEY)).toBeGreaterThan(50_000);
   });
 });
 

@@ -37,7 +37,10 @@ describe("sources", () => {
       limits: {},
       retry: { maxAttempts: undefined, minWaitMs: 2000, maxWaitMs: 30_000 },
       callTimeoutMs: undefined,
-      workerConcurrency: 50,
+      learnLimits: true,
+      profile: "balanced",
+      circuitBreaker: { enabled: true, failureRate: 0.5, minCalls: 20, windowMs: 30_000, cooldownMs: 2000 },
+      workerConcurrency: undefined,
       dashboard: { host: "127.0.0.1", port: 3000, password: undefined },
     });
   });

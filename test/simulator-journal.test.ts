@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { FaultPlan } from "../src/simulator/fault-plan.ts";
 import { readFaults } from "../src/simulator/faults.ts";
 import type { JournalEntry } from "../src/simulator/journal.ts";
+import { Series, type SeriesSnapshot } from "../src/simulator/series.ts";
 import { startSimulator } from "../src/simulator/simulator.ts";
 import type { StatisticsSnapshot } from "../src/simulator/statistics.ts";
 import { anthropicRequest, openaiRequest, post, simulatedProvider } from "./support/simulated-provider.ts";
@@ -105,6 +106,29 @@ describe("the control endpoints", () => {
     expect(performance.now() - started).toBeGreaterThanOrEqual(98);
   });
 
+  it("serve accepted calls, their tokens and refusals by 100 ms", async () => {
+    await using provider = await simulatedProvider({ rpm: 2 });
+    const { url } = provider.simulator;
+    const series = async (query = "") =>
+      (await (await fetch(`${url}/_simulator/series${query}`)).json()) as SeriesSnapshot;
+    expect(await series()).toEqual({ slotMs: 100, slots: [] });
+    for (const text of ["a", "b", "c"]) await post(`${url}/v1/messages`, anthropicRequest(text));
+    const { slots } = await series();
+    const sum = (count: "accepted" | "tokens" | "rateLimited") =>
+      slots.reduce((total, slot) => total + slot[count], 0);
+    const { accepted, rateLimited } = provider.simulator.stats();
+    expect([sum("accepted"), sum("rateLimited")]).toEqual([accepted.requests, rateLimited]);
+    expect([accepted.requests, rateLimited]).toEqual([1, 2]);
+    expect(sum("tokens")).toBe(accepted.promptTokens + accepted.completionTokens);
+    const entries = provider.simulator.journal.entries();
+    expect(slots[0]!.at).toBe(Math.floor(entries[0]!.at / 100) * 100);
+    const last = slots.at(-1)!;
+    expect((await series(`?since=${last.at}`)).slots).toEqual([last]);
+    expect((await series(`?since=${last.at + 1}`)).slots).toEqual([]);
+    provider.simulator.reset();
+    expect(provider.simulator.series().slots).toEqual([]);
+  });
+
   it("say what is wrong", async () => {
     await using provider = await simulatedProvider();
     const control = `${provider.simulator.url}/_simulator`;
@@ -119,6 +143,24 @@ describe("the control endpoints", () => {
     });
     expect(await post(`${control}/nothing`, {})).toMatchObject({ status: 404 });
     expect((await fetch(`${control}/journal?since=x`)).status).toBe(400);
+    expect((await fetch(`${control}/series?since=-1`)).status).toBe(400);
+    expect(await post(`${control}/outage`, { forMs: 1, kind: "boom" })).toMatchObject({
+      status: 400,
+      body: { error: expect.stringContaining("outage kind") },
+    });
+  });
+});
+
+describe("the series", () => {
+  it("leaves out empty slots, and forgets the oldest beyond half an hour", () => {
+    const series = new Series();
+    series.slot(1_000_099).accepted++;
+    series.slot(1_000_199).accepted++;
+    series.slot(1_000_500).accepted++;
+    expect(series.since().slots.map(({ at }) => at)).toEqual([1_000_000, 1_000_100, 1_000_500]);
+    for (let n = 1; n <= 18_000; n++) series.slot(2_000_000 + n * 100);
+    const { slots } = series.since();
+    expect([slots.length, slots[0]?.at, slots.at(-1)?.at]).toEqual([18_000, 2_000_100, 3_800_000]);
   });
 });
 

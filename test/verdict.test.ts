@@ -9,17 +9,28 @@ import {
   RateLimitError,
   TokenLimitError,
 } from "../src/shared/errors.ts";
+import { CircuitOpenError } from "../src/workers/circuit-breaker.ts";
+import { BudgetWaitError } from "../src/workers/rate-limiter/errors.ts";
 import { backoffMs, verdictOn } from "../src/workers/verdict.ts";
 
 const BACKOFF = { minWaitMs: 2000, maxWaitMs: 30_000 };
 const NOW = 1_000_000;
-const row = { attempt: 1, maxAttempts: 12, deadlineAt: NOW + 3_600_000, isBatchRow: true, snoozes: 0 };
+const row = {
+  attempt: 1,
+  maxAttempts: 12,
+  deadlineAt: NOW + 3_600_000,
+  isBatchRow: true,
+  snoozes: 0,
+  isBreakerOpen: false,
+};
 const fields = { message: "m" };
 
 describe("verdicts by error class", () => {
   test.each([
     [new RateLimitError(fields), "snooze", "snooze"],
     [new OverloadedError(fields), "snooze", "snooze"],
+    [new BudgetWaitError("openai:m", 100), "snooze", "snooze"],
+    [new CircuitOpenError("openai:m", 100), "snooze", "snooze"],
     [new APIConnectionError(fields), "retry", "retry"],
     [new TokenLimitError(fields), "fail", "fail"],
     [new InvalidRequestError(fields), "fail", "fail"],
@@ -34,6 +45,33 @@ describe("verdicts by error class", () => {
   test("the provider's pause is taken as it is", () => {
     const error = new RateLimitError({ ...fields, retryAfterMs: 61_234 });
     expect(verdictOn(error, row, BACKOFF, NOW)).toMatchObject({ kind: "snooze", delayMs: 61_234 });
+  });
+
+  test("who waits: a 429's budget, an overload that names its time or a breaker's queue, else the job alone", () => {
+    const scopeOf = (error: GlueError) => {
+      const verdict = verdictOn(error, row, BACKOFF, NOW);
+      return verdict.kind === "snooze" && verdict.scope;
+    };
+    expect(scopeOf(new RateLimitError(fields))).toBe("budget");
+    expect(scopeOf(new RateLimitError({ ...fields, retryAfterMs: 5 }))).toBe("budget");
+    expect(scopeOf(new OverloadedError({ ...fields, retryAfterMs: 5 }))).toBe("queue");
+    expect(scopeOf(new OverloadedError(fields))).toBe("job");
+    expect(scopeOf(new CircuitOpenError("openai:m", 5))).toBe("queue");
+    expect(scopeOf(new BudgetWaitError("openai:m", 5))).toBe("job");
+  });
+
+  test("while the circuit breaker is open a failed call uses up no attempt", () => {
+    const last = { ...row, attempt: 12, isBreakerOpen: true };
+    expect(verdictOn(new APIConnectionError(fields), last, BACKOFF, NOW)).toMatchObject({
+      kind: "snooze",
+      scope: "job",
+    });
+    expect(verdictOn(new InvalidRequestError(fields), last, BACKOFF, NOW).kind).toBe("fail");
+  });
+
+  test("a guessed wait never fails a job before its deadline", () => {
+    const verdict = verdictOn(new BudgetWaitError("openai:m", 9_000_000), row, BACKOFF, NOW);
+    expect(verdict).toMatchObject({ kind: "snooze", delayMs: 3_600_000 });
   });
 
   test("pauses use up no attempt, other faults do", () => {

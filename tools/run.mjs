@@ -12,7 +12,8 @@ import { ensureSetup, SetupError } from "./setup.mjs";
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** The benchmarks are no step of the gate: their figures depend on the machine. */
-const [task] = process.argv.slice(2);
+const BENCHMARKS = { bench: ["bench", "run.ts"], "bench:limits": ["bench", "limits", "run.ts"] };
+const benchmark = BENCHMARKS[process.argv[2]];
 
 /** Title, package, name of its program, arguments. */
 const STEPS = [
@@ -24,7 +25,7 @@ const STEPS = [
 
 async function main() {
   const node = await ensureSetup();
-  if (task === "bench") return run(node, [join(ROOT, "bench", "run.ts"), ...process.argv.slice(3)]);
+  if (benchmark) return run(node, [join(ROOT, ...benchmark), ...process.argv.slice(3)]);
   for (const [title, packageName, program, args] of STEPS) {
     process.stdout.write(`\n== ${title}: ${program} ${args.join(" ")}\n`);
     const code = await run(node, [programFile(packageName, program), ...args]);

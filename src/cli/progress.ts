@@ -2,7 +2,8 @@ import type { Redis } from "ioredis";
 import { createLogUpdate } from "log-update";
 import { type PreparedBatch, readFaultCounts } from "../producers/batch/run-batch.ts";
 import { readQueueStates } from "../producers/queue-states.ts";
-import { budgetFor } from "../shared/budget.ts";
+import { budgetId, configuredBudget, type LimitInForce, limitsInForce } from "../shared/budget.ts";
+import { readLearnedLimits } from "../shared/learned-limits.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -102,11 +103,17 @@ export class Progress {
   async #limitLines(): Promise<string[]> {
     const { redis, keys, settings, batch, startedAt } = this.#options;
     const { retries, rateLimited } = await readFaultCounts(redis, keys, batch.output.batchId);
+    const learned = await readLearnedLimits(redis, keys);
     const lines = await Promise.all(
       batch.models.slice(0, MAX_MODELS).map(async ({ key }) => {
         const used = await usagePerMinute(redis, keys, key, startedAt);
-        const budget = budgetFor(settings.limits, key);
-        return `${key} RPM ${ofLimit(used.requests, budget?.rpm)} · TPM ${ofLimit(used.tokens, budget?.tpm)}`;
+        const stated = learned.get(budgetId(settings.limits, key));
+        const limits = limitsInForce(configuredBudget(settings.limits, key), stated);
+        const tokens = limits.tpm ?? limits.itpm;
+        const inOut =
+          !limits.tpm && limits.itpm ? ` in · ${ofLimit(used.outputTokens, limits.otpm)} out` : "";
+        const counted = inOut ? used.tokens - used.outputTokens : used.tokens;
+        return `${key} RPM ${ofLimit(used.requests, limits.rpm)} · TPM ${ofLimit(counted, tokens)}${inOut}`;
       }),
     );
     lines.push(`429s ${count(rateLimited)} · retries ${count(retries)}`);
@@ -114,8 +121,9 @@ export class Progress {
   }
 }
 
-function ofLimit(used: number, limit: number | undefined): string {
-  return limit === undefined ? `${count(used)} (no limit set)` : `${count(used)} of ${count(limit)}`;
+function ofLimit(used: number, limit: LimitInForce | undefined): string {
+  if (!limit) return `${count(used)} (no limit known)`;
+  return `${count(used)} of ${count(limit.perMinute)}${limit.source === "learned" ? " learned" : ""}`;
 }
 
 function bar(share: number, width: number): string {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { readQueueStates } from "../producers/queue-states.ts";
+import type { LimitInForce } from "../shared/budget.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
 import { openRedis } from "./compose.ts";
@@ -25,26 +26,48 @@ type QueueState = Awaited<ReturnType<typeof readQueueStates>>[number];
 
 function show(states: readonly QueueState[], { namespace }: Settings): string {
   if (states.length === 0) return `no queues in namespace ${namespace} yet; they appear with their first job`;
-  const heading = ["QUEUE", "WAITING", "ACTIVE", "DELAYED", "FAILED", "RPM", "TPM", "WORKERS", "WAITS FOR"];
-  return table([heading, ...states.map(row)]);
+  return table([HEADING, ...states.map(row)]);
 }
 
-function row({ key, counts, used, limit, workers, waitsFor }: QueueState): string[] {
+const HEADING = [
+  "QUEUE",
+  "WAITING",
+  "ACTIVE",
+  "DELAYED",
+  "FAILED",
+  "RPM",
+  "TPM",
+  "BREAKER",
+  "WORKERS",
+  "WAITS FOR",
+];
+
+function row({ key, bucket, counts, used, limits, breaker, workers, waitsFor }: QueueState): string[] {
   return [
-    key,
+    bucket ? `${key} (bucket ${bucket})` : key,
     count(counts.waiting),
     count(counts.active),
     count(counts.delayed),
     count(counts.failed),
-    used.requests > 0 || limit?.rpm ? share(used.requests, limit?.rpm) : "-",
-    used.tokens > 0 || limit?.tpm ? share(used.tokens, limit?.tpm) : "-",
+    share(used.requests, limits.rpm) || "-",
+    tokenShares(used, limits) || "-",
+    breaker.state,
     count(workers),
     waitsFor.join("; "),
   ];
 }
 
-function share(used: number, limit: number | undefined): string {
-  return limit === undefined ? count(used) : `${count(used)}/${count(limit)}`;
+function share(used: number, limit: LimitInForce | undefined): string {
+  if (limit) return `${count(used)}/${count(limit.perMinute)} ${limit.source}`;
+  return used > 0 ? count(used) : "";
+}
+
+/** Input and output apart where the provider limits them so. */
+function tokenShares({ tokens, outputTokens }: QueueState["used"], limits: QueueState["limits"]): string {
+  const parts = [limits.tpm || !(limits.itpm || limits.otpm) ? share(tokens, limits.tpm) : ""];
+  if (limits.itpm) parts.push(`in ${share(tokens - outputTokens, limits.itpm)}`);
+  if (limits.otpm) parts.push(`out ${share(outputTokens, limits.otpm)}`);
+  return parts.filter(Boolean).join(", ");
 }
 
 /** Why the jobs of a queue do not run. */

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { startSimulator } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { integer, number } from "./options.ts";
@@ -8,6 +8,9 @@ interface SimulateOptions {
   port: number;
   rpm?: number;
   tpm?: number;
+  itpm?: number;
+  otpm?: number;
+  charge: "used" | "requested";
   burstSeconds: number;
   latency: number;
   jitter: number;
@@ -26,6 +29,13 @@ export function addSimulateCommand(program: Command): void {
     .option("--port <n>", "its port; 0 picks a free one", integer(0, 65_535), 4010)
     .option("--rpm <n>", "requests per minute, per key and model (default: no limit)", number(0.001))
     .option("--tpm <n>", "tokens per minute, per key and model (default: no limit)", number(0.001))
+    .option("--itpm <n>", "input tokens per minute, per key and model (default: no limit)", number(0.001))
+    .option("--otpm <n>", "output tokens per minute, per key and model (default: no limit)", number(0.001))
+    .addOption(
+      new Option("--charge <policy>", "count the real completion, or max_tokens where given")
+        .choices(["used", "requested"])
+        .default("used"),
+    )
     .option("--burst-seconds <s>", "size of the token buckets in seconds of rate", number(0.001), 1)
     .option("--latency <ms>", "time to answer", number(0), 200)
     .option("--jitter <ms>", "random part of the latency", number(0), 50)

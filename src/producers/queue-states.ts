@@ -1,12 +1,14 @@
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { budgetFor } from "../shared/budget.ts";
+import { type BreakerState, readBreakerState } from "../shared/breaker-state.ts";
+import { budgetId, configuredBudget, limitsInForce } from "../shared/budget.ts";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
+import { readLearnedLimits } from "../shared/learned-limits.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { registeredQueues } from "../shared/queue-registry.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
-import type { Budget, Settings } from "../shared/settings.ts";
+import type { Settings } from "../shared/settings.ts";
 import { type Usage, usagePerMinute } from "../shared/usage.ts";
 import { type WorkerCard, workerCardSchema } from "../shared/worker-card.ts";
 
@@ -15,7 +17,11 @@ export interface QueueState {
   /** `entry:model`. */
   key: string;
   counts: { waiting: number; active: number; delayed: number; completed: number; failed: number };
-  limit: Budget | undefined;
+  /** Per minute; absent: none is known. */
+  limits: ReturnType<typeof limitsInForce>;
+  /** What several queues share one budget by. */
+  bucket: string | undefined;
+  breaker: BreakerState;
   /** Of the last minute. */
   used: Usage;
   /** Milliseconds until a provider's pause ends; 0 when there is none. */
@@ -37,17 +43,22 @@ export async function readQueueStates(
   settings: Settings,
   queues?: readonly string[],
 ): Promise<QueueState[]> {
-  const cards = await readWorkerCards(redis, keys);
+  const [cards, learned] = await Promise.all([readWorkerCards(redis, keys), readLearnedLimits(redis, keys)]);
   const names = queues ?? (await registeredQueues(redis, keys));
-  return Promise.all(names.map((name) => readQueueState(redis, keys, settings, name, cards)));
+  return Promise.all(names.map((name) => readQueueState({ redis, keys, settings, cards, learned }, name)));
+}
+
+interface FleetView {
+  redis: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+  cards: readonly WorkerCard[];
+  learned: Awaited<ReturnType<typeof readLearnedLimits>>;
 }
 
 async function readQueueState(
-  redis: Redis,
-  keys: RedisKeys,
-  settings: Settings,
+  { redis, keys, settings, cards, learned }: FleetView,
   name: string,
-  cards: readonly WorkerCard[],
 ): Promise<QueueState> {
   const ref = parseCompletionQueueName(name);
   const key = ref?.key ?? name;
@@ -71,17 +82,37 @@ async function readQueueState(
     };
     const pausedMs = Math.max(0, await queue.getRateLimitTtl(NEVER_LIMITING.max));
     const pausedByOperator = await queue.isPaused();
-    const workers = cards.filter((card) => canServe(card, name, ref?.entry)).length;
+    const serving = cards.filter((card) => canServe(card, name, ref?.entry));
+    const workers = serving.length;
+    const short = serving.filter((card) => card.isMemoryLow).length;
+    const breaker = await readBreakerState(redis, keys, key);
     const waitsFor = [];
     if (pausedByOperator) waitsFor.push("an operator's resume");
-    if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
+    if (breaker.state !== "closed") {
+      waitsFor.push(`its circuit breaker: the provider failed ${breaker.failures} of ${breaker.calls} calls`);
+    } else if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
+    if (short > 0) waitsFor.push(`memory on ${short} of ${workers} workers`);
     if (workers === 0 && counts.waiting + counts.delayed > 0) {
       waitsFor.push(`a worker with provider entry "${ref?.entry ?? "?"}"`);
     }
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
     const used = await usagePerMinute(redis, keys, key, Date.now() - 60_000);
-    const limit = budgetFor(settings.limits, key);
-    return { queue: name, key, counts, limit, used, pausedMs, pausedByOperator, workers, waitsFor };
+    const configured = configuredBudget(settings.limits, key);
+    const limits = limitsInForce(configured, learned.get(budgetId(settings.limits, key)));
+    const { bucket } = configured ?? {};
+    return {
+      queue: name,
+      key,
+      counts,
+      limits,
+      bucket,
+      used,
+      breaker,
+      pausedMs,
+      pausedByOperator,
+      workers,
+      waitsFor,
+    };
   } finally {
     await queue.close();
   }

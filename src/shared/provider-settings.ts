@@ -19,6 +19,7 @@ export const addedProvidersSchema = z.record(
       .regex(/^[A-Z][A-Z0-9_]*$/, "must be an environment variable's name")
       .optional(),
     keyOptional: z.boolean().default(false),
+    tokenCharge: z.enum(["used", "requested"]).default("used"),
     models: z.array(z.string().min(1)).optional(),
   }),
 );

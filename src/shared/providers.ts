@@ -17,6 +17,11 @@ export interface ProviderEntry {
   keyOptional?: boolean;
   /** Patterns of the models this entry serves; absent: the price list decides, or any for added entries. */
   models?: readonly string[];
+  /**
+   * What its token limits count of a request: what it used (default), or the prompt and all that `max_tokens` would
+   * have allowed, as OpenAI does.
+   */
+  tokenCharge?: "used" | "requested";
   /** True for entries of the user's own and for redirected base URLs: no price list knows their models. */
   custom?: boolean;
 }
@@ -27,6 +32,7 @@ export const BUILT_IN_PROVIDERS: readonly ProviderEntry[] = [
     dialect: "openai",
     baseUrl: "https://api.openai.com/v1",
     keyVariable: "OPENAI_API_KEY",
+    tokenCharge: "requested",
   },
   {
     name: "anthropic",

@@ -22,8 +22,14 @@ export function redisKeys(namespace: string) {
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,
+    /** Hash: budget id → JSON of the limits that the provider's answers stated. */
+    learnedLimits: `${prefix}:learned-limits`,
+    breaker: (key: string) => `${prefix}:breaker:${key}`,
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
-    /** Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `stop:<batchId>`, `cancel:<jobId>`. */
+    /**
+     * Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `stop:<batchId>`, `cancel:<jobId>`, `breaker:<key>`,
+     * `limits:<budgetId>`, `pause:<ms>:<budgetId>`.
+     */
     channel: `${prefix}:events`,
     /** BullMQ's own keys, read by our fenced scripts. */
     job: (queue: string, jobId: string) => `${prefix}:${queue}:${jobId}`,

@@ -1,7 +1,10 @@
 import { z } from "zod";
+import { limitsSchema } from "./limits-setting.ts";
+import { PROFILES, type ProfileName } from "./profiles.ts";
 
 const number = (text: unknown) => (typeof text === "string" && text.trim() !== "" ? Number(text) : text);
 const seconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0, 86_400));
+const positiveSeconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0.001, 86_400));
 const integer = (min: number, max: number) =>
   z.preprocess(number, ranged(z.number("must be a number").int("must be a whole number"), min, max));
 
@@ -36,20 +39,6 @@ const list = z.string().transform((text) =>
     .filter(Boolean),
 );
 
-const perMinute = z
-  .number("must be a number")
-  .positive("must be greater than 0")
-  .max(1e12, "must be at most 1000000000000");
-const budgetSchema = z.strictObject({
-  rpm: perMinute.optional(),
-  tpm: perMinute.optional(),
-  burstSeconds: z
-    .number("must be a number")
-    .positive("must be greater than 0")
-    .max(86_400, "must be at most 86400")
-    .optional(),
-});
-
 const redisUrl = z
   .string()
   .regex(/^(rediss?|unix):\/\//, "must start with redis://, rediss:// or unix:///")
@@ -65,12 +54,24 @@ export const settingsSchema = z.object({
   REDIS_URL: redisUrl.optional(),
   DEFAULT_MODEL: z.string().default("openai:gpt-4o-mini"),
   ALLOWED_MODELS: list.default([]),
-  LIMITS: jsonText(z.record(z.string(), budgetSchema)).default({}),
+  LIMITS: jsonText(limitsSchema).default({}),
+  RATE_LIMIT_ENABLED: booleanText.optional(),
+  RATE_LIMIT_MAX_CALLS: integer(1, 1_000_000_000).optional(),
+  RATE_LIMIT_PERIOD: positiveSeconds.optional(),
+  LEARN_LIMITS: booleanText.default(true),
+  PROFILE: z.enum(Object.keys(PROFILES) as [ProfileName, ...ProfileName[]]).default("balanced"),
   RETRY_MAX_ATTEMPTS: integer(1, 1000).optional(),
   RETRY_MIN_WAIT: seconds.default(2),
   RETRY_MAX_WAIT: seconds.default(30),
   CALL_TIMEOUT_MS: integer(100, 3_600_000).optional(),
-  WORKER_CONCURRENCY: integer(1, 10_000).default(50),
+  ENABLE_CIRCUIT_BREAKER: booleanText.default(true),
+  CIRCUIT_BREAKER_FAILURE_RATE: z
+    .preprocess(number, ranged(z.number("must be a share from 0.01 to 1"), 0.01, 1))
+    .default(0.5),
+  CIRCUIT_BREAKER_MIN_CALLS: integer(1, 1_000_000).default(20),
+  CIRCUIT_BREAKER_WINDOW_MS: integer(1000, 3_600_000).default(30_000),
+  CIRCUIT_BREAKER_COOLDOWN_MS: integer(100, 3_600_000).default(2000),
+  WORKER_CONCURRENCY: integer(1, 10_000).optional(),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),
@@ -87,6 +88,10 @@ export const settingsSchema = z.object({
 export const BARE_NAMES: ReadonlySet<string> = new Set([
   "REDIS_URL",
   "DEFAULT_MODEL",
+  "RATE_LIMIT_ENABLED",
+  "RATE_LIMIT_MAX_CALLS",
+  "RATE_LIMIT_PERIOD",
+  "ENABLE_CIRCUIT_BREAKER",
   "RETRY_MAX_ATTEMPTS",
   "RETRY_MIN_WAIT",
   "RETRY_MAX_WAIT",

@@ -4,14 +4,13 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parseEnv } from "node:util";
 import type { z } from "zod";
 import { ConfigurationError } from "./errors.ts";
+import { type Limits, uselessLimits, withSimpleLimit } from "./limits-setting.ts";
+import type { ProfileName } from "./profiles.ts";
 import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
 import type { ProviderEntry } from "./providers.ts";
 import { BARE_NAMES, booleanText, jsonText, settingsSchema } from "./settings-schema.ts";
 
 type Variables = Record<string, string | undefined>;
-
-/** Requests and tokens per minute of one `entry:model`; `burstSeconds` is the provider's bucket, default 1. */
-export type Budget = z.infer<typeof settingsSchema>["LIMITS"][string];
 
 /** Everything configurable, read once at start and frozen. */
 export interface Settings {
@@ -21,12 +20,22 @@ export interface Settings {
   defaultModel: string;
   providers: Readonly<Record<string, ProviderEntry>>;
   allowedModels: readonly string[];
-  /** Pattern of `entry:model` → budget. */
-  limits: Readonly<Record<string, Budget>>;
+  limits: Readonly<Limits>;
+  /** Whether the limits that a provider's answers state are kept, beside those configured. */
+  learnLimits: boolean;
+  profile: ProfileName;
   retry: { maxAttempts: number | undefined; minWaitMs: number; maxWaitMs: number };
   /** Longest provider call; undefined: the job catalog's. */
   callTimeoutMs: number | undefined;
-  workerConcurrency: number;
+  /** Most jobs at a time from each queue, per worker process; undefined: the profile's. */
+  workerConcurrency: number | undefined;
+  circuitBreaker: {
+    enabled: boolean;
+    failureRate: number;
+    minCalls: number;
+    windowMs: number;
+    cooldownMs: number;
+  };
   dashboard: { host: string; port: number; password: string | undefined };
   log: { level: string | undefined; json: boolean };
   /** Folders the embedded Redis may use, and where its binary is looked for. */
@@ -65,8 +74,10 @@ export function loadSettings({
     names.set(key, name);
     raw[key] = variables[name];
   }
+  const faults: string[] = [];
+  raw.LIMITS = limitsText(raw.LIMITS, cwd, faults);
   const parsed = settingsSchema.safeParse(raw);
-  const faults = parsed.success ? [] : parsed.error.issues.map((issue) => describeIssue(issue, names));
+  if (!parsed.success) faults.push(...parsed.error.issues.map((issue) => describeIssue(issue, names)));
   const added = jsonText(addedProvidersSchema).default({}).safeParse(variables.GLUELLM_PROVIDERS);
   if (!added.success) {
     faults.push(
@@ -85,6 +96,20 @@ export function loadSettings({
   faults.push(...uselessLimits(parsed.data?.LIMITS ?? {}, Object.keys(providers)));
   if (!parsed.success || faults.length > 0) throw settingsFault(faults);
   return freeze(toSettings(parsed.data, providers, env, cwd));
+}
+
+/** The limits themselves, or what the file holds that is named instead. */
+function limitsText(value: string | undefined, cwd: string, faults: string[]): string | undefined {
+  if (value === undefined || value.trimStart().startsWith("{")) return value;
+  try {
+    return readFileSync(resolve(cwd, value), "utf8");
+  } catch (error) {
+    const { code = "unknown fault" } = error as NodeJS.ErrnoException;
+    faults.push(
+      `GLUELLM_LIMITS: must be JSON or the name of a readable file; ${JSON.stringify(value)}: ${code}`,
+    );
+    return undefined;
+  }
 }
 
 function readPermission(text: string | undefined, faults: string[]): boolean {
@@ -112,7 +137,13 @@ function toSettings(
     defaultModel: values.DEFAULT_MODEL,
     providers,
     allowedModels: values.ALLOWED_MODELS,
-    limits: values.LIMITS,
+    limits: withSimpleLimit(values.LIMITS, {
+      enabled: values.RATE_LIMIT_ENABLED,
+      maxCalls: values.RATE_LIMIT_MAX_CALLS,
+      periodSeconds: values.RATE_LIMIT_PERIOD,
+    }),
+    learnLimits: values.LEARN_LIMITS && values.RATE_LIMIT_ENABLED !== false,
+    profile: values.PROFILE,
     retry: {
       maxAttempts: values.RETRY_MAX_ATTEMPTS,
       minWaitMs: values.RETRY_MIN_WAIT * 1000,
@@ -120,6 +151,13 @@ function toSettings(
     },
     callTimeoutMs: values.CALL_TIMEOUT_MS,
     workerConcurrency: values.WORKER_CONCURRENCY,
+    circuitBreaker: {
+      enabled: values.ENABLE_CIRCUIT_BREAKER,
+      failureRate: values.CIRCUIT_BREAKER_FAILURE_RATE,
+      minCalls: values.CIRCUIT_BREAKER_MIN_CALLS,
+      windowMs: values.CIRCUIT_BREAKER_WINDOW_MS,
+      cooldownMs: values.CIRCUIT_BREAKER_COOLDOWN_MS,
+    },
     dashboard: {
       host: values.DASHBOARD_HOST,
       port: values.DASHBOARD_PORT,
@@ -146,20 +184,6 @@ function cacheHome({ XDG_CACHE_HOME = "", HOME = "" }: Variables, dataDir: strin
     // A container's user id without a name has no home.
     return dataDir;
   }
-}
-
-/** A pattern that fits no model, such as one without its provider, would leave its model without a limit. */
-function uselessLimits(limits: Settings["limits"], entries: readonly string[]): string[] {
-  const fits = (pattern: string) => {
-    const [entry = "", ...model] = pattern.split(":");
-    return entry.includes("*") || (entries.includes(entry) && model.join(":") !== "");
-  };
-  return Object.keys(limits)
-    .filter((pattern) => !fits(pattern))
-    .map(
-      (pattern) =>
-        `GLUELLM_LIMITS at ${pattern}: fits no model; write provider:model with one of ${entries.join(", ")}`,
-    );
 }
 
 function settingsFault(faults: string[]): ConfigurationError {

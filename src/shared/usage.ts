@@ -1,10 +1,14 @@
 import type { Redis } from "ioredis";
 import type { RedisKeys } from "./redis-keys.ts";
 
+const COUNTERS = ["requests", "tokens", "outputTokens", "rateLimited"] as const;
+
 /** What a budget key used in the fleet, counted where a call ended. */
 export interface Usage {
   requests: number;
+  /** Input and output together. */
   tokens: number;
+  outputTokens: number;
   rateLimited: number;
 }
 
@@ -28,15 +32,15 @@ export async function usagePerMinute(
   const firstSecond = Math.ceil(Math.max(sinceMs, now - 60_000) / 1000);
   const pipeline = redis.pipeline();
   for (let second = firstSecond; second * 1000 <= now; second++) {
-    pipeline.hmget(usageKey(keys, budgetKey, second * 1000), "requests", "tokens", "rateLimited");
+    pipeline.hmget(usageKey(keys, budgetKey, second * 1000), ...COUNTERS);
   }
-  const sums = [0, 0, 0];
+  const sums = COUNTERS.map(() => 0);
   for (const [, values] of (await pipeline.exec()) ?? []) {
     (values as (string | null)[] | null)?.forEach((value, i) => {
       sums[i] = (sums[i] ?? 0) + Number(value ?? 0);
     });
   }
   const perMinute = 60_000 / Math.max(now - firstSecond * 1000, 1000);
-  const [requests = 0, tokens = 0, rateLimited = 0] = sums.map((sum) => Math.round(sum * perMinute));
-  return { requests, tokens, rateLimited };
+  const rates = COUNTERS.map((counter, i) => [counter, Math.round((sums[i] ?? 0) * perMinute)]);
+  return Object.fromEntries(rates) as Usage;
 }

@@ -8,6 +8,8 @@ export const workerCardSchema = z.object({
   host: z.string(),
   pid: z.number(),
   queueGlobs: z.array(z.string()),
+  /** It takes no jobs until it has more memory. */
+  isMemoryLow: z.boolean().default(false),
   /** Provider entry → fingerprint, of the entries it has a key for. */
   entries: z.record(z.string(), z.string()),
 });

@@ -1,6 +1,8 @@
+import { chargeOf, type TokenCharge } from "./charge.ts";
 import type { Refusal } from "./dialect.ts";
 import type { Fate, Fault } from "./fault-plan.ts";
-import { ERROR_FAULTS, type ErrorFault } from "./faults.ts";
+import { ERROR_FAULTS, type ErrorFault, type FaultKind } from "./faults.ts";
+import type { OutageKind } from "./outage.ts";
 import type { ReceivedCall } from "./received-call.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -9,33 +11,37 @@ const CHARGED_ERRORS: readonly string[] = ["500", "503"];
 const DEFAULT_RETRY_AFTER_MS = 1000;
 
 export type Admission =
-  | { fate: Fate; refusal?: undefined }
+  | { outcome: "admitted"; fate: Fate; charge: TokenCharge }
   /** Nothing was charged. `fault`: it was injected. */
-  | { refusal: Refusal; fault?: Fault };
+  | { outcome: "refused"; refusal: Refusal; fault?: FaultKind }
+  /** Nothing was charged. */
+  | { outcome: "outage"; kind: OutageKind };
 
 /**
- * Whether a call gets through: first the request itself, then the limits, then the injected faults; what gets
- * through is charged. The limits come first so that only admitted attempts count for the faults, which keeps them
- * repeatable whatever the rate.
+ * Whether a call gets through: first an outage, then the request itself, then the limits, then the injected faults;
+ * what gets through is charged. The limits come before the faults so that only admitted attempts count for these,
+ * which keeps them repeatable whatever the rate.
  */
 export function admit(
-  { limits, faults }: Simulation,
+  { limits, faults, outage, chargePolicy }: Simulation,
   received: ReceivedCall,
   account: string,
   nowMs: number,
 ): Admission {
-  if (!received.call) return { refusal: received.refusal };
+  const outageKind = outage.kindAt(nowMs);
+  if (outageKind) return { outcome: "outage", kind: outageKind };
+  if (!received.call) return { outcome: "refused", refusal: received.refusal };
   const { call, answer, contentHash } = received;
-  const tokens = call.promptTokens + answer.completionTokens;
-  const limit = limits.check(account, tokens, nowMs);
-  if (limit) return { refusal: { kind: "limit", model: call.model, limit } };
+  const charge = chargeOf(call, answer, chargePolicy);
+  const limit = limits.check(account, charge, nowMs);
+  if (limit) return { outcome: "refused", refusal: { kind: "limit", model: call.model, limit } };
   const fate = faults.next(contentHash, call.lastUserText);
   const { fault } = fate;
   if (fault && isErrorFault(fault.kind) && !CHARGED_ERRORS.includes(fault.kind)) {
-    return { refusal: faultRefusal(fault.kind, fault, call.model), fault };
+    return { outcome: "refused", refusal: faultRefusal(fault.kind, fault, call.model), fault: fault.kind };
   }
-  limits.charge(account, tokens, nowMs);
-  return { fate };
+  limits.charge(account, charge, nowMs);
+  return { outcome: "admitted", fate, charge };
 }
 
 export function isErrorFault(kind: string): kind is ErrorFault {

@@ -6,7 +6,10 @@ import type { AnswerIdentity, Dialect, Refusal } from "./dialect.ts";
 import type { Fate } from "./fault-plan.ts";
 import { send, sendJson, sendStream, waitWhileOpen } from "./http-answer.ts";
 import type { JournalEntry } from "./journal.ts";
+import type { OutageKind } from "./outage.ts";
 import type { Simulation } from "./simulation.ts";
+
+const OUTAGE_REFUSAL: Refusal = { kind: "fault", fault: "503", model: "", retryAfterMs: undefined };
 
 /** One admitted or refused call under way. */
 export interface Exchange {
@@ -42,6 +45,14 @@ export async function answerWhenDue(
   } else {
     sendAnswer(exchange, call, answer, cut);
   }
+}
+
+/** Answers as the outage says, at once; a call that hangs is left to its client. */
+export function meetOutage(exchange: Exchange, kind: OutageKind): void {
+  if (kind === "503") sendError(exchange, OUTAGE_REFUSAL);
+  if (kind !== "refuse") return;
+  exchange.dropped = true;
+  exchange.response.destroy();
 }
 
 export function sendError(exchange: Exchange, refusal: Refusal): void {

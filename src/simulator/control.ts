@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { readFaults } from "./faults.ts";
 import { limitChangeSchema } from "./limits.ts";
+import { outageChangeSchema } from "./outage.ts";
 import { resetSimulation, type Simulation } from "./simulation.ts";
 import { latencyChangeSchema, readWith } from "./simulator-options.ts";
 
@@ -19,9 +20,11 @@ export function control(
 ): object | undefined {
   switch (endpoint) {
     case "GET journal":
-      return journalPage(simulation, query.get("since") ?? undefined);
+      return journalPage(simulation, sinceOf(query));
     case "GET stats":
       return simulation.statistics.snapshot();
+    case "GET series":
+      return simulation.statistics.series(sinceOf(query));
     case "POST limits":
       simulation.limits.change(readWith(limitChangeSchema, body, "limits"), performance.now());
       return {};
@@ -30,6 +33,9 @@ export function control(
       return {};
     case "POST latency":
       Object.assign(simulation.latency, readWith(latencyChangeSchema, body, "latency"));
+      return {};
+    case "POST outage":
+      simulation.outage.change(readWith(outageChangeSchema, body, "outage"), performance.now());
       return {};
     case "POST reset":
       resetSimulation(simulation);
@@ -40,11 +46,14 @@ export function control(
 }
 
 /** `{entries, more}`: entries after number `since`; while `more`, ask again after the last one. */
-function journalPage({ journal }: Simulation, since: string | undefined): object {
-  const after = readWith(z.coerce.number().int().min(0).default(0), since, "since");
-  const entries = journal.entries(after, MAX_ENTRIES_PER_ANSWER + 1);
+function journalPage({ journal }: Simulation, since: number): object {
+  const entries = journal.entries(since, MAX_ENTRIES_PER_ANSWER + 1);
   return {
     entries: entries.slice(0, MAX_ENTRIES_PER_ANSWER),
     more: entries.length > MAX_ENTRIES_PER_ANSWER,
   };
+}
+
+function sinceOf(query: URLSearchParams): number {
+  return readWith(z.coerce.number().int().min(0).default(0), query.get("since") ?? undefined, "since");
 }

@@ -23,10 +23,10 @@ export interface JournalEntry {
   /** HTTP status; null as long as none was sent. */
   status: number | null;
   /** The injected fault; a 429 without one came from the limits. */
-  fault: FaultKind | null;
+  fault: FaultKind | "outage" | null;
   /** Epoch milliseconds; null while the call is in flight. */
   finishedAt: number | null;
-  /** Charged to the token bucket; both are 0 when the request was refused. */
+  /** Charged to the token buckets (see `ChargePolicy`); both are 0 when the request was refused or met an outage. */
   promptTokens: number;
   completionTokens: number;
   /** The client went away before the end of its answer. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { TokenCharge } from "./charge.ts";
 import { type BucketReading, TokenBucket } from "./token-bucket.ts";
 
 const rate = z.number().positive();
@@ -6,17 +7,25 @@ const rate = z.number().positive();
 export const limitChangeSchema = z.strictObject({
   rpm: rate.nullish(),
   tpm: rate.nullish(),
+  itpm: rate.nullish(),
+  otpm: rate.nullish(),
   burstSeconds: rate.optional(),
 });
-/** Requests and tokens per minute, `null` for no limit; what is absent stays as it is. */
+/** Requests, tokens, input and output tokens per minute, `null` for no limit; what is absent stays as it is. */
 export type LimitChange = z.infer<typeof limitChangeSchema>;
 
-export type LimitScope = "requests" | "tokens";
+/** As Anthropic's headers name them. */
+export const LIMIT_SCOPES = ["requests", "tokens", "input-tokens", "output-tokens"] as const;
+export type LimitScope = (typeof LIMIT_SCOPES)[number];
+const OPTION_OF = {
+  requests: "rpm",
+  tokens: "tpm",
+  "input-tokens": "itpm",
+  "output-tokens": "otpm",
+} as const;
 
-export interface LimitReadings {
-  requests?: BucketReading;
-  tokens?: BucketReading;
-}
+/** Of the limits that are set. */
+export type LimitReadings = { [scope in LimitScope]?: BucketReading };
 
 /** Why a request is not admitted: `waitMs` is Infinity when it never will be under these limits. */
 export interface LimitRefusal {
@@ -29,23 +38,28 @@ export interface LimitRefusal {
 
 type Buckets = { [scope in LimitScope]?: TokenBucket };
 
-/** The live limits: one pair of token buckets for each API key and model, capacity = rate × burstSeconds. */
+/**
+ * The live limits: for each API key and model one bucket for each limit that is set, capacity = rate × burstSeconds.
+ * A call takes from all of them when it is admitted, its output tokens too: the simulator knows its answers
+ * beforehand. The real Anthropic charges output tokens as they are produced.
+ */
 export class Limits {
   readonly #accounts = new Map<string, Buckets>();
   readonly #startFull: boolean;
-  #perMinute: { [scope in LimitScope]: number | undefined };
-  #burstSeconds: number;
+  #perMinute: { [scope in LimitScope]?: number | null } = {};
+  #burstSeconds = 1;
 
-  constructor({ rpm, tpm, burstSeconds = 1 }: LimitChange, startFull: boolean) {
-    this.#perMinute = { requests: rpm ?? undefined, tokens: tpm ?? undefined };
-    this.#burstSeconds = burstSeconds;
+  constructor(limits: LimitChange, startFull: boolean) {
     this.#startFull = startFull;
+    this.change(limits, 0);
   }
 
-  change({ rpm, tpm, burstSeconds }: LimitChange, nowMs: number): void {
-    if (rpm !== undefined) this.#perMinute.requests = rpm ?? undefined;
-    if (tpm !== undefined) this.#perMinute.tokens = tpm ?? undefined;
-    this.#burstSeconds = burstSeconds ?? this.#burstSeconds;
+  change(limits: LimitChange, nowMs: number): void {
+    for (const scope of LIMIT_SCOPES) {
+      const perMinute = limits[OPTION_OF[scope]];
+      if (perMinute !== undefined) this.#perMinute[scope] = perMinute;
+    }
+    this.#burstSeconds = limits.burstSeconds ?? this.#burstSeconds;
     for (const buckets of this.#accounts.values()) this.#fit(buckets, nowMs);
   }
 
@@ -54,26 +68,25 @@ export class Limits {
     this.#accounts.clear();
   }
 
-  /** The refusal of the bucket that must wait longest, or `undefined` when both hold enough. Takes nothing. */
-  check(account: string, tokens: number, nowMs: number): LimitRefusal | undefined {
+  /** The refusal of the bucket that must wait longest, or `undefined` when all hold enough. Takes nothing. */
+  check(account: string, charge: TokenCharge, nowMs: number): LimitRefusal | undefined {
     const buckets = this.#buckets(account, nowMs);
-    const refusals = [
-      refusalOf("requests", buckets.requests, 1, nowMs),
-      refusalOf("tokens", buckets.tokens, tokens, nowMs),
-    ];
-    return refusals.reduce((worst, next) => ((next?.waitMs ?? 0) > (worst?.waitMs ?? 0) ? next : worst));
+    const amounts = amountsOf(charge);
+    return LIMIT_SCOPES.map((scope) => refusalOf(scope, buckets[scope], amounts[scope], nowMs)).reduce(
+      (worst, next) => ((next?.waitMs ?? 0) > (worst?.waitMs ?? 0) ? next : worst),
+    );
   }
 
-  /** Takes one request and `tokens`; `check` has just passed at the same instant. */
-  charge(account: string, tokens: number, nowMs: number): void {
-    const { requests, tokens: tokenBucket } = this.#buckets(account, nowMs);
-    requests?.take(1, nowMs);
-    tokenBucket?.take(tokens, nowMs);
+  /** Takes one request and its tokens; `check` has just passed at the same instant. */
+  charge(account: string, charge: TokenCharge, nowMs: number): void {
+    const buckets = this.#buckets(account, nowMs);
+    const amounts = amountsOf(charge);
+    for (const scope of LIMIT_SCOPES) buckets[scope]?.take(amounts[scope], nowMs);
   }
 
   read(account: string, nowMs: number): LimitReadings {
-    const { requests, tokens } = this.#buckets(account, nowMs);
-    return { requests: requests?.read(nowMs), tokens: tokens?.read(nowMs) };
+    const buckets = this.#buckets(account, nowMs);
+    return Object.fromEntries(LIMIT_SCOPES.map((scope) => [scope, buckets[scope]?.read(nowMs)]));
   }
 
   #buckets(account: string, nowMs: number): Buckets {
@@ -86,8 +99,8 @@ export class Limits {
   }
 
   #fit(buckets: Buckets, nowMs: number): void {
-    for (const scope of ["requests", "tokens"] as const) {
-      const perMinute = this.#perMinute[scope];
+    for (const scope of LIMIT_SCOPES) {
+      const perMinute = this.#perMinute[scope] ?? undefined;
       if (perMinute === undefined) {
         delete buckets[scope];
         continue;
@@ -99,6 +112,15 @@ export class Limits {
       else buckets[scope] = new TokenBucket(perMinute, capacity, nowMs, this.#startFull);
     }
   }
+}
+
+function amountsOf({ promptTokens, completionTokens }: TokenCharge): Record<LimitScope, number> {
+  return {
+    requests: 1,
+    tokens: promptTokens + completionTokens,
+    "input-tokens": promptTokens,
+    "output-tokens": completionTokens,
+  };
 }
 
 function refusalOf(

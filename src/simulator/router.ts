@@ -26,10 +26,12 @@ POST /v1/chat/completions   OpenAI Chat Completions
 POST /v1/messages           Anthropic Messages
 GET  /v1/models             any other model name is accepted too
 GET  /_simulator/stats      counts
+GET  /_simulator/series     counts by 100 ms, ?since=t for those from epoch millisecond t on
 GET  /_simulator/journal    every call, ?since=n for those after number n
-POST /_simulator/limits     {"rpm": 600, "tpm": null, "burstSeconds": 1}
+POST /_simulator/limits     {"rpm": 600, "tpm": null, "itpm": 50000, "otpm": 10000, "burstSeconds": 1}
 POST /_simulator/faults     {"429": 0.02, "script": [{"match": "text", "times": 3, "fault": "500"}]}
 POST /_simulator/latency    {"latencyMs": 200, "jitterMs": 50}
+POST /_simulator/outage     {"forMs": 60000, "kind": "refuse"}; also 503 and hang; forMs 0 ends it
 POST /_simulator/reset      journal, counts and buckets as at the start
 `;
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Admission, admit } from "./admission.ts";
-import { answerWhenDue, type Exchange, sendError } from "./answer-call.ts";
+import { answerWhenDue, type Exchange, meetOutage, sendError } from "./answer-call.ts";
+import type { TokenCharge } from "./charge.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
 import { sendJson } from "./http-answer.ts";
 import type { JournalEntry } from "./journal.ts";
@@ -9,7 +10,9 @@ import { MAX_BODY_BYTES, readBody } from "./request-body.ts";
 import { sha256 } from "./request-hash.ts";
 import type { Simulation } from "./simulation.ts";
 
-/** A model endpoint: read → admit (limits, faults) → journal → wait → answer. */
+const NO_CHARGE: TokenCharge = { promptTokens: 0, completionTokens: 0 };
+
+/** A model endpoint: read → admit (outage, limits, faults) → journal → wait → answer. */
 export async function serveCall(
   simulation: Simulation,
   dialect: Dialect,
@@ -28,10 +31,12 @@ export async function serveCall(
   const at = performance.timeOrigin + nowMs;
   const admission = admit(simulation, received, account, nowMs);
   const entry = record(simulation, dialect, received, admission, key, at);
-  const limitHeaders = received.call ? dialect.limitHeaders(simulation.limits.read(account, nowMs), at) : {};
+  const hasLimits = received.call && admission.outcome !== "outage";
+  const limitHeaders = hasLimits ? dialect.limitHeaders(simulation.limits.read(account, nowMs), at) : {};
   const exchange: Exchange = { simulation, dialect, response, entry, limitHeaders, dropped: false };
   watchEnd(exchange);
-  if (admission.refusal) sendError(exchange, admission.refusal);
+  if (admission.outcome === "refused") sendError(exchange, admission.refusal);
+  else if (admission.outcome === "outage") meetOutage(exchange, admission.kind);
   else if (received.call) await answerWhenDue(exchange, received.call, received.answer, admission.fate);
 }
 
@@ -50,13 +55,12 @@ function record(
   key: string | null,
   at: number,
 ): JournalEntry {
-  const fault = (admission.refusal ? admission.fault : admission.fate.fault)?.kind ?? null;
-  const charged = !admission.refusal && received.call ? received : undefined;
-  const promptTokens = charged?.call.promptTokens ?? 0;
-  const completionTokens = charged?.answer.completionTokens ?? 0;
+  const fault = faultOf(admission);
+  const admitted = admission.outcome === "admitted";
+  const { promptTokens, completionTokens } = admitted ? admission.charge : NO_CHARGE;
   statistics.arrived(at);
-  if (charged) statistics.accepted(at, promptTokens, completionTokens);
-  if (admission.refusal?.kind === "limit") statistics.rateLimited(at);
+  if (admitted) statistics.accepted(at, promptTokens, completionTokens);
+  if (admission.outcome === "refused" && admission.refusal.kind === "limit") statistics.rateLimited(at);
   if (fault) statistics.fault(fault);
   return journal.arrived({
     at,
@@ -70,6 +74,11 @@ function record(
     promptTokens,
     completionTokens,
   });
+}
+
+function faultOf(admission: Admission): JournalEntry["fault"] {
+  if (admission.outcome === "outage") return "outage";
+  return (admission.outcome === "refused" ? admission.fault : admission.fate.fault?.kind) ?? null;
 }
 
 function watchEnd(exchange: Exchange): void {

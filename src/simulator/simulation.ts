@@ -1,13 +1,17 @@
+import type { ChargePolicy } from "./charge.ts";
 import { FaultPlan } from "./fault-plan.ts";
 import { readFaults } from "./faults.ts";
 import { Journal } from "./journal.ts";
 import { Limits } from "./limits.ts";
+import { Outage } from "./outage.ts";
 import type { SimulatorSettings } from "./simulator-options.ts";
 import { Statistics } from "./statistics.ts";
 
 /** All that changes while a simulator runs. */
 export interface Simulation {
   limits: Limits;
+  chargePolicy: ChargePolicy;
+  outage: Outage;
   faults: FaultPlan;
   latency: { latencyMs: number; jitterMs: number };
   journal: Journal;
@@ -19,9 +23,11 @@ export interface Simulation {
  * @throws ConfigurationError when the journal's file cannot be opened
  */
 export function createSimulation(settings: SimulatorSettings): Simulation {
-  const { rpm, tpm, burstSeconds, latencyMs, jitterMs } = settings;
+  const { rpm, tpm, itpm, otpm, burstSeconds, latencyMs, jitterMs } = settings;
   return {
-    limits: new Limits({ rpm, tpm, burstSeconds }, settings.startFull),
+    limits: new Limits({ rpm, tpm, itpm, otpm, burstSeconds }, settings.startFull),
+    chargePolicy: settings.charge,
+    outage: new Outage(),
     faults: new FaultPlan(settings.seed, readFaults(settings.faults)),
     latency: { latencyMs, jitterMs },
     statistics: new Statistics(),
@@ -29,7 +35,7 @@ export function createSimulation(settings: SimulatorSettings): Simulation {
   };
 }
 
-/** Journal, statistics, buckets and fault counts as at the start; limits, faults and latency stay set. */
+/** Journal, statistics, buckets and fault counts as at the start; limits, faults, latency and outage stay set. */
 export function resetSimulation({ journal, statistics, limits, faults }: Simulation): void {
   journal.reset();
   statistics.reset();

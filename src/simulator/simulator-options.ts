@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { InputError } from "../shared/errors.ts";
+import { CHARGE_POLICIES, type ChargePolicy } from "./charge.ts";
 import type { Faults } from "./faults.ts";
 
 const milliseconds = z
@@ -13,6 +14,9 @@ const settingsSchema = z.object({
   host: z.string().default("127.0.0.1"),
   rpm: rate.nullish(),
   tpm: rate.nullish(),
+  itpm: rate.nullish(),
+  otpm: rate.nullish(),
+  charge: z.enum(CHARGE_POLICIES).default("used"),
   burstSeconds: rate.default(1),
   startFull: z.boolean().default(true),
   latencyMs: milliseconds.default(200),
@@ -32,9 +36,15 @@ export interface SimulatorOptions {
   rpm?: number | null;
   /** Tokens per minute, prompt and completion together, for each API key and model; default none. */
   tpm?: number | null;
+  /** Input tokens per minute, for each API key and model; default none. */
+  itpm?: number | null;
+  /** Output tokens per minute, for each API key and model; default none. */
+  otpm?: number | null;
+  /** `requested` charges `max_tokens`, where given, instead of the real completion; default `used`. */
+  charge?: ChargePolicy;
   /**
-   * Size of both buckets in seconds of their rate; default 1. A request of more tokens than the bucket holds is
-   * refused for good, as one that is larger than the vendor's limit.
+   * Size of the buckets in seconds of their rate; default 1. A request of more tokens than its bucket holds waits
+   * until that is full; if it is more than a minute's limit too, it is refused for good.
    */
   burstSeconds?: number;
   /** Whether buckets start full; default true. */

@@ -5,7 +5,9 @@ import { requireLoopback } from "./access.ts";
 import { type Faults, readFaults } from "./faults.ts";
 import type { Journal } from "./journal.ts";
 import { type LimitChange, limitChangeSchema } from "./limits.ts";
+import { type OutageChange, outageChangeSchema } from "./outage.ts";
 import { requestListener } from "./router.ts";
+import type { SeriesSnapshot } from "./series.ts";
 import { createSimulation, resetSimulation, type Simulation } from "./simulation.ts";
 import {
   type LatencyChange,
@@ -27,12 +29,16 @@ export interface Simulator {
   port: number;
   journal: Pick<Journal, "entries">;
   stats(): StatisticsSnapshot;
+  /** Counts by 100 ms, from the epoch millisecond `since` on; default all. */
+  series(since?: number): SeriesSnapshot;
   /** @throws InputError */
   setLimits(change: LimitChange): void;
   /** Replaces all faults; their counts start from zero. @throws InputError */
   setFaults(faults: Faults | string): void;
   /** Of calls that arrive from now on. @throws InputError */
   setLatency(change: LatencyChange): void;
+  /** Of calls that arrive while it lasts. @throws InputError */
+  setOutage(change: OutageChange): void;
   /** Journal, statistics, buckets and fault counts as at the start. */
   reset(): void;
   /** Cuts all connections and frees the port. */
@@ -64,15 +70,17 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 
 function handleOf(server: Server, host: string, simulation: Simulation): Simulator {
   const { port } = server.address() as AddressInfo;
-  const { journal, statistics, limits, faults, latency } = simulation;
+  const { journal, statistics, limits, faults, latency, outage } = simulation;
   return {
     url: `http://${isIPv6(host) ? `[${host}]` : host}:${port}`,
     port,
     journal,
     stats: () => statistics.snapshot(),
+    series: (since) => statistics.series(since),
     setLimits: (change) => limits.change(readWith(limitChangeSchema, change, "limits"), performance.now()),
     setFaults: (next) => faults.replace(readFaults(next)),
     setLatency: (change) => void Object.assign(latency, readWith(latencyChangeSchema, change, "latency")),
+    setOutage: (change) => outage.change(readWith(outageChangeSchema, change, "outage"), performance.now()),
     reset: () => resetSimulation(simulation),
     close: async () => {
       await closeServer(server);

@@ -1,3 +1,5 @@
+import { Series, type SeriesSnapshot } from "./series.ts";
+
 const MAX_SECONDS = 3600;
 
 /** What happened in one second, for plots. */
@@ -20,7 +22,7 @@ export interface StatisticsSnapshot {
   rateLimited: number;
   /** HTTP status → finished calls; `none`: no status was sent. */
   byStatus: Record<string, number>;
-  /** Fault kind → times injected. */
+  /** Fault kind, or `outage` → times injected. */
   byFault: Record<string, number>;
   aborted: number;
   inFlight: number;
@@ -35,6 +37,7 @@ export class Statistics {
   #counts = emptyCounts();
   #inFlight = 0;
   #seconds: SecondStatistics[] = [];
+  #series = new Series();
 
   socketOpened(): void {
     this.#counts.socketsOpened++;
@@ -54,11 +57,15 @@ export class Statistics {
     const second = this.#second(at);
     second.accepted++;
     second.tokens += promptTokens + completionTokens;
+    const slot = this.#series.slot(at);
+    slot.accepted++;
+    slot.tokens += promptTokens + completionTokens;
   }
 
   rateLimited(at: number): void {
     this.#counts.rateLimited++;
     this.#second(at).rateLimited++;
+    this.#series.slot(at).rateLimited++;
   }
 
   fault(kind: string): void {
@@ -75,10 +82,15 @@ export class Statistics {
     return structuredClone({ ...this.#counts, inFlight: this.#inFlight, perSecond: this.#seconds });
   }
 
+  series(sinceEpochMs?: number): SeriesSnapshot {
+    return this.#series.since(sinceEpochMs);
+  }
+
   /** All counts from zero; calls in flight stay in flight. */
   reset(): void {
     this.#counts = { ...emptyCounts(), maxInFlight: this.#inFlight };
     this.#seconds = [];
+    this.#series = new Series();
   }
 
   #second(at: number): SecondStatistics {

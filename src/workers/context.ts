@@ -2,6 +2,9 @@ import type { Redis } from "ioredis";
 import type { Logger } from "../shared/logger.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { CircuitBreaker } from "./circuit-breaker.ts";
+import type { FleetBudgets } from "./fleet-budgets.ts";
+import type { ProcessLoad } from "./process-load.ts";
 import type { ProviderAdapter } from "./providers/adapter.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 
@@ -12,7 +15,11 @@ export interface WorkerContext {
   keys: RedisKeys;
   settings: Settings;
   logger: Logger;
+  budgets: FleetBudgets;
   limiter: RateLimiter;
+  /** Undefined when it is switched off. */
+  breaker: CircuitBreaker | undefined;
+  load: ProcessLoad;
   adapterOf: (entry: string) => ProviderAdapter;
   /** Aborts when the process starts to drain: jobs that have not called the provider go back at once. */
   draining: AbortSignal;

@@ -1,11 +1,12 @@
-import type { Job, Queue } from "bullmq";
+import type { Job } from "bullmq";
 import { type CompletionPayload, type CompletionSummary, jobCatalog } from "../shared/catalog.ts";
 import { GlueError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { callProvider, NotStartedError } from "./attempt.ts";
-import type { WorkerContext } from "./context.ts";
+import { CircuitOpenError } from "./circuit-breaker.ts";
+import { BudgetWaitError } from "./rate-limiter/errors.ts";
 import { countFailedCall, lookUp, type Standing } from "./record.ts";
 import { type AbortReason, emptyRecord, HELD_MS, PUT_BACK_MS, type Run, settle } from "./settle.ts";
 import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
@@ -17,17 +18,11 @@ const MAX_LOST_WORKERS = 10;
  * A job's whole path in the worker: parse again → bind the logger → look for the record → budget → provider →
  * record → verdict. Whatever it throws is one of BullMQ's own signals.
  */
-export async function processJob(
-  context: WorkerContext,
-  queue: Queue,
-  job: Job,
-  token: string,
-  signal: AbortSignal,
-  beforeCall: AbortSignal,
-): Promise<CompletionSummary> {
+export async function processJob(input: Omit<Run, "jobId" | "logger">): Promise<CompletionSummary> {
+  const { context, queue, job } = input;
   const jobId = job.id ?? "";
   const logger = context.logger.child({ queue: queue.name, jobId, attempt: job.attemptsMade + 1 });
-  const run: Run = { context, queue, job, jobId, token, signal, beforeCall, logger };
+  const run: Run = { ...input, jobId, logger };
 
   const payload = jobCatalog.completion.input.safeParse(job.data);
   if (!payload.success) return settle(run, undefined, unreadable(job));
@@ -83,7 +78,8 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
 }
 
 async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
-  const { context, job, jobId, logger, signal, beforeCall } = run;
+  const { context, job, jobId, logger, signal, beforeCall, intake } = run;
+  const { key } = modelRef(payload.provider.entry, payload.model);
   const attempt = job.attemptsMade + 1;
   try {
     const standing = await lookUp(context.redis, context.keys, jobId, payload.batch?.id);
@@ -91,11 +87,13 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     if (settled) return settled;
     const record = await callProvider(context, {
       jobId,
+      key,
       payload,
       attempt,
       priority: job.priority,
       signal,
       beforeCall,
+      intake,
       logger,
     });
     return { kind: "done", record };
@@ -109,12 +107,15 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
         deadlineAt: payload.deadlineAt,
         isBatchRow: payload.batch !== undefined,
         snoozes: Math.max(0, job.attemptsStarted - attempt),
+        isBreakerOpen: context.breaker?.isOpen(key) ?? false,
       },
       context.settings.retry,
     );
+    if (error instanceof BudgetWaitError || error instanceof CircuitOpenError) return verdict;
     await countFailedCall(context.redis, context.keys, {
-      budgetKey: modelRef(payload.provider.entry, payload.model).key,
-      verdict: verdict.kind,
+      budgetKey: key,
+      error,
+      verdict,
       batchId: payload.batch?.id,
     });
     return verdict;

@@ -1,29 +1,49 @@
-import { DelayedError, type Job, Queue, RateLimitError, Worker } from "bullmq";
+import { DelayedError, type Job, Queue, Worker } from "bullmq";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
+import { PROFILES } from "../shared/profiles.ts";
+import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { isRefusal } from "../shared/redis-refusal.ts";
-import { Congestion } from "./congestion.ts";
 import type { WorkerContext } from "./context.ts";
+import { Intake } from "./intake.ts";
 import { processJob } from "./process-job.ts";
+import { setConcurrency } from "./set-concurrency.ts";
 import { type AbortReason, PUT_BACK_MS, RetryError } from "./settle.ts";
 import { CLOSE_MS, within } from "./within.ts";
 
 const ERROR_LOG_MS = 10_000;
 const REST_MS = 500;
+const INTAKE_MS = 250;
 
 /** One queue's BullMQ worker in this process. */
 export class QueueWorker {
   readonly #context: WorkerContext;
+  readonly #key: string;
   readonly #queue: Queue;
   readonly #worker: Worker;
   /** By job id: ends an attempt that has not called the provider yet. */
   readonly #active = new Map<string, AbortController>();
-  readonly #congestion: Congestion;
+  readonly #intake: Intake;
+  readonly #intakeTimer: NodeJS.Timeout;
+  /** Why no jobs are taken at present. */
+  readonly #holds = new Set<"memory" | "refusal">();
   #lastActiveAt = Date.now();
   #lastErrorLogAt = 0;
 
-  constructor(context: WorkerContext, name: string, concurrency: number) {
+  /** @param maxConcurrency jobs at a time at most */
+  constructor(context: WorkerContext, name: string, maxConcurrency: number) {
+    const { budgets, load, settings } = context;
     this.#context = context;
-    this.#congestion = new Congestion(concurrency);
+    this.#key = parseCompletionQueueName(name)?.key ?? name;
+    const { firstConcurrency } = PROFILES[settings.profile];
+    this.#intake = new Intake({
+      maxConcurrency,
+      firstConcurrency,
+      load,
+      onChange: (concurrency) => {
+        if (this.#worker) setConcurrency(this.#worker, concurrency);
+      },
+    });
+    this.#intake.knows(budgets.of(this.#key) !== undefined);
     const shared = { connection: context.redis, prefix: context.keys.prefix };
     this.#queue = new Queue(name, { ...shared, streams: { events: { maxLen: 1000 } } });
     this.#worker = new Worker(
@@ -32,7 +52,7 @@ export class QueueWorker {
       async (job: Job, token?: string, signal?: AbortSignal) => this.#run(job, token ?? "", signal),
       {
         ...shared,
-        concurrency,
+        concurrency: this.#intake.concurrency,
         limiter: NEVER_LIMITING,
         maximumRateLimitDelay: 1000,
         lockDuration: 10_000,
@@ -49,6 +69,8 @@ export class QueueWorker {
     this.#worker.on("lockRenewalFailed", (jobIds: string[]) => {
       for (const jobId of jobIds) this.abort(jobId, "lock lost");
     });
+    this.#intakeTimer = setInterval(() => this.#followIntake(), INTAKE_MS).unref();
+    if (load.isMemoryLow) this.hold("memory");
   }
 
   /** Milliseconds since a job last ran here; 0 while one does. */
@@ -73,23 +95,41 @@ export class QueueWorker {
     }
   }
 
+  /** Takes no jobs until every reason not to has been released. */
+  hold(reason: "memory" | "refusal"): void {
+    if (this.#holds.size === 0) void this.#worker.pause(true);
+    this.#holds.add(reason);
+  }
+
+  release(reason: "memory" | "refusal"): void {
+    if (this.#holds.delete(reason) && this.#holds.size === 0) void this.#worker.resume();
+  }
+
   async #run(job: Job, token: string, signal: AbortSignal = new AbortController().signal) {
     const jobId = job.id ?? "";
     if (this.#active.has(jobId)) return this.#leaveToFirst(job, token);
     const beforeCall = new AbortController();
     this.#active.set(jobId, beforeCall);
-    const startedAt = performance.now();
     try {
-      const summary = await processJob(this.#context, this.#queue, job, token, signal, beforeCall.signal);
-      this.#worker.concurrency = this.#congestion.answered();
-      return summary;
-    } catch (error) {
-      if (error instanceof RateLimitError) this.#worker.concurrency = this.#congestion.limited(startedAt);
-      throw error;
+      return await processJob({
+        context: this.#context,
+        queue: this.#queue,
+        job,
+        token,
+        signal,
+        beforeCall: beforeCall.signal,
+        intake: this.#intake,
+      });
     } finally {
       this.#active.delete(jobId);
       this.#lastActiveAt = Date.now();
+      this.#followIntake();
     }
+  }
+
+  #followIntake(): void {
+    this.#intake.knows(this.#context.budgets.of(this.#key) !== undefined);
+    this.#intake.update(this.#active.size);
   }
 
   /** This process was held up until the job's lock ran out: the call that it already makes is still good. */
@@ -108,13 +148,14 @@ export class QueueWorker {
 
   /** BullMQ asks a Redis that refuses writes again at once, thousands of times a second. */
   #rest(): void {
-    if (this.#worker.isPaused()) return;
-    void this.#worker.pause(true);
-    setTimeout(() => void this.#worker.resume(), REST_MS).unref();
+    if (this.#holds.has("refusal")) return;
+    this.hold("refusal");
+    setTimeout(() => this.release("refusal"), REST_MS).unref();
   }
 
   /** Takes no more jobs, waits `drainMs` for the active ones, then aborts them so that they go back. */
   async close(drainMs = 0): Promise<void> {
+    clearInterval(this.#intakeTimer);
     // pause() would wait for the blocking connection's next answer, up to 5 s; close() cuts it.
     const closed = this.#worker.close().then(() => this.#queue.close());
     await within(drainMs, closed);

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
-import type { Budget } from "../shared/settings.ts";
 import { BucketConnection } from "./rate-limiter/bucket-connection.ts";
-import { BudgetLine, costOf } from "./rate-limiter/budget-line.ts";
+import { BudgetLine, type Grant } from "./rate-limiter/budget-line.ts";
+import { type Cost, costOf, type TokenCounts } from "./rate-limiter/cost.ts";
 import { BudgetExceededError, RateLimiterClosedError } from "./rate-limiter/errors.ts";
-import type { Waiter } from "./rate-limiter/waiting-line.ts";
 
 const DEFAULT_PRIORITY = 10;
 const CLOSE_MS = 2000;
@@ -17,39 +17,47 @@ export interface RateLimiterOptions {
   keyPrefix: string;
   /** Asked at every `acquire`: a budget that changed is changed for the whole fleet. */
   budgetOf: (key: string) => Budget | undefined;
+  /** How much of the rate a process buys at once, default 50: less uses the limit better, and Redis more. */
+  quantumMs?: number;
   logger?: Logger;
 }
 
 export interface AcquireOptions {
-  /** Estimate of what the request will be charged, input and output together. */
-  tokens: number;
+  /** Estimate of what the request will be charged; a plain number counts as input. Default 0. */
+  tokens?: TokenCounts | number;
   /** 0 = interactive, larger = later; default 10. */
   priority?: number;
+  /** Rejects with BudgetWaitError when those ahead take longer than this; default: waits for ever. */
+  maxWaitMs?: number;
   /** Leaves the line; `acquire` rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** Leave to send one request. The first of `settle` and `cancel` counts; without either the estimate stands. */
+/**
+ * Leave to send one request. The first of `settle` and `cancel` counts. One of them must be called where the budget
+ * has `maxInFlight`, as it ends the request; elsewhere the estimate stands without them.
+ */
 export interface Reservation {
   waitedMs: number;
-  /** Corrects the estimate to what the provider charged. */
-  settle(actualTokens: number): void;
+  /** Corrects the estimate to what the provider charged; without an argument the estimate stands. */
+  settle(actualTokens?: TokenCounts | number): void;
   /** Nothing was sent: gives back request and tokens. */
   cancel(): void;
 }
 
 /**
- * Keeps a fleet of processes under the requests and tokens per minute of each budget key, over Bottleneck.
+ * Keeps a fleet of processes under the limits of each budget (requests and tokens per minute over Bottleneck, calls in
+ * flight by leases). Keys whose budgets name the same `bucket` share one.
  *
- * Every process buys quanta of equal size (50 ms of rate) from a token bucket in Redis into a purse of its
+ * Every process buys quanta of equal size from a token bucket in Redis into a purse of its
  * own, and the head of its line spends from the purse. A bucket holds 0.7 s of rate for a provider's bucket of
  * 1 s (`burstSeconds`, default 1), so bursts after a pause stay within what the provider accepts. Limits
  * too small for that (under about 86 per minute with `burstSeconds` 1) are granted at even spacing.
  *
- * Keys: `b_<keyPrefix>:limit:<key>:<requests|tokens>` + `_settings` (hash), `_job_weights` (hash),
+ * Keys: `b_<keyPrefix>:limit:<key or bucket>:<requests|tokens|inputTokens|outputTokens>` + `_settings` (hash), `_job_weights` (hash),
  * `_job_expirations` (zset), `_job_clients` (hash), `_client_running` (zset), `_client_num_queued` (hash),
- * `_client_last_registered` (zset), `_client_last_seen` (zset), none of which expires; and the strings
- * `<keyPrefix>:limit:<key>:<requests|tokens>:guard:…` (1 s). Pub/sub: `b_<id>` and `b_<id>_<client>`.
+ * `_client_last_registered` (zset), `_client_last_seen` (zset), none of which expires; the strings
+ * `<keyPrefix>:limit:<…>:guard:…` (1 s); the zset `<keyPrefix>:limit:<…>:in-flight` (15 s). Pub/sub: `b_<id>` and `b_<id>_<client>`.
  *
  * The bucket is refilled by the clocks of the processes, not of Redis: keep them synchronised (NTP). A clock
  * 2 s ahead doubles the rate for a second.
@@ -68,32 +76,52 @@ export class RateLimiter implements AsyncDisposable {
    * Waits for a request and its tokens. Without a budget it resolves at once and Redis is not asked. While
    * Redis is away it waits.
    *
-   * @param key `entry:model`, which names the budget
-   * @throws BudgetExceededError at once, when `tokens` is more than a minute's limit
+   * @param key `entry:model`, or what else `budgetOf` knows
+   * @throws BudgetExceededError at once, when the tokens are more than a minute's limit
+   * @throws BudgetWaitError when it would wait longer than `maxWaitMs`, at once or when a pause begins
    * @throws RateLimiterClosedError
    * @throws the reason of `signal`
    */
-  async acquire(key: string, options: AcquireOptions): Promise<Reservation> {
+  async acquire(key: string, options: AcquireOptions = {}): Promise<Reservation> {
     options.signal?.throwIfAborted();
     if (this.#closing !== undefined) throw new RateLimiterClosedError();
-    const tokens = Math.max(0, Math.ceil(options.tokens) || 0);
+    const cost = costOf(options.tokens ?? 0);
     const budget = this.#options.budgetOf(key);
-    if (budget?.tpm !== undefined && tokens > budget.tpm) {
-      throw new BudgetExceededError(key, tokens, budget.tpm);
-    }
+    if (budget) assertPossible(key, cost, budget);
     const line = this.#lineOf(key, budget);
     if (!line) return { waitedMs: 0, settle() {}, cancel() {} };
     const startedAtMs = performance.now();
-    await waitIn(line, tokens, options);
-    return reservation(line, tokens, performance.now() - startedAtMs);
+    const grant = await waitIn(line, cost, options);
+    return reservation(line, grant, cost, performance.now() - startedAtMs);
+  }
+
+  /** The key's budget changed: those who wait under the old one wait under the new one. */
+  refresh(key: string): void {
+    this.#lineOf(key, this.#options.budgetOf(key));
   }
 
   /**
-   * About how long an `acquire` of batch priority would wait now, in milliseconds: 0 without a budget. A
-   * guess from this process's recent purchases, without asking Redis.
+   * The provider said that nothing will be accepted for `ms`: this process grants nothing until then, and what it
+   * has bought is void, since the provider holds less than was counted.
+   *
+   * @param id the budget's `bucket`, else the key
    */
-  predictedWaitMs(key: string, tokens: number): number {
-    return this.#lines.get(key)?.predictedWaitMs(tokens) ?? 0;
+  pause(id: string, ms: number): void {
+    this.#lines.get(id)?.pause(ms);
+  }
+
+  /** Empties the fleet's buckets so that they hold their first unit after `ms`. Every process pauses for itself. */
+  async drain(id: string, ms: number): Promise<void> {
+    await this.#lines.get(id)?.drain(ms);
+  }
+
+  /**
+   * About how long an `acquire` would wait now, in milliseconds: 0 without a budget. A guess from this process's
+   * recent purchases, without asking Redis.
+   */
+  predictedWaitMs(key: string, { tokens = 0, priority = DEFAULT_PRIORITY }: AcquireOptions = {}): number {
+    const line = this.#lines.get(this.#nameOf(key, this.#options.budgetOf(key)));
+    return line?.predictedWaitMs(costOf(tokens), priority) ?? 0;
   }
 
   /** Rejects all who wait, returns unspent units to the fleet and disconnects: in 2 s at most. */
@@ -106,16 +134,24 @@ export class RateLimiter implements AsyncDisposable {
     return this.close();
   }
 
-  #lineOf(key: string, budget: Budget = {}): BudgetLine | undefined {
-    const isLimited = budget.rpm !== undefined || budget.tpm !== undefined;
-    let line = this.#lines.get(key);
+  #nameOf(key: string, budget: Budget | undefined): string {
+    return budget?.bucket ?? key;
+  }
+
+  /** Undefined without a limit. */
+  #lineOf(key: string, budget: Budget | undefined): BudgetLine | undefined {
+    const { bucket: _, burstSeconds: __, ...limits } = budget ?? {};
+    const isLimited = Object.values(limits).some((limit) => limit !== undefined);
+    const name = this.#nameOf(key, budget);
+    let line = this.#lines.get(name);
     if (!line && isLimited) {
-      const { redis, keyPrefix, logger } = this.#options;
+      const { redis, keyPrefix, quantumMs, logger } = this.#options;
       this.#connection ??= new BucketConnection(redis);
-      line = new BudgetLine({ connection: this.#connection, id: `${keyPrefix}:limit:${key}`, logger });
-      this.#lines.set(key, line);
+      const id = `${keyPrefix}:limit:${name}`;
+      line = new BudgetLine({ connection: this.#connection, name, id, quantumMs, logger });
+      this.#lines.set(name, line);
     }
-    line?.setBudget(budget);
+    line?.setBudget(budget ?? {});
     return isLimited ? line : undefined;
   }
 
@@ -132,7 +168,16 @@ export class RateLimiter implements AsyncDisposable {
   }
 }
 
-function waitIn(line: BudgetLine, tokens: number, { priority, signal }: AcquireOptions): Promise<void> {
+function assertPossible(key: string, cost: Cost, { tpm, itpm, otpm }: Budget): void {
+  if (tpm !== undefined && cost.tokens > tpm) throw new BudgetExceededError(key, cost.tokens, tpm);
+  if (itpm !== undefined && cost.inputTokens > itpm)
+    throw new BudgetExceededError(key, cost.inputTokens, itpm, "input tokens");
+  if (otpm !== undefined && cost.outputTokens > otpm)
+    throw new BudgetExceededError(key, cost.outputTokens, otpm, "output tokens");
+}
+
+function waitIn(line: BudgetLine, cost: Cost, options: AcquireOptions): Promise<Grant> {
+  const { priority = DEFAULT_PRIORITY, maxWaitMs = Number.POSITIVE_INFINITY, signal } = options;
   return new Promise((resolve, reject) => {
     const abort = () => {
       if (line.leave(waiter)) reject(signal?.reason);
@@ -141,29 +186,34 @@ function waitIn(line: BudgetLine, tokens: number, { priority, signal }: AcquireO
       signal?.removeEventListener("abort", abort);
       finish();
     };
-    const waiter: Waiter = {
-      tokens,
-      priority: priority ?? DEFAULT_PRIORITY,
-      grant: () => leaveWith(resolve),
-      reject: (error) => leaveWith(() => reject(error)),
-    };
     signal?.addEventListener("abort", abort, { once: true });
-    line.enqueue(waiter);
+    const waiter = line.enqueue({
+      cost,
+      priority,
+      maxWaitMs,
+      grant: (grant) => leaveWith(() => resolve(grant)),
+      reject: (error) => leaveWith(() => reject(error)),
+    });
   });
 }
 
-function reservation(line: BudgetLine, tokens: number, waitedMs: number): Reservation {
+function reservation(line: BudgetLine, grant: Grant, cost: Cost, waitedMs: number): Reservation {
   let isOpen = true;
-  const refund = (units: { tokens: number; requests: number }) => {
-    if (isOpen) line.refund(units);
+  const end = (refund: Cost) => {
+    if (isOpen) line.end(grant, refund);
     isOpen = false;
   };
   return {
     waitedMs,
     settle: (actualTokens) => {
-      const actual = Number.isFinite(actualTokens) ? Math.max(0, Math.ceil(actualTokens)) : tokens;
-      refund({ tokens: tokens - actual, requests: 0 });
+      const actual = actualTokens === undefined ? cost : costOf(actualTokens);
+      end({
+        inputTokens: cost.inputTokens - actual.inputTokens,
+        outputTokens: cost.outputTokens - actual.outputTokens,
+        tokens: cost.tokens - actual.tokens,
+        requests: 0,
+      });
     },
-    cancel: () => refund(costOf(tokens)),
+    cancel: () => end(cost),
   };
 }

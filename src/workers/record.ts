@@ -1,5 +1,6 @@
 import type { Redis } from "ioredis";
 import type { CompletionPayload } from "../shared/catalog.ts";
+import { OverloadedError, RateLimitError } from "../shared/errors.ts";
 import {
   ACKNOWLEDGED,
   RESULT_TTL_SECONDS,
@@ -20,7 +21,7 @@ import type { Verdict } from "./verdict.ts";
  */
 const WRITE = new RedisScript(`
   local job, lock, result, usage, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-  local token, record, ttl, channel, message, row, tokens, usageTtl = unpack(ARGV)
+  local token, record, ttl, channel, message, row, tokens, outputTokens, usageTtl = unpack(ARGV)
   local function report()
     if row == '' or redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
   end
@@ -37,6 +38,7 @@ const WRITE = new RedisScript(`
   if tonumber(tokens) >= 0 then
     redis.call('HINCRBY', usage, 'requests', 1)
     redis.call('HINCRBY', usage, 'tokens', tokens)
+    redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
     redis.call('EXPIRE', usage, usageTtl)
   end
   report()
@@ -84,24 +86,30 @@ export async function writeRecord(
       batch ? `batch:${batch.id}` : `result:${record.jobId}`,
       batch ? record.jobId : "",
       budgetKey ? record.tokens.total : -1,
+      record.tokens.completion,
       USAGE_TTL_SECONDS,
     ],
   );
   return outcome as WriteOutcome;
 }
 
+interface FailedCall {
+  budgetKey: string;
+  error: unknown;
+  verdict: Verdict;
+  batchId: string | undefined;
+}
+
 /** Counts a call that brought no result: the provider saw it all the same. */
 export async function countFailedCall(
   redis: Redis,
   keys: RedisKeys,
-  {
-    budgetKey,
-    verdict,
-    batchId,
-  }: { budgetKey: string; verdict: Verdict["kind"]; batchId: string | undefined },
+  { budgetKey, error, verdict, batchId }: FailedCall,
 ): Promise<void> {
   const usage = usageKey(keys, budgetKey);
-  const counter = { snooze: "rateLimited", retry: "retries" }[verdict as string];
+  const isLimit = error instanceof RateLimitError || error instanceof OverloadedError;
+  const isRepeated = verdict.kind === "snooze" || verdict.kind === "retry";
+  const counter = isLimit ? "rateLimited" : isRepeated ? "retries" : undefined;
   const pipeline = redis.pipeline().hincrby(usage, counter === "rateLimited" ? counter : "requests", 1);
   pipeline.expire(usage, USAGE_TTL_SECONDS);
   if (batchId && counter) pipeline.hincrby(keys.batch(batchId), counter, 1);

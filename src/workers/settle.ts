@@ -1,14 +1,17 @@
 import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
 import { stopBatch } from "../shared/batch-stop.ts";
 import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
-import { type CompletionPayload, type CompletionSummary, NEVER_LIMITING } from "../shared/catalog.ts";
+import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
 import { previewOfAnswer } from "../shared/chat.ts";
 import { type GlueError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
+import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
+import type { Intake } from "./intake.ts";
+import { pauseBudget, pauseQueues } from "./pause.ts";
 import { writeRecord } from "./record.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -28,6 +31,7 @@ export interface Run {
   signal: AbortSignal;
   /** Aborts when the job's batch ended: it goes back unless its call has begun. */
   beforeCall: AbortSignal;
+  intake: Intake;
   logger: Logger;
 }
 
@@ -49,16 +53,18 @@ export async function settle(
         "attempt failed; will retry",
       );
       throw new RetryError(failureText(verdict.error, job.attemptsMade + 1), verdict.delayMs);
-    case "snooze":
-      logger.info(
-        { fault: verdict.error.code, delayMs: verdict.delayMs },
-        "provider asks for a pause; the queue waits",
+    case "snooze": {
+      const { scope, delayMs, error } = verdict;
+      if (scope === "job") return putBack(run, { delayMs, reason: `${error.code}: ${error.message}` });
+      const { key } = parseCompletionQueueName(queue.name) ?? { key: queue.name };
+      if (scope === "queue") await pauseQueues(context, [queue.name], delayMs);
+      else await pauseBudget(context, queue.name, key, delayMs);
+      logger[error.code === "circuit_open" ? "debug" : "info"](
+        { fault: error.code, delayMs },
+        "the queue waits for the provider",
       );
-      // A short pause must not end a longer one that another call was given.
-      if ((await queue.getRateLimitTtl(NEVER_LIMITING.max)) < verdict.delayMs) {
-        await queue.rateLimit(Math.max(1, verdict.delayMs));
-      }
       throw new RateLimitError();
+    }
     case "putBack":
       return putBack(run, verdict);
     case "stopBatch":

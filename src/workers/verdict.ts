@@ -9,6 +9,8 @@ import {
   TokenLimitError,
 } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { CircuitOpenError } from "./circuit-breaker.ts";
+import { BudgetWaitError } from "./rate-limiter/errors.ts";
 
 /** What becomes of an attempt; nothing else can. */
 export type Verdict =
@@ -16,20 +18,23 @@ export type Verdict =
   | { kind: "done"; record: ResultRecord }
   /** Uses up one attempt. */
   | { kind: "retry"; delayMs: number; error: GlueError }
-  /** The provider's pause: the whole queue waits, no attempt is used up. */
-  | { kind: "snooze"; delayMs: number; error: GlueError }
+  /** Waits, and uses up no attempt: the job alone, its queue, or every queue that shares its budget. */
+  | { kind: "snooze"; scope: SnoozeScope; delayMs: number; error: GlueError }
   /** Not this worker's to run, or not now: no attempt is used up. */
   | { kind: "putBack"; delayMs: number; reason: string }
   | { kind: "fail"; error: GlueError }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
 
+type SnoozeScope = "job" | "queue" | "budget";
 type Action = "retry" | "snooze" | "fail" | "stop";
 
 /** Error class → what happens. The first class that fits decides; anything else is retried. */
 const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])[] = [
   [RateLimitError, "snooze"],
   [OverloadedError, "snooze"],
+  [BudgetWaitError, "snooze"],
+  [CircuitOpenError, "snooze"],
   [APIConnectionError, "retry"],
   [TokenLimitError, "fail"],
   [InvalidRequestError, "fail"],
@@ -46,6 +51,8 @@ export interface AttemptState {
   isBatchRow: boolean;
   /** Attempts that ended in a pause so far, for the growing wait when the provider names none. */
   snoozes: number;
+  /** The circuit breaker is open: the provider fails for everyone, so this job's attempt does not count. */
+  isBreakerOpen: boolean;
 }
 
 export interface BackoffSettings {
@@ -63,12 +70,25 @@ export function verdictOn(
   const action = ACTIONS.find(([type]) => error instanceof type)?.[1] ?? "retry";
   if (action === "fail") return { kind: "fail", error };
   if (action === "stop") return state.isBatchRow ? { kind: "stopBatch", error } : { kind: "fail", error };
-  const snooze = action === "snooze";
-  if (!snooze && state.attempt >= state.maxAttempts) return { kind: "fail", error };
-  const formula = backoffMs(snooze ? state.snoozes : state.attempt, backoff);
-  const delayMs = Math.ceil(error.retryAfterMs ?? formula);
-  if (now + delayMs > state.deadlineAt) return { kind: "fail", error: deadlineError(error) };
-  return { kind: action, delayMs, error };
+  const isSnooze = action === "snooze" || (error instanceof APIConnectionError && state.isBreakerOpen);
+  if (!isSnooze && state.attempt >= state.maxAttempts) return { kind: "fail", error };
+  const formula = backoffMs(isSnooze ? state.snoozes : state.attempt, backoff);
+  const leftMs = state.deadlineAt - now;
+  // How long the budget is taken is a guess: the deadline decides.
+  const delayMs = Math.ceil(
+    error instanceof BudgetWaitError ? Math.min(error.waitMs, leftMs) : (error.retryAfterMs ?? formula),
+  );
+  if (delayMs > leftMs) return { kind: "fail", error: deadlineError(error) };
+  return isSnooze
+    ? { kind: "snooze", scope: scopeOf(error), delayMs, error }
+    : { kind: "retry", delayMs, error };
+}
+
+/** A 429 is about the budget. An overload that names no time says nothing about the next call. */
+function scopeOf(error: GlueError): SnoozeScope {
+  if (error instanceof RateLimitError) return "budget";
+  if (error instanceof CircuitOpenError) return "queue";
+  return error instanceof OverloadedError && error.retryAfterMs !== undefined ? "queue" : "job";
 }
 
 /** min + random(0, min(max, min·2ⁿ) − min): exponential with full jitter above a floor. */

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Redis } from "ioredis";
-import { budgetFor } from "../shared/budget.ts";
 import { GlueError } from "../shared/errors.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import type { Logger } from "../shared/logger.ts";
+import { modelRef } from "../shared/model-name.ts";
+import { PROFILES } from "../shared/profiles.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { registeredQueues } from "../shared/queue-registry.ts";
@@ -12,7 +13,10 @@ import { connectRedis, type RedisTarget } from "../shared/redis.ts";
 import { redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { WORKER_TTL_SECONDS, type WorkerCard } from "../shared/worker-card.ts";
+import { CircuitBreaker } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
+import { FleetBudgets } from "./fleet-budgets.ts";
+import { ProcessLoad } from "./process-load.ts";
 import { createAdapter, type ProviderAdapter } from "./providers/adapter.ts";
 import { QueueWorker } from "./queue-worker.ts";
 import { RateLimiter } from "./rate-limiter.ts";
@@ -24,12 +28,14 @@ export interface WorkerOptions {
   logger: Logger;
   /** Which queues to serve; `*` stands for any run of characters. Default: all. */
   queueGlobs?: readonly string[];
-  /** Jobs at a time from each queue. Default: the settings' `workerConcurrency`. */
+  /** Jobs at a time from each queue at most. Default: the settings' `workerConcurrency`, else the profile's. */
   concurrency?: number;
 }
 
 const FOLLOW_MS = 1000;
 const CARD_MS = 5000;
+/** To one provider entry; each of its models has a queue with a concurrency of its own. */
+const MIN_CONNECTIONS = 512;
 const IDLE_MS = 10 * 60_000;
 
 /**
@@ -57,20 +63,40 @@ export class WorkerProcess {
     this.#redis = connectRedis(redisTarget, logger);
     this.#subscriber = connectRedis(redisTarget, logger);
     const keys = redisKeys(settings.namespace);
+    const profile = PROFILES[settings.profile];
+    const shared = { redis: this.#redis, keyPrefix: keys.prefix, logger };
+    const budgets = new FleetBudgets({
+      redis: this.#redis,
+      keys,
+      settings,
+      logger,
+      onChange: (changed) => {
+        for (const key of changed) this.#context.limiter.refresh(key);
+      },
+    });
     this.#context = {
       redis: this.#redis,
       keys,
       settings,
       logger,
       draining: this.#drain.signal,
-      limiter: new RateLimiter({
-        redis: this.#redis,
-        keyPrefix: keys.prefix,
-        budgetOf: (key) => budgetFor(settings.limits, key),
-        logger,
-      }),
+      budgets,
+      limiter: new RateLimiter({ ...shared, budgetOf: budgets.of, quantumMs: profile.quantumMs }),
+      breaker: settings.circuitBreaker.enabled
+        ? new CircuitBreaker({ ...shared, settings: settings.circuitBreaker })
+        : undefined,
+      load: new ProcessLoad({ profile, logger }),
       adapterOf: (entry) => this.#adapterOf(entry),
     };
+    this.#context.load.onMemory((isLow) => {
+      for (const queue of this.#queues.values()) isLow ? queue.hold("memory") : queue.release("memory");
+      void this.#publishCard();
+    });
+  }
+
+  get #maxConcurrency(): number {
+    const { concurrency, settings } = this.#options;
+    return concurrency ?? settings.workerConcurrency ?? PROFILES[settings.profile].maxConcurrency;
   }
 
   static async start(options: WorkerOptions): Promise<WorkerProcess> {
@@ -83,6 +109,7 @@ export class WorkerProcess {
     const { keys } = this.#context;
     this.#subscriber.on("message", (_channel, message) => this.#onMessage(message));
     await this.#subscriber.subscribe(keys.channel);
+    await this.#context.budgets.read();
     await Promise.all([this.#follow(), this.#publishCard()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
     this.#timers.push(setInterval(() => void this.#publishCard(), CARD_MS));
@@ -92,6 +119,12 @@ export class WorkerProcess {
     const separator = message.indexOf(":");
     const [topic, subject] = [message.slice(0, separator), message.slice(separator + 1)];
     if (topic === "queue") void this.#follow();
+    if (topic === "breaker") void this.#context.breaker?.onMessage(subject);
+    if (topic === "limits") void this.#context.budgets.read().catch(() => {});
+    if (topic === "pause") {
+      const [ms = "", ...id] = subject.split(":");
+      this.#context.limiter.pause(id.join(":"), Number(ms));
+    }
     if (topic === "cancel") for (const queue of this.#queues.values()) queue.abort(subject, "cancelled");
     if (topic === "stop") for (const queue of this.#queues.values()) queue.abortBatch(subject);
   }
@@ -138,9 +171,8 @@ export class WorkerProcess {
 
   #open(name: string): void {
     this.#released.delete(name);
-    const concurrency = this.#options.concurrency ?? this.#options.settings.workerConcurrency;
-    this.#queues.set(name, new QueueWorker(this.#context, name, concurrency));
-    this.#options.logger.debug({ queue: name, concurrency }, "serving queue");
+    this.#queues.set(name, new QueueWorker(this.#context, name, this.#maxConcurrency));
+    this.#options.logger.debug({ queue: name }, "serving queue");
   }
 
   #adapterOf(name: string): ProviderAdapter {
@@ -150,7 +182,11 @@ export class WorkerProcess {
     if (!entry) {
       throw new GlueError({ code: "internal", category: "internal", message: `no provider entry ${name}` });
     }
-    const adapter = createAdapter(entry);
+    const adapter = createAdapter(entry, {
+      connections: Math.max(MIN_CONNECTIONS, 2 * this.#maxConcurrency),
+      onHeaders: (model, headers, sentAtMs) =>
+        this.#context.budgets.observe(modelRef(name, model).key, headers, sentAtMs),
+    });
     this.#adapters.set(name, adapter);
     return adapter;
   }
@@ -162,6 +198,7 @@ export class WorkerProcess {
       host: hostname(),
       pid: process.pid,
       queueGlobs: [...queueGlobs],
+      isMemoryLow: this.#context.load.isMemoryLow,
       entries: Object.fromEntries(
         Object.values(settings.providers)
           .filter((entry) => entry.apiKey || entry.keyOptional)
@@ -191,7 +228,8 @@ export class WorkerProcess {
     this.#drain.abort("draining");
     await within(CLOSE_MS, this.#following ?? Promise.resolve());
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(drainMs)));
-    await this.#context.limiter.close();
+    await Promise.all([this.#context.limiter.close(), this.#context.breaker?.[Symbol.asyncDispose]()]);
+    this.#context.load[Symbol.dispose]();
     await Promise.all([...this.#adapters.values()].map((adapter) => adapter.close()));
     const { keys } = this.#context;
     if (this.#redis.status === "ready") {

@@ -1,7 +1,7 @@
 import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
-import type { Budget } from "../../src/shared/settings.ts";
+import type { Budget } from "../../src/shared/limits-setting.ts";
 import { RateLimiter } from "../../src/workers/rate-limiter.ts";
 
 /** What a worker process of the fleet does; printed result: `WorkerResult` as JSON. */

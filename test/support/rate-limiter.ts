@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
+import type { Budget } from "../../src/shared/limits-setting.ts";
 import { redisKeys } from "../../src/shared/redis-keys.ts";
-import type { Budget } from "../../src/shared/settings.ts";
 import { RateLimiter } from "../../src/workers/rate-limiter.ts";
 import { testNamespace, testRedis } from "./redis.ts";
 

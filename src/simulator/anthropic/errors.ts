@@ -72,7 +72,7 @@ function faultError(fault: ErrorFault, model: string): AnthropicError {
 }
 
 function limitError({ scope, perMinute, capacity, requested, waitMs }: LimitRefusal): AnthropicError {
-  const message = `This request would exceed the rate limit for your organization of ${perMinute} ${scope} per minute (bucket ${Math.floor(capacity)}, requested ${requested}).`;
+  const message = `This request would exceed the rate limit for your organization of ${perMinute} ${scope.replace("-", " ")} per minute (bucket ${Math.floor(capacity)}, requested ${requested}).`;
   if (waitMs === Number.POSITIVE_INFINITY) {
     return {
       ...rateLimit(`${message} Please reduce the prompt length or the maximum tokens requested.`),

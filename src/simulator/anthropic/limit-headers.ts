@@ -1,30 +1,19 @@
-import type { LimitReadings } from "../limits.ts";
-import type { BucketReading } from "../token-bucket.ts";
+import { LIMIT_SCOPES, type LimitReadings } from "../limits.ts";
 
 /**
  * `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`: per minute, takable
- * now, instant when full. The simulator has one token bucket for input and output together and tells it three times.
+ * now, instant when full; each from its own bucket, and only when that limit is set.
  */
-export function limitHeaders(
-  { requests, tokens }: LimitReadings,
-  nowEpochMs: number,
-): Record<string, string> {
-  return {
-    ...headersOf("requests", requests, nowEpochMs),
-    ...headersOf("tokens", tokens, nowEpochMs),
-    ...headersOf("input-tokens", tokens, nowEpochMs),
-    ...headersOf("output-tokens", tokens, nowEpochMs),
-  };
-}
-
-function headersOf(scope: string, reading: BucketReading | undefined, nowEpochMs: number) {
-  if (!reading) return {};
-  const prefix = `anthropic-ratelimit-${scope}`;
-  return {
-    [`${prefix}-limit`]: String(reading.perMinute),
-    [`${prefix}-remaining`]: String(reading.remaining),
-    [`${prefix}-reset`]: wholeSecond(nowEpochMs + reading.fullInMs),
-  };
+export function limitHeaders(readings: LimitReadings, nowEpochMs: number): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const scope of LIMIT_SCOPES) {
+    const reading = readings[scope];
+    if (!reading) continue;
+    headers[`anthropic-ratelimit-${scope}-limit`] = String(reading.perMinute);
+    headers[`anthropic-ratelimit-${scope}-remaining`] = String(reading.remaining);
+    headers[`anthropic-ratelimit-${scope}-reset`] = wholeSecond(nowEpochMs + reading.fullInMs);
+  }
+  return headers;
 }
 
 /** RFC 3339 without fractions, rounded up: never an instant at which the bucket is not full yet. */

@@ -1,6 +1,6 @@
 import type { ErrorAnswer, Refusal } from "../dialect.ts";
 import type { ErrorFault } from "../faults.ts";
-import type { LimitRefusal } from "../limits.ts";
+import type { LimitRefusal, LimitScope } from "../limits.ts";
 import { goDuration } from "./limit-headers.ts";
 
 interface OpenAIError {
@@ -12,6 +12,12 @@ interface OpenAIError {
   headers?: Record<string, string>;
 }
 
+const LIMIT_UNITS: Record<LimitScope, string> = {
+  requests: "requests per min (RPM)",
+  tokens: "tokens per min (TPM)",
+  "input-tokens": "input tokens per min (ITPM)",
+  "output-tokens": "output tokens per min (OTPM)",
+};
 const NEVER_RETRY = { "x-should-retry": "false" };
 
 /** `{error: {message, type, param, code}}` with the status and headers OpenAI gives it. */
@@ -76,18 +82,18 @@ function limitError(
   model: string,
   { scope, perMinute, capacity, requested, waitMs }: LimitRefusal,
 ): OpenAIError {
-  const unit = scope === "tokens" ? "tokens per min (TPM)" : "requests per min (RPM)";
-  const amounts = `on ${unit}: Limit ${perMinute} (bucket ${Math.floor(capacity)}), Requested ${requested}.`;
+  const type = scope === "requests" ? "requests" : "tokens";
+  const amounts = `on ${LIMIT_UNITS[scope]}: Limit ${perMinute} (bucket ${Math.floor(capacity)}), Requested ${requested}.`;
   if (waitMs === Number.POSITIVE_INFINITY) {
     const advice = "The input or output tokens must be reduced in order to run successfully.";
     return {
-      ...rateLimit(scope, `Request too large for ${model} ${amounts} ${advice}`),
+      ...rateLimit(type, `Request too large for ${model} ${amounts} ${advice}`),
       headers: NEVER_RETRY,
     };
   }
   const advice = `Please try again in ${goDuration(waitMs)}.`;
   return {
-    ...rateLimit(scope, `Rate limit reached for ${model} ${amounts} ${advice}`),
+    ...rateLimit(type, `Rate limit reached for ${model} ${amounts} ${advice}`),
     ...retryHeaders(waitMs),
   };
 }
@@ -103,8 +109,8 @@ function invalid(status: number, code: string | null, message: string): OpenAIEr
   return { status, type: "invalid_request_error", code, message };
 }
 
-function rateLimit(scope: string, message: string): OpenAIError {
-  return { status: 429, type: scope, code: "rate_limit_exceeded", message };
+function rateLimit(type: string, message: string): OpenAIError {
+  return { status: 429, type, code: "rate_limit_exceeded", message };
 }
 
 function serverError(status: number, message: string): OpenAIError {

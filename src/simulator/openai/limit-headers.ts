@@ -1,6 +1,9 @@
 import type { LimitReadings } from "../limits.ts";
 
-/** `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`: per minute, takable now, time until full. */
+/**
+ * `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`: per minute, takable now, time until full. OpenAI has no
+ * headers for input and output apart.
+ */
 export function limitHeaders(readings: LimitReadings): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const scope of ["requests", "tokens"] as const) {

@@ -1,5 +1,6 @@
 import type { ChatCompletion, ChatRequest } from "../../shared/chat.ts";
 import type { Dialect, ProviderEntry } from "../../shared/providers.ts";
+import type { TokenCounts } from "../rate-limiter/cost.ts";
 import { createAnthropicAdapter } from "./anthropic.ts";
 import { createOpenAIAdapter } from "./openai.ts";
 
@@ -21,7 +22,8 @@ export interface ProviderReply {
   body: ChatCompletion;
   /** What the provider reports as used; zeros when it reports nothing. */
   tokens: { prompt: number; completion: number; total: number };
-  headers: Headers;
+  /** What its limits count of this call, where it reports any use. */
+  charged: TokenCounts | undefined;
 }
 
 /** One account at one provider, over a connection pool of its own. */
@@ -33,7 +35,7 @@ export interface ProviderAdapter {
    */
   complete(call: ProviderCall): Promise<ProviderReply>;
   /** Tokens to reserve before the call, by the provider's charge policy. */
-  estimateTokens(request: ChatRequest): number;
+  estimateTokens(request: ChatRequest): TokenCounts;
   /** Waits for calls in flight, then closes the connections. */
   close(): Promise<void>;
 }
@@ -44,6 +46,8 @@ export interface AdapterOptions {
    * number of calls that this process has in flight to the entry.
    */
   connections?: number;
+  /** Told of every answer with headers, refusals too. */
+  onHeaders?: (model: string, headers: Headers, sentAtMs: number) => void;
 }
 
 const CREATE: Record<Dialect, (entry: ProviderEntry, options: AdapterOptions) => ProviderAdapter> = {

@@ -57,7 +57,7 @@ export function toReply(entry: ProviderEntry, answer: Answer): ProviderReply {
     requestId: answer.requestId || message.data.id,
     body: toCompletion(message.data, usage),
     tokens: { prompt: usage.prompt_tokens, completion: usage.completion_tokens, total: usage.total_tokens },
-    headers: answer.headers,
+    charged: usage.total_tokens > 0 ? chargedBy(message.data.usage) : undefined,
   };
 }
 
@@ -90,6 +90,12 @@ function toCompletion(message: MessagesAnswer, usage: ReturnType<typeof toUsage>
     ],
     usage,
   };
+}
+
+/** Prompt tokens read from its cache do not count against its limits. */
+function chargedBy(usage: MessagesAnswer["usage"]) {
+  const input = (usage?.input_tokens ?? 0) + (usage?.cache_creation_input_tokens ?? 0);
+  return { input, output: usage?.output_tokens ?? 0 };
 }
 
 /** Anthropic counts cache reads and writes apart; OpenAI's prompt tokens include them. */

@@ -1,6 +1,7 @@
 import { Anthropic } from "@anthropic-ai/sdk";
 import type { ChatRequest } from "../../shared/chat.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
+import type { TokenCounts } from "../rate-limiter/cost.ts";
 import type { AdapterOptions, ProviderAdapter } from "./adapter.ts";
 import { apiVersionFor, DEFAULT_MAX_TOKENS, toMessagesRequest } from "./anthropic-request.ts";
 import { toReply } from "./anthropic-response.ts";
@@ -9,11 +10,8 @@ import { createHttpPool } from "./http-pool.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 /** Anthropic's Messages, asked and answered in Chat Completions' words. */
-export function createAnthropicAdapter(
-  entry: ProviderEntry,
-  { connections }: AdapterOptions,
-): ProviderAdapter {
-  const pool = createHttpPool(entry, connections);
+export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
+  const pool = createHttpPool(entry, options.connections);
   const output = new OutputAverage();
   const client = new Anthropic({
     baseURL: entry.baseUrl,
@@ -30,11 +28,11 @@ export function createAnthropicAdapter(
     async complete(call) {
       const body = toMessagesRequest(call.model, call.request);
       // Not messages.create(): that writes a warning to the console at every call to an ageing model.
-      const answer = await postOnce(entry, call, ({ headers, ...options }) =>
+      const answer = await postOnce(entry, call, options, ({ headers, ...init }) =>
         client.post<unknown>("/v1/messages", {
           body,
           headers: { ...headers, "anthropic-version": apiVersionFor(call.request) },
-          ...options,
+          ...init,
         }),
       );
       const reply = toReply(entry, answer);
@@ -47,7 +45,7 @@ export function createAnthropicAdapter(
 }
 
 /** Anthropic charges only the output there is, so a generous limit does not reserve what is seldom used. */
-function estimateTokens(request: ChatRequest, output: OutputAverage): number {
+function estimateTokens(request: ChatRequest, output: OutputAverage): TokenCounts {
   const limit = request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_MAX_TOKENS;
-  return estimatePromptTokens(request) + Math.min(limit, output.tokens);
+  return { input: estimatePromptTokens(request), output: Math.min(limit, output.tokens) };
 }

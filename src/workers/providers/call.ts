@@ -1,6 +1,6 @@
 import { APIConnectionError, type LLMError } from "../../shared/errors.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
-import type { ProviderCall } from "./adapter.ts";
+import type { AdapterOptions, ProviderCall } from "./adapter.ts";
 import { readFault } from "./fault.ts";
 import { connectionError, toLLMError } from "./provider-errors.ts";
 
@@ -42,12 +42,14 @@ class AbortError extends Error {
 export async function postOnce(
   entry: ProviderEntry,
   call: ProviderCall,
+  { onHeaders }: AdapterOptions,
   post: (options: PostOptions) => SdkPromise,
 ): Promise<Answer> {
   if (call.signal.aborted) throw new AbortError(call.signal.reason);
   const controller = new AbortController();
   const abort = () => controller.abort();
   call.signal.addEventListener("abort", abort, { once: true });
+  const sentAtMs = performance.now();
   const deadline = { passed: false };
   const timer = setTimeout(() => {
     deadline.passed = true;
@@ -59,8 +61,11 @@ export async function postOnce(
       signal: controller.signal,
       timeout: call.timeoutMs + SDK_TIMEOUT_MARGIN_MS,
     }).withResponse();
+    onHeaders?.(call.model, response.headers, sentAtMs);
     return { statusCode: response.status, requestId: request_id ?? "", headers: response.headers, data };
   } catch (error) {
+    const { headers } = error as { headers?: unknown };
+    if (headers instanceof Headers) onHeaders?.(call.model, headers, sentAtMs);
     throw explain(error, entry, call, deadline.passed);
   } finally {
     clearTimeout(timer);

@@ -12,8 +12,8 @@ import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
  * Chat Completions at OpenAI and everybody who speaks its dialect. The request's parameters pass through
  * unchanged; the answer must hold at least one choice.
  */
-export function createOpenAIAdapter(entry: ProviderEntry, { connections }: AdapterOptions): ProviderAdapter {
-  const pool = createHttpPool(entry, connections);
+export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
+  const pool = createHttpPool(entry, options.connections);
   const output = new OutputAverage();
   const client = new OpenAI({
     baseURL: entry.baseUrl,
@@ -30,27 +30,37 @@ export function createOpenAIAdapter(entry: ProviderEntry, { connections }: Adapt
   return {
     async complete(call) {
       const body = { ...call.request, model: call.model };
-      const answer = await postOnce(entry, call, (options) =>
-        client.post<unknown>("/chat/completions", { body, ...options }),
+      const answer = await postOnce(entry, call, options, (init) =>
+        client.post<unknown>("/chat/completions", { body, ...init }),
       );
       const fault = faultInBody(answer.data, answer.headers, answer.requestId);
       if (fault) throw toLLMError(fault, entry, call.model);
       const reply = toReply(entry, call.model, answer);
-      output.observe(reply.tokens.completion / reply.body.choices.length);
-      return reply;
+      const { prompt, completion, total } = reply.tokens;
+      output.observe(completion / reply.body.choices.length);
+      const counted = entry.tokenCharge === "requested" ? requestedOutput(call.request) : undefined;
+      return { ...reply, charged: total > 0 ? { input: prompt, output: counted ?? completion } : undefined };
     },
-    estimateTokens: (request) => estimateTokens(request, output),
+    estimateTokens: (request) => {
+      const requested = requestedOutput(request);
+      const usual = output.tokens * (request.n ?? 1);
+      const isCounted = entry.tokenCharge === "requested" && requested !== undefined;
+      return {
+        input: estimatePromptTokens(request),
+        output: isCounted ? requested : Math.min(requested ?? usual, usual),
+      };
+    },
     close: () => pool.close(),
   };
 }
 
-/** OpenAI charges a request's token limit at the start, so all of it is reserved. */
-function estimateTokens(request: ChatRequest, output: OutputAverage): number {
-  const limit = request.max_completion_tokens ?? request.max_tokens ?? output.tokens;
-  return estimatePromptTokens(request) + limit * (request.n ?? 1);
+/** What the request allows its answers to take, where it sets a limit. */
+function requestedOutput(request: ChatRequest): number | undefined {
+  const limit = request.max_completion_tokens ?? request.max_tokens;
+  return limit == null ? undefined : limit * (request.n ?? 1);
 }
 
-function toReply(entry: ProviderEntry, model: string, answer: Answer): ProviderReply {
+function toReply(entry: ProviderEntry, model: string, answer: Answer): Omit<ProviderReply, "charged"> {
   const body = parseBody(entry, model, answer);
   const { prompt_tokens: prompt = 0, completion_tokens: completion = 0, total_tokens = 0 } = body.usage ?? {};
   return {
@@ -58,7 +68,6 @@ function toReply(entry: ProviderEntry, model: string, answer: Answer): ProviderR
     requestId: answer.requestId || body.id,
     body,
     tokens: { prompt, completion, total: total_tokens || prompt + completion },
-    headers: answer.headers,
   };
 }
 

@@ -21,6 +21,7 @@ interface StoredSettings {
 
 /** Small steps keep the bucket close to continuous; Bottleneck needs whole amounts, not whole intervals. */
 const INCREASE_STEP_SECONDS = 0.02;
+const DEFAULT_QUANTUM_MS = 50;
 /** How much later than its neighbour a request may reach the provider (a cold TLS connection). */
 const PACING_JITTER_MS = 100;
 
@@ -28,12 +29,17 @@ const PACING_JITTER_MS = 100;
  * Fits the shared bucket into the provider's bucket C = `burstSeconds` × rate (at least 1 unit), so that
  * `maximum + processes × quantum + jitter × rate ≤ C`: units in purses and requests that travel at different
  * speeds must fit beside a full bucket. The headroom is 0.3 s of rate (3 % of long buckets, 30 % of buckets
- * under 1 s); a quantum is a sixth of it, 50 ms of rate for a bucket of 1 s, at most 200 ms.
+ * under 1 s); a quantum is at most a sixth of it.
  *
  * @param perMinute the limit, greater than 0
  * @param burstSeconds the provider's bucket in seconds of rate
+ * @param quantumMs of rate to buy at once
  */
-export function bucketSettings(perMinute: number, burstSeconds = 1): BucketSettings {
+export function bucketSettings(
+  perMinute: number,
+  burstSeconds = 1,
+  quantumMs = DEFAULT_QUANTUM_MS,
+): BucketSettings {
   const ratePerSecond = perMinute / 60;
   const headroomSeconds = Math.max(Math.min(0.3, 0.3 * burstSeconds), 0.03 * burstSeconds);
   const maximum = Math.floor(ratePerSecond * (burstSeconds - headroomSeconds));
@@ -41,7 +47,7 @@ export function bucketSettings(perMinute: number, burstSeconds = 1): BucketSetti
   const increaseAmount = Math.max(1, Math.round(ratePerSecond * INCREASE_STEP_SECONDS));
   return {
     ratePerSecond,
-    quantum: Math.max(1, Math.round(ratePerSecond * Math.min(0.2, headroomSeconds / 6))),
+    quantum: Math.max(1, Math.round(ratePerSecond * Math.min(quantumMs / 1000, headroomSeconds / 6))),
     maximum,
     isPaced: false,
     stored: {

@@ -1,28 +1,33 @@
+import type { Budget } from "../../shared/limits-setting.ts";
 import type { Logger } from "../../shared/logger.ts";
-import type { Budget } from "../../shared/settings.ts";
 import type { BucketConnection } from "./bucket-connection.ts";
 import { bucketSettings } from "./bucket-settings.ts";
+import { type Cost, LIMIT_NAMES, type LimitName } from "./cost.ts";
+import { BudgetWaitError } from "./errors.ts";
+import { InFlightSlots } from "./in-flight.ts";
 import { Purse } from "./purse.ts";
 import { SharedBucket } from "./shared-bucket.ts";
 import { type Waiter, WaitingLine } from "./waiting-line.ts";
 
 const RETRY_MS = 250;
-
-/** What a request costs of each limit. */
-export type Cost = Record<LimitName, number>;
-/** Tokens are collected first: a paced request unit is good for its moment only. */
-const LIMIT_NAMES = ["tokens", "requests"] as const;
-type LimitName = (typeof LIMIT_NAMES)[number];
-
-export function costOf(tokens: number): Cost {
-  return { tokens, requests: 1 };
-}
+const LIMIT_SETTINGS = { inputTokens: "itpm", outputTokens: "otpm", tokens: "tpm", requests: "rpm" } as const;
 
 export interface BudgetLineOptions {
   connection: BucketConnection;
-  /** Head of the buckets' Bottleneck ids. */
+  /** Names the budget for people. */
+  name: string;
+  /** Head of the keys in Redis, so it carries the hash tag. */
   id: string;
+  /** Of the rate, bought at once; default 50. */
+  quantumMs?: number | undefined;
   logger?: Logger | undefined;
+}
+
+/** What a granted request holds. */
+export interface Grant {
+  slot: string | undefined;
+  /** Pauses so far: what a call before a pause cost is part of what the provider then said. */
+  pauses: number;
 }
 
 /**
@@ -33,7 +38,10 @@ export class BudgetLine {
   readonly #options: BudgetLineOptions;
   readonly #line = new WaitingLine();
   readonly #purses = new Map<LimitName, Purse>();
+  #slots: InFlightSlots | undefined;
   #budget: Budget = {};
+  #pauses = 0;
+  #pausedUntilMs = 0;
   #isClosed = false;
 
   constructor(options: BudgetLineOptions) {
@@ -42,19 +50,33 @@ export class BudgetLine {
 
   /** Takes over a budget; one that changed is changed for the whole fleet. */
   setBudget(budget: Budget): void {
-    const { rpm, tpm, burstSeconds } = budget;
     const old = this.#budget;
-    const isOtherBurst = burstSeconds !== old.burstSeconds;
-    if (rpm === old.rpm && tpm === old.tpm && !isOtherBurst) return;
-    this.#budget = { rpm, tpm, burstSeconds };
-    if (rpm !== old.rpm || isOtherBurst) this.#setLimit("requests", rpm);
-    if (tpm !== old.tpm || isOtherBurst) this.#setLimit("tokens", tpm);
-    this.#pump();
+    if (budget === old) return;
+    this.#budget = budget;
+    const isOtherBurst = budget.burstSeconds !== old.burstSeconds;
+    let isChanged = budget.maxInFlight !== old.maxInFlight;
+    if (isChanged) this.#setSlots(budget.maxInFlight);
+    for (const name of LIMIT_NAMES) {
+      const perMinute = budget[LIMIT_SETTINGS[name]];
+      const isOtherLimit = perMinute !== old[LIMIT_SETTINGS[name]];
+      if (!isOtherLimit && (perMinute === undefined || !isOtherBurst)) continue;
+      this.#setLimit(name, perMinute);
+      isChanged = true;
+    }
+    if (isChanged) this.#pump();
   }
 
-  enqueue(waiter: Waiter): void {
-    this.#line.add(waiter);
+  /** @throws BudgetWaitError when those ahead take longer than the request would wait */
+  enqueue(waiter: Omit<Waiter, "grant"> & { grant: (grant: Grant) => void }): Waiter {
+    const waitMs = waiter.maxWaitMs === Number.POSITIVE_INFINITY ? 0 : this.waitAheadMs(waiter.priority);
+    if (waitMs > waiter.maxWaitMs) throw new BudgetWaitError(this.#options.name, waitMs);
+    const entry: Waiter = {
+      ...waiter,
+      grant: () => waiter.grant({ slot: this.#slots?.use(), pauses: this.#pauses }),
+    };
+    this.#line.add(entry);
     this.#pump();
+    return entry;
   }
 
   /** Takes a request out of the line; what was bought for it pays for the next. */
@@ -64,26 +86,69 @@ export class BudgetLine {
     return left;
   }
 
-  refund(units: Cost): void {
-    for (const [name, purse] of this.#purses) if (units[name] !== 0) purse.refund(units[name]);
+  /** A granted request ended; `units` corrects what it was charged. */
+  end({ slot, pauses }: Grant, units: Cost): void {
+    if (slot) this.#slots?.release(slot);
+    if (pauses === this.#pauses) {
+      for (const [name, purse] of this.#purses) if (units[name] !== 0) purse.refund(units[name]);
+    }
     this.#pump();
   }
 
-  predictedWaitMs(tokens: number): number {
-    const ahead: Cost = { tokens: this.#line.tokens, requests: this.#line.length };
-    const cost = costOf(tokens);
-    const waits = [...this.#purses].map(([name, purse]) => purse.predictedWaitMs(ahead[name] + cost[name]));
-    return Math.max(0, ...waits);
+  /** Nothing is granted for `ms`, and what was bought is void; those who would not wait so long leave. */
+  pause(ms: number): void {
+    this.#pauses += 1;
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + ms);
+    for (const purse of this.#purses.values()) purse.empty();
+    for (const waiter of this.#line.all) {
+      if (waiter.maxWaitMs < ms && this.#line.remove(waiter))
+        waiter.reject(new BudgetWaitError(this.#options.name, ms));
+    }
+    // A timer may come a moment early.
+    setTimeout(() => this.#pump(), ms + 1).unref();
+  }
+
+  /** Nobody in the fleet can buy for `ms`, and the buckets are empty then. */
+  async drain(ms: number): Promise<void> {
+    await Promise.all([...this.#purses.values()].map((purse) => purse.drain(ms)));
+  }
+
+  /** About how long those ahead of a request of this priority take, pauses included, in milliseconds. */
+  waitAheadMs(priority: number): number {
+    return this.#waitMs(this.#line.ahead(priority));
+  }
+
+  /** About how long a request of this cost and priority would wait now, in milliseconds. */
+  predictedWaitMs(cost: Cost, priority: number): number {
+    const units = this.#line.ahead(priority);
+    for (const name of LIMIT_NAMES) units[name] += cost[name];
+    return this.#waitMs(units);
   }
 
   /** Rejects all who wait, then returns the purses to the fleet. */
   async close(error: Error): Promise<void> {
     this.#isClosed = true;
-    for (let head = this.#line.head; head; head = this.#line.head) {
-      this.#line.remove(head);
-      head.reject(error);
+    for (const waiter of this.#line.all) {
+      this.#line.remove(waiter);
+      waiter.reject(error);
     }
-    await Promise.all([...this.#purses.values()].map((purse) => purse.close()));
+    await Promise.all([...this.#purses.values(), this.#slots].map((part) => part?.close()));
+  }
+
+  #waitMs(units: Cost): number {
+    const waits = [...this.#purses].map(([name, purse]) => purse.predictedWaitMs(units[name]));
+    return Math.max(0, this.#pausedUntilMs - performance.now(), ...waits);
+  }
+
+  #setSlots(maximum: number | undefined): void {
+    if (maximum === undefined) {
+      this.#slots?.close().catch(() => {});
+      this.#slots = undefined;
+    } else if (this.#slots) this.#slots.maximum = maximum;
+    else {
+      const { connection, id } = this.#options;
+      this.#slots = new InFlightSlots(connection.client, `${id}:in-flight`, maximum);
+    }
   }
 
   #setLimit(name: LimitName, perMinute: number | undefined): void {
@@ -93,41 +158,46 @@ export class BudgetLine {
       purse?.close().catch(() => {});
       return;
     }
-    const settings = bucketSettings(perMinute, this.#budget.burstSeconds);
+    const { connection, id, quantumMs, logger } = this.#options;
+    const settings = bucketSettings(perMinute, this.#budget.burstSeconds, quantumMs);
     if (purse) {
       purse.retune(settings);
       return;
     }
-    const { connection, id, logger } = this.#options;
     const bucket = new SharedBucket(connection, `${id}:${name}`, settings, logger);
-    const unitsNeeded = () => (this.#line.head ? costOf(this.#line.head.tokens)[name] : 0);
+    const unitsNeeded = () => this.#line.head?.cost[name] ?? 0;
     this.#purses.set(name, new Purse(bucket, settings, unitsNeeded));
   }
 
   #pump(): void {
-    while (!this.#isClosed && this.#line.head) {
-      const head = this.#line.head;
-      const cost = costOf(head.tokens);
-      const short = this.#firstShort(cost);
-      if (short) {
-        this.#buy(short);
+    while (!this.#isClosed && this.#line.head && performance.now() >= this.#pausedUntilMs) {
+      const { head } = this.#line;
+      const missing = this.#firstMissing(head.cost);
+      if (missing) {
+        this.#await(missing);
         break;
       }
-      for (const [name, purse] of this.#purses) purse.spend(cost[name]);
+      for (const [name, purse] of this.#purses) purse.spend(head.cost[name]);
       this.#line.remove(head);
       head.grant();
     }
   }
 
-  #firstShort(cost: Cost): Purse | undefined {
-    const name = LIMIT_NAMES.find((limit) => this.#purses.get(limit)?.covers(cost[limit]) === false);
-    return name && this.#purses.get(name);
+  /** Starts to get what the head lacks first; undefined when it lacks nothing. */
+  #firstMissing(cost: Cost): (() => Promise<boolean>) | undefined {
+    for (const name of LIMIT_NAMES) {
+      const purse = this.#purses.get(name);
+      if (purse?.covers(cost[name]) === false) return () => purse.buy();
+    }
+    const slots = this.#slots;
+    return slots && !slots.isFree ? () => slots.take() : undefined;
   }
 
-  #buy(purse: Purse): void {
-    purse.buy().then(
-      (bought) => {
-        if (bought) this.#pump();
+  /** Another one may be at it already; then its end looks again. */
+  #await(get: () => Promise<boolean>): void {
+    get().then(
+      (isNew) => {
+        if (isNew) this.#pump();
       },
       () => setTimeout(() => this.#pump(), RETRY_MS),
     );

@@ -2,12 +2,28 @@ import { GlueError, TokenLimitError } from "../../shared/errors.ts";
 
 /** One request needs more tokens than its budget allows in a minute: it can never be sent. */
 export class BudgetExceededError extends TokenLimitError {
-  constructor(key: string, tokens: number, tpm: number) {
+  constructor(key: string, tokens: number, perMinute: number, kind = "tokens") {
     super({
       code: "budget_exceeded",
-      message: `a request of about ${tokens} tokens can never be sent: the limit of ${key} is ${tpm} tokens per minute`,
-      hint: "shorten the prompt, lower max_tokens, or raise the model's tpm in GLUELLM_LIMITS",
+      message: `a request of about ${tokens} ${kind} can never be sent: the limit of ${key} is ${perMinute} ${kind} per minute`,
+      hint: "shorten the prompt, lower max_tokens, or raise the model's limit in GLUELLM_LIMITS",
     });
+  }
+}
+
+/** The line ahead, or a pause, is longer than the request was willing to wait: come back later. */
+export class BudgetWaitError extends GlueError {
+  readonly waitMs: number;
+
+  constructor(key: string, waitMs: number) {
+    const seconds = Math.ceil(waitMs / 1000);
+    super({
+      code: "budget_wait",
+      category: "rate_limit",
+      message: `the budget of ${key} is taken for about ${seconds} s`,
+      retryAfterMs: waitMs,
+    });
+    this.waitMs = waitMs;
   }
 }
 

@@ -60,6 +60,17 @@ export class Purse {
     return true;
   }
 
+  /** What is bought is void: the provider holds less than was counted. Debts stay. */
+  empty(): void {
+    this.#balance = Math.min(0, this.#balance);
+    this.#supply.bought(0, Number.POSITIVE_INFINITY, performance.now());
+  }
+
+  /** Nobody in the fleet can buy for so long. */
+  drain(ms: number): Promise<void> {
+    return this.#bucket.drain(ms);
+  }
+
   /** How long until `units` more than the balance can be had, in milliseconds. */
   predictedWaitMs(units: number): number {
     return this.#supply.waitMs(units - this.#balance, performance.now());

@@ -89,6 +89,15 @@ export class SharedBucket {
     this.#retireLater();
   }
 
+  /** Lowers the level to what it is `ms` before the bucket holds its first unit: nobody can buy until then. */
+  async drain(ms: number): Promise<void> {
+    const { ratePerSecond, isPaced } = this.#settings;
+    if (isPaced) return;
+    const limiter = await this.#open();
+    const level = -Math.round((ratePerSecond * ms) / 1000);
+    if ((await limiter.currentReservoir())! > level) await limiter.updateSettings({ reservoir: level });
+  }
+
   /** Changes the limit for the whole fleet; a purchase that waits is thrown back. */
   retune(settings: BucketSettings): void {
     this.#settings = settings;

@@ -1,8 +1,12 @@
+import { type Cost, LIMIT_NAMES } from "./cost.ts";
+
 /** A request in line. */
 export interface Waiter {
   /** Lower comes first. */
   priority: number;
-  tokens: number;
+  cost: Cost;
+  /** Leaves rather than wait longer than this for those ahead of it, in milliseconds. */
+  maxWaitMs: number;
   grant: () => void;
   reject: (error: Error) => void;
 }
@@ -10,32 +14,38 @@ export interface Waiter {
 /** First in, first out within a priority. */
 export class WaitingLine {
   readonly #waiters: Waiter[] = [];
-  #tokens = 0;
 
   get length(): number {
     return this.#waiters.length;
-  }
-
-  /** Tokens of all waiting requests together. */
-  get tokens(): number {
-    return this.#tokens;
   }
 
   get head(): Waiter | undefined {
     return this.#waiters[0];
   }
 
+  /** A copy, in the order of the line. */
+  get all(): Waiter[] {
+    return [...this.#waiters];
+  }
+
+  /** What those ask for together who come before a request of this priority. */
+  ahead(priority: number): Cost {
+    const sum: Cost = { inputTokens: 0, outputTokens: 0, tokens: 0, requests: 0 };
+    for (const waiter of this.#waiters) {
+      if (waiter.priority > priority) break;
+      for (const name of LIMIT_NAMES) sum[name] += waiter.cost[name];
+    }
+    return sum;
+  }
+
   add(waiter: Waiter): void {
     const before = this.#waiters.findLastIndex(({ priority }) => priority <= waiter.priority);
     this.#waiters.splice(before + 1, 0, waiter);
-    this.#tokens += waiter.tokens;
   }
 
   remove(waiter: Waiter): boolean {
     const index = this.#waiters.indexOf(waiter);
-    if (index < 0) return false;
-    this.#waiters.splice(index, 1);
-    this.#tokens -= waiter.tokens;
-    return true;
+    if (index >= 0) this.#waiters.splice(index, 1);
+    return index >= 0;
   }
 }

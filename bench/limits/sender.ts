@@ -1,0 +1,66 @@
+/**
+ * One process of a fleet: callers that send as fast as their gate lets them. Argument: `SenderOrder` as JSON. It
+ * prints a line when it is ready, starts at the first line on its standard input, and runs until it is killed.
+ */
+import { once } from "node:events";
+import { Agent, request } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
+import { type GateName, openGate, type Reply } from "./gates.ts";
+import { drawTokens, type Limits, messageOf, type Sizes } from "./load.ts";
+
+export interface SenderOrder {
+  gate: GateName;
+  /** Names the model at the provider and the keys in Redis. */
+  name: string;
+  redisSocket: string;
+  providerUrl: string;
+  limits: Limits;
+  /** Only gluellm's limiter has one. */
+  quantumMs: number;
+  /** Callers: requests that this process would have under way at a time. */
+  slots: number;
+  sizes: Sizes;
+  /** Estimate = size × this. */
+  estimateFactor: number;
+  /** Jobs laid into the queue beforehand, where the gate has one. */
+  backlog: number;
+}
+
+const order = JSON.parse(process.argv[2] ?? "") as SenderOrder;
+const agent = new Agent({ keepAlive: true });
+const gate = await openGate(order);
+console.log("ready");
+await once(process.stdin, "data");
+if (gate.work) await gate.work((tokens) => post(tokens, 0));
+else await Promise.all(Array.from({ length: order.slots }, () => runCaller()));
+
+async function runCaller(): Promise<void> {
+  for (;;) await sendUntilAccepted(drawTokens(order.sizes));
+}
+
+/** The wait until its last attempt goes with each request into the provider's journal. */
+async function sendUntilAccepted(tokens: number): Promise<void> {
+  const wishedAt = performance.now();
+  const estimate = Math.ceil(tokens * order.estimateFactor);
+  for (let attempt = 1; ; attempt++) {
+    const call = () => post(tokens, performance.now() - wishedAt);
+    const reply = await gate.send({ estimate, tokens }, call);
+    if (reply.status !== 429) return;
+    await delay(gate.backoffMs(attempt, reply.retryAfterMs));
+  }
+}
+
+function post(tokens: number, waitedMs: number): Promise<Reply> {
+  const content = messageOf(`${process.pid} ${Math.round(waitedMs)}`, tokens);
+  const body = JSON.stringify({ model: order.name, messages: [{ role: "user", content }] });
+  const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+  return new Promise((resolve, reject) => {
+    const url = `${order.providerUrl}/v1/chat/completions`;
+    request(url, { method: "POST", agent, headers }, (response) => {
+      const retryAfterMs = Number(response.headers["retry-after-ms"] ?? 0);
+      response.resume().on("end", () => resolve({ status: response.statusCode ?? 0, retryAfterMs }));
+    })
+      .on("error", reject)
+      .end(body);
+  });
+}
