@@ -15,6 +15,10 @@ import type { Settings } from "../shared/settings.ts";
 import { statedLimits } from "./providers/limit-headers.ts";
 
 const GUARD_MS = 500;
+/** After a change a higher limit is not believed for so long: a gateway may state those of several accounts in turn. */
+const SETTLING_MS = 5000;
+/** So many answers in a row that no longer state a limit take it back. */
+const SILENT_ANSWERS = 10;
 const learnedChannel = channel("gluellm:limits");
 
 interface FleetBudgetsOptions {
@@ -35,6 +39,8 @@ export class FleetBudgets {
   #stated = new Map<string, StatedLimits>();
   /** Answers to calls that were sent before say what was true before. */
   readonly #changedAtMs = new Map<string, number>();
+  /** Answers in a row that lacked a limit that is known. */
+  readonly #silent = new Map<string, number>();
   readonly #inForce = new Map<string, Budget | undefined>();
 
   constructor(options: FleetBudgetsOptions) {
@@ -66,13 +72,29 @@ export class FleetBudgets {
     if (!this.#options.settings.learnLimits) return;
     const stated = statedLimits(headers);
     const id = this.idOf(key);
+    if (sentAtMs < (this.#changedAtMs.get(id) ?? 0)) return;
     const known = this.#stated.get(id);
-    if (sentAtMs < (this.#changedAtMs.get(id) ?? 0) || isSame(known, { ...known, ...stated })) return;
-    this.#stated.set(id, { ...known, ...stated });
+    const believed = this.#believe(id, known ?? {}, stated);
+    if (isSame(known, believed)) return;
+    this.#stated.set(id, believed);
     this.#changed(id);
     this.#tell(id).catch((error) =>
       this.#options.logger.warn({ budget: id, fault: (error as Error).message }, "limits were not shared"),
     );
+  }
+
+  #believe(id: string, known: StatedLimits, stated: StatedLimits): StatedLimits {
+    const isSilent = STATED_LIMITS.some((name) => known[name] !== undefined && stated[name] === undefined);
+    const silent = isSilent ? (this.#silent.get(id) ?? 0) + 1 : 0;
+    this.#silent.set(id, silent);
+    const believed = silent >= SILENT_ANSWERS ? { ...stated } : { ...known, ...stated };
+    const isSettling =
+      performance.now() - (this.#changedAtMs.get(id) ?? Number.NEGATIVE_INFINITY) < SETTLING_MS;
+    for (const name of STATED_LIMITS) {
+      const before = known[name];
+      if (isSettling && before !== undefined && (believed[name] ?? 0) > before) believed[name] = before;
+    }
+    return believed;
   }
 
   async #tell(id: string): Promise<void> {

@@ -4,6 +4,8 @@ import { durationMs, serverTime } from "./retry-after.ts";
 /** A bucket of a minute never needs longer than that to fill, beyond the clock's and the header's whole seconds. */
 const ROUNDING_SECONDS = 2;
 
+const MAX_LIMIT = 1e12;
+
 const HEADERS = {
   rpm: ["x-ratelimit-*-requests", "anthropic-ratelimit-requests-*"],
   tpm: ["x-ratelimit-*-tokens", "anthropic-ratelimit-tokens-*"],
@@ -28,7 +30,7 @@ export function statedLimits(headers: Headers, nowMs = Date.now()): StatedLimits
 function perMinute(headers: Headers, pattern: string, nowMs: number): number | undefined {
   const field = (part: string) => headers.get(pattern.replace("*", part));
   const limit = Number(field("limit") || Number.NaN);
-  if (!(limit > 0) || !Number.isFinite(limit)) return undefined;
+  if (!(limit >= 1 && limit <= MAX_LIMIT)) return undefined;
   const remaining = Number(field("remaining") || Number.NaN);
   const resetSeconds = secondsUntil(field("reset"), headers, nowMs);
   // What a bucket of this rate would hold when it is full.
