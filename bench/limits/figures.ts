@@ -37,7 +37,7 @@ export function figuresOf(arrivals: readonly Arrival[], limits: Limits, span: Sp
   };
 }
 
-export function longestGapMs(accepted: readonly Arrival[], { from, to }: Span): number {
+function longestGapMs(accepted: readonly Arrival[], { from, to }: Span): number {
   const times = [from, ...accepted.map(({ at }) => at), to];
   return Math.max(...times.slice(1).map((at, index) => at - (times[index] ?? at)));
 }

@@ -29,8 +29,8 @@ export async function openGate(order: SenderOrder): Promise<Gate> {
   return GATES[order.gate](order);
 }
 
-/** As the vendors' SDKs wait: what the provider says, plus up to a quarter. */
-const politely = (_attempt: number, retryAfterMs: number) => retryAfterMs * (1 + Math.random() / 4);
+/** What the provider says, and up to half a second so that callers do not come back together. */
+const politely = (_attempt: number, retryAfterMs: number) => retryAfterMs + Math.random() * 500;
 
 const KEY = "openai:model";
 
@@ -54,9 +54,19 @@ function gluellm({ name, redisSocket, limits, quantumMs }: SenderOrder): Gate {
   };
 }
 
+/** Thrown into Bottleneck, which sees a failed job. */
+class RefusedError extends Error {
+  readonly retryAfterMs: number;
+
+  constructor(retryAfterMs: number) {
+    super("429");
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
 /**
- * Bottleneck as its README shows clustering and reservoirs; the call is the job. One limiter for requests and one for
- * tokens, since `chain()` would give both the same weight.
+ * Bottleneck as its README shows clustering, reservoirs and retries (which take nothing from a reservoir); the call is
+ * the job. One limiter for requests and one for tokens, since `chain()` would give both the same weight.
  */
 async function bottleneck({ name, redisSocket, limits }: SenderOrder): Promise<Gate> {
   const limiterOf = (scope: string, perMinute: number) =>
@@ -73,9 +83,16 @@ async function bottleneck({ name, redisSocket, limits }: SenderOrder): Promise<G
     });
   const requests = limiterOf("requests", limits.rpm);
   const tokens = limiterOf("tokens", limits.tpm);
+  tokens.on("failed", (error: RefusedError) => politely(1, error.retryAfterMs));
   await Promise.all([requests.ready(), tokens.ready()]);
+  const callOrFail = async (call: Call) => {
+    const reply = await call();
+    if (reply.status === 429) throw new RefusedError(reply.retryAfterMs);
+    return reply;
+  };
   return {
-    send: ({ estimate }, call) => requests.schedule(() => tokens.schedule({ weight: estimate }, call)),
+    send: ({ estimate }, call) =>
+      requests.schedule(() => tokens.schedule({ weight: estimate }, () => callOrFail(call))),
     backoffMs: politely,
   };
 }
@@ -94,7 +111,7 @@ async function bullmq({ name, redisSocket, limits, slots, sizes, backlog }: Send
       const run = async (job: { data: { tokens: number } }) => {
         const { status, retryAfterMs } = await send(job.data.tokens);
         if (status !== 429) return;
-        await queue.rateLimit(Math.ceil(politely(1, retryAfterMs)));
+        await queue.rateLimit(Math.ceil(retryAfterMs));
         throw Worker.RateLimitError();
       };
       const limiter = { max, duration: 1000 };

@@ -16,7 +16,7 @@ export interface LimiterRun {
   quantumMs?: number;
   /** Before the measured phase; default 3 s. */
   warmUpMs?: number;
-  steadyMs?: number;
+  steadyMs?: number | undefined;
   /** What happens in the measured phase. */
   during?: (fleet: Fleet, orders: readonly SenderOrder[]) => Promise<void>;
 }
@@ -31,7 +31,8 @@ export interface LimiterResult {
 /** Lets a fleet of senders run against a strict provider, and reads from the provider's journal what it did. */
 export async function runLimiter(bench: Bench, run: LimiterRun): Promise<LimiterResult> {
   const { redis, provider, redisSocket, providerUrl } = bench;
-  const { gate, limits, latencyMs, quantumMs = 50, warmUpMs = 3000, steadyMs = bench.steadyMs, during } = run;
+  const { gate, limits, latencyMs, quantumMs = 50, warmUpMs = 3000, during } = run;
+  const steadyMs = run.steadyMs ?? bench.steadyMs;
   await redis.flushall();
   await provider.set("reset", {});
   await provider.set("limits", limits);

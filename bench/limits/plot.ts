@@ -12,13 +12,13 @@ interface Line {
 }
 
 const WIDTH = 900;
-const HEIGHT = 320;
+const HEIGHT = 330;
 const LEFT = 60;
 const RIGHT = 20;
 const TOP = 44;
 /** The 429s of each line lie in a strip of its own below the axis. */
 const STRIP = 20;
-const AXIS = 40;
+const AXIS = 46;
 const COLORS = ["#0b6e4f", "#c1440e"];
 const ALLOWED = "#555555";
 
@@ -44,9 +44,9 @@ export function plotOf(steps: readonly Step[], lines: readonly Line[]): string {
     `<path d="M${x(0)} ${y(0)}${allowed.join("")}V${y(0)}" fill="none" stroke="${ALLOWED}" stroke-width="1.5" stroke-dasharray="6 4"/>`,
     ...lines.toReversed().map(({ seconds }, index) => {
       const points = seconds.map(({ accepted }, second) => `${x(second + 0.5)},${y(accepted)}`);
-      return `<polyline points="${points.join(" ")}" fill="none" stroke="${COLORS[lines.length - 1 - index]}" stroke-width="2" stroke-linejoin="round"/>`;
+      return `<polyline points="${points.join(" ")}" fill="none" stroke="${COLORS[lines.length - 1 - index]}" stroke-width="2" stroke-opacity="0.8" stroke-linejoin="round"/>`;
     }),
-    ...lines.flatMap((line, index) => dots(line, COLORS[index]!, x, bottom + STRIP * (index + 0.5))),
+    ...lines.flatMap((line, index) => dots(line, COLORS[index]!, x, bottom + 6 + STRIP * (index + 0.5))),
     ...legend(lines),
     "</svg>",
     "",

@@ -1,6 +1,8 @@
 import { RedisScript } from "../shared/redis-script.ts";
 
 export const WINDOW_SLOTS = 10;
+/** Under load the newest slots decide: the whole window would outweigh an outage for many seconds. */
+const LATEST_CALLS = 50;
 /** Too few calls in the window to speak of a rate: so many failures in a row, however far apart, open it too. */
 const STREAK_CALLS = 10;
 
@@ -93,6 +95,16 @@ export const breakerScripts = {
     for _, name in ipairs(past) do remove(name) end
     local minCalls, failureRate = tonumber(ARGV[7]), tonumber(ARGV[8])
     local isRateHigh = sums.calls >= minCalls and sums.failures / sums.calls >= failureRate
+    local slotMs, latest, latestFailures = math.ceil(windowMs / ${WINDOW_SLOTS}), 0, 0
+    for start = tonumber(slot), now - windowMs, -slotMs do
+      if latest >= ${LATEST_CALLS} then break end
+      local name = string.format('%.0f', start)
+      latest = latest + (state['calls:' .. name] or 0)
+      latestFailures = latestFailures + (state['failures:' .. name] or 0)
+    end
+    if latest >= ${LATEST_CALLS} and latestFailures / latest >= failureRate then
+      sums, isRateHigh = { calls = latest, failures = latestFailures }, true
+    end
     local isStreak = sums.calls < minCalls and state.streak >= ${STREAK_CALLS}
     if not isRateHigh and not isStreak then return answer(false) end
     remove('streak')

@@ -6,7 +6,7 @@ import { type BreakerReply, breakerScripts, parseBreakerReply, WINDOW_SLOTS } fr
 import { within } from "./within.ts";
 
 export interface CircuitBreakerSettings {
-  /** Opens when this share of the window's calls failed: above 0, at most 1; default 0.5. */
+  /** Opens when this share of the calls failed, of the window or of its latest 50: above 0, at most 1; default 0.5. */
   failureRate: number;
   /**
    * Fewer calls in the window do not make a rate, default 20: then ten failures in a row, however far apart, open it.

@@ -4,8 +4,9 @@ import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import { BucketConnection } from "./rate-limiter/bucket-connection.ts";
 import { BudgetLine, type Grant } from "./rate-limiter/budget-line.ts";
-import { type Cost, costOf, type TokenCounts } from "./rate-limiter/cost.ts";
+import { type Cost, costOf, type TokenCounts, tokenCounts } from "./rate-limiter/cost.ts";
 import { BudgetExceededError, RateLimiterClosedError } from "./rate-limiter/errors.ts";
+import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";
 
 const DEFAULT_PRIORITY = 10;
 const CLOSE_MS = 2000;
@@ -65,6 +66,8 @@ export interface Reservation {
 export class RateLimiter implements AsyncDisposable {
   readonly #options: RateLimiterOptions;
   readonly #lines = new Map<string, BudgetLine>();
+  /** By key: models of one bucket may be estimated differently well. */
+  readonly #corrections = new Map<string, EstimateCorrection>();
   #connection: BucketConnection | undefined;
   #closing: Promise<void> | undefined;
 
@@ -85,14 +88,17 @@ export class RateLimiter implements AsyncDisposable {
   async acquire(key: string, options: AcquireOptions = {}): Promise<Reservation> {
     options.signal?.throwIfAborted();
     if (this.#closing !== undefined) throw new RateLimiterClosedError();
-    const cost = costOf(options.tokens ?? 0);
+    const estimate = tokenCounts(options.tokens ?? 0);
     const budget = this.#options.budgetOf(key);
-    if (budget) assertPossible(key, cost, budget);
+    if (budget) assertPossible(key, costOf(estimate), budget);
     const line = this.#lineOf(key, budget);
     if (!line) return { waitedMs: 0, settle() {}, cancel() {} };
+    const correction = this.#correctionOf(key);
+    const cost = atMost(costOf(correction.correct(estimate)), budget);
     const startedAtMs = performance.now();
     const grant = await waitIn(line, cost, options);
-    return reservation(line, grant, cost, performance.now() - startedAtMs);
+    const settled = (actual: TokenCounts) => correction.settled(estimate, actual);
+    return reservation({ line, grant, cost, settled }, performance.now() - startedAtMs);
   }
 
   /** The key's budget changed: those who wait under the old one wait under the new one. */
@@ -132,6 +138,12 @@ export class RateLimiter implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #correctionOf(key: string): EstimateCorrection {
+    const correction = this.#corrections.get(key) ?? new EstimateCorrection();
+    this.#corrections.set(key, correction);
+    return correction;
   }
 
   #nameOf(key: string, budget: Budget | undefined): string {
@@ -176,6 +188,17 @@ function assertPossible(key: string, cost: Cost, { tpm, itpm, otpm }: Budget): v
     throw new BudgetExceededError(key, cost.outputTokens, otpm, "output tokens");
 }
 
+/** Nothing larger than a minute of its limit can be had, however much more it may turn out to be. */
+function atMost(cost: Cost, { tpm, itpm, otpm }: Budget = {}): Cost {
+  const bounded = (units: number, limit = Number.POSITIVE_INFINITY) => Math.min(units, Math.floor(limit));
+  return {
+    ...cost,
+    tokens: bounded(cost.tokens, tpm),
+    inputTokens: bounded(cost.inputTokens, itpm),
+    outputTokens: bounded(cost.outputTokens, otpm),
+  };
+}
+
 function waitIn(line: BudgetLine, cost: Cost, options: AcquireOptions): Promise<Grant> {
   const { priority = DEFAULT_PRIORITY, maxWaitMs = Number.POSITIVE_INFINITY, signal } = options;
   return new Promise((resolve, reject) => {
@@ -197,7 +220,15 @@ function waitIn(line: BudgetLine, cost: Cost, options: AcquireOptions): Promise<
   });
 }
 
-function reservation(line: BudgetLine, grant: Grant, cost: Cost, waitedMs: number): Reservation {
+interface Granted {
+  line: BudgetLine;
+  grant: Grant;
+  cost: Cost;
+  /** Told what the request really took, when it took anything. */
+  settled: (actual: TokenCounts) => void;
+}
+
+function reservation({ line, grant, cost, settled }: Granted, waitedMs: number): Reservation {
   let isOpen = true;
   const end = (refund: Cost) => {
     if (isOpen) line.end(grant, refund);
@@ -207,6 +238,9 @@ function reservation(line: BudgetLine, grant: Grant, cost: Cost, waitedMs: numbe
     waitedMs,
     settle: (actualTokens) => {
       const actual = actualTokens === undefined ? cost : costOf(actualTokens);
+      if (isOpen && actual !== cost && actual.tokens > 0) {
+        settled({ input: actual.inputTokens, output: actual.outputTokens });
+      }
       end({
         inputTokens: cost.inputTokens - actual.inputTokens,
         outputTokens: cost.outputTokens - actual.outputTokens,
