@@ -22,7 +22,7 @@ async function openFleet(limits = {}) {
       logger: createLogger({ level: "silent", json: true }),
       onChange: (changed) => changes.push(changed),
     });
-    subscriber.on("message", () => void budgets.read());
+    subscriber.on("message", (_channel, message: string) => void budgets.read(message.slice(7)));
     await subscriber.subscribe(keys.channel);
     onTestFinished(() => {
       redis.disconnect();
@@ -32,8 +32,10 @@ async function openFleet(limits = {}) {
     return {
       budgets,
       changes,
+      forget: () => redis.del(keys.learnedLimits),
+      stored: () => redis.hlen(keys.learnedLimits),
       see: (stated: Record<string, number>, sentAtMs = performance.now()) =>
-        budgets.observe(KEY, headers(stated), sentAtMs),
+        budgets.observe(KEY, { headers: headers(stated), isSuccess: true, sentAtMs }),
     };
   };
   return [await start(), await start()] as const;
@@ -76,6 +78,28 @@ test("a limit that answers no longer state is forgotten, but not at the first", 
   first.see({ requests: 60 });
   expect(first.budgets.of(KEY)).toEqual({ rpm: 60 });
   for (let answer = 0; answer < 10; answer++) first.see({});
-  expect(first.budgets.of(KEY)).toEqual({});
+  expect(first.budgets.of(KEY), "no limit, not an empty budget").toBeUndefined();
   await waitFor("the other process", () => second.budgets.of(KEY)?.tpm === undefined);
+});
+
+test("refusals teach, but their silence takes nothing back", async () => {
+  const [first] = await openFleet();
+  const refusal = { isSuccess: false, sentAtMs: performance.now() };
+  first.budgets.observe(KEY, { ...refusal, headers: headers({ requests: 60 }) });
+  expect(first.budgets.of(KEY)).toEqual({ rpm: 60 });
+  for (let answer = 0; answer < 20; answer++)
+    first.budgets.observe(KEY, { headers: new Headers(), isSuccess: false, sentAtMs: performance.now() });
+  expect(first.budgets.of(KEY)).toEqual({ rpm: 60 });
+});
+
+test("two changes at once both reach the fleet, and what Redis lost is told again", async () => {
+  const [first, second] = await openFleet();
+  first.see({ requests: 60 });
+  await waitFor("the first value", () => second.budgets.of(KEY)?.rpm === 60);
+  first.see({ requests: 30 });
+  await waitFor("the second value", () => second.budgets.of(KEY)?.rpm === 30);
+  await first.forget();
+  await first.budgets.read();
+  expect(first.budgets.of(KEY)).toEqual({ rpm: 30 });
+  await waitFor("Redis has it again", async () => (await first.stored()) === 1);
 });

@@ -46,6 +46,16 @@ test("a limit per day is not taken for one per minute", () => {
   expect(stated(openai("requests", "14400", "0", "24h0m0s"))).toEqual({});
 });
 
+test("a minute's fixed window is not taken for a day, however late its reset", () => {
+  for (const [remaining, reset] of [
+    ["600", "58s"],
+    ["599", "58s"],
+    ["100", "30s"],
+    ["0", "1m0s"],
+  ] as const)
+    expect(stated(openai("requests", "600", remaining, reset))).toEqual({ rpm: 600 });
+});
+
 test("what is no limit is left out, and one without its reset is believed", () => {
   expect(stated({})).toEqual({});
   for (const limit of ["0", "-1", "many", "", "Infinity"])

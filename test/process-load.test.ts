@@ -46,7 +46,7 @@ test("a heap that fills up is told early, then low, before the process dies, and
   );
   const [early, low, lowAt, over, freeAt] = lines;
   expect(early).toBe("memory use is high");
-  expect(low).toBe("memory is short: taking no more jobs until it is below 70 %");
+  expect(low).toBe("memory is short: taking no more jobs until it is below 77 %");
   expect(Number(lowAt?.replace("low at ", ""))).toBeGreaterThanOrEqual(0.8);
   expect(over).toBe("memory is enough again: taking jobs");
   expect(Number(freeAt?.replace("free at ", ""))).toBeLessThan(0.7);

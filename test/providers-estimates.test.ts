@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { ChatRequest } from "../src/shared/chat.ts";
 import type { ProviderEntry } from "../src/shared/providers.ts";
 import { durationMs, retryAfterMs } from "../src/workers/providers/retry-after.ts";
-import { callOf, chat, goodBody, testAdapter, testEntry } from "./support/provider.ts";
+import { callOf, chat, goodBody, MODELS, testAdapter, testEntry } from "./support/provider.ts";
 import { sendJson, wireServer } from "./support/wire-server.ts";
 
 describe("retryAfterMs", () => {
@@ -58,7 +58,7 @@ describe("estimateTokens", () => {
   const HUNDRED = "abcd".repeat(100);
 
   it("counts a quarter of the bytes, something for each message, and the answer's limit", () => {
-    const estimate = (request: ChatRequest) => openai().estimateTokens(request);
+    const estimate = (request: ChatRequest) => openai().estimateTokens("m", request);
     expect(estimate(chat(HUNDRED, { max_tokens: 50 }))).toEqual({ input: 104, output: 50 });
     expect(estimate(chat(HUNDRED, { max_tokens: 50, n: 3 }))).toEqual({ input: 104, output: 150 });
     expect(estimate(chat("汉字".repeat(50), { max_completion_tokens: 1 }))).toEqual({ input: 79, output: 1 });
@@ -66,9 +66,9 @@ describe("estimateTokens", () => {
   });
 
   it("counts tools, and a picture by what it is, not by its bytes", () => {
-    const plain = openai().estimateTokens(chat(HUNDRED, { max_tokens: 1 })).input;
+    const plain = openai().estimateTokens("m", chat(HUNDRED, { max_tokens: 1 })).input;
     const tools = [{ type: "function", function: { name: "f", description: HUNDRED } }];
-    const withTools = openai().estimateTokens(chat(HUNDRED, { max_tokens: 1, tools })).input;
+    const withTools = openai().estimateTokens("m", chat(HUNDRED, { max_tokens: 1, tools })).input;
     expect(withTools).toBeGreaterThan(plain + 100);
     const picture: ChatRequest = {
       messages: [
@@ -81,15 +81,15 @@ describe("estimateTokens", () => {
       ],
       max_tokens: 1,
     };
-    expect(openai().estimateTokens(picture)).toEqual({ input: 1004, output: 1 });
+    expect(openai().estimateTokens("m", picture)).toEqual({ input: 1004, output: 1 });
   });
 
   it("reserves the usual output, and all of the limit only where the provider counts that", () => {
     const long = chat(HUNDRED, { max_tokens: 32_000 });
-    expect(anthropic().estimateTokens(long)).toEqual({ input: 104, output: 500 });
-    expect(openai().estimateTokens(long).output).toBe(500);
-    expect(openai({ tokenCharge: "requested" }).estimateTokens(long).output).toBe(32_000);
-    expect(openai({ tokenCharge: "requested" }).estimateTokens(chat(HUNDRED)).output).toBe(500);
+    expect(anthropic().estimateTokens("m", long)).toEqual({ input: 104, output: 500 });
+    expect(openai().estimateTokens("m", long).output).toBe(500);
+    expect(openai({ tokenCharge: "requested" }).estimateTokens("m", long).output).toBe(32_000);
+    expect(openai({ tokenCharge: "requested" }).estimateTokens("m", chat(HUNDRED)).output).toBe(500);
   });
 
   it("learns the usual length of an answer", async () => {
@@ -97,7 +97,8 @@ describe("estimateTokens", () => {
     const server = await wireServer((response) => sendJson(response, { ...goodBody("openai"), usage }));
     const adapter = testAdapter(testEntry("openai", server.url));
     for (let i = 0; i < 100; i++) await adapter.complete(callOf("openai", "Hello"));
-    expect(adapter.estimateTokens(chat(HUNDRED))).toEqual({ input: 104, output: 21 });
+    expect(adapter.estimateTokens(MODELS.openai, chat(HUNDRED))).toEqual({ input: 104, output: 21 });
+    expect(adapter.estimateTokens("another", chat(HUNDRED)).output).toBe(500);
   });
 });
 

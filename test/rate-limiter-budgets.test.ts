@@ -54,7 +54,18 @@ describe("calls in flight", () => {
     const second = openLimiter({ maxInFlight: 1 }, { namespace: first.namespace });
     const waiting = second.limiter.acquire(KEY);
     await first.limiter.close();
-    (await waiting).settle();
+    // Without the release its lease would last 15 s.
+    expect(await elapsedMs(async () => (await waiting).settle())).toBeLessThan(5000);
+  });
+
+  test("a slot that was taken for a request that left is free for others", async () => {
+    const first = openLimiter({ maxInFlight: 1 });
+    const leaving = new AbortController();
+    const left = first.limiter.acquire(KEY, { signal: leaving.signal });
+    leaving.abort();
+    await expect(left).rejects.toThrow();
+    const second = openLimiter({ maxInFlight: 1 }, { namespace: first.namespace });
+    expect(await elapsedMs(() => second.limiter.acquire(KEY))).toBeLessThan(5000);
   });
 
   test("the slots of a process that died come back when their leases end", async () => {
@@ -134,4 +145,32 @@ describe("those who would not wait long", () => {
     leaving.abort();
     await ended;
   });
+});
+
+test("an abort after a request was turned away is harmless", async () => {
+  const { limiter } = openLimiter({ rpm: 60 });
+  await limiter.acquire(KEY);
+  limiter.pause(KEY, 3000);
+  const later = new AbortController();
+  const turnedAway = limiter.acquire(KEY, { maxWaitMs: 10, signal: later.signal });
+  await expect(turnedAway).rejects.toBeInstanceOf(BudgetWaitError);
+  // A listener that still hung on the signal would throw here, outside of any promise.
+  later.abort();
+});
+
+test("many pauses at once do not make the predicted wait longer than their time", async () => {
+  const { limiter } = openLimiter({ rpm: 6000 });
+  await limiter.acquire(KEY);
+  for (let answer = 0; answer < 50; answer++) limiter.pause(KEY, 2000);
+  expect(limiter.predictedWaitMs(KEY)).toBeGreaterThan(1500);
+  expect(limiter.predictedWaitMs(KEY)).toBeLessThan(3000);
+});
+
+test("a limit that came after a request was granted gives it nothing back", async () => {
+  const site = openLimiter({ rpm: 6000 });
+  const granted = await site.limiter.acquire(KEY, { tokens: 10_000 });
+  site.setBudget({ rpm: 6000, tpm: 6000 });
+  await site.limiter.acquire(KEY, { tokens: 1 });
+  granted.settle(1);
+  expect(site.limiter.predictedWaitMs(KEY, { tokens: 5000 })).toBeGreaterThan(10_000);
 });

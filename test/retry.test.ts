@@ -83,8 +83,8 @@ describe("retryOnFailure", () => {
     await expect(retryOnFailure(ask, { deadlineMs: 1000 })()).rejects.toBeInstanceOf(OpenAI.RateLimitError);
     const ending = new AbortController();
     const waiting = retryOnFailure(ask, { signal: ending.signal })();
-    setTimeout(() => ending.abort(), 50);
-    await expect(waiting).rejects.toThrow(/abort/i);
+    setTimeout(() => ending.abort(new Error("no longer wanted")), 50);
+    await expect(waiting).rejects.toThrow("no longer wanted");
     expect(statuses()).toEqual([429, 429]);
   });
 
@@ -101,6 +101,15 @@ describe("callLlmWithRetry", () => {
     const options = { key: "openai:gpt", limiter, tokens: 10, chargedTokens: () => 5 };
     await Promise.all(Array.from({ length: 40 }, () => callLlmWithRetry(() => ask(), options)));
     expect(simulator.stats()).toMatchObject({ accepted: { requests: 40 }, rateLimited: 0 });
+  });
+
+  test("does not repeat a call because its cost cannot be read", async () => {
+    const { ask, statuses } = await openProvider();
+    const chargedTokens = () => {
+      throw new Error("no usage");
+    };
+    await callLlmWithRetry(() => ask(), { ...FAST, key: "openai:gpt", chargedTokens });
+    expect(statuses()).toEqual([200]);
   });
 
   test("waits while the breaker is open, and goes on when the provider is back", async () => {

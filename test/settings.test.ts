@@ -103,7 +103,7 @@ describe("faults", () => {
     },
   );
 
-  test.each([["gpt-4o"], ["opneai:gpt-4o"], ["openai:"], [""]])(
+  test.each([["gpt-4o"], ["opneai:gpt-4o"], ["opneai*:gpt-4o"], ["openai:"], [""]])(
     "a limit for %s, which no model is called, is refused",
     (pattern) => {
       expect(faultsOf(() => load({ GLUELLM_LIMITS: JSON.stringify({ [pattern]: { rpm: 5 } }) }))).toContain(

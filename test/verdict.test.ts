@@ -71,7 +71,12 @@ describe("verdicts by error class", () => {
 
   test("a guessed wait never fails a job before its deadline", () => {
     const verdict = verdictOn(new BudgetWaitError("openai:m", 9_000_000), row, BACKOFF, NOW);
-    expect(verdict).toMatchObject({ kind: "snooze", delayMs: 3_600_000 });
+    expect(verdict).toMatchObject({ kind: "snooze", delayMs: 30_000 });
+    const late = { ...row, deadlineAt: NOW + 5000 };
+    expect(verdictOn(new BudgetWaitError("openai:m", 9_000_000), late, BACKOFF, NOW)).toMatchObject({
+      kind: "snooze",
+      delayMs: 5000,
+    });
   });
 
   test("pauses use up no attempt, other faults do", () => {
@@ -85,6 +90,9 @@ describe("verdicts by error class", () => {
     const verdict = verdictOn(error, row, BACKOFF, NOW);
     expect(verdict).toMatchObject({ kind: "fail", error: { code: "deadline_exceeded" } });
     expect(verdict.kind === "fail" && verdict.error.message).toContain("rate_limit");
+    expect(verdict, "the others wait all the same").toMatchObject({
+      pause: { scope: "budget", delayMs: 4_000_000 },
+    });
   });
 });
 

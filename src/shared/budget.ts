@@ -22,7 +22,7 @@ export function budgetId(limits: Readonly<Limits>, key: string): string {
  * its own, and an operator who asks for less means it.
  */
 export function budgetInForce(configured?: Budget, stated?: StatedLimits): Budget | undefined {
-  if (!stated) return configured;
+  if (!stated || STATED_LIMITS.every((name) => stated[name] === undefined)) return configured;
   const lower = STATED_LIMITS.map((name) => [name, lowerOf(configured?.[name], stated[name])] as const);
   return { ...configured, ...Object.fromEntries(lower.filter(([, limit]) => limit !== undefined)) };
 }

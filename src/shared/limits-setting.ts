@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { matchesGlob } from "./glob.ts";
 
 const BUCKET_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -59,7 +60,8 @@ export const limitsSchema = z.record(z.string(), budgetSchema).transform((limits
 export function uselessLimits(limits: Limits, entries: readonly string[]): string[] {
   const fits = (pattern: string) => {
     const [entry = "", ...model] = pattern.split(":");
-    return entry.includes("*") || (entries.includes(entry) && model.join(":") !== "");
+    const isKnown = entries.some((name) => matchesGlob(entry, name));
+    return isKnown && (model.join(":") !== "" || pattern.endsWith("*"));
   };
   return Object.keys(limits)
     .filter((pattern) => !fits(pattern))

@@ -11,6 +11,7 @@ import type { Intake } from "./intake.ts";
 import type { ProviderCall, ProviderReply } from "./providers/adapter.ts";
 import type { TokenCounts } from "./rate-limiter/cost.ts";
 import type { Reservation } from "./rate-limiter.ts";
+import { deadlineError } from "./verdict.ts";
 
 /** A job that would hold its place in this process for longer goes back. */
 const MAX_WAIT_MS = 5000;
@@ -45,7 +46,7 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
   const { payload, jobId } = input;
   const request = await loadRequest(context, payload);
   const adapter = context.adapterOf(payload.provider.entry);
-  const reservation = await reserve(context, input, adapter.estimateTokens(request));
+  const reservation = await reserve(context, input, adapter.estimateTokens(payload.model, request));
   const call: ProviderCall = {
     model: payload.model,
     request,
@@ -53,6 +54,11 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
     timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
     signal: input.signal,
   };
+  if (Date.now() > payload.deadlineAt) {
+    reservation.cancel();
+    input.intake.unanswered();
+    throw deadlineError();
+  }
   const startedAt = performance.now();
   const reply = await guarded(context, input, reservation, () => adapter.complete(call));
   const latencyMs = performance.now() - startedAt;

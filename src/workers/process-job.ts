@@ -6,13 +6,16 @@ import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { callProvider, NotStartedError } from "./attempt.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
-import { BudgetWaitError } from "./rate-limiter/errors.ts";
+import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
 import { countFailedCall, lookUp, type Standing } from "./record.ts";
 import { type AbortReason, emptyRecord, HELD_MS, PUT_BACK_MS, type Run, settle } from "./settle.ts";
 import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 
 /** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
 const MAX_LOST_WORKERS = 10;
+
+/** Errors of attempts in which the provider was not called. */
+const WITHOUT_CALL = [BudgetExceededError, BudgetWaitError, CircuitOpenError];
 
 /**
  * A job's whole path in the worker: parse again → bind the logger → look for the record → budget → provider →
@@ -99,6 +102,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     return { kind: "done", record };
   } catch (error) {
     if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
+    if (error instanceof GlueError && error.code === "deadline_exceeded") return { kind: "fail", error };
     const verdict = verdictOn(
       error instanceof GlueError ? error : unexpected(error, logger),
       {
@@ -111,7 +115,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
       },
       context.settings.retry,
     );
-    if (error instanceof BudgetWaitError || error instanceof CircuitOpenError) return verdict;
+    if (WITHOUT_CALL.some((type) => error instanceof type)) return verdict;
     await countFailedCall(context.redis, context.keys, {
       budgetKey: key,
       error,

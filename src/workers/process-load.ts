@@ -7,8 +7,9 @@ import { MemoryUse } from "./memory-use.ts";
 const SAMPLE_MS = 500;
 const LAG_RESOLUTION_MS = 10;
 const BUSY_UTILISATION = 0.9;
-/** Below the guard: where memory counts as enough again, and where its growth is told beforehand. */
-const MARGIN = 0.1;
+/** Below the guard: where its growth is told beforehand, and where memory counts as enough again. */
+const WARNING_MARGIN = 0.1;
+const MARGIN = 0.03;
 
 const memoryChannel = channel("gluellm:memory");
 
@@ -22,7 +23,7 @@ export interface ProcessLoadOptions {
 /**
  * Watches this process's event loop and memory, twice a second.
  *
- * Memory is low from `memoryGuard` of the limit until it is a tenth below it. Every change is logged, told to
+ * Memory is low from `memoryGuard` of the limit until it is 3 % of the limit below it. Every change is logged, told to
  * `onMemory`, and published as `{isLow, memoryShare}` on the diagnostics channel `gluellm:memory`.
  */
 export class ProcessLoad implements Disposable {
@@ -94,7 +95,7 @@ export class ProcessLoad implements Disposable {
     const { memoryGuard } = this.#options.profile;
     if (!this.#isMemoryLow && share >= memoryGuard) this.#setMemoryLow(true);
     else if (this.#isMemoryLow && share < memoryGuard - MARGIN) this.#setMemoryLow(false);
-    if (!this.#isMemoryLow) this.#warnEarly(share, memoryGuard - MARGIN);
+    if (!this.#isMemoryLow) this.#warnEarly(share, memoryGuard - WARNING_MARGIN);
   }
 
   #setMemoryLow(isLow: boolean): void {
@@ -112,7 +113,7 @@ export class ProcessLoad implements Disposable {
   }
 
   #warnEarly(share: number, threshold: number): void {
-    if (share < threshold - MARGIN) this.#isWarned = false;
+    if (share < threshold - WARNING_MARGIN) this.#isWarned = false;
     if (this.#isWarned || share < threshold) return;
     this.#isWarned = true;
     this.#options.logger?.warn(this.#memory.figures, "memory use is high");

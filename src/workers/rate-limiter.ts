@@ -7,6 +7,7 @@ import { BudgetLine, type Grant } from "./rate-limiter/budget-line.ts";
 import { type Cost, costOf, type TokenCounts, tokenCounts } from "./rate-limiter/cost.ts";
 import { BudgetExceededError, RateLimiterClosedError } from "./rate-limiter/errors.ts";
 import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";
+import type { Waiter } from "./rate-limiter/waiting-line.ts";
 
 const DEFAULT_PRIORITY = 10;
 const CLOSE_MS = 2000;
@@ -202,21 +203,22 @@ function atMost(cost: Cost, { tpm, itpm, otpm }: Budget = {}): Cost {
 function waitIn(line: BudgetLine, cost: Cost, options: AcquireOptions): Promise<Grant> {
   const { priority = DEFAULT_PRIORITY, maxWaitMs = Number.POSITIVE_INFINITY, signal } = options;
   return new Promise((resolve, reject) => {
+    let waiter: Waiter | undefined;
     const abort = () => {
-      if (line.leave(waiter)) reject(signal?.reason);
+      if (waiter && line.leave(waiter)) reject(signal?.reason);
     };
     const leaveWith = (finish: () => void) => {
       signal?.removeEventListener("abort", abort);
       finish();
     };
     signal?.addEventListener("abort", abort, { once: true });
-    const waiter = line.enqueue({
-      cost,
-      priority,
-      maxWaitMs,
-      grant: (grant) => leaveWith(() => resolve(grant)),
-      reject: (error) => leaveWith(() => reject(error)),
-    });
+    const leaveWithFault = (error: unknown) => leaveWith(() => reject(error));
+    try {
+      const grant = (granted: Grant) => leaveWith(() => resolve(granted));
+      waiter = line.enqueue({ cost, priority, maxWaitMs, grant, reject: leaveWithFault });
+    } catch (error) {
+      leaveWithFault(error);
+    }
   });
 }
 

@@ -38,7 +38,7 @@ export interface LlmCallOptions extends RetryOptions {
   breaker?: CircuitBreaker;
   /** Estimate of what the call is charged, for the limiter. */
   tokens?: TokenCounts | number;
-  /** What it was charged in the end; default: the estimate. */
+  /** What it was charged in the end; default, and when this throws: the estimate. */
   chargedTokens?: (result: unknown) => TokenCounts | number | undefined;
 }
 
@@ -52,17 +52,24 @@ export function callLlmWithRetry<T>(call: () => Promise<T>, options: LlmCallOpti
   const { key, limiter, breaker, tokens, chargedTokens, signal } = options;
   const once = async () => {
     const reservation = await limiter?.acquire(key, { tokens, signal });
-    try {
-      const result = await (breaker ? breaker.run(key, call) : call());
-      reservation?.settle(chargedTokens?.(result));
-      return result;
-    } catch (error) {
+    const result = await (breaker ? breaker.run(key, call) : call()).catch((error) => {
       if (error instanceof CircuitOpenError) reservation?.cancel();
       else reservation?.settle();
       throw error;
-    }
+    });
+    reservation?.settle(chargedOf(result, chargedTokens));
+    return result;
   };
   return retry(once, options);
+}
+
+/** The answer is paid for: a fault in reading its cost must not repeat the call. */
+function chargedOf<T>(result: T, read: LlmCallOptions["chargedTokens"]): TokenCounts | number | undefined {
+  try {
+    return read?.(result);
+  } catch {
+    return undefined;
+  }
 }
 
 async function retry<T>(fn: () => Promise<T>, options: RetryOptions): Promise<T> {
@@ -85,7 +92,7 @@ async function retry<T>(fn: () => Promise<T>, options: RetryOptions): Promise<T>
       if (isFinal || signal?.aborted || options.shouldRetry?.(error) === false) throw error;
       if (verdict.kind === "retry") state.attempt += 1;
       else state.snoozes += 1;
-      await delay(verdict.delayMs, undefined, { signal });
+      await delay(verdict.delayMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
     }
   }
 }

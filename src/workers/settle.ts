@@ -13,7 +13,7 @@ import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
 import { pauseBudget, pauseQueues } from "./pause.ts";
 import { writeRecord } from "./record.ts";
-import type { Verdict } from "./verdict.ts";
+import type { SnoozeScope, Verdict } from "./verdict.ts";
 
 export const PUT_BACK_MS = 5_000;
 export const HELD_MS = 30_000;
@@ -41,7 +41,7 @@ export async function settle(
   payload: CompletionPayload | undefined,
   verdict: Verdict,
 ): Promise<CompletionSummary> {
-  const { context, queue, job, logger } = run;
+  const { context, job, logger } = run;
   switch (verdict.kind) {
     case "done": {
       await finish(run, payload, verdict.record);
@@ -56,9 +56,7 @@ export async function settle(
     case "snooze": {
       const { scope, delayMs, error } = verdict;
       if (scope === "job") return putBack(run, { delayMs, reason: `${error.code}: ${error.message}` });
-      const { key } = parseCompletionQueueName(queue.name) ?? { key: queue.name };
-      if (scope === "queue") await pauseQueues(context, [queue.name], delayMs);
-      else await pauseBudget(context, queue.name, key, delayMs);
+      await pause(run, verdict);
       logger[error.code === "circuit_open" ? "debug" : "info"](
         { fault: error.code, delayMs },
         "the queue waits for the provider",
@@ -72,6 +70,7 @@ export async function settle(
       return putBack(run, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
     case "fail": {
       const attempts = job.attemptsMade + 1;
+      if (verdict.pause) await pause(run, verdict.pause);
       if (verdict.error.code === "cancelled") logger.info("job cancelled");
       else logger.warn({ fault: toErrorRecord(verdict.error), attempts }, "job failed");
       if (payload) {
@@ -82,6 +81,15 @@ export async function settle(
       throw withoutStack(new UnrecoverableError(failureText(verdict.error, attempts)));
     }
   }
+}
+
+async function pause(
+  { context, queue }: Run,
+  { scope, delayMs }: { scope: SnoozeScope; delayMs: number },
+): Promise<void> {
+  const { key } = parseCompletionQueueName(queue.name) ?? { key: queue.name };
+  if (scope === "queue") await pauseQueues(context, [queue.name], delayMs);
+  if (scope === "budget") await pauseBudget(context, queue.name, key, delayMs);
 }
 
 async function finish(run: Run, payload: CompletionPayload | undefined, record: ResultRecord): Promise<void> {

@@ -22,11 +22,12 @@ export type Verdict =
   | { kind: "snooze"; scope: SnoozeScope; delayMs: number; error: GlueError }
   /** Not this worker's to run, or not now: no attempt is used up. */
   | { kind: "putBack"; delayMs: number; reason: string }
-  | { kind: "fail"; error: GlueError }
+  /** `pause`: what the provider asked for outlasts the job, and the others wait all the same. */
+  | { kind: "fail"; error: GlueError; pause?: { scope: SnoozeScope; delayMs: number } }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
 
-type SnoozeScope = "job" | "queue" | "budget";
+export type SnoozeScope = "job" | "queue" | "budget";
 type Action = "retry" | "snooze" | "fail" | "stop";
 
 /** Error class → what happens. The first class that fits decides; anything else is retried. */
@@ -41,6 +42,8 @@ const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])
   [AuthenticationError, "stop"],
   [AccountError, "stop"],
 ];
+
+const MAX_GUESSED_WAIT_MS = 30_000;
 
 export interface AttemptState {
   /** This attempt's number, from 1, counting only attempts that were used up. */
@@ -72,16 +75,19 @@ export function verdictOn(
   if (action === "stop") return state.isBatchRow ? { kind: "stopBatch", error } : { kind: "fail", error };
   const isSnooze = action === "snooze" || (error instanceof APIConnectionError && state.isBreakerOpen);
   if (!isSnooze && state.attempt >= state.maxAttempts) return { kind: "fail", error };
-  const formula = backoffMs(isSnooze ? state.snoozes : state.attempt, backoff);
+  // Put-backs count as snoozes too: a whole budget does not wait longer for them.
+  const round = error instanceof RateLimitError ? 1 : isSnooze ? state.snoozes : state.attempt;
+  const formula = backoffMs(round, backoff);
   const leftMs = state.deadlineAt - now;
   // How long the budget is taken is a guess: the deadline decides.
   const delayMs = Math.ceil(
-    error instanceof BudgetWaitError ? Math.min(error.waitMs, leftMs) : (error.retryAfterMs ?? formula),
+    error instanceof BudgetWaitError
+      ? Math.min(error.waitMs, MAX_GUESSED_WAIT_MS, leftMs)
+      : (error.retryAfterMs ?? formula),
   );
-  if (delayMs > leftMs) return { kind: "fail", error: deadlineError(error) };
-  return isSnooze
-    ? { kind: "snooze", scope: scopeOf(error), delayMs, error }
-    : { kind: "retry", delayMs, error };
+  const scope = scopeOf(error);
+  if (delayMs > leftMs) return { kind: "fail", error: deadlineError(error), pause: { scope, delayMs } };
+  return isSnooze ? { kind: "snooze", scope, delayMs, error } : { kind: "retry", delayMs, error };
 }
 
 /** A 429 is about the budget. An overload that names no time says nothing about the next call. */

@@ -34,6 +34,7 @@ export interface WorkerOptions {
 
 const FOLLOW_MS = 1000;
 const CARD_MS = 5000;
+const LIMITS_MS = 5000;
 /** To one provider entry; each of its models has a queue with a concurrency of its own. */
 const MIN_CONNECTIONS = 512;
 const IDLE_MS = 10 * 60_000;
@@ -113,6 +114,12 @@ export class WorkerProcess {
     await Promise.all([this.#follow(), this.#publishCard()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
     this.#timers.push(setInterval(() => void this.#publishCard(), CARD_MS));
+    this.#timers.push(setInterval(() => this.#readLimits(), LIMITS_MS));
+  }
+
+  #readLimits(id?: string): void {
+    // While Redis is away, what is known stands.
+    this.#context.budgets.read(id).catch(() => {});
   }
 
   #onMessage(message: string): void {
@@ -120,7 +127,7 @@ export class WorkerProcess {
     const [topic, subject] = [message.slice(0, separator), message.slice(separator + 1)];
     if (topic === "queue") void this.#follow();
     if (topic === "breaker") void this.#context.breaker?.onMessage(subject);
-    if (topic === "limits") void this.#context.budgets.read().catch(() => {});
+    if (topic === "limits") this.#readLimits(subject);
     if (topic === "pause") {
       const [ms = "", ...id] = subject.split(":");
       this.#context.limiter.pause(id.join(":"), Number(ms));
@@ -184,8 +191,7 @@ export class WorkerProcess {
     }
     const adapter = createAdapter(entry, {
       connections: Math.max(MIN_CONNECTIONS, 2 * this.#maxConcurrency),
-      onHeaders: (model, headers, sentAtMs) =>
-        this.#context.budgets.observe(modelRef(name, model).key, headers, sentAtMs),
+      onHeaders: ({ model, ...seen }) => this.#context.budgets.observe(modelRef(name, model).key, seen),
     });
     this.#adapters.set(name, adapter);
     return adapter;

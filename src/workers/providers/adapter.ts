@@ -35,7 +35,7 @@ export interface ProviderAdapter {
    */
   complete(call: ProviderCall): Promise<ProviderReply>;
   /** Tokens to reserve before the call, by the provider's charge policy. */
-  estimateTokens(request: ChatRequest): TokenCounts;
+  estimateTokens(model: string, request: ChatRequest): TokenCounts;
   /** Waits for calls in flight, then closes the connections. */
   close(): Promise<void>;
 }
@@ -47,7 +47,16 @@ export interface AdapterOptions {
    */
   connections?: number;
   /** Told of every answer with headers, refusals too. */
-  onHeaders?: (model: string, headers: Headers, sentAtMs: number) => void;
+  onHeaders?: (seen: SeenHeaders) => void;
+}
+
+export interface SeenHeaders {
+  model: string;
+  /** Of undici's class, which is not the global one. */
+  headers: Pick<Headers, "get">;
+  isSuccess: boolean;
+  /** When the call was sent, by `performance.now()`. */
+  sentAtMs: number;
 }
 
 const CREATE: Record<Dialect, (entry: ProviderEntry, options: AdapterOptions) => ProviderAdapter> = {

@@ -1,7 +1,6 @@
 import { Anthropic } from "@anthropic-ai/sdk";
 import type { ChatRequest } from "../../shared/chat.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
-import type { TokenCounts } from "../rate-limiter/cost.ts";
 import type { AdapterOptions, ProviderAdapter } from "./adapter.ts";
 import { apiVersionFor, DEFAULT_MAX_TOKENS, toMessagesRequest } from "./anthropic-request.ts";
 import { toReply } from "./anthropic-response.ts";
@@ -36,16 +35,18 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
         }),
       );
       const reply = toReply(entry, answer);
-      output.observe(reply.tokens.completion);
+      output.observe(call.model, reply.tokens.completion);
       return reply;
     },
-    estimateTokens: (request) => estimateTokens(request, output),
+    estimateTokens: (model, request) => ({
+      input: estimatePromptTokens(request),
+      // Only the output there is counts, so a generous limit does not reserve what is seldom used.
+      output: Math.min(outputLimit(request), output.of(model)),
+    }),
     close: () => pool.close(),
   };
 }
 
-/** Anthropic charges only the output there is, so a generous limit does not reserve what is seldom used. */
-function estimateTokens(request: ChatRequest, output: OutputAverage): TokenCounts {
-  const limit = request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_MAX_TOKENS;
-  return { input: estimatePromptTokens(request), output: Math.min(limit, output.tokens) };
+function outputLimit(request: ChatRequest): number {
+  return request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_MAX_TOKENS;
 }

@@ -61,11 +61,11 @@ export async function postOnce(
       signal: controller.signal,
       timeout: call.timeoutMs + SDK_TIMEOUT_MARGIN_MS,
     }).withResponse();
-    onHeaders?.(call.model, response.headers, sentAtMs);
+    onHeaders?.({ model: call.model, headers: response.headers, isSuccess: true, sentAtMs });
     return { statusCode: response.status, requestId: request_id ?? "", headers: response.headers, data };
   } catch (error) {
-    const { headers } = error as { headers?: unknown };
-    if (headers instanceof Headers) onHeaders?.(call.model, headers, sentAtMs);
+    const { headers } = error as { headers?: Headers };
+    if (headers) onHeaders?.({ model: call.model, headers, isSuccess: false, sentAtMs });
     throw explain(error, entry, call, deadline.passed);
   } finally {
     clearTimeout(timer);

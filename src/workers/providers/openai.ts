@@ -37,13 +37,13 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
       if (fault) throw toLLMError(fault, entry, call.model);
       const reply = toReply(entry, call.model, answer);
       const { prompt, completion, total } = reply.tokens;
-      output.observe(completion / reply.body.choices.length);
+      output.observe(call.model, completion / reply.body.choices.length);
       const counted = entry.tokenCharge === "requested" ? requestedOutput(call.request) : undefined;
       return { ...reply, charged: total > 0 ? { input: prompt, output: counted ?? completion } : undefined };
     },
-    estimateTokens: (request) => {
+    estimateTokens: (model, request) => {
       const requested = requestedOutput(request);
-      const usual = output.tokens * (request.n ?? 1);
+      const usual = output.of(model) * (request.n ?? 1);
       const isCounted = entry.tokenCharge === "requested" && requested !== undefined;
       return {
         input: estimatePromptTokens(request),

@@ -61,7 +61,7 @@ function reset(headers: Headers, clock: number): number {
 }
 
 /** Dates are read against the clock that wrote them, since ours may differ. */
-export function serverTime(headers: Headers, now: number): number {
+export function serverTime(headers: Pick<Headers, "get">, now: number): number {
   const time = Date.parse(headers.get("date") ?? "");
   return Number.isNaN(time) ? now : time;
 }

@@ -33,15 +33,16 @@ function jsonTokens(value: unknown): number {
   return value == null ? 0 : textTokens(JSON.stringify(value));
 }
 
-/** Exponential moving average of the completion tokens of an entry's answers: the guess for requests without a limit. */
+/** Exponential moving average of the completion tokens of each model's answers: the guess for the next one. */
 export class OutputAverage {
-  #tokens = FIRST_GUESS_TOKENS;
+  readonly #tokens = new Map<string, number>();
 
-  get tokens(): number {
-    return Math.ceil(this.#tokens);
+  of(model: string): number {
+    return Math.ceil(this.#tokens.get(model) ?? FIRST_GUESS_TOKENS);
   }
 
-  observe(tokens: number): void {
-    if (tokens > 0) this.#tokens += (tokens - this.#tokens) * WEIGHT_OF_NEWEST;
+  observe(model: string, tokens: number): void {
+    const average = this.#tokens.get(model) ?? FIRST_GUESS_TOKENS;
+    if (tokens > 0) this.#tokens.set(model, average + (tokens - average) * WEIGHT_OF_NEWEST);
   }
 }

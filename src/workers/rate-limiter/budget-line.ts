@@ -26,6 +26,8 @@ export interface BudgetLineOptions {
 /** What a granted request holds. */
 export interface Grant {
   slot: string | undefined;
+  /** A limit that was learned since then was not paid. */
+  purses: ReadonlySet<Purse>;
   /** Pauses so far: what a call before a pause cost is part of what the provider then said. */
   pauses: number;
 }
@@ -72,7 +74,10 @@ export class BudgetLine {
     if (waitMs > waiter.maxWaitMs) throw new BudgetWaitError(this.#options.name, waitMs);
     const entry: Waiter = {
       ...waiter,
-      grant: () => waiter.grant({ slot: this.#slots?.use(), pauses: this.#pauses }),
+      grant: () => {
+        const purses = new Set(this.#purses.values());
+        waiter.grant({ slot: this.#slots?.use(), purses, pauses: this.#pauses });
+      },
     };
     this.#line.add(entry);
     this.#pump();
@@ -87,10 +92,10 @@ export class BudgetLine {
   }
 
   /** A granted request ended; `units` corrects what it was charged. */
-  end({ slot, pauses }: Grant, units: Cost): void {
+  end({ slot, purses, pauses }: Grant, units: Cost): void {
     if (slot) this.#slots?.release(slot);
-    if (pauses === this.#pauses) {
-      for (const [name, purse] of this.#purses) if (units[name] !== 0) purse.refund(units[name]);
+    for (const [name, purse] of this.#purses) {
+      if (pauses === this.#pauses && purses.has(purse) && units[name] !== 0) purse.refund(units[name]);
     }
     this.#pump();
   }
@@ -99,7 +104,7 @@ export class BudgetLine {
   pause(ms: number): void {
     this.#pauses += 1;
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + ms);
-    for (const purse of this.#purses.values()) purse.empty();
+    for (const purse of this.#purses.values()) purse.empty(ms);
     for (const waiter of this.#line.all) {
       if (waiter.maxWaitMs < ms && this.#line.remove(waiter))
         waiter.reject(new BudgetWaitError(this.#options.name, ms));
@@ -181,6 +186,8 @@ export class BudgetLine {
       this.#line.remove(head);
       head.grant();
     }
+    // The one it was taken for has left.
+    if (!this.#line.head || performance.now() < this.#pausedUntilMs) this.#slots?.releaseFree();
   }
 
   /** Starts to get what the head lacks first; undefined when it lacks nothing. */

@@ -34,6 +34,7 @@ export class InFlightSlots {
   #free: string | undefined;
   #taken = 0;
   #isTaking = false;
+  #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
   maximum: number;
 
@@ -61,14 +62,21 @@ export class InFlightSlots {
     try {
       const slot = `${this.#owner}:${this.#taken++}`;
       if (await TAKE.run(this.#redis, [this.#key], [slot, LEASE_MS, this.maximum])) {
-        this.#free = slot;
         this.#held.add(slot);
-        this.#timer ??= setInterval(() => this.#renew(), RENEW_MS).unref();
+        if (this.#isClosed) this.release(slot);
+        else {
+          this.#free = slot;
+          this.#timer ??= setInterval(() => this.#renew(), RENEW_MS).unref();
+        }
       } else await delay(POLL_MS * (0.5 + Math.random()));
       return true;
     } finally {
       this.#isTaking = false;
     }
+  }
+
+  releaseFree(): void {
+    if (this.#free !== undefined) this.release(this.use());
   }
 
   release(slot: string): void {
@@ -78,6 +86,7 @@ export class InFlightSlots {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     const slots = [...this.#held];
     this.#held.clear();

@@ -60,10 +60,10 @@ export class Purse {
     return true;
   }
 
-  /** What is bought is void: the provider holds less than was counted. Debts stay. */
-  empty(): void {
+  /** What is bought is void, and nothing can be bought for `ms`: the provider holds less than was counted. Debts stay. */
+  empty(ms: number): void {
     this.#balance = Math.min(0, this.#balance);
-    this.#supply.bought(0, Number.POSITIVE_INFINITY, performance.now());
+    this.#supply.empty(performance.now() + ms);
   }
 
   /** Nobody in the fleet can buy for so long. */

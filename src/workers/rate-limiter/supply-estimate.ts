@@ -46,6 +46,12 @@ export class SupplyEstimate {
     this.#boughtSinceEmpty = 0;
   }
 
+  /** The fleet's bucket holds nothing, and gains nothing before `fromMs`. */
+  empty(fromMs: number): void {
+    this.#setStock(0, fromMs);
+    this.idle();
+  }
+
   waitMs(units: number, nowMs: number): number {
     return Math.max(0, units - this.#stockAt(nowMs)) / this.#ratePerMs;
   }
