@@ -6,15 +6,16 @@ const KEPT_PER_CALL = 0.98;
 const MAX_FACTOR = 4;
 
 /**
- * How far off a model's estimates are: actual over estimated tokens of the last calls, weighted by size. Without it an
- * error of the estimates would come back, a call's latency later, as a wave of debts or refunds.
+ * Raises estimates of a model that are too low, by actual over estimated tokens of the last calls, weighted by size:
+ * without it the debts of all calls under way would come back, a call's latency later, as a wave of bursts and
+ * droughts. Estimates that are too high stay as they are: their refunds make no wave, and lowering them would.
  */
 export class EstimateCorrection {
   readonly #input = new Ratio();
   readonly #output = new Ratio();
 
   correct({ input, output }: TokenCounts): TokenCounts {
-    return { input: input * this.#input.value, output: output * this.#output.value };
+    return { input: input * this.#input.factor, output: output * this.#output.factor };
   }
 
   settled(estimate: TokenCounts, actual: TokenCounts): void {
@@ -28,9 +29,9 @@ class Ratio {
   #estimated = 0;
   #calls = 0;
 
-  get value(): number {
+  get factor(): number {
     if (this.#calls < MIN_CALLS) return 1;
-    return Math.min(MAX_FACTOR, Math.max(1 / MAX_FACTOR, this.#actual / this.#estimated));
+    return Math.min(MAX_FACTOR, Math.max(1, this.#actual / this.#estimated));
   }
 
   add(actual: number, estimated: number): void {
