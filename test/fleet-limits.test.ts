@@ -78,6 +78,12 @@ describe("a 429", () => {
     }
     expect(await run.exit).toBe(0);
     expect(run.stderr()).toContain("429s 1");
+    const queues = await site.run("queues", "--json");
+    const states = JSON.parse(queues.stdout) as { bucket: string; used: { requests: number } }[];
+    expect(states.map(({ bucket, used }) => [bucket, used.requests])).toEqual([
+      ["shared", 21],
+      ["shared", 21],
+    ]);
     const refused = site.simulator.journal.entries().filter(({ lastUserText }) => lastUserText === "refused");
     expect(refused.map(({ status }) => status)).toEqual([429, 200]);
     expect((refused[1]?.at ?? 0) - (refused[0]?.at ?? 0)).toBeGreaterThan(2400);

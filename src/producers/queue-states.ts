@@ -22,7 +22,7 @@ export interface QueueState {
   /** What several queues share one budget by. */
   bucket: string | undefined;
   breaker: BreakerState;
-  /** Of the last minute. */
+  /** Of the last minute; of all queues that share its bucket. */
   used: Usage;
   /** Milliseconds until a provider's pause ends; 0 when there is none. */
   pausedMs: number;
@@ -45,7 +45,22 @@ export async function readQueueStates(
 ): Promise<QueueState[]> {
   const [cards, learned] = await Promise.all([readWorkerCards(redis, keys), readLearnedLimits(redis, keys)]);
   const names = queues ?? (await registeredQueues(redis, keys));
-  return Promise.all(names.map((name) => readQueueState({ redis, keys, settings, cards, learned }, name)));
+  const view = { redis, keys, settings, cards, learned };
+  const states = await Promise.all(names.map((name) => readQueueState(view, name)));
+  return queues ? states : states.map((state) => ({ ...state, used: usedOfBudget(state, states) }));
+}
+
+/** Queues that share a bucket use one budget. */
+function usedOfBudget({ bucket, used }: QueueState, states: readonly QueueState[]): Usage {
+  if (!bucket) return used;
+  const sharing = states.filter((state) => state.bucket === bucket);
+  const sum = (counter: keyof Usage) => sharing.reduce((total, state) => total + state.used[counter], 0);
+  return {
+    requests: sum("requests"),
+    tokens: sum("tokens"),
+    outputTokens: sum("outputTokens"),
+    rateLimited: sum("rateLimited"),
+  };
 }
 
 interface FleetView {
