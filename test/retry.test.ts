@@ -116,7 +116,7 @@ describe("callLlmWithRetry", () => {
     const { ask, simulator, statuses } = await openProvider();
     const { breaker } = openFleetParts(6000);
     simulator.setOutage({ forMs: 60_000, kind: "503" });
-    const options = { ...FAST, key: "openai:gpt", breaker, maxAttempts: 4 };
+    const options = { ...FAST, key: "openai:gpt", breaker, maxAttempts: 1000 };
     const call = callLlmWithRetry(() => ask(), options);
     await expect.poll(() => breaker.isOpen("openai:gpt"), { timeout: 5000 }).toBe(true);
     await expect(breaker.run("openai:gpt", () => ask())).rejects.toBeInstanceOf(CircuitOpenError);
