@@ -1,13 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { describe, expect, onTestFinished, test } from "vitest";
-import {
-  CircuitBreaker,
-  CircuitOpenError,
-  callLlmWithRetry,
-  RateLimiter,
-  retryOnFailure,
-} from "../src/index.ts";
+import { CircuitBreaker, callLlmWithRetry, RateLimiter, retryOnFailure } from "../src/index.ts";
 import { redisKeys } from "../src/shared/redis-keys.ts";
 import { startSimulator } from "../src/simulator/simulator.ts";
 import { testNamespace, testRedis } from "./support/redis.ts";
@@ -116,10 +110,11 @@ describe("callLlmWithRetry", () => {
     const { ask, simulator, statuses } = await openProvider();
     const { breaker } = openFleetParts(6000);
     simulator.setOutage({ forMs: 60_000, kind: "503" });
-    const options = { ...FAST, key: "openai:gpt", breaker, maxAttempts: 1000 };
+    const options = { ...FAST, key: "openai:gpt", breaker, maxAttempts: 4 };
     const call = callLlmWithRetry(() => ask(), options);
     await expect.poll(() => breaker.isOpen("openai:gpt"), { timeout: 5000 }).toBe(true);
-    await expect(breaker.run("openai:gpt", () => ask())).rejects.toBeInstanceOf(CircuitOpenError);
+    // Failed probes use up no attempt.
+    await expect.poll(() => statuses().length, { timeout: 10_000 }).toBeGreaterThan(6);
     simulator.setOutage({ forMs: 0 });
     await call;
     expect(statuses().at(-1)).toBe(200);

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { GlueError } from "../shared/errors.ts";
+import { APIConnectionError, GlueError } from "../shared/errors.ts";
 import { type CircuitBreaker, CircuitOpenError } from "./circuit-breaker.ts";
 import { readFault } from "./providers/fault.ts";
 import { toLLMError } from "./providers/provider-errors.ts";
@@ -60,7 +60,7 @@ export function callLlmWithRetry<T>(call: () => Promise<T>, options: LlmCallOpti
     reservation?.settle(chargedOf(result, chargedTokens));
     return result;
   };
-  return retry(once, options);
+  return retry(once, options, () => breaker?.isOpen(key) ?? false);
 }
 
 /** The answer is paid for: a fault in reading its cost must not repeat the call. */
@@ -72,7 +72,11 @@ function chargedOf<T>(result: T, read: LlmCallOptions["chargedTokens"]): TokenCo
   }
 }
 
-async function retry<T>(fn: () => Promise<T>, options: RetryOptions): Promise<T> {
+async function retry<T>(
+  fn: () => Promise<T>,
+  options: RetryOptions,
+  isBreakerOpen = () => false,
+): Promise<T> {
   const { maxAttempts = 3, minWaitMs = 2000, maxWaitMs = 30_000, deadlineMs = 600_000, signal } = options;
   const state: AttemptState = {
     attempt: 1,
@@ -87,6 +91,7 @@ async function retry<T>(fn: () => Promise<T>, options: RetryOptions): Promise<T>
     try {
       return await fn();
     } catch (error) {
+      state.isBreakerOpen = isBreakerOpen();
       const verdict = verdictOn(toGlueError(error), state, { minWaitMs, maxWaitMs });
       const isFinal = verdict.kind !== "retry" && verdict.kind !== "snooze";
       if (isFinal || signal?.aborted || options.shouldRetry?.(error) === false) throw error;
@@ -97,11 +102,11 @@ async function retry<T>(fn: () => Promise<T>, options: RetryOptions): Promise<T>
   }
 }
 
-/** An error of an SDK in the words of the verdict table; what has no HTTP status may pass. */
+/** An error of an SDK in the words of the verdict table; without an HTTP status it counts as a failed connection. */
 function toGlueError(error: unknown): GlueError {
   if (error instanceof GlueError) return error;
   const fault = readFault(error);
   const entry = { name: "the provider", dialect: "openai", baseUrl: "", keyVariable: "its key" } as const;
   if (fault) return toLLMError(fault, entry, "");
-  return new GlueError({ code: "unknown", category: "internal", message: "an unknown error" });
+  return new APIConnectionError({ code: "unknown", message: "the call failed without an answer" });
 }
