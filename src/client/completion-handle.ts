@@ -7,7 +7,7 @@ import type { Connection } from "./connection.ts";
 export interface WaitOptions {
   /** Ends the waiting; the job goes on. */
   signal?: AbortSignal;
-  /** Longest wait, in milliseconds; default: until the job ends, which it does at its deadline. */
+  /** Longest wait, in milliseconds; default: until a worker ends the job, which it does at its deadline. */
   timeoutMs?: number;
 }
 

@@ -1,7 +1,6 @@
 import type { CompletedRecord } from "../producers/completion-producer.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
-import { modelRef } from "../shared/model-name.ts";
-import type { ResultRecord } from "../shared/records.ts";
+import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 
 /** What a finished job brought. */
 export interface CompletionResult {
@@ -26,13 +25,13 @@ export interface CompletionResult {
 }
 
 export function toResult(record: CompletedRecord): CompletionResult {
-  const { jobId, entry, model, tokens, response, body, attempts, latencyMs, finishedAt } = record;
+  const { jobId, tokens, response, body, attempts, latencyMs, finishedAt } = record;
   const [choice] = body.choices;
   return {
     jobId,
     finalResponse: choice?.message.content ?? "",
     finishReason: choice?.finish_reason ?? undefined,
-    model: entry === undefined ? model : modelRef(entry, model).key,
+    model: modelKeyOf(record),
     tokensUsed: tokens,
     rawResponse: body,
     requestId: response.requestId,

@@ -35,13 +35,12 @@ export class Connection {
 
   /** @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had. */
   async use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
-    if (this.#isClosed) {
-      throw new InputError("this client was closed", "make a new one: new GlueLLM(…)", "client_closed");
-    }
+    this.#checkOpen();
     this.#uses += 1;
     clearTimeout(this.#idleTimer);
     try {
       const { producer } = await this.#open();
+      this.#checkOpen();
       return await work(producer);
     } finally {
       this.#uses -= 1;
@@ -54,6 +53,11 @@ export class Connection {
     this.#isClosed = true;
     clearTimeout(this.#idleTimer);
     return this.#disconnect();
+  }
+
+  #checkOpen(): void {
+    if (!this.#isClosed) return;
+    throw new InputError("this client was closed", "make a new one: new GlueLLM(…)", "client_closed");
   }
 
   #open(): Promise<Opened> {

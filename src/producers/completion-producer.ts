@@ -3,7 +3,7 @@ import type { Redis } from "ioredis";
 import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { ResultRecord } from "../shared/records.ts";
+import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { readAnswerBody } from "./answer-body.ts";
@@ -80,7 +80,7 @@ export class CompletionProducer {
     const { redis, keys } = this.#options;
     const wake = signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
     const record = await orAborted(wake, this.#record(job, wake));
-    if (record.error) throw fromErrorRecord(record.error, { jobId: job.id, model: record.model });
+    if (record.error) throw fromErrorRecord(record.error, { jobId: job.id, model: modelKeyOf(record) });
     const { response } = record;
     if (!response) throw new JobLostError(job.id);
     return { ...record, response, body: await readAnswerBody(redis, keys, response.body) };
@@ -129,6 +129,7 @@ export class CompletionProducer {
 
   async #record(job: JobRef, signal: AbortSignal): Promise<ResultRecord> {
     const { redis, keys } = this.#options;
+    signal.throwIfAborted();
     using listener = await this.#results.listen(job.id);
     const { wakeup } = listener;
     const wake = () => wakeup.wake();

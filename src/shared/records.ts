@@ -2,6 +2,7 @@ import { z } from "zod";
 import { blobRefSchema, type CompletionPayload } from "./catalog.ts";
 import { chatCompletionSchema } from "./chat.ts";
 import { errorRecordSchema } from "./errors.ts";
+import { modelRef } from "./model-name.ts";
 
 export const RESULT_TTL_SECONDS = {
   succeeded: 7 * 86_400,
@@ -36,6 +37,11 @@ export const resultRecordSchema = z.object({
   finishedAt: z.number(),
 });
 export type ResultRecord = z.infer<typeof resultRecordSchema>;
+
+/** `entry:model`, or the model alone in records of older versions. */
+export function modelKeyOf({ entry, model }: Pick<ResultRecord, "entry" | "model">): string {
+  return entry === undefined ? model : modelRef(entry, model).key;
+}
 
 /** A record without an answer. */
 export function emptyRecord(
