@@ -1,20 +1,40 @@
 /** The public API, beside the command `gluellm`. */
 
+export { CompletionHandle, type WaitOptions } from "./client/completion-handle.ts";
+export type {
+  ChatMessage,
+  ChatParameters,
+  CompleteOptions,
+  CompletionMessage,
+  ContentPart,
+  EnqueueOptions,
+} from "./client/completion-options.ts";
+export type { CompletionResult } from "./client/completion-result.ts";
+export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
+export { complete, enqueue } from "./client/shared-client.ts";
+export type { JobStatus } from "./producers/job-status.ts";
+export type { ChatCompletion } from "./shared/chat.ts";
 export {
   AccountError,
   APIConnectionError,
   AuthenticationError,
   ConfigurationError,
   type ErrorCategory,
+  type ErrorContext,
+  type ErrorSeverity,
   GlueError,
   InputError,
   InvalidRequestError,
+  JobCancelledError,
+  JobLostError,
   LLMError,
   OverloadedError,
   RateLimitError,
   TokenLimitError,
 } from "./shared/errors.ts";
 export type { Budget } from "./shared/limits-setting.ts";
+export type { Logger } from "./shared/logger.ts";
+export type { Settings } from "./shared/settings.ts";
 export {
   type Admission,
   type BreakerTransition,

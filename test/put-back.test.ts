@@ -1,11 +1,12 @@
 import { Queue } from "bullmq";
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
-import { complete } from "../src/producers/complete.ts";
 import { completionJob } from "../src/producers/completion-job.ts";
+import { CompletionProducer } from "../src/producers/completion-producer.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { modelRef } from "../src/shared/model-name.ts";
 import { completionQueueName } from "../src/shared/queue-name.ts";
 import { registerQueue } from "../src/shared/queue-registry.ts";
+import { emptyRecord } from "../src/shared/records.ts";
 import { type RedisKeys, redisKeys } from "../src/shared/redis-keys.ts";
 import { loadSettings, type Settings } from "../src/shared/settings.ts";
 import { type Simulator, startSimulator } from "../src/simulator/simulator.ts";
@@ -22,6 +23,7 @@ let settings: Settings;
 let keys: RedisKeys;
 let queue: Queue;
 let worker: WorkerProcess;
+let producer: CompletionProducer;
 const redis = testRedis();
 
 beforeEach(async () => {
@@ -31,6 +33,7 @@ beforeEach(async () => {
   keys = redisKeys(settings.namespace);
   const name = completionQueueName(MODEL);
   await registerQueue(redis, keys, name);
+  producer = new CompletionProducer({ redis, keys, settings });
   queue = new Queue(name, { connection: redis, prefix: keys.prefix });
   worker = await WorkerProcess.start({
     redisTarget: { socketPath: inject("redisSocket") },
@@ -40,6 +43,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await worker.close();
+  await producer.close();
   await queue.close();
   await simulator.close();
 });
@@ -96,7 +100,7 @@ describe("what no attempt can mend fails at once", () => {
 
 describe("the record comes before the call", () => {
   test("a job that was answered once is completed without another call", async () => {
-    const first = await complete({ redis, keys, settings, model: MODEL, request: REQUEST });
+    const first = await producer.complete({ model: MODEL, request: REQUEST });
     const calls = simulator.journal.entries().length;
     // What a worker killed between record and completion leaves behind: the job waits again, its record stands.
     const { name, data, opts } = await validJob(first.jobId);
@@ -110,7 +114,7 @@ describe("the record comes before the call", () => {
   test("a caller that gives up cancels its job, in flight too", async () => {
     simulator.setLatency({ latencyMs: 20_000 });
     const caller = new AbortController();
-    const answer = complete({ redis, keys, settings, model: MODEL, request: REQUEST, signal: caller.signal });
+    const answer = producer.complete({ model: MODEL, request: REQUEST }, caller.signal);
     await waitFor("the call", () => simulator.stats().inFlight === 1);
     caller.abort(new Error("given up"));
     await expect(answer).rejects.toThrow("given up");
@@ -120,8 +124,8 @@ describe("the record comes before the call", () => {
   });
 
   test("a cancelled job makes no call", async () => {
-    await redis.set(keys.cancel("job-1"), "1");
     const { name, data, opts } = await validJob("job-1");
+    await redis.set(keys.result("job-1"), JSON.stringify(emptyRecord("job-1", data, "cancelled")));
     await queue.add(name, data, opts);
     await waitFor("the end", async () => (await queue.getJobState("job-1")) === "failed");
     expect(JSON.parse((await redis.get(keys.result("job-1"))) ?? "{}")).toMatchObject({

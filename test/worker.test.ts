@@ -2,8 +2,8 @@ import type { ServerResponse } from "node:http";
 import { Queue } from "bullmq";
 import { afterEach, beforeEach, describe, expect, inject, onTestFinished, test } from "vitest";
 import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
-import { complete } from "../src/producers/complete.ts";
 import { completionJob } from "../src/producers/completion-job.ts";
+import { CompletionProducer } from "../src/producers/completion-producer.ts";
 import { inlineOrBlob } from "../src/shared/blobs.ts";
 import { NEVER_LIMITING } from "../src/shared/catalog.ts";
 import { createLogger } from "../src/shared/logger.ts";
@@ -58,6 +58,12 @@ async function startWorker(socketPath = inject("redisSocket")): Promise<WorkerPr
   return worker;
 }
 
+function testProducer(connection = redis): CompletionProducer {
+  const producer = new CompletionProducer({ redis: connection, keys, settings });
+  onTestFinished(() => producer.close());
+  return producer;
+}
+
 async function job(jobId: string, request: typeof REQUEST = REQUEST) {
   return completionJob(redis, keys, settings, { jobId, model: MODEL, request, urgency: "interactive" });
 }
@@ -77,7 +83,7 @@ describe("a job that another worker took over", () => {
     await waitFor("the call's end", () => simulator.stats().inFlight === 0);
     // The next job's end shows that the first one's has been dealt with.
     simulator.setLatency({ latencyMs: 1 });
-    await complete({ redis, keys, settings, model: MODEL, request: REQUEST });
+    await testProducer().complete({ model: MODEL, request: REQUEST });
     expect(await recordOf("job-1")).toEqual({});
     expect(await redis.keys(keys.blob("*"))).toHaveLength(1);
   });
@@ -145,7 +151,7 @@ describe("Redis refuses or is away", () => {
     onTestFinished(() => own.disconnect());
     simulator.setLatency({ latencyMs: 500 });
     await startWorker(held.socketPath);
-    const answer = complete({ redis: own, keys, settings, model: MODEL, request: REQUEST });
+    const answer = testProducer(own).complete({ model: MODEL, request: REQUEST });
     await waitFor("the call", () => simulator.stats().inFlight === 1);
     await own.config("SET", "maxmemory", "1");
     await waitFor("the call's end", () => simulator.stats().inFlight === 0);

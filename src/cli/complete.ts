@@ -1,12 +1,9 @@
 import type { Command } from "commander";
-import { complete } from "../producers/complete.ts";
+import type { CompletionHandle } from "../client/completion-handle.ts";
+import { GlueLLM } from "../client/glue-llm.ts";
 import { chooseModel } from "../producers/model-choice.ts";
-import { readQueueStates } from "../producers/queue-states.ts";
-import { InputError } from "../shared/errors.ts";
-import { createLogger } from "../shared/logger.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
-import { loadSettings, type Settings } from "../shared/settings.ts";
-import { openRedis, type RedisHost, startWorker } from "./compose.ts";
+import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
 import { integer } from "./options.ts";
 import { printable } from "./output.ts";
@@ -24,45 +21,22 @@ export function addCompleteCommand(program: Command): void {
     .option("-s, --system <text>", "system prompt")
     .option("--max-tokens <n>", "longest answer", integer(1))
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
-    .option("--json", "print the whole result record")
+    .option("--json", "print the whole result")
     .action(async (prompt: string, options: CompleteOptions) => {
-      if (prompt.trim() === "") throw new InputError("the prompt is empty", 'write: gluellm complete "…"');
       const settings = loadSettings();
-      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
-      const choice = {
+      const isLocal = options.workers > 0;
+      const defaultModel = options.model ?? settings.defaultModel;
+      const model = chooseModel(undefined, { settings, defaultModel, keyNeeded: isLocal });
+      await using client = new GlueLLM({
+        model: model.key,
+        system: options.system,
+        mode: isLocal ? "local" : "fleet",
         settings,
-        defaultModel: options.model ?? settings.defaultModel,
-        keyNeeded: options.workers > 0,
-      };
-      const model = chooseModel(undefined, choice);
-      const interruption = onInterruption("stopping (again to exit now)");
-      await using host = await openRedis(settings, logger);
-      const { target: redisTarget, redis, keys } = host;
-      const queueGlobs = [completionQueueName(model)];
-      const worker =
-        options.workers > 0 ? await startWorker({ redisTarget, settings, logger, queueGlobs }) : undefined;
-      const explaining = setInterval(() => void explain(host, settings, queueGlobs), EXPLAIN_MS);
-      try {
-        const messages = [
-          ...(options.system ? [{ role: "system" as const, content: options.system }] : []),
-          { role: "user" as const, content: prompt },
-        ];
-        const request = { messages, ...(options.maxTokens && { max_tokens: options.maxTokens }) };
-        const result = await complete({ redis, keys, settings, model, request, signal: interruption.signal });
-        const { body, ...record } = result;
-        const whole = { ...record, response: { ...record.response, body } };
-        const answer = options.json
-          ? JSON.stringify(whole, null, 2)
-          : (body.choices[0]?.message.content ?? "");
-        process.stdout.write(`${process.stdout.isTTY ? printable(answer) : answer}\n`);
-      } catch (error) {
-        if (interruption.exitCode === undefined) throw error;
-        process.exitCode = interruption.exitCode;
-      } finally {
-        clearInterval(explaining);
-        await worker?.close();
-        interruption.release();
-      }
+        queueGlobs: [completionQueueName(model)],
+      });
+      const handle = await client.enqueue(prompt, { maxTokens: options.maxTokens });
+      const text = await answerOf(handle, model.key, options.json ?? false);
+      if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
     });
 }
 
@@ -74,14 +48,28 @@ interface CompleteOptions {
   json?: boolean;
 }
 
+/** What to print; undefined after a signal, which cancels the job. */
+async function answerOf(handle: CompletionHandle, key: string, asJson: boolean): Promise<string | undefined> {
+  const interruption = onInterruption("stopping (again to exit now)");
+  const explaining = setInterval(() => void explain(handle, key), EXPLAIN_MS);
+  try {
+    const result = await handle.result({ signal: interruption.signal });
+    return asJson ? JSON.stringify(result, null, 2) : result.finalResponse;
+  } catch (error) {
+    if (interruption.exitCode === undefined) throw error;
+    process.exitCode = interruption.exitCode;
+    await handle.cancel();
+    return undefined;
+  } finally {
+    clearInterval(explaining);
+    interruption.release();
+  }
+}
+
 /** Says why there is no answer yet, when there is a reason. */
-async function explain(
-  { redis, keys }: RedisHost,
-  settings: Settings,
-  queues: readonly string[],
-): Promise<void> {
-  const states = await readQueueStates(redis, keys, settings, queues).catch(() => []);
-  for (const state of states) {
-    if (state.waitsFor.length > 0) process.stderr.write(`${waitsForText(state)}\n`);
+async function explain(handle: CompletionHandle, key: string): Promise<void> {
+  const status = await handle.status().catch(() => undefined);
+  if (status?.waitsFor.length) {
+    process.stderr.write(`${waitsForText({ key, waitsFor: status.waitsFor })}\n`);
   }
 }

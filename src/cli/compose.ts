@@ -1,20 +1,13 @@
 import type { Dashboard, DashboardOptions } from "../../dashboards/server.ts";
-import { holdEmbeddedRedis } from "../embedded-redis/hold.ts";
-import type { Logger } from "../shared/logger.ts";
-import { checkRedis, connectRedis, type RedisTarget, redisTarget } from "../shared/redis.ts";
-import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
-import type { Settings } from "../shared/settings.ts";
 import type { Simulator, SimulatorOptions } from "../simulator/simulator.ts";
-import type { WorkerOptions, WorkerProcess } from "../workers/worker-process.ts";
 
 /*
- * The one file that sees all sides: every command takes its Redis, workers, dashboard and simulator from here.
- * Each side is loaded when it is asked for, so that a command that needs none of them starts in half the time.
+ * The one file of the command line that sees all sides: every command takes its Redis, workers, dashboard and
+ * simulator from here. Each side is loaded when it is asked for, so that a command that needs none of them starts in
+ * half the time.
  */
 
-export async function startWorker(options: WorkerOptions): Promise<WorkerProcess> {
-  return (await import("../workers/worker-process.ts")).WorkerProcess.start(options);
-}
+export { openRedis, type RedisHost, startWorker } from "../client/one-process.ts";
 
 export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
   return (await import("../../dashboards/server.ts")).startDashboard(options);
@@ -22,42 +15,4 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
 
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   return (await import("../simulator/simulator.ts")).startSimulator(options);
-}
-
-export interface RedisHost extends AsyncDisposable {
-  target: RedisTarget;
-  redis: ReturnType<typeof connectRedis>;
-  keys: RedisKeys;
-  /** True when the server belongs to the data folder. */
-  embedded: boolean;
-}
-
-/**
- * The configured Redis, checked; or the data folder's embedded one, joined or started, and started again should it
- * end while this process needs it.
- * @throws ConfigurationError when neither can be had.
- */
-export async function openRedis(settings: Settings, logger: Logger): Promise<RedisHost> {
-  const held = settings.redisUrl
-    ? undefined
-    : await holdEmbeddedRedis({
-        dataDir: settings.dataDir,
-        system: settings.system,
-        onProgress: (line) => process.stderr.write(`${line}\n`),
-        onRestart: () => logger.warn("Redis ended and was started again with its data"),
-        onFault: (error) => logger.error({ fault: error.message }, "Redis cannot be started again"),
-      });
-  const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
-  if (!held) await checkRedis(target, logger);
-  const redis = connectRedis(target, logger);
-  return {
-    target,
-    redis,
-    keys: redisKeys(settings.namespace),
-    embedded: held !== undefined,
-    async [Symbol.asyncDispose]() {
-      redis.disconnect();
-      held?.release();
-    },
-  };
 }

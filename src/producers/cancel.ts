@@ -1,16 +1,48 @@
+import type { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { jobCatalog } from "../shared/catalog.ts";
+import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
+import type { CompletionPayload } from "../shared/catalog.ts";
+import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
+import { emptyRecord, RESULT_TTL_SECONDS, type ResultRecord } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
+import { RedisScript } from "../shared/redis-script.ts";
 
 /**
- * Cancels one job: a flag that every attempt checks before its call, and a broadcast that aborts a call in flight.
- * The worker records `cancelled`, so that whoever waits for the job wakes.
+ * The record is all there is of a cancellation: every attempt looks for it before it pays. The messages abort a call
+ * in flight and wake those who wait.
  */
-export async function cancelJob(redis: Redis, keys: RedisKeys, jobId: string): Promise<void> {
-  const ttlMs = jobCatalog.completion.batch.deadlineMs;
-  await redis
-    .multi()
-    .set(keys.cancel(jobId), "1", "PX", ttlMs)
-    .publish(keys.channel, `cancel:${jobId}`)
-    .exec();
+const CANCEL = new RedisScript(`
+  local result, job = KEYS[1], KEYS[2]
+  local record, ttl, channel, id = unpack(ARGV)
+  local standing = redis.call('GET', result)
+  if standing then return cjson.decode(standing).status end
+  if redis.call('EXISTS', job) == 0 then return 'lost' end
+  redis.call('SET', result, record, 'EX', ttl)
+  redis.call('PUBLISH', channel, 'cancel:' .. id)
+  redis.call('PUBLISH', channel, 'result:' .. id)
+  return 'cancelled'
+`);
+
+/**
+ * Cancels one interactive job, and takes it out of its queue when no worker has it.
+ * @returns what has become of the job: an answer that came first stays.
+ */
+export async function cancelJob(
+  redis: Redis,
+  keys: RedisKeys,
+  queue: Queue,
+  job: Job<CompletionPayload>,
+): Promise<ResultRecord["status"] | "lost"> {
+  const id = job.id ?? "";
+  const error = { ...toErrorRecord(new JobCancelledError()), attempts: job.attemptsMade };
+  const record = { ...emptyRecord(id, job.data, "cancelled", job.attemptsMade), error };
+  const outcome = (await CANCEL.run(
+    redis,
+    [keys.result(id), keys.job(queue.name, id)],
+    [JSON.stringify(record), RESULT_TTL_SECONDS.succeeded, keys.channel, id],
+  )) as ResultRecord["status"] | "lost";
+  if (outcome !== "cancelled" || (await queue.remove(id)) === 0) return outcome;
+  const { request } = job.data;
+  if (isBlobRef(request)) await releaseBlob(redis, keys, request, id);
+  return outcome;
 }

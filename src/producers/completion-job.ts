@@ -16,7 +16,18 @@ export interface CompletionJob {
   opts: JobsOptions & { jobId: string };
 }
 
-export interface CompletionJobInput {
+/** What a job may have otherwise than its urgency says. */
+export interface JobOptions {
+  /** Lower comes first, from 0. */
+  priority?: number;
+  /** No attempt starts before. */
+  delayMs?: number;
+  /** No attempt starts later, counted from the end of the delay. */
+  deadlineMs?: number;
+  maxAttempts?: number;
+}
+
+export interface CompletionJobInput extends JobOptions {
   jobId: string;
   model: ModelRef;
   request: ChatRequest;
@@ -29,9 +40,10 @@ export async function completionJob(
   redis: Redis,
   keys: RedisKeys,
   settings: Settings,
-  { jobId, model, request, urgency, batch }: CompletionJobInput,
+  input: CompletionJobInput,
 ): Promise<CompletionJob> {
-  const rules = jobCatalog.completion[urgency];
+  const { jobId, model, request, batch, delayMs = 0 } = input;
+  const rules = jobCatalog.completion[input.urgency];
   const entry = settings.providers[model.entry];
   if (!entry) throw new InputError(`unknown provider "${model.entry}"`);
   return {
@@ -44,13 +56,14 @@ export async function completionJob(
       model: model.model,
       request: await inlineOrBlob(redis, keys, jobId, request),
       preview: previewOf(request),
-      deadlineAt: Date.now() + rules.deadlineMs,
+      deadlineAt: Date.now() + delayMs + (input.deadlineMs ?? rules.deadlineMs),
       batch,
     },
     opts: {
       jobId,
-      priority: rules.priority,
-      attempts: settings.retry.maxAttempts ?? rules.attempts,
+      priority: input.priority ?? rules.priority,
+      delay: delayMs,
+      attempts: input.maxAttempts ?? settings.retry.maxAttempts ?? rules.attempts,
       // The worker's strategy reads the delay from the error: the verdict has it.
       backoff: { type: "verdict" },
     },

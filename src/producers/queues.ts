@@ -6,11 +6,15 @@ import { completionQueueName } from "../shared/queue-name.ts";
 import { registerQueue } from "../shared/queue-registry.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 
+/** Redis may have been emptied since a queue was registered: new workers would not find it. */
+const REGISTER_MS = 5000;
+
 /** A producer's BullMQ queues, opened and registered on first use, over one connection. */
 export class ProducerQueues {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
-  readonly #open = new Map<string, Promise<Queue>>();
+  readonly #open = new Map<string, Queue>();
+  readonly #registeredAt = new Map<string, number>();
 
   constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
@@ -18,18 +22,19 @@ export class ProducerQueues {
   }
 
   /** @throws ConfigurationError when the namespace already has its 100 queues. */
-  of(model: ModelRef): Promise<Queue> {
+  async of(model: ModelRef): Promise<Queue> {
     const name = completionQueueName(model);
-    const known = this.#open.get(name);
-    if (known) return known;
-    const opened = this.#openQueue(name);
-    this.#open.set(name, opened);
-    opened.catch(() => this.#open.delete(name));
-    return opened;
+    if (performance.now() - (this.#registeredAt.get(name) ?? Number.NEGATIVE_INFINITY) > REGISTER_MS) {
+      await registerQueue(this.#redis, this.#keys, name);
+      this.#registeredAt.set(name, performance.now());
+    }
+    return this.named(name);
   }
 
-  async #openQueue(name: string): Promise<Queue> {
-    await registerQueue(this.#redis, this.#keys, name);
+  /** A queue that somebody has registered. */
+  named(name: string): Queue {
+    const known = this.#open.get(name);
+    if (known) return known;
     const queue = new Queue(name, {
       connection: this.#redis,
       prefix: this.#keys.prefix,
@@ -38,10 +43,11 @@ export class ProducerQueues {
     });
     // The connection's own listener reports faults.
     queue.on("error", () => {});
+    this.#open.set(name, queue);
     return queue;
   }
 
   async close(): Promise<void> {
-    for (const queue of this.#open.values()) await (await queue).close();
+    await Promise.all([...this.#open.values()].map((queue) => queue.close()));
   }
 }

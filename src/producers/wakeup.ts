@@ -1,15 +1,7 @@
-import type { Redis } from "ioredis";
-
-/** Turns a pub/sub message into an end of waiting; a message that came before the wait is not missed. */
+/** Turns a message into an end of waiting; one that came before the wait is not missed. */
 export class Wakeup {
   #woken = false;
   #resolve: (() => void) | undefined;
-
-  constructor(subscriber: Redis, wanted: string) {
-    subscriber.on("message", (_channel, text) => {
-      if (text === wanted) this.wake();
-    });
-  }
 
   wake(): void {
     this.#woken = true;

@@ -14,6 +14,25 @@ const errorCategorySchema = z.enum([
 ]);
 export type ErrorCategory = z.infer<typeof errorCategorySchema>;
 
+/** `critical`: no call works until somebody acts; `error`: this call does not; `warning`: it passes, or was wanted. */
+export type ErrorSeverity = "warning" | "error" | "critical";
+
+const SEVERITIES: Readonly<Record<ErrorCategory, ErrorSeverity>> = {
+  input: "error",
+  configuration: "critical",
+  authentication: "critical",
+  account: "critical",
+  rate_limit: "warning",
+  connection: "warning",
+  provider: "error",
+  cancelled: "warning",
+  internal: "error",
+};
+
+const errorContextSchema = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
+/** What the error is about: `jobId`, `model`. Never a prompt, an answer or a key. */
+export type ErrorContext = z.infer<typeof errorContextSchema>;
+
 export interface GlueErrorFields {
   /** Stable, machine-readable: `rate_limit`, `context_length_exceeded`, … */
   code: string;
@@ -26,6 +45,9 @@ export interface GlueErrorFields {
   providerRequestId?: string;
   /** How long the provider asked us to wait, in milliseconds. */
   retryAfterMs?: number;
+  /** Attempts that the job had used up when it failed. */
+  attempts?: number;
+  context?: ErrorContext;
 }
 
 /**
@@ -39,6 +61,8 @@ export class GlueError extends Error {
   readonly status: number | undefined;
   readonly providerRequestId: string | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly attempts: number | undefined;
+  readonly context: Readonly<ErrorContext>;
 
   constructor(fields: GlueErrorFields, options?: { cause?: unknown }) {
     super(fields.message, options);
@@ -49,6 +73,17 @@ export class GlueError extends Error {
     this.status = fields.status;
     this.providerRequestId = fields.providerRequestId;
     this.retryAfterMs = fields.retryAfterMs;
+    this.attempts = fields.attempts;
+    this.context = fields.context ?? {};
+  }
+
+  get severity(): ErrorSeverity {
+    return SEVERITIES[this.category];
+  }
+
+  /** True when the same call may succeed later without anybody doing something about it. */
+  get retryable(): boolean {
+    return ["rate_limit", "connection"].includes(this.category) || this.retryAfterMs !== undefined;
   }
 }
 
@@ -63,6 +98,26 @@ export class InputError extends GlueError {
 export class ConfigurationError extends GlueError {
   constructor(message: string, hint?: string, code = "configuration") {
     super({ code, category: "configuration", message, hint });
+  }
+}
+
+/** The job was cancelled before it had an answer. */
+export class JobCancelledError extends GlueError {
+  constructor(fields: Partial<GlueErrorFields> = {}) {
+    super({ code: "cancelled", category: "cancelled", message: "the job was cancelled", ...fields });
+  }
+}
+
+/** Redis has neither the job nor its result. */
+export class JobLostError extends GlueError {
+  constructor(jobId: string) {
+    super({
+      code: "job_lost",
+      category: "internal",
+      message: `job ${jobId} is over, or no longer in Redis, and left no result`,
+      hint: "results are kept for 7 days; Redis was emptied, or somebody removed the job: enqueue it again",
+      context: { jobId },
+    });
   }
 }
 
@@ -120,14 +175,32 @@ export class AccountError extends LLMError {
   }
 }
 
+/**
+ * Under which name a class is stored: the names stay when a class is renamed. A subclass that is not here is stored
+ * as its parent, with its own code.
+ */
+const STORED_CLASSES: readonly (readonly [string, new (fields: GlueErrorFields) => GlueError])[] = [
+  ["rate_limit", RateLimitError],
+  ["overloaded", OverloadedError],
+  ["connection", APIConnectionError],
+  ["token_limit", TokenLimitError],
+  ["invalid_request", InvalidRequestError],
+  ["authentication", AuthenticationError],
+  ["account", AccountError],
+  ["cancelled", JobCancelledError],
+];
+
 /** What is stored of an error, on jobs and in result records. */
 export const errorRecordSchema = z.object({
+  /** A name of STORED_CLASSES; absent for GlueError itself. */
+  type: z.string().optional(),
   code: z.string(),
   category: errorCategorySchema,
   message: z.string(),
   hint: z.string().optional(),
   status: z.number().optional(),
   providerRequestId: z.string().optional(),
+  context: errorContextSchema.optional(),
 });
 export type ErrorRecord = z.infer<typeof errorRecordSchema>;
 
@@ -135,7 +208,9 @@ export type ErrorRecord = z.infer<typeof errorRecordSchema>;
 export function toErrorRecord(error: unknown): ErrorRecord {
   if (error instanceof GlueError) {
     const { code, category, message, hint, status, providerRequestId } = error;
-    return { code, category, message, hint, status, providerRequestId };
+    const type = STORED_CLASSES.find(([, stored]) => error instanceof stored)?.[0];
+    const context = Object.keys(error.context).length > 0 ? error.context : undefined;
+    return { type, code, category, message, hint, status, providerRequestId, context };
   }
   const name = error instanceof Error ? error.name : typeof error;
   return {
@@ -144,4 +219,13 @@ export function toErrorRecord(error: unknown): ErrorRecord {
     message: `unexpected ${name} in the worker`,
     hint: "see the worker's log at this time",
   };
+}
+
+/** The error that was stored, of its class again. A class that this version does not know becomes a GlueError. */
+export function fromErrorRecord(
+  { type, ...fields }: ErrorRecord & { attempts?: number },
+  context: ErrorContext = {},
+): GlueError {
+  const stored = STORED_CLASSES.find(([name]) => name === type)?.[1] ?? GlueError;
+  return new stored({ ...fields, context: { ...fields.context, ...context } });
 }

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { blobRefSchema } from "./catalog.ts";
+import { blobRefSchema, type CompletionPayload } from "./catalog.ts";
 import { chatCompletionSchema } from "./chat.ts";
 import { errorRecordSchema } from "./errors.ts";
+import { modelRef } from "./model-name.ts";
 
 export const RESULT_TTL_SECONDS = {
   succeeded: 7 * 86_400,
@@ -16,6 +17,8 @@ export const resultRecordSchema = z.object({
   v: z.literal(1),
   jobId: z.string(),
   status: z.enum(["succeeded", "failed", "cancelled"]),
+  /** The provider entry. */
+  entry: z.string().optional(),
   model: z.string(),
   /** The provider's answer, present on success. */
   response: z
@@ -34,6 +37,31 @@ export const resultRecordSchema = z.object({
   finishedAt: z.number(),
 });
 export type ResultRecord = z.infer<typeof resultRecordSchema>;
+
+/** `entry:model`, or the model alone in records of older versions. */
+export function modelKeyOf({ entry, model }: Pick<ResultRecord, "entry" | "model">): string {
+  return entry === undefined ? model : modelRef(entry, model).key;
+}
+
+/** A record without an answer. */
+export function emptyRecord(
+  jobId: string,
+  { provider, model }: Pick<CompletionPayload, "provider" | "model">,
+  status: ResultRecord["status"],
+  attempts = 1,
+): ResultRecord {
+  return {
+    v: 1,
+    jobId,
+    status,
+    entry: provider.entry,
+    model,
+    tokens: { prompt: 0, completion: 0, total: 0 },
+    attempts,
+    latencyMs: 0,
+    finishedAt: Date.now(),
+  };
+}
 
 const batchStatusSchema = z.enum([
   "validating",

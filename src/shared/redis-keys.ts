@@ -13,7 +13,8 @@ export function redisKeys(namespace: string) {
     queues: `${prefix}:queues`,
     result: (jobId: string) => `${prefix}:result:${jobId}`,
     blob: (sha256: string) => `${prefix}:blob:${sha256}`,
-    cancel: (jobId: string) => `${prefix}:cancel:${jobId}`,
+    /** String: JSON of the job id that stands under a caller's key, and of what it asks. */
+    idempotency: (key: string) => `${prefix}:idempotency:${key}`,
     /** Sorted set: batch id by creation time. */
     batches: `${prefix}:batches`,
     batch: (batchId: string) => `${prefix}:batch:${batchId}`,

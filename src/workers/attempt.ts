@@ -69,6 +69,7 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
     v: 1,
     jobId,
     status: "succeeded",
+    entry: payload.provider.entry,
     model: payload.model,
     response: { statusCode: reply.statusCode, requestId: reply.requestId, body },
     tokens: reply.tokens,

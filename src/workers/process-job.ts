@@ -1,14 +1,15 @@
 import type { Job } from "bullmq";
 import { type CompletionPayload, type CompletionSummary, jobCatalog } from "../shared/catalog.ts";
-import { GlueError, toErrorRecord } from "../shared/errors.ts";
+import { GlueError, JobCancelledError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
+import { emptyRecord } from "../shared/records.ts";
 import { callProvider, NotStartedError } from "./attempt.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
 import { countFailedCall, lookUp, type Standing } from "./record.ts";
-import { type AbortReason, emptyRecord, HELD_MS, PUT_BACK_MS, type Run, settle } from "./settle.ts";
+import { type AbortReason, HELD_MS, PUT_BACK_MS, type Run, settle } from "./settle.ts";
 import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 
 /** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
@@ -139,7 +140,7 @@ function verdictOnStanding(
     case "acknowledged":
       return { kind: "done", record: emptyRecord(jobId, payload, "succeeded") };
     case "cancelled":
-      return { kind: "fail", error: cancelledError() };
+      return { kind: "fail", error: new JobCancelledError() };
     case "held":
       return { kind: "putBack", delayMs: HELD_MS, reason: standing.reason };
   }
@@ -147,7 +148,7 @@ function verdictOnStanding(
 
 function verdictOnAbort(signal: AbortSignal): Verdict {
   if ((signal.reason as AbortReason | undefined) === "cancelled")
-    return { kind: "fail", error: cancelledError() };
+    return { kind: "fail", error: new JobCancelledError() };
   return { kind: "putBack", delayMs: 0, reason: "its worker stopped" };
 }
 
@@ -155,8 +156,4 @@ function verdictOnAbort(signal: AbortSignal): Verdict {
 function unexpected(error: unknown, logger: Logger): GlueError {
   logger.error({ err: error }, "unexpected fault in an attempt");
   return new GlueError(toErrorRecord(error));
-}
-
-function cancelledError(): GlueError {
-  return new GlueError({ code: "cancelled", category: "cancelled", message: "the job was cancelled" });
 }

@@ -131,19 +131,19 @@ export async function lookUp(
   jobId: string,
   batchId: string | undefined,
 ): Promise<Standing> {
-  const pipeline = redis.pipeline().get(keys.result(jobId)).exists(keys.cancel(jobId));
+  const pipeline = redis.pipeline().get(keys.result(jobId));
   if (batchId) pipeline.hmget(keys.batch(batchId), "stop", "status").exists(keys.batchLease(batchId));
   const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
     if (error) throw error;
     return value;
   });
-  const [result, cancelled, batch, lease] = replies as [string | null, number, (string | null)[]?, number?];
+  const [result, batch, lease] = replies as [string | null, (string | null)[]?, number?];
   if (result === ACKNOWLEDGED) return { kind: "acknowledged" };
   if (result !== null) {
     const record = resultRecordSchema.parse(JSON.parse(result));
-    if (record.status !== "failed") return { kind: "finished", record };
+    if (record.status === "cancelled") return { kind: "cancelled" };
+    if (record.status === "succeeded") return { kind: "finished", record };
   }
-  if (cancelled) return { kind: "cancelled" };
   if (batchId && batch?.[0]) return { kind: "held", reason: `batch ${batchId} is stopped` };
   if (batchId && batch?.[1]?.startsWith("cancel"))
     return { kind: "held", reason: `batch ${batchId} is cancelled` };

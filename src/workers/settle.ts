@@ -7,7 +7,7 @@ import { type GlueError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
-import type { ResultRecord } from "../shared/records.ts";
+import { emptyRecord, type ResultRecord } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
@@ -142,25 +142,6 @@ function withoutStack<T extends Error>(error: T): T {
 function failureText(error: GlueError, attempts: number): string {
   const request = error.providerRequestId ? ` [provider request ${error.providerRequestId}]` : "";
   return `${error.code} (attempt ${attempts}): ${error.message}${error.hint ? `; ${error.hint}` : ""}${request}`;
-}
-
-export function emptyRecord(
-  jobId: string,
-  payload: CompletionPayload,
-  status: ResultRecord["status"],
-  attempts = 1,
-): ResultRecord {
-  const tokens = { prompt: 0, completion: 0, total: 0 };
-  return {
-    v: 1,
-    jobId,
-    status,
-    model: payload.model,
-    tokens,
-    attempts,
-    latencyMs: 0,
-    finishedAt: Date.now(),
-  };
 }
 
 function summaryOf(record: ResultRecord): CompletionSummary {

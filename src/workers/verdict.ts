@@ -2,11 +2,13 @@ import {
   AccountError,
   APIConnectionError,
   AuthenticationError,
+  fromErrorRecord,
   GlueError,
   InvalidRequestError,
   OverloadedError,
   RateLimitError,
   TokenLimitError,
+  toErrorRecord,
 } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
@@ -107,13 +109,13 @@ export function backoffMs(
   return minWaitMs + random() * (ceiling - minWaitMs);
 }
 
+/** Of the last fault's class, so that its catcher sees what kept the job from its end. */
 export function deadlineError(last?: GlueError): GlueError {
-  return new GlueError({
-    code: "deadline_exceeded",
-    category: "cancelled",
-    message: `the job's deadline passed${last ? ` (last fault: ${last.code})` : " before it could start"}`,
-    hint: "enqueue it again, or give it more time",
-    status: last?.status,
-    providerRequestId: last?.providerRequestId,
-  });
+  const passed = { code: "deadline_exceeded", hint: "enqueue it again, or give it more time" };
+  if (!last) {
+    const message = "the job's deadline passed before it could start";
+    return new GlueError({ ...passed, category: "cancelled", message });
+  }
+  const message = `the job's deadline passed (last fault: ${last.code})`;
+  return fromErrorRecord({ ...toErrorRecord(last), ...passed, message });
 }

@@ -59,7 +59,7 @@ export class Feeder {
   readonly #batchId: string;
   readonly #windows: Window[];
   readonly #sender: Sender;
-  readonly #wakeup: Wakeup;
+  readonly #wakeup = new Wakeup();
   #end: FeedEnd | undefined;
   #reconciledAt = performance.now();
   #savedAt = 0;
@@ -69,7 +69,9 @@ export class Feeder {
     this.#batchId = options.output.batchId;
     this.#windows = options.index.models().map((model) => new Window(model));
     this.#sender = new Sender(options, this.#batchId);
-    this.#wakeup = new Wakeup(options.subscriber, `batch:${this.#batchId}`);
+    options.subscriber.on("message", (_channel, text) => {
+      if (text === `batch:${this.#batchId}`) this.#wakeup.wake();
+    });
   }
 
   get inFlight(): number {

@@ -1,0 +1,153 @@
+import { z } from "zod";
+import type { ChatRequest, Message } from "../shared/chat.ts";
+import { InputError } from "../shared/errors.ts";
+
+/** Parameters of the model's answer, in camelCase; absent: the provider's default. */
+export interface ChatParameters {
+  /** 0 to 2. */
+  temperature?: number;
+  /** Longest answer, in tokens. */
+  maxTokens?: number;
+  /** 0 to 1. */
+  topP?: number;
+  /** Texts at which the answer ends. */
+  stop?: string | string[];
+  seed?: number;
+  frequencyPenalty?: number;
+  presencePenalty?: number;
+  reasoningEffort?: string;
+  /** Further parameters in the words of OpenAI's Chat Completions (`response_format`, `tools` …), sent as they are. */
+  extra?: Readonly<Record<string, unknown>>;
+}
+
+export interface EnqueueOptions extends ChatParameters {
+  /** `provider:model`, or a model of the default model's provider. */
+  model?: string;
+  /** System prompt, put before the messages. */
+  system?: string;
+  /** Lower comes first; 0, the default, to 2,097,151. Rows of batches have 10. */
+  priority?: number;
+  /** The call is not made earlier, in milliseconds from now. */
+  delayMs?: number;
+  /** No attempt starts later, in milliseconds from the end of the delay; default 10 minutes. */
+  deadlineMs?: number;
+  /** Attempts at failures that may pass; 429s use up none. Default: the setting RETRY_MAX_ATTEMPTS, else 3. */
+  maxAttempts?: number;
+  /**
+   * For 7 days, calls under the same key with the same model and request are one job, paid once; another request under
+   * the key is refused (`idempotency_conflict`). At most 255 characters.
+   */
+  idempotencyKey?: string;
+}
+
+export interface CompleteOptions extends EnqueueOptions {
+  /** Ends the waiting, and cancels the job unless it has an idempotency key. */
+  signal?: AbortSignal;
+}
+
+/** One of a user message's parts: text, or what the provider takes (`image_url`, `input_audio`, `file` …). */
+export type ContentPart = { type: string; text?: string; [field: string]: unknown };
+/** A message in OpenAI's Chat Completions words. */
+export type ChatMessage = Message;
+/** A prompt, the parts of one user message, or whole messages. */
+export type CompletionMessage = string | readonly ContentPart[] | readonly ChatMessage[];
+
+const DAYS_MS = 86_400_000;
+const MAX_DELAY_MS = 365 * DAYS_MS;
+
+const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
+  model: z.string().optional(),
+  system: z.string().optional(),
+  temperature: z.number().optional(),
+  maxTokens: z.number().optional(),
+  topP: z.number().optional(),
+  stop: z.union([z.string(), z.array(z.string())]).optional(),
+  seed: z.int().optional(),
+  frequencyPenalty: z.number().optional(),
+  presencePenalty: z.number().optional(),
+  reasoningEffort: z.string().optional(),
+  extra: z.record(z.string(), z.unknown()).optional(),
+  priority: z.int().min(0).max(2_097_151).optional(),
+  delayMs: z.int().min(0).max(MAX_DELAY_MS).optional(),
+  deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
+  maxAttempts: z.int().min(1).max(1000).optional(),
+  idempotencyKey: z.string().min(1).max(255).optional(),
+});
+
+/** What the client itself says; everything else would be silently overridden or would break the queue. */
+const OWN_FIELDS = ["model", "messages", "stream"];
+
+/** @throws InputError naming the option that is unknown or wrong. */
+export function checkOptions(options: EnqueueOptions): EnqueueOptions {
+  const parsed = optionsSchema.safeParse(options);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const path = issue?.path.join(".");
+    throw new InputError(`the options are wrong${path ? ` at ${path}` : ""}: ${issue?.message}`);
+  }
+  const field = OWN_FIELDS.find((name) => name in (parsed.data.extra ?? {}));
+  if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
+  return parsed.data;
+}
+
+/**
+ * The request of a call, not checked further. A call's system prompt always comes first; that of the client only when
+ * the messages have none.
+ * @throws InputError when nothing is asked.
+ */
+export function toChatRequest(
+  message: CompletionMessage,
+  { system, extra, ...options }: EnqueueOptions,
+  clientSystem: string | undefined,
+): ChatRequest {
+  const asked = toMessages(message);
+  const hasSystem = asked.some(({ role }) => role === "system" || role === "developer");
+  const prompt = system ?? (hasSystem ? undefined : clientSystem);
+  const messages: Message[] = prompt ? [{ role: "system", content: prompt }, ...asked] : asked;
+  return { messages, ...toParameters(options), ...extra };
+}
+
+const PARAMETERS = {
+  temperature: "temperature",
+  maxTokens: "max_tokens",
+  topP: "top_p",
+  stop: "stop",
+  seed: "seed",
+  frequencyPenalty: "frequency_penalty",
+  presencePenalty: "presence_penalty",
+  reasoningEffort: "reasoning_effort",
+} as const satisfies Record<keyof Omit<ChatParameters, "extra">, string>;
+
+function toParameters(options: ChatParameters): Record<string, unknown> {
+  const names = Object.keys(PARAMETERS) as (keyof typeof PARAMETERS)[];
+  const given = names.filter((name) => options[name] !== undefined);
+  return Object.fromEntries(given.map((name) => [PARAMETERS[name], options[name]]));
+}
+
+function toMessages(message: CompletionMessage): Message[] {
+  const messages = isParts(message) ? [{ role: "user" as const, content: message }] : message;
+  if (!Array.isArray(messages)) throw new InputError("the message is neither a text nor a list");
+  if (!messages.some(asksSomething)) {
+    throw new InputError(
+      "the prompt is empty",
+      "give a text, parts or messages with some content",
+      "empty_prompt",
+    );
+  }
+  return messages;
+}
+
+function isParts(message: CompletionMessage): message is string | ContentPart[] {
+  return (
+    typeof message === "string" || (Array.isArray(message) && message.some((item) => "type" in Object(item)))
+  );
+}
+
+/** A system prompt alone is no question. */
+function asksSomething({ role, content, ...rest }: Message): boolean {
+  if (role === "system" || role === "developer") return false;
+  if (typeof content === "string") return content.trim() !== "";
+  if (Array.isArray(content))
+    return content.some(({ type, text }) => type !== "text" || Boolean(text?.trim()));
+  return Boolean(rest.tool_calls);
+}

@@ -1,0 +1,42 @@
+import type { CompletedRecord } from "../producers/completion-producer.ts";
+import type { ChatCompletion } from "../shared/chat.ts";
+import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
+
+/** What a finished job brought. */
+export interface CompletionResult {
+  jobId: string;
+  /** The answer's text; empty when the model answered with tool calls only. */
+  finalResponse: string;
+  /** `stop`, `length`, `tool_calls`, `content_filter`; undefined when the provider names none. */
+  finishReason: string | undefined;
+  /** `provider:model` as it was asked; `rawResponse.model` is what the provider calls it. */
+  model: string;
+  /** As the provider reports them; zeros when it reports nothing. */
+  tokensUsed: ResultRecord["tokens"];
+  /** The provider's answer as a chat.completion body, whatever its dialect. */
+  rawResponse: ChatCompletion;
+  /** The provider's id of the call, for its support. */
+  requestId: string;
+  /** Attempts it took, this one included; pauses the provider asked for are not counted. */
+  attempts: number;
+  /** Time of the successful call alone, in milliseconds. */
+  latencyMs: number;
+  finishedAt: Date;
+}
+
+export function toResult(record: CompletedRecord): CompletionResult {
+  const { jobId, tokens, response, body, attempts, latencyMs, finishedAt } = record;
+  const [choice] = body.choices;
+  return {
+    jobId,
+    finalResponse: choice?.message.content ?? "",
+    finishReason: choice?.finish_reason ?? undefined,
+    model: modelKeyOf(record),
+    tokensUsed: tokens,
+    rawResponse: body,
+    requestId: response.requestId,
+    attempts,
+    latencyMs,
+    finishedAt: new Date(finishedAt),
+  };
+}

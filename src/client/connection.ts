@@ -1,0 +1,109 @@
+import { CompletionProducer } from "../producers/completion-producer.ts";
+import { InputError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { Settings } from "../shared/settings.ts";
+import { openRedis, startWorker } from "./one-process.ts";
+
+export interface ConnectionOptions {
+  settings: Settings;
+  logger: Logger;
+  /** Whether this process works too. */
+  runsWorker: boolean;
+  /** The queues of that worker. */
+  queueGlobs?: readonly string[];
+  /** After so long without a call everything is closed, until the next call. */
+  idleCloseMs?: number;
+}
+
+interface Opened {
+  producer: CompletionProducer;
+  parts: AsyncDisposableStack;
+}
+
+/** What a client has of the fleet, opened by its first call: Redis, a producer and, in one process, a worker. */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  #opened: Promise<Opened> | undefined;
+  #closing: Promise<void> = Promise.resolve();
+  #isClosed = false;
+  #uses = 0;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  /** @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had. */
+  async use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
+    this.#checkOpen();
+    this.#uses += 1;
+    clearTimeout(this.#idleTimer);
+    try {
+      const { producer } = await this.#open();
+      this.#checkOpen();
+      return await work(producer);
+    } finally {
+      this.#uses -= 1;
+      if (this.#uses === 0) this.#closeWhenIdle();
+    }
+  }
+
+  /** Lets calls in flight in this process finish for 30 s; what waits stays in Redis. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#idleTimer);
+    return this.#disconnect();
+  }
+
+  #checkOpen(): void {
+    if (!this.#isClosed) return;
+    throw new InputError("this client was closed", "make a new one: new GlueLLM(…)", "client_closed");
+  }
+
+  #open(): Promise<Opened> {
+    if (!this.#opened) {
+      const opened = this.#closing.catch(() => {}).then(() => open(this.#options));
+      this.#opened = opened;
+      // The next call tries again.
+      opened.catch(() => {
+        if (this.#opened === opened) this.#opened = undefined;
+      });
+    }
+    return this.#opened;
+  }
+
+  #closeWhenIdle(): void {
+    const { idleCloseMs, logger } = this.#options;
+    if (idleCloseMs === undefined || this.#isClosed) return;
+    this.#idleTimer = setTimeout(() => {
+      this.#disconnect().catch((error: Error) =>
+        logger.warn({ err: error }, "closing the idle client failed"),
+      );
+    }, idleCloseMs);
+  }
+
+  #disconnect(): Promise<void> {
+    const opened = this.#opened;
+    this.#opened = undefined;
+    if (opened) {
+      // Who could not be opened need not be closed; its caller knows why.
+      this.#closing = opened.then(
+        ({ parts }) => parts.disposeAsync(),
+        () => {},
+      );
+    }
+    return this.#closing;
+  }
+}
+
+async function open({ settings, logger, runsWorker, queueGlobs }: ConnectionOptions): Promise<Opened> {
+  await using parts = new AsyncDisposableStack();
+  const { redis, keys, target: redisTarget } = parts.use(await openRedis(settings, logger));
+  const producer = new CompletionProducer({ redis, keys, settings });
+  parts.defer(() => producer.close());
+  if (runsWorker) {
+    const worker = await startWorker({ redisTarget, settings, logger, queueGlobs });
+    parts.defer(() => worker.close());
+  }
+  return { producer, parts: parts.move() };
+}

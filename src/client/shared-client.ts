@@ -1,0 +1,30 @@
+import type { CompletionHandle } from "./completion-handle.ts";
+import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
+import type { CompletionResult } from "./completion-result.ts";
+import { GlueLLM } from "./glue-llm.ts";
+
+/** Nobody closes the shared client: it closes by itself, so that a program can end. */
+const IDLE_CLOSE_MS = 500;
+
+let client: GlueLLM | undefined;
+
+function sharedClient(): GlueLLM {
+  client ??= new GlueLLM({ idleCloseMs: IDLE_CLOSE_MS });
+  return client;
+}
+
+/** `complete` of a client that the whole process shares, with the settings of the environment. */
+export async function complete(
+  message: CompletionMessage,
+  options?: CompleteOptions,
+): Promise<CompletionResult> {
+  return sharedClient().complete(message, options);
+}
+
+/** `enqueue` of a client that the whole process shares, with the settings of the environment. */
+export async function enqueue(
+  message: CompletionMessage,
+  options?: EnqueueOptions,
+): Promise<CompletionHandle> {
+  return sharedClient().enqueue(message, options);
+}

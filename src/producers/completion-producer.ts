@@ -1,0 +1,173 @@
+import { randomUUID } from "node:crypto";
+import type { Redis } from "ioredis";
+import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
+import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
+import type { RedisKeys } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import { readAnswerBody } from "./answer-body.ts";
+import { cancelJob } from "./cancel.ts";
+import { completionJob, type JobOptions } from "./completion-job.ts";
+import { reserveJobId } from "./idempotency.ts";
+import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
+import { type JobStatus, readJobStatus } from "./job-status.ts";
+import { ProducerQueues } from "./queues.ts";
+import { ResultChannel } from "./result-channel.ts";
+
+/** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
+const POLL_MS = 5000;
+
+export interface ProducerOptions {
+  redis: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+}
+
+export interface CompletionInput extends JobOptions {
+  model: ModelRef;
+  /** Checked already. */
+  request: ChatRequest;
+  /** Calls under the same key are one job. */
+  idempotencyKey?: string;
+}
+
+/** A finished job's record with the answer's body. */
+export type CompletedRecord = ResultRecord & {
+  response: NonNullable<ResultRecord["response"]>;
+  body: ChatCompletion;
+};
+
+/** Enqueues interactive completions and follows their jobs, over one command connection and one subscription. */
+export class CompletionProducer {
+  readonly #options: ProducerOptions;
+  readonly #queues: ProducerQueues;
+  readonly #results: ResultChannel;
+  readonly #closing = new AbortController();
+
+  constructor(options: ProducerOptions) {
+    this.#options = options;
+    this.#queues = new ProducerQueues(options.redis, options.keys);
+    this.#results = new ResultChannel(options.redis, options.keys);
+  }
+
+  /**
+   * Resolves once the job is in Redis.
+   * @throws InputError (`idempotency_conflict`) when the key stands for another request; ConfigurationError when the
+   * namespace already has its 100 queues.
+   */
+  async enqueue(input: CompletionInput): Promise<JobRef> {
+    const { redis, keys, settings } = this.#options;
+    const { idempotencyKey: key, ...fields } = input;
+    const newId = `job-${randomUUID()}`;
+    const jobId =
+      key === undefined ? newId : await reserveJobId(redis, keys, { key, jobId: newId, ...fields });
+    const queue = await this.#queues.of(fields.model);
+    // Who reserved the id may have died before it added the job; adding it twice does nothing.
+    const isKnown = jobId !== newId && (await redis.exists(keys.result(jobId), keys.job(queue.name, jobId)));
+    if (!isKnown) {
+      const job = await completionJob(redis, keys, settings, { ...fields, jobId, urgency: "interactive" });
+      await queue.add(job.name, job.data, job.opts);
+    }
+    return { id: jobId, queue: queue.name };
+  }
+
+  /**
+   * Waits for the job's end.
+   * @throws the job's error, of its class; JobLostError; the signal's reason, which leaves the job alone.
+   */
+  async result(job: JobRef, signal?: AbortSignal): Promise<CompletedRecord> {
+    const { redis, keys } = this.#options;
+    const wake = signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
+    const record = await orAborted(wake, this.#record(job, wake));
+    if (record.error) throw fromErrorRecord(record.error, { jobId: job.id, model: modelKeyOf(record) });
+    const { response } = record;
+    if (!response) throw new JobLostError(job.id);
+    return { ...record, response, body: await readAnswerBody(redis, keys, response.body) };
+  }
+
+  /**
+   * Enqueues and waits.
+   * @throws as `enqueue` and `result` do. An abort cancels the job, unless it has an idempotency key: others may wait
+   * for it too.
+   */
+  async complete(input: CompletionInput, signal?: AbortSignal): Promise<CompletedRecord> {
+    signal?.throwIfAborted();
+    const job = await this.enqueue(input);
+    try {
+      return await this.result(job, signal);
+    } catch (error) {
+      // Nobody waits any more: an answer would be paid for in vain.
+      if (signal?.aborted && input.idempotencyKey === undefined) await this.cancel(job);
+      throw error;
+    }
+  }
+
+  /** @throws JobLostError when Redis has neither the job nor its result. */
+  status(job: JobRef): Promise<JobStatus> {
+    return readJobStatus({ ...this.#options, queues: this.#queues }, job);
+  }
+
+  /** False when the job had ended before. @throws JobLostError when Redis has neither the job nor its result. */
+  async cancel(ref: JobRef): Promise<boolean> {
+    const { redis, keys } = this.#options;
+    const found = await findJob(redis, keys, ref);
+    const queue = found && this.#queues.named(found.queue);
+    const job = await queue?.getJob(ref.id);
+    const outcome = queue && job ? await cancelJob(redis, keys, queue, job) : "lost";
+    const status = outcome === "lost" ? (await readRecord(redis, keys, ref.id))?.status : outcome;
+    if (!status) throw new JobLostError(ref.id);
+    return status === "cancelled";
+  }
+
+  /** Those who still wait for a result are told so; their jobs go on. */
+  async close(): Promise<void> {
+    this.#closing.abort(closedError());
+    this.#results.close();
+    await this.#queues.close();
+  }
+
+  async #record(job: JobRef, signal: AbortSignal): Promise<ResultRecord> {
+    const { redis, keys } = this.#options;
+    signal.throwIfAborted();
+    using listener = await this.#results.listen(job.id);
+    const { wakeup } = listener;
+    const wake = () => wakeup.wake();
+    signal.addEventListener("abort", wake, { once: true });
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        // In this order: a job that has ended left its record before.
+        const found = await findJob(redis, keys, job);
+        const record = await readRecord(redis, keys, job.id);
+        if (record) return record;
+        if (!found || found.hasEnded) throw new JobLostError(job.id);
+        await wakeup.wait(POLL_MS);
+      }
+    } finally {
+      signal.removeEventListener("abort", wake);
+    }
+  }
+}
+
+/** `work`, or the signal's reason as soon as it aborts: also while Redis is away. */
+async function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([aborted, work]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+function closedError(): GlueError {
+  return new GlueError({
+    code: "client_closed",
+    category: "cancelled",
+    message: "the client was closed before the job had ended",
+    hint: "the job goes on; its handle can be opened again by its id",
+  });
+}

@@ -1,0 +1,44 @@
+import type { Redis } from "ioredis";
+import { registeredQueues } from "../shared/queue-registry.ts";
+import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema } from "../shared/records.ts";
+import type { RedisKeys } from "../shared/redis-keys.ts";
+
+/** A job as its holder knows it. */
+export interface JobRef {
+  readonly id: string;
+  /** Found among all queues, and kept, when it is not known. */
+  queue?: string;
+}
+
+export interface FoundJob {
+  queue: string;
+  /** BullMQ has finished it: there is a record, or there will never be one. */
+  hasEnded: boolean;
+}
+
+/** The job as BullMQ has it; undefined when it is in no queue (any more). */
+export async function findJob(redis: Redis, keys: RedisKeys, job: JobRef): Promise<FoundJob | undefined> {
+  const queues = job.queue ? [job.queue] : await registeredQueues(redis, keys);
+  const pipeline = redis.pipeline();
+  for (const queue of queues) pipeline.hmget(keys.job(queue, job.id), "timestamp", "finishedOn");
+  for (const [i, [error, reply]] of ((await pipeline.exec()) ?? []).entries()) {
+    if (error) throw error;
+    const [addedAt, endedAt] = reply as (string | null)[];
+    const queue = queues[i];
+    if (addedAt && queue) {
+      job.queue = queue;
+      return { queue, hasEnded: Boolean(endedAt) };
+    }
+  }
+  return undefined;
+}
+
+/** What the job brought; undefined until it has ended. */
+export async function readRecord(
+  redis: Redis,
+  keys: RedisKeys,
+  jobId: string,
+): Promise<ResultRecord | undefined> {
+  const json = await redis.get(keys.result(jobId));
+  return json === null || json === ACKNOWLEDGED ? undefined : resultRecordSchema.parse(JSON.parse(json));
+}

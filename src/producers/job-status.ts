@@ -1,0 +1,59 @@
+import type { Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import { JobLostError } from "../shared/errors.ts";
+import type { RedisKeys } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
+import { readQueueStates } from "./queue-states.ts";
+import type { ProducerQueues } from "./queues.ts";
+
+export interface JobStatus {
+  /** `delayed` until its time, its next attempt, or the reason in `waitsFor` has passed. */
+  state: "waiting" | "delayed" | "active" | "succeeded" | "failed" | "cancelled";
+  /** Why it does not run yet, for people; empty when no reason is known. */
+  waitsFor: string[];
+}
+
+export interface StatusContext {
+  redis: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+  queues: ProducerQueues;
+}
+
+const MAX_LOOKS = 3;
+
+/** @throws JobLostError when Redis has neither the job nor its result. */
+export async function readJobStatus(context: StatusContext, ref: JobRef): Promise<JobStatus> {
+  const { redis, keys, settings, queues } = context;
+  for (let look = 0; look < MAX_LOOKS; look++) {
+    // In this order: a job that has ended left its record before.
+    const found = await findJob(redis, keys, ref);
+    const record = await readRecord(redis, keys, ref.id);
+    if (record) return { state: record.status, waitsFor: [] };
+    if (!found || found.hasEnded) throw new JobLostError(ref.id);
+    const queue = queues.named(found.queue);
+    switch (await queue.getJobState(ref.id)) {
+      case "active":
+        return { state: "active", waitsFor: [] };
+      case "delayed":
+        return { state: "delayed", waitsFor: await delayReason(queue, ref.id) };
+      case "waiting":
+      case "prioritized":
+      case "waiting-children": {
+        const [state] = await readQueueStates(redis, keys, settings, [found.queue]);
+        return { state: "waiting", waitsFor: state?.waitsFor ?? [] };
+      }
+      // It ended, or was removed, between the two questions: asked again, they agree.
+    }
+  }
+  throw new JobLostError(ref.id);
+}
+
+async function delayReason(queue: Queue, jobId: string): Promise<string[]> {
+  const job = await queue.getJob(jobId);
+  if (!job) return [];
+  // Written by the worker that put it back.
+  const { waitsFor } = job.progress as { waitsFor?: string };
+  return [waitsFor ?? (job.attemptsMade > 0 ? "its next attempt" : "its time")];
+}

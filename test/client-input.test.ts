@@ -1,0 +1,139 @@
+import { describe, expect, test } from "vitest";
+import { checkOptions, type EnqueueOptions, toChatRequest } from "../src/client/completion-options.ts";
+import { ConfigurationError, GlueError, GlueLLM, InputError } from "../src/index.ts";
+import { fromErrorRecord, toErrorRecord } from "../src/shared/errors.ts";
+import { loadSettings } from "../src/shared/settings.ts";
+import { BudgetExceededError } from "../src/workers/rate-limiter/errors.ts";
+import { failureOf } from "./support/provider.ts";
+
+const USER = { role: "user" as const, content: "hello" };
+
+describe("what becomes of a call's message and options", () => {
+  test.each<[string, EnqueueOptions, string | undefined, object]>([
+    ["no options", {}, undefined, { messages: [USER] }],
+    [
+      "parameters in the provider's words",
+      {
+        maxTokens: 5,
+        topP: 0.5,
+        temperature: 0,
+        stop: ["x"],
+        seed: 1,
+        frequencyPenalty: 1,
+        presencePenalty: 2,
+      },
+      undefined,
+      {
+        messages: [USER],
+        max_tokens: 5,
+        top_p: 0.5,
+        temperature: 0,
+        stop: ["x"],
+        seed: 1,
+        frequency_penalty: 1,
+        presence_penalty: 2,
+      },
+    ],
+    [
+      "extra ones as they are",
+      { extra: { logit_bias: {} } },
+      undefined,
+      { messages: [USER], logit_bias: {} },
+    ],
+    ["the client's system prompt", {}, "brief", { messages: [{ role: "system", content: "brief" }, USER] }],
+    [
+      "the call's before it",
+      { system: "long" },
+      "brief",
+      { messages: [{ role: "system", content: "long" }, USER] },
+    ],
+    ["none when the call says so", { system: "" }, "brief", { messages: [USER] }],
+  ])("%s", (_what, options, system, request) => {
+    expect(toChatRequest("hello", options, system)).toEqual(request);
+  });
+
+  test("messages with a system prompt of their own keep it", () => {
+    const own = [{ role: "system" as const, content: "own" }, USER];
+    expect(toChatRequest(own, {}, "brief").messages).toEqual(own);
+    expect(toChatRequest(own, { system: "first" }, "brief").messages).toHaveLength(3);
+  });
+
+  test("parts become one user message", () => {
+    const parts = [{ type: "image_url", image_url: { url: "https://example.org/a.png" } }];
+    expect(toChatRequest(parts, {}, undefined).messages).toEqual([{ role: "user", content: parts }]);
+  });
+});
+
+/** Nothing answers there: a call that asks Redis fails by `redis_unreachable`. */
+const settings = loadSettings({ env: { GLUELLM_REDIS_URL: "unix:///nowhere/redis.sock" }, cwd: "/" });
+
+describe("refused before Redis is asked", () => {
+  const big = "x".repeat(5 * 1024 * 1024);
+  test.each<[string, Parameters<GlueLLM["enqueue"]>, { code?: string; message?: RegExp }]>([
+    ["an empty prompt", [" \n"], { code: "empty_prompt" }],
+    ["no message", [[]], { code: "empty_prompt" }],
+    ["only a system prompt", [[{ role: "system", content: "x" }]], { code: "empty_prompt" }],
+    ["empty parts", [[{ type: "text", text: "" }]], { code: "empty_prompt" }],
+    ["no text at all", [undefined as never], { code: "invalid_input" }],
+    ["an unknown role", [[{ role: "robot" as never, content: "x" }]], { message: /messages\.0\.role/ }],
+    ["a text of 5 MB", [big], { message: /messages\.0\.content: is longer than 4 MiB/ }],
+    ["a part of 5 MB", [[{ type: "text", text: big }]], { message: /longer than 4 MiB/ }],
+    ["an unknown provider", ["x", { model: "nobody:gpt" }], { code: "unknown_provider" }],
+    ["an unknown model", ["x", { model: "openai:gpt-4o-mnii" }], { code: "unknown_model" }],
+    ["an unknown option", ["x", { max_tokens: 5 } as never], { message: /max_tokens/ }],
+    ["a parameter out of range", ["x", { temperature: 3 }], { message: /temperature/ }],
+    ["a negative priority", ["x", { priority: -1 }], { message: /priority/ }],
+    ["a delay that is no number", ["x", { delayMs: Number.NaN }], { message: /delayMs/ }],
+    ["an empty idempotency key", ["x", { idempotencyKey: "" }], { message: /idempotencyKey/ }],
+    ["another model in extra", ["x", { extra: { model: "m" } }], { message: /extra\.model/ }],
+    ["a stream", ["x", { extra: { stream: true } }], { message: /extra\.stream/ }],
+  ])("%s", async (_what, args, { code, message }) => {
+    await using glue = new GlueLLM({ model: "openai:gpt-4o-mini", mode: "fleet", settings });
+    const error = await failureOf(glue.enqueue(...args));
+    expect(error).toBeInstanceOf(GlueError);
+    if (code) expect(error).toMatchObject({ code });
+    if (message) expect((error as GlueError).message).toMatch(message);
+    expect(error).not.toMatchObject({ code: "redis_unreachable" });
+  });
+
+  test("a missing key, where this process makes the call", async () => {
+    await using local = new GlueLLM({ mode: "local", settings });
+    expect(await failureOf(local.complete("x"))).toMatchObject({ code: "missing_key" });
+    await using fleet = new GlueLLM({ mode: "fleet", settings });
+    const error = await failureOf(fleet.complete("x"));
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error, "the workers have the key").toMatchObject({ code: "redis_unreachable" });
+    expect(await failureOf(fleet.complete("x")), "the next call tries again").toMatchObject({
+      code: "redis_unreachable",
+    });
+  });
+
+  test("what is no job's id", async () => {
+    await using glue = new GlueLLM({ settings });
+    expect(() => glue.handle("batch_1-row")).toThrow(InputError);
+  });
+});
+
+describe("stored errors", () => {
+  test("a class that is not stored comes back as its parent, with its code", () => {
+    const error = fromErrorRecord(toErrorRecord(new BudgetExceededError("openai:m", 10, 5)), {
+      jobId: "job-1",
+    });
+    expect(error).toMatchObject({
+      name: "TokenLimitError",
+      code: "budget_exceeded",
+      context: { jobId: "job-1" },
+    });
+  });
+
+  test.each(["of a later version", "constructor", undefined])("type %s becomes a GlueError", (type) => {
+    const error = fromErrorRecord({ type, code: "c", category: "provider", message: "m" });
+    expect(error.name).toBe("GlueError");
+    expect(error).toMatchObject({ code: "c", category: "provider", message: "m" });
+  });
+});
+
+test("options keep their values", () => {
+  const options = { delayMs: 1, deadlineMs: 2, maxAttempts: 3, priority: 4, idempotencyKey: "k" };
+  expect(checkOptions(options)).toEqual(options);
+});

@@ -1,0 +1,26 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { onTestFinished } from "vitest";
+import { GlueLLM, type GlueLLMOptions } from "../../src/index.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
+import { MODEL, type TestSite } from "./site.ts";
+
+const run = promisify(execFile);
+
+/** A client of the site's fleet, closed with the test. */
+export function siteClient(site: TestSite, options: GlueLLMOptions = {}): GlueLLM {
+  const settings = loadSettings({ env: site.env, cwd: "/" });
+  const client = new GlueLLM({ model: MODEL, mode: "fleet", settings, ...options });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+/** Runs a program to its end, with nothing of this shell's environment but PATH and HOME. */
+export async function runProgram(path: string, args: readonly string[], env: Record<string, string>) {
+  const { PATH = "", HOME = "" } = process.env;
+  const { stdout } = await run(process.execPath, [path, ...args], {
+    env: { PATH, HOME, ...env },
+    timeout: 30_000,
+  });
+  return stdout;
+}
