@@ -150,13 +150,14 @@ export function emptyRecord(
   status: ResultRecord["status"],
   attempts = 1,
 ): ResultRecord {
-  const tokens = { prompt: 0, completion: 0, total: 0 };
+  const tokens = { prompt: 0, completion: 0, total: 0, cached: 0 };
   return {
     v: 1,
     jobId,
     status,
     model: payload.model,
     tokens,
+    costUsd: null,
     attempts,
     latencyMs: 0,
     finishedAt: Date.now(),
@@ -166,5 +167,6 @@ export function emptyRecord(
 function summaryOf(record: ResultRecord): CompletionSummary {
   const body = record.response?.body;
   const text = !body || isBlobRef(body) ? "(large result, kept apart)" : previewOfAnswer(body);
-  return { status: record.status, model: record.model, tokens: record.tokens, text };
+  const { status, model, tokens, costUsd } = record;
+  return { status, model, tokens, costUsd, text };
 }
