@@ -73,7 +73,7 @@ describe("an input that changed between runs", () => {
       carried: 2,
       resumed: true,
       orphaned: 0,
-      tokens: { prompt: 20, completion: 10 },
+      use: { prompt: 20, completion: 10 },
     });
     expect(summary(files.outputPath)).toEqual([
       ["x", "answer 1"],

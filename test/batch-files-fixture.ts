@@ -82,7 +82,7 @@ export function allMissing(index: DiskIndex): IndexRow[] {
 }
 
 export function success(answer: string): InlineResult {
-  const tokens = { prompt: 10, completion: 5, total: 15 };
+  const tokens = { prompt: 10, completion: 5, total: 15, cached: 0 };
   const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 };
   const choices = [{ message: { role: "assistant", content: answer }, finish_reason: "stop" }];
   const body = { id: "chatcmpl-1", object: "chat.completion", model: "demo", choices, usage };
@@ -94,6 +94,7 @@ export function success(answer: string): InlineResult {
     model: "demo",
     response,
     tokens,
+    costUsd: null,
     attempts: 1,
     latencyMs: 5,
     finishedAt: 1,
@@ -109,7 +110,7 @@ export function failure(fields: { status?: number; providerRequestId?: string } 
     attempts: 2,
     ...fields,
   };
-  const tokens = { prompt: 0, completion: 0, total: 0 };
+  const tokens = { prompt: 0, completion: 0, total: 0, cached: 0 };
   return {
     v: 1,
     jobId: "j",
@@ -117,6 +118,7 @@ export function failure(fields: { status?: number; providerRequestId?: string } 
     model: "demo",
     error,
     tokens,
+    costUsd: null,
     attempts: 2,
     latencyMs: 0,
     finishedAt: 1,

@@ -51,7 +51,7 @@ describe("a whole run", () => {
       complete: false,
       carried: 0,
       orphaned: 0,
-      tokens: { prompt: 0, completion: 0 },
+      use: { prompt: 0, completion: 0 },
     });
     expect(output.batchId).toMatch(/^batch_[0-9a-f]{24}$/);
     expect(readFileSync(partial, "utf8")).toBe(`{"gluellm_batch":"${output.batchId}","v":1}\n`);
@@ -88,7 +88,7 @@ describe("a whole run", () => {
       resumed: true,
       carried: 2,
       orphaned: 0,
-      tokens: { prompt: 10, completion: 5 },
+      use: { prompt: 10, completion: 5 },
     });
     expect(rerun.index.counts()).toMatchObject({ missing: 0, succeeded: 1, failed: 2, malformed: 1 });
     expect(existsSync(partial)).toBe(false);
@@ -114,7 +114,7 @@ describe("a whole run", () => {
       resumed: true,
       complete: false,
       carried: 1,
-      tokens: { prompt: 10, completion: 5 },
+      use: { prompt: 10, completion: 5 },
     });
     expect(await feed(second)).toEqual([1, 3]);
     await second.output.finish();

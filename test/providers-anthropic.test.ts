@@ -248,11 +248,11 @@ describe("an answer from Anthropic", () => {
         prompt_tokens: 115,
         completion_tokens: 7,
         total_tokens: 122,
-        prompt_tokens_details: { cached_tokens: 100 },
+        prompt_tokens_details: { cached_tokens: 100, cache_write_tokens: 5 },
         completion_tokens_details: { reasoning_tokens: 2 },
       },
     });
-    expect(tokens).toEqual({ prompt: 115, completion: 7, total: 122 });
+    expect(tokens).toEqual({ prompt: 115, completion: 7, total: 122, cached: 100, cacheWritten: 5 });
   });
 
   it("without a text has none", async () => {

@@ -11,8 +11,10 @@ import {
 } from "../producers/batch/run-batch.ts";
 import { Tally } from "../producers/batch/tally.ts";
 import { chooseModel } from "../producers/model-choice.ts";
-import { GlueError } from "../shared/errors.ts";
+import { costUsd, isPriced } from "../shared/cost.ts";
+import { ConfigurationError, GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
+import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import { openRedis, type RedisHost, startWorker } from "./compose.ts";
@@ -36,6 +38,8 @@ export interface BatchRunOptions {
   concurrency?: number;
   /** Worker processes of this run's own, this one included; 0: the running fleet does the work. Default 1. */
   workers?: number;
+  /** What the batch may cost in USD, all its runs together. */
+  maxCostUsd?: number;
   /** Where to write the report as JSON. */
   reportPath?: string;
   /** The command that goes on with this batch, for the messages. */
@@ -54,7 +58,7 @@ export async function runBatchCommand(
   const { reportPath, inputPath, outputPath } = options;
   if (reportPath) checkReportFile(reportPath, inputPath, outputPath);
   const batch = await prepare(options, settings, logger);
-  const tally = new Tally(batch.output.tokens);
+  const tally = new Tally(batch.output.use);
   try {
     if (batch.output.complete) {
       process.stderr.write("every row has its result already; no provider call made\n");
@@ -63,6 +67,7 @@ export async function runBatchCommand(
         buildReport(batch.index.counts(), tally, { retries: 0, rateLimited: 0 }, startedAt),
       );
     }
+    checkPrices(batch.models, settings, options.maxCostUsd);
     await using host = opened ? borrowed(opened) : await openRedis(settings, logger);
     const { end, faults } = await feed({
       options,
@@ -89,7 +94,11 @@ async function prepare(options: BatchRunOptions, settings: Settings, logger: Log
   };
   const knownId = readBatchId(options.outputPath);
   try {
-    return await prepareBatch({ ...options, resolveModel: (name) => chooseModel(name, choice) });
+    return await prepareBatch({
+      ...options,
+      resolveModel: (name) => chooseModel(name, choice),
+      costOf: (model, use) => costUsd(settings.prices, model, use),
+    });
   } catch (error) {
     if (knownId && error instanceof GlueError && error.code === "output_in_use") {
       // Somebody on this machine has the files: the lease knows who.
@@ -98,6 +107,22 @@ async function prepare(options: BatchRunOptions, settings: Settings, logger: Log
     }
     throw error;
   }
+}
+
+/** Says once whose costs cannot be counted. @throws ConfigurationError when they must be. */
+function checkPrices(models: readonly ModelRef[], settings: Settings, maxCostUsd: number | undefined): void {
+  const unpriced = models.filter((model) => !isPriced(settings.prices, model)).map(({ key }) => key);
+  if (unpriced.length === 0) return;
+  const fact = `no price is known for ${unpriced.join(", ")}`;
+  if (maxCostUsd !== undefined) {
+    const example = `{"${unpriced[0]}": {"inputPerMillion": 0.15, "outputPerMillion": 0.6}}`;
+    throw new ConfigurationError(
+      `${fact}, so --max-cost cannot hold`,
+      `give its price in USD, for example GLUELLM_PRICES='${example}'`,
+      "unpriced_model",
+    );
+  }
+  process.stderr.write(`${fact}, so the cost is not shown; GLUELLM_PRICES sets one\n`);
 }
 
 interface Feed {
@@ -113,14 +138,14 @@ interface Feed {
 
 async function feed({ options, settings, logger, interruption, batch, tally, host, startedAt }: Feed) {
   const { redis, keys } = host;
-  const { workers = 1, concurrency } = options;
+  const { workers = 1, concurrency, maxCostUsd } = options;
   const queueGlobs = batch.models.map(completionQueueName);
   const children = spawnWorkers(workers - 1, queueGlobs, concurrency);
   const worker =
     workers > 0
       ? await startWorker({ redisTarget: host.target, settings, logger, queueGlobs, concurrency })
       : undefined;
-  const progress = new Progress({ redis, keys, settings, batch, startedAt, interruption });
+  const progress = new Progress({ redis, keys, settings, batch, tally, startedAt, interruption });
   progress.start();
   const watch = exitWithoutRedis(
     redis,
@@ -128,7 +153,8 @@ async function feed({ options, settings, logger, interruption, batch, tally, hos
     `results so far are safe in ${options.outputPath}.partial\nresume with: ${options.resumeCommand}`,
   );
   try {
-    const end = await feedBatch({ redis, keys, settings, logger, batch, tally, signal: interruption.signal });
+    const { signal } = interruption;
+    const end = await feedBatch({ redis, keys, settings, logger, batch, tally, maxCostUsd, signal });
     return { end, faults: await readFaultCounts(redis, keys, batch.output.batchId) };
   } finally {
     clearInterval(watch);
@@ -184,7 +210,7 @@ function conclude(
       process.stderr.write(
         `batch stopped (${code}): ${message}${hint ? `\n  → ${hint}` : ""}\n${kept}\nthen resume with: ${options.resumeCommand}\n`,
       );
-      return EXIT.configuration;
+      return code === "cost_limit" ? EXIT.costLimit : EXIT.configuration;
     }
   }
 }

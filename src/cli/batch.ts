@@ -7,7 +7,7 @@ import { loadSettings } from "../shared/settings.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
-import { integer, table } from "./options.ts";
+import { integer, number, table } from "./options.ts";
 
 /** `gluellm batch run|list|status|cancel`. */
 export function addBatchCommands(program: Command): void {
@@ -29,7 +29,8 @@ export function addBatchCommands(program: Command): void {
     .option("--limit <rows>", "only the first rows", integer(1))
     .option("--strict", "stop at the first malformed line instead of failing that row")
     .option("--retry-failed", "send the rows again that failed in an earlier run")
-    .option("--report <file>", "write counts, tokens and latencies as JSON")
+    .option("--max-cost <usd>", "stop before the call that could make all runs cost more", number(1e-9))
+    .option("--report <file>", "write counts, tokens, cost and latencies as JSON")
     .addHelpText(
       "after",
       "\nThe same command again continues after a crash; rows that have a result are not sent again.",
@@ -48,6 +49,7 @@ export function addBatchCommands(program: Command): void {
         retryFailed: options.retryFailed as boolean | undefined,
         concurrency: options.concurrency as number | undefined,
         workers: options.workers as number,
+        maxCostUsd: options.maxCost as number | undefined,
         reportPath: options.report as string | undefined,
         resumeCommand: ["gluellm", ...process.argv.slice(2)].map(quoted).join(" "),
       };
@@ -74,9 +76,10 @@ export function addBatchCommands(program: Command): void {
       withRedis(async (host) => {
         const record = await mustRead(host, id);
         const runner = await host.redis.get(host.keys.batchLease(id));
-        const { options, stop, ...rest } = record;
+        const { options, stop, costUsd, unpriced, ...rest } = record;
         const shown = {
           ...rest,
+          costUsd: unpriced > 0 ? null : costUsd,
           options: JSON.parse(options),
           stop: stop && JSON.parse(stop),
           runner: runner && JSON.parse(runner),

@@ -1,12 +1,13 @@
 import { GlueError } from "../shared/errors.ts";
 import { printable } from "./output.ts";
 
-/** 0 all rows fine, 1 some rows failed, 2 usage or input, 3 configuration, authentication or account. */
+/** 0 all rows fine, 1 some rows failed, 2 usage or input, 3 configuration, authentication or account, 4 cost limit. */
 export const EXIT = {
   ok: 0,
   rowsFailed: 1,
   input: 2,
   configuration: 3,
+  costLimit: 4,
   sighup: 129,
   sigint: 130,
   sigterm: 143,
@@ -15,6 +16,7 @@ export const EXIT = {
 /** The exit code an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof GlueError)) return EXIT.rowsFailed;
+  if (error.code === "cost_limit") return EXIT.costLimit;
   if (error.category === "input") return EXIT.input;
   const operators = ["configuration", "authentication", "account"];
   return operators.includes(error.category) ? EXIT.configuration : EXIT.rowsFailed;

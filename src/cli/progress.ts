@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis";
 import { createLogUpdate } from "log-update";
 import { type PreparedBatch, readFaultCounts } from "../producers/batch/run-batch.ts";
+import type { Tally } from "../producers/batch/tally.ts";
 import { readQueueStates } from "../producers/queue-states.ts";
 import { budgetId, configuredBudget, type LimitInForce, limitsInForce } from "../shared/budget.ts";
 import { readLearnedLimits } from "../shared/learned-limits.ts";
@@ -8,6 +9,7 @@ import { completionQueueName } from "../shared/queue-name.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { usagePerMinute } from "../shared/usage.ts";
+import { usd } from "../shared/usd.ts";
 import { type Interruption, STOPPING } from "./exit.ts";
 import { waitsForText } from "./queues.ts";
 import { count } from "./report.ts";
@@ -25,6 +27,7 @@ interface ProgressOptions {
   keys: RedisKeys;
   settings: Settings;
   batch: PreparedBatch;
+  tally: Tally;
   startedAt: number;
   interruption: Interruption;
 }
@@ -60,7 +63,12 @@ export class Progress {
   }
 
   async #draw(): Promise<void> {
-    const lines = [this.#rowsLine(), ...(await this.#limitLines()), ...(await this.#reasons())];
+    const lines = [
+      this.#rowsLine(),
+      ...this.#costLines(),
+      ...(await this.#limitLines()),
+      ...(await this.#reasons()),
+    ];
     // On a terminal the notice must be part of the picture: printed beside it, it would be overwritten.
     if (this.#terminal && this.#options.interruption.signal.aborted) lines.push(STOPPING);
     if (this.#terminal) this.#terminal([bar(this.#share(), 30), ...lines].join("\n"));
@@ -78,6 +86,15 @@ export class Progress {
     const rate = this.#rowsPerSecond(done);
     const eta = missing === 0 ? "done" : rate > 0 ? `ETA ${duration(missing / rate)}` : "ETA …";
     return `${count(done)}/${count(total)} rows done · ${count(failed)} failed · ${rate.toFixed(1)} rows/s · ${eta}`;
+  }
+
+  /** What is spent, and what the batch will have cost when the missing rows cost what the others did. */
+  #costLines(): string[] {
+    const { batch, tally } = this.#options;
+    const { succeeded, missing } = batch.index.counts();
+    const spent = tally.costUsd;
+    if (spent === null || succeeded === 0) return [];
+    return [`${usd(spent)} of about ${usd((spent / succeeded) * (succeeded + missing))}`];
   }
 
   /** Why nothing moves, when nothing does. */

@@ -13,6 +13,8 @@ import { integer } from "./options.ts";
 const MODEL = "gsm8k-demo";
 /** 300 rows take about ten seconds, so that the limit and the progress can be watched. */
 const LIMITS = { rpm: 1800, tpm: 300_000 };
+/** USD. */
+const PRICES = { inputPerMillion: 0.15, outputPerMillion: 0.6 };
 /** A few of each, so that retries can be watched too. */
 const FAULTS = JSON.stringify({ "500": 0.02, drop: 0.01 });
 
@@ -57,7 +59,7 @@ async function quickstart(limitRows: number): Promise<number> {
     `Redis      ${host.embedded ? `embedded, data in ${relativePath(settings.dataDir)}` : "the one of GLUELLM_REDIS_URL"}`,
   );
   say(
-    `provider   simulator at ${simulator.url}, answers are made up; ${LIMITS.rpm} requests and ${LIMITS.tpm} tokens a minute, 3 % faults`,
+    `provider   simulator at ${simulator.url}, answers and prices are made up; ${LIMITS.rpm} requests and ${LIMITS.tpm} tokens a minute, 3 % faults`,
   );
   say(`dashboard  ${dashboard.url}`);
   say(`batch      ${limitRows} GSM8K questions, model simulator:${MODEL}\n`);
@@ -94,6 +96,7 @@ function demoSettings(settings: Settings, baseUrl: string): Settings {
     namespace: "quickstart",
     providers: { ...settings.providers, simulator: { ...simulator, baseUrl } },
     limits: { [`simulator:${MODEL}`]: LIMITS },
+    prices: { [`simulator:${MODEL}`]: PRICES },
     retry: { ...settings.retry, minWaitMs: 500, maxWaitMs: 2000 },
   });
 }

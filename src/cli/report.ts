@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { outputFiles } from "../producers/batch/output-paths.ts";
 import type { Tally } from "../producers/batch/tally.ts";
-
+import { usd } from "../shared/usd.ts";
 import { printable } from "./output.ts";
 
 /** The `--report` file. Times in milliseconds; `durationMs` and `latencyMs` are of this run, the rest of the batch. */
@@ -11,7 +11,10 @@ export interface Report {
   failed: number;
   retries: number;
   rateLimited: number;
-  tokens: { prompt: number; completion: number; total: number };
+  /** `cached` prompt tokens were read from a cache; they are part of `prompt`. */
+  tokens: { prompt: number; completion: number; total: number; cached: number };
+  /** Of the succeeded rows; null when the cost of one of them is not known. */
+  costUsd: number | null;
   durationMs: number;
   latencyMs: { p50: number; p95: number; p99: number };
 }
@@ -27,14 +30,15 @@ export function buildReport(
   { retries, rateLimited }: Faults,
   startedAt: number,
 ): Report {
-  const { prompt, completion } = tally.tokens;
+  const { prompt, completion, cached } = tally.use;
   return {
     total,
     succeeded,
     failed,
     retries,
     rateLimited,
-    tokens: { prompt, completion, total: prompt + completion },
+    tokens: { prompt, completion, total: prompt + completion, cached },
+    costUsd: tally.costUsd,
     durationMs: Date.now() - startedAt,
     latencyMs: tally.latency(),
   };
@@ -42,17 +46,22 @@ export function buildReport(
 
 /** The lines a person reads at the end. */
 export function summarize(report: Report, outputPath: string): string {
-  const { total, succeeded, failed, retries, rateLimited, tokens, durationMs, latencyMs } = report;
+  const { total, succeeded, failed, retries, rateLimited, tokens, costUsd, durationMs, latencyMs } = report;
   const seconds = durationMs / 1000;
   const lines = [
     `${succeeded} of ${total} rows succeeded, ${failed} failed, in ${seconds.toFixed(1)} s`,
-    `tokens ${count(tokens.total)} (prompt ${count(tokens.prompt)}, completion ${count(tokens.completion)}) · retries ${retries} · 429s ${rateLimited}`,
+    `tokens ${count(tokens.total)} (${tokenParts(tokens)}) · cost ${costUsd === null ? "unknown" : usd(costUsd)} · retries ${retries} · 429s ${rateLimited}`,
   ];
   if (latencyMs.p50 > 0)
     lines.push(`provider latency p50 ${latencyMs.p50} ms, p95 ${latencyMs.p95} ms, p99 ${latencyMs.p99} ms`);
   lines.push(`results: ${outputPath}`);
   if (failed > 0) lines.push(...failureLines(outputFiles(outputPath).errors));
   return lines.join("\n");
+}
+
+function tokenParts({ prompt, completion, cached }: Report["tokens"]): string {
+  const fromCache = cached > 0 ? `, ${count(cached)} of them from a cache` : "";
+  return `prompt ${count(prompt)}${fromCache}, completion ${count(completion)}`;
 }
 
 export function count(value: number): string {

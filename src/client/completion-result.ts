@@ -13,6 +13,8 @@ export interface CompletionResult {
   model: string;
   /** As the provider reports them; zeros when it reports nothing. */
   tokensUsed: ResultRecord["tokens"];
+  /** USD; null when no price of the model is known (`GLUELLM_PRICES` sets one). */
+  costUsd: number | null;
   /** The provider's answer as a chat.completion body, whatever its dialect. */
   rawResponse: ChatCompletion;
   /** The provider's id of the call, for its support. */
@@ -25,7 +27,7 @@ export interface CompletionResult {
 }
 
 export function toResult(record: CompletedRecord): CompletionResult {
-  const { jobId, tokens, response, body, attempts, latencyMs, finishedAt } = record;
+  const { jobId, tokens, costUsd, response, body, attempts, latencyMs, finishedAt } = record;
   const [choice] = body.choices;
   return {
     jobId,
@@ -33,6 +35,7 @@ export function toResult(record: CompletedRecord): CompletionResult {
     finishReason: choice?.finish_reason ?? undefined,
     model: modelKeyOf(record),
     tokensUsed: tokens,
+    costUsd,
     rawResponse: body,
     requestId: response.requestId,
     attempts,

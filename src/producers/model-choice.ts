@@ -1,12 +1,9 @@
-import { calcPrice } from "@pydantic/genai-prices";
 import { ConfigurationError } from "../shared/errors.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { type ModelRef, parseModel } from "../shared/model-name.ts";
+import { isListed } from "../shared/price-list.ts";
 import { type ProviderEntry, requireKey, servesModel } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
-
-/** What the price list calls the providers it knows by other names than ours. */
-const PRICE_LIST_NAMES: Record<string, string> = { xai: "x-ai" };
 
 export interface ModelChoice {
   settings: Settings;
@@ -41,12 +38,9 @@ export function chooseModel(
   return ref;
 }
 
-function isKnownModel(entry: ProviderEntry, { key, model }: ModelRef, settings: Settings): boolean {
-  const configured = [
-    ...settings.allowedModels,
-    ...Object.keys(settings.limits).filter((name) => !name.includes("*")),
-  ];
-  if (configured.some((pattern) => matchesGlob(pattern, key)) || servesModel(entry, model)) return true;
-  const providerId = PRICE_LIST_NAMES[entry.name] ?? entry.name;
-  return calcPrice({ input_tokens: 1 }, model, { providerId }) !== null;
+function isKnownModel(entry: ProviderEntry, ref: ModelRef, settings: Settings): boolean {
+  const named = [...Object.keys(settings.limits), ...Object.keys(settings.prices)];
+  const configured = [...settings.allowedModels, ...named.filter((name) => !name.includes("*"))];
+  if (configured.some((pattern) => matchesGlob(pattern, ref.key))) return true;
+  return servesModel(entry, ref.model) || isListed(ref);
 }

@@ -1,5 +1,5 @@
-import { matchesGlob } from "./glob.ts";
 import type { Budget, Limits } from "./limits-setting.ts";
+import { ofModel } from "./model-pattern.ts";
 
 /** The limits that a provider states in its answers, per minute. */
 export const STATED_LIMITS = ["rpm", "tpm", "itpm", "otpm"] as const;
@@ -7,9 +7,7 @@ export type StatedLimits = Pick<Budget, (typeof STATED_LIMITS)[number]>;
 
 /** The configured budget of `entry:model`: its own entry, else the longest pattern that fits, else none. */
 export function configuredBudget(limits: Readonly<Limits>, key: string): Budget | undefined {
-  const patterns = Object.keys(limits).filter((pattern) => matchesGlob(pattern, key));
-  const best = patterns.sort((a, b) => b.length - a.length)[0];
-  return limits[key] ?? (best === undefined ? undefined : limits[best]);
+  return ofModel(limits, key);
 }
 
 /** What a budget is kept under: the name of its bucket, which has no colon, else `entry:model` itself. */

@@ -29,7 +29,8 @@ export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
 const completionSummarySchema = z.object({
   status: z.string(),
   model: z.string(),
-  tokens: z.object({ prompt: z.number(), completion: z.number(), total: z.number() }),
+  tokens: z.object({ prompt: z.number(), completion: z.number(), total: z.number(), cached: z.number() }),
+  costUsd: z.number().nullable(),
   text: z.string(),
 });
 export type CompletionSummary = z.infer<typeof completionSummarySchema>;

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { matchesGlob } from "./glob.ts";
 
 const BUCKET_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -55,21 +54,6 @@ export const limitsSchema = z.record(z.string(), budgetSchema).transform((limits
   const merge = ({ bucket, ...own }: Budget): Budget => (bucket ? { ...buckets[bucket], bucket } : own);
   return Object.fromEntries(Object.entries(limits).map(([pattern, budget]) => [pattern, merge(budget)]));
 });
-
-/** A pattern that fits no model, such as one without its provider, would leave its model without a limit. */
-export function uselessLimits(limits: Limits, entries: readonly string[]): string[] {
-  const fits = (pattern: string) => {
-    const [entry = "", ...model] = pattern.split(":");
-    const isKnown = entries.some((name) => matchesGlob(entry, name));
-    return isKnown && (model.join(":") !== "" || pattern.endsWith("*"));
-  };
-  return Object.keys(limits)
-    .filter((pattern) => !fits(pattern))
-    .map(
-      (pattern) =>
-        `GLUELLM_LIMITS at ${pattern}: fits no model; write provider:model with one of ${entries.join(", ")}`,
-    );
-}
 
 interface SimpleLimit {
   enabled: boolean | undefined;

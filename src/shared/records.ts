@@ -29,7 +29,16 @@ export const resultRecordSchema = z.object({
     })
     .optional(),
   error: errorRecordSchema.extend({ attempts: z.number() }).optional(),
-  tokens: z.object({ prompt: z.number(), completion: z.number(), total: z.number() }),
+  /** What was read from a cache, or written to one, is part of `prompt`. */
+  tokens: z.object({
+    prompt: z.number(),
+    completion: z.number(),
+    total: z.number(),
+    cached: z.number().default(0),
+    cacheWritten: z.number().optional(),
+  }),
+  /** Of the successful provider call; null when nobody knows, never 0 for it. */
+  costUsd: z.number().nullable().default(null),
   /** Attempts that used up one of the job's attempts, this one included. */
   attempts: z.number(),
   /** Time of the successful provider call, in milliseconds. */
@@ -56,7 +65,8 @@ export function emptyRecord(
     status,
     entry: provider.entry,
     model,
-    tokens: { prompt: 0, completion: 0, total: 0 },
+    tokens: { prompt: 0, completion: 0, total: 0, cached: 0 },
+    costUsd: null,
     attempts,
     latencyMs: 0,
     finishedAt: Date.now(),
@@ -93,6 +103,16 @@ export const batchRecordSchema = z.object({
   rateLimited: count,
   promptTokens: count,
   completionTokens: count,
+  cachedTokens: count,
+  /** Of the results in the file, as far as their models are priced. */
+  costUsd: count,
+  /** Succeeded rows among them that nobody knows the cost of. */
+  unpriced: count,
+  /** What the batch may cost; absent without a limit. */
+  maxCostUsd: z.coerce.number().optional(),
+  /** With a limit: what its calls cost, those included whose outcome is unknown; and what is held for calls under way. */
+  spentUsd: count,
+  reservedUsd: count,
   createdAt: count,
   updatedAt: count,
   /** Why no further row may start: JSON of an ErrorRecord. */

@@ -19,6 +19,8 @@ export function redisKeys(namespace: string) {
     batches: `${prefix}:batches`,
     batch: (batchId: string) => `${prefix}:batch:${batchId}`,
     batchDone: (batchId: string) => `${prefix}:batch:${batchId}:done`,
+    /** Hash: job id → what is held for its call. */
+    batchReserved: (batchId: string) => `${prefix}:batch:${batchId}:reserved`,
     batchLease: (batchId: string) => `${prefix}:batch:${batchId}:lease`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { limitsSchema } from "./limits-setting.ts";
+import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
 
 const number = (text: unknown) => (typeof text === "string" && text.trim() !== "" ? Number(text) : text);
@@ -55,6 +56,7 @@ export const settingsSchema = z.object({
   DEFAULT_MODEL: z.string().default("openai:gpt-4o-mini"),
   ALLOWED_MODELS: list.default([]),
   LIMITS: jsonText(limitsSchema).default({}),
+  PRICES: jsonText(pricesSchema).default({}),
   RATE_LIMIT_ENABLED: booleanText.optional(),
   RATE_LIMIT_MAX_CALLS: integer(1, 1_000_000_000).optional(),
   RATE_LIMIT_PERIOD: positiveSeconds.optional(),

@@ -4,7 +4,9 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parseEnv } from "node:util";
 import type { z } from "zod";
 import { ConfigurationError } from "./errors.ts";
-import { type Limits, uselessLimits, withSimpleLimit } from "./limits-setting.ts";
+import { type Limits, withSimpleLimit } from "./limits-setting.ts";
+import { uselessPatterns } from "./model-pattern.ts";
+import type { Prices } from "./prices-setting.ts";
 import type { ProfileName } from "./profiles.ts";
 import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
 import type { ProviderEntry } from "./providers.ts";
@@ -23,6 +25,8 @@ export interface Settings {
   limits: Readonly<Limits>;
   /** Whether the limits that a provider's answers state are kept, beside those configured. */
   learnLimits: boolean;
+  /** USD of models that the price list does not know, or not rightly. */
+  prices: Readonly<Prices>;
   profile: ProfileName;
   retry: { maxAttempts: number | undefined; minWaitMs: number; maxWaitMs: number };
   /** Longest provider call; undefined: the job catalog's. */
@@ -75,7 +79,7 @@ export function loadSettings({
     raw[key] = variables[name];
   }
   const faults: string[] = [];
-  raw.LIMITS = limitsText(raw.LIMITS, cwd, faults);
+  for (const key of ["LIMITS", "PRICES"]) raw[key] = textOrFile(`GLUELLM_${key}`, raw[key], cwd, faults);
   const parsed = settingsSchema.safeParse(raw);
   if (!parsed.success) faults.push(...parsed.error.issues.map((issue) => describeIssue(issue, names)));
   const added = jsonText(addedProvidersSchema).default({}).safeParse(variables.GLUELLM_PROVIDERS);
@@ -93,20 +97,28 @@ export function loadSettings({
     allowEnvFileBaseUrl: readPermission(env.GLUELLM_ALLOW_ENV_FILE_BASE_URL, faults),
     faults,
   });
-  faults.push(...uselessLimits(parsed.data?.LIMITS ?? {}, Object.keys(providers)));
+  for (const key of ["LIMITS", "PRICES"] as const) {
+    const patterns = Object.keys(parsed.data?.[key] ?? {});
+    faults.push(...uselessPatterns(`GLUELLM_${key}`, patterns, Object.keys(providers)));
+  }
   if (!parsed.success || faults.length > 0) throw settingsFault(faults);
   return freeze(toSettings(parsed.data, providers, env, cwd));
 }
 
-/** The limits themselves, or what the file holds that is named instead. */
-function limitsText(value: string | undefined, cwd: string, faults: string[]): string | undefined {
+/** The JSON itself, or what the file holds that is named instead. */
+function textOrFile(
+  variable: string,
+  value: string | undefined,
+  cwd: string,
+  faults: string[],
+): string | undefined {
   if (value === undefined || value.trimStart().startsWith("{")) return value;
   try {
     return readFileSync(resolve(cwd, value), "utf8");
   } catch (error) {
     const { code = "unknown fault" } = error as NodeJS.ErrnoException;
     faults.push(
-      `GLUELLM_LIMITS: must be JSON or the name of a readable file; ${JSON.stringify(value)}: ${code}`,
+      `${variable}: must be JSON or the name of a readable file; ${JSON.stringify(value)}: ${code}`,
     );
     return undefined;
   }
@@ -142,6 +154,7 @@ function toSettings(
       maxCalls: values.RATE_LIMIT_MAX_CALLS,
       periodSeconds: values.RATE_LIMIT_PERIOD,
     }),
+    prices: values.PRICES,
     learnLimits: values.LEARN_LIMITS && values.RATE_LIMIT_ENABLED !== false,
     profile: values.PROFILE,
     retry: {

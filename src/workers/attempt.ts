@@ -3,8 +3,10 @@ import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
 import { type ChatRequest, chatRequestSchema } from "../shared/chat.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
+import type { ModelRef } from "../shared/model-name.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
+import type { Outlay } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
@@ -18,8 +20,7 @@ const MAX_WAIT_MS = 5000;
 
 export interface AttemptInput {
   jobId: string;
-  /** `entry:model`. */
-  key: string;
+  model: ModelRef;
   payload: CompletionPayload;
   priority: number;
   /** This attempt's number, from 1. */
@@ -29,7 +30,15 @@ export interface AttemptInput {
   /** Aborts when the job's batch ended; counts until the call begins. */
   beforeCall: AbortSignal;
   intake: Intake;
+  /** The row's batch has a cost limit. */
+  hasCostLimit: boolean;
   logger: Logger;
+}
+
+/** What a call may use, and may cost where its batch has a limit. */
+interface Held {
+  reservation: Reservation;
+  outlay: Outlay | undefined;
 }
 
 /** Thrown by an attempt that stopped before the provider was called: nothing was paid. */
@@ -38,15 +47,14 @@ export class NotStartedError extends Error {
 }
 
 /**
- * One provider call: waits for its budget, asks the circuit breaker, calls, settles, and returns the record to write.
+ * One provider call: waits for its money and its budget, asks the circuit breaker, calls, settles, and returns the record to write.
  * @throws GlueError of a class that the verdict table knows; NotStartedError when aborted before the call; what
  * else comes is a bug, or a fault of Redis.
  */
 export async function callProvider(context: WorkerContext, input: AttemptInput): Promise<ResultRecord> {
-  const { payload, jobId } = input;
+  const { payload, jobId, model } = input;
   const request = await loadRequest(context, payload);
   const adapter = context.adapterOf(payload.provider.entry);
-  const reservation = await reserve(context, input, adapter.estimateTokens(payload.model, request));
   const call: ProviderCall = {
     model: payload.model,
     request,
@@ -54,13 +62,14 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
     timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
     signal: input.signal,
   };
+  const held = await reserve(context, input, call, adapter.estimateTokens(payload.model, request));
   if (Date.now() > payload.deadlineAt) {
-    reservation.cancel();
     input.intake.unanswered();
+    await release(held);
     throw deadlineError();
   }
   const startedAt = performance.now();
-  const reply = await guarded(context, input, reservation, () => adapter.complete(call));
+  const reply = await guarded(context, input, held, () => adapter.complete(call));
   const latencyMs = performance.now() - startedAt;
   const body = await untilTaken(input.logger, () =>
     inlineOrBlob(context.redis, context.keys, `result:${jobId}`, reply.body),
@@ -73,6 +82,7 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
     model: payload.model,
     response: { statusCode: reply.statusCode, requestId: reply.requestId, body },
     tokens: reply.tokens,
+    costUsd: context.costs.of(model, reply.tokens),
     attempts: input.attempt,
     latencyMs: Math.round(latencyMs),
     finishedAt: Date.now(),
@@ -82,33 +92,37 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
 /** The call between budget, breaker and intake, each of which learns how it ended. */
 async function guarded(
   { breaker }: WorkerContext,
-  { key, intake }: AttemptInput,
-  reservation: Reservation,
+  { model: { key }, intake }: AttemptInput,
+  held: Held,
   complete: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
   const admission = (await breaker?.admit(key)) ?? { isAllowed: true, isProbe: false };
   if (!admission.isAllowed) {
-    reservation.cancel();
     intake.unanswered();
     intake.blocked();
+    await release(held);
     throw new CircuitOpenError(key, admission.waitMs);
   }
   if (!admission.isProbe) intake.unblocked();
+  const { reservation, outlay } = held;
   const startedAt = performance.now();
   try {
     const reply = await complete();
     reservation.settle(reply.charged);
     intake.answered();
+    await outlay?.settle(reply.tokens);
     await breaker?.succeeded(key, admission);
     intake.unblocked();
     return reply;
   } catch (error) {
     const outcome = outcomeOf(error);
     // A refusal costs no tokens; what else failed may have cost all that was estimated.
-    reservation.settle(outcome === "answered" || outcome === "limited" ? 0 : undefined);
+    const used = outcome === "answered" || outcome === "limited" ? 0 : undefined;
+    reservation.settle(used);
     if (outcome === "limited") intake.limited(startedAt);
     else if (outcome === "answered") intake.answered();
     else intake.unanswered();
+    await outlay?.settle(used);
     if (outcome === "down") await breaker?.failed(key, admission);
     else if (outcome === "aborted") await breaker?.released(key, admission);
     else await breaker?.succeeded(key, admission);
@@ -130,26 +144,40 @@ async function loadRequest(
   return isBlobRef(request) ? chatRequestSchema.parse(await readBlob(redis, keys, request)) : request;
 }
 
+/** The money first: while others hold it, this call must not hold what it could use of the budget. */
 async function reserve(
   context: WorkerContext,
   input: AttemptInput,
-  tokens: TokenCounts,
-): Promise<Reservation> {
+  { request, timeoutMs }: ProviderCall,
+  estimate: TokenCounts,
+): Promise<Held> {
+  const { jobId, model, payload, hasCostLimit } = input;
   const signal = AbortSignal.any([input.signal, input.beforeCall, context.draining]);
+  let outlay: Outlay | undefined;
   try {
     signal.throwIfAborted();
-    const { key, priority } = input;
-    const reservation = await context.limiter.acquire(key, {
-      tokens,
-      priority,
+    if (payload.batch && hasCostLimit) {
+      const batchId = payload.batch.id;
+      outlay = await context.costs.hold({ batchId, jobId, model, request, estimate, timeoutMs, signal });
+    }
+    const reservation = await context.limiter.acquire(model.key, {
+      tokens: estimate,
+      priority: input.priority,
       maxWaitMs: MAX_WAIT_MS,
       signal,
     });
     input.intake.granted(reservation.waitedMs);
     if (reservation.waitedMs > 1000)
       input.logger.debug({ waitedMs: reservation.waitedMs }, "waited for the budget");
-    return reservation;
+    return { reservation, outlay };
   } catch (error) {
+    await outlay?.settle(0);
     throw signal.aborted ? new NotStartedError("aborted before the provider call") : error;
   }
+}
+
+/** Nothing was sent. */
+async function release({ reservation, outlay }: Held): Promise<void> {
+  reservation.cancel();
+  await outlay?.settle(0);
 }

@@ -2,6 +2,7 @@ import type { Redis } from "ioredis";
 import type { Logger } from "../shared/logger.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { CallCosts } from "./call-costs.ts";
 import type { CircuitBreaker } from "./circuit-breaker.ts";
 import type { FleetBudgets } from "./fleet-budgets.ts";
 import type { ProcessLoad } from "./process-load.ts";
@@ -17,6 +18,7 @@ export interface WorkerContext {
   logger: Logger;
   budgets: FleetBudgets;
   limiter: RateLimiter;
+  costs: CallCosts;
   /** Undefined when it is switched off. */
   breaker: CircuitBreaker | undefined;
   load: ProcessLoad;

@@ -6,6 +6,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { callProvider, NotStartedError } from "./attempt.ts";
+import { CostLimitError, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
 import { countFailedCall, lookUp, type Standing } from "./record.ts";
@@ -16,7 +17,7 @@ import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 const MAX_LOST_WORKERS = 10;
 
 /** Errors of attempts in which the provider was not called. */
-const WITHOUT_CALL = [BudgetExceededError, BudgetWaitError, CircuitOpenError];
+const WITHOUT_CALL = [BudgetExceededError, BudgetWaitError, CircuitOpenError, CostLimitError, CostWaitError];
 
 /**
  * A job's whole path in the worker: parse again → bind the logger → look for the record → budget → provider →
@@ -83,7 +84,7 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
 
 async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
   const { context, job, jobId, logger, signal, beforeCall, intake } = run;
-  const { key } = modelRef(payload.provider.entry, payload.model);
+  const model = modelRef(payload.provider.entry, payload.model);
   const attempt = job.attemptsMade + 1;
   try {
     const standing = await lookUp(context.redis, context.keys, jobId, payload.batch?.id);
@@ -91,13 +92,14 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     if (settled) return settled;
     const record = await callProvider(context, {
       jobId,
-      key,
+      model,
       payload,
       attempt,
       priority: job.priority,
       signal,
       beforeCall,
       intake,
+      hasCostLimit: standing.kind === "clear" && standing.hasCostLimit,
       logger,
     });
     return { kind: "done", record };
@@ -112,13 +114,13 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
         deadlineAt: payload.deadlineAt,
         isBatchRow: payload.batch !== undefined,
         snoozes: Math.max(0, job.attemptsStarted - attempt),
-        isBreakerOpen: context.breaker?.isOpen(key) ?? false,
+        isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
       },
       context.settings.retry,
     );
     if (WITHOUT_CALL.some((type) => error instanceof type)) return verdict;
     await countFailedCall(context.redis, context.keys, {
-      budgetKey: key,
+      budgetKey: model.key,
       error,
       verdict,
       batchId: payload.batch?.id,

@@ -118,7 +118,7 @@ export async function countFailedCall(
 
 /** What stands before an attempt: a finished result, or a reason not to start. */
 export type Standing =
-  | { kind: "clear" }
+  | { kind: "clear"; hasCostLimit: boolean }
   | { kind: "acknowledged" }
   | { kind: "finished"; record: ResultRecord }
   | { kind: "cancelled" }
@@ -132,7 +132,8 @@ export async function lookUp(
   batchId: string | undefined,
 ): Promise<Standing> {
   const pipeline = redis.pipeline().get(keys.result(jobId));
-  if (batchId) pipeline.hmget(keys.batch(batchId), "stop", "status").exists(keys.batchLease(batchId));
+  if (batchId)
+    pipeline.hmget(keys.batch(batchId), "stop", "status", "maxCostUsd").exists(keys.batchLease(batchId));
   const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
     if (error) throw error;
     return value;
@@ -149,5 +150,5 @@ export async function lookUp(
     return { kind: "held", reason: `batch ${batchId} is cancelled` };
   if (batchId && !lease)
     return { kind: "held", reason: `batch ${batchId} has no runner; run its command again` };
-  return { kind: "clear" };
+  return { kind: "clear", hasCostLimit: typeof batch?.[2] === "string" };
 }

@@ -147,5 +147,6 @@ function failureText(error: GlueError, attempts: number): string {
 function summaryOf(record: ResultRecord): CompletionSummary {
   const body = record.response?.body;
   const text = !body || isBlobRef(body) ? "(large result, kept apart)" : previewOfAnswer(body);
-  return { status: record.status, model: record.model, tokens: record.tokens, text };
+  const { status, model, tokens, costUsd } = record;
+  return { status, model, tokens, costUsd, text };
 }

@@ -11,6 +11,7 @@ import {
   toErrorRecord,
 } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { CostLimitError, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { BudgetWaitError } from "./rate-limiter/errors.ts";
 
@@ -38,6 +39,8 @@ const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])
   [OverloadedError, "snooze"],
   [BudgetWaitError, "snooze"],
   [CircuitOpenError, "snooze"],
+  [CostWaitError, "snooze"],
+  [CostLimitError, "stop"],
   [APIConnectionError, "retry"],
   [TokenLimitError, "fail"],
   [InvalidRequestError, "fail"],

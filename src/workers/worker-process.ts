@@ -13,6 +13,7 @@ import { connectRedis, type RedisTarget } from "../shared/redis.ts";
 import { redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { WORKER_TTL_SECONDS, type WorkerCard } from "../shared/worker-card.ts";
+import { CallCosts } from "./call-costs.ts";
 import { CircuitBreaker } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
 import { FleetBudgets } from "./fleet-budgets.ts";
@@ -83,6 +84,7 @@ export class WorkerProcess {
       draining: this.#drain.signal,
       budgets,
       limiter: new RateLimiter({ ...shared, budgetOf: budgets.of, quantumMs: profile.quantumMs }),
+      costs: new CallCosts({ redis: this.#redis, keys, settings, logger }),
       breaker: settings.circuitBreaker.enabled
         ? new CircuitBreaker({ ...shared, settings: settings.circuitBreaker })
         : undefined,

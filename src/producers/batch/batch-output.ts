@@ -6,8 +6,9 @@ import { type EarlierResults, importEarlierResults } from "./earlier-results.ts"
 import { relabelled } from "./output-line.ts";
 import { type OutputFiles, outputFiles } from "./output-paths.ts";
 import { headerLine, newBatchId } from "./partial-header.ts";
-import { type ResultPlace, ResultPlaces, ResultReader } from "./result-places.ts";
+import { type CostOf, type ResultPlace, ResultPlaces, ResultReader } from "./result-places.ts";
 import { lineLabel } from "./row-identity.ts";
+import type { BatchUse } from "./tally.ts";
 
 /** What earlier results are copied by; each group costs an fsync. */
 const GROUP_CHARS = 4 * 1024 * 1024;
@@ -18,6 +19,8 @@ export interface OpenOptions {
   index: DiskIndex;
   /** Forget earlier failures, so that those rows are sent again. Default false. */
   retryFailed?: boolean;
+  /** Default: the cost of no result is known. */
+  costOf?: CostOf;
 }
 
 export interface OutputRow {
@@ -50,7 +53,7 @@ export class BatchOutput {
   /** Rows that earlier runs finished and this one does not send; without malformed ones. */
   readonly carried: number;
   /** What the carried rows used. */
-  readonly tokens: { prompt: number; completion: number };
+  readonly use: BatchUse;
   readonly #files: OutputFiles;
   readonly #index: DiskIndex;
   readonly #places: ResultPlaces;
@@ -61,9 +64,14 @@ export class BatchOutput {
   /**
    * @throws InputError when the output holds another input's results, ConfigurationError when it cannot be written.
    */
-  static async open({ outputPath, index, retryFailed = false }: OpenOptions): Promise<BatchOutput> {
+  static async open({
+    outputPath,
+    index,
+    retryFailed = false,
+    costOf = () => null,
+  }: OpenOptions): Promise<BatchOutput> {
     const files = outputFiles(outputPath);
-    const places = new ResultPlaces(index);
+    const places = new ResultPlaces(index, costOf);
     const earlier = await importEarlierResults(files, index, places);
     if (retryFailed) index.clearFailed();
     const { succeeded, failed, malformed } = index.counts();
@@ -98,7 +106,7 @@ export class BatchOutput {
     this.complete = complete;
     this.carried = carried;
     this.orphaned = places.orphanCount();
-    this.tokens = places.tokens();
+    this.use = places.use();
     this.#files = files;
     this.#index = index;
     this.#places = places;

@@ -84,6 +84,7 @@ export class Feeder {
     signal.addEventListener("abort", () => this.#wakeup.wake(), { once: true });
     // What an earlier run left on the done-list is known before its rows are sent again.
     while ((await this.#collect()) > 0);
+    await untilTaken(logger, () => saveCounts(this.#options, this.#batchId));
     for (;;) {
       const end = await untilTaken(logger, () => this.#turn(signal));
       if (end) return end;
@@ -280,7 +281,7 @@ export async function saveCounts(
   id: string,
 ): Promise<void> {
   const { total, succeeded, failed } = index.counts();
-  const { prompt, completion } = tally.tokens;
+  const { prompt, completion, cached, costUsd, unpriced } = tally.use;
   await saveBatch(redis, keys, {
     id,
     total,
@@ -288,5 +289,8 @@ export async function saveCounts(
     failed,
     promptTokens: prompt,
     completionTokens: completion,
+    cachedTokens: cached,
+    costUsd: Number(costUsd.toFixed(12)),
+    unpriced,
   });
 }

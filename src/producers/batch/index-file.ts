@@ -22,7 +22,9 @@ const SCHEMA = `
     out_bytes INTEGER NOT NULL DEFAULT 0,
     relabel INTEGER NOT NULL DEFAULT 0,
     prompt_tokens INTEGER NOT NULL DEFAULT 0,
-    completion_tokens INTEGER NOT NULL DEFAULT 0
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0,
+    cost_usd REAL
   );
   CREATE INDEX missing ON rows (model, line) WHERE state = 0;
   CREATE TABLE occurrences (digest BLOB PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;

@@ -1,5 +1,6 @@
 import type { ChatCompletion } from "../../shared/chat.ts";
 import type { ResultRecord } from "../../shared/records.ts";
+import { readTokenUse, type TokenUse } from "../../shared/token-use.ts";
 
 const ID_PREFIX = "batch_req_";
 
@@ -44,13 +45,13 @@ export interface EarlierResult {
   id: string;
   customId: unknown;
   failed: boolean;
-  tokens: { prompt: number; completion: number };
+  tokens: TokenUse;
 }
 
 interface OutputFields {
   id?: unknown;
   custom_id?: unknown;
-  response?: { body?: { usage?: { prompt_tokens?: unknown; completion_tokens?: unknown } } } | null;
+  response?: { body?: { usage?: unknown } } | null;
   error?: unknown;
 }
 
@@ -65,16 +66,11 @@ export function parseOutputLine(text: string): EarlierResult | undefined {
   const id = /^batch_req_([0-9a-f]{32})$/.exec(String(fields?.id))?.[1];
   if (!fields || !id) return undefined;
   const failed = fields.error !== null || !fields.response;
-  const usage = failed ? undefined : fields.response?.body?.usage;
-  const tokens = { prompt: toCount(usage?.prompt_tokens), completion: toCount(usage?.completion_tokens) };
+  const tokens = readTokenUse(failed ? undefined : fields.response?.body?.usage);
   return { id, customId: fields.custom_id, failed, tokens };
 }
 
 /** The line under another custom_id: rows without one are called by their line number, which may have changed. */
 export function relabelled(text: string, customId: string): string {
   return JSON.stringify({ ...(JSON.parse(text) as OutputFields), custom_id: customId });
-}
-
-function toCount(value: unknown): number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }

@@ -1,16 +1,22 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
+import type { ModelRef } from "../../shared/model-name.ts";
+import type { TokenUse } from "../../shared/token-use.ts";
 import { type DiskIndex, OUT_FILE, STATES } from "./disk-index.ts";
 import type { Place } from "./durable-file.ts";
 import { inputFileError } from "./file-errors.ts";
 import type { EarlierResult } from "./output-line.ts";
 import type { OutputFiles } from "./output-paths.ts";
+import type { BatchUse } from "./tally.ts";
 
 const PAGE_ROWS = 500;
 const CHUNK_BYTES = 1024 * 1024;
 const NEWLINE = 0x0a;
 
 export type ResultFile = (typeof OUT_FILE)[keyof typeof OUT_FILE];
+
+/** USD of an answer; null when nobody knows. */
+export type CostOf = (model: ModelRef, use: TokenUse) => number | null;
 
 /** Where a result line lies among the output's files. */
 export interface ResultPlace extends Place {
@@ -26,16 +32,18 @@ export type Match = { kind: "row" | "malformed"; line: number } | { kind: "orpha
 /** The part of the index that knows where each row's result lies. */
 export class ResultPlaces {
   readonly #index: DiskIndex;
+  readonly #costOf: CostOf;
   readonly #place;
   readonly #placeMalformed;
   readonly #orphan;
 
-  constructor(index: DiskIndex) {
+  constructor(index: DiskIndex, costOf: CostOf) {
     this.#index = index;
+    this.#costOf = costOf;
     const { database } = index;
     this.#place = database.prepare(
       `UPDATE rows SET state = ?, out_file = ?, out_offset = ?, out_bytes = ?, relabel = ?, prompt_tokens = ?,
-       completion_tokens = ? WHERE line = ?`,
+       completion_tokens = ?, cached_tokens = ?, cost_usd = ? WHERE line = ?`,
     );
     this.#placeMalformed = database.prepare(
       `UPDATE rows SET out_file = ?, out_offset = ?, out_bytes = ?
@@ -70,7 +78,10 @@ export class ResultPlaces {
     if (failed && row.state === "succeeded") return { kind: "row", line };
     const relabel = row.occurrence > 0 && result.customId !== label(line) ? 1 : 0;
     const state = STATES.indexOf(failed ? "failed" : "succeeded");
-    this.#place.run(state, file, place.offset, place.bytes, relabel, tokens.prompt, tokens.completion, line);
+    const { prompt, completion, cached } = tokens;
+    const cost = failed ? null : this.#costOf(row.model, tokens);
+    const { offset, bytes } = place;
+    this.#place.run(state, file, offset, bytes, relabel, prompt, completion, cached, cost, line);
     return { kind: "row", line };
   }
 
@@ -91,13 +102,16 @@ export class ResultPlaces {
     return this.#index.database.prepare(other).get() === undefined;
   }
 
-  tokens(): { prompt: number; completion: number } {
+  /** What the rows with an earlier success used, at the prices of today. */
+  use(): BatchUse {
     const sums = this.#index.database
       .prepare(
-        "SELECT sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion FROM rows WHERE state = 1",
+        `SELECT total(prompt_tokens) AS prompt, total(completion_tokens) AS completion,
+         total(cached_tokens) AS cached, total(cost_usd) AS costUsd, total(cost_usd IS NULL) AS unpriced
+         FROM rows WHERE state = 1`,
       )
-      .get() as { prompt: number | null; completion: number | null };
-    return { prompt: sums.prompt ?? 0, completion: sums.completion ?? 0 };
+      .get();
+    return { ...sums } as unknown as BatchUse;
   }
 
   /** Earlier results of no row, without those that were set aside before. */

@@ -13,6 +13,7 @@ import { DiskIndex } from "./disk-index.ts";
 import { type FeedEnd, Feeder, saveCounts } from "./feeder.ts";
 import { Lease } from "./lease.ts";
 import { checkPaths } from "./output-paths.ts";
+import type { CostOf } from "./result-places.ts";
 import { RowReader } from "./row-reader.ts";
 import { type ResolveModel, scanInput } from "./scan-input.ts";
 import type { Tally } from "./tally.ts";
@@ -21,6 +22,7 @@ export interface BatchFiles {
   inputPath: string;
   outputPath: string;
   resolveModel: ResolveModel;
+  costOf: CostOf;
   promptField?: string;
   limitRows?: number;
   strict?: boolean;
@@ -49,7 +51,7 @@ export async function prepareBatch(files: BatchFiles): Promise<PreparedBatch> {
     const { models } = await scanInput({ ...files, inputPath: input, index });
     reader = await RowReader.open({ ...files, inputPath: input });
     const opened = reader;
-    const output = await BatchOutput.open({ outputPath, index, retryFailed: files.retryFailed });
+    const output = await BatchOutput.open({ ...files, outputPath, index });
     const close = async () => {
       await opened.close();
       await output.close();
@@ -69,6 +71,8 @@ export interface FeedOptions {
   logger: Logger;
   batch: PreparedBatch;
   tally: Tally;
+  /** What the batch may cost, all its runs together; absent: no limit. */
+  maxCostUsd?: number;
   /** Aborts to withdraw what waits and end. */
   signal: AbortSignal;
 }
@@ -91,6 +95,7 @@ export async function feedBatch({
   logger,
   batch,
   tally,
+  maxCostUsd,
   signal,
 }: FeedOptions): Promise<FeedEnd> {
   const { files, index, reader, output } = batch;
@@ -101,7 +106,7 @@ export async function feedBatch({
   const queues = new ProducerQueues(redis, keys);
   try {
     await subscriber.subscribe(keys.channel);
-    const describe = () => startRecord(redis, keys, id, files);
+    const describe = () => startRecord(redis, keys, id, files, maxCostUsd);
     await untilTaken(logger, describe);
     const feeder = new Feeder({
       redis,
@@ -121,7 +126,7 @@ export async function feedBatch({
     if (end.kind === "finished") {
       await untilTaken(logger, () => saveBatch(redis, keys, { id, status: "finalizing" }));
       await output.finish();
-      await redis.del(keys.batchDone(id));
+      await redis.del(keys.batchDone(id), keys.batchReserved(id));
     }
     await untilTaken(logger, async () => {
       await saveCounts({ redis, keys, index, tally }, id);
@@ -136,8 +141,17 @@ export async function feedBatch({
 }
 
 /** An earlier run's stop or cancellation ends with the command that starts the batch again. */
-async function startRecord(redis: Redis, keys: RedisKeys, id: string, files: BatchFiles): Promise<void> {
+async function startRecord(
+  redis: Redis,
+  keys: RedisKeys,
+  id: string,
+  files: BatchFiles,
+  maxCostUsd: number | undefined,
+): Promise<void> {
   const { inputPath, outputPath, promptField, limitRows, strict } = files;
+  // The limit of this run stands before any worker goes on.
+  if (maxCostUsd === undefined) await redis.hdel(keys.batch(id), "maxCostUsd");
+  else await redis.hset(keys.batch(id), "maxCostUsd", maxCostUsd);
   await redis.hdel(keys.batch(id), "stop");
   await saveBatch(redis, keys, {
     id,

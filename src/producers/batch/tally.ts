@@ -1,19 +1,40 @@
 import { createHistogram } from "node:perf_hooks";
 import type { ResultRecord } from "../../shared/records.ts";
 
-/** Sums over the results of a batch: tokens of all its runs, latencies of this one. */
+/** What a batch's succeeded rows used. */
+export interface BatchUse {
+  prompt: number;
+  completion: number;
+  /** Part of `prompt`. */
+  cached: number;
+  /** USD of the rows whose cost is known. */
+  costUsd: number;
+  /** Rows whose cost nobody knows. */
+  unpriced: number;
+}
+
+/** Sums over the results of a batch: tokens and cost of all its runs, latencies of this one. */
 export class Tally {
-  readonly tokens: { prompt: number; completion: number };
+  readonly use: BatchUse;
   readonly #latencyMs = createHistogram();
 
-  constructor(carried: { prompt: number; completion: number }) {
-    this.tokens = { ...carried };
+  constructor(carried: BatchUse) {
+    this.use = { ...carried };
   }
 
-  add({ tokens, latencyMs, status }: ResultRecord): void {
-    this.tokens.prompt += tokens.prompt;
-    this.tokens.completion += tokens.completion;
-    if (status === "succeeded") this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));
+  /** USD of the succeeded rows; null when that of one of them is not known. */
+  get costUsd(): number | null {
+    return this.use.unpriced > 0 ? null : Number(this.use.costUsd.toFixed(12));
+  }
+
+  add({ tokens, costUsd, latencyMs, status }: ResultRecord): void {
+    this.use.prompt += tokens.prompt;
+    this.use.completion += tokens.completion;
+    this.use.cached += tokens.cached;
+    if (status !== "succeeded") return;
+    this.use.costUsd += costUsd ?? 0;
+    if (costUsd === null) this.use.unpriced += 1;
+    this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));
   }
 
   /** Milliseconds of the successful provider calls; zeros when this run made none. */

@@ -1,5 +1,6 @@
 import type { ChatCompletion, ChatRequest } from "../../shared/chat.ts";
 import type { Dialect, ProviderEntry } from "../../shared/providers.ts";
+import type { TokenUse } from "../../shared/token-use.ts";
 import type { TokenCounts } from "../rate-limiter/cost.ts";
 import { createAnthropicAdapter } from "./anthropic.ts";
 import { createOpenAIAdapter } from "./openai.ts";
@@ -21,7 +22,7 @@ export interface ProviderReply {
   requestId: string;
   body: ChatCompletion;
   /** What the provider reports as used; zeros when it reports nothing. */
-  tokens: { prompt: number; completion: number; total: number };
+  tokens: TokenUse;
   /** What its limits count of this call, where it reports any use. */
   charged: TokenCounts | undefined;
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { ChatCompletion } from "../../shared/chat.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
+import { readTokenUse } from "../../shared/token-use.ts";
 import type { ProviderReply } from "./adapter.ts";
 import type { Answer } from "./call.ts";
 import { unusableAnswer } from "./provider-errors.ts";
@@ -56,7 +57,7 @@ export function toReply(entry: ProviderEntry, answer: Answer): ProviderReply {
     statusCode: answer.statusCode,
     requestId: answer.requestId || message.data.id,
     body: toCompletion(message.data, usage),
-    tokens: { prompt: usage.prompt_tokens, completion: usage.completion_tokens, total: usage.total_tokens },
+    tokens: readTokenUse(usage),
     charged: usage.total_tokens > 0 ? chargedBy(message.data.usage) : undefined,
   };
 }
@@ -101,14 +102,15 @@ function chargedBy(usage: MessagesAnswer["usage"]) {
 /** Anthropic counts cache reads and writes apart; OpenAI's prompt tokens include them. */
 function toUsage(usage: MessagesAnswer["usage"]) {
   const cached = usage?.cache_read_input_tokens ?? 0;
-  const prompt = (usage?.input_tokens ?? 0) + cached + (usage?.cache_creation_input_tokens ?? 0);
+  const written = usage?.cache_creation_input_tokens ?? 0;
+  const prompt = (usage?.input_tokens ?? 0) + cached + written;
   const completion = usage?.output_tokens ?? 0;
   const thinking = usage?.output_tokens_details?.thinking_tokens;
   return {
     prompt_tokens: prompt,
     completion_tokens: completion,
     total_tokens: prompt + completion,
-    prompt_tokens_details: { cached_tokens: cached },
+    prompt_tokens_details: { cached_tokens: cached, ...(written > 0 && { cache_write_tokens: written }) },
     ...(thinking != null && { completion_tokens_details: { reasoning_tokens: thinking } }),
   };
 }

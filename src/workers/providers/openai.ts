@@ -1,6 +1,7 @@
 import OpenAI from "openai";
 import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../../shared/chat.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
+import { readTokenUse } from "../../shared/token-use.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderReply } from "./adapter.ts";
 import { type Answer, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
@@ -62,12 +63,11 @@ function requestedOutput(request: ChatRequest): number | undefined {
 
 function toReply(entry: ProviderEntry, model: string, answer: Answer): Omit<ProviderReply, "charged"> {
   const body = parseBody(entry, model, answer);
-  const { prompt_tokens: prompt = 0, completion_tokens: completion = 0, total_tokens = 0 } = body.usage ?? {};
   return {
     statusCode: answer.statusCode,
     requestId: answer.requestId || body.id,
     body,
-    tokens: { prompt, completion, total: total_tokens || prompt + completion },
+    tokens: readTokenUse(body.usage),
   };
 }
 

@@ -1,0 +1,164 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import type { ChatRequest } from "../shared/chat.ts";
+import { costUsd, isPriced } from "../shared/cost.ts";
+import { type LedgerCall, reserveCost, settleCost } from "../shared/cost-ledger.ts";
+import { GlueError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import type { RedisKeys } from "../shared/redis-keys.ts";
+import { untilTaken } from "../shared/redis-refusal.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { TokenUse } from "../shared/token-use.ts";
+import { usd } from "../shared/usd.ts";
+import type { TokenCounts } from "./rate-limiter/cost.ts";
+import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";
+
+const POLL_MS = 500;
+/** A row that would hold its place in this process for longer goes back. */
+const MAX_WAIT_MS = 5000;
+/** After the call's own time, for what else a worker does before and after it. */
+const LIFE_MARGIN_MS = 30_000;
+
+/** The batch's cost limit: its next call could pass it. */
+export class CostLimitError extends GlueError {
+  constructor(estimateUsd: number, spentUsd: number, maxCostUsd: number) {
+    super({
+      code: "cost_limit",
+      category: "account",
+      message: `${usd(spentUsd)} of at most ${usd(maxCostUsd)} are spent, and the next call may cost ${usd(estimateUsd)}`,
+      hint: "to go on, run the same command with a higher --max-cost",
+    });
+  }
+}
+
+/** No call was made; the row waits and uses up no attempt. */
+export class CostWaitError extends GlueError {}
+
+interface CallCostsOptions {
+  redis: Redis;
+  keys: RedisKeys;
+  settings: Pick<Settings, "prices">;
+  logger: Logger;
+}
+
+/** A call of a batch that has a cost limit. */
+export interface LimitedCall {
+  batchId: string;
+  jobId: string;
+  model: ModelRef;
+  request: ChatRequest;
+  /** As the rate limiter reserves them. */
+  estimate: TokenCounts;
+  timeoutMs: number;
+  /** Ends the wait; `hold` rejects then. */
+  signal: AbortSignal;
+}
+
+/** What is held for a call. */
+export interface Outlay {
+  /** Ends the hold: with what the call cost, 0 when it was not made or refused; without it the estimate stands. */
+  settle(use?: TokenUse | 0): Promise<void>;
+}
+
+/** What this process's calls cost, and what batches with a limit still allow. */
+export class CallCosts {
+  readonly #options: CallCostsOptions;
+  readonly #unpriced = new Set<string>();
+  /** By `entry:model`. */
+  readonly #corrections = new Map<string, EstimateCorrection>();
+
+  constructor(options: CallCostsOptions) {
+    this.#options = options;
+  }
+
+  /** USD of an answer; null when nobody knows, which is said once for each model. */
+  of(model: ModelRef, use: TokenUse): number | null {
+    const { settings, logger } = this.#options;
+    const cost = costUsd(settings.prices, model, use);
+    if (cost === null && !this.#unpriced.has(model.key) && !isPriced(settings.prices, model)) {
+      this.#unpriced.add(model.key);
+      logger.warn({ model: model.key }, "no price is known for this model; GLUELLM_PRICES sets one");
+    }
+    return cost;
+  }
+
+  /**
+   * Holds what the call may cost: its `max_tokens` whole where it has them, else about what the model's calls took.
+   * @throws CostLimitError when the batch could cost more than its limit with it
+   * @throws CostWaitError when calls under way hold the rest for some seconds, or this worker cannot price the model
+   * @throws the reason of `signal`
+   */
+  async hold(call: LimitedCall): Promise<Outlay> {
+    const { redis, keys } = this.#options;
+    const { batchId, jobId, model, timeoutMs, signal } = call;
+    const estimateUsd = this.of(model, tokenUse(this.#estimate(call)));
+    if (estimateUsd === null) throw unpricedHere(model);
+    const entry = { batchId, jobId, callId: randomUUID() };
+    const lifeMs = timeoutMs + LIFE_MARGIN_MS;
+    const waitUntilMs = performance.now() + MAX_WAIT_MS;
+    for (;;) {
+      const outcome = await reserveCost(redis, keys, entry, estimateUsd, lifeMs);
+      if (outcome.kind === "reserved") return this.#outlay(call, entry, estimateUsd);
+      if (outcome.kind === "over") {
+        throw new CostLimitError(estimateUsd, outcome.spentUsd, outcome.maxCostUsd);
+      }
+      if (performance.now() > waitUntilMs) throw heldByOthers();
+      await delay(POLL_MS, undefined, { signal });
+    }
+  }
+
+  #estimate({ model, request, estimate }: LimitedCall): TokenCounts {
+    const { input, output } = this.#correctionOf(model).correct(estimate);
+    const limit = request.max_completion_tokens ?? request.max_tokens;
+    return { input, output: limit == null ? output : limit * (request.n ?? 1) };
+  }
+
+  #outlay({ model, estimate }: LimitedCall, entry: LedgerCall, estimateUsd: number): Outlay {
+    const { redis, keys, logger } = this.#options;
+    return {
+      settle: async (use) => {
+        const cost = use === 0 ? 0 : ((use && this.of(model, use)) ?? estimateUsd);
+        if (use && use.total > 0)
+          this.#correctionOf(model).settled(estimate, { input: use.prompt, output: use.completion });
+        try {
+          await untilTaken(logger, () => settleCost(redis, keys, entry, cost));
+        } catch (error) {
+          // The answer is worth more than the books: what was held counts as spent then.
+          logger.warn({ err: error }, "a call's cost could not be settled");
+        }
+      },
+    };
+  }
+
+  #correctionOf({ key }: ModelRef): EstimateCorrection {
+    const correction = this.#corrections.get(key) ?? new EstimateCorrection();
+    this.#corrections.set(key, correction);
+    return correction;
+  }
+}
+
+function tokenUse({ input, output }: TokenCounts): TokenUse {
+  const [prompt, completion] = [Math.ceil(input), Math.ceil(output)];
+  return { prompt, completion, total: prompt + completion, cached: 0 };
+}
+
+function unpricedHere({ key }: ModelRef): CostWaitError {
+  return new CostWaitError({
+    code: "unpriced_model",
+    category: "configuration",
+    message: `this worker has no price for ${key}, and the batch has a cost limit`,
+    hint: "set GLUELLM_PRICES on the workers too",
+    retryAfterMs: 5000,
+  });
+}
+
+function heldByOthers(): CostWaitError {
+  return new CostWaitError({
+    code: "cost_wait",
+    category: "account",
+    message: "calls under way hold what is left of the batch's cost limit",
+    retryAfterMs: 1000,
+  });
+}
