@@ -3,7 +3,7 @@ import { createLogUpdate } from "log-update";
 import { type PreparedBatch, readFaultCounts } from "../producers/batch/run-batch.ts";
 import type { Tally } from "../producers/batch/tally.ts";
 import { readQueueStates } from "../producers/queue-states.ts";
-import { budgetId, configuredBudget, type LimitInForce, limitsInForce } from "../shared/budget.ts";
+import { type LimitInForce, limitsOf } from "../shared/budget.ts";
 import { readLearnedLimits } from "../shared/learned-limits.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
@@ -124,8 +124,7 @@ export class Progress {
     const lines = await Promise.all(
       batch.models.slice(0, MAX_MODELS).map(async ({ key }) => {
         const used = await usagePerMinute(redis, keys, key, startedAt);
-        const stated = learned.get(budgetId(settings.limits, key));
-        const limits = limitsInForce(configuredBudget(settings.limits, key), stated);
+        const limits = limitsOf(settings.limits, learned, key);
         const tokens = limits.tpm ?? limits.itpm;
         const inOut =
           !limits.tpm && limits.itpm ? ` in · ${ofLimit(used.outputTokens, limits.otpm)} out` : "";

@@ -1,7 +1,7 @@
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { type BreakerState, readBreakerState } from "../shared/breaker-state.ts";
-import { budgetId, configuredBudget, limitsInForce } from "../shared/budget.ts";
+import { configuredBudget, limitsOf } from "../shared/budget.ts";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { readLearnedLimits } from "../shared/learned-limits.ts";
@@ -18,7 +18,7 @@ export interface QueueState {
   key: string;
   counts: { waiting: number; active: number; delayed: number; completed: number; failed: number };
   /** Per minute; absent: none is known. */
-  limits: ReturnType<typeof limitsInForce>;
+  limits: ReturnType<typeof limitsOf>;
   /** What several queues share one budget by. */
   bucket: string | undefined;
   breaker: BreakerState;
@@ -112,15 +112,12 @@ async function readQueueState(
     }
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
     const used = await usagePerMinute(redis, keys, key, Date.now() - 60_000);
-    const configured = configuredBudget(settings.limits, key);
-    const limits = limitsInForce(configured, learned.get(budgetId(settings.limits, key)));
-    const { bucket } = configured ?? {};
     return {
       queue: name,
       key,
       counts,
-      limits,
-      bucket,
+      limits: limitsOf(settings.limits, learned, key),
+      bucket: configuredBudget(settings.limits, key)?.bucket,
       used,
       breaker,
       pausedMs,

@@ -31,7 +31,15 @@ export interface LimitInForce {
   source: "configured" | "learned";
 }
 
-/** What is in force, limit by limit, for people to see. */
+/** What is in force for `entry:model`, limit by limit, for people to see. @param learned by budget id */
+export function limitsOf(
+  limits: Readonly<Limits>,
+  learned: ReadonlyMap<string, StatedLimits>,
+  key: string,
+): ReturnType<typeof limitsInForce> {
+  return limitsInForce(configuredBudget(limits, key), learned.get(budgetId(limits, key)));
+}
+
 export function limitsInForce(
   configured: Budget = {},
   stated: StatedLimits = {},

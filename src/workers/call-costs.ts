@@ -66,8 +66,7 @@ export interface Outlay {
 export class CallCosts {
   readonly #options: CallCostsOptions;
   readonly #unpriced = new Set<string>();
-  /** By `entry:model`. */
-  readonly #corrections = new Map<string, EstimateCorrection>();
+  readonly #correction = new EstimateCorrection();
 
   constructor(options: CallCostsOptions) {
     this.#options = options;
@@ -110,7 +109,7 @@ export class CallCosts {
   }
 
   #estimate({ model, request, estimate }: LimitedCall): TokenCounts {
-    const { input, output } = this.#correctionOf(model).correct(estimate);
+    const { input, output } = this.#correction.correct(model.key, estimate);
     const limit = request.max_completion_tokens ?? request.max_tokens;
     return { input, output: limit == null ? output : limit * (request.n ?? 1) };
   }
@@ -121,7 +120,7 @@ export class CallCosts {
       settle: async (use) => {
         const cost = use === 0 ? 0 : ((use && this.of(model, use)) ?? estimateUsd);
         if (use && use.total > 0)
-          this.#correctionOf(model).settled(estimate, { input: use.prompt, output: use.completion });
+          this.#correction.settled(model.key, estimate, { input: use.prompt, output: use.completion });
         try {
           await untilTaken(logger, () => settleCost(redis, keys, entry, cost));
         } catch (error) {
@@ -130,12 +129,6 @@ export class CallCosts {
         }
       },
     };
-  }
-
-  #correctionOf({ key }: ModelRef): EstimateCorrection {
-    const correction = this.#corrections.get(key) ?? new EstimateCorrection();
-    this.#corrections.set(key, correction);
-    return correction;
   }
 }
 

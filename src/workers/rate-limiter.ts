@@ -67,8 +67,7 @@ export interface Reservation {
 export class RateLimiter implements AsyncDisposable {
   readonly #options: RateLimiterOptions;
   readonly #lines = new Map<string, BudgetLine>();
-  /** By key: models of one bucket may be estimated differently well. */
-  readonly #corrections = new Map<string, EstimateCorrection>();
+  readonly #correction = new EstimateCorrection();
   #connection: BucketConnection | undefined;
   #closing: Promise<void> | undefined;
 
@@ -94,11 +93,10 @@ export class RateLimiter implements AsyncDisposable {
     if (budget) assertPossible(key, costOf(estimate), budget);
     const line = this.#lineOf(key, budget);
     if (!line) return { waitedMs: 0, settle() {}, cancel() {} };
-    const correction = this.#correctionOf(key);
-    const cost = atMost(costOf(correction.correct(estimate)), budget);
+    const cost = atMost(costOf(this.#correction.correct(key, estimate)), budget);
     const startedAtMs = performance.now();
     const grant = await waitIn(line, cost, options);
-    const settled = (actual: TokenCounts) => correction.settled(estimate, actual);
+    const settled = (actual: TokenCounts) => this.#correction.settled(key, estimate, actual);
     return reservation({ line, grant, cost, settled }, performance.now() - startedAtMs);
   }
 
@@ -139,12 +137,6 @@ export class RateLimiter implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  #correctionOf(key: string): EstimateCorrection {
-    const correction = this.#corrections.get(key) ?? new EstimateCorrection();
-    this.#corrections.set(key, correction);
-    return correction;
   }
 
   #nameOf(key: string, budget: Budget | undefined): string {

@@ -70,7 +70,8 @@ export class BudgetLine {
 
   /** @throws BudgetWaitError when those ahead take longer than the request would wait */
   enqueue(waiter: Omit<Waiter, "grant"> & { grant: (grant: Grant) => void }): Waiter {
-    const waitMs = waiter.maxWaitMs === Number.POSITIVE_INFINITY ? 0 : this.waitAheadMs(waiter.priority);
+    const isPatient = waiter.maxWaitMs === Number.POSITIVE_INFINITY;
+    const waitMs = isPatient ? 0 : this.#waitMs(this.#line.ahead(waiter.priority));
     if (waitMs > waiter.maxWaitMs) throw new BudgetWaitError(this.#options.name, waitMs);
     const entry: Waiter = {
       ...waiter,
@@ -118,11 +119,6 @@ export class BudgetLine {
     await Promise.all([...this.#purses.values()].map((purse) => purse.drain(ms)));
   }
 
-  /** About how long those ahead of a request of this priority take, pauses included, in milliseconds. */
-  waitAheadMs(priority: number): number {
-    return this.#waitMs(this.#line.ahead(priority));
-  }
-
   /** About how long a request of this cost and priority would wait now, in milliseconds. */
   predictedWaitMs(cost: Cost, priority: number): number {
     const units = this.#line.ahead(priority);
@@ -140,6 +136,7 @@ export class BudgetLine {
     await Promise.all([...this.#purses.values(), this.#slots].map((part) => part?.close()));
   }
 
+  /** About how long until so many units can be had, pauses included. */
   #waitMs(units: Cost): number {
     const waits = [...this.#purses].map(([name, purse]) => purse.predictedWaitMs(units[name]));
     return Math.max(0, this.#pausedUntilMs - performance.now(), ...waits);

@@ -6,21 +6,29 @@ const KEPT_PER_CALL = 0.98;
 const MAX_FACTOR = 4;
 
 /**
- * Raises estimates of a model that are too low, by actual over estimated tokens of the last calls, weighted by size:
+ * Raises estimates of models that are too low, by actual over estimated tokens of the last calls, weighted by size:
  * without it the debts of all calls under way would come back, a call's latency later, as a wave of bursts and
  * droughts. Estimates that are too high stay as they are: their refunds make no wave, and lowering them would.
  */
 export class EstimateCorrection {
-  readonly #input = new Ratio();
-  readonly #output = new Ratio();
+  /** By `entry:model`: models of one budget may be estimated differently well. */
+  readonly #ratios = new Map<string, { input: Ratio; output: Ratio }>();
 
-  correct({ input, output }: TokenCounts): TokenCounts {
-    return { input: input * this.#input.factor, output: output * this.#output.factor };
+  correct(key: string, { input, output }: TokenCounts): TokenCounts {
+    const ratios = this.#ratiosOf(key);
+    return { input: input * ratios.input.factor, output: output * ratios.output.factor };
   }
 
-  settled(estimate: TokenCounts, actual: TokenCounts): void {
-    this.#input.add(actual.input, estimate.input);
-    this.#output.add(actual.output, estimate.output);
+  settled(key: string, estimate: TokenCounts, actual: TokenCounts): void {
+    const { input, output } = this.#ratiosOf(key);
+    input.add(actual.input, estimate.input);
+    output.add(actual.output, estimate.output);
+  }
+
+  #ratiosOf(key: string): { input: Ratio; output: Ratio } {
+    const ratios = this.#ratios.get(key) ?? { input: new Ratio(), output: new Ratio() };
+    this.#ratios.set(key, ratios);
+    return ratios;
   }
 }
 
