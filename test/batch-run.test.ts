@@ -202,7 +202,8 @@ describe("a provider with a limit nobody configured", () => {
 
 describe("batch list, status and cancel", () => {
   test("act on the record; a cancelled batch keeps its results and resumes", async () => {
-    await using site = await TestSite.open({ latencyMs: 100 });
+    // 25 s of rows: three commands start while the batch runs.
+    await using site = await TestSite.open({ latencyMs: 500 });
     site.write("in.jsonl", site.rows(100));
     const run = site.start(...site.batch("--concurrency", "2"));
     await waitFor("some answers", () => site.paidCalls().size > 4);
