@@ -3,12 +3,12 @@ import type { Redis } from "ioredis";
 import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
+import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
-import { readAnswerBody } from "./answer-body.ts";
+import { readAnswerBody, readToolExecutions } from "./answer-body.ts";
 import { cancelJob } from "./cancel.ts";
-import { completionJob, type JobOptions } from "./completion-job.ts";
+import { completionJob, type JobOptions, type RunOptions } from "./completion-job.ts";
 import { reserveJobId } from "./idempotency.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
@@ -24,7 +24,7 @@ export interface ProducerOptions {
   settings: Settings;
 }
 
-export interface CompletionInput extends JobOptions {
+export interface CompletionInput extends JobOptions, RunOptions {
   model: ModelRef;
   /** Checked already. */
   request: ChatRequest;
@@ -33,9 +33,10 @@ export interface CompletionInput extends JobOptions {
 }
 
 /** A finished job's record with the answer's body. */
-export type CompletedRecord = ResultRecord & {
+export type CompletedRecord = Omit<ResultRecord, "toolExecutions"> & {
   response: NonNullable<ResultRecord["response"]>;
   body: ChatCompletion;
+  toolExecutions: ToolExecution[];
 };
 
 /** Enqueues interactive completions and follows their jobs, over one command connection and one subscription. */
@@ -61,7 +62,7 @@ export class CompletionProducer {
     const { idempotencyKey: key, ...fields } = input;
     const newId = `job-${randomUUID()}`;
     const jobId =
-      key === undefined ? newId : await reserveJobId(redis, keys, { key, jobId: newId, ...fields });
+      key === undefined ? newId : await reserveJobId(redis, keys, { ...fields, key, jobId: newId });
     const queue = await this.#queues.of(fields.model);
     // Who reserved the id may have died before it added the job; adding it twice does nothing.
     const isKnown = jobId !== newId && (await redis.exists(keys.result(jobId), keys.job(queue.name, jobId)));
@@ -83,7 +84,8 @@ export class CompletionProducer {
     if (record.error) throw fromErrorRecord(record.error, { jobId: job.id, model: modelKeyOf(record) });
     const { response } = record;
     if (!response) throw new JobLostError(job.id);
-    return { ...record, response, body: await readAnswerBody(redis, keys, response.body) };
+    const body = await readAnswerBody(redis, keys, response.body);
+    return { ...record, response, body, toolExecutions: await readToolExecutions(redis, keys, record) };
   }
 
   /**

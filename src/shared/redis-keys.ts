@@ -12,6 +12,8 @@ export function redisKeys(namespace: string) {
     /** Hash: queue name → JSON of what it is for. */
     queues: `${prefix}:queues`,
     result: (jobId: string) => `${prefix}:result:${jobId}`,
+    /** List: JSON of what a job of several calls has finished so far. */
+    journal: (jobId: string) => `${prefix}:journal:${jobId}`,
     blob: (sha256: string) => `${prefix}:blob:${sha256}`,
     /** String: JSON of the job id that stands under a caller's key, and of what it asks. */
     idempotency: (key: string) => `${prefix}:idempotency:${key}`,
