@@ -67,6 +67,7 @@ export function answerTo(call: Call, contentHash: string): Answer {
 function contentOf(call: Call, contentHash: string, directive: Directive): Content {
   const { reply, json, toolCalls, callTools } = directive;
   const { tools, forcedTool, answerSchema, toolResults } = call;
+  if (call.embeddings) return { text: "", tokens: 0 };
   if (toolCalls) return { text: reply ?? "", calls: toolCalls };
   if (callTools && tools.length > 0 && toolResults.length === 0) {
     return { text: "", calls: tools.map(instanceCall) };

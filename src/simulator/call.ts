@@ -17,6 +17,8 @@ export interface Call extends Conversation {
   forcedTool: Tool | undefined;
   /** The schema of a structured answer. */
   answerSchema: JsonSchema | undefined;
+  /** Set when vectors are asked for instead of an answer. */
+  embeddings?: { texts: readonly string[]; dimensions: number; isBase64: boolean };
 }
 
 export interface Tool {

@@ -28,7 +28,7 @@ const turnFields = {
   errorTimes: z.int().positive().optional(),
 };
 const turnSchema = z.strictObject(turnFields);
-export type Turn = z.infer<typeof turnSchema>;
+type Turn = z.infer<typeof turnSchema>;
 
 const directiveSchema = z
   .strictObject({

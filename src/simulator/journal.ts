@@ -16,6 +16,7 @@ export interface JournalEntry {
   /** Empty when the request could not be read. */
   model: string;
   dialect: "openai" | "anthropic";
+  operation: "chat" | "embeddings";
   /** Hex SHA-256 of the request's canonical JSON; of its bytes when it was no JSON. */
   contentHash: string;
   /** Its first 80 characters. */

@@ -67,6 +67,7 @@ function record(
     key,
     model: received.call?.model ?? "",
     dialect: dialect.name,
+    operation: received.call?.embeddings ? "embeddings" : "chat",
     contentHash: received.contentHash,
     lastUserText: preview(received.call?.lastUserText ?? ""),
     turn: received.call?.turn ?? 0,
