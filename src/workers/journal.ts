@@ -1,3 +1,4 @@
+import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { chatCompletionSchema } from "../shared/chat.ts";
@@ -6,6 +7,8 @@ import { toolExecutionSchema } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import { RedisScript } from "../shared/redis-script.ts";
+
+const appendedChannel = channel("gluellm:journal");
 
 /** As long as a failure's record: an operator's retry goes on from here. */
 const TTL_SECONDS = 30 * 86_400;
@@ -116,7 +119,10 @@ export class Journal {
     );
   }
 
-  /** One after the other. @throws FencedError when another worker has the job. */
+  /**
+   * One after the other. Diagnostics channel `gluellm:journal`, once an entry is safe: `{jobId, position, entry}`.
+   * @throws FencedError when another worker has the job.
+   */
   append(entry: Entry): Promise<void> {
     const appended = this.#appending.then(() => this.#append(entry));
     this.#appending = appended.catch(() => {});
@@ -138,5 +144,6 @@ export class Journal {
     );
     if (outcome !== "written") throw new FencedError("another worker has the job");
     this.#entries.push(entry);
+    appendedChannel.publish({ jobId, position: this.#entries.length, entry });
   }
 }
