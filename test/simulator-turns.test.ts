@@ -66,6 +66,11 @@ async function askAnthropic(messages: Anthropic.MessageParam[], stream: boolean,
     : await provider.anthropic.messages.create(request);
 }
 
+/** A result for each tool call, as the vendors demand. */
+function resultsOf({ tool_calls: calls = [] }: OpenAI.ChatCompletionMessage): OpenAIMessage[] {
+  return calls.map(({ id }) => ({ role: "tool", tool_call_id: id, content: "done" }));
+}
+
 /** The status that a request with this directive gets. */
 async function statusOf(directive: object): Promise<number> {
   const answer = await post(
@@ -160,9 +165,39 @@ describe("a script of turns", () => {
     const force = { tool_choice: { type: "function", function: { name: "get_time" } } };
     const { message } = await askOpenAI(messages, false, force);
     expect(message.tool_calls).toMatchObject([{ function: { name: "get_time", arguments: '{"city":7}' } }]);
-    const next = await askOpenAI([...messages, message], false, force);
+    const next = await askOpenAI([...messages, message, ...resultsOf(message)], false, force);
     expect(next.message).toMatchObject({ content: "I would rather not." });
     expect(next.message.tool_calls).toBeUndefined();
+  });
+
+  it("refuses a history in which tool calls and results do not belong together", async () => {
+    const question: OpenAIMessage = { role: "user", content: "Question" };
+    const called = {
+      role: "assistant" as const,
+      tool_calls: [{ id: "a", type: "function" as const, function: { name: "get_time", arguments: "{}" } }],
+    };
+    const result = (id: string): OpenAIMessage => ({ role: "tool", tool_call_id: id, content: "1" });
+    const histories: OpenAIMessage[][] = [
+      [question, called],
+      [question, called, { role: "user", content: "Well?" }, result("a")],
+      [question, called, result("b")],
+      [question, result("a")],
+    ];
+    for (const messages of histories)
+      await expect(askOpenAI(messages, false)).rejects.toThrow(/400.*tool call/);
+    const use = { type: "tool_use" as const, id: "a", name: "get_time", input: {} };
+    const asked: Anthropic.MessageParam[] = [
+      { role: "user", content: "Question" },
+      { role: "assistant", content: [use] },
+    ];
+    await expect(askAnthropic([...asked, { role: "user", content: "Well?" }], false)).rejects.toThrow(
+      /400.*tool call/,
+    );
+    const answer = { type: "tool_result" as const, tool_use_id: "a", content: "1" };
+    await askAnthropic(
+      [...asked, { role: "user", content: [answer, { type: "text", text: "Well?" }] }],
+      false,
+    );
   });
 
   it("starts anew with the next user message that has one", async () => {
@@ -183,7 +218,7 @@ describe("a script of turns", () => {
     const messages: OpenAIMessage[] = [{ role: "user", content: scripted({ toolCalls }) }];
     const first = await askOpenAI(messages, false);
     const again = await askOpenAI(messages, false);
-    const next = await askOpenAI([...messages, first.message], false);
+    const next = await askOpenAI([...messages, first.message, ...resultsOf(first.message)], false);
     const [ids, idsAgain, idsNext] = [first, again, next].map(({ message }) =>
       message.tool_calls?.map(({ id }) => id),
     );
