@@ -170,36 +170,6 @@ describe("a script of turns", () => {
     expect(next.message.tool_calls).toBeUndefined();
   });
 
-  it("refuses a history in which tool calls and results do not belong together", async () => {
-    const question: OpenAIMessage = { role: "user", content: "Question" };
-    const called = {
-      role: "assistant" as const,
-      tool_calls: [{ id: "a", type: "function" as const, function: { name: "get_time", arguments: "{}" } }],
-    };
-    const result = (id: string): OpenAIMessage => ({ role: "tool", tool_call_id: id, content: "1" });
-    const histories: OpenAIMessage[][] = [
-      [question, called],
-      [question, called, { role: "user", content: "Well?" }, result("a")],
-      [question, called, result("b")],
-      [question, result("a")],
-    ];
-    for (const messages of histories)
-      await expect(askOpenAI(messages, false)).rejects.toThrow(/400.*tool call/);
-    const use = { type: "tool_use" as const, id: "a", name: "get_time", input: {} };
-    const asked: Anthropic.MessageParam[] = [
-      { role: "user", content: "Question" },
-      { role: "assistant", content: [use] },
-    ];
-    await expect(askAnthropic([...asked, { role: "user", content: "Well?" }], false)).rejects.toThrow(
-      /400.*tool call/,
-    );
-    const answer = { type: "tool_result" as const, tool_use_id: "a", content: "1" };
-    await askAnthropic(
-      [...asked, { role: "user", content: [answer, { type: "text", text: "Well?" }] }],
-      false,
-    );
-  });
-
   it("starts anew with the next user message that has one", async () => {
     const { message } = await askOpenAI(
       [
