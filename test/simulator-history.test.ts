@@ -38,6 +38,6 @@ test("Anthropic's dialect does too", async () => {
   const result = { type: "tool_result" as const, tool_use_id: "a", content: "1" };
   const ask = (...messages: Anthropic.MessageParam[]) =>
     provider.anthropic.messages.create({ model: "demo", max_tokens: 100, messages });
-  await expect(ask(QUESTION, called, QUESTION)).rejects.toThrow(/400.*"a" has no result/);
+  await expect(ask(QUESTION, called, QUESTION)).rejects.toThrow(/400.*the tool call .*a.* has no result/);
   await ask(QUESTION, called, { role: "user", content: [result, { type: "text", text: "Well?" }] });
 });
