@@ -21,11 +21,12 @@ const HINT = "use what JSON can hold: objects, lists, texts, numbers, booleans, 
 
 /** @throws InputError `invalid_schema` naming the place of what JSON Schema cannot say. */
 export function toOutputSpec(schema: OutputSchema, options: OutputOptions = {}): OutputSpec {
-  const { $schema: _dialect, ...json } = isZod(schema) ? fromZod(schema) : plainSchema(schema);
-  checkReferences(json);
+  const { $schema: _dialect, ...given } = isZod(schema) ? fromZod(schema) : plainSchema(schema);
+  checkReferences(given);
+  const { json, title } = atRoot(given);
   const isWrapped = json.type !== "object" || json.$ref !== undefined;
   const spec = outputSpecSchema.safeParse({
-    name: options.name ?? nameOf(json),
+    name: options.name ?? (title.replace(/[^A-Za-z0-9_-]+/g, "_").slice(0, 64) || "answer"),
     schema: isWrapped ? wrap(json) : json,
     wrapped: isWrapped,
     mode: options.mode,
@@ -110,6 +111,15 @@ function checkReferences(json: JsonSchema): void {
   });
 }
 
+/** Zod keeps a schema with an `id` under `$defs`, and leaves a reference at the root. */
+function atRoot(given: JsonSchema): { json: JsonSchema; title: string } {
+  const { $ref, $defs } = given;
+  const id = /^#\/\$defs\/([^/~%]+)$/.exec(String($ref))?.[1];
+  const target = id !== undefined && isObject($defs) ? $defs[id] : undefined;
+  if (isObject(target)) return { json: { ...target, $defs }, title: id ?? "" };
+  return { json: given, title: typeof given.title === "string" ? given.title : "" };
+}
+
 /** The schema under `value` of an object, and its references led there. */
 function wrap({ $defs, ...json }: JsonSchema): JsonSchema {
   const defs = isObject($defs) ? $defs : {};
@@ -131,11 +141,6 @@ function wrap({ $defs, ...json }: JsonSchema): JsonSchema {
     additionalProperties: false,
     ...(Object.keys(allDefs).length > 0 && { $defs: allDefs }),
   };
-}
-
-function nameOf({ id, title }: JsonSchema): string {
-  const given = [id, title].find((name) => typeof name === "string") as string | undefined;
-  return given?.replace(/[^A-Za-z0-9_-]+/g, "_").slice(0, 64) || "answer";
 }
 
 function invalidSchema(reason: string, hint = HINT): InputError {

@@ -49,8 +49,9 @@ const compiled = new Map<string, CheckValue>();
  * than a second.
  */
 export function compileSchema(schema: JsonSchema): CheckValue {
-  const hash = sha256(JSON.stringify(schema));
-  const check = compiled.get(hash) ?? compile(schema);
+  const json = JSON.stringify(schema);
+  const hash = sha256(json);
+  const check = compiled.get(hash) ?? compile(schema, /"\$(id|anchor|dynamicAnchor)"/.test(json));
   compiled.delete(hash);
   compiled.set(hash, check);
   const [oldest] = compiled.keys();
@@ -58,16 +59,18 @@ export function compileSchema(schema: JsonSchema): CheckValue {
   return check;
 }
 
-function compile({ $schema: _dialect, ...schema }: JsonSchema): CheckValue {
+function compile({ $schema: _dialect, ...schema }: JsonSchema, isNamed: boolean): CheckValue {
+  // Names hold for all schemas of an instance, and could be those of another, or of the draft itself.
+  const compiler = isNamed ? newAjv() : ajv;
   const validate = withinTime(MAX_COMPILE_MS, "compiling the schema", () => {
     try {
-      return ajv.compile(schema);
+      return compiler.compile(schema);
     } catch (error) {
       return error as Error;
     }
   });
-  // Ajv would keep every schema, and refuse the next one with the same $id.
-  ajv.removeSchema(schema);
+  // It would keep every schema.
+  compiler.removeSchema(schema);
   if (validate instanceof Error) throw invalidSchema(validate.message.slice(0, 300));
   return (value) =>
     withinTime(MAX_CHECK_MS, "checking an answer", () => (validate(value) ? [] : (validate.errors ?? [])));

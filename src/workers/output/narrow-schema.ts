@@ -103,31 +103,40 @@ function narrowRef(ref: unknown, { refs, within }: Run): JsonSchema {
 
 /** The structure of a schema, and the keywords that it takes up. */
 function shapeOf(schema: JsonSchema, run: Run, depth: number): [JsonSchema, string[]] {
-  const { type, anyOf, oneOf, properties, additionalProperties, items, prefixItems } = schema;
-  const isUnion = anyOf !== undefined || oneOf !== undefined;
-  if (schema.allOf || schema.$dynamicRef || schema.patternProperties || prefixItems)
+  const { type, anyOf, oneOf, items } = schema;
+  const isScalar = SCALARS.has(String(type));
+  if (schema.$dynamicRef || schema.patternProperties || schema.prefixItems || (schema.allOf && !isScalar)) {
     throw new OutsideSubset();
-  if (isUnion) {
-    const branches = anyOf ?? oneOf;
-    const isPlain =
-      !properties && !items && !additionalProperties && (anyOf === undefined || oneOf === undefined);
-    if (!Array.isArray(branches) || branches.length === 0 || !isPlain) throw new OutsideSubset();
-    run.unions += 1;
-    return [{ anyOf: branches.map((branch) => narrow(branch, run, depth)) }, ["anyOf", "oneOf"]];
   }
+  if (anyOf || oneOf) return [unionOf(schema, run, depth), ["anyOf", "oneOf"]];
   if ("const" in schema || "enum" in schema) return [literalsOf(schema, run), ["const", "enum"]];
-  if (type === "object")
+  if (type === "object") {
     return [objectOf(schema, run, depth), ["properties", "additionalProperties", "required"]];
+  }
   if (type === "array") return [{ type, items: narrow(items, run, depth + 1) }, ["items"]];
-  const types = [type].flat();
-  if (types.length === 0 || !types.every((one) => SCALARS.has(String(one)))) throw new OutsideSubset();
-  if (Array.isArray(type)) run.unions += 1;
+  const isScalarUnion = Array.isArray(type) && type.length > 0 && type.every((one) => SCALARS.has(one));
+  if (!isScalar && !isScalarUnion) throw new OutsideSubset();
+  if (isScalarUnion) run.unions += 1;
   return [{ type }, []];
+}
+
+/** `oneOf` is looser as `anyOf`; beside either nothing else may give the value a structure. */
+function unionOf({ anyOf, oneOf, ...beside }: JsonSchema, run: Run, depth: number): JsonSchema {
+  const branches = anyOf ?? oneOf;
+  const isPlain = !(anyOf && oneOf) && !beside.properties && !beside.items && !beside.additionalProperties;
+  if (!Array.isArray(branches) || branches.length === 0 || !isPlain) throw new OutsideSubset();
+  run.unions += 1;
+  return { anyOf: branches.map((branch) => narrow(branch, run, depth)) };
 }
 
 function literalsOf(schema: JsonSchema, run: Run): JsonSchema {
   const values = "const" in schema ? [schema.const] : schema.enum;
-  if (!Array.isArray(values) || values.length === 0 || values.some(isObjectOrList)) throw new OutsideSubset();
+  if (
+    !Array.isArray(values) ||
+    values.length === 0 ||
+    values.some((value) => value !== null && typeof value === "object")
+  )
+    throw new OutsideSubset();
   run.enumValues += values.length;
   const types = [...new Set(values.map(jsonTypeOf))];
   return {
@@ -154,10 +163,6 @@ function objectOf(schema: JsonSchema, run: Run, depth: number): JsonSchema {
 function isZodsOwn(keyword: string, { [keyword]: value, type, format }: JsonSchema): boolean {
   if (keyword === "pattern") return format !== undefined && String(value).length > MAX_TOLD_PATTERN_CHARS;
   return type === "integer" && typeof value === "number" && Math.abs(value) === Number.MAX_SAFE_INTEGER;
-}
-
-function isObjectOrList(value: unknown): boolean {
-  return value !== null && typeof value === "object";
 }
 
 function jsonTypeOf(value: unknown): string {
