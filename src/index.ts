@@ -11,7 +11,8 @@ export type {
 } from "./client/completion-options.ts";
 export type { CompletionResult } from "./client/completion-result.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
-export { complete, enqueue } from "./client/shared-client.ts";
+export type { OutputOf, OutputSchema } from "./client/output-schema.ts";
+export { complete, enqueue, structuredComplete } from "./client/shared-client.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export type { ChatCompletion } from "./shared/chat.ts";
 export {
@@ -30,15 +31,18 @@ export {
   LLMError,
   OverloadedError,
   RateLimitError,
+  type RejectedAnswer,
+  StructuredOutputError,
   TokenLimitError,
 } from "./shared/errors.ts";
+export type { JsonSchema } from "./shared/json-schema.ts";
 export type { Budget } from "./shared/limits-setting.ts";
 export type { Logger } from "./shared/logger.ts";
+export type { OutputMode } from "./shared/output-spec.ts";
 export type { ToolExecution } from "./shared/records.ts";
 export type { Settings } from "./shared/settings.ts";
 export {
   defineTool,
-  type JsonSchema,
   type Tool,
   type ToolContext,
   type ToolOptions,

@@ -3,6 +3,7 @@ import type { JobStatus } from "../producers/job-status.ts";
 import { GlueError, InputError } from "../shared/errors.ts";
 import { type CompletionResult, toResult } from "./completion-result.ts";
 import type { Connection } from "./connection.ts";
+import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
 export interface WaitOptions {
   /** Ends the waiting; the job goes on. */
@@ -15,14 +16,16 @@ export interface WaitOptions {
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** A job, from any process that has its id. */
-export class CompletionHandle {
+export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   readonly #connection: Connection;
   readonly #job: JobRef;
+  readonly #schema: S | undefined;
 
   /** Made by `enqueue` and `handle` of a client. */
-  constructor(connection: Connection, job: JobRef) {
+  constructor(connection: Connection, job: JobRef, schema?: S) {
     this.#connection = connection;
     this.#job = job;
+    this.#schema = schema;
   }
 
   /** Opens the handle again: `glue.handle(id)`. */
@@ -40,13 +43,14 @@ export class CompletionHandle {
    * @throws the job's error, of its class (`RateLimitError`, `JobCancelledError` …) with `attempts` and
    * `context.jobId`; JobLostError; GlueError `result_timeout`; the signal's reason.
    */
-  async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult> {
+  async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult<OutputOf<S>>> {
     signal?.throwIfAborted();
     const timeout = new AbortController();
     const timer = timeoutMs === undefined ? undefined : this.#startTimer(timeout, timeoutMs);
     const end = signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal;
     try {
-      return toResult(await this.#connection.use((producer) => producer.result(this.#job, end)));
+      const record = await this.#connection.use((producer) => producer.result(this.#job, end));
+      return await toResult(record, this.#schema);
     } finally {
       clearTimeout(timer);
     }

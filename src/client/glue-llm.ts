@@ -12,11 +12,13 @@ import {
   checkOptions,
   type EnqueueOptions,
   toChatRequest,
+  toOutput,
   toToolDefinitions,
   toToolNames,
 } from "./completion-options.ts";
 import { type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
+import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
 export interface GlueLLMOptions {
   /** `provider:model`; default: the setting DEFAULT_MODEL. */
@@ -82,12 +84,25 @@ export class GlueLLM implements AsyncDisposable {
    * Enqueues a call and waits for its result.
    * @throws as `enqueue`, and as `result` of a handle.
    */
-  async complete(
+  async complete<S extends OutputSchema>(
     message: CompletionMessage,
-    { signal, ...options }: CompleteOptions = {},
-  ): Promise<CompletionResult> {
+    { signal, ...options }: CompleteOptions<S> = {},
+  ): Promise<CompletionResult<OutputOf<S>>> {
     const input = this.#toInput(message, options);
-    return toResult(await this.#connection.use((producer) => producer.complete(input, signal)));
+    const record = await this.#connection.use((producer) => producer.complete(input, signal));
+    return toResult(record, options.schema);
+  }
+
+  /**
+   * Enqueues a call and waits for its structured answer alone, of the schema's type; `complete` with a `schema` tells
+   * tokens and cost too.
+   * @throws as `complete` does; StructuredOutputError when no answer fitted, the rounds of repair included.
+   */
+  async structuredComplete<S extends OutputSchema>(
+    message: CompletionMessage,
+    options: CompleteOptions<S> & { schema: S },
+  ): Promise<OutputOf<S>> {
+    return (await this.complete(message, options)).output;
   }
 
   /**
@@ -95,15 +110,22 @@ export class GlueLLM implements AsyncDisposable {
    * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`, a text
    * over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`) or no Redis.
    */
-  async enqueue(message: CompletionMessage, options: EnqueueOptions = {}): Promise<CompletionHandle> {
+  async enqueue<S extends OutputSchema>(
+    message: CompletionMessage,
+    options: EnqueueOptions<S> = {},
+  ): Promise<CompletionHandle<S>> {
     const input = this.#toInput(message, options);
     const job = await this.#connection.use((producer) => producer.enqueue(input));
-    return new CompletionHandle(this.#connection, job);
+    return new CompletionHandle(this.#connection, job, options.schema);
   }
 
-  /** The handle of a job that was enqueued here or elsewhere. @throws InputError when it is no job's id. */
-  handle(id: string): CompletionHandle {
-    if (/^job-[0-9a-f-]{36}$/.test(id)) return new CompletionHandle(this.#connection, { id });
+  /**
+   * The handle of a job that was enqueued here or elsewhere.
+   * @param schema what its structured answer is parsed with here; without it `output` is as the worker checked it
+   * @throws InputError when it is no job's id.
+   */
+  handle<S extends OutputSchema>(id: string, { schema }: { schema?: S } = {}): CompletionHandle<S> {
+    if (/^job-[0-9a-f-]{36}$/.test(id)) return new CompletionHandle(this.#connection, { id }, schema);
     throw new InputError("this is not the id of a job", "take `handle.id` as it is: job-…");
   }
 
@@ -138,6 +160,17 @@ export class GlueLLM implements AsyncDisposable {
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
     const { maxToolIterations = this.#options.maxToolIterations } = checked;
     const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
-    return { model, request, ...runOptions, priority, delayMs, deadlineMs, maxAttempts, idempotencyKey };
+    const output = toOutput(checked);
+    return {
+      model,
+      request,
+      ...runOptions,
+      output,
+      priority,
+      delayMs,
+      deadlineMs,
+      maxAttempts,
+      idempotencyKey,
+    };
   }
 }

@@ -34,7 +34,7 @@ export interface JobOptions {
 }
 
 /** What a job's worker does beside the call. */
-export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations">;
+export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations" | "output">;
 
 export interface CompletionJobInput extends JobOptions, RunOptions {
   jobId: string;
@@ -51,7 +51,7 @@ export async function completionJob(
   settings: Settings,
   input: CompletionJobInput,
 ): Promise<CompletionJob> {
-  const { jobId, model, request, batch, tools, delayMs = 0 } = input;
+  const { jobId, model, request, batch, tools, output, delayMs = 0 } = input;
   const rules = jobCatalog.completion[input.urgency];
   const entry = settings.providers[model.entry];
   if (!entry) throw new InputError(`unknown provider "${model.entry}"`);
@@ -71,12 +71,13 @@ export async function completionJob(
       maxAttempts,
       tools,
       maxToolIterations: input.maxToolIterations,
+      output,
     },
     opts: {
       jobId,
       priority: input.priority ?? rules.priority,
       delay: delayMs,
-      attempts: hasSeveralCalls({ tools }) ? MANY_ATTEMPTS : maxAttempts,
+      attempts: hasSeveralCalls({ tools, output }) ? MANY_ATTEMPTS : maxAttempts,
       // The worker's strategy reads the delay from the error: the verdict has it.
       backoff: { type: "verdict" },
     },

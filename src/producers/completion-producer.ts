@@ -6,7 +6,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
-import { readAnswerBody, readToolExecutions } from "./answer-body.ts";
+import { readAnswerBody, readOutputValue, readToolExecutions } from "./answer-body.ts";
 import { cancelJob } from "./cancel.ts";
 import { completionJob, type JobOptions, type RunOptions } from "./completion-job.ts";
 import { reserveJobId } from "./idempotency.ts";
@@ -33,10 +33,12 @@ export interface CompletionInput extends JobOptions, RunOptions {
 }
 
 /** A finished job's record with the answer's body. */
-export type CompletedRecord = Omit<ResultRecord, "toolExecutions"> & {
+export type CompletedRecord = Omit<ResultRecord, "toolExecutions" | "output"> & {
   response: NonNullable<ResultRecord["response"]>;
   body: ChatCompletion;
   toolExecutions: ToolExecution[];
+  /** Undefined when no structured answer was asked for. */
+  output: unknown;
 };
 
 /** Enqueues interactive completions and follows their jobs, over one command connection and one subscription. */
@@ -81,11 +83,13 @@ export class CompletionProducer {
     const { redis, keys } = this.#options;
     const wake = signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
     const record = await orAborted(wake, this.#record(job, wake));
-    if (record.error) throw fromErrorRecord(record.error, { jobId: job.id, model: modelKeyOf(record) });
-    const { response } = record;
+    const { error, rejected, response } = record;
+    if (error) throw fromErrorRecord({ ...error, rejected }, { jobId: job.id, model: modelKeyOf(record) });
     if (!response) throw new JobLostError(job.id);
     const body = await readAnswerBody(redis, keys, response.body);
-    return { ...record, response, body, toolExecutions: await readToolExecutions(redis, keys, record) };
+    const toolExecutions = await readToolExecutions(redis, keys, record);
+    const output = await readOutputValue(redis, keys, record);
+    return { ...record, response, body, toolExecutions, output };
   }
 
   /**

@@ -38,10 +38,10 @@ export interface ReservationOptions extends RunOptions {
 export async function reserveJobId(
   redis: Redis,
   keys: RedisKeys,
-  { key, jobId, model, request, tools, maxToolIterations, delayMs = 0 }: ReservationOptions,
+  { key, jobId, model, request, tools, maxToolIterations, output, delayMs = 0 }: ReservationOptions,
 ): Promise<string> {
   // What is asked: how urgent it is does not count.
-  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations } });
+  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations, output } });
   const value = JSON.stringify({ jobId, digest });
   const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);
   const first = reservationSchema.parse(JSON.parse(String(standing)));

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { chatRequestSchema } from "./chat.ts";
+import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
 import { toolNameSchema } from "./tool.ts";
 
@@ -27,6 +28,8 @@ export const completionPayloadSchema = z.object({
   tools: z.array(toolNameSchema).min(1).max(128).optional(),
   /** Answers with tool calls before the model has to do without. */
   maxToolIterations: z.int().positive().max(1000).optional(),
+  /** The structured answer that is asked for. */
+  output: outputSpecSchema.optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
 });
@@ -50,8 +53,8 @@ export const DEFAULT_MAX_TOOL_ITERATIONS = 10;
 export const MANY_ATTEMPTS = 10_000;
 
 /** A job of several provider calls, each of which is journaled when it is finished. */
-export function hasSeveralCalls({ tools }: Pick<CompletionPayload, "tools">): boolean {
-  return tools !== undefined;
+export function hasSeveralCalls({ tools, output }: Pick<CompletionPayload, "tools" | "output">): boolean {
+  return tools !== undefined || output !== undefined;
 }
 
 /** The job catalog: kind → schemas, queue, attempts, time and version. */

@@ -1,13 +1,20 @@
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { type CompletionPayload, DEFAULT_MAX_TOOL_ITERATIONS } from "../shared/catalog.ts";
-import { type ChatRequest, chatRequestSchema, type Message } from "../shared/chat.ts";
+import { type ChatCompletion, type ChatRequest, chatRequestSchema, type Message } from "../shared/chat.ts";
+import { StructuredOutputError } from "../shared/errors.ts";
+import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
+import type { ProviderEntry } from "../shared/providers.ts";
 import type { ResultRecord, ToolExecution } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { type CallInput, callProvider } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
 import type { FinishedCall, Journal } from "./journal.ts";
-import { runToolCalls, toolCallsOf, toToolMessage } from "./tool-calls.ts";
+import { type OutputReading, readOutput } from "./output/read-output.ts";
+import { repairMessages } from "./output/repair-messages.ts";
+import { requestOutput } from "./output/request-output.ts";
+import { spentOn } from "./spent.ts";
+import { runToolCalls, type ToolCall, toolCallsOf, toToolMessage } from "./tool-calls.ts";
 
 export interface CompletionRun extends Omit<CallInput, "request" | "requestId"> {
   payload: CompletionPayload;
@@ -17,36 +24,60 @@ export interface CompletionRun extends Omit<CallInput, "request" | "requestId"> 
   attemptsMade: number;
 }
 
+/** What a job brought so far. */
+interface Progress {
+  calls: FinishedCall[];
+  executions: ToolExecution[];
+  toolIterations: number;
+  repairs: number;
+  output?: { value: unknown };
+}
+
 /**
- * A job's provider calls: asks, runs the tools that the answer calls, asks again with their results, until an answer
- * calls none. What the journal has is not done again. Returns the record to write.
- * @throws as `callProvider` does; FencedError when another worker has the job
+ * A job's provider calls: asks; runs the tools that the answer calls and asks again with their results; shows the model
+ * where its structured answer does not fit and asks again. What the journal has is not done again. Returns the record
+ * to write.
+ * @throws as `callProvider` does; StructuredOutputError; FencedError when another worker has the job
  */
 export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<ResultRecord> {
   const { payload, journal } = run;
   const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
   const request = withTools(await loadRequest(context, payload), tools);
-  const maxIterations = payload.maxToolIterations ?? DEFAULT_MAX_TOOL_ITERATIONS;
   const messages = [...request.messages];
-  const calls: FinishedCall[] = [];
-  const executions: ToolExecution[] = [];
+  const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
+  const entry = context.settings.providers[run.model.entry] as ProviderEntry;
   for (let turn = 0; ; turn++) {
-    const isLast = turn >= maxIterations;
-    const call =
-      journal?.callOf(turn) ??
-      (await ask(context, run, { ...request, messages, ...(isLast && WITHOUT_TOOLS) }, turn));
-    calls.push(call);
-    const toolCalls = journal && !isLast && tools.length > 0 ? toolCallsOf(call.body) : [];
-    if (!journal || toolCalls.length === 0) break;
-    const { jobId, signal, logger } = run;
-    const done = await runToolCalls({ tools, journal, jobId, turn, signal, logger }, toolCalls);
-    executions.push(...done);
-    messages.push(answerOf(call), ...done.map(toToolMessage));
+    const asked = turnRequest(entry, { ...request, messages }, payload, progress);
+    const call = journal?.calls[turn] ?? (await ask(context, run, asked.request, turn));
+    progress.calls.push(call);
+    const next =
+      (await toolResults(run, progress, tools, turn)) ?? checkOutput(payload.output, asked.mode, progress);
+    if (!next) return toRecord(context, run, progress);
+    messages.push(...next);
   }
-  return toRecord(context, run, calls, tools.length > 0 ? executions : undefined);
 }
 
-const WITHOUT_TOOLS = { tool_choice: "none" };
+function mustAnswer({ maxToolIterations }: CompletionPayload, { toolIterations }: Progress): boolean {
+  return toolIterations >= (maxToolIterations ?? DEFAULT_MAX_TOOL_ITERATIONS);
+}
+
+/** The request of one turn, and how its structured answer is to be read. */
+function turnRequest(
+  entry: ProviderEntry,
+  request: ChatRequest,
+  payload: CompletionPayload,
+  progress: Progress,
+): { request: ChatRequest; mode?: OutputMode } {
+  const { output } = payload;
+  const isLast = mustAnswer(payload, progress);
+  // Without tools at all the calls in the messages would have nothing to refer to.
+  const bounded = isLast ? { ...request, tool_choice: "none" } : request;
+  if (!output) return { request: bounded };
+  const asked = requestOutput(entry, bounded, output);
+  if (!isLast || asked.mode !== "tool") return asked;
+  const answerTool = { type: "function", function: { name: output.name } };
+  return { ...asked, request: { ...asked.request, tool_choice: answerTool } };
+}
 
 async function ask(
   context: WorkerContext,
@@ -64,11 +95,68 @@ async function ask(
   return call;
 }
 
+/** Runs the tools that the last answer calls; undefined when it calls none. */
+async function toolResults(
+  { journal, payload, jobId, signal, logger }: CompletionRun,
+  progress: Progress,
+  tools: readonly Tool[],
+  turn: number,
+): Promise<Message[] | undefined> {
+  const { body } = progress.calls.at(-1) as FinishedCall;
+  const calls = tools.length > 0 && !mustAnswer(payload, progress) ? toolCallsOf(body) : [];
+  if (!journal || calls.length === 0 || givesOutput(calls, payload.output)) return undefined;
+  const executions = await runToolCalls({ tools, journal, jobId, turn, signal, logger }, calls);
+  progress.executions.push(...executions);
+  progress.toolIterations += 1;
+  return [answerOf(body), ...executions.map(toToolMessage)];
+}
+
+/** In mode `tool` the answer is a call too. */
+function givesOutput(calls: readonly ToolCall[], output: OutputSpec | undefined): boolean {
+  return calls.some((call) => call.function.name === output?.name);
+}
+
+/**
+ * What to say to a structured answer that does not fit; undefined when it does, or none was asked for.
+ * @throws StructuredOutputError after the last round
+ */
+function checkOutput(
+  output: OutputSpec | undefined,
+  mode: OutputMode | undefined,
+  progress: Progress,
+): Message[] | undefined {
+  if (!output || !mode) return undefined;
+  const { body } = progress.calls.at(-1) as FinishedCall;
+  const reading = readOutput(body, output, mode);
+  if (reading.ok) {
+    progress.output = { value: reading.value };
+    return undefined;
+  }
+  if (reading.fault === "refused" || progress.repairs >= output.maxRepairs) throw outputError(reading);
+  progress.repairs += 1;
+  return repairMessages(body, reading.problem, mode, output.name);
+}
+
+const HINTS = {
+  invalid: "see the error's `rejected`; simplify the schema, describe its fields, or take a stronger model",
+  empty: "take another model, or another `outputMode`",
+  truncated: "allow a longer answer with `maxTokens`",
+  refused: "the provider's filter or the model refused; change the prompt",
+};
+
+function outputError({ fault, text, problem }: OutputReading & { ok: false }): StructuredOutputError {
+  return new StructuredOutputError({
+    message: `the structured answer is ${fault}, and so were its repairs, if any`,
+    hint: HINTS[fault],
+    rejected: { text, problem },
+  });
+}
+
 function withTools(request: ChatRequest, tools: readonly Tool[]): ChatRequest {
   return tools.length > 0 ? { ...request, tools: tools.map(toToolDefinition) } : request;
 }
 
-function answerOf({ body }: FinishedCall): Message {
+function answerOf(body: ChatCompletion): Message {
   const message = body.choices[0]?.message as Pick<Message, "content" | "tool_calls"> | undefined;
   return { role: "assistant", content: message?.content ?? null, tool_calls: message?.tool_calls };
 }
@@ -82,13 +170,11 @@ async function loadRequest(
 
 async function toRecord(
   { redis, keys }: WorkerContext,
-  { jobId, logger, attemptsMade }: CompletionRun,
-  calls: readonly FinishedCall[],
-  executions: readonly ToolExecution[] | undefined,
+  { jobId, payload, logger, attemptsMade }: CompletionRun,
+  { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
-  const last = calls.at(-1) as FinishedCall;
   const keep = <T>(value: T) => untilTaken(logger, () => inlineOrBlob(redis, keys, `result:${jobId}`, value));
-  const { entry, model, statusCode, requestId, body } = last;
+  const { entry, model, statusCode, requestId, body } = calls.at(-1) as FinishedCall;
   return {
     v: 1,
     jobId,
@@ -96,33 +182,10 @@ async function toRecord(
     entry,
     model,
     response: { statusCode, requestId, body: await keep(body) },
-    tokens: sumOfTokens(calls),
-    calls: calls.length,
-    ...(executions && { toolExecutions: await keep([...executions]) }),
-    costUsd: sumOfCosts(calls),
+    ...spentOn(calls),
+    ...(payload.tools && { toolExecutions: await keep(executions) }),
+    ...(output && { output: await keep(output) }),
     attempts: attemptsMade + 1,
-    latencyMs: Math.round(calls.reduce((sum, { latencyMs }) => sum + latencyMs, 0)),
     finishedAt: Date.now(),
   };
-}
-
-function sumOfTokens(calls: readonly FinishedCall[]): ResultRecord["tokens"] {
-  const sum = (field: "prompt" | "completion" | "total" | "cached" | "cacheWritten") =>
-    calls.reduce((total, { tokens }) => total + (tokens[field] ?? 0), 0);
-  const cacheWritten = sum("cacheWritten");
-  return {
-    prompt: sum("prompt"),
-    completion: sum("completion"),
-    total: sum("total"),
-    cached: sum("cached"),
-    ...(cacheWritten > 0 && { cacheWritten }),
-  };
-}
-
-/** Null as soon as the cost of one of them is unknown. */
-function sumOfCosts(calls: readonly FinishedCall[]): number | null {
-  return calls.reduce<number | null>(
-    (sum, { costUsd }) => (sum === null || costUsd === null ? null : sum + costUsd),
-    0,
-  );
 }

@@ -96,9 +96,9 @@ export class Journal {
     );
   }
 
-  /** The answer of a turn, from 0; undefined when it has none yet. */
-  callOf(turn: number): FinishedCall | undefined {
-    return this.#calls[turn]?.call;
+  /** By turn. */
+  get calls(): FinishedCall[] {
+    return this.#calls.map(({ call }) => call);
   }
 
   /** Attempts that the job had used up when its latest call was finished: each call has its own. */

@@ -7,6 +7,7 @@ import {
   InvalidRequestError,
   OverloadedError,
   RateLimitError,
+  StructuredOutputError,
   TokenLimitError,
   toErrorRecord,
 } from "../shared/errors.ts";
@@ -28,9 +29,12 @@ export type Verdict =
   /** Another worker has the job: nothing is touched. */
   | { kind: "lost" }
   /** `pause`: what the provider asked for outlasts the job, and the others wait all the same. */
-  | { kind: "fail"; error: GlueError; pause?: { scope: SnoozeScope; delayMs: number } }
+  | { kind: "fail"; error: GlueError; pause?: { scope: SnoozeScope; delayMs: number }; spent?: Spent }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
+
+/** What the finished calls of a job took. */
+export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;
 
 export type SnoozeScope = "job" | "queue" | "budget";
 type Action = "retry" | "snooze" | "fail" | "stop";
@@ -45,6 +49,7 @@ const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])
   [CostLimitError, "stop"],
   [APIConnectionError, "retry"],
   [TokenLimitError, "fail"],
+  [StructuredOutputError, "fail"],
   [InvalidRequestError, "fail"],
   [AuthenticationError, "stop"],
   [AccountError, "stop"],
