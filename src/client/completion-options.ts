@@ -38,6 +38,8 @@ export interface EnqueueOptions extends ChatParameters {
    * the key is refused (`idempotency_conflict`). At most 255 characters.
    */
   idempotencyKey?: string;
+  /** The answer's pieces can be read by `stream` of its handles while they come; default false. */
+  stream?: boolean;
 }
 
 export interface CompleteOptions extends EnqueueOptions {
@@ -72,10 +74,11 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
   maxAttempts: z.int().min(1).max(1000).optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
+  stream: z.boolean().optional(),
 });
 
 /** What the client itself says; everything else would be silently overridden or would break the queue. */
-const OWN_FIELDS = ["model", "messages", "stream"];
+const OWN_FIELDS = ["model", "messages", "stream", "stream_options"];
 
 /** @throws InputError naming the option that is unknown or wrong. */
 export function checkOptions(options: EnqueueOptions): EnqueueOptions {
@@ -87,6 +90,8 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
   }
   const field = OWN_FIELDS.find((name) => name in (parsed.data.extra ?? {}));
   if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
+  if (parsed.data.stream && Number(parsed.data.extra?.n ?? 1) > 1)
+    throw new InputError("the options are wrong at extra.n: a streamed answer has one choice");
   return parsed.data;
 }
 

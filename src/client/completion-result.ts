@@ -1,6 +1,7 @@
 import type { CompletedRecord } from "../producers/completion-producer.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
+import type { StreamEvent } from "../shared/stream-events.ts";
 
 /** What a finished job brought. */
 export interface CompletionResult {
@@ -25,6 +26,9 @@ export interface CompletionResult {
   latencyMs: number;
   finishedAt: Date;
 }
+
+/** What `stream` yields; `result` comes last. */
+export type CompletionEvent = StreamEvent | { type: "result"; result: CompletionResult };
 
 export function toResult(record: CompletedRecord): CompletionResult {
   const { jobId, tokens, costUsd, response, body, attempts, latencyMs, finishedAt } = record;

@@ -12,7 +12,7 @@ import {
   type EnqueueOptions,
   toChatRequest,
 } from "./completion-options.ts";
-import { type CompletionResult, toResult } from "./completion-result.ts";
+import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
 
 export interface GlueLLMOptions {
@@ -91,6 +91,34 @@ export class GlueLLM implements AsyncDisposable {
     return new CompletionHandle(this.#connection, job);
   }
 
+  /**
+   * Enqueues a call with the first step of the loop, and yields the pieces of its answer as they come, and last the
+   * result. Leaving the loop early, or an abort, cancels the job unless it has an idempotency key.
+   * @throws as `complete`; what can be known to be wrong at once.
+   */
+  stream(
+    message: CompletionMessage,
+    { signal, ...options }: CompleteOptions = {},
+  ): AsyncGenerator<CompletionEvent, void, undefined> {
+    return this.#stream(this.#toInput(message, { ...options, stream: true }), signal);
+  }
+
+  async *#stream(input: CompletionInput, signal: AbortSignal | undefined) {
+    signal?.throwIfAborted();
+    const job = await this.#connection.use((producer) => producer.enqueue(input));
+    const handle = new CompletionHandle(this.#connection, job);
+    let isWanted = false;
+    try {
+      yield* handle.stream({ signal });
+      isWanted = true;
+    } catch (error) {
+      isWanted = !signal?.aborted;
+      throw error;
+    } finally {
+      if (!isWanted && input.idempotencyKey === undefined) await handle.cancel();
+    }
+  }
+
   /** The handle of a job that was enqueued here or elsewhere. @throws InputError when it is no job's id. */
   handle(id: string): CompletionHandle {
     if (/^job-[0-9a-f-]{36}$/.test(id)) return new CompletionHandle(this.#connection, { id });
@@ -118,7 +146,7 @@ export class GlueLLM implements AsyncDisposable {
       defaultModel: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
     });
-    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey } = checked;
-    return { model, request, priority, delayMs, deadlineMs, maxAttempts, idempotencyKey };
+    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, stream } = checked;
+    return { model, request, priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, stream };
   }
 }

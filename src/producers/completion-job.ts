@@ -25,6 +25,8 @@ export interface JobOptions {
   /** No attempt starts later, counted from the end of the delay. */
   deadlineMs?: number;
   maxAttempts?: number;
+  /** The answer's pieces can be read while they come. */
+  stream?: boolean;
 }
 
 export interface CompletionJobInput extends JobOptions {
@@ -58,6 +60,7 @@ export async function completionJob(
       preview: previewOf(request),
       deadlineAt: Date.now() + delayMs + (input.deadlineMs ?? rules.deadlineMs),
       batch,
+      stream: input.stream,
     },
     opts: {
       jobId,

@@ -13,6 +13,7 @@ import type { Intake } from "./intake.ts";
 import type { ProviderCall, ProviderReply } from "./providers/adapter.ts";
 import type { TokenCounts } from "./rate-limiter/cost.ts";
 import type { Reservation } from "./rate-limiter.ts";
+import { StreamWriter } from "./stream-writer.ts";
 import { deadlineError } from "./verdict.ts";
 
 /** A job that would hold its place in this process for longer goes back. */
@@ -55,12 +56,14 @@ export async function callProvider(context: WorkerContext, input: AttemptInput):
   const { payload, jobId, model } = input;
   const request = await loadRequest(context, payload);
   const adapter = context.adapterOf(payload.provider.entry);
+  await using stream = payload.stream ? new StreamWriter({ ...context, ...input }) : undefined;
   const call: ProviderCall = {
     model: payload.model,
     request,
     requestId: payload.requestId,
     timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
     signal: input.signal,
+    onDelta: stream?.begin(1),
   };
   const held = await reserve(context, input, call, adapter.estimateTokens(payload.model, request));
   if (Date.now() > payload.deadlineAt) {
