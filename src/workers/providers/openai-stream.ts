@@ -43,7 +43,7 @@ class ChatStream {
     // Padding against the reading of lengths on the wire.
     const { choices, obfuscation, ...head } = chunkSchema.parse(event) as z.infer<typeof chunkSchema> &
       Fields;
-    merge(this.#head, { ...head, object: undefined });
+    for (const [key, value] of Object.entries(head)) this.#head[key] = value ?? this.#head[key];
     const [choice] = choices ?? [];
     if (!choice) return;
     const { delta, index, ...rest } = choice;
