@@ -3,7 +3,7 @@ import { z } from "zod";
 const turn = z.int().positive();
 
 /** A piece of the answer; the pieces of a turn, joined in their order, are the whole. */
-export const streamPieceSchema = z.discriminatedUnion("type", [
+const streamPieceSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text"), text: z.string() }),
   z.object({
     type: z.literal("toolCall"),
