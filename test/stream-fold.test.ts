@@ -24,9 +24,9 @@ function textOf(events: StreamEvent[]): string {
   }, "");
 }
 
-function told(entries: StreamEntry[], answer: ChatCompletion): StreamEvent[] {
+function told(entries: StreamEntry[], answer: ChatCompletion, turn = 1): StreamEvent[] {
   const fold = new StreamFold();
-  return [...entries.flatMap((each) => fold.take(each)), ...fold.rest(answer)];
+  return [...entries.flatMap((each) => fold.take(each)), ...fold.rest(answer, turn)];
 }
 
 test("pieces in order are told as they are, and nothing more at the end", () => {
@@ -51,6 +51,7 @@ test("a second start of a turn is a restart, one of the next turn is a turn", ()
       entry("d", 0, [text("It rains.")], 2),
     ],
     body("It rains."),
+    2,
   );
   expect(events.filter(({ type }) => type !== "text")).toEqual([
     { type: "restart", turn: 1 },
@@ -58,6 +59,15 @@ test("a second start of a turn is a restart, one of the next turn is a turn", ()
     { type: "restart", turn: 2 },
   ]);
   expect(textOf(events)).toBe("It rains.");
+});
+
+test("an answer of a turn that was not told comes after that turn's event; of an untold job without one", () => {
+  expect(told([entry("a", 0, [text("I look.")])], body("It rains."), 3)).toEqual([
+    text("I look."),
+    { type: "turn", turn: 3 },
+    text("It rains."),
+  ]);
+  expect(told([], body("It rains."), 3)).toEqual([text("It rains.")]);
 });
 
 test("late pieces of a call that was replaced are not told", () => {

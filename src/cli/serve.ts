@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Command } from "commander";
+import { loadModules } from "../shared/load-modules.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { openRedis, startDashboard, startWorker } from "./compose.ts";
@@ -11,9 +12,11 @@ const collect = (value: string, previous: string[] = []) => [...previous, value]
 /** `gluellm up`, `gluellm worker`, `gluellm dashboard`: the processes that stay. */
 export function addServeCommands(program: Command): void {
   const concurrency = ["--concurrency <n>", "jobs at a time from each queue", integer(1, 10_000)] as const;
+  const module = ["--module <file>", "a module that exports tools (repeatable)", collect] as const;
   program
     .command("up")
     .description("One process with all of it: Redis if there is none, workers and the dashboard.")
+    .option(...module)
     .option(...concurrency)
     .option("--port <n>", "the dashboard's port (default: DASHBOARD_PORT)", integer(0, 65_535))
     .action((options) => serve({ ...options, workers: true, dashboard: true }));
@@ -25,6 +28,7 @@ export function addServeCommands(program: Command): void {
       "serve only queues that fit, such as 'completions.openai.*' (repeatable)",
       collect,
     )
+    .option(...module)
     .option(...concurrency)
     .option("--exit-with-parent", "stop when standard input closes")
     .action((options) => serve({ ...options, workers: true, dashboard: false }));
@@ -39,6 +43,7 @@ interface ServeOptions {
   workers: boolean;
   dashboard: boolean;
   queue?: string[];
+  module?: string[];
   concurrency?: number;
   port?: number;
   exitWithParent?: boolean;
@@ -48,6 +53,7 @@ async function serve({
   workers,
   dashboard,
   queue,
+  module = [],
   concurrency,
   port,
   exitWithParent,
@@ -65,6 +71,7 @@ async function serve({
       settings,
       logger,
       queueGlobs: queue,
+      ...(await loadModules(module)),
       concurrency,
     });
     parts.defer(() => worker.close());

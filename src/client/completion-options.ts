@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
+import { isTool, type Tool, toolNameSchema, toolsByName, toToolDefinition } from "../shared/tool.ts";
 
 /** Parameters of the model's answer, in camelCase; absent: the provider's default. */
 export interface ChatParameters {
@@ -20,7 +21,7 @@ export interface ChatParameters {
   extra?: Readonly<Record<string, unknown>>;
 }
 
-export interface EnqueueOptions extends ChatParameters {
+export interface EnqueueOptions extends ChatParameters, RunOptions {
   /** `provider:model`, or a model of the default model's provider. */
   model?: string;
   /** System prompt, put before the messages. */
@@ -40,6 +41,19 @@ export interface EnqueueOptions extends ChatParameters {
   idempotencyKey?: string;
   /** The answer's pieces can be read by `stream` of its handles while they come; default false. */
   stream?: boolean;
+}
+
+/** What the worker does beside the call. */
+export interface RunOptions {
+  /**
+   * What the model may call: tools, or names of tools that the workers have. In mode `fleet` workers must have loaded
+   * them (`gluellm worker --module`). Default: the client's.
+   */
+  tools?: readonly (Tool | string)[];
+  /** False: the worker runs no tool; the result has the model's calls in `rawResponse`. Default true. */
+  executeTools?: boolean;
+  /** Answers with tool calls before the model has to answer without; default 10. */
+  maxToolIterations?: number;
 }
 
 export interface CompleteOptions extends EnqueueOptions {
@@ -75,6 +89,11 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   maxAttempts: z.int().min(1).max(1000).optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
   stream: z.boolean().optional(),
+  tools: z
+    .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
+    .optional(),
+  executeTools: z.boolean().optional(),
+  maxToolIterations: z.int().min(1).max(1000).optional(),
 });
 
 /** What the client itself says; everything else would be silently overridden or would break the queue. */
@@ -155,4 +174,22 @@ function asksSomething({ role, content, ...rest }: Message): boolean {
   if (Array.isArray(content))
     return content.some(({ type, text }) => type !== "text" || Boolean(text?.trim()));
   return Boolean(rest.tool_calls);
+}
+
+/** For a worker that does not run them. @throws InputError for a name alone, and when two share a name. */
+export function toToolDefinitions(tools: readonly (Tool | string)[]) {
+  const whole = tools.filter((tool) => typeof tool !== "string");
+  const name = tools.find((tool) => typeof tool === "string");
+  if (name === undefined) return [...toolsByName(whole).values()].map(toToolDefinition);
+  throw new InputError(
+    `with executeTools: false the tool "${name}" cannot be given by its name`,
+    "give the tool itself: the worker does not look for it",
+  );
+}
+
+/** @throws InputError when two share a name. */
+export function toToolNames(tools: readonly (Tool | string)[]): string[] {
+  const whole = tools.filter((tool) => typeof tool !== "string");
+  const names = tools.filter((tool) => typeof tool === "string");
+  return [...new Set([...toolsByName(whole).keys(), ...names])];
 }

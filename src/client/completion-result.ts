@@ -1,6 +1,6 @@
 import type { CompletedRecord } from "../producers/completion-producer.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
-import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
+import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
 
 /** What a finished job brought. */
@@ -12,7 +12,7 @@ export interface CompletionResult {
   finishReason: string | undefined;
   /** `provider:model` as it was asked; `rawResponse.model` is what the provider calls it. */
   model: string;
-  /** As the provider reports them; zeros when it reports nothing. */
+  /** Of all calls of the job, as the provider reports them; zeros when it reports nothing. */
   tokensUsed: ResultRecord["tokens"];
   /** USD; null when no price of the model is known (`GLUELLM_PRICES` sets one). */
   costUsd: number | null;
@@ -20,9 +20,13 @@ export interface CompletionResult {
   rawResponse: ChatCompletion;
   /** The provider's id of the call, for its support. */
   requestId: string;
+  /** Calls of tools that the worker ran, failed ones included. */
+  toolCallsMade: number;
+  /** In the order in which the model asked for them. */
+  toolExecutionHistory: ToolExecution[];
   /** Attempts it took, this one included; pauses the provider asked for are not counted. */
   attempts: number;
-  /** Time of the successful call alone, in milliseconds. */
+  /** Time of the provider calls that brought an answer, in milliseconds. */
   latencyMs: number;
   finishedAt: Date;
 }
@@ -31,7 +35,7 @@ export interface CompletionResult {
 export type CompletionEvent = StreamEvent | { type: "result"; result: CompletionResult };
 
 export function toResult(record: CompletedRecord): CompletionResult {
-  const { jobId, tokens, costUsd, response, body, attempts, latencyMs, finishedAt } = record;
+  const { jobId, tokens, costUsd, response, body, toolExecutions, attempts, latencyMs, finishedAt } = record;
   const [choice] = body.choices;
   return {
     jobId,
@@ -42,6 +46,8 @@ export function toResult(record: CompletedRecord): CompletionResult {
     costUsd,
     rawResponse: body,
     requestId: response.requestId,
+    toolCallsMade: toolExecutions.length,
+    toolExecutionHistory: toolExecutions,
     attempts,
     latencyMs,
     finishedAt: new Date(finishedAt),

@@ -2,6 +2,7 @@ import { CompletionProducer } from "../producers/completion-producer.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Tool } from "../shared/tool.ts";
 import { openRedis, startWorker } from "./one-process.ts";
 
 export interface ConnectionOptions {
@@ -11,6 +12,8 @@ export interface ConnectionOptions {
   runsWorker: boolean;
   /** The queues of that worker. */
   queueGlobs?: readonly string[];
+  /** What the worker of this process can run, by name; it may grow. */
+  tools: ReadonlyMap<string, Tool>;
   /** After so long without a call everything is closed, until the next call. */
   idleCloseMs?: number;
 }
@@ -111,13 +114,14 @@ export class Connection {
   }
 }
 
-async function open({ settings, logger, runsWorker, queueGlobs }: ConnectionOptions): Promise<Opened> {
+async function open({ settings, logger, runsWorker, ...options }: ConnectionOptions): Promise<Opened> {
+  const { queueGlobs, tools } = options;
   await using parts = new AsyncDisposableStack();
   const { redis, keys, target: redisTarget } = parts.use(await openRedis(settings, logger));
   const producer = new CompletionProducer({ redis, keys, settings });
   parts.defer(() => producer.close());
   if (runsWorker) {
-    const worker = await startWorker({ redisTarget, settings, logger, queueGlobs });
+    const worker = await startWorker({ redisTarget, settings, logger, queueGlobs, tools });
     parts.defer(() => worker.close());
   }
   return { producer, parts: parts.move() };

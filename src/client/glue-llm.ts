@@ -4,6 +4,7 @@ import { chooseModel } from "../producers/model-choice.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
+import { addTool, type Tool } from "../shared/tool.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import {
   type CompleteOptions,
@@ -11,6 +12,8 @@ import {
   checkOptions,
   type EnqueueOptions,
   toChatRequest,
+  toToolDefinitions,
+  toToolNames,
 } from "./completion-options.ts";
 import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
@@ -26,6 +29,10 @@ export interface GlueLLMOptions {
    * Redis both use the embedded one of the data folder.
    */
   mode?: "local" | "fleet";
+  /** What the model may call in every call that names no tools itself. */
+  tools?: readonly Tool[];
+  /** Of the calls that have none of their own; default 10. */
+  maxToolIterations?: number;
   /** Replaces single settings of the environment and `.env`. */
   settings?: Partial<Settings>;
   /** Default: one of level LOG_LEVEL, else `error`, on standard error. */
@@ -49,9 +56,10 @@ export class GlueLLM implements AsyncDisposable {
   readonly #options: GlueLLMOptions;
   readonly #settings: Settings;
   readonly #isLocal: boolean;
+  readonly #tools = new Map<string, Tool>();
   readonly #connection: Connection;
 
-  /** @throws ConfigurationError listing every setting that is wrong. */
+  /** @throws ConfigurationError listing every setting that is wrong; InputError (`duplicate_tool`). */
   constructor(options: GlueLLMOptions = {}) {
     const settings = withSettings(loadSettings(), options.settings ?? {});
     const { queueGlobs, idleCloseMs } = options;
@@ -65,7 +73,9 @@ export class GlueLLM implements AsyncDisposable {
       queueGlobs,
       idleCloseMs,
       runsWorker: this.#isLocal,
+      tools: this.#tools,
     });
+    for (const tool of options.tools ?? []) addTool(this.#tools, tool);
   }
 
   /**
@@ -140,13 +150,32 @@ export class GlueLLM implements AsyncDisposable {
   /** Everything that can be known to be wrong is said here, before Redis is asked. */
   #toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
     const checked = checkOptions(options);
-    const request = checkRequest(toChatRequest(message, checked, this.#options.system));
+    const { tools: given = this.#options.tools ?? [], executeTools = true } = checked;
+    const request = checkRequest({
+      ...toChatRequest(message, checked, this.#options.system),
+      ...(!executeTools && { tools: toToolDefinitions(given) }),
+    });
     const model = chooseModel(checked.model, {
       settings: this.#settings,
       defaultModel: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
     });
     const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, stream } = checked;
-    return { model, request, priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, stream };
+    const tools = executeTools ? toToolNames(given) : [];
+    // The worker of this process runs them.
+    for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
+    const { maxToolIterations = this.#options.maxToolIterations } = checked;
+    const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
+    return {
+      model,
+      request,
+      ...runOptions,
+      priority,
+      delayMs,
+      deadlineMs,
+      maxAttempts,
+      idempotencyKey,
+      stream,
+    };
   }
 }

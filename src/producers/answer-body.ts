@@ -1,7 +1,9 @@
 import type { Redis } from "ioredis";
+import { z } from "zod";
 import { isBlobRef, readBlob } from "../shared/blobs.ts";
 import type { BlobRef } from "../shared/catalog.ts";
 import { type ChatCompletion, chatCompletionSchema } from "../shared/chat.ts";
+import { type ResultRecord, type ToolExecution, toolExecutionSchema } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 
 /** A recorded answer's body, fetched from its blob when it was too large to lie in the record. */
@@ -11,4 +13,15 @@ export async function readAnswerBody(
   body: ChatCompletion | BlobRef,
 ): Promise<ChatCompletion> {
   return isBlobRef(body) ? chatCompletionSchema.parse(await readBlob(redis, keys, body)) : body;
+}
+
+/** A record's tool calls; none when its job had no tools. */
+export async function readToolExecutions(
+  redis: Redis,
+  keys: RedisKeys,
+  { toolExecutions = [] }: Pick<ResultRecord, "toolExecutions">,
+): Promise<ToolExecution[]> {
+  return isBlobRef(toolExecutions)
+    ? z.array(toolExecutionSchema).parse(await readBlob(redis, keys, toolExecutions))
+    : toolExecutions;
 }

@@ -2,7 +2,13 @@ import { randomUUID } from "node:crypto";
 import type { JobsOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import { inlineOrBlob } from "../shared/blobs.ts";
-import { type CompletionPayload, jobCatalog, type Urgency } from "../shared/catalog.ts";
+import {
+  type CompletionPayload,
+  hasSeveralCalls,
+  jobCatalog,
+  MANY_ATTEMPTS,
+  type Urgency,
+} from "../shared/catalog.ts";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, previewOf } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
@@ -29,7 +35,10 @@ export interface JobOptions {
   stream?: boolean;
 }
 
-export interface CompletionJobInput extends JobOptions {
+/** What a job's worker does beside the call. */
+export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations">;
+
+export interface CompletionJobInput extends JobOptions, RunOptions {
   jobId: string;
   model: ModelRef;
   request: ChatRequest;
@@ -44,10 +53,11 @@ export async function completionJob(
   settings: Settings,
   input: CompletionJobInput,
 ): Promise<CompletionJob> {
-  const { jobId, model, request, batch, delayMs = 0 } = input;
+  const { jobId, model, request, batch, tools, delayMs = 0 } = input;
   const rules = jobCatalog.completion[input.urgency];
   const entry = settings.providers[model.entry];
   if (!entry) throw new InputError(`unknown provider "${model.entry}"`);
+  const maxAttempts = input.maxAttempts ?? settings.retry.maxAttempts ?? rules.attempts;
   return {
     name: "completion",
     data: {
@@ -61,12 +71,15 @@ export async function completionJob(
       deadlineAt: Date.now() + delayMs + (input.deadlineMs ?? rules.deadlineMs),
       batch,
       stream: input.stream,
+      maxAttempts,
+      tools,
+      maxToolIterations: input.maxToolIterations,
     },
     opts: {
       jobId,
       priority: input.priority ?? rules.priority,
       delay: delayMs,
-      attempts: input.maxAttempts ?? settings.retry.maxAttempts ?? rules.attempts,
+      attempts: hasSeveralCalls({ tools }) ? MANY_ATTEMPTS : maxAttempts,
       // The worker's strategy reads the delay from the error: the verdict has it.
       backoff: { type: "verdict" },
     },

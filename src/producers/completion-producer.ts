@@ -3,13 +3,13 @@ import type { Redis } from "ioredis";
 import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
+import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
-import { readAnswerBody } from "./answer-body.ts";
+import { readAnswerBody, readToolExecutions } from "./answer-body.ts";
 import { cancelJob } from "./cancel.ts";
-import { completionJob, type JobOptions } from "./completion-job.ts";
+import { completionJob, type JobOptions, type RunOptions } from "./completion-job.ts";
 import { reserveJobId } from "./idempotency.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
@@ -27,7 +27,7 @@ export interface ProducerOptions {
   settings: Settings;
 }
 
-export interface CompletionInput extends JobOptions {
+export interface CompletionInput extends JobOptions, RunOptions {
   model: ModelRef;
   /** Checked already. */
   request: ChatRequest;
@@ -36,9 +36,10 @@ export interface CompletionInput extends JobOptions {
 }
 
 /** A finished job's record with the answer's body. */
-export type CompletedRecord = ResultRecord & {
+export type CompletedRecord = Omit<ResultRecord, "toolExecutions"> & {
   response: NonNullable<ResultRecord["response"]>;
   body: ChatCompletion;
+  toolExecutions: ToolExecution[];
 };
 
 /** Enqueues interactive completions and follows their jobs, over one command connection and one subscription. */
@@ -64,7 +65,7 @@ export class CompletionProducer {
     const { idempotencyKey: key, ...fields } = input;
     const newId = `job-${randomUUID()}`;
     const jobId =
-      key === undefined ? newId : await reserveJobId(redis, keys, { key, jobId: newId, ...fields });
+      key === undefined ? newId : await reserveJobId(redis, keys, { ...fields, key, jobId: newId });
     const queue = await this.#queues.of(fields.model);
     // Who reserved the id may have died before it added the job; adding it twice does nothing.
     const isKnown = jobId !== newId && (await redis.exists(keys.result(jobId), keys.job(queue.name, jobId)));
@@ -107,7 +108,7 @@ export class CompletionProducer {
         for (const entry of page.entries) yield* fold.take(entry);
         if (!page.record || page.isFull) continue;
         const record = await orAborted(end, this.#completed(job, page.record));
-        yield* fold.rest(record.body);
+        yield* fold.rest(record.body, record.calls ?? 1);
         yield { type: "record", record };
       }
     } finally {
@@ -168,7 +169,8 @@ export class CompletionProducer {
     if (record.error) throw fromErrorRecord(record.error, { jobId: job.id, model: modelKeyOf(record) });
     const { response } = record;
     if (!response) throw new JobLostError(job.id);
-    return { ...record, response, body: await readAnswerBody(redis, keys, response.body) };
+    const body = await readAnswerBody(redis, keys, response.body);
+    return { ...record, response, body, toolExecutions: await readToolExecutions(redis, keys, record) };
   }
 
   async #record(job: JobRef, signal: AbortSignal): Promise<ResultRecord> {

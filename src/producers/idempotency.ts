@@ -6,6 +6,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import { RedisScript } from "../shared/redis-script.ts";
 import { requestDigest } from "./batch/row-identity.ts";
+import type { RunOptions } from "./completion-job.ts";
 
 const TTL_MS = 7 * 86_400_000;
 
@@ -19,7 +20,7 @@ const RESERVE = new RedisScript(`
 
 const reservationSchema = z.object({ jobId: z.string(), digest: z.string() });
 
-export interface ReservationOptions {
+export interface ReservationOptions extends RunOptions {
   /** The caller's own. */
   key: string;
   /** Taken when nobody has the key yet. */
@@ -37,10 +38,10 @@ export interface ReservationOptions {
 export async function reserveJobId(
   redis: Redis,
   keys: RedisKeys,
-  { key, jobId, model, request, delayMs = 0 }: ReservationOptions,
+  { key, jobId, model, request, tools, maxToolIterations, delayMs = 0 }: ReservationOptions,
 ): Promise<string> {
-  // Model and request only: run options never count.
-  const digest = requestDigest(model, request);
+  // What is asked: how urgent it is does not count.
+  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations } });
   const value = JSON.stringify({ jobId, digest });
   const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);
   const first = reservationSchema.parse(JSON.parse(String(standing)));

@@ -14,12 +14,17 @@ export class StreamFold {
   #token: string | undefined;
   #nextNumber = 0;
   #turn = 1;
+  #hasTold = false;
   #text = "";
   /** By index: the arguments told so far. */
   #toolCalls: string[] = [];
 
   take({ token, turn, number, pieces }: StreamEntry): StreamEvent[] {
-    if (number === 0) return [...this.#start(token, turn), ...this.#tell(pieces)];
+    if (number === 0) {
+      this.#token = token;
+      this.#nextNumber = 1;
+      return [...this.#begin(turn), ...this.#tell(pieces)];
+    }
     // An entry is missing before this one: what is told stays a beginning, and the result brings the rest.
     if (token !== this.#token || number !== this.#nextNumber) {
       this.#token = undefined;
@@ -29,8 +34,11 @@ export class StreamFold {
     return this.#tell(pieces);
   }
 
-  /** What the answer has beyond the pieces; all of it when they are of another one. */
-  rest(body: ChatCompletion): StreamEvent[] {
+  /**
+   * What the answer has beyond the pieces; all of it when they are of another one.
+   * @param turn the one that brought the answer, from 1
+   */
+  rest(body: ChatCompletion, turn: number): StreamEvent[] {
     const message = body.choices[0]?.message;
     const text = message?.content ?? "";
     const calls = toolCallsSchema.parse(message?.tool_calls ?? []);
@@ -38,7 +46,8 @@ export class StreamFold {
       text.startsWith(this.#text) &&
       this.#toolCalls.length <= calls.length &&
       this.#toolCalls.every((told, index) => calls[index]?.function.arguments.startsWith(told));
-    const restart = isBeginning ? [] : this.#void(this.#turn);
+    const isOther = turn !== this.#turn || !isBeginning;
+    const start = isOther ? this.#begin(turn) : [];
     const pieces: StreamPiece[] = [];
     if (text.length > this.#text.length) pieces.push({ type: "text", text: text.slice(this.#text.length) });
     for (const [index, { id, function: called }] of calls.entries()) {
@@ -48,29 +57,22 @@ export class StreamFold {
         pieces.push({ type: "toolCall", index, id, name: called.name, arguments: left });
       else if (left) pieces.push({ type: "toolCall", index, arguments: left });
     }
-    return [...restart, ...this.#tell(pieces)];
+    return [...start, ...this.#tell(pieces)];
   }
 
-  #start(token: string, turn: number): StreamEvent[] {
-    this.#token = token;
-    this.#nextNumber = 1;
-    if (turn <= this.#turn) return this.#void(turn);
+  /** A turn begins, or begins anew. Nothing need be said where nothing was told. */
+  #begin(turn: number): StreamEvent[] {
+    const isVoid = turn < this.#turn || this.#text !== "" || this.#toolCalls.length > 0;
+    const isFurther = turn > this.#turn;
     this.#turn = turn;
     this.#text = "";
     this.#toolCalls = [];
-    return [{ type: "turn", turn }];
-  }
-
-  /** Nothing need be said where nothing was told. */
-  #void(turn: number): StreamEvent[] {
-    const isTold = turn < this.#turn || this.#text !== "" || this.#toolCalls.length > 0;
-    this.#turn = turn;
-    this.#text = "";
-    this.#toolCalls = [];
-    return isTold ? [{ type: "restart", turn }] : [];
+    if (!this.#hasTold || !(isFurther || isVoid)) return [];
+    return [{ type: isFurther ? "turn" : "restart", turn }];
   }
 
   #tell(pieces: readonly StreamPiece[]): StreamPiece[] {
+    this.#hasTold ||= pieces.length > 0;
     for (const piece of pieces) {
       if (piece.type === "text") this.#text += piece.text;
       else this.#toolCalls[piece.index] = (this.#toolCalls[piece.index] ?? "") + piece.arguments;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { chatRequestSchema } from "./chat.ts";
 import { completionQueueName } from "./queue-name.ts";
+import { toolNameSchema } from "./tool.ts";
 
 /** A large value kept outside its job or record. */
 export const blobRefSchema = z.strictObject({ blob: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.number() });
@@ -20,6 +21,12 @@ export const completionPayloadSchema = z.object({
   preview: z.string(),
   /** Epoch milliseconds after which no attempt starts. */
   deadlineAt: z.number(),
+  /** Of each provider call; BullMQ's own count goes over all calls of the job. */
+  maxAttempts: z.int().positive(),
+  /** Names of the tools that the model may call and the worker runs. */
+  tools: z.array(toolNameSchema).min(1).max(128).optional(),
+  /** Answers with tool calls before the model has to do without. */
+  maxToolIterations: z.int().positive().max(1000).optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
   /** The answer's pieces go to the job's stream while they come. */
@@ -39,6 +46,15 @@ export type CompletionSummary = z.infer<typeof completionSummarySchema>;
 
 /** Interactive callers wait; batch rows have a day. */
 export type Urgency = "interactive" | "batch";
+
+export const DEFAULT_MAX_TOOL_ITERATIONS = 10;
+/** BullMQ's bound on the attempts of a job of several calls, each of which has its own. */
+export const MANY_ATTEMPTS = 10_000;
+
+/** A job of several provider calls, each of which is journaled when it is finished. */
+export function hasSeveralCalls({ tools }: Pick<CompletionPayload, "tools">): boolean {
+  return tools !== undefined;
+}
 
 /** The job catalog: kind → schemas, queue, attempts, time and version. */
 export const jobCatalog = {

@@ -12,6 +12,22 @@ export const RESULT_TTL_SECONDS = {
 /** A row whose result is safe in its file while its job has not left BullMQ's hands yet. */
 export const ACKNOWLEDGED = "acknowledged";
 
+/** A tool call that a worker ran, or refused to run. */
+export const toolExecutionSchema = z.object({
+  /** The model's answer that asked for it, from 0. */
+  turn: z.number(),
+  /** The model's id of the call. */
+  callId: z.string(),
+  toolName: z.string(),
+  /** As JSON; the model's own text where it is none. */
+  arguments: z.unknown(),
+  /** What the model was told; absent on an error. */
+  result: z.string().optional(),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  durationMs: z.number(),
+});
+export type ToolExecution = z.infer<typeof toolExecutionSchema>;
+
 /** The result of a job: the truth that every attempt looks for before it pays. */
 export const resultRecordSchema = z.object({
   v: z.literal(1),
@@ -37,11 +53,15 @@ export const resultRecordSchema = z.object({
     cached: z.number().default(0),
     cacheWritten: z.number().optional(),
   }),
-  /** Of the successful provider call; null when nobody knows, never 0 for it. */
+  /** Provider calls that brought an answer. */
+  calls: z.number().optional(),
+  /** Present when the job has tools. */
+  toolExecutions: z.union([blobRefSchema, z.array(toolExecutionSchema)]).optional(),
+  /** Of all its calls; null when nobody knows, never 0 for it. */
   costUsd: z.number().nullable().default(null),
   /** Attempts that used up one of the job's attempts, this one included. */
   attempts: z.number(),
-  /** Time of the successful provider call, in milliseconds. */
+  /** Time of the provider calls that brought an answer, in milliseconds. */
   latencyMs: z.number(),
   finishedAt: z.number(),
 });

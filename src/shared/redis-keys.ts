@@ -16,6 +16,8 @@ export function redisKeys(namespace: string) {
     stream: (jobId: string) => `${prefix}:stream:${jobId}`,
     /** Pub/sub of one job alone, since its messages are many. */
     streamChannel: (jobId: string) => `${prefix}:events:stream:${jobId}`,
+    /** List: JSON of what a job of several calls has finished so far. */
+    journal: (jobId: string) => `${prefix}:journal:${jobId}`,
     blob: (sha256: string) => `${prefix}:blob:${sha256}`,
     /** String: JSON of the job id that stands under a caller's key, and of what it asks. */
     idempotency: (key: string) => `${prefix}:idempotency:${key}`,

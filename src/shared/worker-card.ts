@@ -10,6 +10,8 @@ export const workerCardSchema = z.object({
   queueGlobs: z.array(z.string()),
   /** It takes no jobs until it has more memory. */
   isMemoryLow: z.boolean().default(false),
+  /** Names of the tools it can run. */
+  tools: z.array(z.string()).default([]),
   /** Provider entry → fingerprint, of the entries it has a key for. */
   entries: z.record(z.string(), z.string()),
 });

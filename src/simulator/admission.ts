@@ -35,7 +35,7 @@ export function admit(
   const charge = chargeOf(call, answer, chargePolicy);
   const limit = limits.check(account, charge, nowMs);
   if (limit) return { outcome: "refused", refusal: { kind: "limit", model: call.model, limit } };
-  const fate = faults.next(contentHash, call.lastUserText);
+  const fate = faults.next(contentHash, call.lastUserText, answer.error);
   const { fault } = fate;
   if (fault && isErrorFault(fault.kind) && !CHARGED_ERRORS.includes(fault.kind)) {
     return { outcome: "refused", refusal: faultRefusal(fault.kind, fault, call.model), fault: fault.kind };

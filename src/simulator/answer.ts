@@ -1,72 +1,108 @@
-import type { Call } from "./call.ts";
-import { readDirective } from "./directive.ts";
-import { shareOf } from "./request-hash.ts";
+import type { Call, Tool } from "./call.ts";
+import { type Directive, readDirective } from "./directive.ts";
+import type { FaultKind } from "./faults.ts";
+import { madeUpText } from "./made-up-text.ts";
+import { sha256 } from "./request-hash.ts";
 import { instanceOf } from "./schema-instance.ts";
 import { textOfTokens, tokensOf } from "./token-count.ts";
 
-export interface Answer {
-  text: string;
-  toolCall: { id: string; name: string; arguments: unknown } | undefined;
-  finish: "stop" | "length" | "tool_call";
-  /** Of all choices together. */
-  completionTokens: number;
-  /** Set by the request's own `#sim` line. */
-  latencyMs: number | undefined;
+export interface ToolCall {
+  /** Hex; the dialect puts its prefix before it. */
+  id: string;
+  /** As the `#sim` line wants it, without prefix. */
+  ownId: string | undefined;
+  name: string;
+  /** JSON, unless a `#sim` line wants it otherwise. */
+  argumentsText: string;
 }
 
-const MEDIAN_TOKENS = 50;
-const SPREAD = 0.45;
-const FILLER = "This sentence was made up by the provider simulator and answers nothing. ";
+export interface Answer {
+  text: string;
+  toolCalls: readonly ToolCall[];
+  finish: "stop" | "length" | "tool_call" | "content_filter";
+  /** Of all choices together. */
+  completionTokens: number;
+  /** Set by the request's own `#sim` line, as is `error`. */
+  latencyMs: number | undefined;
+  /** A fault in place of the answer, the first `times` times the request is admitted. */
+  error: { kind: FaultKind; times: number } | undefined;
+}
+
+/** What is said before ids, lengths and limits are settled. */
+interface Content {
+  text: string;
+  calls?: readonly { name: string; arguments: unknown; id?: string | undefined }[];
+  tokens?: number;
+}
+
+const QUOTED_CHARS = 200;
 
 /**
  * The answer to a request, a function of its content alone: same request, same answer and same usage.
- * Free text starts with `[simulated] `; its length is log-normal around 50 tokens, between 20 and 120.
  * @param contentHash hex SHA-256 of the request
  * @throws InvalidCallError for a `#sim` line that cannot be used
  */
 export function answerTo(call: Call, contentHash: string): Answer {
-  const directive = readDirective(call.lastUserText);
-  const toolCall = call.forcedTool && {
-    id: contentHash.slice(0, 24),
-    name: call.forcedTool.name,
-    arguments: instanceOf(call.forcedTool.schema),
-  };
-  const full = toolCall
-    ? { text: "", tokens: tokensOfCall(toolCall) }
-    : fullText(call, contentHash, directive);
-  const limit = toolCall ? Number.POSITIVE_INFINITY : (call.maxTokens ?? Number.POSITIVE_INFINITY);
-  const cut = full.tokens > limit;
+  const directive = readDirective(call);
+  const { text, calls = [], tokens } = contentOf(call, contentHash, directive);
+  const toolCalls = calls.map((one, index) => toolCallOf(one, contentHash, index));
+  const full = directive.tokens ?? tokens ?? tokensIn(text, toolCalls);
+  const limit =
+    toolCalls.length > 0 ? Number.POSITIVE_INFINITY : (call.maxTokens ?? Number.POSITIVE_INFINITY);
+  const cut = full > limit;
   return {
-    text: cut ? textOfTokens(full.text, limit) : full.text,
-    toolCall,
-    finish: toolCall ? "tool_call" : cut ? "length" : "stop",
-    completionTokens: Math.min(full.tokens, limit) * call.choices,
+    text: cut ? textOfTokens(text, limit) : text,
+    toolCalls,
+    finish: directive.finish ?? (toolCalls.length > 0 ? "tool_call" : cut ? "length" : "stop"),
+    completionTokens: Math.min(full, limit) * call.choices,
     latencyMs: directive.latencyMs,
+    error: directive.error && {
+      kind: directive.error,
+      times: directive.errorTimes ?? Number.POSITIVE_INFINITY,
+    },
   };
 }
 
-function fullText(call: Call, contentHash: string, directive: ReturnType<typeof readDirective>) {
-  const text =
-    directive.reply ??
-    (call.answerSchema !== undefined ? JSON.stringify(instanceOf(call.answerSchema)) : undefined);
-  if (text !== undefined) return { text, tokens: directive.tokens ?? tokensOf(text.length) };
-  const tokens = directive.tokens ?? lengthInTokens(contentHash);
-  const opening = `[simulated] Answer ${contentHash.slice(0, 8)} to a message of ${wordsIn(call.lastUserText)} words. `;
-  const missing = Math.max(0, tokens * 4 - opening.length);
-  return { text: textOfTokens(opening + FILLER.repeat(Math.ceil(missing / FILLER.length)), tokens), tokens };
+/** What the `#sim` line says comes first, then what the request demands. */
+function contentOf(call: Call, contentHash: string, directive: Directive): Content {
+  const { reply, json, toolCalls, callTools } = directive;
+  const { tools, forcedTool, answerSchema, toolResults } = call;
+  if (call.embeddings) return { text: "", tokens: 0 };
+  if (toolCalls) return { text: reply ?? "", calls: toolCalls };
+  if (callTools && tools.length > 0 && toolResults.length === 0) {
+    return { text: "", calls: tools.map(instanceCall) };
+  }
+  if (json !== undefined && forcedTool) {
+    return { text: "", calls: [{ name: forcedTool.name, arguments: json }] };
+  }
+  if (json !== undefined || reply !== undefined) return { text: reply ?? JSON.stringify(json) };
+  if (forcedTool) return { text: "", calls: [instanceCall(forcedTool)] };
+  if (answerSchema !== undefined) return { text: JSON.stringify(instanceOf(answerSchema)) };
+  if (callTools && toolResults.length > 0) return { text: quoted(toolResults) };
+  return madeUpText(call.lastUserText, contentHash, directive.tokens);
 }
 
-/** Log-normal by the Box–Muller transform, from bits of the request's hash. */
-function lengthInTokens(contentHash: string): number {
-  const radius = Math.sqrt(-2 * Math.log(1 - shareOf(contentHash, 8)));
-  const normal = radius * Math.cos(2 * Math.PI * shareOf(contentHash, 20));
-  return Math.round(Math.min(120, Math.max(20, MEDIAN_TOKENS * Math.exp(SPREAD * normal))));
+function instanceCall({ name, schema }: Tool) {
+  return { name, arguments: instanceOf(schema) };
 }
 
-function tokensOfCall({ name, arguments: args }: { name: string; arguments: unknown }): number {
-  return tokensOf(name.length + JSON.stringify(args).length);
+function quoted(toolResults: readonly string[]): string {
+  const quotes = toolResults.map((result) => `"${result.slice(0, QUOTED_CHARS).toWellFormed()}"`);
+  return `[simulated] The tools say ${quotes.join(" and ")}.`;
 }
 
-function wordsIn(text: string): number {
-  return text.match(/\S+/g)?.length ?? 0;
+/** Ids differ within an answer, and from turn to turn as the requests do. */
+function toolCallOf(
+  call: NonNullable<Content["calls"]>[number],
+  contentHash: string,
+  index: number,
+): ToolCall {
+  const { name, arguments: args, id: ownId } = call;
+  const argumentsText = typeof args === "string" ? args : JSON.stringify(args);
+  return { id: sha256(`${contentHash}:${index}`).slice(0, 24), ownId, name, argumentsText };
+}
+
+function tokensIn(text: string, toolCalls: readonly ToolCall[]): number {
+  const chars = toolCalls.reduce((sum, call) => sum + call.name.length + call.argumentsText.length, 0);
+  return tokensOf(text.length + chars);
 }

@@ -1,20 +1,30 @@
+import type { Conversation } from "./conversation.ts";
 import type { JsonSchema } from "./schema-instance.ts";
 
 /** What the simulator needs to know of a request, whatever its dialect. */
-export interface Call {
+export interface Call extends Conversation {
   model: string;
   stream: boolean;
   /** OpenAI's `stream_options.include_usage`. */
   includeUsage: boolean;
-  lastUserText: string;
   promptTokens: number;
   maxTokens: number | undefined;
   /** OpenAI's `n`. */
   choices: number;
-  /** The function that `tool_choice` demands. */
-  forcedTool: { name: string; schema: JsonSchema } | undefined;
+  /** Those that may be called: none when `tool_choice` is `none`. */
+  tools: readonly Tool[];
+  /** The one that `tool_choice` demands. */
+  forcedTool: Tool | undefined;
   /** The schema of a structured answer. */
   answerSchema: JsonSchema | undefined;
+  /** Set when vectors are asked for instead of an answer. */
+  embeddings?: { texts: readonly string[]; dimensions: number; isBase64: boolean };
+}
+
+export interface Tool {
+  name: string;
+  /** Of its arguments. */
+  schema: JsonSchema;
 }
 
 /** The request is not one the vendor would accept: becomes a 400 in the dialect's shape. */
@@ -25,19 +35,4 @@ export class InvalidCallError extends Error {
     super(message);
     this.param = param;
   }
-}
-
-interface TextPart {
-  type: string;
-  text?: string | undefined;
-}
-
-/** The text of the last user message; the parts of one message are joined by line breaks. */
-export function lastUserText(
-  messages: readonly { role: string; content?: string | readonly TextPart[] | null | undefined }[],
-): string {
-  const content = messages.findLast((message) => message.role === "user")?.content;
-  if (!content) return "";
-  if (typeof content === "string") return content;
-  return content.flatMap((part) => part.text ?? []).join("\n");
 }

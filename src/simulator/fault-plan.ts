@@ -1,3 +1,4 @@
+import type { Answer } from "./answer.ts";
 import { type CheckedFaults, FAULT_KINDS, type FaultKind } from "./faults.ts";
 import { sha256, shareOf } from "./request-hash.ts";
 
@@ -44,11 +45,15 @@ export class FaultPlan {
     this.#ruleUses = new Map();
   }
 
-  next(contentHash: string, lastUserText: string): Fate {
+  /** @param own the fault that the request asks for itself, the first `times` times */
+  next(contentHash: string, lastUserText: string, own?: Answer["error"]): Fate {
     const attempt = count(this.#attempts, contentHash);
     const digest = sha256(`${this.#seed}:${contentHash}:${attempt}`);
     return {
-      fault: this.#scripted(contentHash, lastUserText) ?? this.#drawn(shareOf(digest)),
+      fault:
+        (own && attempt <= own.times ? this.#ofKind(own.kind) : undefined) ??
+        this.#scripted(contentHash, lastUserText) ??
+        this.#drawn(shareOf(digest)),
       jitterShare: shareOf(digest, 12),
     };
   }
@@ -74,8 +79,12 @@ export class FaultPlan {
       upTo += this.#faults[candidate];
       return share < upTo;
     });
+    return kind && this.#ofKind(kind);
+  }
+
+  #ofKind(kind: FaultKind): Fault {
     const { retryAfterMs, hangMs, latencyMs } = this.#faults;
-    return kind && { kind, retryAfterMs, hangMs, latencyMs };
+    return { kind, retryAfterMs, hangMs, latencyMs };
   }
 }
 

@@ -16,10 +16,17 @@ export interface JournalEntry {
   /** Empty when the request could not be read. */
   model: string;
   dialect: "openai" | "anthropic";
+  operation: "chat" | "embeddings";
   /** Hex SHA-256 of the request's canonical JSON; of its bytes when it was no JSON. */
   contentHash: string;
   /** Its first 80 characters. */
   lastUserText: string;
+  /** Assistant messages in the request: 0 in the first call of a conversation. */
+  turn: number;
+  /** The tools that may be called. */
+  toolNames: readonly string[];
+  /** A structured answer was asked for. */
+  hasAnswerSchema: boolean;
   /** HTTP status; null as long as none was sent. */
   status: number | null;
   /** The injected fault; a 429 without one came from the limits. */

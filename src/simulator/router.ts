@@ -7,6 +7,7 @@ import type { Dialect } from "./dialect.ts";
 import { send, sendJson } from "./http-answer.ts";
 import { modelList } from "./model-list.ts";
 import { openaiDialect } from "./openai/dialect.ts";
+import { openaiEmbeddingsDialect } from "./openai/embeddings.ts";
 import { readBody } from "./request-body.ts";
 import { refuse, serveCall } from "./serve-call.ts";
 import type { Simulation } from "./simulation.ts";
@@ -14,6 +15,7 @@ import type { Simulation } from "./simulation.ts";
 const CONTROL_PREFIX = "/_simulator/";
 const MODEL_ENDPOINTS: Record<string, Dialect> = {
   "/v1/chat/completions": openaiDialect,
+  "/v1/embeddings": openaiEmbeddingsDialect,
   "/v1/messages": anthropicDialect,
 };
 const PAGES: Record<string, (response: ServerResponse) => void> = {
@@ -23,6 +25,7 @@ const PAGES: Record<string, (response: ServerResponse) => void> = {
 const FRONT_PAGE = `This is the GlueLLM provider simulator. No model is behind it: every answer is made up.
 
 POST /v1/chat/completions   OpenAI Chat Completions
+POST /v1/embeddings         OpenAI Embeddings
 POST /v1/messages           Anthropic Messages
 GET  /v1/models             any other model name is accepted too
 GET  /_simulator/stats      counts

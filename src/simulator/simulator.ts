@@ -46,7 +46,7 @@ export interface Simulator {
 }
 
 /**
- * Starts a simulated provider on loopback: OpenAI Chat Completions and Anthropic Messages, with live limits,
+ * Starts a simulated provider on loopback: OpenAI Chat Completions and Embeddings and Anthropic Messages, with live limits,
  * seeded faults and a journal. Any API key and model name is accepted, and no model is behind it: free text starts
  * with `[simulated] ` and every answer has the header `x-gluellm-simulator: 1`. Four characters count as a token.
  * @throws InputError for options that cannot be used

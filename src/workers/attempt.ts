@@ -1,38 +1,39 @@
-import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
-import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
-import { type ChatRequest, chatRequestSchema } from "../shared/chat.ts";
+import { jobCatalog } from "../shared/catalog.ts";
+import type { ChatRequest } from "../shared/chat.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { ResultRecord } from "../shared/records.ts";
-import { untilTaken } from "../shared/redis-refusal.ts";
 import type { Outlay } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
-import type { ProviderCall, ProviderReply } from "./providers/adapter.ts";
+import type { FinishedCall } from "./journal.ts";
+import type { OnDelta, ProviderCall, ProviderReply } from "./providers/adapter.ts";
 import type { TokenCounts } from "./rate-limiter/cost.ts";
 import type { Reservation } from "./rate-limiter.ts";
-import { StreamWriter } from "./stream-writer.ts";
 import { deadlineError } from "./verdict.ts";
 
 /** A job that would hold its place in this process for longer goes back. */
 const MAX_WAIT_MS = 5000;
 
-export interface AttemptInput {
+export interface CallInput {
   jobId: string;
   model: ModelRef;
-  payload: CompletionPayload;
+  request: ChatRequest;
+  /** Ours, of this call alone. */
+  requestId: string;
+  /** Epoch milliseconds. */
+  deadlineAt: number;
   priority: number;
-  /** This attempt's number, from 1. */
-  attempt: number;
   /** Aborts on cancellation, on a lost lock and at the end of a drain. */
   signal: AbortSignal;
   /** Aborts when the job's batch ended; counts until the call begins. */
   beforeCall: AbortSignal;
   intake: Intake;
-  /** The row's batch has a cost limit. */
-  hasCostLimit: boolean;
+  /** The batch of the row, where it has a cost limit. */
+  costLimit: { batchId: string } | undefined;
+  /** Told the answer's pieces as they come. */
+  onDelta?: OnDelta;
   logger: Logger;
 }
 
@@ -48,54 +49,45 @@ export class NotStartedError extends Error {
 }
 
 /**
- * One provider call: waits for its money and its budget, asks the circuit breaker, calls, settles, and returns the record to write.
+ * One provider call: waits for its money and its budget, asks the circuit breaker, calls, settles.
  * @throws GlueError of a class that the verdict table knows; NotStartedError when aborted before the call; what
  * else comes is a bug, or a fault of Redis.
  */
-export async function callProvider(context: WorkerContext, input: AttemptInput): Promise<ResultRecord> {
-  const { payload, jobId, model } = input;
-  const request = await loadRequest(context, payload);
-  const adapter = context.adapterOf(payload.provider.entry);
-  await using stream = payload.stream ? new StreamWriter({ ...context, ...input }) : undefined;
+export async function callProvider(context: WorkerContext, input: CallInput): Promise<FinishedCall> {
+  const { model, request, requestId, signal, onDelta } = input;
+  const adapter = context.adapterOf(model.entry);
   const call: ProviderCall = {
-    model: payload.model,
+    model: model.model,
     request,
-    requestId: payload.requestId,
+    requestId,
     timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
-    signal: input.signal,
-    onDelta: stream?.begin(1),
+    signal,
+    onDelta,
   };
-  const held = await reserve(context, input, call, adapter.estimateTokens(payload.model, request));
-  if (Date.now() > payload.deadlineAt) {
+  const held = await reserve(context, input, call, adapter.estimateTokens(model.model, request));
+  if (Date.now() > input.deadlineAt) {
     input.intake.unanswered();
     await release(held);
     throw deadlineError();
   }
   const startedAt = performance.now();
   const reply = await guarded(context, input, held, () => adapter.complete(call));
-  const latencyMs = performance.now() - startedAt;
-  const body = await untilTaken(input.logger, () =>
-    inlineOrBlob(context.redis, context.keys, `result:${jobId}`, reply.body),
-  );
   return {
-    v: 1,
-    jobId,
-    status: "succeeded",
-    entry: payload.provider.entry,
-    model: payload.model,
-    response: { statusCode: reply.statusCode, requestId: reply.requestId, body },
+    entry: model.entry,
+    model: model.model,
+    statusCode: reply.statusCode,
+    requestId: reply.requestId,
+    body: reply.body,
     tokens: reply.tokens,
     costUsd: context.costs.of(model, reply.tokens),
-    attempts: input.attempt,
-    latencyMs: Math.round(latencyMs),
-    finishedAt: Date.now(),
+    latencyMs: Math.round(performance.now() - startedAt),
   };
 }
 
 /** The call between budget, breaker and intake, each of which learns how it ended. */
 async function guarded(
   { breaker }: WorkerContext,
-  { model: { key }, intake }: AttemptInput,
+  { model: { key }, intake }: CallInput,
   held: Held,
   complete: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
@@ -140,28 +132,20 @@ function outcomeOf(error: unknown): "down" | "limited" | "answered" | "aborted" 
   return error instanceof LLMError ? "answered" : "aborted";
 }
 
-async function loadRequest(
-  { redis, keys }: WorkerContext,
-  { request }: CompletionPayload,
-): Promise<ChatRequest> {
-  return isBlobRef(request) ? chatRequestSchema.parse(await readBlob(redis, keys, request)) : request;
-}
-
 /** The money first: while others hold it, this call must not hold what it could use of the budget. */
 async function reserve(
   context: WorkerContext,
-  input: AttemptInput,
+  input: CallInput,
   { request, timeoutMs }: ProviderCall,
   estimate: TokenCounts,
 ): Promise<Held> {
-  const { jobId, model, payload, hasCostLimit } = input;
+  const { jobId, model, costLimit } = input;
   const signal = AbortSignal.any([input.signal, input.beforeCall, context.draining]);
   let outlay: Outlay | undefined;
   try {
     signal.throwIfAborted();
-    if (payload.batch && hasCostLimit) {
-      const batchId = payload.batch.id;
-      outlay = await context.costs.hold({ batchId, jobId, model, request, estimate, timeoutMs, signal });
+    if (costLimit) {
+      outlay = await context.costs.hold({ ...costLimit, jobId, model, request, estimate, timeoutMs, signal });
     }
     const reservation = await context.limiter.acquire(model.key, {
       tokens: estimate,

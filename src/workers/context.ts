@@ -2,6 +2,7 @@ import type { Redis } from "ioredis";
 import type { Logger } from "../shared/logger.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Tool } from "../shared/tool.ts";
 import type { CallCosts } from "./call-costs.ts";
 import type { CircuitBreaker } from "./circuit-breaker.ts";
 import type { FleetBudgets } from "./fleet-budgets.ts";
@@ -22,6 +23,8 @@ export interface WorkerContext {
   /** Undefined when it is switched off. */
   breaker: CircuitBreaker | undefined;
   load: ProcessLoad;
+  /** By name. */
+  tools: ReadonlyMap<string, Tool>;
   adapterOf: (entry: string) => ProviderAdapter;
   /** Aborts when the process starts to drain: jobs that have not called the provider go back at once. */
   draining: AbortSignal;

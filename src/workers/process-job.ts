@@ -1,13 +1,20 @@
 import type { Job } from "bullmq";
-import { type CompletionPayload, type CompletionSummary, jobCatalog } from "../shared/catalog.ts";
+import {
+  type CompletionPayload,
+  type CompletionSummary,
+  hasSeveralCalls,
+  jobCatalog,
+} from "../shared/catalog.ts";
 import { GlueError, JobCancelledError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
-import { callProvider, NotStartedError } from "./attempt.ts";
+import { NotStartedError } from "./attempt.ts";
 import { CostLimitError, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
+import { runCompletion } from "./completion-run.ts";
+import { FencedError, Journal } from "./journal.ts";
 import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
 import { countFailedCall, lookUp, type Standing } from "./record.ts";
 import { type AbortReason, HELD_MS, PUT_BACK_MS, type Run, settle } from "./settle.ts";
@@ -67,6 +74,10 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
   if (!own.apiKey && !own.keyOptional) {
     return { kind: "putBack", delayMs: PUT_BACK_MS, reason: `workers lack ${own.keyVariable}` };
   }
+  const lacking = (payload.tools ?? []).filter((name) => !context.tools.has(name));
+  if (lacking.length > 0) {
+    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: `workers lack the tool ${lacking.join(", ")}` };
+  }
   if (Date.now() > payload.deadlineAt) return { kind: "fail", error: deadlineError() };
   if (job.stalledCounter >= MAX_LOST_WORKERS) {
     return {
@@ -83,48 +94,49 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
 }
 
 async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
-  const { context, job, jobId, logger, signal, beforeCall, intake } = run;
+  const { context, queue, job, jobId, token, logger, signal, beforeCall, intake } = run;
+  const { redis, keys } = context;
+  const { batch, deadlineAt } = payload;
   const model = modelRef(payload.provider.entry, payload.model);
-  const attempt = job.attemptsMade + 1;
+  const { attemptsMade, priority } = job;
+  let journal: Journal | undefined;
   try {
-    const standing = await lookUp(context.redis, context.keys, jobId, payload.batch?.id);
+    const standing = await lookUp(redis, keys, jobId, batch?.id);
     const settled = verdictOnStanding(standing, payload, jobId);
     if (settled) return settled;
-    const record = await callProvider(context, {
-      jobId,
+    const costLimit =
+      batch && standing.kind === "clear" && standing.hasCostLimit ? { batchId: batch.id } : undefined;
+    const shared = { jobId, signal, logger };
+    if (hasSeveralCalls(payload))
+      journal = await Journal.open({ ...shared, redis, keys, queue: queue.name, token });
+    const limits = { deadlineAt, priority, costLimit, beforeCall, intake };
+    const record = await runCompletion(context, {
+      ...shared,
+      ...limits,
       model,
       payload,
-      attempt,
-      priority: job.priority,
-      signal,
-      beforeCall,
-      intake,
-      hasCostLimit: standing.kind === "clear" && standing.hasCostLimit,
-      logger,
+      journal,
+      attemptsMade,
     });
     return { kind: "done", record };
   } catch (error) {
+    if (error instanceof FencedError) return { kind: "lost" };
     if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
     if (error instanceof GlueError && error.code === "deadline_exceeded") return { kind: "fail", error };
     const verdict = verdictOn(
       error instanceof GlueError ? error : unexpected(error, logger),
       {
-        attempt,
-        maxAttempts: job.opts.attempts ?? 1,
-        deadlineAt: payload.deadlineAt,
-        isBatchRow: payload.batch !== undefined,
-        snoozes: Math.max(0, job.attemptsStarted - attempt),
+        attempt: attemptsMade - (journal?.attemptsMade ?? 0) + 1,
+        maxAttempts: payload.maxAttempts,
+        deadlineAt,
+        isBatchRow: batch !== undefined,
+        snoozes: Math.max(0, job.attemptsStarted - attemptsMade - 1),
         isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
       },
       context.settings.retry,
     );
     if (WITHOUT_CALL.some((type) => error instanceof type)) return verdict;
-    await countFailedCall(context.redis, context.keys, {
-      budgetKey: model.key,
-      error,
-      verdict,
-      batchId: payload.batch?.id,
-    });
+    await countFailedCall(redis, keys, { budgetKey: model.key, error, verdict, batchId: batch?.id });
     return verdict;
   }
 }

@@ -20,8 +20,8 @@ import type { Verdict } from "./verdict.ts";
  * since whoever sent it again has not seen its result.
  */
 const WRITE = new RedisScript(`
-  local job, lock, result, usage, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-  local token, record, ttl, channel, message, row, tokens, outputTokens, usageTtl = unpack(ARGV)
+  local job, lock, result, usage, done, journal = unpack(KEYS)
+  local token, record, ttl, channel, message, row, calls, tokens, outputTokens, usageTtl = unpack(ARGV)
   local function report()
     if row == '' or redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
   end
@@ -35,8 +35,9 @@ const WRITE = new RedisScript(`
   local holder = redis.call('GET', lock)
   if holder and holder ~= token then return 'fenced' end
   redis.call('SET', result, record, 'EX', ttl)
-  if tonumber(tokens) >= 0 then
-    redis.call('HINCRBY', usage, 'requests', 1)
+  if tonumber(calls) > 0 then
+    redis.call('DEL', journal)
+    redis.call('HINCRBY', usage, 'requests', calls)
     redis.call('HINCRBY', usage, 'tokens', tokens)
     redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
     redis.call('EXPIRE', usage, usageTtl)
@@ -77,6 +78,7 @@ export async function writeRecord(
       keys.result(record.jobId),
       usageKey(keys, budgetKey ?? "none"),
       keys.batchDone(batch?.id ?? "none"),
+      keys.journal(record.jobId),
     ],
     [
       token,
@@ -85,7 +87,8 @@ export async function writeRecord(
       keys.channel,
       batch ? `batch:${batch.id}` : `result:${record.jobId}`,
       batch ? record.jobId : "",
-      budgetKey ? record.tokens.total : -1,
+      budgetKey ? (record.calls ?? 1) : 0,
+      record.tokens.total,
       record.tokens.completion,
       USAGE_TTL_SECONDS,
     ],

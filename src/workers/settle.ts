@@ -65,6 +65,9 @@ export async function settle(
     }
     case "putBack":
       return putBack(run, verdict);
+    case "lost":
+      logger.warn("this worker no longer owns the job");
+      throw new DelayedError();
     case "stopBatch":
       await stopBatch(context.redis, context.keys, payload?.batch?.id ?? "", toErrorRecord(verdict.error));
       return putBack(run, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });

@@ -68,11 +68,16 @@ export class StreamWriter implements AsyncDisposable {
     };
   }
 
-  /** Sends what is left, for at most 2 s, and listens no more. */
+  /** Sends what is left, for at most 2 s; what is still left is sent later. */
+  flush(): Promise<void> {
+    return within(CLOSE_MS, this.#sendAll());
+  }
+
+  /** Flushes, and listens no more. */
   async [Symbol.asyncDispose](): Promise<void> {
-    clearTimeout(this.#timer);
-    await within(CLOSE_MS, this.#sendAll());
+    await this.flush();
     this.#isClosed = true;
+    clearTimeout(this.#timer);
     this.#parcels = [];
   }
 

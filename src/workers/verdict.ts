@@ -25,6 +25,8 @@ export type Verdict =
   | { kind: "snooze"; scope: SnoozeScope; delayMs: number; error: GlueError }
   /** Not this worker's to run, or not now: no attempt is used up. */
   | { kind: "putBack"; delayMs: number; reason: string }
+  /** Another worker has the job: nothing is touched. */
+  | { kind: "lost" }
   /** `pause`: what the provider asked for outlasts the job, and the others wait all the same. */
   | { kind: "fail"; error: GlueError; pause?: { scope: SnoozeScope; delayMs: number } }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */

@@ -12,6 +12,7 @@ import { registeredQueues } from "../shared/queue-registry.ts";
 import { connectRedis, type RedisTarget } from "../shared/redis.ts";
 import { redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Tool } from "../shared/tool.ts";
 import { WORKER_TTL_SECONDS, type WorkerCard } from "../shared/worker-card.ts";
 import { CallCosts } from "./call-costs.ts";
 import { CircuitBreaker } from "./circuit-breaker.ts";
@@ -29,6 +30,8 @@ export interface WorkerOptions {
   logger: Logger;
   /** Which queues to serve; `*` stands for any run of characters. Default: all. */
   queueGlobs?: readonly string[];
+  /** What jobs may call here, by name; it may grow. */
+  tools?: ReadonlyMap<string, Tool>;
   /** Jobs at a time from each queue at most. Default: the settings' `workerConcurrency`, else the profile's. */
   concurrency?: number;
 }
@@ -89,6 +92,7 @@ export class WorkerProcess {
         ? new CircuitBreaker({ ...shared, settings: settings.circuitBreaker })
         : undefined,
       load: new ProcessLoad({ profile, logger }),
+      tools: options.tools ?? new Map(),
       adapterOf: (entry) => this.#adapterOf(entry),
     };
     this.#context.load.onMemory((isLow) => {
@@ -206,6 +210,7 @@ export class WorkerProcess {
       host: hostname(),
       pid: process.pid,
       queueGlobs: [...queueGlobs],
+      tools: [...this.#context.tools.keys()],
       isMemoryLow: this.#context.load.isMemoryLow,
       entries: Object.fromEntries(
         Object.values(settings.providers)

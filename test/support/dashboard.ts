@@ -61,6 +61,7 @@ export function completionPayload(changes: Partial<CompletionPayload> = {}): Com
     request: { messages: [{ role: "user", content: `How many eggs? ${"Count them. ".repeat(500)}` }] },
     preview: "How many eggs? Count them. Count them. Count them. Count them. Count them.",
     deadlineAt: Date.UTC(2020, 0, 1),
+    maxAttempts: 3,
     ...changes,
   };
 }

@@ -1,15 +1,20 @@
-import type { Answer } from "../answer.ts";
+import type { Answer, ToolCall } from "../answer.ts";
 import type { Call } from "../call.ts";
 import type { AnswerIdentity, StreamTexts } from "../dialect.ts";
 import { tokenTexts } from "../token-count.ts";
 
-const STOP_REASONS = { stop: "end_turn", length: "max_tokens", tool_call: "tool_use" };
+const STOP_REASONS = {
+  stop: "end_turn",
+  length: "max_tokens",
+  tool_call: "tool_use",
+  content_filter: "refusal",
+};
 
 /** A `message` body. */
 export function answerBody(call: Call, answer: Answer, identity: AnswerIdentity): object {
   return {
     ...headOf(call, identity),
-    content: [blockOf(answer)],
+    content: blocksOf(answer),
     stop_reason: STOP_REASONS[answer.finish],
     usage: usageOf(call, answer.completionTokens),
   };
@@ -17,21 +22,13 @@ export function answerBody(call: Call, answer: Answer, identity: AnswerIdentity)
 
 /** The events from `message_start` to `message_stop`. */
 export function streamTexts(call: Call, answer: Answer, identity: AnswerIdentity): StreamTexts {
-  const { toolCall, text } = answer;
   const message = { ...headOf(call, identity), content: [], usage: usageOf(call, 1) };
-  const empty = toolCall ? { ...blockOf(answer), input: {} } : { type: "text", text: "" };
-  const pieces = tokenTexts(toolCall ? JSON.stringify(toolCall.arguments) : text);
+  const start = [sse({ type: "message_start", message }), sse({ type: "ping" })];
+  const events = blocksOf(answer).flatMap(blockEvents);
   return {
-    content: [
-      sse({ type: "message_start", message }),
-      sse({ type: "content_block_start", index: 0, content_block: empty }),
-      sse({ type: "ping" }),
-      ...pieces.map((piece) =>
-        sse({ type: "content_block_delta", index: 0, delta: deltaOf(toolCall, piece) }),
-      ),
-    ],
+    content: [...start, ...events.slice(0, -1)],
     closing: [
-      sse({ type: "content_block_stop", index: 0 }),
+      ...events.slice(-1),
       sse({
         type: "message_delta",
         delta: { stop_reason: STOP_REASONS[answer.finish], stop_sequence: null },
@@ -53,13 +50,41 @@ function headOf(call: Call, { requestId }: AnswerIdentity) {
   };
 }
 
-function blockOf({ toolCall, text }: Answer) {
-  if (!toolCall) return { type: "text", text };
-  return { type: "tool_use", id: `toolu_${toolCall.id}`, name: toolCall.name, input: toolCall.arguments };
+type Block = { type: "text"; text: string } | { type: "tool_use"; id: string; name: string; input: object };
+
+function blocksOf({ toolCalls, text }: Answer): Block[] {
+  const isTextless = text === "" && toolCalls.length > 0;
+  return [...(isTextless ? [] : [{ type: "text" as const, text }]), ...toolCalls.map(toolUseOf)];
 }
 
-function deltaOf(toolCall: Answer["toolCall"], piece: string) {
-  return toolCall ? { type: "input_json_delta", partial_json: piece } : { type: "text_delta", text: piece };
+function toolUseOf({ id, ownId, name, argumentsText }: ToolCall): Block {
+  return { type: "tool_use", id: ownId ?? `toolu_${id}`, name, input: objectOf(argumentsText) };
+}
+
+/** `{}` for what is no JSON object: the dialect has no way to say anything else. */
+function objectOf(json: string): object {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+function blockEvents(block: Block, index: number): string[] {
+  const isText = block.type === "text";
+  const empty = isText ? { ...block, text: "" } : { ...block, input: {} };
+  const deltas = isText
+    ? tokenTexts(block.text).map((text) => ({ type: "text_delta", text }))
+    : tokenTexts(JSON.stringify(block.input)).map((json) => ({
+        type: "input_json_delta",
+        partial_json: json,
+      }));
+  return [
+    sse({ type: "content_block_start", index, content_block: empty }),
+    ...deltas.map((delta) => sse({ type: "content_block_delta", index, delta })),
+    sse({ type: "content_block_stop", index }),
+  ];
 }
 
 function usageOf({ promptTokens }: Call, outputTokens: number) {

@@ -1,9 +1,14 @@
 import { z } from "zod";
-import { type Call, InvalidCallError, lastUserText } from "../call.ts";
+import { type Call, InvalidCallError, type Tool } from "../call.ts";
+import { conversationOf, type Message, textOf } from "../conversation.ts";
 import { readShape } from "../read-shape.ts";
 import { promptTokens } from "../token-count.ts";
 
-const block = z.looseObject({ type: z.string(), text: z.string().optional() });
+const block = z.looseObject({
+  type: z.string(),
+  text: z.string().optional(),
+  content: z.unknown().optional(),
+});
 const jsonSchema = z.record(z.string(), z.unknown());
 
 const requestSchema = z.looseObject({
@@ -32,23 +37,35 @@ type Request = z.infer<typeof requestSchema>;
 /** Reads the body of `POST /v1/messages`. */
 export function readCall(body: unknown): Call {
   const request = readShape(requestSchema, body);
+  const tools = toolsOf(request);
   return {
+    ...conversationOf(request.messages.map(messageOf)),
     model: request.model,
     stream: request.stream ?? false,
     includeUsage: true,
-    lastUserText: lastUserText(request.messages),
     promptTokens: promptTokens(request.messages, request.system, request.tools),
     maxTokens: request.max_tokens,
     choices: 1,
-    forcedTool: forcedTool(request),
+    tools: request.tool_choice?.type === "none" ? [] : tools,
+    forcedTool: forcedTool(request, tools),
     answerSchema: request.output_config?.format?.schema,
   };
 }
 
-function forcedTool({ tools, tool_choice: choice }: Request): Call["forcedTool"] {
+function messageOf({ role, content }: Request["messages"][number]): Message {
+  const blocks = typeof content === "string" ? [] : content;
+  const results = blocks.filter(({ type }) => type === "tool_result");
+  return { role, text: textOf(content), toolResults: results.map((result) => textOf(result.content)) };
+}
+
+function toolsOf({ tools = [] }: Request): Tool[] {
+  return tools.map(({ name, input_schema: schema }) => ({ name, schema: schema ?? { type: "object" } }));
+}
+
+function forcedTool({ tool_choice: choice }: Request, tools: Tool[]): Tool | undefined {
   if (choice?.type !== "any" && choice?.type !== "tool") return undefined;
-  const chosen = tools?.find(({ name }) => choice.type === "any" || name === choice.name);
-  if (chosen) return { name: chosen.name, schema: chosen.input_schema ?? { type: "object" } };
+  const chosen = tools.find(({ name }) => choice.type === "any" || name === choice.name);
+  if (chosen) return chosen;
   throw new InvalidCallError(
     `tool_choice: ${choice.name ?? choice.type} is not among the tools`,
     "tool_choice",

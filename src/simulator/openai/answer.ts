@@ -1,4 +1,4 @@
-import type { Answer } from "../answer.ts";
+import type { Answer, ToolCall } from "../answer.ts";
 import type { Call } from "../call.ts";
 import type { AnswerIdentity, StreamTexts } from "../dialect.ts";
 import { tokenTexts } from "../token-count.ts";
@@ -7,12 +7,12 @@ const FINGERPRINT = "gluellm-simulator";
 
 /** A `chat.completion` body. */
 export function answerBody(call: Call, answer: Answer, identity: AnswerIdentity): object {
-  const { text, toolCall } = answer;
+  const { text, toolCalls } = answer;
   const message = {
     role: "assistant",
-    content: toolCall ? null : text,
+    content: toolCalls.length > 0 && text === "" ? null : text,
     refusal: null,
-    ...(toolCall && { tool_calls: [toolCallOf(answer)] }),
+    ...(toolCalls.length > 0 && { tool_calls: toolCalls.map(toolCallOf) }),
   };
   return {
     ...headOf(call, identity, "chat.completion"),
@@ -40,25 +40,26 @@ export function streamTexts(call: Call, answer: Answer, identity: AnswerIdentity
   return { content: deltasOf(answer).flatMap((delta) => event(delta)), closing };
 }
 
-function deltasOf(answer: Answer): object[] {
-  const opening = { role: "assistant", content: answer.toolCall ? null : "", refusal: null };
-  if (!answer.toolCall) return [opening, ...tokenTexts(answer.text).map((content) => ({ content }))];
-  const { function: called, ...call } = toolCallOf(answer);
-  const begun = { index: 0, ...call, function: { name: called.name, arguments: "" } };
+function deltasOf({ text, toolCalls }: Answer): object[] {
+  const content = toolCalls.length > 0 && text === "" ? null : "";
   return [
-    { ...opening, tool_calls: [begun] },
-    ...tokenTexts(called.arguments).map((piece) => ({
-      tool_calls: [{ index: 0, function: { arguments: piece } }],
-    })),
+    { role: "assistant", content, refusal: null },
+    ...tokenTexts(text).map((piece) => ({ content: piece })),
+    ...toolCalls.flatMap(toolCallDeltas).map((delta) => ({ tool_calls: [delta] })),
   ];
 }
 
-function toolCallOf({ toolCall }: Answer) {
-  return {
-    id: `call_${toolCall?.id}`,
-    type: "function",
-    function: { name: toolCall?.name, arguments: JSON.stringify(toolCall?.arguments) },
-  };
+function toolCallDeltas(toolCall: ToolCall, index: number): object[] {
+  const { function: called, ...call } = toolCallOf(toolCall);
+  const pieces = tokenTexts(called.arguments);
+  return [
+    { index, ...call, function: { name: called.name, arguments: "" } },
+    ...pieces.map((piece) => ({ index, function: { arguments: piece } })),
+  ];
+}
+
+function toolCallOf({ id, ownId, name, argumentsText }: ToolCall) {
+  return { id: ownId ?? `call_${id}`, type: "function", function: { name, arguments: argumentsText } };
 }
 
 function headOf(call: Call, { requestId, createdAt }: AnswerIdentity, object: string) {

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { type Call, InvalidCallError, lastUserText } from "../call.ts";
+import { type Call, InvalidCallError, type Tool } from "../call.ts";
+import { conversationOf, type Message, textOf } from "../conversation.ts";
 import { readShape } from "../read-shape.ts";
 import type { JsonSchema } from "../schema-instance.ts";
 import { promptTokens } from "../token-count.ts";
@@ -41,25 +42,36 @@ type Request = z.infer<typeof requestSchema>;
 /** Reads the body of `POST /v1/chat/completions`. */
 export function readCall(body: unknown): Call {
   const request = readShape(requestSchema, body);
+  const tools = toolsOf(request);
   return {
+    ...conversationOf(request.messages.map(messageOf)),
     model: request.model,
     stream: request.stream ?? false,
     includeUsage: request.stream_options?.include_usage ?? false,
-    lastUserText: lastUserText(request.messages),
     promptTokens: promptTokens(request.messages, undefined, request.tools ?? undefined),
     maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
     choices: request.n ?? 1,
-    forcedTool: forcedTool(request),
+    tools: request.tool_choice === "none" ? [] : tools,
+    forcedTool: forcedTool(request, tools),
     answerSchema: answerSchema(request),
   };
 }
 
-function forcedTool({ tools, tool_choice: choice }: Request): Call["forcedTool"] {
+function messageOf({ role, content }: Request["messages"][number]): Message {
+  const text = textOf(content);
+  return role === "tool" ? { role, text: "", toolResults: [text] } : { role, text, toolResults: [] };
+}
+
+function toolsOf({ tools }: Request): Tool[] {
+  const functions = tools?.flatMap((tool) => tool.function ?? []) ?? [];
+  return functions.map(({ name, parameters }) => ({ name, schema: parameters ?? { type: "object" } }));
+}
+
+function forcedTool({ tool_choice: choice }: Request, tools: Tool[]): Tool | undefined {
   const named = typeof choice === "object" ? choice?.function?.name : undefined;
   if (choice !== "required" && named === undefined) return undefined;
-  const functions = tools?.flatMap((candidate) => candidate.function ?? []) ?? [];
-  const chosen = functions.find((candidate) => named === undefined || candidate.name === named);
-  if (chosen) return { name: chosen.name, schema: chosen.parameters ?? { type: "object" } };
+  const chosen = tools.find(({ name }) => named === undefined || name === named);
+  if (chosen) return chosen;
   throw new InvalidCallError(`tool_choice: ${named ?? "required"} is not among the tools`, "tool_choice");
 }
 

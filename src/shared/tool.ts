@@ -1,0 +1,166 @@
+import { z } from "zod";
+import { InputError } from "./errors.ts";
+
+/** Known across copies of this package, such as the one a worker runs and the one a module of tools imports. */
+const TOOL = Symbol.for("gluellm.tool");
+
+export const TOOL_DEFAULTS = { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 } as const;
+/** What both dialects allow. */
+export const toolNameSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _");
+
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** What a tool's run is told beside its arguments. */
+export interface ToolContext {
+  /** Aborts at the tool's timeout, when the job is cancelled, and when its worker stops. */
+  signal: AbortSignal;
+  jobId: string;
+  /** The same each time that this call is run, also after a crash: a key for effects that must happen once. */
+  callId: string;
+}
+
+export interface ToolOptions<Parameters extends z.ZodType | JsonSchema> {
+  /** 1 to 64 letters, digits, `-` or `_`. */
+  name: string;
+  /** For the model: what the tool does, and when to call it. */
+  description: string;
+  /** A zod object, or a JSON Schema of type `object`. */
+  parameters: Parameters;
+  /**
+   * Runs the tool with parsed arguments. What it returns goes to the model as text, or as JSON; what it throws is told to
+   * the model as an error.
+   */
+  execute: (
+    args: Parameters extends z.ZodType ? z.output<Parameters> : Record<string, unknown>,
+    context: ToolContext,
+  ) => unknown;
+  /** Longest run, in milliseconds; default 60,000. A tool that ignores its signal goes on unheard. */
+  timeoutMs?: number;
+  /** Longest output the model sees, in bytes; default 65,536. The rest is cut off. */
+  maxOutputBytes?: number;
+  /**
+   * False: never run again when its worker was lost while it ran, since nobody knows how far it came; the model is told
+   * so. Default true.
+   */
+  idempotent?: boolean;
+}
+
+/** A function that models may call. Made by `defineTool`. */
+export interface Tool {
+  readonly name: string;
+  readonly description: string;
+  /** JSON Schema of the arguments. */
+  readonly parameters: JsonSchema;
+  readonly timeoutMs: number;
+  readonly maxOutputBytes: number;
+  readonly idempotent: boolean;
+  /** The arguments of a call, parsed; or what is wrong with them, in words for the model. */
+  parse(args: unknown): Promise<ParsedArguments>;
+  execute(args: never, context: ToolContext): unknown;
+}
+
+export type ParsedArguments = { ok: true; args: unknown } | { ok: false; problem: string };
+
+const optionsSchema = z.object({
+  name: toolNameSchema,
+  description: z.string().min(1).max(10_000),
+  execute: z.custom<unknown>((value) => typeof value === "function", "must be a function"),
+  timeoutMs: z.int().min(1).max(3_600_000).default(TOOL_DEFAULTS.timeoutMs),
+  maxOutputBytes: z
+    .int()
+    .min(1)
+    .max(4 * 1024 * 1024)
+    .default(TOOL_DEFAULTS.maxOutputBytes),
+  idempotent: z.boolean().default(true),
+});
+
+/**
+ * ```ts
+ * export const weather = defineTool({
+ *   name: "get_weather",
+ *   description: "The present weather in a city",
+ *   parameters: z.object({ city: z.string() }),
+ *   execute: async ({ city }) => (await fetch(`https://…/${encodeURIComponent(city)}`)).json(),
+ * });
+ * ```
+ * @throws InputError naming the option that is wrong, or the parameter that JSON Schema cannot express.
+ */
+export function defineTool<const Parameters extends z.ZodType | JsonSchema>(
+  options: ToolOptions<Parameters>,
+): Tool {
+  const parsed = optionsSchema.safeParse(options);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new InputError(
+      `the tool "${options.name}" is wrong at ${issue?.path.join(".")}: ${issue?.message}`,
+    );
+  }
+  const { parameters, execute } = options;
+  const tool: Tool & { [TOOL]: true } = {
+    [TOOL]: true,
+    ...parsed.data,
+    ...(isZod(parameters)
+      ? { parameters: toJsonSchema(options.name, parameters), parse: (args) => parseWith(parameters, args) }
+      : { parameters, parse: accept }),
+    execute: execute as Tool["execute"],
+  };
+  if (tool.parameters.type === "object") return tool;
+  throw new InputError(`the tool "${options.name}" is wrong at parameters: they must be an object`);
+}
+
+export function isTool(value: unknown): value is Tool {
+  return typeof value === "object" && value !== null && TOOL in value;
+}
+
+/** @throws InputError (`duplicate_tool`) when two of them share a name. */
+export function toolsByName(tools: Iterable<Tool>): Map<string, Tool> {
+  const byName = new Map<string, Tool>();
+  for (const tool of tools) addTool(byName, tool);
+  return byName;
+}
+
+/** @throws InputError (`duplicate_tool`) when another tool has its name. */
+export function addTool(byName: Map<string, Tool>, tool: Tool): void {
+  if ((byName.get(tool.name) ?? tool) !== tool) {
+    throw new InputError(
+      `two tools are called "${tool.name}"`,
+      "define each tool once, outside of the calls, under a name of its own",
+      "duplicate_tool",
+    );
+  }
+  byName.set(tool.name, tool);
+}
+
+/** A tool as a Chat Completions request names it. */
+export function toToolDefinition({ name, description, parameters }: Tool) {
+  return { type: "function", function: { name, description, parameters } };
+}
+
+/** Of any copy of zod 4: the module of the tools may have its own. */
+function isZod(schema: z.ZodType | JsonSchema): schema is z.ZodType {
+  return "_zod" in schema;
+}
+
+function toJsonSchema(name: string, schema: z.ZodType): JsonSchema {
+  try {
+    const { $schema: _, ...json } = z.toJSONSchema(schema, { io: "input" });
+    return json;
+  } catch (error) {
+    throw new InputError(`the tool "${name}" is wrong at parameters: ${(error as Error).message}`);
+  }
+}
+
+async function parseWith(schema: z.ZodType, args: unknown): Promise<ParsedArguments> {
+  const parsed = await schema.safeParseAsync(args);
+  if (parsed.success) return { ok: true, args: parsed.data };
+  const problems = parsed.error.issues.map(
+    ({ path, message }) => `${path.join(".") || "arguments"}: ${message}`,
+  );
+  return { ok: false, problem: problems.slice(0, 10).join("; ") };
+}
+
+async function accept(args: unknown): Promise<ParsedArguments> {
+  return { ok: true, args };
+}

@@ -1,0 +1,53 @@
+/** One message of a request, whatever its dialect. */
+export interface Message {
+  role: string;
+  /** Its text parts, joined by line breaks. */
+  text: string;
+  /** The texts of the tool results it carries. */
+  toolResults: readonly string[];
+}
+
+/** What a request's messages say about the call. */
+export interface Conversation {
+  /** Assistant messages in the request: 0 in the first call of a conversation. */
+  turn: number;
+  /** The last user message with a text; tool results alone are none. */
+  lastUserText: string;
+  /** The last user message with a `#sim` line, or "". */
+  directiveText: string;
+  /** Assistant messages after that one. */
+  directiveTurn: number;
+  /** Of the messages after that one. */
+  toolResults: readonly string[];
+}
+
+const DIRECTIVE_LINE = /^#sim (\{.*\})[ \t\r]*$/m;
+
+export function conversationOf(messages: readonly Message[]): Conversation {
+  const at = messages.findLastIndex(({ role, text }) => role === "user" && directiveJson(text) !== undefined);
+  const later = messages.slice(at + 1);
+  return {
+    turn: assistantMessages(messages),
+    lastUserText: messages.findLast(({ role, text }) => role === "user" && text !== "")?.text ?? "",
+    directiveText: messages[at]?.text ?? "",
+    directiveTurn: assistantMessages(later),
+    toolResults: later.flatMap(({ toolResults }) => toolResults),
+  };
+}
+
+/** The JSON of a text's first `#sim {json}` line. */
+export function directiveJson(text: string): string | undefined {
+  // Most texts have none: the search for a substring is far cheaper than the pattern.
+  return text.includes("#sim {") ? DIRECTIVE_LINE.exec(text)?.[1] : undefined;
+}
+
+/** The text of a message's `content`: a string, or a list of parts of which some have a `text`. */
+export function textOf(content: unknown): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return "";
+  return content.flatMap((part: { text?: unknown } | null) => part?.text ?? []).join("\n");
+}
+
+function assistantMessages(messages: readonly Message[]): number {
+  return messages.filter(({ role }) => role === "assistant").length;
+}

@@ -1,0 +1,143 @@
+import { z } from "zod";
+import type { ChatCompletion, Message } from "../shared/chat.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { ToolExecution } from "../shared/records.ts";
+import type { Tool } from "../shared/tool.ts";
+import type { Journal } from "./journal.ts";
+
+const callsSchema = z.array(
+  z.looseObject({ id: z.string(), function: z.looseObject({ name: z.string(), arguments: z.string() }) }),
+);
+export type ToolCall = z.infer<typeof callsSchema>[number];
+
+/** The calls of an answer; none when there are none that could be run. */
+export function toolCallsOf(body: ChatCompletion): ToolCall[] {
+  return callsSchema.safeParse(body.choices[0]?.message.tool_calls).data ?? [];
+}
+
+export interface ToolRun {
+  /** The tools the job may call. */
+  tools: readonly Tool[];
+  journal: Journal;
+  jobId: string;
+  turn: number;
+  /** Aborts when the job is cancelled or its worker stops: then nothing is recorded. */
+  signal: AbortSignal;
+  logger: Logger;
+}
+
+/**
+ * Runs the calls of one turn side by side. Whatever goes wrong in one becomes its result, for the model to read.
+ * @throws the signal's reason; FencedError
+ */
+export function runToolCalls(run: ToolRun, calls: readonly ToolCall[]): Promise<ToolExecution[]> {
+  return Promise.all(
+    calls.map(async (call, index) => {
+      const known = run.journal.executionOf(run.turn, index);
+      if (known) return known;
+      const execution = await runToolCall(run, call, index);
+      await run.journal.append({ kind: "tool", index, execution });
+      return execution;
+    }),
+  );
+}
+
+/** The answer to a call, for the model. */
+export function toToolMessage({ callId, result, error }: ToolExecution): Message {
+  return { role: "tool", tool_call_id: callId, content: error ? `Error: ${error.message}` : (result ?? "") };
+}
+
+async function runToolCall(run: ToolRun, call: ToolCall, index: number): Promise<ToolExecution> {
+  const { id: callId, function: called } = call;
+  const startedAt = performance.now();
+  const args = parseJson(called.arguments);
+  const about = { turn: run.turn, callId, toolName: called.name, arguments: args ?? called.arguments };
+  const outcome = await outcomeOf(run, call, args, index);
+  const durationMs = Math.round(performance.now() - startedAt);
+  if ("error" in outcome) {
+    run.logger.warn({ tool: called.name, fault: outcome.error.code, durationMs }, "tool call failed");
+  }
+  return { ...about, ...outcome, durationMs };
+}
+
+type Outcome = { result: string } | { error: { code: string; message: string } };
+
+async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: number): Promise<Outcome> {
+  const { journal, turn } = run;
+  const tool = run.tools.find(({ name }) => name === call.function.name);
+  if (!tool) {
+    const known = run.tools.map(({ name }) => name).join(", ");
+    return failure("unknown_tool", `there is no such tool; there are: ${known}`);
+  }
+  if (args === undefined) return failure("invalid_arguments", "the arguments are not valid JSON");
+  const parsed = await tool.parse(args);
+  if (!parsed.ok) return failure("invalid_arguments", parsed.problem);
+  if (!tool.idempotent) {
+    if (journal.hasStarted(turn, index)) {
+      return failure(
+        "outcome_unknown",
+        "the call was begun and interrupted; whether it took effect is unknown, and it was not repeated",
+      );
+    }
+    await journal.append({ kind: "toolStarted", turn, index });
+  }
+  const callId = `${run.jobId}-${turn}-${index}`;
+  return execute(run, tool, parsed.args, callId);
+}
+
+async function execute(run: ToolRun, tool: Tool, args: unknown, callId: string): Promise<Outcome> {
+  const timeout = AbortSignal.timeout(tool.timeoutMs);
+  const signal = AbortSignal.any([run.signal, timeout]);
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    run.signal.throwIfAborted();
+    const running = (async () =>
+      tool.execute(args as never, { signal, jobId: run.jobId, callId }) as unknown)();
+    return { result: toOutput(await Promise.race([running, aborted]), tool.maxOutputBytes) };
+  } catch (error) {
+    run.signal.throwIfAborted();
+    if (timeout.aborted) return failure("timeout", `the tool did not end within ${tool.timeoutMs / 1000} s`);
+    return failure("tool_failed", toOutput(messageOf(error), 4096));
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+function failure(code: string, message: string): Outcome {
+  return { error: { code, message } };
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.name === "Error" ? error.message : `${error.name}: ${error.message}`;
+}
+
+/** Control characters but tabs and line breaks: they have no place in a prompt. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
+
+/** @throws TypeError for what JSON cannot express */
+function toOutput(value: unknown, maxBytes: number): string {
+  const text = (typeof value === "string" ? value : (JSON.stringify(value) ?? ""))
+    .replace(CONTROL, "")
+    .toWellFormed();
+  const bytes = Buffer.from(text);
+  if (bytes.length <= maxBytes) return text;
+  // A character cut in two becomes a replacement character.
+  const head = bytes
+    .subarray(0, maxBytes)
+    .toString()
+    .replace(/\ufffd+$/, "");
+  return `${head}\n[cut off: ${bytes.length - maxBytes} of ${bytes.length} bytes left out]`;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    // Some models call a tool without arguments with an empty text.
+    return JSON.parse(text.trim() === "" ? "{}" : text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,21 @@
+import { subscribe } from "node:diagnostics_channel";
+import { createLogger } from "../../src/shared/logger.ts";
+import { redisTarget } from "../../src/shared/redis.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
+import { toolsByName } from "../../src/shared/tool.ts";
+import { WorkerProcess } from "../../src/workers/worker-process.ts";
+import { add } from "./tools.ts";
+
+/** A worker of one queue that is killed when a job's journal has so many entries: `queue entries`. */
+const [, , queue = "", entries = ""] = process.argv;
+subscribe("gluellm:journal", (message) => {
+  if ((message as { position: number }).position === Number(entries)) process.kill(process.pid, "SIGKILL");
+});
+const settings = loadSettings();
+await WorkerProcess.start({
+  redisTarget: redisTarget(settings.redisUrl ?? ""),
+  settings,
+  logger: createLogger({ level: "error", json: true }),
+  queueGlobs: [queue],
+  tools: toolsByName([add]),
+});
