@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, expect, onTestFinished, test } from "vitest";
 import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
 import type { CompletionEvent } from "../src/index.ts";
 import { modelRef } from "../src/shared/model-name.ts";
@@ -11,11 +12,9 @@ import { redisOptions } from "./support/redis-folders.ts";
 import { TestSite } from "./support/site.ts";
 import { siteClient } from "./support/site-client.ts";
 import { ask, collect, outcome, REPLY, whole } from "./support/streamed.ts";
-import { waitFor } from "./support/wait-for.ts";
 import { wireServer } from "./support/wire-server.ts";
 
 const QUEUE = completionQueueName(modelRef("simulator", "test"));
-const FAULTS = { script: [{ match: "breaks off once", fault: "stream_error", times: 1 }] };
 
 const redis = testRedis();
 afterAll(() => redis.disconnect());
@@ -39,6 +38,38 @@ test("a worker killed in mid-stream: the reader is told of the restart, and noth
   expect(events.filter(({ type }) => type === "restart")).toEqual([{ type: "restart", turn: 1 }]);
   expect(outcome(events)).toMatchObject(whole);
   expect(site.simulator.journal.entries()).toHaveLength(2);
+});
+
+test("turn after turn: tool calls, their repetition after a fault, and the last answer, also from a record", async () => {
+  const script = [{ match: "turns of", fault: "stream_error", times: 1 }];
+  await using site = await TestSite.open({ faults: JSON.stringify({ script }) });
+  site.start("worker", "--module", join(import.meta.dirname, "support/tools.ts"));
+  const call = { name: "add", arguments: { a: 1, b: 2 } };
+  const turns = [{ reply: "I add these two.", toolCalls: [call] }, { reply: REPLY }];
+  const prompt = `turns of one conversation\n#sim ${JSON.stringify({ turns })}`;
+  const glue = siteClient(site);
+  const handle = await glue.enqueue(prompt, { tools: ["add"], stream: true });
+  const events = await collect(handle.stream());
+  // The simulator breaks off each distinct request once: both turns.
+  expect(events.filter(({ type }) => type === "turn" || type === "restart")).toEqual([
+    { type: "restart", turn: 1 },
+    { type: "turn", turn: 2 },
+    { type: "restart", turn: 2 },
+  ]);
+  expect(outcome(events)).toMatchObject(whole);
+  const second = events.findIndex(({ type }) => type === "turn");
+  const first = events.slice(events.findIndex(({ type }) => type === "restart") + 1, second);
+  expect(outcome(first).text).toBe("I add these two.");
+  const pieces = first.filter((event) => event.type === "toolCall");
+  expect(JSON.parse(pieces.map((piece) => piece.arguments).join(""))).toEqual(call.arguments);
+  // Who comes later is told none of what is void.
+  const late = await collect(handle.stream());
+  expect(late.filter(({ type }) => type !== "text" && type !== "toolCall").map(({ type }) => type)).toEqual([
+    "turn",
+    "result",
+  ]);
+  await redis.del(redisKeys(site.namespace).stream(handle.id));
+  expect((await collect(handle.stream())).map(({ type }) => type)).toEqual(["text", "result"]);
 });
 
 test("connections that Redis drops in mid-stream cost nothing", async () => {
@@ -81,27 +112,4 @@ test("an answer of 10 MB arrives whole, though only its first 4 MiB while it is 
   expect(events.some(({ type }) => type === "restart")).toBe(false);
   const streamKey = await redis.keys(redisKeys(site.namespace).stream("*"));
   expect(Number(await redis.call("MEMORY", "USAGE", streamKey[0] ?? ""))).toBeLessThan(6 * 1024 * 1024);
-});
-
-describe("gluellm complete --stream", () => {
-  const command = ["complete", "-m", "simulator:test", "--workers", "0", "--stream"];
-
-  test("prints the answer as it comes, and events with --json", async () => {
-    await using site = await TestSite.open({ faults: JSON.stringify(FAULTS) });
-    site.start("worker");
-    const run = site.start(...command, ask("printed", 800));
-    await waitFor("the first words", () => run.stdout().includes("Ünï"));
-    expect(run.stdout()).not.toContain(REPLY);
-    expect(await run.exit).toBe(0);
-    expect(run.stdout()).toBe(`${REPLY}\n`);
-    const restarted = await site.run(...command, ask("breaks off once, printed", 400));
-    expect(restarted.stderr).toContain("[restarted]");
-    expect(restarted.stdout.endsWith(`\n${REPLY}\n`)).toBe(true);
-    const { stdout } = await site.run(...command, "--json", ask("as JSON", 200));
-    const events = stdout
-      .trimEnd()
-      .split("\n")
-      .map((line) => JSON.parse(line) as CompletionEvent);
-    expect(outcome(events)).toMatchObject(whole);
-  });
 });

@@ -138,3 +138,19 @@ describe("leaving a stream", () => {
     expect(await failureOf(collect(handle.stream()))).toBeInstanceOf(JobCancelledError);
   });
 });
+
+test("gluellm complete --stream prints the answer as it comes, says when it begins anew, and with --json prints events", async () => {
+  const command = ["complete", "-m", "simulator:test", "--workers", "0", "--stream"];
+  const restarted = fleet.run(...command, ask("breaks off once, printed", 400));
+  const asJson = fleet.run(...command, "--json", ask("as JSON", 200));
+  const printed = fleet.start(...command, ask("printed", 2000));
+  await waitFor("the first words", () => printed.stdout().includes("Ünï"));
+  expect(printed.stdout()).not.toContain(REPLY);
+  expect(await printed.exit).toBe(0);
+  expect(printed.stdout()).toBe(`${REPLY}\n`);
+  const { stdout, stderr } = await restarted;
+  expect(stderr).toContain("[restarted]");
+  expect(stdout.endsWith(`\n${REPLY}\n`)).toBe(true);
+  const lines = (await asJson).stdout.trimEnd().split("\n");
+  expect(outcome(lines.map((line) => JSON.parse(line) as CompletionEvent))).toMatchObject(whole);
+});
