@@ -75,10 +75,10 @@ test("late pieces of a call that was replaced are not told", () => {
     [entry("a", 0, [text("old")]), entry("b", 0, [text("new")]), entry("a", 1, [text(" more old")])],
     body("new answer"),
   );
-  expect(textOf(events)).toBe("new answer");
+  expect(events).toEqual([text("old"), { type: "restart", turn: 1 }, text("new"), text(" answer")]);
 });
 
-test("whatever is lost, doubled or mixed, the text since the last restart is the answer's", () => {
+test("whatever is lost, doubled or mixed, the text since the last restart is a beginning of one call's, and at the end the answer", () => {
   let state = 7;
   const random = (below: number) => {
     state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32;
@@ -100,7 +100,12 @@ test("whatever is lost, doubled or mixed, the text since the last restart is the
       if (moved && random(2)) entries.splice(random(entries.length), 0, moved, ...(random(2) ? [moved] : []));
     }
     const answer = answers[random(answers.length)] ?? "";
-    expect(textOf(told(entries, body(answer)))).toBe(answer);
+    const events = told(entries, body(answer));
+    for (const [at] of events.entries()) {
+      const now = textOf(events.slice(0, at + 1));
+      expect(answers.some((whole) => whole.startsWith(now))).toBe(true);
+    }
+    expect(textOf(events)).toBe(answer);
   }
 });
 
