@@ -9,10 +9,10 @@ export type {
   ContentPart,
   EnqueueOptions,
 } from "./client/completion-options.ts";
-export type { CompletionResult } from "./client/completion-result.ts";
+export type { CompletionEvent, CompletionResult } from "./client/completion-result.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
 export type { OutputOf, OutputSchema } from "./client/output-schema.ts";
-export { complete, enqueue, structuredComplete } from "./client/shared-client.ts";
+export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export type { ChatCompletion } from "./shared/chat.ts";
 export {

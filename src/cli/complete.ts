@@ -7,6 +7,7 @@ import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
 import { integer } from "./options.ts";
 import { printable } from "./output.ts";
+import { printStream } from "./print-stream.ts";
 import { waitsForText } from "./queues.ts";
 
 const EXPLAIN_MS = 5000;
@@ -21,7 +22,8 @@ export function addCompleteCommand(program: Command): void {
     .option("-s, --system <text>", "system prompt")
     .option("--max-tokens <n>", "longest answer", integer(1))
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
-    .option("--json", "print the whole result")
+    .option("--stream", "print the answer as it comes")
+    .option("--json", "print the whole result; with --stream one event per line")
     .action(async (prompt: string, options: CompleteOptions) => {
       const settings = loadSettings();
       const isLocal = options.workers > 0;
@@ -34,8 +36,8 @@ export function addCompleteCommand(program: Command): void {
         settings,
         queueGlobs: [completionQueueName(model)],
       });
-      const handle = await client.enqueue(prompt, { maxTokens: options.maxTokens });
-      const text = await answerOf(handle, model.key, options.json ?? false);
+      const handle = await client.enqueue(prompt, { maxTokens: options.maxTokens, stream: options.stream });
+      const text = await answerOf(handle, model.key, options);
       if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
     });
 }
@@ -45,16 +47,26 @@ interface CompleteOptions {
   system?: string;
   maxTokens?: number;
   workers: number;
+  stream?: boolean;
   json?: boolean;
 }
 
-/** What to print; undefined after a signal, which cancels the job. */
-async function answerOf(handle: CompletionHandle, key: string, asJson: boolean): Promise<string | undefined> {
+/** What is left to print; nothing after a stream, nor after a signal, which cancels the job. */
+async function answerOf(
+  handle: CompletionHandle,
+  key: string,
+  { stream, json = false }: CompleteOptions,
+): Promise<string | undefined> {
   const interruption = onInterruption("stopping (again to exit now)");
   const explaining = setInterval(() => void explain(handle, key), EXPLAIN_MS);
   try {
-    const result = await handle.result({ signal: interruption.signal });
-    return asJson ? JSON.stringify(result, null, 2) : result.finalResponse;
+    const { signal } = interruption;
+    if (stream) {
+      await printStream(handle.stream({ signal }), json);
+      return undefined;
+    }
+    const result = await handle.result({ signal });
+    return json ? JSON.stringify(result, null, 2) : result.finalResponse;
   } catch (error) {
     if (interruption.exitCode === undefined) throw error;
     process.exitCode = interruption.exitCode;

@@ -1,7 +1,7 @@
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
 import { GlueError, InputError } from "../shared/errors.ts";
-import { type CompletionResult, toResult } from "./completion-result.ts";
+import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import type { Connection } from "./connection.ts";
 import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
@@ -45,14 +45,30 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
    */
   async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult<OutputOf<S>>> {
     signal?.throwIfAborted();
-    const timeout = new AbortController();
-    const timer = timeoutMs === undefined ? undefined : this.#startTimer(timeout, timeoutMs);
-    const end = signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal;
-    try {
-      const record = await this.#connection.use((producer) => producer.result(this.#job, end));
-      return await toResult(record, this.#schema);
-    } finally {
-      clearTimeout(timer);
+    using end = this.#endOf({ signal, timeoutMs });
+    const record = await this.#connection.use((producer) => producer.result(this.#job, end.signal));
+    return await toResult(record, this.#schema);
+  }
+
+  /**
+   * The answer's pieces while a worker produces them, from its beginning whenever one joins, and last the result. A job
+   * that was not enqueued with `stream` brings its answer in one piece. Leaving the loop leaves the job alone.
+   *
+   * ```ts
+   * for await (const event of handle.stream()) if (event.type === "text") process.stdout.write(event.text);
+   * ```
+   * @throws as `result` does; `timeoutMs` is the time of the whole.
+   */
+  async *stream({
+    signal,
+    timeoutMs,
+  }: WaitOptions = {}): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
+    signal?.throwIfAborted();
+    using end = this.#endOf({ signal, timeoutMs });
+    const events = this.#connection.iterate((producer) => producer.stream(this.#job, end.signal));
+    for await (const event of events) {
+      if (event.type !== "record") yield event;
+      else yield { type: "result", result: await toResult(event.record, this.#schema) };
     }
   }
 
@@ -64,6 +80,15 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
    */
   cancel(): Promise<boolean> {
     return this.#connection.use((producer) => producer.cancel(this.#job));
+  }
+
+  #endOf({ signal, timeoutMs }: WaitOptions): { signal: AbortSignal } & Disposable {
+    const timeout = new AbortController();
+    const timer = timeoutMs === undefined ? undefined : this.#startTimer(timeout, timeoutMs);
+    return {
+      signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
+      [Symbol.dispose]: () => clearTimeout(timer),
+    };
   }
 
   #startTimer(timeout: AbortController, timeoutMs: number): NodeJS.Timeout {

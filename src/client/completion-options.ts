@@ -41,6 +41,8 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends C
    * the key is refused (`idempotency_conflict`). At most 255 characters.
    */
   idempotencyKey?: string;
+  /** The answer's pieces can be read by `stream` of its handles while they come; default false. */
+  stream?: boolean;
 }
 
 /** What the worker does beside the call. */
@@ -99,6 +101,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
   maxAttempts: z.int().min(1).max(1000).optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
+  stream: z.boolean().optional(),
   tools: z
     .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
     .optional(),
@@ -111,7 +114,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
 });
 
 /** What the client itself says; everything else would be silently overridden or would break the queue. */
-const OWN_FIELDS = ["model", "messages", "stream"];
+const OWN_FIELDS = ["model", "messages", "stream", "stream_options"];
 
 /** @throws InputError naming the option that is unknown or wrong. */
 export function checkOptions(options: EnqueueOptions): EnqueueOptions {
@@ -123,6 +126,8 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
   }
   const field = OWN_FIELDS.find((name) => name in (parsed.data.extra ?? {}));
   if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
+  if (parsed.data.stream && Number(parsed.data.extra?.n ?? 1) > 1)
+    throw new InputError("the options are wrong at extra.n: a streamed answer has one choice");
   return parsed.data;
 }
 

@@ -1,6 +1,7 @@
 import type { CompletedRecord } from "../producers/completion-producer.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
 import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
+import type { StreamEvent } from "../shared/stream-events.ts";
 import { type OutputOf, type OutputSchema, parseOutput } from "./output-schema.ts";
 
 /** What a finished job brought. */
@@ -32,6 +33,11 @@ export interface CompletionResult<Output = unknown> {
   latencyMs: number;
   finishedAt: Date;
 }
+
+/** What `stream` yields; `result` comes last. */
+export type CompletionEvent<Output = unknown> =
+  | StreamEvent
+  | { type: "result"; result: CompletionResult<Output> };
 
 /** @throws StructuredOutputError when the caller's own schema refuses what its JSON Schema allowed. */
 export async function toResult<S extends OutputSchema>(

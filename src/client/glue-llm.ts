@@ -16,7 +16,7 @@ import {
   toToolDefinitions,
   toToolNames,
 } from "./completion-options.ts";
-import { type CompletionResult, toResult } from "./completion-result.ts";
+import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
 import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
@@ -120,6 +120,38 @@ export class GlueLLM implements AsyncDisposable {
   }
 
   /**
+   * Enqueues a call with the first step of the loop, and yields the pieces of its answer as they come, and last the
+   * result. Leaving the loop early, or an abort, cancels the job unless it has an idempotency key.
+   * @throws as `complete`; what can be known to be wrong at once.
+   */
+  stream<S extends OutputSchema>(
+    message: CompletionMessage,
+    { signal, ...options }: CompleteOptions<S> = {},
+  ): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
+    return this.#stream(this.#toInput(message, { ...options, stream: true }), options.schema, signal);
+  }
+
+  async *#stream<S extends OutputSchema>(
+    input: CompletionInput,
+    schema: S | undefined,
+    signal: AbortSignal | undefined,
+  ) {
+    signal?.throwIfAborted();
+    const job = await this.#connection.use((producer) => producer.enqueue(input));
+    const handle = new CompletionHandle(this.#connection, job, schema);
+    let isWanted = false;
+    try {
+      yield* handle.stream({ signal });
+      isWanted = true;
+    } catch (error) {
+      isWanted = !signal?.aborted;
+      throw error;
+    } finally {
+      if (!isWanted && input.idempotencyKey === undefined) await handle.cancel();
+    }
+  }
+
+  /**
    * The handle of a job that was enqueued here or elsewhere.
    * @param schema what its structured answer is parsed with here; without it `output` is as the worker checked it
    * @throws InputError when it is no job's id.
@@ -154,7 +186,7 @@ export class GlueLLM implements AsyncDisposable {
       defaultModel: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
     });
-    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey } = checked;
+    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, stream } = checked;
     const tools = executeTools ? toToolNames(given) : [];
     // The worker of this process runs them.
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
@@ -171,6 +203,7 @@ export class GlueLLM implements AsyncDisposable {
       deadlineMs,
       maxAttempts,
       idempotencyKey,
+      stream,
     };
   }
 }

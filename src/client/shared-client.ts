@@ -1,6 +1,6 @@
 import type { CompletionHandle } from "./completion-handle.ts";
 import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
-import type { CompletionResult } from "./completion-result.ts";
+import type { CompletionEvent, CompletionResult } from "./completion-result.ts";
 import { GlueLLM } from "./glue-llm.ts";
 import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
@@ -36,4 +36,12 @@ export async function enqueue<S extends OutputSchema>(
   options?: EnqueueOptions<S>,
 ): Promise<CompletionHandle<S>> {
   return sharedClient().enqueue(message, options);
+}
+
+/** `stream` of a client that the whole process shares, with the settings of the environment. */
+export function stream(
+  message: CompletionMessage,
+  options?: CompleteOptions,
+): AsyncGenerator<CompletionEvent, void, undefined> {
+  return sharedClient().stream(message, options);
 }

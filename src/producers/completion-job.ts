@@ -31,6 +31,8 @@ export interface JobOptions {
   /** No attempt starts later, counted from the end of the delay. */
   deadlineMs?: number;
   maxAttempts?: number;
+  /** The answer's pieces can be read while they come. */
+  stream?: boolean;
 }
 
 /** What a job's worker does beside the call. */
@@ -68,6 +70,7 @@ export async function completionJob(
       preview: previewOf(request),
       deadlineAt: Date.now() + delayMs + (input.deadlineMs ?? rules.deadlineMs),
       batch,
+      stream: input.stream,
       maxAttempts,
       tools,
       maxToolIterations: input.maxToolIterations,

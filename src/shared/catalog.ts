@@ -32,6 +32,8 @@ export const completionPayloadSchema = z.object({
   output: outputSpecSchema.optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
+  /** The answer's pieces go to the job's stream while they come. */
+  stream: z.boolean().optional(),
 });
 export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
 

@@ -5,7 +5,7 @@ import type { JsonSchema } from "./json-schema.ts";
 /** Known across copies of this package, such as the one a worker runs and the one a module of tools imports. */
 const TOOL = Symbol.for("gluellm.tool");
 
-export const TOOL_DEFAULTS = { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 } as const;
+const TOOL_DEFAULTS = { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 } as const;
 /** What both dialects allow. */
 export const toolNameSchema = z
   .string()

@@ -14,9 +14,10 @@ import { type OutputReading, readOutput } from "./output/read-output.ts";
 import { repairMessages } from "./output/repair-messages.ts";
 import { requestOutput } from "./output/request-output.ts";
 import { spentOn } from "./spent.ts";
+import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, type ToolCall, toolCallsOf, toToolMessage } from "./tool-calls.ts";
 
-export interface CompletionRun extends Omit<CallInput, "request" | "requestId"> {
+export interface CompletionRun extends Omit<CallInput, "request" | "requestId" | "onDelta"> {
   payload: CompletionPayload;
   /** Present when the job may take several calls. */
   journal: Journal | undefined;
@@ -43,12 +44,13 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
   const { payload, journal } = run;
   const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
   const request = withTools(await loadRequest(context, payload), tools);
+  await using stream = payload.stream ? new StreamWriter({ ...context, ...run }) : undefined;
   const messages = [...request.messages];
   const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
   const entry = context.settings.providers[run.model.entry] as ProviderEntry;
   for (let turn = 0; ; turn++) {
     const asked = turnRequest(entry, { ...request, messages }, payload, progress);
-    const call = journal?.calls[turn] ?? (await ask(context, run, asked.request, turn));
+    const call = journal?.calls[turn] ?? (await ask(context, run, stream, asked.request, turn));
     progress.calls.push(call);
     const next =
       (await toolResults(run, progress, tools, turn)) ?? checkOutput(payload.output, asked.mode, progress);
@@ -82,6 +84,7 @@ function turnRequest(
 async function ask(
   context: WorkerContext,
   run: CompletionRun,
+  stream: StreamWriter | undefined,
   request: ChatRequest,
   turn: number,
 ): Promise<FinishedCall> {
@@ -90,7 +93,10 @@ async function ask(
     ...run,
     request,
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
+    onDelta: stream?.begin(turn + 1),
   });
+  // Nobody tells the pieces of a finished call again.
+  await stream?.flush();
   await run.journal?.append({ kind: "call", call, attemptsMade: run.attemptsMade });
   return call;
 }

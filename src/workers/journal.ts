@@ -22,7 +22,7 @@ const tokensSchema = z.object({
 });
 
 /** A provider call that brought an answer. */
-export const finishedCallSchema = z.object({
+const finishedCallSchema = z.object({
   entry: z.string(),
   model: z.string(),
   statusCode: z.number(),
