@@ -7,6 +7,7 @@ import {
   InvalidRequestError,
   OverloadedError,
   RateLimitError,
+  StructuredOutputError,
   TokenLimitError,
   toErrorRecord,
 } from "../shared/errors.ts";
@@ -46,6 +47,7 @@ const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])
   [APIConnectionError, "retry"],
   [TokenLimitError, "fail"],
   [InvalidRequestError, "fail"],
+  [StructuredOutputError, "fail"],
   [AuthenticationError, "stop"],
   [AccountError, "stop"],
 ];
