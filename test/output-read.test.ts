@@ -53,6 +53,17 @@ describe("reading a structured answer", () => {
     expect(readOutput(answer("{'a': {\"b\": 1}}"), any, "prompt")).toMatchObject({ ok: false });
   });
 
+  it.each([
+    ["escaped quotes", `{"${'\\"'.repeat(500_000)}`],
+    ["quotes", `{${'"'.repeat(1_000_001)}`],
+    ["brackets", "{[".repeat(500_000)],
+    ["fences", "```\n".repeat(250_000)],
+  ])("ends soon on a broken megabyte of %s", (_kind, text) => {
+    const startedAt = performance.now();
+    expect(readOutput(answer(text), order, "prompt")).toMatchObject({ ok: false, fault: "invalid" });
+    expect(performance.now() - startedAt).toBeLessThan(2000);
+  });
+
   it("gives the caller's value without the object around it", () => {
     const list = toOutputSpec(z.array(z.int()));
     expect(readOutput(answer('{"value": [1, 2]}'), list, "native")).toMatchObject({

@@ -159,16 +159,11 @@ describe("the part of a schema that a vendor enforces", () => {
         counts[dialect]++;
         expect(compileSchema(copy)(instance), shown).toEqual([]);
         expect(dialect === "openai" ? fitsOpenAI(copy) : fitsAnthropic(copy)).toBe(true);
-        const missed = compileSchema(schema)(instanceOf(copy));
-        expect(missed.length === 0 || missed.some(isConstraint), shown).toBe(true);
+        // Whoever heeds the copy and its descriptions answers as the schema demands.
+        expect(compileSchema(schema)(instanceOf(copy)), shown).toEqual([]);
       }
     }
     expect(counts.openai).toBeGreaterThan(30);
     expect(counts.anthropic).toBeGreaterThan(30);
   });
 });
-
-/** What the copy may leave to the check; its structure is the schema's own. */
-function isConstraint({ keyword }: { keyword: string }): boolean {
-  return !["required", "additionalProperties", "type", "anyOf", "oneOf", "const", "enum"].includes(keyword);
-}

@@ -51,3 +51,25 @@ export function nestingOf(json: string): number {
   }
   return deepest;
 }
+
+const TOLD = "JSON Schema: ";
+
+/** The schema with keywords that a provider does not take told in its description, for the model to read. */
+export function tellKeywords(schema: JsonSchema, keywords: JsonSchema): JsonSchema {
+  if (Object.keys(keywords).length === 0) return schema;
+  const words = TOLD + JSON.stringify(keywords);
+  const { description } = schema;
+  return { ...schema, description: typeof description === "string" ? `${description}\n${words}` : words };
+}
+
+/** The keywords that a description tells. */
+export function toldKeywords({ description }: JsonSchema): JsonSchema {
+  const line = typeof description === "string" ? (description.split("\n").at(-1) ?? "") : "";
+  if (!line.startsWith(TOLD)) return {};
+  try {
+    const keywords: unknown = JSON.parse(line.slice(TOLD.length));
+    return isObject(keywords) ? keywords : {};
+  } catch {
+    return {};
+  }
+}

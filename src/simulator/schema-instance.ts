@@ -1,3 +1,4 @@
+import { toldKeywords } from "../shared/json-schema.ts";
 import { textOfPattern } from "./pattern-text.ts";
 
 export type JsonSchema = boolean | { [keyword: string]: unknown };
@@ -28,7 +29,7 @@ interface Run {
 /**
  * A minimal instance of a JSON Schema: required properties only, the first branch of `anyOf`/`oneOf`, the least
  * number, the shortest list; local `$ref`s are followed, and most patterns are met. `not`, `if` and `uniqueItems` are not
- * looked at.
+ * looked at. Like a model, it heeds the keywords that a description tells.
  */
 export function instanceOf(schema: JsonSchema): unknown {
   return build(schema, { root: schema, nodesLeft: MAX_NODES }, 0);
@@ -49,7 +50,8 @@ function build(schema: unknown, run: Run, depth: number): unknown {
 
 /** Follows `$ref` and merges `allOf`, so that what is left names its type itself. */
 function resolve(schema: unknown, run: Run, depth: number): Record<string, unknown> {
-  const { $ref, allOf, ...own } = fieldsOf(schema);
+  const said = fieldsOf(schema);
+  const { $ref, allOf, ...own } = { ...said, ...toldKeywords(said) };
   if (isExhausted(run, depth)) return own;
   const merged =
     typeof $ref === "string" ? { ...resolve(lookUp($ref, run.root), run, depth + 1), ...own } : own;

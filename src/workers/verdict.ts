@@ -51,6 +51,7 @@ const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])
   [TokenLimitError, "fail"],
   [StructuredOutputError, "fail"],
   [InvalidRequestError, "fail"],
+  [StructuredOutputError, "fail"],
   [AuthenticationError, "stop"],
   [AccountError, "stop"],
 ];

@@ -37,15 +37,22 @@ function balanced(text: string): string[] {
   return pieces;
 }
 
-/** Where the bracket at `start` is closed again, brackets in strings left out. */
+/**
+ * Where the bracket at `start` is closed again, brackets in strings left out. By hand: a regular expression over strings
+ * takes quadratic time when one never ends.
+ */
 function closingOf(text: string, start: number): number | undefined {
-  const token = /"(?:[^"\\]|\\.)*"|[{}[\]]/gs;
-  token.lastIndex = start;
   let depth = 0;
-  for (let match = token.exec(text); match; match = token.exec(text)) {
-    if (match[0] === "{" || match[0] === "[") depth++;
-    else if (match[0] === "}" || match[0] === "]") depth--;
-    if (depth === 0) return token.lastIndex;
+  let isString = false;
+  for (let at = start; at < text.length; at++) {
+    const character = text[at];
+    if (isString) {
+      if (character === "\\") at++;
+      else if (character === '"') isString = false;
+    } else if (character === '"') isString = true;
+    else if (character === "{" || character === "[") depth++;
+    else if (character === "}" || character === "]") depth--;
+    if (depth === 0) return at + 1;
   }
   return undefined;
 }

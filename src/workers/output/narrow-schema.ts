@@ -1,5 +1,5 @@
-import { isObject, type JsonSchema } from "../../shared/json-schema.ts";
-import { describe, type SchemaSubset } from "./schema-subset.ts";
+import { isObject, type JsonSchema, tellKeywords } from "../../shared/json-schema.ts";
+import type { SchemaSubset } from "./schema-subset.ts";
 
 /** Keywords that say nothing of the instance, or that the copy makes true anyway. */
 const DROPPED = new Set([
@@ -91,7 +91,7 @@ function narrow(schema: unknown, run: Run, depth: number): JsonSchema {
     if (run.subset.keeps(keyword, value, schema)) copy[keyword] = value;
     else untaken[keyword] = value;
   }
-  return describe(copy, untaken);
+  return tellKeywords(copy, untaken);
 }
 
 /** Siblings of a reference are left to the check: OpenAI refuses them. */

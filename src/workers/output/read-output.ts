@@ -7,7 +7,7 @@ import { outputMessageOf } from "./output-message.ts";
 import { problemOf } from "./problem.ts";
 
 /** `invalid`: not JSON, or not of the schema; `refused`: another round would not help. */
-export type OutputFault = "invalid" | "truncated" | "refused" | "empty";
+type OutputFault = "invalid" | "truncated" | "refused" | "empty";
 
 export type OutputReading =
   | { ok: true; value: unknown; text: string }

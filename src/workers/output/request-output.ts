@@ -1,10 +1,10 @@
 import type { ChatRequest, Message } from "../../shared/chat.ts";
 import { InvalidRequestError } from "../../shared/errors.ts";
-import { isObject, type JsonSchema, mapSchemas } from "../../shared/json-schema.ts";
+import { isObject, type JsonSchema, mapSchemas, tellKeywords } from "../../shared/json-schema.ts";
 import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
 import { narrowSchema } from "./narrow-schema.ts";
-import { describe, isPlainPattern, NATIVE_SUBSETS } from "./schema-subset.ts";
+import { isPlainPattern, NATIVE_SUBSETS } from "./schema-subset.ts";
 
 type Asking = Pick<OutputSpec, "name" | "schema" | "mode">;
 
@@ -70,7 +70,7 @@ function withPlainPatterns(schema: JsonSchema): JsonSchema {
   const copy = mapSchemas(schema, (at) => {
     if (at.pattern === undefined || isPlainPattern(at.pattern)) return at;
     const { pattern, ...rest } = at;
-    return describe(rest, { pattern });
+    return tellKeywords(rest, { pattern });
   });
   return isObject(copy) ? copy : schema;
 }

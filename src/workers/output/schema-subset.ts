@@ -63,11 +63,3 @@ export const NATIVE_SUBSETS: Record<Dialect, SchemaSubset> = { openai: OPENAI_ST
 export function isPlainPattern(pattern: unknown): boolean {
   return typeof pattern === "string" && !RICH_PATTERN.test(pattern);
 }
-
-/** The schema with keywords that the vendor does not take moved into its description, for the model to read. */
-export function describe(schema: JsonSchema, untaken: JsonSchema): JsonSchema {
-  if (Object.keys(untaken).length === 0) return schema;
-  const words = `JSON Schema: ${JSON.stringify(untaken)}`;
-  const { description } = schema;
-  return { ...schema, description: typeof description === "string" ? `${description}\n${words}` : words };
-}
