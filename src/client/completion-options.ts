@@ -215,7 +215,15 @@ export function toToolNames(tools: readonly (Tool | string)[]): string[] {
  * The structured answer that a call asks for.
  * @throws InputError (`invalid_schema`) naming what JSON Schema cannot say; InputError for its options without a schema.
  */
-export function toOutput({ schema, schemaName, outputMode, maxRepairs }: RunOptions): OutputSpec | undefined {
+export function toOutput({
+  schema,
+  schemaName,
+  outputMode,
+  maxRepairs,
+  extra,
+}: EnqueueOptions): OutputSpec | undefined {
+  if (schema && extra && "response_format" in extra)
+    throw new InputError("the options are wrong at extra.response_format: the schema sets it");
   if (schema) return toOutputSpec(schema, { name: schemaName, mode: outputMode, maxRepairs });
   const [option] =
     Object.entries({ schemaName, outputMode, maxRepairs }).find(([, value]) => value !== undefined) ?? [];

@@ -49,7 +49,6 @@ const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])
   [CostLimitError, "stop"],
   [APIConnectionError, "retry"],
   [TokenLimitError, "fail"],
-  [StructuredOutputError, "fail"],
   [InvalidRequestError, "fail"],
   [StructuredOutputError, "fail"],
   [AuthenticationError, "stop"],
