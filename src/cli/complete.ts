@@ -2,13 +2,15 @@ import type { Command } from "commander";
 import type { CompletionHandle } from "../client/completion-handle.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
 import { chooseModel } from "../producers/model-choice.ts";
+import { loadModules } from "../shared/load-modules.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
-import { integer } from "./options.ts";
+import { collect, integer } from "./options.ts";
 import { printable } from "./output.ts";
 import { printStream } from "./print-stream.ts";
 import { waitsForText } from "./queues.ts";
+import { readSchemaFile } from "./schema-file.ts";
 
 const EXPLAIN_MS = 5000;
 
@@ -20,6 +22,8 @@ export function addCompleteCommand(program: Command): void {
     .argument("<prompt>")
     .option("-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)")
     .option("-s, --system <text>", "system prompt")
+    .option("--tools <file>", "a module that exports tools the model may call (repeatable)", collect)
+    .option("--schema <file>", "a JSON Schema: the answer is JSON that fits it")
     .option("--max-tokens <n>", "longest answer", integer(1))
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
     .option("--stream", "print the answer as it comes")
@@ -36,7 +40,10 @@ export function addCompleteCommand(program: Command): void {
         settings,
         queueGlobs: [completionQueueName(model)],
       });
-      const handle = await client.enqueue(prompt, { maxTokens: options.maxTokens, stream: options.stream });
+      const { maxTokens, stream } = options;
+      const { tools } = await loadModules(options.tools ?? []);
+      const schema = options.schema === undefined ? undefined : readSchemaFile(options.schema);
+      const handle = await client.enqueue(prompt, { maxTokens, stream, tools: [...tools.values()], schema });
       const text = await answerOf(handle, model.key, options);
       if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
     });
@@ -45,6 +52,8 @@ export function addCompleteCommand(program: Command): void {
 interface CompleteOptions {
   model?: string;
   system?: string;
+  tools?: string[];
+  schema?: string;
   maxTokens?: number;
   workers: number;
   stream?: boolean;
@@ -66,7 +75,8 @@ async function answerOf(
       return undefined;
     }
     const result = await handle.result({ signal });
-    return json ? JSON.stringify(result, null, 2) : result.finalResponse;
+    if (json) return JSON.stringify(result, null, 2);
+    return result.output === undefined ? result.finalResponse : JSON.stringify(result.output, null, 2);
   } catch (error) {
     if (interruption.exitCode === undefined) throw error;
     process.exitCode = interruption.exitCode;

@@ -7,6 +7,7 @@ import { describeError, EXIT, exitCodeOf } from "./exit.ts";
 import { guardOutput } from "./output.ts";
 import { addQueuesCommand } from "./queues.ts";
 import { addQuickstartCommand } from "./quickstart.ts";
+import { addSelfTestCommands } from "./self-test.ts";
 import { addServeCommands } from "./serve.ts";
 import { addSimulateCommand } from "./simulate.ts";
 
@@ -25,6 +26,7 @@ addBatchCommands(program);
 addServeCommands(program);
 addQueuesCommand(program);
 addCompleteCommand(program);
+addSelfTestCommands(program);
 addSimulateCommand(program);
 addQuickstartCommand(program);
 
