@@ -34,7 +34,7 @@ export {
 } from "./shared/errors.ts";
 export type { Budget } from "./shared/limits-setting.ts";
 export type { Logger } from "./shared/logger.ts";
-export type { ToolExecution } from "./shared/records.ts";
+export type { Fallback, ToolExecution } from "./shared/records.ts";
 export type { Settings } from "./shared/settings.ts";
 export {
   defineTool,

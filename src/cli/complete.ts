@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import type { CompletionHandle } from "../client/completion-handle.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
-import { chooseModel } from "../producers/model-choice.ts";
-import { completionQueueName } from "../shared/queue-name.ts";
+import { chooseModels } from "../producers/model-chain.ts";
+import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
 import { integer } from "./options.ts";
@@ -17,7 +17,11 @@ export function addCompleteCommand(program: Command): void {
     .command("complete")
     .description("Enqueue one completion and print its answer.")
     .argument("<prompt>")
-    .option("-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)")
+    .option(
+      "-m, --model <provider:model>",
+      "the model (default: DEFAULT_MODEL); given again, the next to try when one is down or at its limit",
+      collect,
+    )
     .option("-s, --system <text>", "system prompt")
     .option("--max-tokens <n>", "longest answer", integer(1))
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
@@ -25,23 +29,28 @@ export function addCompleteCommand(program: Command): void {
     .action(async (prompt: string, options: CompleteOptions) => {
       const settings = loadSettings();
       const isLocal = options.workers > 0;
-      const defaultModel = options.model ?? settings.defaultModel;
-      const model = chooseModel(undefined, { settings, defaultModel, keyNeeded: isLocal });
+      const choice = { settings, defaultModels: settings.defaultModel, keyNeeded: isLocal };
+      const { model, fallbacks = [] } = chooseModels(options.model, choice);
+      const names = [model, ...fallbacks].map(({ key }) => key);
       await using client = new GlueLLM({
-        model: model.key,
+        model: names,
         system: options.system,
         mode: isLocal ? "local" : "fleet",
         settings,
-        queueGlobs: [completionQueueName(model)],
+        queueGlobs: [fallbacks.length > 0 ? ROUTE_QUEUE : completionQueueName(model)],
       });
       const handle = await client.enqueue(prompt, { maxTokens: options.maxTokens });
-      const text = await answerOf(handle, model.key, options.json ?? false);
+      const text = await answerOf(handle, names.join(" or "), options.json ?? false);
       if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
     });
 }
 
+function collect(model: string, earlier: string[] = []): string[] {
+  return [...earlier, model];
+}
+
 interface CompleteOptions {
-  model?: string;
+  model?: string[];
   system?: string;
   maxTokens?: number;
   workers: number;

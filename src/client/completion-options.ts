@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { ModelNames } from "../producers/model-chain.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName, toToolDefinition } from "../shared/tool.ts";
@@ -22,8 +23,11 @@ export interface ChatParameters {
 }
 
 export interface EnqueueOptions extends ChatParameters, RunOptions {
-  /** `provider:model`, or a model of the default model's provider. */
-  model?: string;
+  /**
+   * `provider:model`, or a model of the default model's provider. Up to 10 of them: the next one answers when one is
+   * down, out of quota, not allowed, too small for the prompt, or takes more than 10 s to have room.
+   */
+  model?: ModelNames;
   /** System prompt, put before the messages. */
   system?: string;
   /** Lower comes first; 0, the default, to 2,097,151. Rows of batches have 10. */
@@ -70,7 +74,7 @@ const DAYS_MS = 86_400_000;
 const MAX_DELAY_MS = 365 * DAYS_MS;
 
 const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
-  model: z.string().optional(),
+  model: z.union([z.string(), z.array(z.string())]).optional(),
   system: z.string().optional(),
   temperature: z.number().optional(),
   maxTokens: z.number().optional(),

@@ -1,6 +1,6 @@
 import type { CompletedRecord } from "../producers/completion-producer.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
-import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
+import { type Fallback, modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 
 /** What a finished job brought. */
 export interface CompletionResult {
@@ -11,6 +11,8 @@ export interface CompletionResult {
   finishReason: string | undefined;
   /** `provider:model` as it was asked; `rawResponse.model` is what the provider calls it. */
   model: string;
+  /** The models that were given up before, in order, each with why; empty for a call with one model. */
+  fallbacks: Fallback[];
   /** Of all calls of the job, as the provider reports them; zeros when it reports nothing. */
   tokensUsed: ResultRecord["tokens"];
   /** USD; null when no price of the model is known (`GLUELLM_PRICES` sets one). */
@@ -38,6 +40,7 @@ export function toResult(record: CompletedRecord): CompletionResult {
     finalResponse: choice?.message.content ?? "",
     finishReason: choice?.finish_reason ?? undefined,
     model: modelKeyOf(record),
+    fallbacks: record.fallbacks ?? [],
     tokensUsed: tokens,
     costUsd,
     rawResponse: body,

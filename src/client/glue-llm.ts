@@ -1,6 +1,6 @@
 import { checkRequest } from "../producers/completion-job.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
-import { chooseModel } from "../producers/model-choice.ts";
+import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
@@ -19,8 +19,8 @@ import { type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
 
 export interface GlueLLMOptions {
-  /** `provider:model`; default: the setting DEFAULT_MODEL. */
-  model?: string;
+  /** `provider:model`, or several of them in the order to try them in; default: the setting DEFAULT_MODEL. */
+  model?: ModelNames;
   /** System prompt of the calls that have none. */
   system?: string;
   /**
@@ -127,9 +127,9 @@ export class GlueLLM implements AsyncDisposable {
       ...toChatRequest(message, checked, this.#options.system),
       ...(!executeTools && { tools: toToolDefinitions(given) }),
     });
-    const model = chooseModel(checked.model, {
+    const models = chooseModels(checked.model, {
       settings: this.#settings,
-      defaultModel: this.#options.model ?? this.#settings.defaultModel,
+      defaultModels: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
     });
     const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey } = checked;
@@ -138,6 +138,6 @@ export class GlueLLM implements AsyncDisposable {
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
     const { maxToolIterations = this.#options.maxToolIterations } = checked;
     const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
-    return { model, request, ...runOptions, priority, delayMs, deadlineMs, maxAttempts, idempotencyKey };
+    return { ...models, request, ...runOptions, priority, delayMs, deadlineMs, maxAttempts, idempotencyKey };
   }
 }

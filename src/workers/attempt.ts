@@ -8,8 +8,10 @@ import { CircuitOpenError } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
 import type { FinishedCall } from "./journal.ts";
+import { pausedMs } from "./pause.ts";
 import type { ProviderCall, ProviderReply } from "./providers/adapter.ts";
 import type { TokenCounts } from "./rate-limiter/cost.ts";
+import { BudgetWaitError } from "./rate-limiter/errors.ts";
 import type { Reservation } from "./rate-limiter.ts";
 import { deadlineError } from "./verdict.ts";
 
@@ -30,6 +32,8 @@ export interface CallInput {
   /** Aborts when the job's batch ended; counts until the call begins. */
   beforeCall: AbortSignal;
   intake: Intake;
+  /** The job is not in the queue of its model, whose pauses the call has to keep to all the same. */
+  isRouted: boolean;
   /** The batch of the row, where it has a cost limit. */
   costLimit: { batchId: string } | undefined;
   logger: Logger;
@@ -84,14 +88,14 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
 /** The call between budget, breaker and intake, each of which learns how it ended. */
 async function guarded(
   { breaker }: WorkerContext,
-  { model: { key }, intake }: CallInput,
+  { model: { key }, intake, isRouted }: CallInput,
   held: Held,
   complete: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
   const admission = (await breaker?.admit(key)) ?? { isAllowed: true, isProbe: false };
   if (!admission.isAllowed) {
     intake.unanswered();
-    intake.blocked();
+    if (!isRouted) intake.blocked();
     await release(held);
     throw new CircuitOpenError(key, admission.waitMs);
   }
@@ -141,6 +145,7 @@ async function reserve(
   let outlay: Outlay | undefined;
   try {
     signal.throwIfAborted();
+    if (input.isRouted) await assertNotPaused(context, model);
     if (costLimit) {
       outlay = await context.costs.hold({ ...costLimit, jobId, model, request, estimate, timeoutMs, signal });
     }
@@ -158,6 +163,13 @@ async function reserve(
     await outlay?.settle(0);
     throw signal.aborted ? new NotStartedError("aborted before the provider call") : error;
   }
+}
+
+/** An open breaker speaks for itself, when it is asked. @throws BudgetWaitError */
+async function assertNotPaused(context: WorkerContext, model: ModelRef): Promise<void> {
+  if (context.breaker?.isOpen(model.key)) return;
+  const ms = await pausedMs(context, model);
+  if (ms > 0) throw new BudgetWaitError(model.key, ms);
 }
 
 /** Nothing was sent. */

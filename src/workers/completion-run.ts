@@ -82,7 +82,7 @@ async function loadRequest(
 
 async function toRecord(
   { redis, keys }: WorkerContext,
-  { jobId, logger, attemptsMade }: CompletionRun,
+  { jobId, logger, attemptsMade, journal }: CompletionRun,
   calls: readonly FinishedCall[],
   executions: readonly ToolExecution[] | undefined,
 ): Promise<ResultRecord> {
@@ -95,6 +95,7 @@ async function toRecord(
     status: "succeeded",
     entry,
     model,
+    ...(journal?.fallbacks.length && { fallbacks: journal.fallbacks }),
     response: { statusCode, requestId, body: await keep(body) },
     tokens: sumOfTokens(calls),
     calls: calls.length,

@@ -27,10 +27,21 @@ export type Verdict =
   | { kind: "putBack"; delayMs: number; reason: string }
   /** Another worker has the job: nothing is touched. */
   | { kind: "lost" }
-  /** `pause`: what the provider asked for outlasts the job, and the others wait all the same. */
-  | { kind: "fail"; error: GlueError; pause?: { scope: SnoozeScope; delayMs: number } }
+  /**
+   * `pause`: what the provider asked for outlasts the job, and the others wait all the same. `answering`: the model, of
+   * a job that has several.
+   */
+  | {
+      kind: "fail";
+      error: GlueError;
+      pause?: { scope: SnoozeScope; delayMs: number };
+      answering?: Answering;
+    }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
+
+/** What a record says of the models that a job of several has called. */
+export type Answering = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
 
 export type SnoozeScope = "job" | "queue" | "budget";
 type Action = "retry" | "snooze" | "fail" | "stop";
