@@ -22,7 +22,7 @@ export interface QueueState {
   /** What several queues share one budget by. */
   bucket: string | undefined;
   breaker: BreakerState;
-  /** Of the last minute; of all queues that share its bucket. */
+  /** Of the last minute; of all queues that share its bucket; where jobs have several models, of those that succeeded. */
   used: Usage;
   /** Milliseconds until a provider's pause ends; 0 when there is none. */
   pausedMs: number;

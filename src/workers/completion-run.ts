@@ -7,6 +7,7 @@ import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { type CallInput, callProvider } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
 import type { FinishedCall, Journal } from "./journal.ts";
+import { countCall } from "./record.ts";
 import { runToolCalls, toolCallsOf, toToolMessage } from "./tool-calls.ts";
 
 export interface CompletionRun extends Omit<CallInput, "request" | "requestId"> {
@@ -61,6 +62,7 @@ async function ask(
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
   });
   await run.journal?.append({ kind: "call", call, attemptsMade: run.attemptsMade });
+  if (run.isRouted) await countCall(context.redis, context.keys, call);
   return call;
 }
 

@@ -3,6 +3,7 @@ import {
   APIConnectionError,
   fromErrorRecord,
   type GlueError,
+  InvalidRequestError,
   OverloadedError,
   toErrorRecord,
 } from "../shared/errors.ts";
@@ -17,8 +18,8 @@ import { BudgetWaitError } from "./rate-limiter/errors.ts";
 import { backoffMs, type Verdict } from "./verdict.ts";
 
 /**
- * A longer wait for a model's limits sends the job to the next one. Shorter ones are worth the preferred model: they are
- * about what a call itself takes, and budgets that refill by the second mostly ask for less.
+ * A longer wait for a model's limits sends the job to the next one: about what an answer itself takes. Budgets refill by
+ * the second, and a shorter wait is worth the preferred model.
  */
 const MAX_WAIT_MS = 10_000;
 const MAX_REASONS_CHARS = 500;
@@ -85,7 +86,7 @@ function givesUp({ error, verdict, snoozes }: FailedAttempt): boolean {
 function isOfTheRequest(error: GlueError): boolean {
   return (
     error.code === "deadline_exceeded" ||
-    error.code === "invalid_request" ||
+    error instanceof InvalidRequestError ||
     error instanceof CostLimitError ||
     error.category === "cancelled"
   );

@@ -139,21 +139,20 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
   } catch (error) {
     if (error instanceof FencedError) return { kind: "lost" };
     if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
-    if (error instanceof GlueError && error.code === "deadline_exceeded") return { kind: "fail", error };
     const fault = error instanceof GlueError ? error : unexpected(error, logger);
-    const verdict = verdictOn(
-      fault,
-      {
-        attempt: attemptsMade - (journal?.attemptsMade ?? 0) + 1,
-        maxAttempts: payload.maxAttempts,
-        deadlineAt,
-        isBatchRow: batch !== undefined,
-        snoozes,
-        isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
-      },
-      context.settings.retry,
-    );
-    if (!WITHOUT_CALL.some((type) => error instanceof type))
+    const isLate = fault.code === "deadline_exceeded";
+    const state = {
+      attempt: attemptsMade - (journal?.attemptsMade ?? 0) + 1,
+      maxAttempts: payload.maxAttempts,
+      deadlineAt,
+      isBatchRow: batch !== undefined,
+      snoozes,
+      isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
+    };
+    const verdict: Verdict = isLate
+      ? { kind: "fail", error: fault }
+      : verdictOn(fault, state, context.settings.retry);
+    if (!isLate && !WITHOUT_CALL.some((type) => error instanceof type))
       await countFailedCall(redis, keys, { budgetKey: model.key, error, verdict, batchId: batch?.id });
     if (!payload.fallbacks || !journal) return verdict;
     const failed = { payload, journal, attemptsMade, snoozes, error: fault, verdict, logger };

@@ -96,7 +96,8 @@ async function pause(
 async function finish(run: Run, payload: CompletionPayload | undefined, record: ResultRecord): Promise<void> {
   if (!payload) return;
   const { context, queue, token, jobId, logger } = run;
-  const budgetKey = record.status === "succeeded" ? modelKeyOf(record) : undefined;
+  const countedKey = payload.fallbacks ? queue.name : modelKeyOf(record);
+  const budgetKey = record.status === "succeeded" ? countedKey : undefined;
   const outcome = await untilTaken(logger, () =>
     writeRecord(context.redis, context.keys, { queue: queue.name, token, payload, record, budgetKey }),
   );

@@ -41,7 +41,7 @@ export type Verdict =
   | { kind: "stopBatch"; error: GlueError };
 
 /** What a record says of the models that a job of several has called. */
-export type Answering = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
+type Answering = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
 
 export type SnoozeScope = "job" | "queue" | "budget";
 type Action = "retry" | "snooze" | "fail" | "stop";
