@@ -19,6 +19,7 @@ export {
   APIConnectionError,
   AuthenticationError,
   ConfigurationError,
+  CostLimitError,
   type ErrorCategory,
   type ErrorContext,
   type ErrorSeverity,

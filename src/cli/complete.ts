@@ -5,7 +5,7 @@ import { chooseModels } from "../producers/model-chain.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
-import { integer } from "./options.ts";
+import { integer, number } from "./options.ts";
 import { printable } from "./output.ts";
 import { waitsForText } from "./queues.ts";
 
@@ -24,6 +24,11 @@ export function addCompleteCommand(program: Command): void {
     )
     .option("-s, --system <text>", "system prompt")
     .option("--max-tokens <n>", "longest answer", integer(1))
+    .option(
+      "--max-cost <usd>",
+      "stop before the provider call that could make the job cost more",
+      number(1e-9),
+    )
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
     .option("--json", "print the whole result")
     .action(async (prompt: string, options: CompleteOptions) => {
@@ -39,7 +44,10 @@ export function addCompleteCommand(program: Command): void {
         settings,
         queueGlobs: [fallbacks.length > 0 ? ROUTE_QUEUE : completionQueueName(model)],
       });
-      const handle = await client.enqueue(prompt, { maxTokens: options.maxTokens });
+      const handle = await client.enqueue(prompt, {
+        maxTokens: options.maxTokens,
+        maxCostUsd: options.maxCost,
+      });
       const text = await answerOf(handle, names.join(" or "), options.json ?? false);
       if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
     });
@@ -53,6 +61,7 @@ interface CompleteOptions {
   model?: string[];
   system?: string;
   maxTokens?: number;
+  maxCost?: number;
   workers: number;
   json?: boolean;
 }

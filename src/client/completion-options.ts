@@ -39,6 +39,11 @@ export interface EnqueueOptions extends ChatParameters, RunOptions {
   /** Attempts at failures that may pass; 429s use up none. Default: the setting RETRY_MAX_ATTEMPTS, else 3. */
   maxAttempts?: number;
   /**
+   * USD that the provider calls of the job may cost together, those of tool loops and repeated attempts included: it
+   * stops before the call that could pass it (CostLimitError). Default: no limit.
+   */
+  maxCostUsd?: number;
+  /**
    * For 7 days, calls under the same key with the same model and request are one job, paid once; another request under
    * the key is refused (`idempotency_conflict`). At most 255 characters.
    */
@@ -89,6 +94,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   delayMs: z.int().min(0).max(MAX_DELAY_MS).optional(),
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
   maxAttempts: z.int().min(1).max(1000).optional(),
+  maxCostUsd: z.number().positive().optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
   tools: z
     .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))

@@ -1,6 +1,7 @@
 import { checkRequest } from "../producers/completion-job.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
+import { requirePrices } from "../producers/priced-models.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
@@ -93,7 +94,8 @@ export class GlueLLM implements AsyncDisposable {
   /**
    * Resolves once the job is safe in Redis.
    * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`, a text
-   * over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`) or no Redis.
+   * over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`) or
+   * price (`unpriced_model`), or no Redis.
    */
   async enqueue(message: CompletionMessage, options: EnqueueOptions = {}): Promise<CompletionHandle> {
     const input = this.#toInput(message, options);
@@ -132,12 +134,24 @@ export class GlueLLM implements AsyncDisposable {
       defaultModels: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
     });
-    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey } = checked;
+    const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey } = checked;
+    if (maxCostUsd !== undefined)
+      requirePrices(this.#settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
     const tools = executeTools ? toToolNames(given) : [];
     // The worker of this process runs them.
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
     const { maxToolIterations = this.#options.maxToolIterations } = checked;
     const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
-    return { ...models, request, ...runOptions, priority, delayMs, deadlineMs, maxAttempts, idempotencyKey };
+    return {
+      ...models,
+      request,
+      ...runOptions,
+      priority,
+      delayMs,
+      deadlineMs,
+      maxAttempts,
+      maxCostUsd,
+      idempotencyKey,
+    };
   }
 }

@@ -32,6 +32,8 @@ export interface JobOptions {
   /** No attempt starts later, counted from the end of the delay. */
   deadlineMs?: number;
   maxAttempts?: number;
+  /** What all its provider calls may cost. */
+  maxCostUsd?: number;
 }
 
 /** What a job's worker does beside the call. */
@@ -70,6 +72,7 @@ export async function completionJob(
       deadlineAt: Date.now() + delayMs + (input.deadlineMs ?? rules.deadlineMs),
       batch,
       maxAttempts,
+      maxCostUsd: input.maxCostUsd,
       tools,
       maxToolIterations: input.maxToolIterations,
     },

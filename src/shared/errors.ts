@@ -175,6 +175,13 @@ export class AccountError extends LLMError {
   }
 }
 
+/** A cost limit: the next call could have passed it. `context` has `spentUsd` and `maxCostUsd`. */
+export class CostLimitError extends GlueError {
+  constructor(fields: LLMErrorFields) {
+    super({ code: "cost_limit", category: "account", ...fields });
+  }
+}
+
 /**
  * Under which name a class is stored: the names stay when a class is renamed. A subclass that is not here is stored
  * as its parent, with its own code.
@@ -188,6 +195,7 @@ const STORED_CLASSES: readonly (readonly [string, new (fields: GlueErrorFields) 
   ["authentication", AuthenticationError],
   ["account", AccountError],
   ["cancelled", JobCancelledError],
+  ["cost_limit", CostLimitError],
 ];
 
 /** What is stored of an error, on jobs and in result records. */

@@ -3,7 +3,7 @@ import type { ChatRequest } from "../shared/chat.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { Outlay } from "./call-costs.ts";
+import type { CostLimit, Outlay } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
@@ -34,12 +34,12 @@ export interface CallInput {
   intake: Intake;
   /** The job is not in the queue of its model, whose pauses the call has to keep to all the same. */
   isRouted: boolean;
-  /** The batch of the row, where it has a cost limit. */
-  costLimit: { batchId: string } | undefined;
+  /** What the call counts towards; mostly nothing. */
+  costLimits: readonly CostLimit[];
   logger: Logger;
 }
 
-/** What a call may use, and may cost where its batch has a limit. */
+/** What a call may use, and may cost where there is a limit. */
 interface Held {
   reservation: Reservation;
   outlay: Outlay | undefined;
@@ -140,14 +140,14 @@ async function reserve(
   { request, timeoutMs }: ProviderCall,
   estimate: TokenCounts,
 ): Promise<Held> {
-  const { jobId, model, costLimit } = input;
+  const { jobId, model, costLimits: limits } = input;
   const signal = AbortSignal.any([input.signal, input.beforeCall, context.draining]);
   let outlay: Outlay | undefined;
   try {
     signal.throwIfAborted();
     if (input.isRouted) await assertNotPaused(context, model);
-    if (costLimit) {
-      outlay = await context.costs.hold({ ...costLimit, jobId, model, request, estimate, timeoutMs, signal });
+    if (limits.length > 0) {
+      outlay = await context.costs.hold({ limits, jobId, model, request, estimate, timeoutMs, signal });
     }
     const reservation = await context.limiter.acquire(model.key, {
       tokens: estimate,

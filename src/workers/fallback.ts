@@ -1,6 +1,7 @@
 import type { CompletionPayload, FallbackTarget } from "../shared/catalog.ts";
 import {
   APIConnectionError,
+  CostLimitError,
   fromErrorRecord,
   type GlueError,
   InvalidRequestError,
@@ -9,7 +10,6 @@ import {
 } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
-import { CostLimitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
 import { FencedError, type Journal } from "./journal.ts";

@@ -5,13 +5,14 @@ import {
   hasSeveralCalls,
   jobCatalog,
 } from "../shared/catalog.ts";
-import { GlueError, JobCancelledError, toErrorRecord } from "../shared/errors.ts";
+import { openJobLedger } from "../shared/cost-ledger.ts";
+import { CostLimitError, GlueError, JobCancelledError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { NotStartedError } from "./attempt.ts";
-import { CostLimitError, CostWaitError } from "./call-costs.ts";
+import { type CostLimit, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { runCompletion } from "./completion-run.ts";
 import type { WorkerContext } from "./context.ts";
@@ -115,8 +116,8 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     const standing = await lookUp(redis, keys, jobId, batch?.id);
     const settled = verdictOnStanding(standing, payload, jobId);
     if (settled) return settled;
-    const costLimit =
-      batch && standing.kind === "clear" && standing.hasCostLimit ? { batchId: batch.id } : undefined;
+    const hasBatchLimit = standing.kind === "clear" && standing.hasCostLimit;
+    const costLimits = await openCostLimits(context, jobId, payload, hasBatchLimit);
     const shared = { jobId, signal, logger };
     if (hasSeveralCalls(payload))
       journal = await Journal.open({ ...shared, redis, keys, queue: queue.name, token });
@@ -125,7 +126,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     const lack = isRouted ? lackOf(context, target.provider) : undefined;
     if (lack) return lack;
     model = modelRef(target.provider.entry, target.model);
-    const limits = { deadlineAt, priority, costLimit, beforeCall, intake };
+    const limits = { deadlineAt, priority, costLimits, beforeCall, intake };
     const record = await runCompletion(context, {
       ...shared,
       ...limits,
@@ -158,6 +159,22 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     const failed = { payload, journal, attemptsMade, snoozes, error: fault, verdict, logger };
     return (await fallBack(context, failed)) ?? decide(run, payload);
   }
+}
+
+/** Everything that the job's calls count towards. */
+async function openCostLimits(
+  { redis, keys }: WorkerContext,
+  jobId: string,
+  { batch, maxCostUsd, deadlineAt }: CompletionPayload,
+  hasBatchLimit: boolean,
+): Promise<CostLimit[]> {
+  const limits: CostLimit[] = [];
+  if (batch && hasBatchLimit) limits.push({ ledger: keys.batch(batch.id), of: "batch" });
+  if (maxCostUsd !== undefined) {
+    const ledger = await openJobLedger(redis, keys, jobId, { maxCostUsd, deadlineAt });
+    limits.push({ ledger, of: "job" });
+  }
+  return limits;
 }
 
 function verdictOnStanding(

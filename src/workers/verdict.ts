@@ -2,6 +2,7 @@ import {
   AccountError,
   APIConnectionError,
   AuthenticationError,
+  CostLimitError,
   fromErrorRecord,
   GlueError,
   InvalidRequestError,
@@ -11,7 +12,7 @@ import {
   toErrorRecord,
 } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
-import { CostLimitError, CostWaitError } from "./call-costs.ts";
+import { CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { BudgetWaitError } from "./rate-limiter/errors.ts";
 
