@@ -1,6 +1,7 @@
 import { checkRequest } from "../producers/completion-job.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
-import { chooseModel } from "../producers/model-choice.ts";
+import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
+import { requirePrices } from "../producers/priced-models.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
@@ -21,8 +22,8 @@ import { Connection } from "./connection.ts";
 import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
 export interface GlueLLMOptions {
-  /** `provider:model`; default: the setting DEFAULT_MODEL. */
-  model?: string;
+  /** `provider:model`, or several of them in the order to try them in; default: the setting DEFAULT_MODEL. */
+  model?: ModelNames;
   /** System prompt of the calls that have none. */
   system?: string;
   /**
@@ -108,7 +109,8 @@ export class GlueLLM implements AsyncDisposable {
   /**
    * Resolves once the job is safe in Redis.
    * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`, a text
-   * over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`) or no Redis.
+   * over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`) or
+   * price (`unpriced_model`), or no Redis.
    */
   async enqueue<S extends OutputSchema>(
     message: CompletionMessage,
@@ -181,12 +183,14 @@ export class GlueLLM implements AsyncDisposable {
       ...toChatRequest(message, checked, this.#options.system),
       ...(!executeTools && { tools: toToolDefinitions(given) }),
     });
-    const model = chooseModel(checked.model, {
+    const models = chooseModels(checked.model, {
       settings: this.#settings,
-      defaultModel: this.#options.model ?? this.#settings.defaultModel,
+      defaultModels: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
     });
-    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, stream } = checked;
+    const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
+    if (maxCostUsd !== undefined)
+      requirePrices(this.#settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
     const tools = executeTools ? toToolNames(given) : [];
     // The worker of this process runs them.
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
@@ -194,7 +198,7 @@ export class GlueLLM implements AsyncDisposable {
     const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
     const output = toOutput(checked);
     return {
-      model,
+      ...models,
       request,
       ...runOptions,
       output,
@@ -202,6 +206,7 @@ export class GlueLLM implements AsyncDisposable {
       delayMs,
       deadlineMs,
       maxAttempts,
+      maxCostUsd,
       idempotencyKey,
       stream,
     };

@@ -3,6 +3,7 @@ import type { Redis } from "ioredis";
 import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -29,6 +30,8 @@ export interface ProducerOptions {
 
 export interface CompletionInput extends JobOptions, RunOptions {
   model: ModelRef;
+  /** To go on with when `model` cannot answer, in this order; absent: none. */
+  fallbacks?: readonly ModelRef[];
   /** Checked already. */
   request: ChatRequest;
   /** Calls under the same key are one job. */
@@ -68,7 +71,9 @@ export class CompletionProducer {
     const newId = `job-${randomUUID()}`;
     const jobId =
       key === undefined ? newId : await reserveJobId(redis, keys, { ...fields, key, jobId: newId });
-    const queue = await this.#queues.of(fields.model);
+    const queue = await (fields.fallbacks
+      ? this.#queues.registered(ROUTE_QUEUE)
+      : this.#queues.of(fields.model));
     // Who reserved the id may have died before it added the job; adding it twice does nothing.
     const isKnown = jobId !== newId && (await redis.exists(keys.result(jobId), keys.job(queue.name, jobId)));
     if (!isKnown) {

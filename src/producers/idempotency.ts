@@ -26,6 +26,7 @@ export interface ReservationOptions extends RunOptions {
   /** Taken when nobody has the key yet. */
   jobId: string;
   model: ModelRef;
+  fallbacks?: readonly ModelRef[];
   request: ChatRequest;
   /** The job's delay, by which the key lives longer than 7 days. */
   delayMs?: number;
@@ -38,10 +39,20 @@ export interface ReservationOptions extends RunOptions {
 export async function reserveJobId(
   redis: Redis,
   keys: RedisKeys,
-  { key, jobId, model, request, tools, maxToolIterations, output, delayMs = 0 }: ReservationOptions,
+  {
+    key,
+    jobId,
+    model,
+    fallbacks,
+    request,
+    tools,
+    maxToolIterations,
+    output,
+    delayMs = 0,
+  }: ReservationOptions,
 ): Promise<string> {
   // What is asked: how urgent it is does not count.
-  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations, output } });
+  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations, output, fallbacks } });
   const value = JSON.stringify({ jobId, digest });
   const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);
   const first = reservationSchema.parse(JSON.parse(String(standing)));
