@@ -95,6 +95,22 @@ describe.concurrent("limits", () => {
   });
 });
 
+describe.concurrent("an outage of both", () => {
+  test("is waited out with the last, in a queue that goes on", async () => {
+    const down = { faults: { "500": 1 } };
+    await using pair = await openPair({ first: down, second: down });
+    const glue = pair.client();
+    const handles = await Promise.all(
+      Array.from({ length: 12 }, (_, n) => glue.enqueue(`call ${n}`, { maxAttempts: 1000 })),
+    );
+    await waitFor("the second one's breaker", () => waitsFor(pair, `circuit_open: ${SECOND}`));
+    expect(await pausedMs(pair, ROUTE_QUEUE)).toBeLessThan(2000);
+    pair.second.setFaults({});
+    const results = await Promise.all(handles.map((handle) => handle.result()));
+    expect(new Set(results.map(({ model }) => model))).toEqual(new Set([SECOND]));
+  });
+});
+
 describe.concurrent("workers", () => {
   test("one killed after the first was given up: another goes on with the second", async () => {
     await using pair = await openPair({ first: { faults: { "401": 1 } }, second: { latencyMs: 60_000 } });

@@ -1,14 +1,21 @@
 import { Queue } from "bullmq";
 import { afterAll, describe, expect, test } from "vitest";
+import { readableData } from "../dashboards/readable.ts";
 import {
   APIConnectionError,
+  BudgetWaitError,
+  CostLimitError,
   defineTool,
   type GlueError,
   InputError,
   InvalidRequestError,
+  RateLimitError,
 } from "../src/index.ts";
 import { ROUTE_QUEUE } from "../src/shared/queue-name.ts";
 import { usagePerMinute } from "../src/shared/usage.ts";
+import { givesUp } from "../src/workers/fallback.ts";
+import { deadlineError, type Verdict } from "../src/workers/verdict.ts";
+import { completionPayload } from "./support/dashboard.ts";
 import { BOTH, FIRST, openPair, SECOND, statuses } from "./support/model-pair.ts";
 import { testRedis } from "./support/redis.ts";
 import { waitFor } from "./support/wait-for.ts";
@@ -156,6 +163,44 @@ describe.concurrent("a call with several models", () => {
     expect((await used(SECOND)).tokens / tokensUsed.total).toBeCloseTo(1, 1);
     expect(await used(FIRST)).toMatchObject({ requests: 1, tokens: 0 });
     expect(await used(ROUTE_QUEUE)).toMatchObject({ requests: 1 });
+  });
+});
+
+describe("a job leaves its model", () => {
+  const wait = (delayMs: number) => ({ kind: "snooze", scope: "job", delayMs }) as const;
+  const limited = new RateLimitError({ message: "slow down" });
+  const isLeft = (error: GlueError, verdict: { kind: string }, snoozes = 0) =>
+    givesUp({ error, verdict: { error, ...verdict } as Verdict, snoozes });
+
+  test.each([
+    [9000, false],
+    [11_000, true],
+  ])("at a 429 of %s ms: %s", (delayMs, left) => {
+    expect(isLeft(limited, wait(delayMs), 5)).toBe(left);
+  });
+
+  test("when a line for the budget that was short at first still is there afterwards", () => {
+    const line = new BudgetWaitError(FIRST, 6000);
+    expect(isLeft(line, wait(6000))).toBe(false);
+    expect(isLeft(line, wait(6000), 1)).toBe(true);
+  });
+
+  test("when a wait would outlast its deadline, but not once that has passed", () => {
+    expect(isLeft(limited, { kind: "fail" })).toBe(true);
+    expect(isLeft(deadlineError(), { kind: "fail" })).toBe(false);
+  });
+
+  test("never at its cost limit, nor while attempts are left", () => {
+    expect(isLeft(new CostLimitError({ message: "spent" }), { kind: "fail" })).toBe(false);
+    expect(isLeft(new APIConnectionError({ message: "cut" }), { kind: "retry" })).toBe(false);
+  });
+});
+
+test("the dashboard shows the models of a job in their order", () => {
+  const spare = { provider: { entry: "spare", fingerprint: "f" }, model: "second" };
+  expect(readableData(completionPayload({ fallbacks: [spare] }))).toMatchObject({
+    model: "openai:gpt-4o-mini",
+    fallbacks: [SECOND],
   });
 });
 

@@ -73,7 +73,11 @@ export async function fallBack(context: WorkerContext, attempt: FailedAttempt): 
 }
 
 /** Whether another model may do better than waiting for this one, or than what ended the job. */
-function givesUp({ error, verdict, snoozes }: FailedAttempt): boolean {
+export function givesUp({
+  error,
+  verdict,
+  snoozes,
+}: Pick<FailedAttempt, "error" | "verdict" | "snoozes">): boolean {
   if (isOfTheRequest(error)) return false;
   if (verdict.kind === "fail") return true;
   if (verdict.kind !== "snooze") return false;
