@@ -5,7 +5,7 @@ import { chooseModel } from "../producers/model-choice.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
-import { integer } from "./options.ts";
+import { CACHE_HELP, integer, NO_CACHE_HELP } from "./options.ts";
 import { printable } from "./output.ts";
 import { waitsForText } from "./queues.ts";
 
@@ -21,6 +21,8 @@ export function addCompleteCommand(program: Command): void {
     .option("-s, --system <text>", "system prompt")
     .option("--max-tokens <n>", "longest answer", integer(1))
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
+    .option("--cache", CACHE_HELP)
+    .option("--no-cache", NO_CACHE_HELP)
     .option("--json", "print the whole result")
     .action(async (prompt: string, options: CompleteOptions) => {
       const settings = loadSettings();
@@ -34,7 +36,7 @@ export function addCompleteCommand(program: Command): void {
         settings,
         queueGlobs: [completionQueueName(model)],
       });
-      const handle = await client.enqueue(prompt, { maxTokens: options.maxTokens });
+      const handle = await client.enqueue(prompt, { maxTokens: options.maxTokens, cache: options.cache });
       const text = await answerOf(handle, model.key, options.json ?? false);
       if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
     });
@@ -46,6 +48,7 @@ interface CompleteOptions {
   maxTokens?: number;
   workers: number;
   json?: boolean;
+  cache?: boolean;
 }
 
 /** What to print; undefined after a signal, which cancels the job. */

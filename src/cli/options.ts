@@ -1,6 +1,9 @@
 import { InvalidArgumentError } from "commander";
 import { printable } from "./output.ts";
 
+export const CACHE_HELP = "an equal request's answer will do (default: where temperature is 0)";
+export const NO_CACHE_HELP = "no answer from the cache, and none kept there";
+
 /** A commander parser for whole numbers from `min` to `max`. */
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER) {
   return (text: string): number => {

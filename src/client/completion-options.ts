@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type CacheOption, cacheOptionSchema } from "../shared/cache-option.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName, toToolDefinition } from "../shared/tool.ts";
@@ -39,6 +40,11 @@ export interface EnqueueOptions extends ChatParameters, RunOptions {
    * the key is refused (`idempotency_conflict`). At most 255 characters.
    */
   idempotencyKey?: string;
+  /**
+   * Whether the answer of an equal request will do, and this one is kept for others; `{ ttlSeconds }`: so too, but none
+   * older than that. Default: the client's, else only with `temperature: 0`.
+   */
+  cache?: CacheOption;
 }
 
 /** What the worker does beside the call. */
@@ -86,6 +92,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
   maxAttempts: z.int().min(1).max(1000).optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
+  cache: cacheOptionSchema.optional(),
   tools: z
     .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
     .optional(),

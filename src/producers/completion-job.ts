@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { JobsOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import { inlineOrBlob } from "../shared/blobs.ts";
+import type { CacheOption } from "../shared/cache-option.ts";
 import {
   type CompletionPayload,
   hasSeveralCalls,
@@ -31,6 +32,8 @@ export interface JobOptions {
   /** No attempt starts later, counted from the end of the delay. */
   deadlineMs?: number;
   maxAttempts?: number;
+  /** Default: answers of `temperature` 0 come from the cache, and go there. */
+  cache?: CacheOption;
 }
 
 /** What a job's worker does beside the call. */
@@ -71,6 +74,7 @@ export async function completionJob(
       maxAttempts,
       tools,
       maxToolIterations: input.maxToolIterations,
+      cache: input.cache,
     },
     opts: {
       jobId,

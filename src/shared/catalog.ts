@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { cacheOptionSchema } from "./cache-option.ts";
 import { chatRequestSchema } from "./chat.ts";
 import { completionQueueName } from "./queue-name.ts";
 import { toolNameSchema } from "./tool.ts";
@@ -27,6 +28,8 @@ export const completionPayloadSchema = z.object({
   tools: z.array(toolNameSchema).min(1).max(128).optional(),
   /** Answers with tool calls before the model has to do without. */
   maxToolIterations: z.int().positive().max(1000).optional(),
+  /** Whether the answer may come from, and go to, the cache; absent: when `temperature` is 0. */
+  cache: cacheOptionSchema.optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
 });

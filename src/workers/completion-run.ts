@@ -4,9 +4,10 @@ import { type ChatRequest, chatRequestSchema, type Message } from "../shared/cha
 import type { ResultRecord, ToolExecution } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
-import { type CallInput, callProvider } from "./attempt.ts";
+import type { CallInput } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
 import type { FinishedCall, Journal } from "./journal.ts";
+import { callOrCached } from "./response-cache.ts";
 import { runToolCalls, toolCallsOf, toToolMessage } from "./tool-calls.ts";
 
 export interface CompletionRun extends Omit<CallInput, "request" | "requestId"> {
@@ -20,7 +21,7 @@ export interface CompletionRun extends Omit<CallInput, "request" | "requestId"> 
 /**
  * A job's provider calls: asks, runs the tools that the answer calls, asks again with their results, until an answer
  * calls none. What the journal has is not done again. Returns the record to write.
- * @throws as `callProvider` does; FencedError when another worker has the job
+ * @throws as `callOrCached` does; FencedError when another worker has the job
  */
 export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<ResultRecord> {
   const { payload, journal } = run;
@@ -55,7 +56,7 @@ async function ask(
   turn: number,
 ): Promise<FinishedCall> {
   const { requestId } = run.payload;
-  const call = await callProvider(context, {
+  const call = await callOrCached(context, {
     ...run,
     request,
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
@@ -88,7 +89,7 @@ async function toRecord(
 ): Promise<ResultRecord> {
   const last = calls.at(-1) as FinishedCall;
   const keep = <T>(value: T) => untilTaken(logger, () => inlineOrBlob(redis, keys, `result:${jobId}`, value));
-  const { entry, model, statusCode, requestId, body } = last;
+  const { entry, model, statusCode, requestId, body, fromCache } = last;
   return {
     v: 1,
     jobId,
@@ -97,7 +98,8 @@ async function toRecord(
     model,
     response: { statusCode, requestId, body: await keep(body) },
     tokens: sumOfTokens(calls),
-    calls: calls.length,
+    calls: calls.filter((call) => !call.fromCache).length,
+    ...(fromCache && { fromCache }),
     ...(executions && { toolExecutions: await keep([...executions]) }),
     costUsd: sumOfCosts(calls),
     attempts: attemptsMade + 1,

@@ -28,6 +28,7 @@ export const finishedCallSchema = z.object({
   tokens: tokensSchema,
   costUsd: z.number().nullable(),
   latencyMs: z.number(),
+  fromCache: z.literal(true).optional(),
 });
 export type FinishedCall = z.infer<typeof finishedCallSchema>;
 

@@ -11,6 +11,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { NotStartedError } from "./attempt.ts";
+import { CacheWaitError } from "./cache-wait.ts";
 import { CostLimitError, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { runCompletion } from "./completion-run.ts";
@@ -24,7 +25,14 @@ import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 const MAX_LOST_WORKERS = 10;
 
 /** Errors of attempts in which the provider was not called. */
-const WITHOUT_CALL = [BudgetExceededError, BudgetWaitError, CircuitOpenError, CostLimitError, CostWaitError];
+const WITHOUT_CALL = [
+  BudgetExceededError,
+  BudgetWaitError,
+  CacheWaitError,
+  CircuitOpenError,
+  CostLimitError,
+  CostWaitError,
+];
 
 /**
  * A job's whole path in the worker: parse again → bind the logger → look for the record → budget → provider →
