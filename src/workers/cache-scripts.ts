@@ -53,7 +53,7 @@ export const RELEASE = new RedisScript(`
 `);
 
 /**
- * Keeps an entry and ends the lead; 0 when neither was done. Room is made first: of the 16 entries that were unused for longest, those that have
+ * Keeps an entry and ends the lead; 0 when neither was done. Room is made first: of the four entries that were unused for longest, those that have
  * expired leave the books; then the least recently used ones go, at most 64 of them. When that is not enough, this
  * entry is not kept, and the next ones go on. The books expire with the entry that lives longest.
  */
@@ -70,8 +70,10 @@ export const KEEP = new RedisScript(`
   local function fits()
     return tonumber(redis.call('HGET', sizes, 'total') or '0') + bytes <= tonumber(maxBytes)
   end
+  -- A full Redis refuses it, but would let what follows a first command that only deletes through.
+  redis.call('HINCRBY', sizes, 'total', 0)
   forget(digest)
-  for _, other in ipairs(redis.call('ZRANGE', uses, 0, 15)) do
+  for _, other in ipairs(redis.call('ZRANGE', uses, 0, 3)) do
     if redis.call('EXISTS', head .. other) == 0 then forget(other) end
   end
   for _ = 1, 64 do

@@ -3,16 +3,16 @@ import type { Redis } from "ioredis";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import { CLAIM, KEEP, RELEASE, RENEW } from "./cache-scripts.ts";
 
-const LEASE_MS = 10_000;
-const RENEW_MS = 3000;
+const LEASE_MS = 6000;
+const RENEW_MS = 2000;
 /** After so many failures in a row, callers of an entry no longer wait for each other for a while. */
 const MAX_FAILURES = 3;
 const FAILURES_LIFE_MS = 30_000;
 /** How long callers wait in their place for the one that leads, and how many of a process do at a time. */
 const MAX_WAIT_MS = 1000;
 const MAX_WAITING = 8;
-/** What an entry takes in Redis beside its text, measured on Redis 7. */
-const OVERHEAD_BYTES = 600;
+/** What an entry takes in Redis at most: its text as the allocator rounds it, its key and its place in the books. */
+const memoryOf = (text: string) => Math.ceil(Buffer.byteLength(text) * 1.25) + 600;
 
 /** What stands under a digest: an entry, or who is to make it. */
 export type Claim =
@@ -70,8 +70,7 @@ export class CacheStore {
   /** Ends the lead, when the caller has it. What finds no room is not kept, and nobody need wait for it. */
   async keep(digest: string, token: string, text: string, ttlSeconds: number): Promise<void> {
     const { redis, keys, maxBytes } = this.#options;
-    const bytes = Buffer.byteLength(text) + OVERHEAD_BYTES;
-    const args = [keys.cached(""), digest, token, text, ttlSeconds * 1000, bytes, maxBytes];
+    const args = [keys.cached(""), digest, token, text, ttlSeconds * 1000, memoryOf(text), maxBytes];
     const kept = await KEEP.run(
       redis,
       [keys.cached(digest), keys.cacheLead(digest), keys.cacheUses, keys.cacheSizes],
