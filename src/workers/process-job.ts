@@ -18,6 +18,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { NotStartedError } from "./attempt.ts";
+import { CacheWaitError } from "./cache-wait.ts";
 import { type CostLimit, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { runCompletion } from "./completion-run.ts";
@@ -37,6 +38,7 @@ const MAX_LOST_WORKERS = 10;
 const WITHOUT_CALL = [
   BudgetExceededError,
   BudgetWaitError,
+  CacheWaitError,
   CircuitOpenError,
   CostLimitError,
   CostWaitError,
