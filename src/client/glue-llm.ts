@@ -1,9 +1,11 @@
 import { checkRequest } from "../producers/completion-job.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
+import type { ConversationRef } from "../producers/conversation-turns.ts";
 import { chooseModel } from "../producers/model-choice.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
+import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import {
@@ -11,18 +13,26 @@ import {
   type CompletionMessage,
   checkOptions,
   type EnqueueOptions,
+  givenMessages,
   toChatRequest,
   toToolDefinitions,
   toToolNames,
 } from "./completion-options.ts";
 import { type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
+import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
+import { type RequestConfig, unpack } from "./request-config.ts";
 
 export interface GlueLLMOptions {
   /** `provider:model`; default: the setting DEFAULT_MODEL. */
   model?: string;
   /** System prompt of the calls that have none. */
-  system?: string;
+  system?: string | SystemPrompt;
+  /**
+   * Memory: the client's calls go through one conversation, a new one (`true`) or that of the id, and wait for each
+   * other. Default: each call stands alone; `conversation()` gives memory to those that need it.
+   */
+  conversation?: boolean | string;
   /**
    * `local`: this process works too, so that nothing else need run. `fleet`: it only enqueues, and the provider's keys
    * are needed by the workers alone. Default: `fleet` when a Redis is configured, else `local`. Without a configured
@@ -58,6 +68,7 @@ export class GlueLLM implements AsyncDisposable {
   readonly #isLocal: boolean;
   readonly #tools = new Map<string, Tool>();
   readonly #connection: Connection;
+  readonly #memory: Conversation | undefined;
 
   /** @throws ConfigurationError listing every setting that is wrong; InputError (`duplicate_tool`). */
   constructor(options: GlueLLMOptions = {}) {
@@ -76,6 +87,8 @@ export class GlueLLM implements AsyncDisposable {
       tools: this.#tools,
     });
     for (const tool of options.tools ?? []) addTool(this.#tools, tool);
+    const { conversation: memory = false } = options;
+    if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
   }
 
   /**
@@ -83,22 +96,53 @@ export class GlueLLM implements AsyncDisposable {
    * @throws as `enqueue`, and as `result` of a handle.
    */
   async complete(
-    message: CompletionMessage,
-    { signal, ...options }: CompleteOptions = {},
+    message: CompletionMessage | RequestConfig,
+    options: CompleteOptions = {},
   ): Promise<CompletionResult> {
-    const input = this.#toInput(message, options);
+    const [asked, { signal, ...rest }] = unpack(message, options);
+    if (this.#memory && rest.conversation === undefined)
+      return this.#memory.complete(asked, { ...rest, signal });
+    const input = this.#toInput(asked, rest);
     return toResult(await this.#connection.use((producer) => producer.complete(input, signal)));
   }
 
   /**
    * Resolves once the job is safe in Redis.
    * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`, a text
-   * over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`) or no Redis.
+   * over 4 MiB, `unknown_conversation` …); ConfigurationError for an unknown model, a missing key (`missing_key`) or no Redis.
    */
-  async enqueue(message: CompletionMessage, options: EnqueueOptions = {}): Promise<CompletionHandle> {
-    const input = this.#toInput(message, options);
+  async enqueue(
+    message: CompletionMessage | RequestConfig,
+    options: EnqueueOptions = {},
+  ): Promise<CompletionHandle> {
+    const [asked, { signal: _, ...rest }] = unpack(message, options as CompleteOptions);
+    if (this.#memory && rest.conversation === undefined) return this.#memory.enqueue(asked, rest);
+    const input = this.#toInput(asked, rest);
     const job = await this.#connection.use((producer) => producer.enqueue(input));
     return new CompletionHandle(this.#connection, job);
+  }
+
+  /**
+   * A conversation, new or gone on with; Redis is asked by its first call.
+   * @throws InputError when the id is none.
+   */
+  conversation(options: ConversationOptions = {}): Conversation {
+    const toInput = (message: CompletionMessage, own: EnqueueOptions, ref: ConversationRef) =>
+      this.#toInput(message, own, ref);
+    return new Conversation(this.#connection, toInput, options);
+  }
+
+  /** The conversation of this client's own calls; undefined without the option `conversation`. */
+  get memory(): Conversation | undefined {
+    return this.#memory;
+  }
+
+  /** The client's calls go on in a new conversation. @throws InputError when the client has no memory. */
+  resetConversation(): void {
+    if (!this.#memory) {
+      throw new InputError("this client has no memory", "make it with new GlueLLM({ conversation: true })");
+    }
+    this.#memory.reset();
   }
 
   /** The handle of a job that was enqueued here or elsewhere. @throws InputError when it is no job's id. */
@@ -120,11 +164,15 @@ export class GlueLLM implements AsyncDisposable {
   }
 
   /** Everything that can be known to be wrong is said here, before Redis is asked. */
-  #toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
+  #toInput(
+    message: CompletionMessage,
+    options: EnqueueOptions,
+    ref = options.conversation === undefined ? undefined : conversationRef(options.conversation),
+  ): CompletionInput {
     const checked = checkOptions(options);
     const { tools: given = this.#options.tools ?? [], executeTools = true } = checked;
     const request = checkRequest({
-      ...toChatRequest(message, checked, this.#options.system),
+      ...toChatRequest(message, checked, this.#options),
       ...(!executeTools && { tools: toToolDefinitions(given) }),
     });
     const model = chooseModel(checked.model, {
@@ -138,6 +186,8 @@ export class GlueLLM implements AsyncDisposable {
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
     const { maxToolIterations = this.#options.maxToolIterations } = checked;
     const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
-    return { model, request, ...runOptions, priority, delayMs, deadlineMs, maxAttempts, idempotencyKey };
+    const conversation = ref && { ref, messages: givenMessages(message, request) };
+    const more = { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, conversation };
+    return { model, request, ...runOptions, ...more };
   }
 }

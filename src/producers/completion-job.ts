@@ -36,12 +36,18 @@ export interface JobOptions {
 /** What a job's worker does beside the call. */
 export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations">;
 
+/** Epoch milliseconds after which no attempt starts. */
+export function deadlineOf(urgency: Urgency, { delayMs = 0, deadlineMs }: JobOptions): number {
+  return Date.now() + delayMs + (deadlineMs ?? jobCatalog.completion[urgency].deadlineMs);
+}
+
 export interface CompletionJobInput extends JobOptions, RunOptions {
   jobId: string;
   model: ModelRef;
   request: ChatRequest;
   urgency: Urgency;
   batch?: CompletionPayload["batch"];
+  conversation?: CompletionPayload["conversation"];
 }
 
 /** The job of a checked request. A request over 16 KB is put into a blob that the job refers to. */
@@ -66,8 +72,9 @@ export async function completionJob(
       model: model.model,
       request: await inlineOrBlob(redis, keys, jobId, request),
       preview: previewOf(request),
-      deadlineAt: Date.now() + delayMs + (input.deadlineMs ?? rules.deadlineMs),
+      deadlineAt: deadlineOf(input.urgency, input),
       batch,
+      conversation: input.conversation,
       maxAttempts,
       tools,
       maxToolIterations: input.maxToolIterations,

@@ -27,6 +27,8 @@ export interface ReservationOptions extends RunOptions {
   jobId: string;
   model: ModelRef;
   request: ChatRequest;
+  /** The conversation's id. */
+  conversation?: string;
   /** The job's delay, by which the key lives longer than 7 days. */
   delayMs?: number;
 }
@@ -38,10 +40,10 @@ export interface ReservationOptions extends RunOptions {
 export async function reserveJobId(
   redis: Redis,
   keys: RedisKeys,
-  { key, jobId, model, request, tools, maxToolIterations, delayMs = 0 }: ReservationOptions,
+  { key, jobId, model, request, tools, maxToolIterations, conversation, delayMs = 0 }: ReservationOptions,
 ): Promise<string> {
   // What is asked: how urgent it is does not count.
-  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations } });
+  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations, conversation } });
   const value = JSON.stringify({ jobId, digest });
   const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);
   const first = reservationSchema.parse(JSON.parse(String(standing)));

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { chatRequestSchema } from "./chat.ts";
+import { conversationIdSchema } from "./conversation-id.ts";
 import { completionQueueName } from "./queue-name.ts";
 import { toolNameSchema } from "./tool.ts";
 
@@ -27,6 +28,8 @@ export const completionPayloadSchema = z.object({
   tools: z.array(toolNameSchema).min(1).max(128).optional(),
   /** Answers with tool calls before the model has to do without. */
   maxToolIterations: z.int().positive().max(1000).optional(),
+  /** Where the call stands in its conversation: the request has the new messages alone. */
+  conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
 });

@@ -6,6 +6,7 @@ import { untilTaken } from "../shared/redis-refusal.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { type CallInput, callProvider } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
+import { withHistory, withNamedTools } from "./conversation.ts";
 import type { FinishedCall, Journal } from "./journal.ts";
 import { runToolCalls, toolCallsOf, toToolMessage } from "./tool-calls.ts";
 
@@ -17,12 +18,19 @@ export interface CompletionRun extends Omit<CallInput, "request" | "requestId"> 
   attemptsMade: number;
 }
 
+export interface CompletionOutcome {
+  /** To be written. */
+  record: ResultRecord;
+  /** What the job adds to its conversation. */
+  added: Message[];
+}
+
 /**
  * A job's provider calls: asks, runs the tools that the answer calls, asks again with their results, until an answer
- * calls none. What the journal has is not done again. Returns the record to write.
- * @throws as `callProvider` does; FencedError when another worker has the job
+ * calls none. What the journal has is not done again.
+ * @throws as `callProvider` does; FencedError when another worker has the job; GlueError `conversation_lost`
  */
-export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<ResultRecord> {
+export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<CompletionOutcome> {
   const { payload, journal } = run;
   const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
   const request = withTools(await loadRequest(context, payload), tools);
@@ -43,7 +51,11 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
     executions.push(...done);
     messages.push(answerOf(call), ...done.map(toToolMessage));
   }
-  return toRecord(context, run, calls, tools.length > 0 ? executions : undefined);
+  const record = await toRecord(context, run, calls, tools.length > 0 ? executions : undefined);
+  const answer = answerOf(calls.at(-1) as FinishedCall);
+  // Providers refuse messages without any content.
+  const hasContent = answer.content || answer.tool_calls?.length;
+  return { record, added: [...messages.slice(request.messages.length), ...(hasContent ? [answer] : [])] };
 }
 
 const WITHOUT_TOOLS = { tool_choice: "none" };
@@ -74,10 +86,12 @@ function answerOf({ body }: FinishedCall): Message {
 }
 
 async function loadRequest(
-  { redis, keys }: WorkerContext,
-  { request }: CompletionPayload,
+  context: WorkerContext,
+  { request, conversation }: CompletionPayload,
 ): Promise<ChatRequest> {
-  return isBlobRef(request) ? chatRequestSchema.parse(await readBlob(redis, keys, request)) : request;
+  const { redis, keys } = context;
+  const own = isBlobRef(request) ? chatRequestSchema.parse(await readBlob(redis, keys, request)) : request;
+  return conversation ? withNamedTools(await withHistory(context, conversation, own)) : own;
 }
 
 async function toRecord(

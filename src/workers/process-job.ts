@@ -14,6 +14,7 @@ import { NotStartedError } from "./attempt.ts";
 import { CostLimitError, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { runCompletion } from "./completion-run.ts";
+import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { FencedError, Journal } from "./journal.ts";
 import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
 import { countFailedCall, lookUp, type Standing } from "./record.ts";
@@ -23,6 +24,8 @@ import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 /** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
 const MAX_LOST_WORKERS = 10;
 
+/** Codes of errors that no further attempt can mend, and that say nothing of the provider. */
+const FINAL: readonly string[] = ["deadline_exceeded", "conversation_lost"];
 /** Errors of attempts in which the provider was not called. */
 const WITHOUT_CALL = [BudgetExceededError, BudgetWaitError, CircuitOpenError, CostLimitError, CostWaitError];
 
@@ -96,21 +99,25 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
 async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
   const { context, queue, job, jobId, token, logger, signal, beforeCall, intake } = run;
   const { redis, keys } = context;
-  const { batch, deadlineAt } = payload;
+  const { batch, conversation, deadlineAt } = payload;
   const model = modelRef(payload.provider.entry, payload.model);
   const { attemptsMade, priority } = job;
+  // Attempts that ended in a pause so far.
+  const snoozes = Math.max(0, job.attemptsStarted - attemptsMade - 1);
   let journal: Journal | undefined;
   try {
     const standing = await lookUp(redis, keys, jobId, batch?.id);
     const settled = verdictOnStanding(standing, payload, jobId);
     if (settled) return settled;
+    const delayMs = conversation && (await waitForTurn(context, conversation, snoozes));
+    if (delayMs !== undefined) return { kind: "putBack", delayMs, reason: WAITS_FOR_EARLIER };
     const costLimit =
       batch && standing.kind === "clear" && standing.hasCostLimit ? { batchId: batch.id } : undefined;
     const shared = { jobId, signal, logger };
     if (hasSeveralCalls(payload))
       journal = await Journal.open({ ...shared, redis, keys, queue: queue.name, token });
     const limits = { deadlineAt, priority, costLimit, beforeCall, intake };
-    const record = await runCompletion(context, {
+    const outcome = await runCompletion(context, {
       ...shared,
       ...limits,
       model,
@@ -118,11 +125,11 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
       journal,
       attemptsMade,
     });
-    return { kind: "done", record };
+    return { kind: "done", ...outcome };
   } catch (error) {
     if (error instanceof FencedError) return { kind: "lost" };
     if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
-    if (error instanceof GlueError && error.code === "deadline_exceeded") return { kind: "fail", error };
+    if (error instanceof GlueError && FINAL.includes(error.code)) return { kind: "fail", error };
     const verdict = verdictOn(
       error instanceof GlueError ? error : unexpected(error, logger),
       {
@@ -130,7 +137,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
         maxAttempts: payload.maxAttempts,
         deadlineAt,
         isBatchRow: batch !== undefined,
-        snoozes: Math.max(0, job.attemptsStarted - attemptsMade - 1),
+        snoozes,
         isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
       },
       context.settings.retry,
