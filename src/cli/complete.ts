@@ -51,7 +51,7 @@ interface CompleteOptions {
 /** What to print; undefined after a signal, which cancels the job. */
 async function answerOf(handle: CompletionHandle, key: string, asJson: boolean): Promise<string | undefined> {
   const interruption = onInterruption("stopping (again to exit now)");
-  const explaining = setInterval(() => void explain(handle, key), EXPLAIN_MS);
+  const explaining = setInterval(() => void explainWaiting(handle, key), EXPLAIN_MS);
   try {
     const result = await handle.result({ signal: interruption.signal });
     return asJson ? JSON.stringify(result, null, 2) : result.finalResponse;
@@ -67,7 +67,7 @@ async function answerOf(handle: CompletionHandle, key: string, asJson: boolean):
 }
 
 /** Says why there is no answer yet, when there is a reason. */
-async function explain(handle: CompletionHandle, key: string): Promise<void> {
+export async function explainWaiting(handle: CompletionHandle, key: string): Promise<void> {
   const status = await handle.status().catch(() => undefined);
   if (status?.waitsFor.length) {
     process.stderr.write(`${waitsForText({ key, waitsFor: status.waitsFor })}\n`);

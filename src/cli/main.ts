@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { addBatchCommands } from "./batch.ts";
+import { addChatCommand } from "./chat.ts";
 import { addCompleteCommand } from "./complete.ts";
 import { describeError, EXIT, exitCodeOf } from "./exit.ts";
 import { guardOutput } from "./output.ts";
@@ -25,6 +26,7 @@ addBatchCommands(program);
 addServeCommands(program);
 addQueuesCommand(program);
 addCompleteCommand(program);
+addChatCommand(program);
 addSimulateCommand(program);
 addQuickstartCommand(program);
 
