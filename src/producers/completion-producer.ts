@@ -68,7 +68,15 @@ export class CompletionProducer {
    * @throws InputError (`idempotency_conflict`) when the key stands for another request, `unknown_conversation`,
    * `conversation_too_long`; ConfigurationError when the namespace already has its 100 queues.
    */
-  async enqueue(input: CompletionInput): Promise<JobRef> {
+  enqueue(input: CompletionInput): Promise<JobRef> {
+    const ref = input.conversation?.ref;
+    if (!ref) return this.#enqueue(input);
+    const enqueued = (ref.latest ?? Promise.resolve()).then(() => this.#enqueue(input));
+    ref.latest = enqueued.catch(() => {});
+    return enqueued;
+  }
+
+  async #enqueue(input: CompletionInput): Promise<JobRef> {
     const { redis, keys, settings } = this.#options;
     const { idempotencyKey: key, conversation, ...fields } = input;
     const newId = `job-${randomUUID()}`;

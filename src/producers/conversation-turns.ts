@@ -18,6 +18,8 @@ export interface ConversationRef {
   readonly id: string;
   /** It is not begun anew when Redis does not have it. Set once it has been used. */
   mustExist: boolean;
+  /** The latest enqueueing through this reference: turns are taken in the order of the calls. */
+  latest?: Promise<unknown>;
 }
 
 /** A job that has its turn keeps it: who sent it may have died before it added the job. */
