@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { Agent, AgentExecutor, type Conversation, SystemPrompt } from "../src/index.ts";
 import { TestSite } from "./support/site.ts";
 import { siteClient } from "./support/site-client.ts";
@@ -18,25 +18,29 @@ type Body = {
 };
 
 /** A fleet whose requests are kept on their way to the simulator, which both dialects reach. */
-async function recordedFleet(): Promise<{ site: TestSite; wire: WireServer }> {
-  let target = "";
-  const wire = await wireServer(async (response, { path, body }) => {
-    const answer = await fetch(`${target}${path}`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body,
-    });
-    sendJson(response, await answer.text(), answer.status);
-  });
-  const added = { "claude-like": { dialect: "anthropic", baseUrl: wire.url, keyOptional: true } };
-  const site = await TestSite.open(
-    {},
-    { SIMULATOR_BASE_URL: `${wire.url}/v1`, GLUELLM_PROVIDERS: JSON.stringify(added) },
+let site: TestSite;
+let wire: WireServer;
+const parts = new AsyncDisposableStack();
+beforeAll(async () => {
+  wire = await wireServer(
+    async (response, { path, body }) => {
+      const headers = { "content-type": "application/json" };
+      const answer = await fetch(`${site.simulator.url}${path}`, { method: "POST", headers, body });
+      sendJson(response, await answer.text(), answer.status);
+    },
+    (close) => parts.defer(close),
   );
-  target = site.simulator.url;
+  const added = { "claude-like": { dialect: "anthropic", baseUrl: wire.url, keyOptional: true } };
+  const env = { SIMULATOR_BASE_URL: `${wire.url}/v1`, GLUELLM_PROVIDERS: JSON.stringify(added) };
+  site = parts.use(await TestSite.open({}, env));
   site.start("worker", "--module", MODULE);
-  return { site, wire };
-}
+});
+beforeEach(() => {
+  wire.requests.length = 0;
+});
+afterAll(() => parts.disposeAsync());
+
+const lastBody = () => JSON.parse(wire.requests.at(-1)?.body ?? "") as Body;
 
 /** What OpenAI checks of a history: each call has its result right behind it. */
 function checkOpenAI({ messages, tools }: Body): void {
@@ -76,8 +80,6 @@ const trace = async (conversation: Conversation) =>
 test.each(["openai", "anthropic"] as const)(
   "the history carries tool calls and results that the %s dialect takes",
   async (dialect) => {
-    const { site, wire } = await recordedFleet();
-    await using _ = site;
     const glue = siteClient(site, { model: MODELS[dialect], tools: [add, ...others] });
     const conversation = glue.conversation();
     await conversation.complete(script("add them", CALL, { reply: "It is 3." }));
@@ -109,32 +111,26 @@ test.each(["openai", "anthropic"] as const)(
 );
 
 test("the caller's own results answer the calls that were left to it", async () => {
-  const { site, wire } = await recordedFleet();
-  await using _ = site;
   const conversation = siteClient(site, { tools: [add] }).conversation();
   const { rawResponse } = await conversation.complete(script("left to me", CALL, { reply: "So 3." }), {
     executeTools: false,
   });
-  const [call] = rawResponse.choices[0]?.message.tool_calls as { id: string }[];
-  const result = { role: "tool" as const, tool_call_id: call?.id ?? "", content: "3" };
+  const calls = rawResponse.choices[0]?.message.tool_calls as { id: string }[] | undefined;
+  const result = { role: "tool" as const, tool_call_id: calls?.[0]?.id ?? "", content: "3" };
   expect((await conversation.complete([result])).finalResponse).toBe("So 3.");
-  const last = JSON.parse(wire.requests.at(-1)?.body ?? "") as Body;
+  const last = lastBody();
   checkOpenAI(last);
   expect(last.messages.at(-1)).toMatchObject(result);
 });
 
 test("a conversation moves to another dialect, broken arguments of its history included", async () => {
-  const { site, wire } = await recordedFleet();
-  await using _ = site;
   const conversation = siteClient(site, { tools: [add] }).conversation();
   await conversation.complete(script("broken", BROKEN), { executeTools: false });
   await conversation.complete(script("elsewhere", { reply: "Fine." }), { model: MODELS.anthropic });
-  checkAnthropic(JSON.parse(wire.requests.at(-1)?.body ?? "") as Body);
+  checkAnthropic(lastBody());
 });
 
 test("an agent's prompt names its tools; the conversation's next call knows them again", async () => {
-  const { site, wire } = await recordedFleet();
-  await using _ = site;
   const agent = new Agent({
     name: "adder",
     description: "Adds.",
@@ -146,7 +142,7 @@ test("an agent's prompt names its tools; the conversation's next call knows them
   const { toolCallsMade } = await executor.execute(script("one", CALL, { reply: "3" }));
   await executor.execute(script("two", { reply: "4" }));
   expect(toolCallsMade).toBe(1);
-  const last = JSON.parse(wire.requests.at(-1)?.body ?? "") as Body;
+  const last = lastBody();
   expect(last.messages.map(({ role }) => role).join(" ")).toBe("system user assistant tool assistant user");
   expect(last.messages[0]?.content).toBe(
     '<instructions>\nUse your tools.\n</instructions>\n<tools>\n<tool name="add">Adds two numbers.</tool>\n</tools>',
