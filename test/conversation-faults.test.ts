@@ -143,12 +143,30 @@ describe("a worker killed in the middle of a turn", () => {
   });
 });
 
-test("a conversation that is gone when its call starts fails that call", async () => {
+test("a conversation that is gone, or was begun anew, when its call starts fails that call alone", async () => {
   await using site = await TestSite.open();
-  const conversation = siteClient(site).conversation();
-  const handle = await conversation.enqueue("forgotten");
-  await redis.del(redisKeys(site.namespace).conversation(conversation.id));
+  const glue = siteClient(site);
+  const ids = ["gone", "begun-anew"];
+  const handles = await Promise.all(ids.map((id) => glue.conversation({ id }).enqueue("forgotten")));
+  for (const id of ids) await redis.del(redisKeys(site.namespace).conversation(id));
+  const fresh = glue.conversation({ id: "begun-anew" });
+  const next = await fresh.enqueue("anew");
   site.start("worker");
-  expect(await failureOf(handle.result())).toMatchObject({ code: "conversation_lost" });
-  expect(site.simulator.journal.entries()).toEqual([]);
+  for (const handle of handles) {
+    expect(await failureOf(handle.result())).toMatchObject({ code: "conversation_lost" });
+  }
+  await next.result();
+  expect(await roles(fresh)).toEqual(["user", "assistant"]);
+  expect(turnsSeen(site, "forgotten")).toEqual([]);
+});
+
+test("a conversation is kept for 30 days after its last message, and beyond the end of a delayed call", async () => {
+  const conversation = siteClient(fleet).conversation();
+  const ttlDays = async () =>
+    (await redis.ttl(redisKeys(fleet.namespace).conversation(conversation.id))) / 86_400;
+  await conversation.addMessage("user", "hello");
+  expect(await ttlDays()).toBeCloseTo(30, 1);
+  await conversation.enqueue("in 40 days", { delayMs: 40 * 86_400_000 });
+  await conversation.addMessage("user", "hello again");
+  expect(await ttlDays()).toBeCloseTo(70, 1);
 });

@@ -40,7 +40,7 @@ const PUSH = new RedisScript(`
     if jobId ~= '' then redis.call('HSET', conversation, 'job:' .. jobId, n) end
   end
   redis.call('HSET', conversation, 'turn:' .. n, '{"createdAt":' .. now .. ',' .. string.sub(head, 2))
-  redis.call('EXPIRE', conversation, ttl)
+  if redis.call('TTL', conversation) < tonumber(ttl) then redis.call('EXPIRE', conversation, ttl) end
   return tonumber(n)
 `);
 
@@ -61,6 +61,8 @@ export async function pushTurn(
   { conversation, messages, job }: TurnInput,
 ): Promise<number> {
   const { id } = conversation;
+  // A delayed call has to find it.
+  const waitSeconds = Math.ceil(Math.max(0, (job?.deadlineAt ?? 0) - Date.now()) / 1000);
   const position = await PUSH.run(
     redis,
     [keys.conversation(id)],
@@ -71,7 +73,7 @@ export async function pushTurn(
       conversation.mustExist ? "1" : "",
       MAX_TURNS,
       MAX_REQUEST_BYTES,
-      CONVERSATION_TTL_SECONDS,
+      CONVERSATION_TTL_SECONDS + waitSeconds,
     ],
   );
   if (position === "unknown") throw unknownConversation(id);

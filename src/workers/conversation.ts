@@ -20,13 +20,13 @@ const MAX_DELAY_MS = 5_000;
 type Place = NonNullable<CompletionPayload["conversation"]>;
 
 /**
- * How many of the turns before `position` have not ended. It looks back as far as the latest answer: that job had waited
+ * How many of the turns before `position` have not ended; -1 when that is not the job's turn (any more). It looks back as far as the latest answer: that job had waited
  * for those before it.
  */
 const COUNT_WAITING = new RedisScript(`
   local conversation, position, prefix = KEYS[1], tonumber(ARGV[1]), ARGV[2]
   local enqueueMs, lateMs = tonumber(ARGV[3]), tonumber(ARGV[4])
-  if redis.call('HEXISTS', conversation, 'turn:' .. position) == 0 then return -1 end
+  if redis.call('HGET', conversation, 'job:' .. ARGV[5]) ~= ARGV[1] then return -1 end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + time[2] / 1000
   local waiting = 0
@@ -50,10 +50,11 @@ const COUNT_WAITING = new RedisScript(`
  */
 export async function waitForTurn(
   { redis, keys }: WorkerContext,
+  jobId: string,
   { id, position }: Place,
   round: number,
 ): Promise<number | undefined> {
-  const args = [position, keys.prefix, ENQUEUE_MS, LATE_MS];
+  const args = [position, keys.prefix, ENQUEUE_MS, LATE_MS, jobId];
   const waiting = Number(await COUNT_WAITING.run(redis, [keys.conversation(id)], args));
   if (waiting < 0) throw lost(id);
   // The end of the call before this one wakes it: the delay is for what goes wrong there.

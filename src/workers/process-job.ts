@@ -109,7 +109,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     const standing = await lookUp(redis, keys, jobId, batch?.id);
     const settled = verdictOnStanding(standing, payload, jobId);
     if (settled) return settled;
-    const delayMs = conversation && (await waitForTurn(context, conversation, snoozes));
+    const delayMs = conversation && (await waitForTurn(context, jobId, conversation, snoozes));
     if (delayMs !== undefined) return { kind: "putBack", delayMs, reason: WAITS_FOR_EARLIER };
     const costLimit =
       batch && standing.kind === "clear" && standing.hasCostLimit ? { batchId: batch.id } : undefined;

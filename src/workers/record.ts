@@ -23,7 +23,7 @@ import type { Verdict } from "./verdict.ts";
 const WRITE = new RedisScript(`
   local job, lock, result, usage, done, journal, conversation = unpack(KEYS)
   local token, record, ttl, channel, message, row, calls, tokens, outputTokens, usageTtl = unpack(ARGV)
-  local turn, answer, prompt, cached, costUsd, conversationTtl = unpack(ARGV, 11)
+  local turn, jobId, answer, prompt, cached, costUsd, conversationTtl = unpack(ARGV, 11)
   local function report()
     if row == '' or redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
   end
@@ -44,7 +44,7 @@ const WRITE = new RedisScript(`
     redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
     redis.call('EXPIRE', usage, usageTtl)
   end
-  if turn ~= '' and redis.call('EXISTS', conversation) == 1 then
+  if turn ~= '' and redis.call('HGET', conversation, 'job:' .. jobId) == turn then
     redis.call('HSET', conversation, 'answer:' .. turn, answer)
     redis.call('HINCRBY', conversation, 'bytes', #answer)
     redis.call('HINCRBY', conversation, 'calls', calls)
@@ -53,7 +53,9 @@ const WRITE = new RedisScript(`
     redis.call('HINCRBY', conversation, 'cachedTokens', cached)
     if costUsd ~= '' then redis.call('HINCRBYFLOAT', conversation, 'costUsd', costUsd)
     elseif tonumber(calls) > 0 then redis.call('HINCRBY', conversation, 'unpriced', 1) end
-    redis.call('EXPIRE', conversation, conversationTtl)
+    if redis.call('TTL', conversation) < tonumber(conversationTtl) then
+      redis.call('EXPIRE', conversation, conversationTtl)
+    end
   end
   report()
   return 'written'
@@ -108,6 +110,7 @@ export async function writeRecord(
       record.tokens.completion,
       USAGE_TTL_SECONDS,
       conversation?.position ?? "",
+      record.jobId,
       JSON.stringify(answer ?? null),
       record.tokens.prompt,
       record.tokens.cached,
