@@ -64,6 +64,18 @@ test("the example of tools runs them, tells the model of a failure and leaves ca
   ]);
 });
 
+test("the streaming example prints its answers as they come and ends by itself", async () => {
+  const { simulator, env } = await bareMachine();
+  const output = await runProgram(join(ROOT, "examples/streaming.ts"), [], env);
+  expect(output.split("\n")).toEqual([
+    expect.stringMatching(/^\[simulated\] Answer/),
+    expect.stringMatching(/^\d+ tokens$/),
+    "told in whole: true",
+    "",
+  ]);
+  expect(simulator.journal.entries()).toHaveLength(2);
+});
+
 test("a program that uses the shared client ends by itself", async () => {
   const { simulator, env } = await bareMachine();
   const output = await runProgram(join(ROOT, "test/support/client-process.ts"), [], env);

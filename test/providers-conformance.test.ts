@@ -17,7 +17,7 @@ async function startOurs(dialect: Dialect): Promise<ConformanceBackend> {
     fault,
     ...(fault === "429" && { retryAfterMs: 2000 }),
   }));
-  script.push({ match: "fault:hang", fault: "hang" });
+  script.push({ match: "fault:hang", fault: "hang" }, { match: "stream:cut", fault: "cut" });
   const simulator = await startSimulator({ port: 0, faults: { script } });
   return {
     entry: testEntry(dialect, simulator.url),
@@ -78,6 +78,11 @@ async function startAimock(dialect: Dialect): Promise<ConformanceBackend> {
   const fine = { content: "All is well.", usage: usageOf(dialect) };
   mock.onMessage("fault:drop.", fine, { chaos: { disconnectRate: 1 } });
   mock.onMessage("fault:cut.", fine, { chaos: { malformedRate: 1 } });
+  mock.onMessage(
+    "stream:cut",
+    { content: "All is well, or so it seems." },
+    { chunkSize: 5, truncateAfterChunks: 3 },
+  );
   // The journal takes a request when it is answered; these never are, until the end.
   const hanging: string[] = [];
   const { promise: end, resolve: release } = Promise.withResolvers<typeof fine>();
@@ -92,7 +97,7 @@ async function startAimock(dialect: Dialect): Promise<ConformanceBackend> {
       usage: usageOf(dialect),
     },
   );
-  mock.on({ userMessage: /./ }, fine);
+  mock.on({ userMessage: /./ }, fine, { chunkSize: 4 });
   await mock.start();
   return {
     entry: testEntry(dialect, mock.url),

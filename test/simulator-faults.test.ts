@@ -125,6 +125,22 @@ describe("an injected fault", () => {
     expect(events.at(-1)?.type).toBe("content_block_delta");
     await expect(askOpenAI(provider)).rejects.toThrow(SyntaxError);
   });
+
+  it("stream_error breaks a stream off with an error event, and is a 529 without a stream", async () => {
+    await using provider = await simulatedProvider({ faults: { stream_error: 1 } });
+    const seen: unknown[] = [];
+    const read = async (stream: AsyncIterable<unknown>) => {
+      for await (const event of stream) seen.push(event);
+    };
+    await expect(
+      read(await provider.openai.chat.completions.create({ ...openaiRequest("x"), stream: true })),
+    ).rejects.toMatchObject({ status: undefined, type: "server_error" });
+    await expect(
+      read(await provider.anthropic.messages.create({ ...anthropicRequest("x"), stream: true })),
+    ).rejects.toMatchObject({ status: undefined, type: "overloaded_error" });
+    expect(seen.length).toBeGreaterThan(10);
+    await expect(askOpenAI(provider)).rejects.toMatchObject({ status: 529 });
+  });
 });
 
 describe("seeded faults", () => {

@@ -66,6 +66,11 @@ async function askAnthropic(messages: Anthropic.MessageParam[], stream: boolean,
     : await provider.anthropic.messages.create(request);
 }
 
+/** A result for each tool call, as the vendors demand. */
+function resultsOf({ tool_calls: calls = [] }: OpenAI.ChatCompletionMessage): OpenAIMessage[] {
+  return calls.map(({ id }) => ({ role: "tool", tool_call_id: id, content: "done" }));
+}
+
 /** The status that a request with this directive gets. */
 async function statusOf(directive: object): Promise<number> {
   const answer = await post(
@@ -160,7 +165,7 @@ describe("a script of turns", () => {
     const force = { tool_choice: { type: "function", function: { name: "get_time" } } };
     const { message } = await askOpenAI(messages, false, force);
     expect(message.tool_calls).toMatchObject([{ function: { name: "get_time", arguments: '{"city":7}' } }]);
-    const next = await askOpenAI([...messages, message], false, force);
+    const next = await askOpenAI([...messages, message, ...resultsOf(message)], false, force);
     expect(next.message).toMatchObject({ content: "I would rather not." });
     expect(next.message.tool_calls).toBeUndefined();
   });
@@ -183,7 +188,7 @@ describe("a script of turns", () => {
     const messages: OpenAIMessage[] = [{ role: "user", content: scripted({ toolCalls }) }];
     const first = await askOpenAI(messages, false);
     const again = await askOpenAI(messages, false);
-    const next = await askOpenAI([...messages, first.message], false);
+    const next = await askOpenAI([...messages, first.message, ...resultsOf(first.message)], false);
     const [ids, idsAgain, idsNext] = [first, again, next].map(({ message }) =>
       message.tool_calls?.map(({ id }) => id),
     );

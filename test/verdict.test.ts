@@ -7,6 +7,7 @@ import {
   InvalidRequestError,
   OverloadedError,
   RateLimitError,
+  StructuredOutputError,
   TokenLimitError,
 } from "../src/shared/errors.ts";
 import { CircuitOpenError } from "../src/workers/circuit-breaker.ts";
@@ -34,6 +35,7 @@ describe("verdicts by error class", () => {
     [new APIConnectionError(fields), "retry", "retry"],
     [new TokenLimitError(fields), "fail", "fail"],
     [new InvalidRequestError(fields), "fail", "fail"],
+    [new StructuredOutputError(fields), "fail", "fail"],
     [new AuthenticationError(fields), "stopBatch", "fail"],
     [new AccountError(fields), "stopBatch", "fail"],
     [new GlueError({ code: "other", category: "internal", message: "m" }), "retry", "retry"],

@@ -8,6 +8,7 @@ import { describeError, EXIT, exitCodeOf } from "./exit.ts";
 import { guardOutput } from "./output.ts";
 import { addQueuesCommand } from "./queues.ts";
 import { addQuickstartCommand } from "./quickstart.ts";
+import { addSelfTestCommands } from "./self-test.ts";
 import { addServeCommands } from "./serve.ts";
 import { addSimulateCommand } from "./simulate.ts";
 
@@ -27,6 +28,7 @@ addServeCommands(program);
 addQueuesCommand(program);
 addCompleteCommand(program);
 addChatCommand(program);
+addSelfTestCommands(program);
 addSimulateCommand(program);
 addQuickstartCommand(program);
 

@@ -1,6 +1,11 @@
 import { InvalidArgumentError } from "commander";
 import { printable } from "./output.ts";
 
+/** A commander parser for options that may be given several times. */
+export function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
+}
+
 /** A commander parser for whole numbers from `min` to `max`. */
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER) {
   return (text: string): number => {

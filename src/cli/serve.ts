@@ -5,9 +5,7 @@ import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { openRedis, startDashboard, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
-import { integer } from "./options.ts";
-
-const collect = (value: string, previous: string[] = []) => [...previous, value];
+import { collect, integer } from "./options.ts";
 
 /** `gluellm up`, `gluellm worker`, `gluellm dashboard`: the processes that stay. */
 export function addServeCommands(program: Command): void {

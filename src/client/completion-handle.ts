@@ -1,8 +1,9 @@
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
 import { GlueError, InputError } from "../shared/errors.ts";
-import { type CompletionResult, toResult } from "./completion-result.ts";
+import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import type { Connection } from "./connection.ts";
+import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
 export interface WaitOptions {
   /** Ends the waiting; the job goes on. */
@@ -15,14 +16,16 @@ export interface WaitOptions {
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** A job, from any process that has its id. */
-export class CompletionHandle {
+export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   readonly #connection: Connection;
   readonly #job: JobRef;
+  readonly #schema: S | undefined;
 
   /** Made by `enqueue` and `handle` of a client. */
-  constructor(connection: Connection, job: JobRef) {
+  constructor(connection: Connection, job: JobRef, schema?: S) {
     this.#connection = connection;
     this.#job = job;
+    this.#schema = schema;
   }
 
   /** Opens the handle again: `glue.handle(id)`. */
@@ -40,15 +43,32 @@ export class CompletionHandle {
    * @throws the job's error, of its class (`RateLimitError`, `JobCancelledError` …) with `attempts` and
    * `context.jobId`; JobLostError; GlueError `result_timeout`; the signal's reason.
    */
-  async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult> {
+  async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult<OutputOf<S>>> {
     signal?.throwIfAborted();
-    const timeout = new AbortController();
-    const timer = timeoutMs === undefined ? undefined : this.#startTimer(timeout, timeoutMs);
-    const end = signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal;
-    try {
-      return toResult(await this.#connection.use((producer) => producer.result(this.#job, end)));
-    } finally {
-      clearTimeout(timer);
+    using end = this.#endOf({ signal, timeoutMs });
+    const record = await this.#connection.use((producer) => producer.result(this.#job, end.signal));
+    return await toResult(record, this.#schema);
+  }
+
+  /**
+   * The answer's pieces while a worker produces them, from its beginning whenever one joins, and last the result. A job
+   * that was not enqueued with `stream` brings its answer in one piece. Leaving the loop leaves the job alone.
+   *
+   * ```ts
+   * for await (const event of handle.stream()) if (event.type === "text") process.stdout.write(event.text);
+   * ```
+   * @throws as `result` does; `timeoutMs` is the time of the whole.
+   */
+  async *stream({
+    signal,
+    timeoutMs,
+  }: WaitOptions = {}): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
+    signal?.throwIfAborted();
+    using end = this.#endOf({ signal, timeoutMs });
+    const events = this.#connection.iterate((producer) => producer.stream(this.#job, end.signal));
+    for await (const event of events) {
+      if (event.type !== "record") yield event;
+      else yield { type: "result", result: await toResult(event.record, this.#schema) };
     }
   }
 
@@ -60,6 +80,15 @@ export class CompletionHandle {
    */
   cancel(): Promise<boolean> {
     return this.#connection.use((producer) => producer.cancel(this.#job));
+  }
+
+  #endOf({ signal, timeoutMs }: WaitOptions): { signal: AbortSignal } & Disposable {
+    const timeout = new AbortController();
+    const timer = timeoutMs === undefined ? undefined : this.#startTimer(timeout, timeoutMs);
+    return {
+      signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
+      [Symbol.dispose]: () => clearTimeout(timer),
+    };
   }
 
   #startTimer(timeout: AbortController, timeoutMs: number): NodeJS.Timeout {

@@ -1,8 +1,10 @@
 import { z } from "zod";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
+import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName, toToolDefinition } from "../shared/tool.ts";
+import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
 
 /** Parameters of the model's answer, in camelCase; absent: the provider's default. */
 export interface ChatParameters {
@@ -22,7 +24,7 @@ export interface ChatParameters {
   extra?: Readonly<Record<string, unknown>>;
 }
 
-export interface EnqueueOptions extends ChatParameters, RunOptions {
+export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends ChatParameters, RunOptions<S> {
   /** `provider:model`, or a model of the default model's provider. */
   model?: string;
   /** System prompt, put before the messages. */
@@ -42,10 +44,12 @@ export interface EnqueueOptions extends ChatParameters, RunOptions {
    * the key is refused (`idempotency_conflict`). At most 255 characters.
    */
   idempotencyKey?: string;
+  /** The answer's pieces can be read by `stream` of its handles while they come; default false. */
+  stream?: boolean;
 }
 
 /** What the worker does beside the call. */
-export interface RunOptions {
+export interface RunOptions<S extends OutputSchema = OutputSchema> {
   /**
    * What the model may call: tools, or names of tools that the workers have. In mode `fleet` workers must have loaded
    * them (`gluellm worker --module`). Default: the client's.
@@ -55,9 +59,20 @@ export interface RunOptions {
   executeTools?: boolean;
   /** Answers with tool calls before the model has to answer without; default 10. */
   maxToolIterations?: number;
+  /**
+   * Of a structured answer: a zod schema, or a JSON Schema of draft 2020-12. The worker checks the answer against all of
+   * it, and the result's `output` is its value.
+   */
+  schema?: S;
+  /** What the structured answer is called towards the model; default the schema's `id` or `title`, else `answer`. */
+  schemaName?: string;
+  /** How the provider is asked for it; default as its entry says, `native` for the built-in ones. */
+  outputMode?: OutputMode;
+  /** Rounds that show the model where its answer does not fit, 0 to 10; default 2. */
+  maxRepairs?: number;
 }
 
-export interface CompleteOptions extends EnqueueOptions {
+export interface CompleteOptions<S extends OutputSchema = OutputSchema> extends EnqueueOptions<S> {
   /** Ends the waiting, and cancels the job unless it has an idempotency key. */
   signal?: AbortSignal;
 }
@@ -92,15 +107,20 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
   maxAttempts: z.int().min(1).max(1000).optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
+  stream: z.boolean().optional(),
   tools: z
     .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
     .optional(),
   executeTools: z.boolean().optional(),
   maxToolIterations: z.int().min(1).max(1000).optional(),
+  schema: z.custom<OutputSchema>((value) => typeof value === "object", "must be a schema").optional(),
+  schemaName: z.string().optional(),
+  outputMode: outputModeSchema.optional(),
+  maxRepairs: z.int().min(0).max(10).optional(),
 });
 
 /** What the client itself says; everything else would be silently overridden or would break the queue. */
-const OWN_FIELDS = ["model", "messages", "stream"];
+const OWN_FIELDS = ["model", "messages", "stream", "stream_options"];
 
 /** @throws InputError naming the option that is unknown or wrong. */
 export function checkOptions(options: EnqueueOptions): EnqueueOptions {
@@ -112,6 +132,8 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
   }
   const field = OWN_FIELDS.find((name) => name in (parsed.data.extra ?? {}));
   if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
+  if (parsed.data.stream && Number(parsed.data.extra?.n ?? 1) > 1)
+    throw new InputError("the options are wrong at extra.n: a streamed answer has one choice");
   return parsed.data;
 }
 
@@ -203,4 +225,24 @@ export function toToolNames(tools: readonly (Tool | string)[]): string[] {
   const whole = tools.filter((tool) => typeof tool !== "string");
   const names = tools.filter((tool) => typeof tool === "string");
   return [...new Set([...toolsByName(whole).keys(), ...names])];
+}
+
+/**
+ * The structured answer that a call asks for.
+ * @throws InputError (`invalid_schema`) naming what JSON Schema cannot say; InputError for its options without a schema.
+ */
+export function toOutput({
+  schema,
+  schemaName,
+  outputMode,
+  maxRepairs,
+  extra,
+}: EnqueueOptions): OutputSpec | undefined {
+  if (schema && extra && "response_format" in extra)
+    throw new InputError("the options are wrong at extra.response_format: the schema sets it");
+  if (schema) return toOutputSpec(schema, { name: schemaName, mode: outputMode, maxRepairs });
+  const [option] =
+    Object.entries({ schemaName, outputMode, maxRepairs }).find(([, value]) => value !== undefined) ?? [];
+  if (option === undefined) return undefined;
+  throw new InputError(`the options are wrong at ${option}: there is no schema`);
 }

@@ -1,12 +1,16 @@
 import type { CompletedRecord } from "../producers/completion-producer.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
 import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
+import type { StreamEvent } from "../shared/stream-events.ts";
+import { type OutputOf, type OutputSchema, parseOutput } from "./output-schema.ts";
 
 /** What a finished job brought. */
-export interface CompletionResult {
+export interface CompletionResult<Output = unknown> {
   jobId: string;
   /** The answer's text; empty when the model answered with tool calls only. */
   finalResponse: string;
+  /** The structured answer, as the call's `schema` gives it; undefined when none was asked for. */
+  output: Output;
   /** `stop`, `length`, `tool_calls`, `content_filter`; undefined when the provider names none. */
   finishReason: string | undefined;
   /** `provider:model` as it was asked; `rawResponse.model` is what the provider calls it. */
@@ -30,12 +34,22 @@ export interface CompletionResult {
   finishedAt: Date;
 }
 
-export function toResult(record: CompletedRecord): CompletionResult {
+/** What `stream` yields; `result` comes last. */
+export type CompletionEvent<Output = unknown> =
+  | StreamEvent
+  | { type: "result"; result: CompletionResult<Output> };
+
+/** @throws StructuredOutputError when the caller's own schema refuses what its JSON Schema allowed. */
+export async function toResult<S extends OutputSchema>(
+  record: CompletedRecord,
+  schema: S | undefined,
+): Promise<CompletionResult<OutputOf<S>>> {
   const { jobId, tokens, costUsd, response, body, toolExecutions, attempts, latencyMs, finishedAt } = record;
   const [choice] = body.choices;
   return {
     jobId,
     finalResponse: choice?.message.content ?? "",
+    output: (schema ? await parseOutput(schema, record.output) : record.output) as OutputOf<S>,
     finishReason: choice?.finish_reason ?? undefined,
     model: modelKeyOf(record),
     tokensUsed: tokens,

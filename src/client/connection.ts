@@ -38,17 +38,14 @@ export class Connection {
 
   /** @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had. */
   async use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
-    this.#checkOpen();
-    this.#uses += 1;
-    clearTimeout(this.#idleTimer);
-    try {
-      const { producer } = await this.#open();
-      this.#checkOpen();
-      return await work(producer);
-    } finally {
-      this.#uses -= 1;
-      if (this.#uses === 0) this.#closeWhenIdle();
-    }
+    using _use = this.#hold();
+    return await work(await this.#producer());
+  }
+
+  /** As `use`, until the iteration has ended. */
+  async *iterate<T>(work: (producer: CompletionProducer) => AsyncIterable<T>): AsyncGenerator<T> {
+    using _use = this.#hold();
+    yield* work(await this.#producer());
   }
 
   /** Lets calls in flight in this process finish for 30 s; what waits stays in Redis. */
@@ -56,6 +53,24 @@ export class Connection {
     this.#isClosed = true;
     clearTimeout(this.#idleTimer);
     return this.#disconnect();
+  }
+
+  #hold(): Disposable {
+    this.#checkOpen();
+    this.#uses += 1;
+    clearTimeout(this.#idleTimer);
+    return {
+      [Symbol.dispose]: () => {
+        this.#uses -= 1;
+        if (this.#uses === 0) this.#closeWhenIdle();
+      },
+    };
+  }
+
+  async #producer(): Promise<CompletionProducer> {
+    const { producer } = await this.#open();
+    this.#checkOpen();
+    return producer;
   }
 
   #checkOpen(): void {

@@ -5,17 +5,10 @@ import { conversationIdSchema, isMadeId, newConversationId } from "../shared/con
 import { InputError } from "../shared/errors.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import type { Tool } from "../shared/tool.ts";
-import { CompletionHandle } from "./completion-handle.ts";
-import type {
-  ChatMessage,
-  CompleteOptions,
-  CompletionMessage,
-  EnqueueOptions,
-} from "./completion-options.ts";
-import { type CompletionResult, toResult } from "./completion-result.ts";
+import { Caller } from "./caller.ts";
+import type { ChatMessage, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
 import type { Connection } from "./connection.ts";
 import { type Message, type Role, toMessage } from "./message.ts";
-import { type RequestConfig, unpack } from "./request-config.ts";
 
 export interface ConversationOptions {
   /** 1 to 128 letters, digits, `_`, `.` or `-`. Begun, or gone on with. Default: a new `conv-<uuid>`. */
@@ -46,14 +39,11 @@ export type ToInput = (
   conversation: ConversationRef,
 ) => CompletionInput;
 
-type OwnOptions<Options> = Omit<Options, "conversation">;
-
 /**
  * A conversation in Redis: each call knows all turns before it, whichever process made them, and waits for those that
  * have no answer yet. Kept for 30 days after its last message. Made by `glue.conversation()`.
  */
-export class Conversation {
-  readonly #connection: Connection;
+export class Conversation extends Caller {
   readonly #toInput: ToInput;
   readonly #defaults: EnqueueOptions;
   #ref: ConversationRef;
@@ -61,7 +51,7 @@ export class Conversation {
   /** @throws InputError when the id is none. */
   constructor(connection: Connection, toInput: ToInput, options: ConversationOptions = {}) {
     const { id, mustExist, ...defaults } = options;
-    this.#connection = connection;
+    super(connection);
     this.#toInput = toInput;
     this.#defaults = defaults;
     this.#ref = id === undefined ? newConversation() : conversationRef(id, mustExist);
@@ -72,37 +62,14 @@ export class Conversation {
     return this.#ref.id;
   }
 
-  /**
-   * Enqueues a call and waits for its result.
-   * @throws as `enqueue`, and as `result` of a handle.
-   */
-  async complete(
-    message: CompletionMessage | RequestConfig,
-    options: OwnOptions<CompleteOptions> = {},
-  ): Promise<CompletionResult> {
-    const [asked, { signal, ...rest }] = unpack(message, options as CompleteOptions);
-    const input = this.#input(asked, rest);
-    return toResult(await this.#connection.use((producer) => producer.complete(input, signal)));
-  }
-
-  /**
-   * Resolves once the turn and its job are in Redis. Calls are answered in this order.
-   * @throws as `enqueue` of the client; InputError `unknown_conversation`, or `conversation_too_long` at 10,000 turns
-   * or 20 MiB.
-   */
-  async enqueue(
-    message: CompletionMessage | RequestConfig,
-    options: OwnOptions<EnqueueOptions> = {},
-  ): Promise<CompletionHandle> {
-    const [asked, { signal: _, ...rest }] = unpack(message, options as CompleteOptions);
-    const input = this.#input(asked, rest);
-    const job = await this.#connection.use((producer) => producer.enqueue(input));
-    return new CompletionHandle(this.#connection, job);
+  /** @internal */
+  override toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
+    return this.#toInput(message, withDefaults(options, this.#defaults), this.#ref);
   }
 
   /** All messages so far, those of failed calls included. @throws InputError `unknown_conversation` */
   async messages(): Promise<Message[]> {
-    const turns = await this.#connection.use((producer) => producer.turns(this.#ref));
+    const turns = await this.connection.use((producer) => producer.turns(this.#ref));
     return turns.flatMap(({ createdAt, asked, answer }) => [
       ...asked.map((message) => toMessage(message, new Date(createdAt))),
       ...(answer?.messages ?? []).map((message) => toMessage(message, new Date(answer?.at ?? createdAt))),
@@ -119,17 +86,17 @@ export class Conversation {
     }
     if (content.trim() === "") throw new InputError("the message is empty", undefined, "empty_prompt");
     const messages = [{ role, content }];
-    await this.#connection.use((producer) => producer.addMessages(this.#ref, messages));
+    await this.connection.use((producer) => producer.addMessages(this.#ref, messages));
   }
 
   /** The messages as the next call sends them before its own. @throws InputError `unknown_conversation` */
   async toProviderMessages(): Promise<ChatMessage[]> {
-    return toRequestMessages(await this.#connection.use((producer) => producer.turns(this.#ref)), []);
+    return toRequestMessages(await this.connection.use((producer) => producer.turns(this.#ref)), []);
   }
 
   /** What its answers cost so far. @throws InputError `unknown_conversation` */
   async usage(): Promise<ConversationUsage> {
-    const sums = await this.#connection.use((producer) => producer.sums(this.#ref));
+    const sums = await this.connection.use((producer) => producer.sums(this.#ref));
     const { calls, promptTokens: prompt, completionTokens: completion, cachedTokens: cached } = sums;
     return {
       calls,
@@ -142,10 +109,6 @@ export class Conversation {
   /** Goes on as a new conversation, under a new id; the old one stays under its own. */
   reset(): void {
     this.#ref = newConversation();
-  }
-
-  #input(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
-    return this.#toInput(message, withDefaults(options, this.#defaults), this.#ref);
   }
 }
 

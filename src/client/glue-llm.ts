@@ -7,21 +7,21 @@ import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
+import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import {
-  type CompleteOptions,
   type CompletionMessage,
   checkOptions,
   type EnqueueOptions,
   givenMessages,
   toChatRequest,
+  toOutput,
   toToolDefinitions,
   toToolNames,
 } from "./completion-options.ts";
-import { type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
-import { type RequestConfig, unpack } from "./request-config.ts";
+import type { OutputSchema } from "./output-schema.ts";
 
 export interface GlueLLMOptions {
   /** `provider:model`; default: the setting DEFAULT_MODEL. */
@@ -62,12 +62,11 @@ export interface GlueLLMOptions {
  * const { finalResponse } = await glue.complete("Name a prime number above 100.");
  * ```
  */
-export class GlueLLM implements AsyncDisposable {
+export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #options: GlueLLMOptions;
   readonly #settings: Settings;
   readonly #isLocal: boolean;
-  readonly #tools = new Map<string, Tool>();
-  readonly #connection: Connection;
+  readonly #tools: Map<string, Tool>;
   readonly #memory: Conversation | undefined;
 
   /** @throws ConfigurationError listing every setting that is wrong; InputError (`duplicate_tool`). */
@@ -75,51 +74,30 @@ export class GlueLLM implements AsyncDisposable {
     const settings = withSettings(loadSettings(), options.settings ?? {});
     const { queueGlobs, idleCloseMs } = options;
     const logger = options.logger ?? createLogger({ ...settings.log, level: settings.log.level ?? "error" });
-    this.#options = options;
-    this.#settings = settings;
-    this.#isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
-    this.#connection = new Connection({
+    const isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
+    const tools = new Map<string, Tool>();
+    const connection = new Connection({
       settings,
       logger,
       queueGlobs,
       idleCloseMs,
-      runsWorker: this.#isLocal,
-      tools: this.#tools,
+      runsWorker: isLocal,
+      tools,
     });
+    super(connection);
+    this.#options = options;
+    this.#settings = settings;
+    this.#isLocal = isLocal;
+    this.#tools = tools;
     for (const tool of options.tools ?? []) addTool(this.#tools, tool);
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
   }
 
-  /**
-   * Enqueues a call and waits for its result.
-   * @throws as `enqueue`, and as `result` of a handle.
-   */
-  async complete(
-    message: CompletionMessage | RequestConfig,
-    options: CompleteOptions = {},
-  ): Promise<CompletionResult> {
-    const [asked, { signal, ...rest }] = unpack(message, options);
-    if (this.#memory && rest.conversation === undefined)
-      return this.#memory.complete(asked, { ...rest, signal });
-    const input = this.#toInput(asked, rest);
-    return toResult(await this.#connection.use((producer) => producer.complete(input, signal)));
-  }
-
-  /**
-   * Resolves once the job is safe in Redis.
-   * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`, a text
-   * over 4 MiB, `unknown_conversation` …); ConfigurationError for an unknown model, a missing key (`missing_key`) or no Redis.
-   */
-  async enqueue(
-    message: CompletionMessage | RequestConfig,
-    options: EnqueueOptions = {},
-  ): Promise<CompletionHandle> {
-    const [asked, { signal: _, ...rest }] = unpack(message, options as CompleteOptions);
-    if (this.#memory && rest.conversation === undefined) return this.#memory.enqueue(asked, rest);
-    const input = this.#toInput(asked, rest);
-    const job = await this.#connection.use((producer) => producer.enqueue(input));
-    return new CompletionHandle(this.#connection, job);
+  override toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
+    const { conversation: id } = options;
+    if (this.#memory && id === undefined) return this.#memory.toInput(message, options);
+    return this.#toInput(message, options, id === undefined ? undefined : conversationRef(id));
   }
 
   /**
@@ -129,7 +107,7 @@ export class GlueLLM implements AsyncDisposable {
   conversation(options: ConversationOptions = {}): Conversation {
     const toInput = (message: CompletionMessage, own: EnqueueOptions, ref: ConversationRef) =>
       this.#toInput(message, own, ref);
-    return new Conversation(this.#connection, toInput, options);
+    return new Conversation(this.connection, toInput, options);
   }
 
   /** The conversation of this client's own calls; undefined without the option `conversation`. */
@@ -145,9 +123,13 @@ export class GlueLLM implements AsyncDisposable {
     this.#memory.reset();
   }
 
-  /** The handle of a job that was enqueued here or elsewhere. @throws InputError when it is no job's id. */
-  handle(id: string): CompletionHandle {
-    if (/^job-[0-9a-f-]{36}$/.test(id)) return new CompletionHandle(this.#connection, { id });
+  /**
+   * The handle of a job that was enqueued here or elsewhere.
+   * @param schema what its structured answer is parsed with here; without it `output` is as the worker checked it
+   * @throws InputError when it is no job's id.
+   */
+  handle<S extends OutputSchema>(id: string, { schema }: { schema?: S } = {}): CompletionHandle<S> {
+    if (/^job-[0-9a-f-]{36}$/.test(id)) return new CompletionHandle(this.connection, { id }, schema);
     throw new InputError("this is not the id of a job", "take `handle.id` as it is: job-…");
   }
 
@@ -156,7 +138,7 @@ export class GlueLLM implements AsyncDisposable {
    * go on with the next worker.
    */
   close(): Promise<void> {
-    return this.#connection.close();
+    return this.connection.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -167,7 +149,7 @@ export class GlueLLM implements AsyncDisposable {
   #toInput(
     message: CompletionMessage,
     options: EnqueueOptions,
-    ref = options.conversation === undefined ? undefined : conversationRef(options.conversation),
+    ref: ConversationRef | undefined,
   ): CompletionInput {
     const checked = checkOptions(options);
     const { tools: given = this.#options.tools ?? [], executeTools = true } = checked;
@@ -180,14 +162,26 @@ export class GlueLLM implements AsyncDisposable {
       defaultModel: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
     });
-    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey } = checked;
+    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, stream } = checked;
     const tools = executeTools ? toToolNames(given) : [];
     // The worker of this process runs them.
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
     const { maxToolIterations = this.#options.maxToolIterations } = checked;
     const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
+    const output = toOutput(checked);
     const conversation = ref && { ref, messages: givenMessages(message, request) };
-    const more = { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, conversation };
-    return { model, request, ...runOptions, ...more };
+    return {
+      model,
+      request,
+      ...runOptions,
+      output,
+      priority,
+      delayMs,
+      deadlineMs,
+      maxAttempts,
+      idempotencyKey,
+      stream,
+      conversation,
+    };
   }
 }

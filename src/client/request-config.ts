@@ -1,4 +1,5 @@
 import type { CompleteOptions, CompletionMessage } from "./completion-options.ts";
+import type { OutputSchema } from "./output-schema.ts";
 
 /**
  * A request apart from the client that will make it: `glue.complete(config)`. It never changes.
@@ -8,11 +9,11 @@ import type { CompleteOptions, CompletionMessage } from "./completion-options.ts
  * const warm = brief.with({ message: "Name a warm colour." });
  * ```
  */
-export class RequestConfig {
+export class RequestConfig<S extends OutputSchema = OutputSchema> {
   readonly message: CompletionMessage;
-  readonly options: Readonly<CompleteOptions>;
+  readonly options: Readonly<CompleteOptions<S>>;
 
-  constructor(message: CompletionMessage, options: CompleteOptions = {}) {
+  constructor(message: CompletionMessage, options: CompleteOptions<S> = {}) {
     this.message = message;
     this.options = Object.freeze({ ...options });
     Object.freeze(this);
@@ -22,16 +23,16 @@ export class RequestConfig {
   with({
     message = this.message,
     ...changes
-  }: CompleteOptions & { message?: CompletionMessage }): RequestConfig {
+  }: CompleteOptions<S> & { message?: CompletionMessage }): RequestConfig<S> {
     return new RequestConfig(message, { ...this.options, ...changes });
   }
 }
 
 /** What is asked: the options beside a configuration come before its own. */
-export function unpack<Options extends CompleteOptions>(
-  asked: CompletionMessage | RequestConfig,
-  options: Options,
-): [CompletionMessage, Options] {
+export function unpack<S extends OutputSchema>(
+  asked: CompletionMessage | RequestConfig<S>,
+  options: CompleteOptions<S>,
+): [CompletionMessage, CompleteOptions<S>] {
   return asked instanceof RequestConfig
     ? [asked.message, { ...asked.options, ...options }]
     : [asked, options];

@@ -1,7 +1,8 @@
 import type { CompletionHandle } from "./completion-handle.ts";
 import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
-import type { CompletionResult } from "./completion-result.ts";
+import type { CompletionEvent, CompletionResult } from "./completion-result.ts";
 import { GlueLLM } from "./glue-llm.ts";
+import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
 /** Nobody closes the shared client: it closes by itself, so that a program can end. */
 const IDLE_CLOSE_MS = 500;
@@ -14,17 +15,33 @@ function sharedClient(): GlueLLM {
 }
 
 /** `complete` of a client that the whole process shares, with the settings of the environment. */
-export async function complete(
+export async function complete<S extends OutputSchema>(
   message: CompletionMessage,
-  options?: CompleteOptions,
-): Promise<CompletionResult> {
+  options?: CompleteOptions<S>,
+): Promise<CompletionResult<OutputOf<S>>> {
   return sharedClient().complete(message, options);
 }
 
-/** `enqueue` of a client that the whole process shares, with the settings of the environment. */
-export async function enqueue(
+/** `structuredComplete` of a client that the whole process shares, with the settings of the environment. */
+export async function structuredComplete<S extends OutputSchema>(
   message: CompletionMessage,
-  options?: EnqueueOptions,
-): Promise<CompletionHandle> {
+  options: CompleteOptions<S> & { schema: S },
+): Promise<OutputOf<S>> {
+  return sharedClient().structuredComplete(message, options);
+}
+
+/** `enqueue` of a client that the whole process shares, with the settings of the environment. */
+export async function enqueue<S extends OutputSchema>(
+  message: CompletionMessage,
+  options?: EnqueueOptions<S>,
+): Promise<CompletionHandle<S>> {
   return sharedClient().enqueue(message, options);
+}
+
+/** `stream` of a client that the whole process shares, with the settings of the environment. */
+export function stream(
+  message: CompletionMessage,
+  options?: CompleteOptions,
+): AsyncGenerator<CompletionEvent, void, undefined> {
+  return sharedClient().stream(message, options);
 }

@@ -6,6 +6,8 @@ import { type ChatCompletion, chatCompletionSchema } from "../shared/chat.ts";
 import { type ResultRecord, type ToolExecution, toolExecutionSchema } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 
+const outputSchema = z.object({ value: z.unknown() });
+
 /** A recorded answer's body, fetched from its blob when it was too large to lie in the record. */
 export async function readAnswerBody(
   redis: Redis,
@@ -24,4 +26,13 @@ export async function readToolExecutions(
   return isBlobRef(toolExecutions)
     ? z.array(toolExecutionSchema).parse(await readBlob(redis, keys, toolExecutions))
     : toolExecutions;
+}
+
+/** A record's structured answer; undefined when none was asked for. */
+export async function readOutputValue(
+  redis: Redis,
+  keys: RedisKeys,
+  { output }: Pick<ResultRecord, "output">,
+): Promise<unknown> {
+  return isBlobRef(output) ? outputSchema.parse(await readBlob(redis, keys, output)).value : output?.value;
 }

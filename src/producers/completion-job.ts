@@ -31,10 +31,12 @@ export interface JobOptions {
   /** No attempt starts later, counted from the end of the delay. */
   deadlineMs?: number;
   maxAttempts?: number;
+  /** The answer's pieces can be read while they come. */
+  stream?: boolean;
 }
 
 /** What a job's worker does beside the call. */
-export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations">;
+export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations" | "output">;
 
 /** Epoch milliseconds after which no attempt starts. */
 export function deadlineOf(urgency: Urgency, { delayMs = 0, deadlineMs }: JobOptions): number {
@@ -57,7 +59,7 @@ export async function completionJob(
   settings: Settings,
   input: CompletionJobInput,
 ): Promise<CompletionJob> {
-  const { jobId, model, request, batch, tools, delayMs = 0 } = input;
+  const { jobId, model, request, batch, tools, output, delayMs = 0 } = input;
   const rules = jobCatalog.completion[input.urgency];
   const entry = settings.providers[model.entry];
   if (!entry) throw new InputError(`unknown provider "${model.entry}"`);
@@ -75,15 +77,17 @@ export async function completionJob(
       deadlineAt: deadlineOf(input.urgency, input),
       batch,
       conversation: input.conversation,
+      stream: input.stream,
       maxAttempts,
       tools,
       maxToolIterations: input.maxToolIterations,
+      output,
     },
     opts: {
       jobId,
       priority: input.priority ?? rules.priority,
       delay: delayMs,
-      attempts: hasSeveralCalls({ tools }) ? MANY_ATTEMPTS : maxAttempts,
+      attempts: hasSeveralCalls({ tools, output }) ? MANY_ATTEMPTS : maxAttempts,
       // The worker's strategy reads the delay from the error: the verdict has it.
       backoff: { type: "verdict" },
     },

@@ -8,7 +8,8 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
-import { readAnswerBody, readToolExecutions } from "./answer-body.ts";
+import type { StreamEvent } from "../shared/stream-events.ts";
+import { readAnswerBody, readOutputValue, readToolExecutions } from "./answer-body.ts";
 import { cancelJob } from "./cancel.ts";
 import { completionJob, deadlineOf, type JobOptions, type RunOptions } from "./completion-job.ts";
 import {
@@ -23,6 +24,8 @@ import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { ProducerQueues } from "./queues.ts";
 import { ResultChannel } from "./result-channel.ts";
+import { StreamFold } from "./stream-fold.ts";
+import { readEntries } from "./stream-reader.ts";
 
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
@@ -44,10 +47,12 @@ export interface CompletionInput extends JobOptions, RunOptions {
 }
 
 /** A finished job's record with the answer's body. */
-export type CompletedRecord = Omit<ResultRecord, "toolExecutions"> & {
+export type CompletedRecord = Omit<ResultRecord, "toolExecutions" | "output"> & {
   response: NonNullable<ResultRecord["response"]>;
   body: ChatCompletion;
   toolExecutions: ToolExecution[];
+  /** Undefined when no structured answer was asked for. */
+  output: unknown;
 };
 
 /** Enqueues interactive completions and follows their jobs, over one command connection and one subscription. */
@@ -99,14 +104,42 @@ export class CompletionProducer {
    * @throws the job's error, of its class; JobLostError; the signal's reason, which leaves the job alone.
    */
   async result(job: JobRef, signal?: AbortSignal): Promise<CompletedRecord> {
+    const wake = this.#endOf(signal);
+    return this.#completed(job, await orAborted(wake, this.#record(job, wake)));
+  }
+
+  /**
+   * The answer's pieces while a worker produces them, from its beginning, then its record. An answer that was not
+   * streamed comes in one piece.
+   * @throws as `result` does.
+   */
+  async *stream(
+    job: JobRef,
+    signal?: AbortSignal,
+  ): AsyncGenerator<StreamEvent | { type: "record"; record: CompletedRecord }> {
     const { redis, keys } = this.#options;
-    const wake = signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
-    const record = await orAborted(wake, this.#record(job, wake));
-    if (record.error) throw fromErrorRecord(record.error, { jobId: job.id, model: modelKeyOf(record) });
-    const { response } = record;
-    if (!response) throw new JobLostError(job.id);
-    const body = await readAnswerBody(redis, keys, response.body);
-    return { ...record, response, body, toolExecutions: await readToolExecutions(redis, keys, record) };
+    const end = this.#endOf(signal);
+    end.throwIfAborted();
+    const listening = this.#results.listen(job.id, { toPieces: true });
+    try {
+      const { wakeup } = await orAborted(end, listening);
+      const fold = new StreamFold();
+      const pages = readEntries(redis, keys, job, wakeup);
+      for (;;) {
+        const { value: page, done } = await orAborted(end, pages.next());
+        if (done) return;
+        for (const entry of page.entries) yield* fold.take(entry);
+        if (!page.record || page.isFull) continue;
+        const record = await orAborted(end, this.#completed(job, page.record));
+        yield* fold.rest(record.body, record.calls ?? 1);
+        yield { type: "record", record };
+      }
+    } finally {
+      listening.then(
+        (listener) => listener[Symbol.dispose](),
+        () => {},
+      );
+    }
   }
 
   /**
@@ -174,6 +207,21 @@ export class CompletionProducer {
     const job = { jobId, queue, deadlineAt: deadlineOf("interactive", input) };
     const turn = { conversation: ref, messages, job };
     return { id: ref.id, position: await pushTurn(this.#options.redis, this.#options.keys, turn) };
+  }
+
+  #endOf(signal: AbortSignal | undefined): AbortSignal {
+    return signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
+  }
+
+  async #completed(job: JobRef, record: ResultRecord): Promise<CompletedRecord> {
+    const { redis, keys } = this.#options;
+    const { error, rejected, response } = record;
+    if (error) throw fromErrorRecord({ ...error, rejected }, { jobId: job.id, model: modelKeyOf(record) });
+    if (!response) throw new JobLostError(job.id);
+    const body = await readAnswerBody(redis, keys, response.body);
+    const toolExecutions = await readToolExecutions(redis, keys, record);
+    const output = await readOutputValue(redis, keys, record);
+    return { ...record, response, body, toolExecutions, output };
   }
 
   async #record(job: JobRef, signal: AbortSignal): Promise<ResultRecord> {

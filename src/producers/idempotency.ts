@@ -40,10 +40,13 @@ export interface ReservationOptions extends RunOptions {
 export async function reserveJobId(
   redis: Redis,
   keys: RedisKeys,
-  { key, jobId, model, request, tools, maxToolIterations, conversation, delayMs = 0 }: ReservationOptions,
+  reservation: ReservationOptions,
 ): Promise<string> {
+  const { key, jobId, model, request, delayMs = 0 } = reservation;
+  const { tools, maxToolIterations, output, conversation } = reservation;
   // What is asked: how urgent it is does not count.
-  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations, conversation } });
+  const run = { tools, maxToolIterations, output, conversation };
+  const digest = requestDigest(model, { ...request, run });
   const value = JSON.stringify({ jobId, digest });
   const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);
   const first = reservationSchema.parse(JSON.parse(String(standing)));

@@ -39,6 +39,10 @@ export async function readRecord(
   keys: RedisKeys,
   jobId: string,
 ): Promise<ResultRecord | undefined> {
-  const json = await redis.get(keys.result(jobId));
+  return toRecord(await redis.get(keys.result(jobId)));
+}
+
+/** The record in the text that stands under its key. */
+export function toRecord(json: string | null): ResultRecord | undefined {
   return json === null || json === ACKNOWLEDGED ? undefined : resultRecordSchema.parse(JSON.parse(json));
 }

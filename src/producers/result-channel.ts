@@ -4,10 +4,14 @@ import { Wakeup } from "./wakeup.ts";
 
 const PREFIX = "result:";
 
-/** Wakes those of this process who wait for a job's result, over one subscription that begins with the first. */
+/**
+ * Wakes those of this process who wait for a job's result or for pieces of its answer, over one connection that begins
+ * with the first.
+ */
 export class ResultChannel {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
+  /** By a message on the shared channel, or by a channel of its own. */
   readonly #listeners = new Map<string, Set<Wakeup>>();
   #subscriber: Redis | undefined;
   #subscribed: Promise<unknown> | undefined;
@@ -18,17 +22,19 @@ export class ResultChannel {
   }
 
   /** Woken by each message from now on, until it is disposed of. */
-  async listen(jobId: string): Promise<{ wakeup: Wakeup } & Disposable> {
+  async listen(jobId: string, { toPieces = false } = {}): Promise<{ wakeup: Wakeup } & Disposable> {
     const wakeup = new Wakeup();
-    const listeners = this.#listeners.get(jobId) ?? new Set();
-    this.#listeners.set(jobId, listeners.add(wakeup));
+    const pieces = this.#keys.streamChannel(jobId);
+    const topics = toPieces ? [PREFIX + jobId, pieces] : [PREFIX + jobId];
+    for (const topic of topics) this.#add(topic, wakeup);
     const stop = () => {
-      listeners.delete(wakeup);
-      if (listeners.size === 0 && this.#listeners.get(jobId) === listeners) this.#listeners.delete(jobId);
+      for (const topic of topics) this.#remove(topic, wakeup);
+      if (toPieces && !this.#listeners.has(pieces)) this.#subscriber?.unsubscribe(pieces).catch(() => {});
     };
     try {
       this.#subscribed ??= this.#subscribe();
       await this.#subscribed;
+      if (toPieces) await this.#subscriber?.subscribe(pieces);
     } catch (error) {
       this.#subscribed = undefined;
       stop();
@@ -37,14 +43,25 @@ export class ResultChannel {
     return { wakeup, [Symbol.dispose]: stop };
   }
 
+  #add(topic: string, wakeup: Wakeup): void {
+    const listeners = this.#listeners.get(topic) ?? new Set();
+    this.#listeners.set(topic, listeners.add(wakeup));
+  }
+
+  #remove(topic: string, wakeup: Wakeup): void {
+    const listeners = this.#listeners.get(topic);
+    listeners?.delete(wakeup);
+    if (listeners?.size === 0) this.#listeners.delete(topic);
+  }
+
   async #subscribe(): Promise<void> {
     this.#subscriber?.disconnect();
     this.#subscriber = this.#redis.duplicate();
     // The command connection's listener reports faults.
     this.#subscriber.on("error", () => {});
-    this.#subscriber.on("message", (_channel, text: string) => {
-      if (!text.startsWith(PREFIX)) return;
-      for (const wakeup of this.#listeners.get(text.slice(PREFIX.length)) ?? []) wakeup.wake();
+    this.#subscriber.on("message", (channel: string, text: string) => {
+      const topic = channel === this.#keys.channel ? text : channel;
+      for (const wakeup of this.#listeners.get(topic) ?? []) wakeup.wake();
     });
     await this.#subscriber.subscribe(this.#keys.channel);
   }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { chatRequestSchema } from "./chat.ts";
 import { conversationIdSchema } from "./conversation-id.ts";
+import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
 import { toolNameSchema } from "./tool.ts";
 
@@ -30,8 +31,12 @@ export const completionPayloadSchema = z.object({
   maxToolIterations: z.int().positive().max(1000).optional(),
   /** Where the call stands in its conversation: the request has the new messages alone. */
   conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
+  /** The structured answer that is asked for. */
+  output: outputSpecSchema.optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
+  /** The answer's pieces go to the job's stream while they come. */
+  stream: z.boolean().optional(),
 });
 export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
 
@@ -53,8 +58,8 @@ export const DEFAULT_MAX_TOOL_ITERATIONS = 10;
 export const MANY_ATTEMPTS = 10_000;
 
 /** A job of several provider calls, each of which is journaled when it is finished. */
-export function hasSeveralCalls({ tools }: Pick<CompletionPayload, "tools">): boolean {
-  return tools !== undefined;
+export function hasSeveralCalls({ tools, output }: Pick<CompletionPayload, "tools" | "output">): boolean {
+  return tools !== undefined || output !== undefined;
 }
 
 /** The job catalog: kind → schemas, queue, attempts, time and version. */

@@ -175,6 +175,39 @@ export class AccountError extends LLMError {
   }
 }
 
+const MAX_REJECTED_BYTES = 16 * 1024;
+
+/** The last answer to a structured call, and what was wrong with it. */
+export interface RejectedAnswer {
+  /** At most 16 KiB. */
+  text: string;
+  /** The violated paths and rules, a line each. */
+  problem: string;
+}
+
+/** No answer fitted the schema, the rounds of repair included. */
+export class StructuredOutputError extends LLMError {
+  /** Private: an error's own fields reach logs, and this one quotes the answer. */
+  readonly #rejected: RejectedAnswer | undefined;
+
+  constructor(fields: LLMErrorFields & { rejected?: RejectedAnswer }, options?: { cause?: unknown }) {
+    super({ code: "structured_output", category: "provider", ...fields }, options);
+    const { text = "", problem = "" } = fields.rejected ?? {};
+    this.#rejected = fields.rejected && { text: headOf(text, MAX_REJECTED_BYTES), problem };
+  }
+
+  /** Kept in the job's result record alone: no log, job or dashboard shows it. */
+  get rejected(): RejectedAnswer | undefined {
+    return this.#rejected;
+  }
+}
+
+/** The text's first bytes, ending at a whole character. */
+function headOf(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text.slice(0, maxBytes));
+  return new TextDecoder().decode(bytes.subarray(0, maxBytes), { stream: true });
+}
+
 /**
  * Under which name a class is stored: the names stay when a class is renamed. A subclass that is not here is stored
  * as its parent, with its own code.
@@ -188,6 +221,7 @@ const STORED_CLASSES: readonly (readonly [string, new (fields: GlueErrorFields) 
   ["authentication", AuthenticationError],
   ["account", AccountError],
   ["cancelled", JobCancelledError],
+  ["structured_output", StructuredOutputError],
 ];
 
 /** What is stored of an error, on jobs and in result records. */
@@ -221,9 +255,12 @@ export function toErrorRecord(error: unknown): ErrorRecord {
   };
 }
 
-/** The error that was stored, of its class again. A class that this version does not know becomes a GlueError. */
+/**
+ * The error that was stored, of its class again. A class that this version does not know becomes a GlueError.
+ * `rejected` is no part of an error record; it comes from beside it.
+ */
 export function fromErrorRecord(
-  { type, ...fields }: ErrorRecord & { attempts?: number },
+  { type, ...fields }: ErrorRecord & { attempts?: number; rejected?: RejectedAnswer | undefined },
   context: ErrorContext = {},
 ): GlueError {
   const stored = STORED_CLASSES.find(([name]) => name === type)?.[1] ?? GlueError;

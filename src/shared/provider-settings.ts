@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { outputModeSchema } from "./output-spec.ts";
 import { BUILT_IN_PROVIDERS, type ProviderEntry } from "./providers.ts";
 import { Secret } from "./secret.ts";
 
@@ -20,6 +21,7 @@ export const addedProvidersSchema = z.record(
       .optional(),
     keyOptional: z.boolean().default(false),
     tokenCharge: z.enum(["used", "requested"]).default("used"),
+    structuredOutput: outputModeSchema.default("native"),
     models: z.array(z.string().min(1)).optional(),
   }),
 );

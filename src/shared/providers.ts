@@ -1,5 +1,6 @@
 import { ConfigurationError } from "./errors.ts";
 import { matchesGlob } from "./glob.ts";
+import type { OutputMode } from "./output-spec.ts";
 import { sha256 } from "./redis-keys.ts";
 import type { Secret } from "./secret.ts";
 
@@ -22,6 +23,8 @@ export interface ProviderEntry {
    * have allowed, as OpenAI does.
    */
   tokenCharge?: "used" | "requested";
+  /** How it is asked for structured answers; default `native`. */
+  structuredOutput?: OutputMode;
   /** True for entries of the user's own and for redirected base URLs: no price list knows their models. */
   custom?: boolean;
 }

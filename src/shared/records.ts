@@ -57,6 +57,10 @@ export const resultRecordSchema = z.object({
   calls: z.number().optional(),
   /** Present when the job has tools. */
   toolExecutions: z.union([blobRefSchema, z.array(toolExecutionSchema)]).optional(),
+  /** The value of the structured answer that was asked for. */
+  output: z.union([blobRefSchema, z.object({ value: z.unknown() })]).optional(),
+  /** The last answer that did not fit, on a failure. */
+  rejected: z.object({ text: z.string(), problem: z.string() }).optional(),
   /** Of all its calls; null when nobody knows, never 0 for it. */
   costUsd: z.number().nullable().default(null),
   /** Attempts that used up one of the job's attempts, this one included. */

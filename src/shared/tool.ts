@@ -1,16 +1,15 @@
 import { z } from "zod";
 import { InputError } from "./errors.ts";
+import type { JsonSchema } from "./json-schema.ts";
 
 /** Known across copies of this package, such as the one a worker runs and the one a module of tools imports. */
 const TOOL = Symbol.for("gluellm.tool");
 
-export const TOOL_DEFAULTS = { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 } as const;
+const TOOL_DEFAULTS = { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 } as const;
 /** What both dialects allow. */
 export const toolNameSchema = z
   .string()
   .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _");
-
-export type JsonSchema = Readonly<Record<string, unknown>>;
 
 /** What a tool's run is told beside its arguments. */
 export interface ToolContext {
@@ -56,11 +55,12 @@ export interface Tool {
   readonly timeoutMs: number;
   readonly maxOutputBytes: number;
   readonly idempotent: boolean;
-  /** The arguments of a call, parsed; or what is wrong with them, in words for the model. */
-  parse(args: unknown): Promise<ParsedArguments>;
+  /** The arguments of a call, parsed; absent when the JSON Schema is all there is to check them with. */
+  parse?: ((args: unknown) => Promise<ParsedArguments>) | undefined;
   execute(args: never, context: ToolContext): unknown;
 }
 
+/** `problem`: in words for the model. */
 export type ParsedArguments = { ok: true; args: unknown } | { ok: false; problem: string };
 
 const optionsSchema = z.object({
@@ -103,7 +103,7 @@ export function defineTool<const Parameters extends z.ZodType | JsonSchema>(
     ...parsed.data,
     ...(isZod(parameters)
       ? { parameters: toJsonSchema(options.name, parameters), parse: (args) => parseWith(parameters, args) }
-      : { parameters, parse: accept }),
+      : { parameters }),
     execute: execute as Tool["execute"],
   };
   if (tool.parameters.type === "object") return tool;
@@ -159,8 +159,4 @@ async function parseWith(schema: z.ZodType, args: unknown): Promise<ParsedArgume
     ({ path, message }) => `${path.join(".") || "arguments"}: ${message}`,
   );
   return { ok: false, problem: problems.slice(0, 10).join("; ") };
-}
-
-async function accept(args: unknown): Promise<ParsedArguments> {
-  return { ok: true, args };
 }

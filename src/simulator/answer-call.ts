@@ -3,13 +3,16 @@ import { faultRefusal, isErrorFault } from "./admission.ts";
 import type { Answer } from "./answer.ts";
 import type { Call } from "./call.ts";
 import type { AnswerIdentity, Dialect, Refusal } from "./dialect.ts";
-import type { Fate } from "./fault-plan.ts";
+import type { Fate, Fault } from "./fault-plan.ts";
 import { send, sendJson, sendStream, waitWhileOpen } from "./http-answer.ts";
 import type { JournalEntry } from "./journal.ts";
 import type { OutageKind } from "./outage.ts";
 import type { Simulation } from "./simulation.ts";
 
 const OUTAGE_REFUSAL: Refusal = { kind: "fault", fault: "503", model: "", retryAfterMs: undefined };
+
+/** Faults that show in a stream, or come before it. */
+const STREAMED_FAULTS: ReadonlySet<string> = new Set(["cut", "stream_error", "slow"]);
 
 /** One admitted or refused call under way. */
 export interface Exchange {
@@ -32,16 +35,18 @@ export async function answerWhenDue(
   const { response, simulation } = exchange;
   const { fault } = fate;
   const cut = fault?.kind === "cut";
-  const streams = call.stream && (!fault || cut || fault.kind === "slow");
+  const streams = call.stream && (!fault || STREAMED_FAULTS.has(fault.kind));
   const latencyMs = latencyOf(simulation, answer, fate);
   if (!(await waitWhileOpen(response, streams ? latencyMs / 2 : latencyMs))) return;
   if (fault && isErrorFault(fault.kind)) {
     sendError(exchange, faultRefusal(fault.kind, fault, call.model));
+  } else if (fault?.kind === "stream_error" && !streams) {
+    sendError(exchange, faultRefusal("529", fault, call.model));
   } else if (fault?.kind === "drop" || fault?.kind === "hang") {
     exchange.dropped = true;
     response.destroy();
   } else if (streams) {
-    await streamAnswer(exchange, call, answer, cut, latencyMs / 2);
+    await streamAnswer(exchange, call, answer, fault, latencyMs / 2);
   } else {
     sendAnswer(exchange, call, answer, cut);
   }
@@ -74,13 +79,18 @@ function streamAnswer(
   exchange: Exchange,
   call: Call,
   answer: Answer,
-  cut: boolean,
+  fault: Fault | undefined,
   durationMs: number,
 ): Promise<void> {
   const { dialect, response, entry } = exchange;
   const { content, closing } = dialect.streamTexts(call, answer, identityOf(entry));
   entry.status = 200;
-  return sendStream(response, cut ? content : [...content, ...closing], durationMs, headersOf(exchange));
+  const texts = fault?.kind === "cut" ? content : [...content, ...closing];
+  if (fault?.kind === "stream_error") {
+    const { body } = dialect.errorAnswer(faultRefusal("529", fault, call.model), requestIdOf(entry));
+    texts.splice(Math.ceil(content.length / 2), Number.POSITIVE_INFINITY, dialect.errorEvent(body));
+  }
+  return sendStream(response, texts, durationMs, headersOf(exchange));
 }
 
 function latencyOf({ latency }: Simulation, answer: Answer, { fault, jitterShare }: Fate): number {

@@ -1,3 +1,5 @@
+import { InvalidCallError } from "./call.ts";
+
 /** One message of a request, whatever its dialect. */
 export interface Message {
   role: string;
@@ -5,6 +7,10 @@ export interface Message {
   text: string;
   /** The texts of the tool results it carries. */
   toolResults: readonly string[];
+  /** Ids of the tool calls that it makes. */
+  callIds: readonly string[];
+  /** Ids of the tool calls that it has the results of. */
+  resultIds: readonly string[];
 }
 
 /** What a request's messages say about the call. */
@@ -23,7 +29,9 @@ export interface Conversation {
 
 const DIRECTIVE_LINE = /^#sim (\{.*\})[ \t\r]*$/m;
 
+/** @throws InvalidCallError when tool calls and results do not belong together. */
 export function conversationOf(messages: readonly Message[]): Conversation {
+  checkToolResults(messages);
   const at = messages.findLastIndex(({ role, text }) => role === "user" && directiveJson(text) !== undefined);
   const later = messages.slice(at + 1);
   return {
@@ -33,6 +41,29 @@ export function conversationOf(messages: readonly Message[]): Conversation {
     directiveTurn: assistantMessages(later),
     toolResults: later.flatMap(({ toolResults }) => toolResults),
   };
+}
+
+/**
+ * The vendors' rule: each tool call has its result right after the message that made it, and each result its call.
+ * @throws InvalidCallError
+ */
+function checkToolResults(messages: readonly Message[]): void {
+  const open = new Set<string>();
+  for (const [i, { callIds, resultIds }] of messages.entries()) {
+    if (resultIds.length === 0) checkAnswered(open, i);
+    for (const id of resultIds) {
+      if (!open.delete(id))
+        throw new InvalidCallError(`messages[${i}]: no tool call "${id}" before it`, "messages");
+    }
+    for (const id of callIds) open.add(id);
+  }
+  checkAnswered(open, messages.length);
+}
+
+function checkAnswered(open: ReadonlySet<string>, i: number): void {
+  const [id] = open;
+  if (id === undefined) return;
+  throw new InvalidCallError(`messages[${i}]: the tool call "${id}" has no result before it`, "messages");
 }
 
 /** The JSON of a text's first `#sim {json}` line. */

@@ -40,6 +40,8 @@ export interface Dialect {
   readCall(body: unknown): Call;
   answerBody(call: Call, answer: Answer, identity: AnswerIdentity): object;
   streamTexts(call: Call, answer: Answer, identity: AnswerIdentity): StreamTexts;
+  /** An error answer's body as an event of a stream that has begun. */
+  errorEvent(body: object): string;
   errorAnswer(refusal: Refusal, requestId: string): ErrorAnswer;
   limitHeaders(readings: LimitReadings, nowEpochMs: number): Record<string, string>;
 }

@@ -19,9 +19,10 @@ export type ErrorFault = (typeof ERROR_FAULTS)[number];
 /**
  * All faults. `drop`: the socket is destroyed when the answer is due. `hang`: no answer for `hangMs`, then `drop`.
  * `cut`: the answer ends cleanly but too early: a stream before its finish reason, a body in the middle of its JSON.
+ * `stream_error`: an overload in the middle of a stream, as an error event; without a stream the 529 answer.
  * `slow`: the answer comes after `latencyMs`.
  */
-export const FAULT_KINDS = [...ERROR_FAULTS, "drop", "hang", "cut", "slow"] as const;
+export const FAULT_KINDS = [...ERROR_FAULTS, "drop", "hang", "cut", "stream_error", "slow"] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
 const milliseconds = z

@@ -1,7 +1,12 @@
+import { toldKeywords } from "../shared/json-schema.ts";
+import { textOfPattern } from "./pattern-text.ts";
+
 export type JsonSchema = boolean | { [keyword: string]: unknown };
 
 const MAX_DEPTH = 40;
 const MAX_NODES = 10_000;
+/** Zod's bound of every integer. */
+const ANY_INTEGER = Number.MIN_SAFE_INTEGER;
 const FORMATS: Record<string, string> = {
   "date-time": "2000-01-01T00:00:00Z",
   date: "2000-01-01",
@@ -23,7 +28,8 @@ interface Run {
 
 /**
  * A minimal instance of a JSON Schema: required properties only, the first branch of `anyOf`/`oneOf`, the least
- * number, the shortest list; local `$ref`s are followed. `pattern`, `not`, `if` and `uniqueItems` are not looked at.
+ * number, the shortest list; local `$ref`s are followed, and most patterns are met. `not`, `if` and `uniqueItems` are not
+ * looked at. Like a model, it heeds the keywords that a description tells.
  */
 export function instanceOf(schema: JsonSchema): unknown {
   return build(schema, { root: schema, nodesLeft: MAX_NODES }, 0);
@@ -37,14 +43,15 @@ function build(schema: unknown, run: Run, depth: number): unknown {
   const branches = listOf(resolved.anyOf ?? resolved.oneOf);
   if (branches.length > 0) {
     const { anyOf: _anyOf, oneOf: _oneOf, ...rest } = resolved;
-    return build({ ...rest, ...fieldsOf(leastNested(branches)) }, run, depth + 1);
+    return build({ allOf: [rest, leastNested(branches)] }, run, depth + 1);
   }
   return buildType(typeOf(resolved), resolved, run, depth);
 }
 
 /** Follows `$ref` and merges `allOf`, so that what is left names its type itself. */
 function resolve(schema: unknown, run: Run, depth: number): Record<string, unknown> {
-  const { $ref, allOf, ...own } = fieldsOf(schema);
+  const said = fieldsOf(schema);
+  const { $ref, allOf, ...own } = { ...said, ...toldKeywords(said) };
   if (isExhausted(run, depth)) return own;
   const merged =
     typeof $ref === "string" ? { ...resolve(lookUp($ref, run.root), run, depth + 1), ...own } : own;
@@ -92,12 +99,31 @@ function buildType(type: unknown, schema: Record<string, unknown>, run: Run, dep
 
 function buildObject(schema: Record<string, unknown>, run: Run, depth: number): object {
   const properties = fieldsOf(schema.properties);
+  const names = listOf(schema.required).map(String);
+  const least = Math.min(numberOf(schema.minProperties) ?? 0, 1000);
+  names.push(
+    ...Array.from({ length: Math.max(0, least - names.length) }, (_, index) => furtherName(schema, index)),
+  );
   return Object.fromEntries(
-    listOf(schema.required).map((name) => {
-      const property = properties[String(name)] ?? { type: "string" };
+    names.map((name) => {
+      const further = isSchema(schema.additionalProperties)
+        ? schema.additionalProperties
+        : { type: "string" };
+      const property = Object.hasOwn(properties, name) ? properties[name] : further;
       return [name, build(property, run, depth + 1)];
     }),
   );
+}
+
+function furtherName({ propertyNames }: Record<string, unknown>, index: number): string {
+  const { enum: names, pattern } = fieldsOf(propertyNames);
+  const named = listOf(names)[index];
+  if (typeof named === "string") return named;
+  return typeof pattern === "string" ? textOfPattern(pattern, index + 1) : `name${index + 1}`;
+}
+
+function isSchema(value: unknown): boolean {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 function buildArray(schema: Record<string, unknown>, run: Run, depth: number): unknown[] {
@@ -113,7 +139,8 @@ function leastNumber(schema: Record<string, unknown>, integer: boolean): number 
   const above = numberOf(schema.exclusiveMinimum);
   const below = numberOf(schema.exclusiveMaximum);
   const most = numberOf(schema.maximum) ?? below;
-  const least = numberOf(schema.minimum) ?? above ?? Math.min(0, most ?? 0);
+  const bounds = [numberOf(schema.minimum), above].filter((bound) => (bound ?? ANY_INTEGER) !== ANY_INTEGER);
+  const least = bounds.length > 0 ? Math.max(...(bounds as number[])) : Math.min(0, most ?? 0);
   const value = step > 0 ? Math.ceil(least / step) * step : least;
   if (value === above) return value + (step || (most === undefined ? 1 : (most - value) / 2));
   return value === below ? value - (step || 1) : value;
@@ -121,9 +148,20 @@ function leastNumber(schema: Record<string, unknown>, integer: boolean): number 
 
 function buildString(schema: Record<string, unknown>): string {
   const known = FORMATS[String(schema.format)];
-  if (known !== undefined) return known;
   const least = Math.min(numberOf(schema.minLength) ?? 0, 100_000);
+  if (typeof schema.pattern === "string" && !matches(known, schema.pattern)) {
+    return textOfPattern(schema.pattern, least);
+  }
+  if (known !== undefined) return known;
   return "simulated".padEnd(least, ".").slice(0, Math.max(least, numberOf(schema.maxLength) ?? 100_000));
+}
+
+function matches(text: string | undefined, pattern: string): boolean {
+  try {
+    return text !== undefined && new RegExp(pattern).test(text);
+  } catch {
+    return false;
+  }
 }
 
 function numberOf(value: unknown): number | undefined {

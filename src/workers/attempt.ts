@@ -8,7 +8,7 @@ import { CircuitOpenError } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
 import type { FinishedCall } from "./journal.ts";
-import type { ProviderCall, ProviderReply } from "./providers/adapter.ts";
+import type { OnDelta, ProviderCall, ProviderReply } from "./providers/adapter.ts";
 import type { TokenCounts } from "./rate-limiter/cost.ts";
 import type { Reservation } from "./rate-limiter.ts";
 import { deadlineError } from "./verdict.ts";
@@ -32,6 +32,8 @@ export interface CallInput {
   intake: Intake;
   /** The batch of the row, where it has a cost limit. */
   costLimit: { batchId: string } | undefined;
+  /** Told the answer's pieces as they come. */
+  onDelta?: OnDelta;
   logger: Logger;
 }
 
@@ -52,7 +54,7 @@ export class NotStartedError extends Error {
  * else comes is a bug, or a fault of Redis.
  */
 export async function callProvider(context: WorkerContext, input: CallInput): Promise<FinishedCall> {
-  const { model, request, requestId, signal } = input;
+  const { model, request, requestId, signal, onDelta } = input;
   const adapter = context.adapterOf(model.entry);
   const call: ProviderCall = {
     model: model.model,
@@ -60,6 +62,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     requestId,
     timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
     signal,
+    onDelta,
   };
   const held = await reserve(context, input, call, adapter.estimateTokens(model.model, request));
   if (Date.now() > input.deadlineAt) {

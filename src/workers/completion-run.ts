@@ -1,6 +1,9 @@
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { type CompletionPayload, DEFAULT_MAX_TOOL_ITERATIONS } from "../shared/catalog.ts";
-import { type ChatRequest, chatRequestSchema, type Message } from "../shared/chat.ts";
+import { type ChatCompletion, type ChatRequest, chatRequestSchema, type Message } from "../shared/chat.ts";
+import { StructuredOutputError } from "../shared/errors.ts";
+import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
+import type { ProviderEntry } from "../shared/providers.ts";
 import type { ResultRecord, ToolExecution } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
@@ -8,9 +11,14 @@ import { type CallInput, callProvider } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory, withNamedTools } from "./conversation.ts";
 import type { FinishedCall, Journal } from "./journal.ts";
-import { runToolCalls, toolCallsOf, toToolMessage } from "./tool-calls.ts";
+import { type OutputReading, readOutput } from "./output/read-output.ts";
+import { repairMessages } from "./output/repair-messages.ts";
+import { requestOutput } from "./output/request-output.ts";
+import { spentOn } from "./spent.ts";
+import { StreamWriter } from "./stream-writer.ts";
+import { runToolCalls, type ToolCall, toolCallsOf, toToolMessage } from "./tool-calls.ts";
 
-export interface CompletionRun extends Omit<CallInput, "request" | "requestId"> {
+export interface CompletionRun extends Omit<CallInput, "request" | "requestId" | "onDelta"> {
   payload: CompletionPayload;
   /** Present when the job may take several calls. */
   journal: Journal | undefined;
@@ -25,44 +33,69 @@ export interface CompletionOutcome {
   added: Message[];
 }
 
+/** What a job brought so far. */
+interface Progress {
+  calls: FinishedCall[];
+  executions: ToolExecution[];
+  toolIterations: number;
+  repairs: number;
+  output?: { value: unknown };
+}
+
 /**
- * A job's provider calls: asks, runs the tools that the answer calls, asks again with their results, until an answer
- * calls none. What the journal has is not done again.
- * @throws as `callProvider` does; FencedError when another worker has the job; GlueError `conversation_lost`
+ * A job's provider calls: asks; runs the tools that the answer calls and asks again with their results; shows the model
+ * where its structured answer does not fit and asks again. What the journal has is not done again.
+ * @throws as `callProvider` does; StructuredOutputError; FencedError when another worker has the job; GlueError
+ * `conversation_lost`
  */
 export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<CompletionOutcome> {
   const { payload, journal } = run;
   const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
   const request = withTools(await loadRequest(context, payload), tools);
-  const maxIterations = payload.maxToolIterations ?? DEFAULT_MAX_TOOL_ITERATIONS;
+  await using stream = payload.stream ? new StreamWriter({ ...context, ...run }) : undefined;
   const messages = [...request.messages];
-  const calls: FinishedCall[] = [];
-  const executions: ToolExecution[] = [];
+  const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
+  const entry = context.settings.providers[run.model.entry] as ProviderEntry;
   for (let turn = 0; ; turn++) {
-    const isLast = turn >= maxIterations;
-    const call =
-      journal?.callOf(turn) ??
-      (await ask(context, run, { ...request, messages, ...(isLast && WITHOUT_TOOLS) }, turn));
-    calls.push(call);
-    const toolCalls = journal && !isLast && tools.length > 0 ? toolCallsOf(call.body) : [];
-    if (!journal || toolCalls.length === 0) break;
-    const { jobId, signal, logger } = run;
-    const done = await runToolCalls({ tools, journal, jobId, turn, signal, logger }, toolCalls);
-    executions.push(...done);
-    messages.push(answerOf(call), ...done.map(toToolMessage));
+    const asked = turnRequest(entry, { ...request, messages }, payload, progress);
+    const call = journal?.calls[turn] ?? (await ask(context, run, stream, asked.request, turn));
+    progress.calls.push(call);
+    const next =
+      (await toolResults(run, progress, tools, turn)) ?? checkOutput(payload.output, asked.mode, progress);
+    if (!next) {
+      const added = [...messages.slice(request.messages.length), ...finalAnswer(progress)];
+      return { record: await toRecord(context, run, progress), added };
+    }
+    messages.push(...next);
   }
-  const record = await toRecord(context, run, calls, tools.length > 0 ? executions : undefined);
-  const answer = answerOf(calls.at(-1) as FinishedCall);
-  // Providers refuse messages without any content.
-  const hasContent = answer.content || answer.tool_calls?.length;
-  return { record, added: [...messages.slice(request.messages.length), ...(hasContent ? [answer] : [])] };
 }
 
-const WITHOUT_TOOLS = { tool_choice: "none" };
+function mustAnswer({ maxToolIterations }: CompletionPayload, { toolIterations }: Progress): boolean {
+  return toolIterations >= (maxToolIterations ?? DEFAULT_MAX_TOOL_ITERATIONS);
+}
+
+/** The request of one turn, and how its structured answer is to be read. */
+function turnRequest(
+  entry: ProviderEntry,
+  request: ChatRequest,
+  payload: CompletionPayload,
+  progress: Progress,
+): { request: ChatRequest; mode?: OutputMode } {
+  const { output } = payload;
+  const isLast = mustAnswer(payload, progress);
+  // Without tools at all the calls in the messages would have nothing to refer to.
+  const bounded = isLast ? { ...request, tool_choice: "none" } : request;
+  if (!output) return { request: bounded };
+  const asked = requestOutput(entry, bounded, output);
+  if (!isLast || asked.mode !== "tool") return asked;
+  const answerTool = { type: "function", function: { name: output.name } };
+  return { ...asked, request: { ...asked.request, tool_choice: answerTool } };
+}
 
 async function ask(
   context: WorkerContext,
   run: CompletionRun,
+  stream: StreamWriter | undefined,
   request: ChatRequest,
   turn: number,
 ): Promise<FinishedCall> {
@@ -71,18 +104,86 @@ async function ask(
     ...run,
     request,
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
+    onDelta: stream?.begin(turn + 1),
   });
+  // Nobody tells the pieces of a finished call again.
+  await stream?.flush();
   await run.journal?.append({ kind: "call", call, attemptsMade: run.attemptsMade });
   return call;
+}
+
+/** Runs the tools that the last answer calls; undefined when it calls none. */
+async function toolResults(
+  { journal, payload, jobId, signal, logger }: CompletionRun,
+  progress: Progress,
+  tools: readonly Tool[],
+  turn: number,
+): Promise<Message[] | undefined> {
+  const { body } = progress.calls.at(-1) as FinishedCall;
+  const calls = tools.length > 0 && !mustAnswer(payload, progress) ? toolCallsOf(body) : [];
+  if (!journal || calls.length === 0 || givesOutput(calls, payload.output)) return undefined;
+  const executions = await runToolCalls({ tools, journal, jobId, turn, signal, logger }, calls);
+  progress.executions.push(...executions);
+  progress.toolIterations += 1;
+  return [answerOf(body), ...executions.map(toToolMessage)];
+}
+
+/** In mode `tool` the answer is a call too. */
+function givesOutput(calls: readonly ToolCall[], output: OutputSpec | undefined): boolean {
+  return calls.some((call) => call.function.name === output?.name);
+}
+
+/**
+ * What to say to a structured answer that does not fit; undefined when it does, or none was asked for.
+ * @throws StructuredOutputError after the last round
+ */
+function checkOutput(
+  output: OutputSpec | undefined,
+  mode: OutputMode | undefined,
+  progress: Progress,
+): Message[] | undefined {
+  if (!output || !mode) return undefined;
+  const { body } = progress.calls.at(-1) as FinishedCall;
+  const reading = readOutput(body, output, mode);
+  if (reading.ok) {
+    progress.output = { value: reading.value };
+    return undefined;
+  }
+  if (reading.fault === "refused" || progress.repairs >= output.maxRepairs) throw outputError(reading);
+  progress.repairs += 1;
+  return repairMessages(body, reading.problem, mode, output.name);
+}
+
+const HINTS = {
+  invalid: "see the error's `rejected`; simplify the schema, describe its fields, or take a stronger model",
+  empty: "take another model, or another `outputMode`",
+  truncated: "allow a longer answer with `maxTokens`",
+  refused: "the provider's filter or the model refused; change the prompt",
+};
+
+function outputError({ fault, text, problem }: OutputReading & { ok: false }): StructuredOutputError {
+  return new StructuredOutputError({
+    message: `the structured answer is ${fault}, and so were its repairs, if any`,
+    hint: HINTS[fault],
+    rejected: { text, problem },
+  });
 }
 
 function withTools(request: ChatRequest, tools: readonly Tool[]): ChatRequest {
   return tools.length > 0 ? { ...request, tools: tools.map(toToolDefinition) } : request;
 }
 
-function answerOf({ body }: FinishedCall): Message {
+function answerOf(body: ChatCompletion): Message {
   const message = body.choices[0]?.message as Pick<Message, "content" | "tool_calls"> | undefined;
   return { role: "assistant", content: message?.content ?? null, tool_calls: message?.tool_calls };
+}
+
+/** As the conversation keeps it: nothing of what providers refuse, such as a message without any content. */
+function finalAnswer({ calls, output }: Progress): Message[] {
+  // Its call in mode `tool` would have no result.
+  if (output) return [{ role: "assistant", content: JSON.stringify(output.value) }];
+  const answer = answerOf((calls.at(-1) as FinishedCall).body);
+  return answer.content || answer.tool_calls?.length ? [answer] : [];
 }
 
 async function loadRequest(
@@ -96,13 +197,11 @@ async function loadRequest(
 
 async function toRecord(
   { redis, keys }: WorkerContext,
-  { jobId, logger, attemptsMade }: CompletionRun,
-  calls: readonly FinishedCall[],
-  executions: readonly ToolExecution[] | undefined,
+  { jobId, payload, logger, attemptsMade }: CompletionRun,
+  { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
-  const last = calls.at(-1) as FinishedCall;
   const keep = <T>(value: T) => untilTaken(logger, () => inlineOrBlob(redis, keys, `result:${jobId}`, value));
-  const { entry, model, statusCode, requestId, body } = last;
+  const { entry, model, statusCode, requestId, body } = calls.at(-1) as FinishedCall;
   return {
     v: 1,
     jobId,
@@ -110,33 +209,10 @@ async function toRecord(
     entry,
     model,
     response: { statusCode, requestId, body: await keep(body) },
-    tokens: sumOfTokens(calls),
-    calls: calls.length,
-    ...(executions && { toolExecutions: await keep([...executions]) }),
-    costUsd: sumOfCosts(calls),
+    ...spentOn(calls),
+    ...(payload.tools && { toolExecutions: await keep(executions) }),
+    ...(output && { output: await keep(output) }),
     attempts: attemptsMade + 1,
-    latencyMs: Math.round(calls.reduce((sum, { latencyMs }) => sum + latencyMs, 0)),
     finishedAt: Date.now(),
   };
-}
-
-function sumOfTokens(calls: readonly FinishedCall[]): ResultRecord["tokens"] {
-  const sum = (field: "prompt" | "completion" | "total" | "cached" | "cacheWritten") =>
-    calls.reduce((total, { tokens }) => total + (tokens[field] ?? 0), 0);
-  const cacheWritten = sum("cacheWritten");
-  return {
-    prompt: sum("prompt"),
-    completion: sum("completion"),
-    total: sum("total"),
-    cached: sum("cached"),
-    ...(cacheWritten > 0 && { cacheWritten }),
-  };
-}
-
-/** Null as soon as the cost of one of them is unknown. */
-function sumOfCosts(calls: readonly FinishedCall[]): number | null {
-  return calls.reduce<number | null>(
-    (sum, { costUsd }) => (sum === null || costUsd === null ? null : sum + costUsd),
-    0,
-  );
 }

@@ -22,7 +22,7 @@ const tokensSchema = z.object({
 });
 
 /** A provider call that brought an answer. */
-export const finishedCallSchema = z.object({
+const finishedCallSchema = z.object({
   entry: z.string(),
   model: z.string(),
   statusCode: z.number(),
@@ -96,9 +96,9 @@ export class Journal {
     );
   }
 
-  /** The answer of a turn, from 0; undefined when it has none yet. */
-  callOf(turn: number): FinishedCall | undefined {
-    return this.#calls[turn]?.call;
+  /** By turn. */
+  get calls(): FinishedCall[] {
+    return this.#calls.map(({ call }) => call);
   }
 
   /** Attempts that the job had used up when its latest call was finished: each call has its own. */

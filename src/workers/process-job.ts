@@ -5,7 +5,7 @@ import {
   hasSeveralCalls,
   jobCatalog,
 } from "../shared/catalog.ts";
-import { GlueError, JobCancelledError, toErrorRecord } from "../shared/errors.ts";
+import { GlueError, JobCancelledError, StructuredOutputError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
@@ -19,6 +19,7 @@ import { FencedError, Journal } from "./journal.ts";
 import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
 import { countFailedCall, lookUp, type Standing } from "./record.ts";
 import { type AbortReason, HELD_MS, PUT_BACK_MS, type Run, settle } from "./settle.ts";
+import { spentOn } from "./spent.ts";
 import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 
 /** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
@@ -26,8 +27,15 @@ const MAX_LOST_WORKERS = 10;
 
 /** Codes of errors that no further attempt can mend, and that say nothing of the provider. */
 const FINAL: readonly string[] = ["deadline_exceeded", "conversation_lost"];
-/** Errors of attempts in which the provider was not called. */
-const WITHOUT_CALL = [BudgetExceededError, BudgetWaitError, CircuitOpenError, CostLimitError, CostWaitError];
+/** Errors that are not about a call that failed. */
+const WITHOUT_CALL = [
+  BudgetExceededError,
+  BudgetWaitError,
+  CircuitOpenError,
+  CostLimitError,
+  CostWaitError,
+  StructuredOutputError,
+];
 
 /**
  * A job's whole path in the worker: parse again → bind the logger → look for the record → budget → provider →
@@ -142,6 +150,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
       },
       context.settings.retry,
     );
+    if (verdict.kind === "fail" && journal) verdict.spent = spentOn(journal.calls);
     if (WITHOUT_CALL.some((type) => error instanceof type)) return verdict;
     await countFailedCall(redis, keys, { budgetKey: model.key, error, verdict, batchId: batch?.id });
     return verdict;

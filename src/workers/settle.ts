@@ -3,7 +3,7 @@ import { stopBatch } from "../shared/batch-stop.ts";
 import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
 import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
 import { type Message, previewOfAnswer } from "../shared/chat.ts";
-import { type GlueError, toErrorRecord } from "../shared/errors.ts";
+import { type GlueError, type StructuredOutputError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
@@ -80,7 +80,9 @@ export async function settle(
       if (payload) {
         const status = verdict.error.code === "cancelled" ? "cancelled" : "failed";
         const record = emptyRecord(run.jobId, payload, status, attempts);
-        await finish(run, payload, { ...record, error: { ...toErrorRecord(verdict.error), attempts } });
+        const error = { ...toErrorRecord(verdict.error), attempts };
+        const { rejected } = verdict.error as Partial<StructuredOutputError>;
+        await finish(run, payload, { ...record, ...verdict.spent, error, rejected });
       }
       throw withoutStack(new UnrecoverableError(failureText(verdict.error, attempts)));
     }

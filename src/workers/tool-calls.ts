@@ -2,8 +2,10 @@ import { z } from "zod";
 import type { ChatCompletion, Message } from "../shared/chat.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
-import type { Tool } from "../shared/tool.ts";
+import type { ParsedArguments, Tool } from "../shared/tool.ts";
 import type { Journal } from "./journal.ts";
+import { compileSchema } from "./output/compile-schema.ts";
+import { problemOf } from "./output/problem.ts";
 
 const callsSchema = z.array(
   z.looseObject({ id: z.string(), function: z.looseObject({ name: z.string(), arguments: z.string() }) }),
@@ -70,7 +72,7 @@ async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: num
     return failure("unknown_tool", `there is no such tool; there are: ${known}`);
   }
   if (args === undefined) return failure("invalid_arguments", "the arguments are not valid JSON");
-  const parsed = await tool.parse(args);
+  const parsed = (await tool.parse?.(args)) ?? checkArguments(tool, args);
   if (!parsed.ok) return failure("invalid_arguments", parsed.problem);
   if (!tool.idempotent) {
     if (journal.hasStarted(turn, index)) {
@@ -83,6 +85,11 @@ async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: num
   }
   const callId = `${run.jobId}-${turn}-${index}`;
   return execute(run, tool, parsed.args, callId);
+}
+
+function checkArguments({ parameters }: Tool, args: unknown): ParsedArguments {
+  const errors = compileSchema(parameters)(args);
+  return errors.length === 0 ? { ok: true, args } : { ok: false, problem: problemOf(errors) };
 }
 
 async function execute(run: ToolRun, tool: Tool, args: unknown, callId: string): Promise<Outcome> {

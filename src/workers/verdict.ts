@@ -8,6 +8,7 @@ import {
   InvalidRequestError,
   OverloadedError,
   RateLimitError,
+  StructuredOutputError,
   TokenLimitError,
   toErrorRecord,
 } from "../shared/errors.ts";
@@ -29,9 +30,12 @@ export type Verdict =
   /** Another worker has the job: nothing is touched. */
   | { kind: "lost" }
   /** `pause`: what the provider asked for outlasts the job, and the others wait all the same. */
-  | { kind: "fail"; error: GlueError; pause?: { scope: SnoozeScope; delayMs: number } }
+  | { kind: "fail"; error: GlueError; pause?: { scope: SnoozeScope; delayMs: number }; spent?: Spent }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
+
+/** What the finished calls of a job took. */
+export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;
 
 export type SnoozeScope = "job" | "queue" | "budget";
 type Action = "retry" | "snooze" | "fail" | "stop";
@@ -47,6 +51,7 @@ const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])
   [APIConnectionError, "retry"],
   [TokenLimitError, "fail"],
   [InvalidRequestError, "fail"],
+  [StructuredOutputError, "fail"],
   [AuthenticationError, "stop"],
   [AccountError, "stop"],
 ];

@@ -11,13 +11,19 @@ import {
   TokenLimitError,
 } from "../../src/shared/errors.ts";
 import type { ProviderEntry } from "../../src/shared/providers.ts";
-import { createAdapter, type ProviderAdapter } from "../../src/workers/providers/adapter.ts";
+import type { StreamPiece } from "../../src/shared/stream-events.ts";
+import {
+  createAdapter,
+  type ProviderAdapter,
+  type ProviderReply,
+} from "../../src/workers/providers/adapter.ts";
 import { callOf, chat, failureOf, TEST_KEY } from "./provider.ts";
 import { waitFor } from "./wait-for.ts";
 
 /**
  * A provider of one dialect that answers any prompt, calls a tool where `tool_choice` demands it, and goes wrong
- * on prompts with `fault:<kind>`: see FAULTS for the kinds; also drop, cut, and hang (no answer for 20 s).
+ * on prompts with `fault:<kind>`: see FAULTS for the kinds; also drop, cut, and hang (no answer for 20 s). A stream for
+ * `stream:cut` ends after some pieces.
  */
 export interface ConformanceBackend {
   entry: ProviderEntry;
@@ -49,6 +55,25 @@ const TOOL = {
     parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
   },
 };
+
+/** What `reply` has in common with the same reply of another call. */
+function contentOf({ body, tokens, charged, statusCode }: ProviderReply) {
+  const { id, created, choices, ...rest } = body;
+  // Ids differ from call to call, and aimock's streams do not say that there is no refusal.
+  const comparable = JSON.parse(JSON.stringify(choices), (key, value) =>
+    key === "id" || key === "refusal" ? undefined : value,
+  );
+  return { ...rest, choices: comparable, tokens, charged, statusCode };
+}
+
+function joined(pieces: StreamPiece[]) {
+  const calls = pieces.filter((piece) => piece.type === "toolCall");
+  return {
+    text: pieces.map((piece) => (piece.type === "text" ? piece.text : "")).join(""),
+    arguments: calls.map((piece) => piece.arguments).join(""),
+    named: calls.flatMap(({ id, name }) => (id ? [{ id, name }] : [])),
+  };
+}
 
 /** What every adapter does with every provider. */
 export function conformsToAdapterContract(name: string, start: () => Promise<ConformanceBackend>): void {
@@ -134,6 +159,43 @@ export function conformsToAdapterContract(name: string, start: () => Promise<Con
       expect(shown).not.toContain("secret prompt");
       expect(shown).not.toContain(TEST_KEY);
       expect(await backend.seen(`fault:${kind}.`), "requests sent").toBe(1);
+    });
+
+    it("streams the reply that it gives without streaming, piece by piece", async () => {
+      const request = chat('What is two and two?\n#sim {"reply": "Two and two is four."}');
+      const pieces: StreamPiece[] = [];
+      const streamed = await complete(request, { onDelta: (piece) => pieces.push(piece) });
+      expect(contentOf(streamed)).toEqual(contentOf(await complete(request)));
+      expect(streamed.requestId).toMatch(/\S/);
+      expect(pieces.length).toBeGreaterThan(1);
+      expect(joined(pieces).text).toBe(streamed.body.choices[0]?.message.content);
+    });
+
+    it("streams a tool call", async () => {
+      const request = chat("tool:weather in Paris?", { tools: [TOOL], tool_choice: "required" });
+      const pieces: StreamPiece[] = [];
+      const streamed = await complete(request, { onDelta: (piece) => pieces.push(piece) });
+      expect(contentOf(streamed)).toEqual(contentOf(await complete(request)));
+      const calls = streamed.body.choices[0]?.message.tool_calls;
+      const [call] = calls as { id: string; function: { arguments: string } }[];
+      expect(joined(pieces)).toEqual({
+        text: "",
+        arguments: call?.function.arguments,
+        named: [{ id: call?.id, name: "get_weather" }],
+      });
+    });
+
+    it.each(FAULTS)("turns $kind into $type.name where a stream was asked", async ({ kind, type, code }) => {
+      const prompt = `A secret prompt, streamed, fault:${kind}.`;
+      const error = await failureOf(complete(chat(prompt), { onDelta: () => {} }));
+      expect(error).toBeInstanceOf(type);
+      expect(error).toMatchObject({ code });
+      expect(inspect(error, { depth: 10, showHidden: true })).not.toContain("secret prompt");
+    });
+
+    it("takes a stream that ends before its finish reason for a broken answer", async () => {
+      const error = await failureOf(complete(chat("stream:cut"), { onDelta: () => {} }));
+      expect(error).toBeInstanceOf(APIConnectionError);
     });
 
     it("ends a call at its deadline", async () => {

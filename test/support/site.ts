@@ -7,6 +7,8 @@ import { type CliRun, runCli, startCli } from "./cli.ts";
 import { testNamespace } from "./redis.ts";
 
 export const MODEL = "simulator:test";
+/** The same simulator in Anthropic's dialect. */
+export const CLAUDE_MODEL = "claude:test";
 
 /** A folder, a namespace and a simulator of one test's own, and the command line that uses them. */
 export class TestSite implements AsyncDisposable {
@@ -32,6 +34,9 @@ export class TestSite implements AsyncDisposable {
       GLUELLM_RETRY_MIN_WAIT: "0.05",
       GLUELLM_RETRY_MAX_WAIT: "0.2",
       SIMULATOR_BASE_URL: `${this.simulator.url}/v1`,
+      GLUELLM_PROVIDERS: JSON.stringify({
+        claude: { dialect: "anthropic", baseUrl: this.simulator.url, keyOptional: true, models: ["test"] },
+      }),
       ...this.#env,
     };
   }

@@ -11,6 +11,7 @@ export const anthropicDialect: Dialect = {
   readCall,
   answerBody,
   streamTexts,
+  errorEvent: (body) => `event: error\ndata: ${JSON.stringify(body)}\n\n`,
   errorAnswer,
   limitHeaders,
 };

@@ -7,6 +7,8 @@ import { promptTokens } from "../token-count.ts";
 const block = z.looseObject({
   type: z.string(),
   text: z.string().optional(),
+  id: z.string().optional(),
+  tool_use_id: z.string().optional(),
   content: z.unknown().optional(),
 });
 const jsonSchema = z.record(z.string(), z.unknown());
@@ -55,7 +57,13 @@ export function readCall(body: unknown): Call {
 function messageOf({ role, content }: Request["messages"][number]): Message {
   const blocks = typeof content === "string" ? [] : content;
   const results = blocks.filter(({ type }) => type === "tool_result");
-  return { role, text: textOf(content), toolResults: results.map((result) => textOf(result.content)) };
+  return {
+    role,
+    text: textOf(content),
+    toolResults: results.map((result) => textOf(result.content)),
+    callIds: blocks.filter(({ type }) => type === "tool_use").map(({ id }) => id ?? ""),
+    resultIds: results.map(({ tool_use_id }) => tool_use_id ?? ""),
+  };
 }
 
 function toolsOf({ tools = [] }: Request): Tool[] {

@@ -11,6 +11,7 @@ export const openaiDialect: Dialect = {
   readCall,
   answerBody,
   streamTexts,
+  errorEvent: (body) => `data: ${JSON.stringify(body)}\n\n`,
   errorAnswer,
   limitHeaders,
 };

@@ -11,6 +11,8 @@ const jsonSchema = z.record(z.string(), z.unknown());
 const message = z.looseObject({
   role: z.enum(["developer", "system", "user", "assistant", "tool", "function"]),
   content: z.union([z.string(), z.array(part)]).nullish(),
+  tool_calls: z.array(z.looseObject({ id: z.string() })).nullish(),
+  tool_call_id: z.string().nullish(),
 });
 
 const tool = z.looseObject({
@@ -57,9 +59,12 @@ export function readCall(body: unknown): Call {
   };
 }
 
-function messageOf({ role, content }: Request["messages"][number]): Message {
+function messageOf({ role, content, tool_calls, tool_call_id }: Request["messages"][number]): Message {
   const text = textOf(content);
-  return role === "tool" ? { role, text: "", toolResults: [text] } : { role, text, toolResults: [] };
+  const callIds = tool_calls?.map(({ id }) => id) ?? [];
+  return role === "tool"
+    ? { role, text: "", toolResults: [text], callIds, resultIds: [tool_call_id ?? ""] }
+    : { role, text, toolResults: [], callIds, resultIds: [] };
 }
 
 function toolsOf({ tools }: Request): Tool[] {

@@ -1,9 +1,13 @@
 import type { ChatCompletion, ChatRequest } from "../../shared/chat.ts";
 import type { Dialect, ProviderEntry } from "../../shared/providers.ts";
+import type { StreamPiece } from "../../shared/stream-events.ts";
 import type { TokenUse } from "../../shared/token-use.ts";
 import type { TokenCounts } from "../rate-limiter/cost.ts";
 import { createAnthropicAdapter } from "./anthropic.ts";
 import { createOpenAIAdapter } from "./openai.ts";
+
+/** Told a piece of an answer. */
+export type OnDelta = (piece: StreamPiece) => void;
 
 export interface ProviderCall {
   /** The provider's own name of the model. */
@@ -14,6 +18,11 @@ export interface ProviderCall {
   /** The whole call's time, up to the last byte of the answer. */
   timeoutMs: number;
   signal: AbortSignal;
+  /**
+   * Asks for the answer as a stream, and is told its pieces as they come; it must not throw. The reply is the same as
+   * without. Not for a request of several choices (`n`).
+   */
+  onDelta?: OnDelta;
 }
 
 export interface ProviderReply {

@@ -18,6 +18,7 @@ const messageSchema = z.looseObject({
       id: z.string().optional(),
       name: z.string().optional(),
       input: z.unknown().optional(),
+      argumentsText: z.string().optional(),
     }),
   ),
   stop_reason: z.string(),
@@ -66,10 +67,10 @@ function toCompletion(message: MessagesAnswer, usage: ReturnType<typeof toUsage>
   const texts = message.content.filter(({ type }) => type === "text");
   const toolCalls = message.content
     .filter(({ type }) => type === "tool_use")
-    .map(({ id, name, input }) => ({
+    .map(({ id, name, input, argumentsText }) => ({
       id,
       type: "function",
-      function: { name, arguments: JSON.stringify(input ?? {}) },
+      function: { name, arguments: argumentsText ?? JSON.stringify(input ?? {}) },
     }));
   return {
     id: message.id,

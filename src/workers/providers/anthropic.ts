@@ -4,6 +4,7 @@ import type { ProviderEntry } from "../../shared/providers.ts";
 import type { AdapterOptions, ProviderAdapter } from "./adapter.ts";
 import { apiVersionFor, DEFAULT_MAX_TOKENS, toMessagesRequest } from "./anthropic-request.ts";
 import { toReply } from "./anthropic-response.ts";
+import { readMessageStream } from "./anthropic-stream.ts";
 import { postOnce } from "./call.ts";
 import { createHttpPool } from "./http-pool.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
@@ -25,9 +26,9 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
   });
   return {
     async complete(call) {
-      const body = toMessagesRequest(call.model, call.request);
+      const body = { ...toMessagesRequest(call.model, call.request), ...(call.onDelta && { stream: true }) };
       // Not messages.create(): that writes a warning to the console at every call to an ageing model.
-      const answer = await postOnce(entry, call, options, ({ headers, ...init }) =>
+      const answer = await postOnce(entry, call, options, readMessageStream, ({ headers, ...init }) =>
         client.post<unknown>("/v1/messages", {
           body,
           headers: { ...headers, "anthropic-version": apiVersionFor(call.request) },

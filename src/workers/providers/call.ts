@@ -1,8 +1,8 @@
 import { APIConnectionError, type LLMError } from "../../shared/errors.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
-import type { AdapterOptions, ProviderCall } from "./adapter.ts";
+import type { AdapterOptions, OnDelta, ProviderCall } from "./adapter.ts";
 import { readFault } from "./fault.ts";
-import { connectionError, toLLMError } from "./provider-errors.ts";
+import { connectionError, toLLMError, unusableAnswer } from "./provider-errors.ts";
 
 /** Above the call's own deadline, which also covers the answer's body: the SDKs' timers end with its head. */
 const SDK_TIMEOUT_MARGIN_MS = 5000;
@@ -11,7 +11,12 @@ export interface PostOptions {
   headers: Record<string, string>;
   signal: AbortSignal;
   timeout: number;
+  /** The answer comes as a stream of events. */
+  stream: boolean;
 }
+
+/** Reads a stream to its end; undefined when it ended before its finish reason. */
+type ReadStream = (events: AsyncIterable<unknown>, onDelta: OnDelta) => Promise<unknown>;
 
 /** What both SDKs return from `client.post()`. */
 interface SdkPromise {
@@ -36,13 +41,14 @@ class AbortError extends Error {
 }
 
 /**
- * Posts once, within the call's deadline.
+ * Posts once, within the call's deadline, which covers a stream to its last event.
  * @throws AbortError when the caller's signal ended it; an LLMError for every other failure.
  */
 export async function postOnce(
   entry: ProviderEntry,
   call: ProviderCall,
   { onHeaders }: AdapterOptions,
+  readStream: ReadStream,
   post: (options: PostOptions) => SdkPromise,
 ): Promise<Answer> {
   if (call.signal.aborted) throw new AbortError(call.signal.reason);
@@ -55,17 +61,30 @@ export async function postOnce(
     deadline.passed = true;
     abort();
   }, call.timeoutMs);
+  let response: Response | undefined;
   try {
-    const { data, response, request_id } = await post({
+    const answer = await post({
       headers: { "X-Client-Request-Id": call.requestId },
       signal: controller.signal,
       timeout: call.timeoutMs + SDK_TIMEOUT_MARGIN_MS,
+      stream: call.onDelta !== undefined,
     }).withResponse();
-    onHeaders?.({ model: call.model, headers: response.headers, isSuccess: true, sentAtMs });
-    return { statusCode: response.status, requestId: request_id ?? "", headers: response.headers, data };
+    response = answer.response;
+    const { status: statusCode, headers } = response;
+    const requestId = answer.request_id ?? "";
+    onHeaders?.({ model: call.model, headers, isSuccess: true, sentAtMs });
+    if (!call.onDelta) return { statusCode, requestId, headers, data: answer.data };
+    const data = await readStream(answer.data as AsyncIterable<unknown>, call.onDelta);
+    // The SDKs end an aborted stream, and one that was cut off, like a whole one.
+    controller.signal.throwIfAborted();
+    if (data === undefined) {
+      const reason = "its stream ended before the finish reason";
+      throw unusableAnswer(entry, reason, { statusCode, requestId });
+    }
+    return { statusCode, requestId, headers, data };
   } catch (error) {
     const { headers } = error as { headers?: Headers };
-    if (headers) onHeaders?.({ model: call.model, headers, isSuccess: false, sentAtMs });
+    if (headers && !response) onHeaders?.({ model: call.model, headers, isSuccess: false, sentAtMs });
     throw explain(error, entry, call, deadline.passed);
   } finally {
     clearTimeout(timer);
@@ -79,6 +98,7 @@ function explain(
   call: ProviderCall,
   deadlinePassed: boolean,
 ): LLMError | AbortError {
+  if (error instanceof APIConnectionError) return error;
   const fault = readFault(error);
   if (fault) return toLLMError(fault, entry, call.model);
   if (call.signal.aborted) return new AbortError(call.signal.reason);

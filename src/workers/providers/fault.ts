@@ -17,6 +17,23 @@ export interface Fault {
 
 type Fields = Record<string, unknown>;
 
+/** https://docs.anthropic.com/en/api/errors, and OpenAI's words for the same. */
+const STREAM_STATUSES: Record<string, number> = {
+  invalid_request_error: 400,
+  context_length_exceeded: 400,
+  authentication_error: 401,
+  billing_error: 402,
+  insufficient_quota: 429,
+  permission_error: 403,
+  not_found_error: 404,
+  request_too_large: 413,
+  rate_limit_error: 429,
+  rate_limit_exceeded: 429,
+  timeout_error: 504,
+  overloaded_error: 529,
+};
+const DEFAULT_STREAM_STATUS = 502;
+
 /** Gateways and the simulator put their name in front of the text. */
 const SENDER_TAG = /^\[[\w .-]{1,40}\] /;
 const SAFE_WORD = /^[\w.[\]-]{1,80}$/;
@@ -24,11 +41,24 @@ const SAFE_WORD = /^[\w.[\]-]{1,80}$/;
 const NAMED_FIRST =
   /^`?((?:messages|system|tools|tool_choice|max_tokens|temperature|top_p|stop_sequences|metadata|output_config)[\w.-]{0,60})`?[: ]/;
 
-/** The refusal in an SDK's error, or undefined when it brings no HTTP status. */
+/**
+ * The refusal in an SDK's error, which has a status, or none when it came in the middle of a stream. Undefined for any
+ * other error.
+ */
 export function readFault(error: unknown): Fault | undefined {
   const { status, headers, error: body, requestID } = fieldsOf(error);
-  if (typeof status !== "number") return undefined;
-  return faultOf(status, headers instanceof Object ? (headers as Headers) : new Headers(), body, requestID);
+  const answered = headers instanceof Object ? (headers as Headers) : undefined;
+  if (typeof status === "number") return faultOf(status, answered ?? new Headers(), body, requestID);
+  if (!answered || body === undefined) return undefined;
+  const fault = faultOf(DEFAULT_STREAM_STATUS, answered, body, requestID);
+  return { ...fault, status: streamStatus(body, fault.codes) };
+}
+
+/** The status that an error event in a stream would have had as an answer of its own. */
+function streamStatus(body: unknown, codes: string[]): number {
+  const stated = Number(innermost(body).code);
+  if (stated >= 400 && stated < 600) return stated;
+  return codes.map((code) => STREAM_STATUSES[code]).find((status) => status) ?? DEFAULT_STREAM_STATUS;
 }
 
 /** The refusal inside an answer with status 200, as OpenRouter sends them once the upstream call has begun. */

@@ -1,11 +1,13 @@
 import OpenAI from "openai";
 import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../../shared/chat.ts";
+import { InvalidRequestError } from "../../shared/errors.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
 import { readTokenUse } from "../../shared/token-use.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderReply } from "./adapter.ts";
 import { type Answer, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool } from "./http-pool.ts";
+import { readChatStream } from "./openai-stream.ts";
 import { toLLMError, unusableAnswer } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
@@ -30,8 +32,10 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
   });
   return {
     async complete(call) {
-      const body = { ...call.request, model: call.model };
-      const answer = await postOnce(entry, call, options, (init) =>
+      if (call.onDelta && (call.request.n ?? 1) > 1) throw severalChoices();
+      const streaming = call.onDelta && { stream: true, stream_options: { include_usage: true } };
+      const body = { ...call.request, ...streaming, model: call.model };
+      const answer = await postOnce(entry, call, options, readChatStream, (init) =>
         client.post<unknown>("/chat/completions", { body, ...init }),
       );
       const fault = faultInBody(answer.data, answer.headers, answer.requestId);
@@ -53,6 +57,14 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     },
     close: () => pool.close(),
   };
+}
+
+function severalChoices(): InvalidRequestError {
+  return new InvalidRequestError({
+    code: "unsupported_parameter",
+    message: "a streamed answer has one choice: n must be 1",
+    hint: "leave out n, or ask without streaming",
+  });
 }
 
 /** What the request allows its answers to take, where it sets a limit. */

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import {
   AccountError,
   APIConnectionError,
@@ -145,6 +146,8 @@ function kindOf({ status, codes, message, moderated }: Fault): Kind {
 /** No whole answer came: refused, cut off, or not what a provider sends. */
 export function connectionError(error: unknown, entry: ProviderEntry): APIConnectionError {
   if (error instanceof SyntaxError) return unusableAnswer(entry, "its JSON is cut off or malformed");
+  if (error instanceof z.ZodError)
+    return unusableAnswer(entry, "its stream holds something else than an answer");
   const code = systemCode(error);
   return new APIConnectionError({
     message: `the connection to ${entry.name} at ${originOf(entry)} failed${code ? ` (${code})` : ""}`,

@@ -1,0 +1,58 @@
+const FENCE = /```[^\n`]*\n([\s\S]*?)```/g;
+const MAX_CANDIDATES = 20;
+
+/**
+ * The JSON values that a text may mean: all of it; else its fenced blocks; else the objects and lists that stand in
+ * it, from the outermost brackets. What begins and never closes ends the search, since the pieces of a broken
+ * answer are not the answer.
+ */
+export function findJson(text: string): unknown[] {
+  const whole = parse(text);
+  if (whole) return [whole.value];
+  const fenced = [...text.matchAll(FENCE)]
+    .slice(0, MAX_CANDIDATES)
+    .flatMap(([, block = ""]) => parse(block) ?? []);
+  const found = fenced.length > 0 ? fenced : balanced(text).flatMap((piece) => parse(piece) ?? []);
+  return found.map(({ value }) => value);
+}
+
+function parse(text: string): { value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return undefined;
+  }
+}
+
+function balanced(text: string): string[] {
+  const pieces: string[] = [];
+  let start = text.search(/[{[]/);
+  while (start >= 0 && pieces.length < MAX_CANDIDATES) {
+    const end = closingOf(text, start);
+    if (end === undefined) break;
+    pieces.push(text.slice(start, end));
+    const next = text.slice(end).search(/[{[]/);
+    start = next < 0 ? next : end + next;
+  }
+  return pieces;
+}
+
+/**
+ * Where the bracket at `start` is closed again, brackets in strings left out. By hand: a regular expression over strings
+ * takes quadratic time when one never ends.
+ */
+function closingOf(text: string, start: number): number | undefined {
+  let depth = 0;
+  let isString = false;
+  for (let at = start; at < text.length; at++) {
+    const character = text[at];
+    if (isString) {
+      if (character === "\\") at++;
+      else if (character === '"') isString = false;
+    } else if (character === '"') isString = true;
+    else if (character === "{" || character === "[") depth++;
+    else if (character === "}" || character === "]") depth--;
+    if (depth === 0) return at + 1;
+  }
+  return undefined;
+}

@@ -1,0 +1,58 @@
+import type { ChatCompletion } from "../../shared/chat.ts";
+import { isObject } from "../../shared/json-schema.ts";
+import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
+import { compileSchema } from "./compile-schema.ts";
+import { findJson } from "./find-json.ts";
+import { outputMessageOf } from "./output-message.ts";
+import { problemOf } from "./problem.ts";
+
+/** `invalid`: not JSON, or not of the schema; `refused`: another round would not help. */
+type OutputFault = "invalid" | "truncated" | "refused" | "empty";
+
+export type OutputReading =
+  | { ok: true; value: unknown; text: string }
+  | { ok: false; fault: OutputFault; problem: string; text: string };
+
+const MAX_SYNTAX_CHARS = 300;
+
+/**
+ * The value of a structured answer, checked against the schema; or what is wrong with it, in words for the model. `text`
+ * is the answer as it came. Among several values in a text the first that fits counts.
+ * @throws InvalidRequestError `invalid_schema`.
+ */
+export function readOutput(
+  body: ChatCompletion,
+  spec: Pick<OutputSpec, "name" | "schema" | "wrapped">,
+  mode: OutputMode,
+): OutputReading {
+  const { content, refusal, calls, finishReason } = outputMessageOf(body);
+  const call = mode === "tool" ? calls.find((one) => one.function.name === spec.name) : undefined;
+  const text = call?.function.arguments ?? content;
+  const failed = (fault: OutputFault, problem: string): OutputReading => ({
+    ok: false,
+    fault,
+    problem,
+    text,
+  });
+  if (refusal !== "" || finishReason === "content_filter") return failed("refused", "the answer was refused");
+  if (finishReason === "length")
+    return failed("truncated", "the answer was cut off at the limit of its length");
+  if (text.trim() === "") return failed("empty", "the answer is empty");
+  const values = findJson(text);
+  if (values.length === 0) return failed("invalid", `the answer is not JSON: ${syntaxFaultOf(text)}`);
+  const check = compileSchema(spec.schema);
+  const readings = values.map((value) => ({ value, errors: check(value) }));
+  const fitting = readings.find(({ errors }) => errors.length === 0);
+  if (!fitting) return failed("invalid", problemOf(readings[0]?.errors ?? []));
+  const { value } = fitting;
+  return { ok: true, value: spec.wrapped && isObject(value) ? value.value : value, text };
+}
+
+function syntaxFaultOf(text: string): string {
+  try {
+    JSON.parse(text);
+    return "";
+  } catch (error) {
+    return (error as Error).message.slice(0, MAX_SYNTAX_CHARS);
+  }
+}

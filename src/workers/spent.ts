@@ -1,0 +1,33 @@
+import type { ResultRecord } from "../shared/records.ts";
+import type { FinishedCall } from "./journal.ts";
+import type { Spent } from "./verdict.ts";
+
+/** The sums of a job's finished calls. */
+export function spentOn(calls: readonly FinishedCall[]): Spent {
+  return {
+    calls: calls.length,
+    tokens: sumOfTokens(calls),
+    costUsd: sumOfCosts(calls),
+    latencyMs: Math.round(calls.reduce((sum, { latencyMs }) => sum + latencyMs, 0)),
+  };
+}
+
+function sumOfTokens(calls: readonly FinishedCall[]): ResultRecord["tokens"] {
+  const sum = (field: "prompt" | "completion" | "total" | "cached" | "cacheWritten") =>
+    calls.reduce((total, { tokens }) => total + (tokens[field] ?? 0), 0);
+  const cacheWritten = sum("cacheWritten");
+  return {
+    prompt: sum("prompt"),
+    completion: sum("completion"),
+    total: sum("total"),
+    cached: sum("cached"),
+    ...(cacheWritten > 0 && { cacheWritten }),
+  };
+}
+
+/** Null as soon as the cost of one of them is unknown, and when there was none. */
+function sumOfCosts(calls: readonly FinishedCall[]): number | null {
+  const costs = calls.map(({ costUsd }) => costUsd);
+  if (costs.length === 0 || costs.includes(null)) return null;
+  return costs.reduce<number>((sum, cost) => sum + (cost ?? 0), 0);
+}
