@@ -10,10 +10,15 @@ export type {
   EnqueueOptions,
 } from "./client/completion-options.ts";
 export type { CompletionEvent, CompletionResult } from "./client/completion-result.ts";
+export { Conversation, type ConversationOptions, type ConversationUsage } from "./client/conversation.ts";
+export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
+export { type Message, type MessageToolCall, Role } from "./client/message.ts";
 export type { OutputOf, OutputSchema } from "./client/output-schema.ts";
+export { RequestConfig } from "./client/request-config.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
 export type { JobStatus } from "./producers/job-status.ts";
+export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
 export type { ChatCompletion } from "./shared/chat.ts";
 export {
   AccountError,
@@ -42,6 +47,7 @@ export type { Logger } from "./shared/logger.ts";
 export type { OutputMode } from "./shared/output-spec.ts";
 export type { Fallback, ToolExecution } from "./shared/records.ts";
 export type { Settings } from "./shared/settings.ts";
+export { type PromptTool, SystemPrompt, type SystemPromptOptions } from "./shared/system-prompt.ts";
 export {
   defineTool,
   type Tool,

@@ -49,18 +49,18 @@ describe("what becomes of a call's message and options", () => {
     ],
     ["none when the call says so", { system: "" }, "brief", { messages: [USER] }],
   ])("%s", (_what, options, system, request) => {
-    expect(toChatRequest("hello", options, system)).toEqual(request);
+    expect(toChatRequest("hello", options, { system })).toEqual(request);
   });
 
   test("messages with a system prompt of their own keep it", () => {
     const own = [{ role: "system" as const, content: "own" }, USER];
-    expect(toChatRequest(own, {}, "brief").messages).toEqual(own);
-    expect(toChatRequest(own, { system: "first" }, "brief").messages).toHaveLength(3);
+    expect(toChatRequest(own, {}, { system: "brief" }).messages).toEqual(own);
+    expect(toChatRequest(own, { system: "first" }, { system: "brief" }).messages).toHaveLength(3);
   });
 
   test("parts become one user message", () => {
     const parts = [{ type: "image_url", image_url: { url: "https://example.org/a.png" } }];
-    expect(toChatRequest(parts, {}, undefined).messages).toEqual([{ role: "user", content: parts }]);
+    expect(toChatRequest(parts, {}, {}).messages).toEqual([{ role: "user", content: parts }]);
   });
 });
 

@@ -36,6 +36,34 @@ test("the basic example brings its own Redis and worker, prints its answers and 
   expect(simulator.journal.entries()).toHaveLength(2);
 });
 
+test("the conversation example goes on with its conversation and prints its roles", async () => {
+  const { simulator, env } = await bareMachine();
+  const output = await runProgram(join(ROOT, "examples/conversation.ts"), [], env);
+  expect(output.replace(/\[simulated\].*/g, "[simulated] …").split("\n")).toEqual([
+    "first: [simulated] …",
+    "then: [simulated] …",
+    "then: [simulated] …",
+    "roles: user assistant user assistant user assistant user user assistant",
+    "usage: 4 calls, some tokens, cost unknown",
+    "after reset: 0 messages",
+    "",
+  ]);
+  expect(simulator.journal.entries().map(({ turn }) => turn)).toEqual([0, 1, 2, 3]);
+});
+
+test("the example of tools runs them, tells the model of a failure and leaves calls to the caller", async () => {
+  const { env } = await bareMachine();
+  const output = await runProgram(join(ROOT, "examples/tools.ts"), [], env);
+  expect(output.split("\n")).toEqual([
+    "answer: 12 apples; we have no plums.",
+    'count_stock {"article":"apples"} → {"article":"apples","count":12}',
+    'count_stock {"article":"plums"} → tool_failed: we do not sell plums',
+    "left to me: tool_calls, run by the worker: 0",
+    "clerk made 2 calls",
+    "",
+  ]);
+});
+
 test("the streaming example prints its answers as they come and ends by itself", async () => {
   const { simulator, env } = await bareMachine();
   const output = await runProgram(join(ROOT, "examples/streaming.ts"), [], env);

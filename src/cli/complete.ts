@@ -82,7 +82,7 @@ async function answerOf(
   { stream, json = false }: CompleteOptions,
 ): Promise<string | undefined> {
   const interruption = onInterruption("stopping (again to exit now)");
-  const explaining = setInterval(() => void explain(handle, key), EXPLAIN_MS);
+  const explaining = setInterval(() => void explainWaiting(handle, key), EXPLAIN_MS);
   try {
     const { signal } = interruption;
     if (stream) {
@@ -104,7 +104,7 @@ async function answerOf(
 }
 
 /** Says why there is no answer yet, when there is a reason. */
-async function explain(handle: CompletionHandle, key: string): Promise<void> {
+export async function explainWaiting(handle: CompletionHandle, key: string): Promise<void> {
   const status = await handle.status().catch(() => undefined);
   if (status?.waitsFor.length) {
     process.stderr.write(`${waitsForText({ key, waitsFor: status.waitsFor })}\n`);

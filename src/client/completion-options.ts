@@ -4,6 +4,7 @@ import { type CacheOption, cacheOptionSchema } from "../shared/cache-option.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
+import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName, toToolDefinition } from "../shared/tool.ts";
 import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
 
@@ -32,7 +33,9 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends C
    */
   model?: ModelNames;
   /** System prompt, put before the messages. */
-  system?: string;
+  system?: string | SystemPrompt;
+  /** Id of the conversation that the call goes on with, or begins: see `glue.conversation()`. */
+  conversation?: string;
   /** Lower comes first; 0, the default, to 2,097,151. Rows of batches have 10. */
   priority?: number;
   /** The call is not made earlier, in milliseconds from now. */
@@ -101,7 +104,10 @@ const MAX_DELAY_MS = 365 * DAYS_MS;
 
 const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   model: z.union([z.string(), z.array(z.string())]).optional(),
-  system: z.string().optional(),
+  system: z
+    .union([z.string(), z.custom<SystemPrompt>(isSystemPrompt, "must be a text or a SystemPrompt")])
+    .optional(),
+  conversation: z.string().optional(),
   temperature: z.number().optional(),
   maxTokens: z.number().optional(),
   topP: z.number().optional(),
@@ -155,14 +161,24 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
  */
 export function toChatRequest(
   message: CompletionMessage,
-  { system, extra, ...options }: EnqueueOptions,
-  clientSystem: string | undefined,
+  { system, extra, tools, ...options }: EnqueueOptions,
+  client: Pick<EnqueueOptions, "system" | "tools">,
 ): ChatRequest {
   const asked = toMessages(message);
   const hasSystem = asked.some(({ role }) => role === "system" || role === "developer");
-  const prompt = system ?? (hasSystem ? undefined : clientSystem);
+  const prompt = toPrompt(system ?? (hasSystem ? undefined : client.system), tools ?? client.tools);
   const messages: Message[] = prompt ? [{ role: "system", content: prompt }, ...asked] : asked;
   return { messages, ...toParameters(options), ...extra };
+}
+
+/** The messages of a request that its caller gave: all but the system prompt. */
+export function givenMessages(message: CompletionMessage, { messages }: ChatRequest): Message[] {
+  return isParts(message) ? messages.slice(-1) : messages.slice(-message.length);
+}
+
+function toPrompt(system: EnqueueOptions["system"], tools: EnqueueOptions["tools"] = []): string | undefined {
+  const named = tools.map((tool) => (typeof tool === "string" ? { name: tool } : tool));
+  return isSystemPrompt(system) ? system.format({ tools: named }) : system;
 }
 
 const PARAMETERS = {

@@ -1,32 +1,40 @@
 import { checkRequest } from "../producers/completion-job.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
+import type { ConversationRef } from "../producers/conversation-turns.ts";
 import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
 import { requirePrices } from "../producers/priced-models.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
+import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
+import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import {
-  type CompleteOptions,
   type CompletionMessage,
   checkOptions,
   type EnqueueOptions,
+  givenMessages,
   toChatRequest,
   toOutput,
   toToolDefinitions,
   toToolNames,
 } from "./completion-options.ts";
-import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
-import type { OutputOf, OutputSchema } from "./output-schema.ts";
+import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
+import type { OutputSchema } from "./output-schema.ts";
 
 export interface GlueLLMOptions {
   /** `provider:model`, or several of them in the order to try them in; default: the setting DEFAULT_MODEL. */
   model?: ModelNames;
   /** System prompt of the calls that have none. */
-  system?: string;
+  system?: string | SystemPrompt;
+  /**
+   * Memory: the client's calls go through one conversation, a new one (`true`) or that of the id, and wait for each
+   * other. Default: each call stands alone; `conversation()` gives memory to those that need it.
+   */
+  conversation?: boolean | string;
   /**
    * `local`: this process works too, so that nothing else need run. `fleet`: it only enqueues, and the provider's keys
    * are needed by the workers alone. Default: `fleet` when a Redis is configured, else `local`. Without a configured
@@ -58,102 +66,65 @@ export interface GlueLLMOptions {
  * const { finalResponse } = await glue.complete("Name a prime number above 100.");
  * ```
  */
-export class GlueLLM implements AsyncDisposable {
+export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #options: GlueLLMOptions;
   readonly #settings: Settings;
   readonly #isLocal: boolean;
-  readonly #tools = new Map<string, Tool>();
-  readonly #connection: Connection;
+  readonly #tools: Map<string, Tool>;
+  readonly #memory: Conversation | undefined;
 
   /** @throws ConfigurationError listing every setting that is wrong; InputError (`duplicate_tool`). */
   constructor(options: GlueLLMOptions = {}) {
     const settings = withSettings(loadSettings(), options.settings ?? {});
     const { queueGlobs, idleCloseMs } = options;
     const logger = options.logger ?? createLogger({ ...settings.log, level: settings.log.level ?? "error" });
-    this.#options = options;
-    this.#settings = settings;
-    this.#isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
-    this.#connection = new Connection({
+    const isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
+    const tools = new Map<string, Tool>();
+    const connection = new Connection({
       settings,
       logger,
       queueGlobs,
       idleCloseMs,
-      runsWorker: this.#isLocal,
-      tools: this.#tools,
+      runsWorker: isLocal,
+      tools,
     });
+    super(connection);
+    this.#options = options;
+    this.#settings = settings;
+    this.#isLocal = isLocal;
+    this.#tools = tools;
     for (const tool of options.tools ?? []) addTool(this.#tools, tool);
+    const { conversation: memory = false } = options;
+    if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
+  }
+
+  override toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
+    const { conversation: id } = options;
+    if (this.#memory && id === undefined) return this.#memory.toInput(message, options);
+    return this.#toInput(message, options, id === undefined ? undefined : conversationRef(id));
   }
 
   /**
-   * Enqueues a call and waits for its result.
-   * @throws as `enqueue`, and as `result` of a handle.
+   * A conversation, new or gone on with; Redis is asked by its first call.
+   * @throws InputError when the id is none.
    */
-  async complete<S extends OutputSchema>(
-    message: CompletionMessage,
-    { signal, ...options }: CompleteOptions<S> = {},
-  ): Promise<CompletionResult<OutputOf<S>>> {
-    const input = this.#toInput(message, options);
-    const record = await this.#connection.use((producer) => producer.complete(input, signal));
-    return toResult(record, options.schema);
+  conversation(options: ConversationOptions = {}): Conversation {
+    const toInput = (message: CompletionMessage, own: EnqueueOptions, ref: ConversationRef) =>
+      this.#toInput(message, own, ref);
+    return new Conversation(this.connection, toInput, options);
   }
 
-  /**
-   * Enqueues a call and waits for its structured answer alone, of the schema's type; `complete` with a `schema` tells
-   * tokens and cost too.
-   * @throws as `complete` does; StructuredOutputError when no answer fitted, the rounds of repair included.
-   */
-  async structuredComplete<S extends OutputSchema>(
-    message: CompletionMessage,
-    options: CompleteOptions<S> & { schema: S },
-  ): Promise<OutputOf<S>> {
-    return (await this.complete(message, options)).output;
+  /** The conversation of this client's own calls; undefined without the option `conversation`. */
+  get memory(): Conversation | undefined {
+    return this.#memory;
   }
 
-  /**
-   * Resolves once the job is safe in Redis.
-   * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`, a text
-   * over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`) or
-   * price (`unpriced_model`), or no Redis.
-   */
-  async enqueue<S extends OutputSchema>(
-    message: CompletionMessage,
-    options: EnqueueOptions<S> = {},
-  ): Promise<CompletionHandle<S>> {
-    const input = this.#toInput(message, options);
-    const job = await this.#connection.use((producer) => producer.enqueue(input));
-    return new CompletionHandle(this.#connection, job, options.schema);
-  }
-
-  /**
-   * Enqueues a call with the first step of the loop, and yields the pieces of its answer as they come, and last the
-   * result. Leaving the loop early, or an abort, cancels the job unless it has an idempotency key.
-   * @throws as `complete`; what can be known to be wrong at once.
-   */
-  stream<S extends OutputSchema>(
-    message: CompletionMessage,
-    { signal, ...options }: CompleteOptions<S> = {},
-  ): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
-    return this.#stream(this.#toInput(message, { ...options, stream: true }), options.schema, signal);
-  }
-
-  async *#stream<S extends OutputSchema>(
-    input: CompletionInput,
-    schema: S | undefined,
-    signal: AbortSignal | undefined,
-  ) {
-    signal?.throwIfAborted();
-    const job = await this.#connection.use((producer) => producer.enqueue(input));
-    const handle = new CompletionHandle(this.#connection, job, schema);
-    let isWanted = false;
-    try {
-      yield* handle.stream({ signal });
-      isWanted = true;
-    } catch (error) {
-      isWanted = !signal?.aborted;
-      throw error;
-    } finally {
-      if (!isWanted && input.idempotencyKey === undefined) await handle.cancel();
+  /** The client's calls go on in a new conversation. @throws InputError when the client has no memory. */
+  resetConversation(): void {
+    if (!this.#memory) {
+      throw new InputError("this client has no memory", "make it with new GlueLLM({ conversation: true })");
     }
+    this.#memory.reset();
   }
 
   /**
@@ -162,7 +133,7 @@ export class GlueLLM implements AsyncDisposable {
    * @throws InputError when it is no job's id.
    */
   handle<S extends OutputSchema>(id: string, { schema }: { schema?: S } = {}): CompletionHandle<S> {
-    if (/^job-[0-9a-f-]{36}$/.test(id)) return new CompletionHandle(this.#connection, { id }, schema);
+    if (/^job-[0-9a-f-]{36}$/.test(id)) return new CompletionHandle(this.connection, { id }, schema);
     throw new InputError("this is not the id of a job", "take `handle.id` as it is: job-…");
   }
 
@@ -171,7 +142,7 @@ export class GlueLLM implements AsyncDisposable {
    * go on with the next worker.
    */
   close(): Promise<void> {
-    return this.#connection.close();
+    return this.connection.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -179,11 +150,15 @@ export class GlueLLM implements AsyncDisposable {
   }
 
   /** Everything that can be known to be wrong is said here, before Redis is asked. */
-  #toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
+  #toInput(
+    message: CompletionMessage,
+    options: EnqueueOptions,
+    ref: ConversationRef | undefined,
+  ): CompletionInput {
     const checked = checkOptions(options);
     const { tools: given = this.#options.tools ?? [], executeTools = true } = checked;
     const request = checkRequest({
-      ...toChatRequest(message, checked, this.#options.system),
+      ...toChatRequest(message, checked, this.#options),
       ...(!executeTools && { tools: toToolDefinitions(given) }),
     });
     const models = chooseModels(checked.model, {
@@ -200,6 +175,7 @@ export class GlueLLM implements AsyncDisposable {
     const { maxToolIterations = this.#options.maxToolIterations, cache = this.#options.cache } = checked;
     const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
     const output = toOutput(checked);
+    const conversation = ref && { ref, messages: givenMessages(message, request) };
     return {
       ...models,
       request,
@@ -213,6 +189,7 @@ export class GlueLLM implements AsyncDisposable {
       idempotencyKey,
       stream,
       cache,
+      conversation,
     };
   }
 }

@@ -44,6 +44,11 @@ export interface JobOptions {
 /** What a job's worker does beside the call. */
 export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations" | "output">;
 
+/** Epoch milliseconds after which no attempt starts. */
+export function deadlineOf(urgency: Urgency, { delayMs = 0, deadlineMs }: JobOptions): number {
+  return Date.now() + delayMs + (deadlineMs ?? jobCatalog.completion[urgency].deadlineMs);
+}
+
 export interface CompletionJobInput extends JobOptions, RunOptions {
   jobId: string;
   model: ModelRef;
@@ -51,6 +56,7 @@ export interface CompletionJobInput extends JobOptions, RunOptions {
   request: ChatRequest;
   urgency: Urgency;
   batch?: CompletionPayload["batch"];
+  conversation?: CompletionPayload["conversation"];
 }
 
 /** The job of a checked request. A request over 16 KB is put into a blob that the job refers to. */
@@ -74,8 +80,9 @@ export async function completionJob(
       fallbacks,
       request: await inlineOrBlob(redis, keys, jobId, request),
       preview: previewOf(request),
-      deadlineAt: Date.now() + delayMs + (input.deadlineMs ?? rules.deadlineMs),
+      deadlineAt: deadlineOf(input.urgency, input),
       batch,
+      conversation: input.conversation,
       stream: input.stream,
       maxAttempts,
       maxCostUsd: input.maxCostUsd,

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
-import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
+import type { CompletionPayload } from "../shared/catalog.ts";
+import type { ChatCompletion, ChatRequest, Message } from "../shared/chat.ts";
+import type { Turn } from "../shared/conversation.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { ROUTE_QUEUE } from "../shared/queue-name.ts";
@@ -10,7 +12,14 @@ import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
 import { readAnswerBody, readOutputValue, readToolExecutions } from "./answer-body.ts";
 import { cancelJob } from "./cancel.ts";
-import { completionJob, type JobOptions, type RunOptions } from "./completion-job.ts";
+import { completionJob, deadlineOf, type JobOptions, type RunOptions } from "./completion-job.ts";
+import {
+  type ConversationRef,
+  type ConversationSums,
+  pushTurn,
+  readConversation,
+  readSums,
+} from "./conversation-turns.ts";
 import { reserveJobId } from "./idempotency.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
@@ -36,6 +45,8 @@ export interface CompletionInput extends JobOptions, RunOptions {
   request: ChatRequest;
   /** Calls under the same key are one job. */
   idempotencyKey?: string;
+  /** What the call goes on with; `messages` are those of the request that are new. */
+  conversation?: { ref: ConversationRef; messages: readonly Message[] };
 }
 
 /** A finished job's record with the answer's body. */
@@ -62,22 +73,32 @@ export class CompletionProducer {
 
   /**
    * Resolves once the job is in Redis.
-   * @throws InputError (`idempotency_conflict`) when the key stands for another request; ConfigurationError when the
-   * namespace already has its 100 queues.
+   * @throws InputError (`idempotency_conflict`) when the key stands for another request, `unknown_conversation`,
+   * `conversation_too_long`; ConfigurationError when the namespace already has its 100 queues.
    */
-  async enqueue(input: CompletionInput): Promise<JobRef> {
+  enqueue(input: CompletionInput): Promise<JobRef> {
+    const ref = input.conversation?.ref;
+    if (!ref) return this.#enqueue(input);
+    const enqueued = (ref.latest ?? Promise.resolve()).then(() => this.#enqueue(input));
+    ref.latest = enqueued.catch(() => {});
+    return enqueued;
+  }
+
+  async #enqueue(input: CompletionInput): Promise<JobRef> {
     const { redis, keys, settings } = this.#options;
-    const { idempotencyKey: key, ...fields } = input;
+    const { idempotencyKey: key, conversation, ...fields } = input;
     const newId = `job-${randomUUID()}`;
-    const jobId =
-      key === undefined ? newId : await reserveJobId(redis, keys, { ...fields, key, jobId: newId });
+    const reservation = { ...fields, conversation: conversation?.ref.id, jobId: newId };
+    const jobId = key === undefined ? newId : await reserveJobId(redis, keys, { ...reservation, key });
     const queue = await (fields.fallbacks
       ? this.#queues.registered(ROUTE_QUEUE)
       : this.#queues.of(fields.model));
     // Who reserved the id may have died before it added the job; adding it twice does nothing.
     const isKnown = jobId !== newId && (await redis.exists(keys.result(jobId), keys.job(queue.name, jobId)));
     if (!isKnown) {
-      const job = await completionJob(redis, keys, settings, { ...fields, jobId, urgency: "interactive" });
+      const place = conversation && (await this.#takeTurn(input, conversation, jobId, queue.name));
+      const more = { jobId, urgency: "interactive", conversation: place } as const;
+      const job = await completionJob(redis, keys, settings, { ...fields, ...more });
       await queue.add(job.name, job.data, job.opts);
     }
     return { id: jobId, queue: queue.name };
@@ -160,11 +181,37 @@ export class CompletionProducer {
     return status === "cancelled";
   }
 
+  /** @throws InputError as `pushTurn` does */
+  async addMessages(conversation: ConversationRef, messages: readonly Message[]): Promise<void> {
+    await pushTurn(this.#options.redis, this.#options.keys, { conversation, messages });
+  }
+
+  /** @throws InputError `unknown_conversation` */
+  turns(conversation: ConversationRef): Promise<Turn[]> {
+    return readConversation(this.#options.redis, this.#options.keys, conversation);
+  }
+
+  /** @throws InputError `unknown_conversation` */
+  sums(conversation: ConversationRef): Promise<ConversationSums> {
+    return readSums(this.#options.redis, this.#options.keys, conversation);
+  }
+
   /** Those who still wait for a result are told so; their jobs go on. */
   async close(): Promise<void> {
     this.#closing.abort(closedError());
     this.#results.close();
     await this.#queues.close();
+  }
+
+  async #takeTurn(
+    input: CompletionInput,
+    { ref, messages }: NonNullable<CompletionInput["conversation"]>,
+    jobId: string,
+    queue: string,
+  ): Promise<CompletionPayload["conversation"]> {
+    const job = { jobId, queue, deadlineAt: deadlineOf("interactive", input) };
+    const turn = { conversation: ref, messages, job };
+    return { id: ref.id, position: await pushTurn(this.#options.redis, this.#options.keys, turn) };
   }
 
   #endOf(signal: AbortSignal | undefined): AbortSignal {

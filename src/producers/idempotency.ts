@@ -28,6 +28,8 @@ export interface ReservationOptions extends RunOptions {
   model: ModelRef;
   fallbacks?: readonly ModelRef[];
   request: ChatRequest;
+  /** The conversation's id. */
+  conversation?: string;
   /** The job's delay, by which the key lives longer than 7 days. */
   delayMs?: number;
 }
@@ -39,20 +41,13 @@ export interface ReservationOptions extends RunOptions {
 export async function reserveJobId(
   redis: Redis,
   keys: RedisKeys,
-  {
-    key,
-    jobId,
-    model,
-    fallbacks,
-    request,
-    tools,
-    maxToolIterations,
-    output,
-    delayMs = 0,
-  }: ReservationOptions,
+  reservation: ReservationOptions,
 ): Promise<string> {
+  const { key, jobId, model, request, delayMs = 0 } = reservation;
+  const { tools, maxToolIterations, output, fallbacks, conversation } = reservation;
   // What is asked: how urgent it is does not count.
-  const digest = requestDigest(model, { ...request, run: { tools, maxToolIterations, output, fallbacks } });
+  const run = { tools, maxToolIterations, output, fallbacks, conversation };
+  const digest = requestDigest(model, { ...request, run });
   const value = JSON.stringify({ jobId, digest });
   const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);
   const first = reservationSchema.parse(JSON.parse(String(standing)));

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { cacheOptionSchema } from "./cache-option.ts";
 import { chatRequestSchema } from "./chat.ts";
+import { conversationIdSchema } from "./conversation-id.ts";
 import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
 import { toolNameSchema } from "./tool.ts";
@@ -37,6 +38,8 @@ export const completionPayloadSchema = z.object({
   tools: z.array(toolNameSchema).min(1).max(128).optional(),
   /** Answers with tool calls before the model has to do without. */
   maxToolIterations: z.int().positive().max(1000).optional(),
+  /** Where the call stands in its conversation: the request has the new messages alone. */
+  conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
   /** The structured answer that is asked for. */
   output: outputSpecSchema.optional(),
   /** What all calls of the job may cost. */

@@ -18,7 +18,7 @@ const toolCall = z.looseObject({
   function: z.looseObject({ name: z.string(), arguments: z.string() }),
 });
 
-const messageSchema = z.looseObject({
+export const messageSchema = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
   content: z.union([text, z.array(contentPart).min(1)]).nullish(),
   tool_calls: z.array(toolCall).optional(),

@@ -1,33 +1,38 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { type Agent, agentsByName, isAgent } from "./agent.ts";
 import { ConfigurationError } from "./errors.ts";
 import { isTool, type Tool, toolsByName } from "./tool.ts";
 
 /** What modules bring into a worker, by name. */
 export interface Definitions {
+  /** Those of the agents too. */
   tools: ReadonlyMap<string, Tool>;
+  agents: ReadonlyMap<string, Agent>;
 }
 
 /**
- * Imports modules by their paths, and gathers what they export: tools, alone or in arrays.
- * @throws ConfigurationError naming the module that cannot be loaded or exports nothing of use, or the name that two
- * of its definitions share.
+ * Imports modules by their paths, and gathers what they export: tools and agents, alone or in arrays.
+ * @throws ConfigurationError naming the module that cannot be loaded or exports nothing of use; InputError naming the
+ * name that two definitions share.
  */
 export async function loadModules(paths: readonly string[], cwd = process.cwd()): Promise<Definitions> {
-  const found = await Promise.all(paths.map((path) => toolsIn(path, resolve(cwd, path))));
-  return { tools: toolsByName(found.flat()) };
+  const exported = (await Promise.all(paths.map((path) => definitionsIn(path, resolve(cwd, path))))).flat();
+  const agents = exported.filter(isAgent);
+  const tools = [...exported.filter(isTool), ...agents.flatMap((agent) => agent.tools)];
+  return { tools: toolsByName(tools), agents: agentsByName(agents) };
 }
 
-async function toolsIn(path: string, file: string): Promise<Tool[]> {
+async function definitionsIn(path: string, file: string): Promise<(Tool | Agent)[]> {
   const exported = await load(path, file);
   const values = Object.values(exported).flatMap((value: unknown) =>
     Array.isArray(value) ? value : [value],
   );
-  const tools = values.filter(isTool);
-  if (tools.length > 0) return tools;
+  const definitions = values.filter((value) => isTool(value) || isAgent(value));
+  if (definitions.length > 0) return definitions;
   throw new ConfigurationError(
-    `the module ${path} exports no tools`,
-    "export what defineTool returns",
+    `the module ${path} exports no tools and no agents`,
+    "export what defineTool returns, or an Agent",
     "module_without_definitions",
   );
 }

@@ -21,6 +21,8 @@ export function redisKeys(namespace: string) {
     blob: (sha256: string) => `${prefix}:blob:${sha256}`,
     /** String: JSON of the job id that stands under a caller's key, and of what it asks. */
     idempotency: (key: string) => `${prefix}:idempotency:${key}`,
+    /** Hash: a conversation's turns and sums (see `conversation.ts`). */
+    conversation: (id: string) => `${prefix}:conversation:${id}`,
     /** Sorted set: batch id by creation time. */
     batches: `${prefix}:batches`,
     batch: (batchId: string) => `${prefix}:batch:${batchId}`,

@@ -9,6 +9,7 @@ import { untilTaken } from "../shared/redis-refusal.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import type { CallInput } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
+import { withHistory, withNamedTools } from "./conversation.ts";
 import type { FinishedCall, Journal } from "./journal.ts";
 import { type OutputReading, readOutput } from "./output/read-output.ts";
 import { repairMessages } from "./output/repair-messages.ts";
@@ -27,6 +28,13 @@ export interface CompletionRun extends Omit<CallInput, "request" | "requestId" |
   attemptsMade: number;
 }
 
+export interface CompletionOutcome {
+  /** To be written. */
+  record: ResultRecord;
+  /** What the job adds to its conversation. */
+  added: Message[];
+}
+
 /** What a job brought so far. */
 interface Progress {
   calls: FinishedCall[];
@@ -38,11 +46,11 @@ interface Progress {
 
 /**
  * A job's provider calls: asks; runs the tools that the answer calls and asks again with their results; shows the model
- * where its structured answer does not fit and asks again. What the journal has is not done again. Returns the record
- * to write.
- * @throws as `callOrCached` does; StructuredOutputError; FencedError when another worker has the job
+ * where its structured answer does not fit and asks again. What the journal has is not done again.
+ * @throws as `callOrCached` does; StructuredOutputError; FencedError when another worker has the job; GlueError
+ * `conversation_lost`
  */
-export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<ResultRecord> {
+export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<CompletionOutcome> {
   const { payload, journal } = run;
   const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
   const request = withTools(await loadRequest(context, payload), tools);
@@ -64,7 +72,10 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
     progress.calls.push(call);
     const next =
       (await toolResults(run, progress, tools, turn)) ?? checkOutput(payload.output, mode, progress);
-    if (!next) return toRecord(context, run, progress);
+    if (!next) {
+      const added = [...messages.slice(request.messages.length), ...finalAnswer(progress)];
+      return { record: await toRecord(context, run, progress), added };
+    }
     messages.push(...next);
   }
 }
@@ -178,11 +189,21 @@ function answerOf(body: ChatCompletion): Message {
   return { role: "assistant", content: message?.content ?? null, tool_calls: message?.tool_calls };
 }
 
+/** As the conversation keeps it: nothing of what providers refuse, such as a message without any content. */
+function finalAnswer({ calls, output }: Progress): Message[] {
+  // Its call in mode `tool` would have no result.
+  if (output) return [{ role: "assistant", content: JSON.stringify(output.value) }];
+  const answer = answerOf((calls.at(-1) as FinishedCall).body);
+  return answer.content || answer.tool_calls?.length ? [answer] : [];
+}
+
 async function loadRequest(
-  { redis, keys }: WorkerContext,
-  { request }: CompletionPayload,
+  context: WorkerContext,
+  { request, conversation }: CompletionPayload,
 ): Promise<ChatRequest> {
-  return isBlobRef(request) ? chatRequestSchema.parse(await readBlob(redis, keys, request)) : request;
+  const { redis, keys } = context;
+  const own = isBlobRef(request) ? chatRequestSchema.parse(await readBlob(redis, keys, request)) : request;
+  return conversation ? withNamedTools(await withHistory(context, conversation, own)) : own;
 }
 
 async function toRecord(

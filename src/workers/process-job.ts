@@ -23,6 +23,7 @@ import { type CostLimit, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { runCompletion } from "./completion-run.ts";
 import type { WorkerContext } from "./context.ts";
+import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { fallBack, presentTarget } from "./fallback.ts";
 import { FencedError, Journal } from "./journal.ts";
 import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
@@ -34,6 +35,8 @@ import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 /** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
 const MAX_LOST_WORKERS = 10;
 
+/** Codes of errors that no further attempt can mend, and that say nothing of the provider. */
+const FINAL: readonly string[] = ["deadline_exceeded", "conversation_lost"];
 /** Errors that are not about a call that failed. */
 const WITHOUT_CALL = [
   BudgetExceededError,
@@ -123,15 +126,18 @@ function lackOf(
 async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
   const { context, queue, job, jobId, token, logger, signal, beforeCall, intake } = run;
   const { redis, keys } = context;
-  const { batch, deadlineAt } = payload;
+  const { batch, conversation, deadlineAt } = payload;
   let model = modelRef(payload.provider.entry, payload.model);
   const { attemptsMade, priority } = job;
+  // Attempts that ended in a pause so far.
   const snoozes = Math.max(0, job.attemptsStarted - attemptsMade - 1);
   let journal: Journal | undefined;
   try {
     const standing = await lookUp(redis, keys, jobId, batch?.id);
     const settled = verdictOnStanding(standing, payload, jobId);
     if (settled) return settled;
+    const delayMs = conversation && (await waitForTurn(context, jobId, conversation, snoozes));
+    if (delayMs !== undefined) return { kind: "putBack", delayMs, reason: WAITS_FOR_EARLIER };
     const hasBatchLimit = standing.kind === "clear" && standing.hasCostLimit;
     const costLimits = await openCostLimits(context, jobId, payload, hasBatchLimit);
     const shared = { jobId, signal, logger };
@@ -143,7 +149,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     if (lack) return lack;
     model = modelRef(target.provider.entry, target.model);
     const limits = { deadlineAt, priority, costLimits, beforeCall, intake };
-    const record = await runCompletion(context, {
+    const outcome = await runCompletion(context, {
       ...shared,
       ...limits,
       model,
@@ -152,12 +158,12 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
       journal,
       attemptsMade,
     });
-    return { kind: "done", record };
+    return { kind: "done", ...outcome };
   } catch (error) {
     if (error instanceof FencedError) return { kind: "lost" };
     if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
     const fault = error instanceof GlueError ? error : unexpected(error, logger);
-    const isLate = fault.code === "deadline_exceeded";
+    const isFinal = FINAL.includes(fault.code);
     const state = {
       attempt: attemptsMade - (journal?.attemptsMade ?? 0) + 1,
       maxAttempts: payload.maxAttempts,
@@ -166,11 +172,11 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
       snoozes,
       isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
     };
-    const verdict: Verdict = isLate
+    const verdict: Verdict = isFinal
       ? { kind: "fail", error: fault }
       : verdictOn(fault, state, context.settings.retry);
     if (verdict.kind === "fail" && journal) verdict.spent = spentOn(journal.calls);
-    if (!isLate && !WITHOUT_CALL.some((type) => error instanceof type))
+    if (!isFinal && !WITHOUT_CALL.some((type) => error instanceof type))
       await countFailedCall(redis, keys, { budgetKey: model.key, error, verdict, batchId: batch?.id });
     if (!payload.fallbacks || !journal) return verdict;
     const failed = { payload, journal, attemptsMade, snoozes, error: fault, verdict, logger };

@@ -1,5 +1,6 @@
 import type { Redis } from "ioredis";
 import type { CompletionPayload } from "../shared/catalog.ts";
+import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
 import { OverloadedError, RateLimitError } from "../shared/errors.ts";
 import { modelRef } from "../shared/model-name.ts";
 import {
@@ -19,11 +20,12 @@ import type { Verdict } from "./verdict.ts";
  * since the answer is paid for and nobody else has begun. A failure's record gives way to a later success
  * (an operator's retry); anything else is written once. The push and the wake-up of the batch's feeder are
  * part of it, so that a recorded row can never miss its done-list; a row that was recorded before is pushed again,
- * since whoever sent it again has not seen its result.
+ * since whoever sent it again has not seen its result. What a turn of a conversation adds to it is part of it too.
  */
 const WRITE = new RedisScript(`
-  local job, lock, result, usage, done, journal = unpack(KEYS)
+  local job, lock, result, usage, done, journal, conversation = unpack(KEYS)
   local token, record, ttl, channel, message, row, status, calls, tokens, outputTokens, usageTtl = unpack(ARGV)
+  local turn, jobId, answer, prompt, cached, costUsd, conversationTtl = unpack(ARGV, 12)
   local function report()
     if row == '' or redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
   end
@@ -44,6 +46,19 @@ const WRITE = new RedisScript(`
     redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
     redis.call('EXPIRE', usage, usageTtl)
   end
+  if turn ~= '' and redis.call('HGET', conversation, 'job:' .. jobId) == turn then
+    redis.call('HSET', conversation, 'answer:' .. turn, answer)
+    redis.call('HINCRBY', conversation, 'bytes', #answer)
+    redis.call('HINCRBY', conversation, 'calls', calls)
+    redis.call('HINCRBY', conversation, 'promptTokens', prompt)
+    redis.call('HINCRBY', conversation, 'completionTokens', outputTokens)
+    redis.call('HINCRBY', conversation, 'cachedTokens', cached)
+    if costUsd ~= '' then redis.call('HINCRBYFLOAT', conversation, 'costUsd', costUsd)
+    elseif tonumber(calls) > 0 then redis.call('HINCRBY', conversation, 'unpriced', 1) end
+    if redis.call('TTL', conversation) < tonumber(conversationTtl) then
+      redis.call('EXPIRE', conversation, conversationTtl)
+    end
+  end
   report()
   return 'written'
 `);
@@ -57,6 +72,8 @@ interface WriteOptions {
   record: ResultRecord;
   /** `entry:model`, or the queue of jobs of several, whose use is counted; absent when no provider call was made. */
   budgetKey?: string;
+  /** Of the job's turn in its conversation. */
+  answer?: TurnAnswer | undefined;
 }
 
 /** Makes an attempt's outcome final. Everything after it (BullMQ's own completion) may be lost without harm. */
@@ -65,8 +82,8 @@ export async function writeRecord(
   keys: RedisKeys,
   options: WriteOptions,
 ): Promise<WriteOutcome> {
-  const { queue, token, payload, record, budgetKey } = options;
-  const { batch } = payload;
+  const { queue, token, payload, record, budgetKey, answer } = options;
+  const { batch, conversation } = payload;
   const ttl = batch
     ? RESULT_TTL_SECONDS.batchRow
     : record.status === "failed"
@@ -81,6 +98,7 @@ export async function writeRecord(
       usageKey(keys, budgetKey ?? "none"),
       keys.batchDone(batch?.id ?? "none"),
       keys.journal(record.jobId),
+      keys.conversation(conversation?.id ?? "none"),
     ],
     [
       token,
@@ -94,6 +112,13 @@ export async function writeRecord(
       record.tokens.total,
       record.tokens.completion,
       USAGE_TTL_SECONDS,
+      conversation?.position ?? "",
+      record.jobId,
+      JSON.stringify(answer ?? null),
+      record.tokens.prompt,
+      record.tokens.cached,
+      record.costUsd ?? "",
+      CONVERSATION_TTL_SECONDS,
     ],
   );
   return outcome as WriteOutcome;

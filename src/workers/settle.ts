@@ -2,13 +2,14 @@ import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError 
 import { stopBatch } from "../shared/batch-stop.ts";
 import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
 import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
-import { previewOfAnswer } from "../shared/chat.ts";
+import { type Message, previewOfAnswer } from "../shared/chat.ts";
 import { type GlueError, type StructuredOutputError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
+import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import type { Intake } from "./intake.ts";
 import { pauseModel } from "./pause.ts";
 import { writeRecord } from "./record.ts";
@@ -43,7 +44,7 @@ export async function settle(
   const { context, job, logger } = run;
   switch (verdict.kind) {
     case "done": {
-      await finish(run, payload, verdict.record);
+      await finish(run, payload, verdict.record, verdict.added);
       return summaryOf(verdict.record);
     }
     case "retry":
@@ -95,14 +96,35 @@ async function pause(
   if (model) await pauseModel(context, model, pauseAsked);
 }
 
-async function finish(run: Run, payload: CompletionPayload | undefined, record: ResultRecord): Promise<void> {
+async function finish(
+  run: Run,
+  payload: CompletionPayload | undefined,
+  record: ResultRecord,
+  added: readonly Message[] = [],
+): Promise<void> {
   if (!payload) return;
   const { context, queue, token, jobId, logger } = run;
   const countedKey = payload.fallbacks ? queue.name : modelKeyOf(record);
   const budgetKey = record.status === "succeeded" ? countedKey : undefined;
+  const answer = payload.conversation && turnAnswer(record, added);
   const outcome = await untilTaken(logger, () =>
-    writeRecord(context.redis, context.keys, { queue: queue.name, token, payload, record, budgetKey }),
+    writeRecord(context.redis, context.keys, {
+      queue: queue.name,
+      token,
+      payload,
+      record,
+      budgetKey,
+      answer,
+    }),
   );
+  if (payload.conversation) {
+    await wakeNextTurn(context, queue, payload.conversation).catch((error: Error) =>
+      logger.debug(
+        { fault: error.message },
+        "the conversation's next call was not woken; it looks by itself",
+      ),
+    );
+  }
   if (outcome === "fenced" || outcome === "gone") {
     logger.warn({ outcome }, "this worker no longer owns the job; its result is not recorded");
   }

@@ -1,3 +1,4 @@
+import type { Message } from "../shared/chat.ts";
 import {
   AccountError,
   APIConnectionError,
@@ -20,8 +21,8 @@ import { BudgetWaitError } from "./rate-limiter/errors.ts";
 
 /** What becomes of an attempt; nothing else can. */
 export type Verdict =
-  /** The result is recorded: the job completes. */
-  | { kind: "done"; record: ResultRecord }
+  /** The result is recorded, with what it adds to its conversation: the job completes. */
+  | { kind: "done"; record: ResultRecord; added?: readonly Message[] }
   /** Uses up one attempt. */
   | { kind: "retry"; delayMs: number; error: GlueError }
   /** Waits, and uses up no attempt: the job alone, its queue, or every queue that shares its budget. */

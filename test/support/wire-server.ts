@@ -15,9 +15,10 @@ export interface WireServer {
   readonly sockets: number;
 }
 
-/** A bare HTTP server whose handler has the wire to itself; gone with its connections when the test ends. */
+/** A bare HTTP server whose handler has the wire to itself; gone with its connections when the test, or `onEnd`, ends. */
 export async function wireServer(
   handle: (response: ServerResponse, request: WireRequest, socket: Socket) => unknown,
+  onEnd: (close: () => Promise<void>) => void = onTestFinished,
 ): Promise<WireServer> {
   const requests: WireRequest[] = [];
   let sockets = 0;
@@ -36,9 +37,9 @@ export async function wireServer(
     sockets++;
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(async () => {
+  onEnd(async () => {
     server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await new Promise<void>((resolve) => server.close(() => resolve()));
   });
   const { port } = server.address() as AddressInfo;
   return {

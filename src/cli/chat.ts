@@ -1,0 +1,178 @@
+import { createInterface, type Interface } from "node:readline";
+import { styleText } from "node:util";
+import type { Command } from "commander";
+import type { CompletionResult } from "../client/completion-result.ts";
+import type { Conversation } from "../client/conversation.ts";
+import { GlueLLM } from "../client/glue-llm.ts";
+import { chooseModel } from "../producers/model-choice.ts";
+import { loadModules } from "../shared/load-modules.ts";
+import { completionQueueName } from "../shared/queue-name.ts";
+import { loadSettings } from "../shared/settings.ts";
+import { usd } from "../shared/usd.ts";
+import { explainWaiting } from "./complete.ts";
+import { describeError, EXIT, exitCodeOf } from "./exit.ts";
+import { integer } from "./options.ts";
+import { printable } from "./output.ts";
+
+interface ChatOptions {
+  model?: string;
+  system?: string;
+  tools?: string;
+  conversation?: string;
+  workers: number;
+  json?: boolean;
+}
+
+const EXPLAIN_MS = 5000;
+const HELP = "/reset begins anew, /id shows the conversation's id, /quit leaves, Ctrl-C cancels a call";
+
+/** `gluellm chat`. */
+export function addChatCommand(program: Command): void {
+  program
+    .command("chat")
+    .description("A conversation in the terminal: each line is a message.")
+    .option("-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)")
+    .option("-s, --system <text>", "system prompt")
+    .option("--tools <file>", "a module that exports tools")
+    .option("--conversation <id>", "go on with this conversation, or begin it (default: a new one)")
+    .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
+    .option("--json", "print whole results, one a line")
+    .action(runChat);
+}
+
+async function runChat({ system, conversation: id, workers, ...options }: ChatOptions): Promise<void> {
+  const settings = loadSettings();
+  const isLocal = workers > 0;
+  const defaultModel = options.model ?? settings.defaultModel;
+  const model = chooseModel(undefined, { settings, defaultModel, keyNeeded: isLocal });
+  const { tools } = await loadModules(options.tools === undefined ? [] : [options.tools]);
+  await using client = new GlueLLM({
+    model: model.key,
+    system,
+    tools: [...tools.values()],
+    mode: isLocal ? "local" : "fleet",
+    settings,
+    queueGlobs: [completionQueueName(model)],
+  });
+  const conversation = client.conversation({ id });
+  const { calls } = await conversation.usage();
+  note(
+    `conversation ${conversation.id} with ${model.key}${calls > 0 ? `, ${calls} answers so far` : ""}\n${HELP}`,
+  );
+  await new Chat(conversation, model.key, options.json ?? false).run();
+}
+
+class Chat {
+  readonly #conversation: Conversation;
+  readonly #modelKey: string;
+  readonly #asJson: boolean;
+  readonly #lines: Interface;
+  #call: AbortController | undefined;
+  /** The next Ctrl-C leaves. */
+  #isLeaving = false;
+  #hasLeft = false;
+
+  constructor(conversation: Conversation, modelKey: string, asJson: boolean) {
+    this.#conversation = conversation;
+    this.#modelKey = modelKey;
+    this.#asJson = asJson;
+    // The prompt is no part of the output.
+    this.#lines = createInterface({
+      input: process.stdin,
+      output: process.stderr,
+      terminal: process.stdin.isTTY && process.stderr.isTTY,
+      prompt: "> ",
+    });
+    this.#lines.on("SIGINT", () => this.#interrupt());
+  }
+
+  async run(): Promise<void> {
+    const interrupt = () => this.#interrupt();
+    const end = () => this.#leave(EXIT.sigterm);
+    process.on("SIGINT", interrupt).once("SIGTERM", end);
+    const lines = this.#lines[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        if (process.stdin.isTTY) this.#lines.prompt();
+        const { value, done } = await lines.next();
+        if (done) return;
+        this.#isLeaving = false;
+        const line = value.trim();
+        if (line === "/quit") return;
+        if (line !== "") await this.#take(line);
+        // What was piped in behind the last line taken is not asked any more.
+        if (this.#hasLeft) return;
+      }
+    } finally {
+      this.#lines.close();
+      process.off("SIGINT", interrupt).off("SIGTERM", end);
+    }
+  }
+
+  async #take(line: string): Promise<void> {
+    if (line === "/reset") this.#conversation.reset();
+    if (line === "/reset" || line === "/id") return note(this.#conversation.id);
+    if (/^\/[a-z]+$/.test(line)) return note(`there is no ${line}: ${HELP}`);
+    this.#call = new AbortController();
+    try {
+      const result = await this.#answer(line, this.#call.signal);
+      const text = this.#asJson ? JSON.stringify(result) : result.finalResponse;
+      process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
+      note(await this.#costText(result));
+    } catch (error) {
+      if (this.#call.signal.aborted) return;
+      process.stderr.write(`${describeError(error)}\n`);
+      // A script that pipes its questions in has to learn of it.
+      if (!process.stdin.isTTY) process.exitCode = exitCodeOf(error);
+    } finally {
+      this.#call = undefined;
+    }
+  }
+
+  async #answer(line: string, signal: AbortSignal): Promise<CompletionResult> {
+    const handle = await this.#conversation.enqueue(line);
+    const explaining = setInterval(() => void explainWaiting(handle, this.#modelKey), EXPLAIN_MS);
+    try {
+      return await handle.result({ signal });
+    } catch (error) {
+      if (signal.aborted) await handle.cancel();
+      throw error;
+    } finally {
+      clearInterval(explaining);
+    }
+  }
+
+  async #costText({ tokensUsed: { prompt, completion }, costUsd }: CompletionResult): Promise<string> {
+    const { tokensUsed: all, costUsd: allUsd } = await this.#conversation.usage();
+    const own = `${prompt} + ${completion} tokens, ${priceText(costUsd)}`;
+    return `${own}; conversation: ${all.total} tokens, ${priceText(allUsd)}`;
+  }
+
+  #interrupt(): void {
+    if (this.#isLeaving) {
+      this.#leave(EXIT.sigint);
+      return;
+    }
+    this.#isLeaving = true;
+    process.stderr.write("\n");
+    note(`${this.#call ? "cancelled; " : ""}Ctrl-C again to leave`);
+    if (this.#call) this.#call.abort();
+    else if (process.stdin.isTTY) this.#lines.prompt();
+  }
+
+  #leave(exitCode: number): void {
+    process.exitCode = exitCode;
+    this.#hasLeft = true;
+    this.#call?.abort();
+    this.#lines.close();
+  }
+}
+
+function priceText(costUsd: number | null): string {
+  return costUsd === null ? "price unknown" : usd(costUsd);
+}
+
+/** Beside the conversation: on standard error, dim on a terminal. */
+function note(text: string): void {
+  process.stderr.write(`${styleText("dim", printable(text), { stream: process.stderr })}\n`);
+}

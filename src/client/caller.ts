@@ -1,0 +1,94 @@
+import type { CompletionInput } from "../producers/completion-producer.ts";
+import { CompletionHandle } from "./completion-handle.ts";
+import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
+import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
+import type { Connection } from "./connection.ts";
+import type { OutputOf, OutputSchema } from "./output-schema.ts";
+import { type RequestConfig, unpack } from "./request-config.ts";
+
+/** The ways to make a call: those of a client, and of a conversation. */
+export abstract class Caller {
+  protected readonly connection: Connection;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  /** @internal Everything that can be known to be wrong is said here, before Redis is asked. */
+  abstract toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput;
+
+  /**
+   * Enqueues a call and waits for its result.
+   * @throws as `enqueue`, and as `result` of a handle.
+   */
+  async complete<S extends OutputSchema>(
+    message: CompletionMessage | RequestConfig<S>,
+    options: CompleteOptions<S> = {},
+  ): Promise<CompletionResult<OutputOf<S>>> {
+    const [asked, { signal, ...rest }] = unpack(message, options);
+    const input = this.toInput(asked, rest);
+    const record = await this.connection.use((producer) => producer.complete(input, signal));
+    return toResult(record, rest.schema);
+  }
+
+  /**
+   * Enqueues a call and waits for its structured answer alone, of the schema's type; `complete` with a `schema` tells
+   * tokens and cost too.
+   * @throws as `complete` does; StructuredOutputError when no answer fitted, the rounds of repair included.
+   */
+  async structuredComplete<S extends OutputSchema>(
+    message: CompletionMessage,
+    options: CompleteOptions<S> & { schema: S },
+  ): Promise<OutputOf<S>> {
+    return (await this.complete(message, options)).output;
+  }
+
+  /**
+   * Resolves once the job is safe in Redis.
+   * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`,
+   * `unknown_conversation`, a text over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`)
+   * or no Redis.
+   */
+  async enqueue<S extends OutputSchema>(
+    message: CompletionMessage | RequestConfig<S>,
+    options: EnqueueOptions<S> = {},
+  ): Promise<CompletionHandle<S>> {
+    const [asked, { signal: _, ...rest }] = unpack<S>(message, options);
+    const input = this.toInput(asked, rest);
+    const job = await this.connection.use((producer) => producer.enqueue(input));
+    return new CompletionHandle(this.connection, job, rest.schema);
+  }
+
+  /**
+   * Enqueues a call with the first step of the loop, and yields the pieces of its answer as they come, and last the
+   * result. Leaving the loop early, or an abort, cancels the job unless it has an idempotency key.
+   * @throws as `complete`; what can be known to be wrong at once.
+   */
+  stream<S extends OutputSchema>(
+    message: CompletionMessage | RequestConfig<S>,
+    options: CompleteOptions<S> = {},
+  ): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
+    const [asked, { signal, ...rest }] = unpack(message, options);
+    return this.#stream(this.toInput(asked, { ...rest, stream: true }), rest.schema, signal);
+  }
+
+  async *#stream<S extends OutputSchema>(
+    input: CompletionInput,
+    schema: S | undefined,
+    signal: AbortSignal | undefined,
+  ) {
+    signal?.throwIfAborted();
+    const job = await this.connection.use((producer) => producer.enqueue(input));
+    const handle = new CompletionHandle(this.connection, job, schema);
+    let isWanted = false;
+    try {
+      yield* handle.stream({ signal });
+      isWanted = true;
+    } catch (error) {
+      isWanted = !signal?.aborted;
+      throw error;
+    } finally {
+      if (!isWanted && input.idempotencyKey === undefined) await handle.cancel();
+    }
+  }
+}

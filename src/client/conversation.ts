@@ -1,0 +1,129 @@
+import type { CompletionInput } from "../producers/completion-producer.ts";
+import type { ConversationRef } from "../producers/conversation-turns.ts";
+import { toRequestMessages } from "../shared/conversation.ts";
+import { conversationIdSchema, isMadeId, newConversationId } from "../shared/conversation-id.ts";
+import { InputError } from "../shared/errors.ts";
+import type { SystemPrompt } from "../shared/system-prompt.ts";
+import type { Tool } from "../shared/tool.ts";
+import { Caller } from "./caller.ts";
+import type { ChatMessage, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
+import type { Connection } from "./connection.ts";
+import { type Message, type Role, toMessage } from "./message.ts";
+
+export interface ConversationOptions {
+  /** 1 to 128 letters, digits, `_`, `.` or `-`. Begun, or gone on with. Default: a new `conv-<uuid>`. */
+  id?: string;
+  /** True: an id that Redis does not have is refused (`unknown_conversation`). Default: for ids that a client made. */
+  mustExist?: boolean;
+  /** Of the calls that have none of their own; default: the client's. */
+  system?: string | SystemPrompt;
+  tools?: readonly (Tool | string)[];
+  maxToolIterations?: number;
+  model?: string;
+}
+
+export interface ConversationUsage {
+  /** Calls of the provider that brought an answer. */
+  calls: number;
+  tokensUsed: { prompt: number; completion: number; total: number; cached: number };
+  /** USD; null as soon as an answer's cost is unknown. */
+  costUsd: number | null;
+  /** Answers whose cost is unknown. */
+  unpriced: number;
+}
+
+/** The one thing a conversation needs of its client. */
+export type ToInput = (
+  message: CompletionMessage,
+  options: EnqueueOptions,
+  conversation: ConversationRef,
+) => CompletionInput;
+
+/**
+ * A conversation in Redis: each call knows all turns before it, whichever process made them, and waits for those that
+ * have no answer yet. Kept for 30 days after its last message. Made by `glue.conversation()`.
+ */
+export class Conversation extends Caller {
+  readonly #toInput: ToInput;
+  readonly #defaults: EnqueueOptions;
+  #ref: ConversationRef;
+
+  /** @throws InputError when the id is none. */
+  constructor(connection: Connection, toInput: ToInput, options: ConversationOptions = {}) {
+    const { id, mustExist, ...defaults } = options;
+    super(connection);
+    this.#toInput = toInput;
+    this.#defaults = defaults;
+    this.#ref = id === undefined ? newConversation() : conversationRef(id, mustExist);
+  }
+
+  /** Opens the conversation again, in any process: `glue.conversation({ id })`. */
+  get id(): string {
+    return this.#ref.id;
+  }
+
+  /** @internal */
+  override toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
+    return this.#toInput(message, withDefaults(options, this.#defaults), this.#ref);
+  }
+
+  /** All messages so far, those of failed calls included. @throws InputError `unknown_conversation` */
+  async messages(): Promise<Message[]> {
+    const turns = await this.connection.use((producer) => producer.turns(this.#ref));
+    return turns.flatMap(({ createdAt, asked, answer }) => [
+      ...asked.map((message) => toMessage(message, new Date(createdAt))),
+      ...(answer?.messages ?? []).map((message) => toMessage(message, new Date(answer?.at ?? createdAt))),
+    ]);
+  }
+
+  /** Adds a message without a call, such as one of an older history. @throws InputError as `enqueue` */
+  async addMessage(role: Exclude<Role, "tool">, content: string): Promise<void> {
+    if (!["system", "user", "assistant"].includes(role)) {
+      throw new InputError(
+        `a message of the role "${role}" cannot be added`,
+        "add those of system, user and assistant; results of tools go with the messages of a call",
+      );
+    }
+    if (content.trim() === "") throw new InputError("the message is empty", undefined, "empty_prompt");
+    const messages = [{ role, content }];
+    await this.connection.use((producer) => producer.addMessages(this.#ref, messages));
+  }
+
+  /** The messages as the next call sends them before its own. @throws InputError `unknown_conversation` */
+  async toProviderMessages(): Promise<ChatMessage[]> {
+    return toRequestMessages(await this.connection.use((producer) => producer.turns(this.#ref)), []);
+  }
+
+  /** What its answers cost so far. @throws InputError `unknown_conversation` */
+  async usage(): Promise<ConversationUsage> {
+    const sums = await this.connection.use((producer) => producer.sums(this.#ref));
+    const { calls, promptTokens: prompt, completionTokens: completion, cachedTokens: cached } = sums;
+    return {
+      calls,
+      tokensUsed: { prompt, completion, total: prompt + completion, cached },
+      costUsd: sums.unpriced > 0 ? null : sums.costUsd,
+      unpriced: sums.unpriced,
+    };
+  }
+
+  /** Goes on as a new conversation, under a new id; the old one stays under its own. */
+  reset(): void {
+    this.#ref = newConversation();
+  }
+}
+
+/** @throws InputError when the id is none. */
+export function conversationRef(id: string, mustExist = isMadeId(id)): ConversationRef {
+  const parsed = conversationIdSchema.safeParse(id);
+  if (parsed.success) return { id, mustExist };
+  throw new InputError(`"${id}" is no conversation's id`, `it ${parsed.error.issues[0]?.message}`);
+}
+
+function newConversation(): ConversationRef {
+  return { id: newConversationId(), mustExist: false };
+}
+
+function withDefaults(options: EnqueueOptions, defaults: EnqueueOptions): EnqueueOptions {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
+}

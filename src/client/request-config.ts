@@ -1,0 +1,39 @@
+import type { CompleteOptions, CompletionMessage } from "./completion-options.ts";
+import type { OutputSchema } from "./output-schema.ts";
+
+/**
+ * A request apart from the client that will make it: `glue.complete(config)`. It never changes.
+ *
+ * ```ts
+ * const brief = new RequestConfig("Name a colour.", { model: "openai:gpt-4o-mini", maxTokens: 10 });
+ * const warm = brief.with({ message: "Name a warm colour." });
+ * ```
+ */
+export class RequestConfig<S extends OutputSchema = OutputSchema> {
+  readonly message: CompletionMessage;
+  readonly options: Readonly<CompleteOptions<S>>;
+
+  constructor(message: CompletionMessage, options: CompleteOptions<S> = {}) {
+    this.message = message;
+    this.options = Object.freeze({ ...options });
+    Object.freeze(this);
+  }
+
+  /** A copy with another message, or other options. */
+  with({
+    message = this.message,
+    ...changes
+  }: CompleteOptions<S> & { message?: CompletionMessage }): RequestConfig<S> {
+    return new RequestConfig(message, { ...this.options, ...changes });
+  }
+}
+
+/** What is asked: the options beside a configuration come before its own. */
+export function unpack<S extends OutputSchema>(
+  asked: CompletionMessage | RequestConfig<S>,
+  options: CompleteOptions<S>,
+): [CompletionMessage, CompleteOptions<S>] {
+  return asked instanceof RequestConfig
+    ? [asked.message, { ...asked.options, ...options }]
+    : [asked, options];
+}

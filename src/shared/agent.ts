@@ -1,0 +1,92 @@
+import { z } from "zod";
+import { InputError } from "./errors.ts";
+import { isSystemPrompt, type SystemPrompt } from "./system-prompt.ts";
+import { isTool, type Tool, toolsByName } from "./tool.ts";
+
+/** Known across copies of this package, such as the one a worker runs and the one a module of agents imports. */
+const AGENT = Symbol.for("gluellm.agent");
+
+export interface AgentOptions {
+  /** 1 to 64 letters, digits, `-` or `_`. */
+  name: string;
+  /** For people, and for other agents that may hand work to it. */
+  description: string;
+  systemPrompt: string | SystemPrompt;
+  /** What it may call; default none. */
+  tools?: readonly Tool[];
+  /** Answers with tool calls before the model has to answer without; default 10. */
+  maxToolIterations?: number;
+  /** `provider:model`; default: the client's. */
+  model?: string;
+}
+
+const optionsSchema = z.object({
+  name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _"),
+  description: z.string().min(1).max(10_000),
+  systemPrompt: z.union([z.string().min(1), z.custom<SystemPrompt>(isSystemPrompt)]),
+  tools: z.array(z.custom<Tool>(isTool, "must be what defineTool returns")).max(128).default([]),
+  maxToolIterations: z.int().min(1).max(1000).optional(),
+  model: z.string().min(1).optional(),
+});
+
+/** A prepared way to answer: prompt, tools and model under a name. Exported from a module, workers gather it. */
+export class Agent {
+  readonly [AGENT] = true;
+  readonly name: string;
+  readonly description: string;
+  readonly systemPrompt: string | SystemPrompt;
+  readonly tools: readonly Tool[];
+  readonly maxToolIterations: number | undefined;
+  readonly model: string | undefined;
+
+  /** @throws InputError naming the option that is wrong; `duplicate_tool`. */
+  constructor(options: AgentOptions) {
+    const parsed = optionsSchema.safeParse(options);
+    if (!parsed.success) {
+      const [issue] = parsed.error.issues;
+      throw new InputError(
+        `the agent "${options.name}" is wrong at ${issue?.path.join(".")}: ${issue?.message}`,
+      );
+    }
+    const { name, description, systemPrompt, tools, maxToolIterations, model } = parsed.data;
+    this.name = name;
+    this.description = description;
+    this.systemPrompt = systemPrompt;
+    this.tools = [...toolsByName(tools).values()];
+    this.maxToolIterations = maxToolIterations;
+    this.model = model;
+  }
+}
+
+/** An agent for any task. */
+export class GenericAgent extends Agent {
+  constructor(options: Partial<AgentOptions> = {}) {
+    super({
+      name: "generic",
+      description: "Answers any request, with the tools it is given.",
+      systemPrompt:
+        "You are a helpful assistant. Answer correctly and to the point. Say so when you do not know.",
+      ...options,
+    });
+  }
+}
+
+export function isAgent(value: unknown): value is Agent {
+  return typeof value === "object" && value !== null && AGENT in value;
+}
+
+/** @throws InputError (`duplicate_agent`) when two of them share a name. */
+export function agentsByName(agents: Iterable<Agent>): Map<string, Agent> {
+  const byName = new Map<string, Agent>();
+  for (const agent of agents) {
+    if ((byName.get(agent.name) ?? agent) !== agent) {
+      throw new InputError(
+        `two agents are called "${agent.name}"`,
+        "define each agent once, under a name of its own",
+        "duplicate_agent",
+      );
+    }
+    byName.set(agent.name, agent);
+  }
+  return byName;
+}

@@ -1,0 +1,16 @@
+import { randomUUID } from "node:crypto";
+import { z } from "zod";
+
+/** What a conversation may be called: by its user, or `conv-<uuid>` by the client. */
+export const conversationIdSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_.-]{1,128}$/, "must be 1 to 128 letters, digits, _, . or -");
+
+export function newConversationId(): string {
+  return `conv-${randomUUID()}`;
+}
+
+/** Such an id is only ever made by the client: given by a user, it is that of an older conversation. */
+export function isMadeId(id: string): boolean {
+  return /^conv-[0-9a-f-]{36}$/.test(id);
+}

@@ -1,0 +1,126 @@
+import type { Redis } from "ioredis";
+import { z } from "zod";
+import { type Message, messageSchema } from "./chat.ts";
+import type { RedisKeys } from "./redis-keys.ts";
+
+/** A conversation ends this long after its last message. */
+export const CONVERSATION_TTL_SECONDS = 30 * 86_400;
+export const MAX_TURNS = 10_000;
+
+const PAGE = 500;
+
+/*
+ * A conversation is one hash, so that a turn, an answer and the sums change together and expire together:
+ * `turns` (their count), `bytes`, `createdAt`, the sums, and of turn n from 0:
+ * `turn:n` (its head), `asked:n` (its messages), `answer:n` (what its job added, once it has ended), `job:<jobId>` (n).
+ */
+
+/** Who answers a turn; without `jobId` it is messages that were only added. */
+export const turnHeadSchema = z.object({
+  /** Epoch milliseconds. */
+  createdAt: z.number(),
+  jobId: z.string().optional(),
+  queue: z.string().optional(),
+  deadlineAt: z.number().optional(),
+});
+export type TurnHead = z.infer<typeof turnHeadSchema>;
+
+/** How a turn's job ended. */
+const turnAnswerSchema = z.object({
+  /** Epoch milliseconds. */
+  at: z.number(),
+  /** The answers with their tool calls, and the tools' results; none when the job brought no answer. */
+  messages: z.array(messageSchema),
+  /** The provider cannot take this turn: it would refuse every later request that holds it too. */
+  isRefused: z.boolean().optional(),
+});
+export type TurnAnswer = z.infer<typeof turnAnswerSchema>;
+
+export interface Turn {
+  createdAt: number;
+  asked: Message[];
+  answer: TurnAnswer | undefined;
+}
+
+const sum = z.coerce.number().default(0);
+/** The other fields of the hash. */
+export const conversationSumsSchema = z.object({
+  turns: sum,
+  bytes: sum,
+  calls: sum,
+  promptTokens: sum,
+  completionTokens: sum,
+  cachedTokens: sum,
+  costUsd: sum,
+  /** Answers that nobody knows the cost of. */
+  unpriced: sum,
+});
+export const SUM_FIELDS = Object.keys(conversationSumsSchema.shape);
+
+/** The turns up to `count`, in their order; fewer when the conversation, or a part of it, is not in Redis. */
+export async function readTurns(redis: Redis, keys: RedisKeys, id: string, count: number): Promise<Turn[]> {
+  const turns: Turn[] = [];
+  for (let from = 0; from < count; from += PAGE) {
+    const numbers = Array.from({ length: Math.min(PAGE, count - from) }, (_, i) => from + i);
+    const fields = numbers.flatMap((n) => [`turn:${n}`, `asked:${n}`, `answer:${n}`]);
+    const values = await redis.hmget(keys.conversation(id), ...fields);
+    for (let i = 0; i < values.length; i += 3) {
+      const [head, asked, answer] = values.slice(i, i + 3);
+      if (!head || !asked) return turns;
+      turns.push({
+        createdAt: turnHeadSchema.parse(JSON.parse(head)).createdAt,
+        asked: z.array(messageSchema).parse(JSON.parse(asked)),
+        answer: answer ? turnAnswerSchema.parse(JSON.parse(answer)) : undefined,
+      });
+    }
+  }
+  return turns;
+}
+
+const NOT_ANSWERED = "This call was not run.";
+
+/**
+ * `earlier` turns and the `own` messages of a call as one request that every provider takes: each tool call has its
+ * result, no earlier result stands alone, and a turn that was refused is left out.
+ */
+export function toRequestMessages(earlier: readonly Turn[], own: readonly Message[]): Message[] {
+  const taken = earlier.filter(({ answer }) => !answer?.isRefused);
+  const history = taken.flatMap(({ asked, answer }) => [...asked, ...(answer?.messages ?? [])]);
+  const messages: Message[] = [];
+  const open = new Set<string>();
+  const close = () => {
+    for (const id of open) messages.push({ role: "tool", tool_call_id: id, content: NOT_ANSWERED });
+    open.clear();
+  };
+  for (const [i, message] of [...history, ...own].entries()) {
+    const isResult = message.role === "tool";
+    if (!(isResult && open.delete(message.tool_call_id ?? ""))) {
+      close();
+      if (isResult && i < history.length) continue;
+    }
+    messages.push(withObjectArguments(message));
+    for (const { id } of message.tool_calls ?? []) open.add(id);
+  }
+  close();
+  return messages;
+}
+
+/** Arguments that a model wrote in broken JSON: other providers refuse them. */
+function withObjectArguments(message: Message): Message {
+  if (!message.tool_calls?.some((call) => !isJsonObject(call.function.arguments))) return message;
+  const calls = message.tool_calls.map((call) =>
+    isJsonObject(call.function.arguments)
+      ? call
+      : { ...call, function: { ...call.function, arguments: "{}" } },
+  );
+  return { ...message, tool_calls: calls };
+}
+
+function isJsonObject(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value);
+  } catch {
+    return false;
+  }
+}

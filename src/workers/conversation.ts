@@ -1,0 +1,146 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type Job, Queue } from "bullmq";
+import type { CompletionPayload } from "../shared/catalog.ts";
+import type { ChatRequest, Message } from "../shared/chat.ts";
+import { readTurns, type TurnAnswer, toRequestMessages, turnHeadSchema } from "../shared/conversation.ts";
+import { GlueError } from "../shared/errors.ts";
+import type { ResultRecord } from "../shared/records.ts";
+import { RedisScript } from "../shared/redis-script.ts";
+import type { WorkerContext } from "./context.ts";
+
+export const WAITS_FOR_EARLIER = "the conversation's earlier call";
+
+/** A turn is written just before its job: until then it is not missed. */
+const ENQUEUE_MS = 10_000;
+/** A job ends by its deadline, but for the call that it had begun. */
+const LATE_MS = 60_000;
+const MIN_DELAY_MS = 250;
+const MAX_DELAY_MS = 5_000;
+
+type Place = NonNullable<CompletionPayload["conversation"]>;
+
+/**
+ * How many of the turns before `position` have not ended; -1 when that is not the job's turn (any more). It looks back as far as the latest answer: that job had waited
+ * for those before it.
+ */
+const COUNT_WAITING = new RedisScript(`
+  local conversation, position, prefix = KEYS[1], tonumber(ARGV[1]), ARGV[2]
+  local enqueueMs, lateMs = tonumber(ARGV[3]), tonumber(ARGV[4])
+  if redis.call('HGET', conversation, 'job:' .. ARGV[5]) ~= ARGV[1] then return -1 end
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + time[2] / 1000
+  local waiting = 0
+  for n = position - 1, 0, -1 do
+    if redis.call('HEXISTS', conversation, 'answer:' .. n) == 1 then break end
+    local turn = cjson.decode(redis.call('HGET', conversation, 'turn:' .. n))
+    local hasEnded = not turn.jobId
+      or now > turn.deadlineAt + lateMs
+      or redis.call('EXISTS', prefix .. ':result:' .. turn.jobId) == 1
+      or (now > turn.createdAt + enqueueMs
+        and redis.call('EXISTS', prefix .. ':' .. turn.queue .. ':' .. turn.jobId) == 0)
+    if not hasEnded then waiting = waiting + 1 end
+  end
+  return waiting
+`);
+
+/**
+ * How long a call has to wait for its turn, in milliseconds; undefined when the earlier ones have ended.
+ * @param round how often it has waited
+ * @throws GlueError `conversation_lost` when Redis does not have it
+ */
+export async function waitForTurn(
+  { redis, keys }: WorkerContext,
+  jobId: string,
+  { id, position }: Place,
+  round: number,
+): Promise<number | undefined> {
+  const args = [position, keys.prefix, ENQUEUE_MS, LATE_MS, jobId];
+  const waiting = Number(await COUNT_WAITING.run(redis, [keys.conversation(id)], args));
+  if (waiting < 0) throw lost(id);
+  // The end of the call before this one wakes it: the delay is for what goes wrong there.
+  return waiting > 0 ? Math.min(MIN_DELAY_MS * 2 ** Math.min(round, 10), MAX_DELAY_MS) : undefined;
+}
+
+/**
+ * The request with the earlier turns between its system prompt and its new messages.
+ * @throws GlueError `conversation_lost`
+ */
+export async function withHistory(
+  { redis, keys }: WorkerContext,
+  { id, position }: Place,
+  request: ChatRequest,
+): Promise<ChatRequest> {
+  const turns = await readTurns(redis, keys, id, position + 1);
+  const own = turns[position]?.asked;
+  if (!own) throw lost(id);
+  const prompt = request.messages.slice(0, request.messages.length - own.length);
+  const messages = [...prompt, ...toRequestMessages(turns.slice(0, position), own)];
+  return { ...request, messages };
+}
+
+/** Providers refuse tool calls in the history of a request that has no tools. */
+export function withNamedTools(request: ChatRequest): ChatRequest {
+  if (Array.isArray(request.tools) && request.tools.length > 0) return request;
+  const calls = request.messages.flatMap((message) => message.tool_calls ?? []);
+  const names = [...new Set(calls.map((call) => call.function.name))];
+  if (names.length === 0) return request;
+  const parameters = { type: "object", properties: {} };
+  const tools = names.map((name) => ({ type: "function", function: { name, parameters } }));
+  return { ...request, tools, tool_choice: "none" };
+}
+
+/** What is kept of a turn whose job has ended. */
+export function turnAnswer({ error, finishedAt }: ResultRecord, added: readonly Message[]): TurnAnswer {
+  const isRefused = error?.type === "invalid_request" || error?.type === "token_limit";
+  return { at: finishedAt, messages: [...added], ...(isRefused && { isRefused }) };
+}
+
+/** Lets the job of the next turn start now, when it waits for this one. */
+export async function wakeNextTurn(
+  { redis, keys }: WorkerContext,
+  queue: Queue,
+  { id, position }: Place,
+): Promise<void> {
+  for (let n = position + 1; ; n++) {
+    const head = await redis.hget(keys.conversation(id), `turn:${n}`);
+    if (!head) return;
+    const { jobId, queue: name = queue.name } = turnHeadSchema.parse(JSON.parse(head));
+    if (jobId && (await promote(jobId, name))) return;
+  }
+
+  /** False when it is over. */
+  async function promote(jobId: string, name: string): Promise<boolean> {
+    const other =
+      name === queue.name ? undefined : new Queue(name, { connection: redis, prefix: keys.prefix });
+    try {
+      const job = await (other ?? queue).getJob(jobId);
+      if (!job || job.finishedOn) return false;
+      const { waitsFor } = job.progress as { waitsFor?: string };
+      if (waitsFor === WAITS_FOR_EARLIER) await promoteSoon(job);
+      return true;
+    } finally {
+      await other?.close();
+    }
+  }
+}
+
+/** It may be on its way back to wait: that takes a moment. Else it runs already, or its delay will end. */
+async function promoteSoon(job: Job): Promise<void> {
+  for (let look = 0; look < 3; look++) {
+    const isPromoted = await job.promote().then(
+      () => true,
+      () => false,
+    );
+    if (isPromoted) return;
+    await delay(30);
+  }
+}
+
+function lost(id: string): GlueError {
+  return new GlueError({
+    code: "conversation_lost",
+    category: "internal",
+    message: `conversation ${id} is no longer in Redis`,
+    hint: "conversations are kept for 30 days after their last message; Redis was emptied, or somebody removed it",
+  });
+}

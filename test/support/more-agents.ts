@@ -1,0 +1,3 @@
+import { GenericAgent } from "../../src/index.ts";
+
+export const agents = [new GenericAgent(), new GenericAgent({ name: "adder" })];
