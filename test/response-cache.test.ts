@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { z } from "zod";
 import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
-import type { EnqueueOptions, GlueLLM } from "../src/index.ts";
+import { cacheFunctionResult, defineTool, type EnqueueOptions, type GlueLLM } from "../src/index.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { connectRedis } from "../src/shared/redis.ts";
 import { redisKeys } from "../src/shared/redis-keys.ts";
@@ -9,7 +10,7 @@ import type { Simulator } from "../src/simulator/simulator.ts";
 import { testRedis } from "./support/redis.ts";
 import { redisOptions } from "./support/redis-folders.ts";
 import { TestSite } from "./support/site.ts";
-import { siteClient } from "./support/site-client.ts";
+import { openClient } from "./support/site-client.ts";
 import { waitFor } from "./support/wait-for.ts";
 
 const SAME: EnqueueOptions = { temperature: 0 };
@@ -40,7 +41,7 @@ async function ask(client: GlueLLM, prompt: string, ...options: EnqueueOptions[]
 
 describe.concurrent("an answer in the cache", () => {
   test("costs no call, no tokens and nothing, and is the answer as it was", async () => {
-    const client = siteClient(site);
+    await using client = openClient(site);
     const first = await client.complete("same again", SAME);
     const second = await client.complete("same again", SAME);
     expect(callsOf(site.simulator, "same again")).toBe(1);
@@ -60,7 +61,7 @@ describe.concurrent("an answer in the cache", () => {
   });
 
   test("stands for no other question: every parameter, message and model counts", async () => {
-    const client = siteClient(site);
+    await using client = openClient(site);
     const other = await ask(
       client,
       "one question",
@@ -77,7 +78,7 @@ describe.concurrent("an answer in the cache", () => {
   });
 
   test("is used without being asked for only at temperature 0; cache: false opts out, both ways", async () => {
-    const client = siteClient(site);
+    await using client = openClient(site);
     expect(await ask(client, "default", {}, {})).toEqual([false, false]);
     expect(await ask(client, "warm", { temperature: 0.7 }, { temperature: 0.7 })).toEqual([false, false]);
     expect(await ask(client, "asked", { cache: true }, { cache: true }, {})).toEqual([false, true, false]);
@@ -86,12 +87,12 @@ describe.concurrent("an answer in the cache", () => {
   });
 
   test("may be the client's wish for all its calls", async () => {
-    const client = siteClient(site, { cache: true });
+    await using client = openClient(site, { cache: true });
     expect(await ask(client, "wished", {}, {}, { cache: false })).toEqual([false, true, false]);
   });
 
   test("ends with its time, and is too old for who wants a younger one", async () => {
-    const client = siteClient(site);
+    await using client = openClient(site);
     const brief = { cache: { ttlSeconds: 1 } };
     await client.complete("brief", brief);
     const { cached } = redisKeys(site.namespace);
@@ -107,7 +108,7 @@ describe.concurrent("an answer in the cache", () => {
   test("that cannot be read counts as absent, and is replaced", async () => {
     await using own = await TestSite.open();
     own.start("worker");
-    const client = siteClient(own);
+    await using client = openClient(own);
     await client.complete("garbled", SAME);
     const [key = ""] = await redis.keys(redisKeys(own.namespace).cached("*"));
     for (const garbage of ["", "garbage", "1 {", `${Date.now()} {"body":1}`, "99999999999999999 x"]) {
@@ -120,76 +121,57 @@ describe.concurrent("an answer in the cache", () => {
   });
 });
 
-describe.concurrent("equal requests at the same time", () => {
-  test("50 jobs on two worker processes: one call, whose answer all have", async () => {
-    const client = siteClient(site);
-    const prompt = `crowd\n#sim {"latencyMs": 1500}`;
-    const results = await Promise.all(Array.from({ length: 50 }, () => client.complete(prompt, SAME)));
-    expect(callsOf(site.simulator, "crowd")).toBe(1);
-    expect(results.filter(({ fromCache }) => fromCache)).toHaveLength(49);
-    expect(new Set(results.map(({ finalResponse }) => finalResponse)).size).toBe(1);
-    expect(new Set(results.map(({ attempts }) => attempts))).toEqual(new Set([1]));
+test.concurrent("a job with tools takes each of its calls from the cache, runs its tools, and leaves no journal", async () => {
+  await using own = await TestSite.open();
+  let runs = 0;
+  const now = defineTool({
+    name: "now",
+    description: "The time.",
+    parameters: z.object({}),
+    execute: async () => `noon ${++runs > 0}`,
+  });
+  await using client = openClient(own, { mode: "local", tools: [now] });
+  const prompt = `what time\n#sim {"callTools": true}`;
+  const first = await client.complete(prompt, SAME);
+  const second = await client.complete(prompt, SAME);
+  expect(first).toMatchObject({ fromCache: false, toolCallsMade: 1 });
+  expect(second).toMatchObject({ fromCache: true, toolCallsMade: 1, finalResponse: first.finalResponse });
+  expect(runs).toBe(2);
+  expect(own.simulator.journal.entries()).toHaveLength(2);
+  expect(await redis.keys(redisKeys(own.namespace).journal("*"))).toEqual([]);
+});
+
+describe.concurrent("cacheFunctionResult", () => {
+  const options = (name: string) => ({ redis, name, namespace: site.namespace });
+
+  test("runs equal calls once, at the same time and later, in whatever process", async () => {
+    let runs = 0;
+    const square = async ({ n }: { n: number }) => {
+      runs += 1;
+      await delay(100);
+      return { square: n * n };
+    };
+    const [here, there] = [1, 2].map(() => cacheFunctionResult(square, options("square")));
+    const calls = [here!({ n: 3 }), there!({ n: 3 }), here!({ n: 3 }), there!({ n: 4 })];
+    expect(await Promise.all(calls)).toEqual([9, 9, 9, 16].map((square) => ({ square })));
+    expect(await there!({ n: 3 })).toEqual({ square: 9 });
+    expect(runs).toBe(2);
+    expect(await cacheFunctionResult(square, options("other"))({ n: 3 })).toEqual({ square: 9 });
+    expect(runs).toBe(3);
   });
 
-  test("a call that fails with 500 fails nobody else: another one calls", async () => {
-    const client = siteClient(site);
-    const prompt = `stumbles\n#sim {"latencyMs": 300, "error": "500", "errorTimes": 1}`;
-    const results = await Promise.all(Array.from({ length: 10 }, () => client.complete(prompt, SAME)));
-    expect(callsOf(site.simulator, "stumbles")).toBe(2);
-    expect(results.filter(({ fromCache }) => fromCache)).toHaveLength(9);
-  });
-
-  test("a request that is refused is refused for each of them, without one waiting for the other", async () => {
-    const client = siteClient(site);
-    const prompt = `refused\n#sim {"latencyMs": 300, "error": "400"}`;
-    const startedAt = performance.now();
-    const outcomes = await Promise.allSettled(
-      Array.from({ length: 20 }, () => client.complete(prompt, { ...SAME, maxAttempts: 1 })),
-    );
-    expect(outcomes.map(({ status }) => status)).toEqual(Array(20).fill("rejected"));
-    // One after the other, the calls alone would take 6 s.
-    expect(performance.now() - startedAt).toBeLessThan(5000);
-  });
-
-  test("a cancelled call hands over at once", async () => {
-    const client = siteClient(site);
-    const prompt = `handed over\n#sim {"latencyMs": 2000}`;
-    const leader = await client.enqueue(prompt, SAME);
-    await waitFor("the call", () => callsOf(site.simulator, "handed over") === 1);
-    const follower = await client.enqueue(prompt, SAME);
-    await waitFor("the follower", async () => (await follower.status()).state !== "waiting");
-    expect(await leader.cancel()).toBe(true);
-    expect((await follower.result()).fromCache).toBe(false);
-    expect(callsOf(site.simulator, "handed over")).toBe(2);
-  });
-
-  test("a killed worker's call is taken over, and a job that waits says for what", async () => {
-    await using own = await TestSite.open();
-    const doomed = own.start("worker");
-    const client = siteClient(own);
-    const prompt = `killed\n#sim {"latencyMs": 3000}`;
-    await client.enqueue(prompt, SAME);
-    await waitFor("the call", () => callsOf(own.simulator, "killed") === 1);
-    own.start("worker");
-    // Several, since the killed worker may have one of them in its hands.
-    const followers = await Promise.all(Array.from({ length: 6 }, () => client.enqueue(prompt, SAME)));
-    const [follower] = followers;
-    await waitFor("the reason", async () => /cache_wait/.test(String((await follower?.status())?.waitsFor)));
-    doomed.child.kill("SIGKILL");
-    await waitFor("the second call", () => callsOf(own.simulator, "killed") === 2);
-    const results = await Promise.all(followers.map((handle) => handle.result()));
-    expect(results.filter(({ fromCache }) => fromCache).length).toBeGreaterThanOrEqual(5);
-    expect(callsOf(own.simulator, "killed")).toBe(2);
-  }, 60_000);
-
-  test("no job waits past its deadline for another one", async () => {
-    const client = siteClient(site);
-    const prompt = `impatient\n#sim {"latencyMs": 4000}`;
-    const leader = client.complete(prompt, SAME);
-    await waitFor("the call", () => callsOf(site.simulator, "impatient") === 1);
-    const result = await client.complete(prompt, { ...SAME, deadlineMs: 1900 });
-    expect(result.fromCache).toBe(false);
-    expect((await leader).fromCache).toBe(false);
+  test("keeps no failure, and nothing that is no JSON", async () => {
+    let runs = 0;
+    const stumble = async (what: string) => {
+      runs += 1;
+      if (runs === 1) throw new Error("stumbled");
+      return what === "nothing" ? undefined : what;
+    };
+    const cached = cacheFunctionResult(stumble, options("stumble"));
+    await expect(cached("a")).rejects.toThrow("stumbled");
+    expect([await cached("a"), await cached("a")]).toEqual(["a", "a"]);
+    expect([await cached("nothing"), await cached("nothing")]).toEqual([undefined, undefined]);
+    expect(runs).toBe(4);
   });
 });
 
@@ -197,7 +179,7 @@ describe.concurrent("the cache's size", () => {
   test("the least recently used answers go first, and their sum stays below the limit", async () => {
     await using own = await TestSite.open({}, { CACHE_SIZE_LIMIT: "20000" });
     own.start("worker");
-    const client = siteClient(own);
+    await using client = openClient(own);
     const text = "x".repeat(2000);
     const reply = (n: number) => `number ${n}\n#sim ${JSON.stringify({ reply: text })}`;
     for (let n = 0; n < 20; n++) {
@@ -224,76 +206,9 @@ describe.concurrent("the cache's size", () => {
   test("switched off, nothing is kept", async () => {
     await using own = await TestSite.open({}, { GLUELLM_CACHE_ENABLED: "false" });
     own.start("worker");
-    expect(await ask(siteClient(own), "off", SAME, { cache: true })).toEqual([false, false]);
+    await using client = openClient(own);
+    expect(await ask(client, "off", SAME, { cache: true })).toEqual([false, false]);
     expect(await redis.keys(`${redisKeys(own.namespace).prefix}:cache*`)).toEqual([]);
-  });
-
-  test("Redis without memory: the call succeeds all the same", async () => {
-    const held = await holdEmbeddedRedis(redisOptions());
-    onTestFinished(() => held.release());
-    const full = connectRedis({ socketPath: held.socketPath }, createLogger({ level: "silent", json: true }));
-    onTestFinished(() => full.disconnect());
-    await using own = await TestSite.open({}, { GLUELLM_REDIS_URL: `unix://${held.socketPath}` });
-    own.start("worker");
-    const client = siteClient(own);
-    const prompt = `full\n#sim {"latencyMs": 500}`;
-    const answer = client.complete(prompt, SAME);
-    await waitFor("the call", () => own.simulator.stats().inFlight === 1);
-    await full.config("SET", "maxmemory", "1");
-    await waitFor("the call's end", () => own.simulator.stats().inFlight === 0);
-    await waitFor("a refusal", async () => /errorstat_OOM:count=/.test(await full.info("errorstats")));
-    await full.config("SET", "maxmemory", "0");
-    expect((await answer).fromCache).toBe(false);
-    expect(await ask(client, prompt, SAME, SAME)).toEqual([false, true]);
-  });
-});
-
-describe.concurrent("a batch", () => {
-  test("of which 70 % repeat: 30 % of the calls, and the report says so, also when it goes on later", async () => {
-    const prices = { "simulator:test": { inputPerMillion: 1000, outputPerMillion: 4000 } };
-    await using own = await TestSite.open({ latencyMs: 20 }, { GLUELLM_PRICES: JSON.stringify(prices) });
-    const rows = own.rows(300, (n) => `question ${n % 90}`).map((row) => ({ ...row, temperature: 0 }));
-    own.write("in.jsonl", rows);
-    const run = own.start(...own.batch());
-    await waitFor("some rows", () => own.paidCalls().size >= 20);
-    run.child.kill("SIGINT");
-    await run.exit;
-    const last = await own.run(...own.batch("--report", "report.json"));
-    expect(last.stderr).toContain("210 rows answered from the cache");
-    expect(last.code).toBe(0);
-    const calls = own.simulator.journal.entries();
-    // B33: at least 69 % fewer calls.
-    expect(calls.length).toBe(90);
-    const report = JSON.parse(readFileSync(own.path("report.json"), "utf8"));
-    expect(report).toMatchObject({ succeeded: 300, cacheHits: 210 });
-    expect(report.tokens.total).toBe(
-      calls.reduce((sum, { promptTokens, completionTokens }) => sum + promptTokens + completionTokens, 0),
-    );
-    const again = await own.run(...own.batch("--report", "report.json"));
-    expect(again.stderr).toContain("no provider call");
-    expect(JSON.parse(readFileSync(own.path("report.json"), "utf8"))).toMatchObject({
-      cacheHits: 210,
-      tokens: report.tokens,
-      costUsd: report.costUsd,
-    });
-  }, 60_000);
-
-  test("takes --cache and --no-cache for all rows; they make no row another one", async () => {
-    await using own = await TestSite.open();
-    own.write(
-      "in.jsonl",
-      own.rows(8, () => "exact").map((row) => ({ ...row, temperature: 0 })),
-    );
-    expect((await own.run(...own.batch("--no-cache"))).code).toBe(0);
-    expect(callsOf(own.simulator, "exact")).toBe(8);
-    expect((await own.run(...own.batch())).stderr).toContain("no provider call");
-    own.write(
-      "samples.jsonl",
-      own.rows(8, () => "sample"),
-    );
-    const samples = ["batch", "run", "samples.jsonl", "-o", "samples.out.jsonl", "-m", "simulator:test"];
-    expect((await own.run(...samples, "--cache")).code).toBe(0);
-    expect(callsOf(own.simulator, "sample")).toBe(1);
   });
 });
 
@@ -313,4 +228,24 @@ test("gluellm complete --cache asks once", async () => {
     ids.push(JSON.parse(run.stdout).fromCache);
   }
   expect(ids).toEqual([false, true]);
+});
+
+test("Redis without memory: the call succeeds all the same", async () => {
+  const held = await holdEmbeddedRedis(redisOptions());
+  onTestFinished(() => held.release());
+  const full = connectRedis({ socketPath: held.socketPath }, createLogger({ level: "silent", json: true }));
+  onTestFinished(() => full.disconnect());
+  await using own = await TestSite.open({}, { GLUELLM_REDIS_URL: `unix://${held.socketPath}` });
+  own.start("worker");
+  await using client = openClient(own);
+  const prompt = `full\n#sim {"latencyMs": 500}`;
+  const answer = client.complete(prompt, SAME);
+  await waitFor("the call", () => own.simulator.stats().inFlight === 1);
+  await full.config("SET", "maxmemory", "1");
+  await waitFor("the call's end", () => own.simulator.stats().inFlight === 0);
+  await waitFor("a refusal", async () => /errorstat_OOM:count=/.test(await full.info("errorstats")));
+  await full.config("SET", "maxmemory", "0");
+  expect((await answer).fromCache).toBe(false);
+  expect(await full.keys(`${redisKeys(own.namespace).prefix}:cache:*`)).toEqual([]);
+  expect(await ask(client, prompt, SAME, SAME)).toEqual([false, true]);
 });

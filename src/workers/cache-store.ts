@@ -75,7 +75,11 @@ export class CacheStore {
       redis,
       [keys.cached(digest), keys.cacheLead(digest), keys.cacheUses, keys.cacheSizes],
       [...args, keys.channel, `cache:${digest}`],
-    );
+    ).catch(async (error: unknown) => {
+      // Deleting needs no memory, which may be what is lacking: nobody need wait for the lead's end.
+      await this.release(digest, token, "passing");
+      throw error;
+    });
     if (kept === 0) await this.release(digest, token, "lasting");
   }
 
