@@ -7,10 +7,11 @@ const MAX_TITLE_CHARS = 60;
 export function readableData(data: unknown): unknown {
   const parsed = completionPayloadSchema.safeParse(data);
   if (!parsed.success) return shortened(data);
-  const { kind, model, provider, preview, request, batch, deadlineAt, requestId } = parsed.data;
+  const { kind, model, provider, fallbacks, preview, request, batch, deadlineAt, requestId } = parsed.data;
   return shortened({
     kind,
     model: `${provider.entry}:${model}`,
+    ...(fallbacks && { fallbacks: fallbacks.map((next) => `${next.provider.entry}:${next.model}`) }),
     preview,
     request,
     ...(batch && { batch: batch.id, line: batch.line }),

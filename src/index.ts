@@ -25,6 +25,7 @@ export {
   APIConnectionError,
   AuthenticationError,
   ConfigurationError,
+  CostLimitError,
   type ErrorCategory,
   type ErrorContext,
   type ErrorSeverity,
@@ -44,7 +45,7 @@ export type { JsonSchema } from "./shared/json-schema.ts";
 export type { Budget } from "./shared/limits-setting.ts";
 export type { Logger } from "./shared/logger.ts";
 export type { OutputMode } from "./shared/output-spec.ts";
-export type { ToolExecution } from "./shared/records.ts";
+export type { Fallback, ToolExecution } from "./shared/records.ts";
 export type { Settings } from "./shared/settings.ts";
 export { type PromptTool, SystemPrompt, type SystemPromptOptions } from "./shared/system-prompt.ts";
 export {

@@ -164,33 +164,33 @@ describe.concurrent("--max-cost", () => {
 test("what a lost worker held counts as spent at the job's next attempt, or once its call must be over", async () => {
   const redis = testRedis();
   const keys = redisKeys(testNamespace());
-  const batchId = "batch_x";
+  const ledger = keys.batch("batch_x");
   const reserve = (jobId: string, callId: string, usd: number, lifeMs = 60_000) =>
-    reserveCost(redis, keys, { batchId, jobId, callId }, usd, lifeMs);
+    reserveCost(redis, keys, { ledger, jobId, callId }, usd, lifeMs);
   const booked = async () => {
-    const amounts = await redis.hmget(keys.batch(batchId), "spentUsd", "reservedUsd");
+    const amounts = await redis.hmget(ledger, "spentUsd", "reservedUsd");
     return amounts.map(Number);
   };
   try {
-    await redis.hset(keys.batch(batchId), "maxCostUsd", "1");
+    await redis.hset(ledger, "maxCostUsd", "1");
     // The second one is the same command again, after a lost connection.
     for (const _ of [1, 2]) expect(await reserve("a", "call 1", 0.3)).toEqual({ kind: "reserved" });
     expect(await booked()).toEqual([0, 0.3]);
     expect(await reserve("a", "call 2", 0.4, 100)).toEqual({ kind: "reserved" });
     expect(await booked()).toEqual([0.3, 0.4]);
-    await settleCost(redis, keys, { batchId, jobId: "a", callId: "call 1" }, 0);
+    await settleCost(redis, keys, { ledger, jobId: "a", callId: "call 1" }, 0);
     expect(await booked()).toEqual([0.3, 0.4]);
     expect(await reserve("b", "call 3", 0.5)).toEqual({ kind: "wait" });
     const over = async () => (await reserve("b", "call 4", 0.5)).kind === "over";
     await waitFor("the end of call 2", over);
     expect(await booked()).toEqual([0.7, 0]);
     expect(await reserve("b", "call 5", 0.3)).toEqual({ kind: "reserved" });
-    await settleCost(redis, keys, { batchId, jobId: "b", callId: "call 5" }, 0.1);
+    await settleCost(redis, keys, { ledger, jobId: "b", callId: "call 5" }, 0.1);
     expect(await booked()).toEqual([0.8, 0]);
     expect(await reserve("c", "call 6", 0.21)).toEqual({ kind: "over", spentUsd: 0.8, maxCostUsd: 1 });
     expect(await reserve("c", "call 6", 0.2)).toEqual({ kind: "reserved" });
   } finally {
-    await redis.del(keys.batch(batchId), keys.batchReserved(batchId));
+    await redis.del(ledger, keys.reserved(ledger));
     redis.disconnect();
   }
 });

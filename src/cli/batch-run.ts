@@ -11,8 +11,9 @@ import {
 } from "../producers/batch/run-batch.ts";
 import { Tally } from "../producers/batch/tally.ts";
 import { chooseModel } from "../producers/model-choice.ts";
-import { costUsd, isPriced } from "../shared/cost.ts";
-import { ConfigurationError, GlueError } from "../shared/errors.ts";
+import { requirePrices, unpricedModels } from "../producers/priced-models.ts";
+import { costUsd } from "../shared/cost.ts";
+import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
@@ -111,17 +112,10 @@ async function prepare(options: BatchRunOptions, settings: Settings, logger: Log
 
 /** Says once whose costs cannot be counted. @throws ConfigurationError when they must be. */
 function checkPrices(models: readonly ModelRef[], settings: Settings, maxCostUsd: number | undefined): void {
-  const unpriced = models.filter((model) => !isPriced(settings.prices, model)).map(({ key }) => key);
+  if (maxCostUsd !== undefined) requirePrices(settings, models, "--max-cost");
+  const unpriced = unpricedModels(settings, models);
   if (unpriced.length === 0) return;
   const fact = `no price is known for ${unpriced.join(", ")}`;
-  if (maxCostUsd !== undefined) {
-    const example = `{"${unpriced[0]}": {"inputPerMillion": 0.15, "outputPerMillion": 0.6}}`;
-    throw new ConfigurationError(
-      `${fact}, so --max-cost cannot hold`,
-      `give its price in USD, for example GLUELLM_PRICES='${example}'`,
-      "unpriced_model",
-    );
-  }
   process.stderr.write(`${fact}, so the cost is not shown; GLUELLM_PRICES sets one\n`);
 }
 

@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import type { CompletionHandle } from "../client/completion-handle.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
-import { chooseModel } from "../producers/model-choice.ts";
+import { chooseModels } from "../producers/model-chain.ts";
 import { loadModules } from "../shared/load-modules.ts";
-import { completionQueueName } from "../shared/queue-name.ts";
+import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
-import { collect, integer } from "./options.ts";
+import { collect, integer, number } from "./options.ts";
 import { printable } from "./output.ts";
 import { printStream } from "./print-stream.ts";
 import { waitsForText } from "./queues.ts";
@@ -20,41 +20,53 @@ export function addCompleteCommand(program: Command): void {
     .command("complete")
     .description("Enqueue one completion and print its answer.")
     .argument("<prompt>")
-    .option("-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)")
+    .option(
+      "-m, --model <provider:model>",
+      "the model (default: DEFAULT_MODEL); given again, the next to try when one is down or at its limit",
+      collect,
+    )
     .option("-s, --system <text>", "system prompt")
     .option("--tools <file>", "a module that exports tools the model may call (repeatable)", collect)
     .option("--schema <file>", "a JSON Schema: the answer is JSON that fits it")
     .option("--max-tokens <n>", "longest answer", integer(1))
+    .option(
+      "--max-cost <usd>",
+      "stop before the provider call that could make the job cost more",
+      number(1e-9),
+    )
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
     .option("--stream", "print the answer as it comes")
     .option("--json", "print the whole result; with --stream one event per line")
     .action(async (prompt: string, options: CompleteOptions) => {
       const settings = loadSettings();
       const isLocal = options.workers > 0;
-      const defaultModel = options.model ?? settings.defaultModel;
-      const model = chooseModel(undefined, { settings, defaultModel, keyNeeded: isLocal });
+      const choice = { settings, defaultModels: settings.defaultModel, keyNeeded: isLocal };
+      const { model, fallbacks = [] } = chooseModels(options.model, choice);
+      const names = [model, ...fallbacks].map(({ key }) => key);
       await using client = new GlueLLM({
-        model: model.key,
+        model: names,
         system: options.system,
         mode: isLocal ? "local" : "fleet",
         settings,
-        queueGlobs: [completionQueueName(model)],
+        queueGlobs: [fallbacks.length > 0 ? ROUTE_QUEUE : completionQueueName(model)],
       });
-      const { maxTokens, stream } = options;
+      const { maxTokens, maxCost: maxCostUsd, stream } = options;
       const { tools } = await loadModules(options.tools ?? []);
       const schema = options.schema === undefined ? undefined : readSchemaFile(options.schema);
-      const handle = await client.enqueue(prompt, { maxTokens, stream, tools: [...tools.values()], schema });
-      const text = await answerOf(handle, model.key, options);
+      const callOptions = { maxTokens, maxCostUsd, stream, tools: [...tools.values()], schema };
+      const handle = await client.enqueue(prompt, callOptions);
+      const text = await answerOf(handle, names.join(" or "), options);
       if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
     });
 }
 
 interface CompleteOptions {
-  model?: string;
+  model?: string[];
   system?: string;
   tools?: string[];
   schema?: string;
   maxTokens?: number;
+  maxCost?: number;
   workers: number;
   stream?: boolean;
   json?: boolean;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { ModelNames } from "../producers/model-chain.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
@@ -25,8 +26,11 @@ export interface ChatParameters {
 }
 
 export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends ChatParameters, RunOptions<S> {
-  /** `provider:model`, or a model of the default model's provider. */
-  model?: string;
+  /**
+   * `provider:model`, or a model of the default model's provider. Up to 10 of them: the next one answers when one is
+   * down, out of quota, not allowed, too small for the prompt, or takes more than 10 s to have room.
+   */
+  model?: ModelNames;
   /** System prompt, put before the messages. */
   system?: string | SystemPrompt;
   /** Id of the conversation that the call goes on with, or begins: see `glue.conversation()`. */
@@ -39,6 +43,11 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends C
   deadlineMs?: number;
   /** Attempts at failures that may pass; 429s use up none. Default: the setting RETRY_MAX_ATTEMPTS, else 3. */
   maxAttempts?: number;
+  /**
+   * USD that the provider calls of the job may cost together, those of tool loops and repeated attempts included: it
+   * stops before the call that could pass it (CostLimitError). Default: no limit.
+   */
+  maxCostUsd?: number;
   /**
    * For 7 days, calls under the same key with the same model and request are one job, paid once; another request under
    * the key is refused (`idempotency_conflict`). At most 255 characters.
@@ -88,7 +97,7 @@ const DAYS_MS = 86_400_000;
 const MAX_DELAY_MS = 365 * DAYS_MS;
 
 const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
-  model: z.string().optional(),
+  model: z.union([z.string(), z.array(z.string())]).optional(),
   system: z
     .union([z.string(), z.custom<SystemPrompt>(isSystemPrompt, "must be a text or a SystemPrompt")])
     .optional(),
@@ -106,6 +115,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   delayMs: z.int().min(0).max(MAX_DELAY_MS).optional(),
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
   maxAttempts: z.int().min(1).max(1000).optional(),
+  maxCostUsd: z.number().positive().optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
   stream: z.boolean().optional(),
   tools: z

@@ -1,6 +1,6 @@
 import type { CompletedRecord } from "../producers/completion-producer.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
-import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
+import { type Fallback, modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
 import { type OutputOf, type OutputSchema, parseOutput } from "./output-schema.ts";
 
@@ -15,6 +15,8 @@ export interface CompletionResult<Output = unknown> {
   finishReason: string | undefined;
   /** `provider:model` as it was asked; `rawResponse.model` is what the provider calls it. */
   model: string;
+  /** The models that were given up before, in order, each with why; empty for a call with one model. */
+  fallbacks: Fallback[];
   /** Of all calls of the job, as the provider reports them; zeros when it reports nothing. */
   tokensUsed: ResultRecord["tokens"];
   /** USD; null when no price of the model is known (`GLUELLM_PRICES` sets one). */
@@ -52,6 +54,7 @@ export async function toResult<S extends OutputSchema>(
     output: (schema ? await parseOutput(schema, record.output) : record.output) as OutputOf<S>,
     finishReason: choice?.finish_reason ?? undefined,
     model: modelKeyOf(record),
+    fallbacks: record.fallbacks ?? [],
     tokensUsed: tokens,
     costUsd,
     rawResponse: body,

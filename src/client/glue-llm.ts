@@ -1,7 +1,8 @@
 import { checkRequest } from "../producers/completion-job.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import type { ConversationRef } from "../producers/conversation-turns.ts";
-import { chooseModel } from "../producers/model-choice.ts";
+import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
+import { requirePrices } from "../producers/priced-models.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
@@ -24,8 +25,8 @@ import { Conversation, type ConversationOptions, conversationRef } from "./conve
 import type { OutputSchema } from "./output-schema.ts";
 
 export interface GlueLLMOptions {
-  /** `provider:model`; default: the setting DEFAULT_MODEL. */
-  model?: string;
+  /** `provider:model`, or several of them in the order to try them in; default: the setting DEFAULT_MODEL. */
+  model?: ModelNames;
   /** System prompt of the calls that have none. */
   system?: string | SystemPrompt;
   /**
@@ -157,12 +158,14 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       ...toChatRequest(message, checked, this.#options),
       ...(!executeTools && { tools: toToolDefinitions(given) }),
     });
-    const model = chooseModel(checked.model, {
+    const models = chooseModels(checked.model, {
       settings: this.#settings,
-      defaultModel: this.#options.model ?? this.#settings.defaultModel,
+      defaultModels: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
     });
-    const { priority, delayMs, deadlineMs, maxAttempts, idempotencyKey, stream } = checked;
+    const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
+    if (maxCostUsd !== undefined)
+      requirePrices(this.#settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
     const tools = executeTools ? toToolNames(given) : [];
     // The worker of this process runs them.
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
@@ -171,7 +174,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     const output = toOutput(checked);
     const conversation = ref && { ref, messages: givenMessages(message, request) };
     return {
-      model,
+      ...models,
       request,
       ...runOptions,
       output,
@@ -179,6 +182,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       delayMs,
       deadlineMs,
       maxAttempts,
+      maxCostUsd,
       idempotencyKey,
       stream,
       conversation,

@@ -4,6 +4,7 @@ import type { Redis } from "ioredis";
 import { inlineOrBlob } from "../shared/blobs.ts";
 import {
   type CompletionPayload,
+  type FallbackTarget,
   hasSeveralCalls,
   jobCatalog,
   MANY_ATTEMPTS,
@@ -33,6 +34,8 @@ export interface JobOptions {
   maxAttempts?: number;
   /** The answer's pieces can be read while they come. */
   stream?: boolean;
+  /** What all its provider calls may cost. */
+  maxCostUsd?: number;
 }
 
 /** What a job's worker does beside the call. */
@@ -46,6 +49,7 @@ export function deadlineOf(urgency: Urgency, { delayMs = 0, deadlineMs }: JobOpt
 export interface CompletionJobInput extends JobOptions, RunOptions {
   jobId: string;
   model: ModelRef;
+  fallbacks?: readonly ModelRef[];
   request: ChatRequest;
   urgency: Urgency;
   batch?: CompletionPayload["batch"];
@@ -60,9 +64,8 @@ export async function completionJob(
   input: CompletionJobInput,
 ): Promise<CompletionJob> {
   const { jobId, model, request, batch, tools, output, delayMs = 0 } = input;
+  const fallbacks = input.fallbacks?.map((next) => targetOf(settings, next));
   const rules = jobCatalog.completion[input.urgency];
-  const entry = settings.providers[model.entry];
-  if (!entry) throw new InputError(`unknown provider "${model.entry}"`);
   const maxAttempts = input.maxAttempts ?? settings.retry.maxAttempts ?? rules.attempts;
   return {
     name: "completion",
@@ -70,8 +73,8 @@ export async function completionJob(
       v: jobCatalog.completion.version,
       kind: "completion",
       requestId: randomUUID(),
-      provider: { entry: model.entry, fingerprint: fingerprint(entry) },
-      model: model.model,
+      ...targetOf(settings, model),
+      fallbacks,
       request: await inlineOrBlob(redis, keys, jobId, request),
       preview: previewOf(request),
       deadlineAt: deadlineOf(input.urgency, input),
@@ -79,6 +82,7 @@ export async function completionJob(
       conversation: input.conversation,
       stream: input.stream,
       maxAttempts,
+      maxCostUsd: input.maxCostUsd,
       tools,
       maxToolIterations: input.maxToolIterations,
       output,
@@ -87,11 +91,17 @@ export async function completionJob(
       jobId,
       priority: input.priority ?? rules.priority,
       delay: delayMs,
-      attempts: hasSeveralCalls({ tools, output }) ? MANY_ATTEMPTS : maxAttempts,
+      attempts: hasSeveralCalls({ tools, output, fallbacks }) ? MANY_ATTEMPTS : maxAttempts,
       // The worker's strategy reads the delay from the error: the verdict has it.
       backoff: { type: "verdict" },
     },
   };
+}
+
+function targetOf({ providers }: Settings, { entry: name, model }: ModelRef): FallbackTarget {
+  const entry = providers[name];
+  if (!entry) throw new InputError(`unknown provider "${name}"`);
+  return { provider: { entry: name, fingerprint: fingerprint(entry) }, model };
 }
 
 /** @throws InputError naming the field that is wrong, or the size when the request is over 20 MiB. */

@@ -5,6 +5,7 @@ import type { ChatCompletion, ChatRequest, Message } from "../shared/chat.ts";
 import type { Turn } from "../shared/conversation.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -38,6 +39,8 @@ export interface ProducerOptions {
 
 export interface CompletionInput extends JobOptions, RunOptions {
   model: ModelRef;
+  /** To go on with when `model` cannot answer, in this order; absent: none. */
+  fallbacks?: readonly ModelRef[];
   /** Checked already. */
   request: ChatRequest;
   /** Calls under the same key are one job. */
@@ -87,7 +90,9 @@ export class CompletionProducer {
     const newId = `job-${randomUUID()}`;
     const reservation = { ...fields, conversation: conversation?.ref.id, jobId: newId };
     const jobId = key === undefined ? newId : await reserveJobId(redis, keys, { ...reservation, key });
-    const queue = await this.#queues.of(fields.model);
+    const queue = await (fields.fallbacks
+      ? this.#queues.registered(ROUTE_QUEUE)
+      : this.#queues.of(fields.model));
     // Who reserved the id may have died before it added the job; adding it twice does nothing.
     const isKnown = jobId !== newId && (await redis.exists(keys.result(jobId), keys.job(queue.name, jobId)));
     if (!isKnown) {

@@ -26,6 +26,7 @@ export interface ReservationOptions extends RunOptions {
   /** Taken when nobody has the key yet. */
   jobId: string;
   model: ModelRef;
+  fallbacks?: readonly ModelRef[];
   request: ChatRequest;
   /** The conversation's id. */
   conversation?: string;
@@ -43,9 +44,9 @@ export async function reserveJobId(
   reservation: ReservationOptions,
 ): Promise<string> {
   const { key, jobId, model, request, delayMs = 0 } = reservation;
-  const { tools, maxToolIterations, output, conversation } = reservation;
+  const { tools, maxToolIterations, output, fallbacks, conversation } = reservation;
   // What is asked: how urgent it is does not count.
-  const run = { tools, maxToolIterations, output, conversation };
+  const run = { tools, maxToolIterations, output, fallbacks, conversation };
   const digest = requestDigest(model, { ...request, run });
   const value = JSON.stringify({ jobId, digest });
   const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);

@@ -5,7 +5,7 @@ import { configuredBudget, limitsOf } from "../shared/budget.ts";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { readLearnedLimits } from "../shared/learned-limits.ts";
-import { parseCompletionQueueName } from "../shared/queue-name.ts";
+import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { registeredQueues } from "../shared/queue-registry.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -14,7 +14,7 @@ import { type WorkerCard, workerCardSchema } from "../shared/worker-card.ts";
 
 export interface QueueState {
   queue: string;
-  /** `entry:model`. */
+  /** `entry:model`; the queue's name where its jobs have several models. */
   key: string;
   counts: { waiting: number; active: number; delayed: number; completed: number; failed: number };
   /** Per minute; absent: none is known. */
@@ -22,7 +22,7 @@ export interface QueueState {
   /** What several queues share one budget by. */
   bucket: string | undefined;
   breaker: BreakerState;
-  /** Of the last minute; of all queues that share its bucket. */
+  /** Of the last minute; of all queues that share its bucket; where jobs have several models, of those that succeeded. */
   used: Usage;
   /** Milliseconds until a provider's pause ends; 0 when there is none. */
   pausedMs: number;
@@ -108,7 +108,7 @@ async function readQueueState(
     } else if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
     if (short > 0) waitsFor.push(`memory on ${short} of ${workers} workers`);
     if (workers === 0 && counts.waiting + counts.delayed > 0) {
-      waitsFor.push(`a worker with provider entry "${ref?.entry ?? "?"}"`);
+      waitsFor.push(ref ? `a worker with provider entry "${ref.entry}"` : "a worker");
     }
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
     const used = await usagePerMinute(redis, keys, key, Date.now() - 60_000);
@@ -116,8 +116,8 @@ async function readQueueState(
       queue: name,
       key,
       counts,
-      limits: limitsOf(settings.limits, learned, key),
-      bucket: configuredBudget(settings.limits, key)?.bucket,
+      limits: ref ? limitsOf(settings.limits, learned, key) : {},
+      bucket: ref && configuredBudget(settings.limits, key)?.bucket,
       used,
       breaker,
       pausedMs,
@@ -131,9 +131,8 @@ async function readQueueState(
 }
 
 function canServe(card: WorkerCard, queue: string, entry: string | undefined): boolean {
-  return (
-    entry !== undefined && entry in card.entries && card.queueGlobs.some((glob) => matchesGlob(glob, queue))
-  );
+  const canCall = entry === undefined ? queue === ROUTE_QUEUE : entry in card.entries;
+  return canCall && card.queueGlobs.some((glob) => matchesGlob(glob, queue));
 }
 
 /** What workers wrote on the jobs they put back. */

@@ -11,13 +11,21 @@ export type BlobRef = z.infer<typeof blobRefSchema>;
 
 const PAYLOAD_VERSION = 1;
 
+/** A model, and what the producer means by its provider entry's name. */
+const targetSchema = z.object({
+  provider: z.object({ entry: z.string(), fingerprint: z.string() }),
+  model: z.string(),
+});
+export type FallbackTarget = z.infer<typeof targetSchema>;
+
 /** What a completion job carries. A payload of a newer version is put back for a newer worker. */
 export const completionPayloadSchema = z.object({
   v: z.literal(PAYLOAD_VERSION),
   kind: z.literal("completion"),
   requestId: z.string(),
-  provider: z.object({ entry: z.string(), fingerprint: z.string() }),
-  model: z.string(),
+  ...targetSchema.shape,
+  /** The models to go on with, in this order, when the first cannot answer. */
+  fallbacks: z.array(targetSchema).min(1).optional(),
   /** The request, or where it lies when it is larger than 16 KB. */
   request: z.union([blobRefSchema, chatRequestSchema]),
   preview: z.string(),
@@ -33,6 +41,8 @@ export const completionPayloadSchema = z.object({
   conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
   /** The structured answer that is asked for. */
   output: outputSpecSchema.optional(),
+  /** What all calls of the job may cost. */
+  maxCostUsd: z.number().positive().optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
   /** The answer's pieces go to the job's stream while they come. */
@@ -58,8 +68,12 @@ export const DEFAULT_MAX_TOOL_ITERATIONS = 10;
 export const MANY_ATTEMPTS = 10_000;
 
 /** A job of several provider calls, each of which is journaled when it is finished. */
-export function hasSeveralCalls({ tools, output }: Pick<CompletionPayload, "tools" | "output">): boolean {
-  return tools !== undefined || output !== undefined;
+export function hasSeveralCalls({
+  tools,
+  output,
+  fallbacks,
+}: Pick<CompletionPayload, "tools" | "output" | "fallbacks">): boolean {
+  return tools !== undefined || output !== undefined || fallbacks !== undefined;
 }
 
 /** The job catalog: kind → schemas, queue, attempts, time and version. */

@@ -3,17 +3,17 @@ import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
 
 /*
- * The ledger of a batch with a cost limit: `maxCostUsd`, `spentUsd` and `reservedUsd` in its record, and a hash of what
- * is held for each job's call. Calls have ids, so that a command that is sent again with a lost connection books
+ * The ledger of a cost limit: `maxCostUsd`, `spentUsd` and `reservedUsd` in a hash, which may be the record of what has
+ * the limit (a batch), and beside it a hash of what is held for each job's call. Calls have ids, so that a command that is sent again with a lost connection books
  * nothing twice. What a lost worker held counts as spent, since its call may have been paid: from the job's next
  * attempt on, or from when the call must be over.
  */
 const LEDGER = `
-  local batch, calls, job, call = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
-  local function amount(field) return tonumber(redis.call('HGET', batch, field) or '') or 0 end
+  local ledger, calls, job, call = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+  local function amount(field) return tonumber(redis.call('HGET', ledger, field) or '') or 0 end
   local function text(usd) return string.format('%.12f', math.max(0, usd)) end
   local spent, reserved = amount('spentUsd'), amount('reservedUsd')
-  local function save() redis.call('HSET', batch, 'spentUsd', text(spent), 'reservedUsd', text(reserved)) end
+  local function save() redis.call('HSET', ledger, 'spentUsd', text(spent), 'reservedUsd', text(reserved)) end
   local function heldFor(job)
     return string.match(redis.call('HGET', calls, job) or '', '^([^|]+)|([^|]+)|(.+)$')
   end
@@ -23,10 +23,10 @@ const LEDGER = `
   end
 `;
 
-/** The feeder's sum of results is what the batch cost at the least, also where this ledger knows of none of it. */
+/** A sum of results in the same hash is what was spent at the least, also where the ledger knows of none of it. */
 const RESERVE = new RedisScript(`${LEDGER}
   local usd, lifeMs, keepSeconds = tonumber(ARGV[3]), ARGV[4], ARGV[5]
-  local max = tonumber(redis.call('HGET', batch, 'maxCostUsd') or '')
+  local max = tonumber(redis.call('HGET', ledger, 'maxCostUsd') or '')
   if not max then return {'reserved', '0', '0'} end
   local held, _, known = heldFor(job)
   if known == call then return {'reserved', '0', '0'} end
@@ -49,7 +49,8 @@ const RESERVE = new RedisScript(`${LEDGER}
     outcome = 'wait'
   else
     redis.call('HSET', calls, job, ARGV[3] .. '|' .. string.format('%.0f', now + lifeMs) .. '|' .. call)
-    redis.call('EXPIRE', calls, keepSeconds)
+    local ttl = redis.call('PTTL', ledger)
+    redis.call('PEXPIRE', calls, ttl > 0 and ttl or keepSeconds * 1000)
     reserved = reserved + usd
   end
   save()
@@ -64,12 +65,14 @@ const SETTLE = new RedisScript(`${LEDGER}
   end
 `);
 
-/** As long as a batch's record. */
+const DAY_MS = 86_400_000;
+/** Of what is held, where the ledger has no end. */
 const KEEP_SECONDS = 30 * 86_400;
 
-/** One call of a batch's row. */
+/** A call that counts towards a limit. */
 export interface LedgerCall {
-  batchId: string;
+  /** Redis key of the hash. */
+  ledger: string;
   jobId: string;
   /** Of this call alone. */
   callId: string;
@@ -79,11 +82,11 @@ export type ReserveOutcome =
   | { kind: "reserved" }
   /** It fits only once calls under way turn out cheaper than what is held for them. */
   | { kind: "wait" }
-  /** With it the batch could cost more than its limit. */
+  /** With it more than the limit could be spent. */
   | { kind: "over"; spentUsd: number; maxCostUsd: number };
 
 /**
- * Holds `usd` for a call, before it is made; always granted where the batch has no limit.
+ * Holds `usd` for a call, before it is made; always granted where the ledger has no limit.
  * @param lifeMs longer than the call can take
  */
 export async function reserveCost(
@@ -108,12 +111,28 @@ export async function settleCost(
   await run(SETTLE, redis, keys, call, [usd.toFixed(12)]);
 }
 
+/** The ledger of one job, which lasts a day longer than the job can. Opened again, its limit and sums stand. */
+export async function openJobLedger(
+  redis: Redis,
+  keys: RedisKeys,
+  jobId: string,
+  { maxCostUsd, deadlineAt }: { maxCostUsd: number; deadlineAt: number },
+): Promise<string> {
+  const ledger = keys.jobCost(jobId);
+  await redis
+    .multi()
+    .hsetnx(ledger, "maxCostUsd", String(maxCostUsd))
+    .pexpireat(ledger, deadlineAt + DAY_MS)
+    .exec();
+  return ledger;
+}
+
 function run(
   script: RedisScript,
   redis: Redis,
   keys: RedisKeys,
-  { batchId, jobId, callId }: LedgerCall,
+  { ledger, jobId, callId }: LedgerCall,
   args: readonly (string | number)[],
 ): Promise<unknown> {
-  return script.run(redis, [keys.batch(batchId), keys.batchReserved(batchId)], [jobId, callId, ...args]);
+  return script.run(redis, [ledger, keys.reserved(ledger)], [jobId, callId, ...args]);
 }

@@ -208,6 +208,13 @@ function headOf(text: string, maxBytes: number): string {
   return new TextDecoder().decode(bytes.subarray(0, maxBytes), { stream: true });
 }
 
+/** A cost limit: the next call could have passed it. `context` has `spentUsd` and `maxCostUsd`. */
+export class CostLimitError extends GlueError {
+  constructor(fields: LLMErrorFields) {
+    super({ code: "cost_limit", category: "account", ...fields });
+  }
+}
+
 /**
  * Under which name a class is stored: the names stay when a class is renamed. A subclass that is not here is stored
  * as its parent, with its own code.
@@ -222,6 +229,7 @@ const STORED_CLASSES: readonly (readonly [string, new (fields: GlueErrorFields) 
   ["account", AccountError],
   ["cancelled", JobCancelledError],
   ["structured_output", StructuredOutputError],
+  ["cost_limit", CostLimitError],
 ];
 
 /** What is stored of an error, on jobs and in result records. */

@@ -2,6 +2,9 @@ import { type ModelRef, modelRef } from "./model-name.ts";
 
 const PREFIX = "completions.";
 
+/** Jobs that name several models. It belongs to none of them, so no provider's pause stops it. */
+export const ROUTE_QUEUE = `${PREFIX}route`;
+
 /** The queue of a model: `completions.<entry>.<model>`, the model percent-encoded so that the name is reversible. */
 export function completionQueueName({ entry, model }: ModelRef): string {
   // encodeURIComponent leaves !'()*~ as they are; BullMQ forbids only ":", globs need "*" free.

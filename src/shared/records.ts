@@ -28,6 +28,15 @@ export const toolExecutionSchema = z.object({
 });
 export type ToolExecution = z.infer<typeof toolExecutionSchema>;
 
+/** A model that a job gave up for its next one, and why. */
+export const fallbackSchema = z.object({
+  /** `entry:model`. */
+  model: z.string(),
+  code: z.string(),
+  message: z.string(),
+});
+export type Fallback = z.infer<typeof fallbackSchema>;
+
 /** The result of a job: the truth that every attempt looks for before it pays. */
 export const resultRecordSchema = z.object({
   v: z.literal(1),
@@ -36,6 +45,8 @@ export const resultRecordSchema = z.object({
   /** The provider entry. */
   entry: z.string().optional(),
   model: z.string(),
+  /** The models that were given up before `model`. */
+  fallbacks: z.array(fallbackSchema).optional(),
   /** The provider's answer, present on success. */
   response: z
     .object({

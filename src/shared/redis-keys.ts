@@ -27,9 +27,11 @@ export function redisKeys(namespace: string) {
     batches: `${prefix}:batches`,
     batch: (batchId: string) => `${prefix}:batch:${batchId}`,
     batchDone: (batchId: string) => `${prefix}:batch:${batchId}:done`,
-    /** Hash: job id → what is held for its call. */
-    batchReserved: (batchId: string) => `${prefix}:batch:${batchId}:reserved`,
     batchLease: (batchId: string) => `${prefix}:batch:${batchId}:lease`,
+    /** Hash: what a job with a cost limit may spend and has spent. */
+    jobCost: (jobId: string) => `${prefix}:cost:${jobId}`,
+    /** Hash, beside that of a cost limit: job id → what is held for its call. */
+    reserved: (ledger: string) => `${ledger}:reserved`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,

@@ -3,13 +3,15 @@ import type { ChatRequest } from "../shared/chat.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { Outlay } from "./call-costs.ts";
+import type { CostLimit, Outlay } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
 import type { FinishedCall } from "./journal.ts";
+import { pausedMs } from "./pause.ts";
 import type { OnDelta, ProviderCall, ProviderReply } from "./providers/adapter.ts";
 import type { TokenCounts } from "./rate-limiter/cost.ts";
+import { BudgetWaitError } from "./rate-limiter/errors.ts";
 import type { Reservation } from "./rate-limiter.ts";
 import { deadlineError } from "./verdict.ts";
 
@@ -30,14 +32,16 @@ export interface CallInput {
   /** Aborts when the job's batch ended; counts until the call begins. */
   beforeCall: AbortSignal;
   intake: Intake;
-  /** The batch of the row, where it has a cost limit. */
-  costLimit: { batchId: string } | undefined;
+  /** The job is not in the queue of its model, whose pauses the call has to keep to all the same. */
+  isRouted: boolean;
+  /** What the call counts towards; mostly nothing. */
+  costLimits: readonly CostLimit[];
   /** Told the answer's pieces as they come. */
   onDelta?: OnDelta;
   logger: Logger;
 }
 
-/** What a call may use, and may cost where its batch has a limit. */
+/** What a call may use, and may cost where there is a limit. */
 interface Held {
   reservation: Reservation;
   outlay: Outlay | undefined;
@@ -87,14 +91,14 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
 /** The call between budget, breaker and intake, each of which learns how it ended. */
 async function guarded(
   { breaker }: WorkerContext,
-  { model: { key }, intake }: CallInput,
+  { model: { key }, intake, isRouted }: CallInput,
   held: Held,
   complete: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
   const admission = (await breaker?.admit(key)) ?? { isAllowed: true, isProbe: false };
   if (!admission.isAllowed) {
     intake.unanswered();
-    intake.blocked();
+    if (!isRouted) intake.blocked();
     await release(held);
     throw new CircuitOpenError(key, admission.waitMs);
   }
@@ -139,13 +143,14 @@ async function reserve(
   { request, timeoutMs }: ProviderCall,
   estimate: TokenCounts,
 ): Promise<Held> {
-  const { jobId, model, costLimit } = input;
+  const { jobId, model, costLimits: limits } = input;
   const signal = AbortSignal.any([input.signal, input.beforeCall, context.draining]);
   let outlay: Outlay | undefined;
   try {
     signal.throwIfAborted();
-    if (costLimit) {
-      outlay = await context.costs.hold({ ...costLimit, jobId, model, request, estimate, timeoutMs, signal });
+    if (input.isRouted) await assertNotPaused(context, model);
+    if (limits.length > 0) {
+      outlay = await context.costs.hold({ limits, jobId, model, request, estimate, timeoutMs, signal });
     }
     const reservation = await context.limiter.acquire(model.key, {
       tokens: estimate,
@@ -161,6 +166,13 @@ async function reserve(
     await outlay?.settle(0);
     throw signal.aborted ? new NotStartedError("aborted before the provider call") : error;
   }
+}
+
+/** An open breaker speaks for itself, when it is asked. @throws BudgetWaitError */
+async function assertNotPaused(context: WorkerContext, model: ModelRef): Promise<void> {
+  if (context.breaker?.isOpen(model.key)) return;
+  const ms = await pausedMs(context, model);
+  if (ms > 0) throw new BudgetWaitError(model.key, ms);
 }
 
 /** Nothing was sent. */

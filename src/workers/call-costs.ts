@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import type { ChatRequest } from "../shared/chat.ts";
 import { costUsd, isPriced } from "../shared/cost.ts";
 import { type LedgerCall, reserveCost, settleCost } from "../shared/cost-ledger.ts";
-import { GlueError } from "../shared/errors.ts";
+import { CostLimitError, GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
@@ -21,19 +21,15 @@ const MAX_WAIT_MS = 5000;
 /** After the call's own time, for what else a worker does before and after it. */
 const LIFE_MARGIN_MS = 30_000;
 
-/** The batch's cost limit: its next call could pass it. */
-export class CostLimitError extends GlueError {
-  constructor(estimateUsd: number, spentUsd: number, maxCostUsd: number) {
-    super({
-      code: "cost_limit",
-      category: "account",
-      message: `${usd(spentUsd)} of at most ${usd(maxCostUsd)} are spent, and the next call may cost ${usd(estimateUsd)}`,
-      hint: "to go on, run the same command with a higher --max-cost",
-    });
-  }
+/** A limit that a call counts towards. */
+export interface CostLimit {
+  /** Redis key of the hash (see cost-ledger.ts). */
+  ledger: string;
+  /** What has it. */
+  of: "batch" | "job" | "conversation";
 }
 
-/** No call was made; the row waits and uses up no attempt. */
+/** No call was made; the job waits and uses up no attempt. */
 export class CostWaitError extends GlueError {}
 
 interface CallCostsOptions {
@@ -43,9 +39,9 @@ interface CallCostsOptions {
   logger: Logger;
 }
 
-/** A call of a batch that has a cost limit. */
+/** A call under one or more cost limits. */
 export interface LimitedCall {
-  batchId: string;
+  limits: readonly CostLimit[];
   jobId: string;
   model: ModelRef;
   request: ChatRequest;
@@ -62,7 +58,7 @@ export interface Outlay {
   settle(use?: TokenUse | 0): Promise<void>;
 }
 
-/** What this process's calls cost, and what batches with a limit still allow. */
+/** What this process's calls cost, and what limits still allow. */
 export class CallCosts {
   readonly #options: CallCostsOptions;
   readonly #unpriced = new Set<string>();
@@ -85,25 +81,43 @@ export class CallCosts {
 
   /**
    * Holds what the call may cost: its `max_tokens` whole where it has them, else about what the model's calls took.
-   * @throws CostLimitError when the batch could cost more than its limit with it
+   * @throws CostLimitError when more than a limit could be spent with it
    * @throws CostWaitError when calls under way hold the rest for some seconds, or this worker cannot price the model
    * @throws the reason of `signal`
    */
   async hold(call: LimitedCall): Promise<Outlay> {
-    const { redis, keys } = this.#options;
-    const { batchId, jobId, model, timeoutMs, signal } = call;
+    const { limits, jobId, model } = call;
     const estimateUsd = this.of(model, tokenUse(this.#estimate(call)));
     if (estimateUsd === null) throw unpricedHere(model);
-    const entry = { batchId, jobId, callId: randomUUID() };
+    const callId = randomUUID();
+    const held: LedgerCall[] = [];
+    try {
+      for (const limit of limits) {
+        const entry = { ledger: limit.ledger, jobId, callId };
+        await this.#reserve(call, limit, entry, estimateUsd);
+        held.push(entry);
+      }
+    } catch (error) {
+      await this.#settle(held, 0);
+      throw error;
+    }
+    return this.#outlay(call, held, estimateUsd);
+  }
+
+  async #reserve(
+    { timeoutMs, signal }: LimitedCall,
+    limit: CostLimit,
+    entry: LedgerCall,
+    estimateUsd: number,
+  ): Promise<void> {
+    const { redis, keys } = this.#options;
     const lifeMs = timeoutMs + LIFE_MARGIN_MS;
     const waitUntilMs = performance.now() + MAX_WAIT_MS;
     for (;;) {
       const outcome = await reserveCost(redis, keys, entry, estimateUsd, lifeMs);
-      if (outcome.kind === "reserved") return this.#outlay(call, entry, estimateUsd);
-      if (outcome.kind === "over") {
-        throw new CostLimitError(estimateUsd, outcome.spentUsd, outcome.maxCostUsd);
-      }
-      if (performance.now() > waitUntilMs) throw heldByOthers();
+      if (outcome.kind === "reserved") return;
+      if (outcome.kind === "over") throw limitReached(limit, estimateUsd, outcome);
+      if (performance.now() > waitUntilMs) throw heldByOthers(limit);
       await delay(POLL_MS, undefined, { signal });
     }
   }
@@ -114,22 +128,41 @@ export class CallCosts {
     return { input, output: limit == null ? output : limit * (request.n ?? 1) };
   }
 
-  #outlay({ model, estimate }: LimitedCall, entry: LedgerCall, estimateUsd: number): Outlay {
-    const { redis, keys, logger } = this.#options;
+  #outlay({ model, estimate }: LimitedCall, held: readonly LedgerCall[], estimateUsd: number): Outlay {
     return {
       settle: async (use) => {
         const cost = use === 0 ? 0 : ((use && this.of(model, use)) ?? estimateUsd);
         if (use && use.total > 0)
           this.#correction.settled(model.key, estimate, { input: use.prompt, output: use.completion });
-        try {
-          await untilTaken(logger, () => settleCost(redis, keys, entry, cost));
-        } catch (error) {
-          // The answer is worth more than the books: what was held counts as spent then.
-          logger.warn({ err: error }, "a call's cost could not be settled");
-        }
+        await this.#settle(held, cost);
       },
     };
   }
+
+  async #settle(held: readonly LedgerCall[], cost: number): Promise<void> {
+    const { redis, keys, logger } = this.#options;
+    try {
+      for (const entry of held) await untilTaken(logger, () => settleCost(redis, keys, entry, cost));
+    } catch (error) {
+      // The answer is worth more than the books: what was held counts as spent then.
+      logger.warn({ err: error }, "a call's cost could not be settled");
+    }
+  }
+}
+
+function limitReached(
+  { of }: CostLimit,
+  estimateUsd: number,
+  { spentUsd, maxCostUsd }: { spentUsd: number; maxCostUsd: number },
+): CostLimitError {
+  return new CostLimitError({
+    message: `${usd(spentUsd)} of at most ${usd(maxCostUsd)} are spent, and the next call may cost ${usd(estimateUsd)}`,
+    hint:
+      of === "batch"
+        ? "to go on, run the same command with a higher --max-cost"
+        : `give the ${of} a higher maxCostUsd (--max-cost), or each answer fewer tokens`,
+    context: { spentUsd, maxCostUsd },
+  });
 }
 
 function tokenUse({ input, output }: TokenCounts): TokenUse {
@@ -141,17 +174,17 @@ function unpricedHere({ key }: ModelRef): CostWaitError {
   return new CostWaitError({
     code: "unpriced_model",
     category: "configuration",
-    message: `this worker has no price for ${key}, and the batch has a cost limit`,
+    message: `this worker has no price for ${key}, and there is a cost limit`,
     hint: "set GLUELLM_PRICES on the workers too",
     retryAfterMs: 5000,
   });
 }
 
-function heldByOthers(): CostWaitError {
+function heldByOthers({ of }: CostLimit): CostWaitError {
   return new CostWaitError({
     code: "cost_wait",
     category: "account",
-    message: "calls under way hold what is left of the batch's cost limit",
+    message: `calls under way hold what is left of the ${of}'s cost limit`,
     retryAfterMs: 1000,
   });
 }

@@ -14,6 +14,7 @@ import type { FinishedCall, Journal } from "./journal.ts";
 import { type OutputReading, readOutput } from "./output/read-output.ts";
 import { repairMessages } from "./output/repair-messages.ts";
 import { requestOutput } from "./output/request-output.ts";
+import { countCall } from "./record.ts";
 import { spentOn } from "./spent.ts";
 import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, type ToolCall, toolCallsOf, toToolMessage } from "./tool-calls.ts";
@@ -55,13 +56,21 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
   await using stream = payload.stream ? new StreamWriter({ ...context, ...run }) : undefined;
   const messages = [...request.messages];
   const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
-  const entry = context.settings.providers[run.model.entry] as ProviderEntry;
+  const askIn = (entry: string) =>
+    turnRequest(
+      context.settings.providers[entry] as ProviderEntry,
+      { ...request, messages },
+      payload,
+      progress,
+    );
   for (let turn = 0; ; turn++) {
-    const asked = turnRequest(entry, { ...request, messages }, payload, progress);
-    const call = journal?.calls[turn] ?? (await ask(context, run, stream, asked.request, turn));
+    const call =
+      journal?.calls[turn] ?? (await ask(context, run, stream, askIn(run.model.entry).request, turn));
+    // Another model may have answered before this one was fallen back to.
+    const { mode } = askIn(call.entry);
     progress.calls.push(call);
     const next =
-      (await toolResults(run, progress, tools, turn)) ?? checkOutput(payload.output, asked.mode, progress);
+      (await toolResults(run, progress, tools, turn)) ?? checkOutput(payload.output, mode, progress);
     if (!next) {
       const added = [...messages.slice(request.messages.length), ...finalAnswer(progress)];
       return { record: await toRecord(context, run, progress), added };
@@ -109,6 +118,7 @@ async function ask(
   // Nobody tells the pieces of a finished call again.
   await stream?.flush();
   await run.journal?.append({ kind: "call", call, attemptsMade: run.attemptsMade });
+  if (run.isRouted) await countCall(context.redis, context.keys, call);
   return call;
 }
 
@@ -197,7 +207,7 @@ async function loadRequest(
 
 async function toRecord(
   { redis, keys }: WorkerContext,
-  { jobId, payload, logger, attemptsMade }: CompletionRun,
+  { jobId, payload, logger, attemptsMade, journal }: CompletionRun,
   { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
   const keep = <T>(value: T) => untilTaken(logger, () => inlineOrBlob(redis, keys, `result:${jobId}`, value));
@@ -208,6 +218,7 @@ async function toRecord(
     status: "succeeded",
     entry,
     model,
+    ...(journal?.fallbacks.length && { fallbacks: journal.fallbacks }),
     response: { statusCode, requestId, body: await keep(body) },
     ...spentOn(calls),
     ...(payload.tools && { toolExecutions: await keep(executions) }),

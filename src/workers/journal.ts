@@ -3,7 +3,7 @@ import type { Redis } from "ioredis";
 import { z } from "zod";
 import { chatCompletionSchema } from "../shared/chat.ts";
 import type { Logger } from "../shared/logger.ts";
-import { toolExecutionSchema } from "../shared/records.ts";
+import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import { RedisScript } from "../shared/redis-script.ts";
@@ -39,6 +39,9 @@ const entrySchema = z.discriminatedUnion("kind", [
   /** A tool that must not run twice begins. */
   z.object({ kind: z.literal("toolStarted"), turn: z.number(), index: z.number() }),
   z.object({ kind: z.literal("tool"), index: z.number(), execution: toolExecutionSchema }),
+  z.object({ kind: z.literal("fallback"), fallback: fallbackSchema, attemptsMade: z.number() }),
+  /** A job of several models ended: an operator's retry begins with the first of them again. */
+  z.object({ kind: z.literal("failed") }),
 ]);
 type Entry = z.infer<typeof entrySchema>;
 
@@ -101,9 +104,14 @@ export class Journal {
     return this.#calls.map(({ call }) => call);
   }
 
-  /** Attempts that the job had used up when its latest call was finished: each call has its own. */
+  /** The models given up so far, in order. */
+  get fallbacks() {
+    return this.#present.flatMap((entry) => (entry.kind === "fallback" ? entry.fallback : []));
+  }
+
+  /** Attempts that the job had used up when its latest call was finished or model given up: each has its own. */
   get attemptsMade(): number {
-    return this.#calls.at(-1)?.attemptsMade ?? 0;
+    return this.#present.findLast((entry) => "attemptsMade" in entry)?.attemptsMade ?? 0;
   }
 
   executionOf(turn: number, index: number) {
@@ -131,6 +139,11 @@ export class Journal {
 
   get #calls() {
     return this.#entries.filter((entry) => entry.kind === "call");
+  }
+
+  /** Since the job last failed, if it did. */
+  get #present() {
+    return this.#entries.slice(this.#entries.findLastIndex(({ kind }) => kind === "failed") + 1);
   }
 
   async #append(entry: Entry): Promise<void> {

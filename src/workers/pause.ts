@@ -1,9 +1,12 @@
 import { channel } from "node:diagnostics_channel";
-import { parseCompletionQueueName } from "../shared/queue-name.ts";
+import { NEVER_LIMITING } from "../shared/catalog.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import { completionQueueName, parseCompletionQueueName } from "../shared/queue-name.ts";
 import { registeredQueues } from "../shared/queue-registry.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import { RedisScript } from "../shared/redis-script.ts";
 import type { WorkerContext } from "./context.ts";
+import type { SnoozeScope } from "./verdict.ts";
 
 const pauseChannel = channel("gluellm:pause");
 
@@ -21,8 +24,29 @@ const PAUSE = new RedisScript(`
   end
 `);
 
+/** What the provider of `model` asked for: its queue waits, or every queue of its budget; nothing for the job alone. */
+export async function pauseModel(
+  context: WorkerContext,
+  model: ModelRef,
+  { scope, delayMs }: { scope: SnoozeScope; delayMs: number },
+): Promise<void> {
+  const queue = completionQueueName(model);
+  if (scope === "queue") await pauseQueues(context, [queue], delayMs);
+  if (scope === "budget") await pauseBudget(context, queue, model.key, delayMs);
+}
+
+/** For calls of jobs in other queues than the model's: milliseconds until that goes on, 0 when it is not paused. */
+export async function pausedMs(
+  { redis, keys }: Pick<WorkerContext, "redis" | "keys">,
+  model: ModelRef,
+): Promise<number> {
+  const limiter = limiterKey(keys, completionQueueName(model));
+  const [value, ttlMs] = await Promise.all([redis.get(limiter), redis.pttl(limiter)]);
+  return Number(value) >= NEVER_LIMITING.max ? Math.max(0, ttlMs) : 0;
+}
+
 /** No worker of the fleet takes a job from these queues for `ms`. */
-export async function pauseQueues(
+async function pauseQueues(
   { redis, keys }: Pick<WorkerContext, "redis" | "keys">,
   queues: readonly string[],
   ms: number,
@@ -36,15 +60,11 @@ export async function pauseQueues(
  * wait for the budget. At the end of it the budget is empty, since the provider's is. Diagnostics channel
  * `gluellm:pause`: `{budget, ms}`.
  */
-export async function pauseBudget(
-  context: WorkerContext,
-  queue: string,
-  key: string,
-  ms: number,
-): Promise<void> {
+async function pauseBudget(context: WorkerContext, queue: string, key: string, ms: number): Promise<void> {
   const { redis, keys, budgets, limiter } = context;
   const id = budgets.idOf(key);
-  const sharing = id === key ? [queue] : await queuesOf(context, id);
+  // A model that only jobs of several models call has no registered queue.
+  const sharing = id === key ? [queue] : [...new Set([queue, ...(await queuesOf(context, id))])];
   await pauseQueues(context, sharing, ms);
   await redis.publish(keys.channel, `pause:${Math.ceil(ms)}:${id}`);
   await limiter.drain(id, ms);

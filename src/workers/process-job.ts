@@ -5,16 +5,25 @@ import {
   hasSeveralCalls,
   jobCatalog,
 } from "../shared/catalog.ts";
-import { GlueError, JobCancelledError, StructuredOutputError, toErrorRecord } from "../shared/errors.ts";
+import { openJobLedger } from "../shared/cost-ledger.ts";
+import {
+  CostLimitError,
+  GlueError,
+  JobCancelledError,
+  StructuredOutputError,
+  toErrorRecord,
+} from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { NotStartedError } from "./attempt.ts";
-import { CostLimitError, CostWaitError } from "./call-costs.ts";
+import { type CostLimit, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { runCompletion } from "./completion-run.ts";
+import type { WorkerContext } from "./context.ts";
 import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
+import { fallBack, presentTarget } from "./fallback.ts";
 import { FencedError, Journal } from "./journal.ts";
 import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
 import { countFailedCall, lookUp, type Standing } from "./record.ts";
@@ -76,15 +85,9 @@ function unreadable(job: Job): Verdict {
 
 /** What this worker can tell without asking Redis. */
 function barred({ context, job }: Run, payload: CompletionPayload): Verdict | undefined {
-  const { entry, fingerprint: wanted } = payload.provider;
-  const own = context.settings.providers[entry];
-  if (!own || fingerprint(own) !== wanted) {
-    const reason = `provider entry "${entry}" is ${own ? "set up differently on" : "unknown to"} the workers`;
-    return { kind: "putBack", delayMs: PUT_BACK_MS, reason };
-  }
-  if (!own.apiKey && !own.keyOptional) {
-    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: `workers lack ${own.keyVariable}` };
-  }
+  // Which of several models it calls, its journal says.
+  const lack = payload.fallbacks ? undefined : lackOf(context, payload.provider);
+  if (lack) return lack;
   const lacking = (payload.tools ?? []).filter((name) => !context.tools.has(name));
   if (lacking.length > 0) {
     return { kind: "putBack", delayMs: PUT_BACK_MS, reason: `workers lack the tool ${lacking.join(", ")}` };
@@ -104,11 +107,25 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
   return undefined;
 }
 
+/** An entry that this worker does not have as the producer has it, or lacks the key of. */
+function lackOf(
+  { settings }: WorkerContext,
+  { entry, fingerprint: wanted }: CompletionPayload["provider"],
+): Verdict | undefined {
+  const own = settings.providers[entry];
+  if (!own || fingerprint(own) !== wanted) {
+    const reason = `provider entry "${entry}" is ${own ? "set up differently on" : "unknown to"} the workers`;
+    return { kind: "putBack", delayMs: PUT_BACK_MS, reason };
+  }
+  if (own.apiKey || own.keyOptional) return undefined;
+  return { kind: "putBack", delayMs: PUT_BACK_MS, reason: `workers lack ${own.keyVariable}` };
+}
+
 async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
   const { context, queue, job, jobId, token, logger, signal, beforeCall, intake } = run;
   const { redis, keys } = context;
   const { batch, conversation, deadlineAt } = payload;
-  const model = modelRef(payload.provider.entry, payload.model);
+  let model = modelRef(payload.provider.entry, payload.model);
   const { attemptsMade, priority } = job;
   // Attempts that ended in a pause so far.
   const snoozes = Math.max(0, job.attemptsStarted - attemptsMade - 1);
@@ -119,16 +136,22 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     if (settled) return settled;
     const delayMs = conversation && (await waitForTurn(context, jobId, conversation, snoozes));
     if (delayMs !== undefined) return { kind: "putBack", delayMs, reason: WAITS_FOR_EARLIER };
-    const costLimit =
-      batch && standing.kind === "clear" && standing.hasCostLimit ? { batchId: batch.id } : undefined;
+    const hasBatchLimit = standing.kind === "clear" && standing.hasCostLimit;
+    const costLimits = await openCostLimits(context, jobId, payload, hasBatchLimit);
     const shared = { jobId, signal, logger };
     if (hasSeveralCalls(payload))
       journal = await Journal.open({ ...shared, redis, keys, queue: queue.name, token });
-    const limits = { deadlineAt, priority, costLimit, beforeCall, intake };
+    const isRouted = payload.fallbacks !== undefined;
+    const target = presentTarget(payload, journal);
+    const lack = isRouted ? lackOf(context, target.provider) : undefined;
+    if (lack) return lack;
+    model = modelRef(target.provider.entry, target.model);
+    const limits = { deadlineAt, priority, costLimits, beforeCall, intake };
     const outcome = await runCompletion(context, {
       ...shared,
       ...limits,
       model,
+      isRouted,
       payload,
       journal,
       attemptsMade,
@@ -137,24 +160,42 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
   } catch (error) {
     if (error instanceof FencedError) return { kind: "lost" };
     if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
-    if (error instanceof GlueError && FINAL.includes(error.code)) return { kind: "fail", error };
-    const verdict = verdictOn(
-      error instanceof GlueError ? error : unexpected(error, logger),
-      {
-        attempt: attemptsMade - (journal?.attemptsMade ?? 0) + 1,
-        maxAttempts: payload.maxAttempts,
-        deadlineAt,
-        isBatchRow: batch !== undefined,
-        snoozes,
-        isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
-      },
-      context.settings.retry,
-    );
+    const fault = error instanceof GlueError ? error : unexpected(error, logger);
+    const isFinal = FINAL.includes(fault.code);
+    const state = {
+      attempt: attemptsMade - (journal?.attemptsMade ?? 0) + 1,
+      maxAttempts: payload.maxAttempts,
+      deadlineAt,
+      isBatchRow: batch !== undefined,
+      snoozes,
+      isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
+    };
+    const verdict: Verdict = isFinal
+      ? { kind: "fail", error: fault }
+      : verdictOn(fault, state, context.settings.retry);
     if (verdict.kind === "fail" && journal) verdict.spent = spentOn(journal.calls);
-    if (WITHOUT_CALL.some((type) => error instanceof type)) return verdict;
-    await countFailedCall(redis, keys, { budgetKey: model.key, error, verdict, batchId: batch?.id });
-    return verdict;
+    if (!isFinal && !WITHOUT_CALL.some((type) => error instanceof type))
+      await countFailedCall(redis, keys, { budgetKey: model.key, error, verdict, batchId: batch?.id });
+    if (!payload.fallbacks || !journal) return verdict;
+    const failed = { payload, journal, attemptsMade, snoozes, error: fault, verdict, logger };
+    return (await fallBack(context, failed)) ?? decide(run, payload);
   }
+}
+
+/** Everything that the job's calls count towards. */
+async function openCostLimits(
+  { redis, keys }: WorkerContext,
+  jobId: string,
+  { batch, maxCostUsd, deadlineAt }: CompletionPayload,
+  hasBatchLimit: boolean,
+): Promise<CostLimit[]> {
+  const limits: CostLimit[] = [];
+  if (batch && hasBatchLimit) limits.push({ ledger: keys.batch(batch.id), of: "batch" });
+  if (maxCostUsd !== undefined) {
+    const ledger = await openJobLedger(redis, keys, jobId, { maxCostUsd, deadlineAt });
+    limits.push({ ledger, of: "job" });
+  }
+  return limits;
 }
 
 function verdictOnStanding(

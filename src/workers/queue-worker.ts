@@ -17,7 +17,8 @@ const INTAKE_MS = 250;
 /** One queue's BullMQ worker in this process. */
 export class QueueWorker {
   readonly #context: WorkerContext;
-  readonly #key: string;
+  /** Undefined for a queue that belongs to no model: no budget governs all its jobs. */
+  readonly #key: string | undefined;
   readonly #queue: Queue;
   readonly #worker: Worker;
   /** By job id: ends an attempt that has not called the provider yet. */
@@ -31,9 +32,9 @@ export class QueueWorker {
 
   /** @param maxConcurrency jobs at a time at most */
   constructor(context: WorkerContext, name: string, maxConcurrency: number) {
-    const { budgets, load, settings } = context;
+    const { load, settings } = context;
     this.#context = context;
-    this.#key = parseCompletionQueueName(name)?.key ?? name;
+    this.#key = parseCompletionQueueName(name)?.key;
     const { firstConcurrency } = PROFILES[settings.profile];
     this.#intake = new Intake({
       maxConcurrency,
@@ -43,7 +44,7 @@ export class QueueWorker {
         if (this.#worker) setConcurrency(this.#worker, concurrency);
       },
     });
-    this.#intake.knows(budgets.of(this.#key) !== undefined);
+    this.#intake.knows(this.#hasBudget);
     const shared = { connection: context.redis, prefix: context.keys.prefix };
     this.#queue = new Queue(name, { ...shared, streams: { events: { maxLen: 1000 } } });
     this.#worker = new Worker(
@@ -127,8 +128,12 @@ export class QueueWorker {
     }
   }
 
+  get #hasBudget(): boolean {
+    return this.#key !== undefined && this.#context.budgets.of(this.#key) !== undefined;
+  }
+
   #followIntake(): void {
-    this.#intake.knows(this.#context.budgets.of(this.#key) !== undefined);
+    this.#intake.knows(this.#hasBudget);
     this.#intake.update(this.#active.size);
   }
 

@@ -2,6 +2,7 @@ import type { Redis } from "ioredis";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
 import { OverloadedError, RateLimitError } from "../shared/errors.ts";
+import { modelRef } from "../shared/model-name.ts";
 import {
   ACKNOWLEDGED,
   RESULT_TTL_SECONDS,
@@ -11,6 +12,7 @@ import {
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import { RedisScript } from "../shared/redis-script.ts";
 import { USAGE_TTL_SECONDS, usageKey } from "../shared/usage.ts";
+import type { FinishedCall } from "./journal.ts";
 import type { Verdict } from "./verdict.ts";
 
 /**
@@ -68,7 +70,7 @@ interface WriteOptions {
   token: string;
   payload: CompletionPayload;
   record: ResultRecord;
-  /** `entry:model`, whose use is counted; absent when no provider call was made. */
+  /** `entry:model`, or the queue of jobs of several, whose use is counted; absent when no provider call was made. */
   budgetKey?: string;
   /** Of the job's turn in its conversation. */
   answer?: TurnAnswer | undefined;
@@ -119,6 +121,13 @@ export async function writeRecord(
     ],
   );
   return outcome as WriteOutcome;
+}
+
+/** Counts an answered call of a job of several models at once: the record cannot say which model used what. */
+export async function countCall(redis: Redis, keys: RedisKeys, { entry, model, tokens }: FinishedCall) {
+  const usage = usageKey(keys, modelRef(entry, model).key);
+  const pipeline = redis.pipeline().hincrby(usage, "requests", 1).hincrby(usage, "tokens", tokens.total);
+  await pipeline.hincrby(usage, "outputTokens", tokens.completion).expire(usage, USAGE_TTL_SECONDS).exec();
 }
 
 interface FailedCall {

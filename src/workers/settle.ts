@@ -5,14 +5,13 @@ import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts"
 import { type Message, previewOfAnswer } from "../shared/chat.ts";
 import { type GlueError, type StructuredOutputError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
-import { modelRef } from "../shared/model-name.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
-import { emptyRecord, type ResultRecord } from "../shared/records.ts";
+import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import type { Intake } from "./intake.ts";
-import { pauseBudget, pauseQueues } from "./pause.ts";
+import { pauseModel } from "./pause.ts";
 import { writeRecord } from "./record.ts";
 import type { SnoozeScope, Verdict } from "./verdict.ts";
 
@@ -79,7 +78,7 @@ export async function settle(
       else logger.warn({ fault: toErrorRecord(verdict.error), attempts }, "job failed");
       if (payload) {
         const status = verdict.error.code === "cancelled" ? "cancelled" : "failed";
-        const record = emptyRecord(run.jobId, payload, status, attempts);
+        const record = { ...emptyRecord(run.jobId, payload, status, attempts), ...verdict.answering };
         const error = { ...toErrorRecord(verdict.error), attempts };
         const { rejected } = verdict.error as Partial<StructuredOutputError>;
         await finish(run, payload, { ...record, ...verdict.spent, error, rejected });
@@ -91,11 +90,10 @@ export async function settle(
 
 async function pause(
   { context, queue }: Run,
-  { scope, delayMs }: { scope: SnoozeScope; delayMs: number },
+  pauseAsked: { scope: SnoozeScope; delayMs: number },
 ): Promise<void> {
-  const { key } = parseCompletionQueueName(queue.name) ?? { key: queue.name };
-  if (scope === "queue") await pauseQueues(context, [queue.name], delayMs);
-  if (scope === "budget") await pauseBudget(context, queue.name, key, delayMs);
+  const model = parseCompletionQueueName(queue.name);
+  if (model) await pauseModel(context, model, pauseAsked);
 }
 
 async function finish(
@@ -106,8 +104,8 @@ async function finish(
 ): Promise<void> {
   if (!payload) return;
   const { context, queue, token, jobId, logger } = run;
-  const budgetKey =
-    record.status === "succeeded" ? modelRef(payload.provider.entry, payload.model).key : undefined;
+  const countedKey = payload.fallbacks ? queue.name : modelKeyOf(record);
+  const budgetKey = record.status === "succeeded" ? countedKey : undefined;
   const answer = payload.conversation && turnAnswer(record, added);
   const outcome = await untilTaken(logger, () =>
     writeRecord(context.redis, context.keys, {

@@ -3,6 +3,7 @@ import {
   AccountError,
   APIConnectionError,
   AuthenticationError,
+  CostLimitError,
   fromErrorRecord,
   GlueError,
   InvalidRequestError,
@@ -13,7 +14,7 @@ import {
   toErrorRecord,
 } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
-import { CostLimitError, CostWaitError } from "./call-costs.ts";
+import { CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { BudgetWaitError } from "./rate-limiter/errors.ts";
 
@@ -29,10 +30,22 @@ export type Verdict =
   | { kind: "putBack"; delayMs: number; reason: string }
   /** Another worker has the job: nothing is touched. */
   | { kind: "lost" }
-  /** `pause`: what the provider asked for outlasts the job, and the others wait all the same. */
-  | { kind: "fail"; error: GlueError; pause?: { scope: SnoozeScope; delayMs: number }; spent?: Spent }
+  /**
+   * `pause`: what the provider asked for outlasts the job, and the others wait all the same. `answering`: the model, of
+   * a job that has several.
+   */
+  | {
+      kind: "fail";
+      error: GlueError;
+      pause?: { scope: SnoozeScope; delayMs: number };
+      answering?: Answering;
+      spent?: Spent;
+    }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
+
+/** What a record says of the models that a job of several has called. */
+type Answering = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
 
 /** What the finished calls of a job took. */
 export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;

@@ -7,7 +7,7 @@ import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { fingerprint } from "../shared/providers.ts";
-import { parseCompletionQueueName } from "../shared/queue-name.ts";
+import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { registeredQueues } from "../shared/queue-registry.ts";
 import { connectRedis, type RedisTarget } from "../shared/redis.ts";
 import { redisKeys } from "../shared/redis-keys.ts";
@@ -171,7 +171,8 @@ export class WorkerProcess {
   /** A queue of an entry this process does not have would only be bounced: it is left to those who have it. */
   #serves(name: string): boolean {
     const ref = parseCompletionQueueName(name);
-    if (!ref || !this.#options.settings.providers[ref.entry]) return false;
+    const isKnown = ref ? ref.entry in this.#options.settings.providers : name === ROUTE_QUEUE;
+    if (!isKnown) return false;
     return (this.#options.queueGlobs ?? ["*"]).some((glob) => matchesGlob(glob, name));
   }
 

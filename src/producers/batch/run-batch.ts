@@ -126,7 +126,7 @@ export async function feedBatch({
     if (end.kind === "finished") {
       await untilTaken(logger, () => saveBatch(redis, keys, { id, status: "finalizing" }));
       await output.finish();
-      await redis.del(keys.batchDone(id), keys.batchReserved(id));
+      await redis.del(keys.batchDone(id), keys.reserved(keys.batch(id)));
     }
     await untilTaken(logger, async () => {
       await saveCounts({ redis, keys, index, tally }, id);

@@ -1,0 +1,35 @@
+import { InputError } from "../shared/errors.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import { chooseModel, type ModelChoice } from "./model-choice.ts";
+
+const MAX_MODELS = 10;
+
+/** A model, or several in the order in which they are tried. */
+export type ModelNames = string | readonly string[];
+
+export interface ModelChain {
+  model: ModelRef;
+  /** Absent when there is only one model. */
+  fallbacks?: ModelRef[];
+}
+
+/**
+ * The models that a request may go to. Those that name no provider have that of the first default.
+ * @throws as `chooseModel`; InputError for no model, more than 10, or one that comes twice (`duplicate_model`)
+ */
+export function chooseModels(
+  names: ModelNames | undefined,
+  { defaultModels, ...choice }: Omit<ModelChoice, "defaultModel"> & { defaultModels: ModelNames },
+): ModelChain {
+  const texts = [names ?? defaultModels].flat();
+  const [defaultModel] = [defaultModels].flat();
+  if (!defaultModel || texts.length < 1 || texts.length > MAX_MODELS) {
+    throw new InputError(`a call takes 1 to ${MAX_MODELS} models, not ${texts.length}`);
+  }
+  const models = texts.map((text) => chooseModel(text, { ...choice, defaultModel }));
+  const twice = models.find(({ key }, i) => models.findIndex((other) => other.key === key) !== i);
+  if (twice)
+    throw new InputError(`the model ${twice.key} comes twice`, "name each model once", "duplicate_model");
+  const [model, ...fallbacks] = models as [ModelRef, ...ModelRef[]];
+  return fallbacks.length > 0 ? { model, fallbacks } : { model };
+}

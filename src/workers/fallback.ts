@@ -1,0 +1,128 @@
+import type { CompletionPayload, FallbackTarget } from "../shared/catalog.ts";
+import {
+  APIConnectionError,
+  CostLimitError,
+  fromErrorRecord,
+  type GlueError,
+  InvalidRequestError,
+  OverloadedError,
+  toErrorRecord,
+} from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import { type ModelRef, modelRef } from "../shared/model-name.ts";
+import { CircuitOpenError } from "./circuit-breaker.ts";
+import type { WorkerContext } from "./context.ts";
+import { FencedError, type Journal } from "./journal.ts";
+import { pauseModel } from "./pause.ts";
+import { BudgetWaitError } from "./rate-limiter/errors.ts";
+import { backoffMs, type Verdict } from "./verdict.ts";
+
+/**
+ * A longer wait for a model's limits sends the job to the next one: about what an answer itself takes. Budgets refill by
+ * the second, and a shorter wait is worth the preferred model.
+ */
+const MAX_WAIT_MS = 10_000;
+const MAX_REASONS_CHARS = 500;
+
+/** The model whose turn it is: the job's own, or the fallback after as many as its journal says were given up. */
+export function presentTarget(payload: CompletionPayload, journal: Journal | undefined): FallbackTarget {
+  return payload.fallbacks?.[(journal?.fallbacks.length ?? 0) - 1] ?? payload;
+}
+
+interface FailedAttempt {
+  payload: CompletionPayload;
+  journal: Journal;
+  /** BullMQ's count of attempts used up. */
+  attemptsMade: number;
+  /** Attempts that ended in a pause. */
+  snoozes: number;
+  error: GlueError;
+  /** As of a job that has one model. */
+  verdict: Verdict;
+  logger: Logger;
+}
+
+/**
+ * What becomes of an attempt at a job of several models. The queue of such jobs never waits: the present model's queue
+ * and budget do.
+ * @returns undefined when the job goes on with the next model, which the journal says then
+ */
+export async function fallBack(context: WorkerContext, attempt: FailedAttempt): Promise<Verdict | undefined> {
+  const { payload, journal, attemptsMade, error, verdict } = attempt;
+  const { provider, model } = presentTarget(payload, journal);
+  const ref = modelRef(provider.entry, model);
+  await pauseFor(context, ref, error, verdict);
+  const hasNext = journal.fallbacks.length < (payload.fallbacks?.length ?? 0);
+  try {
+    if (hasNext && givesUp(attempt)) {
+      const { code, message } = toErrorRecord(error);
+      await journal.append({ kind: "fallback", fallback: { model: ref.key, code, message }, attemptsMade });
+      attempt.logger.info({ model: ref.key, fault: code }, "the job goes on with its next model");
+      return undefined;
+    }
+    if (verdict.kind === "fail") return await endOf(ref, verdict, journal);
+  } catch (fault) {
+    if (fault instanceof FencedError) return { kind: "lost" };
+    throw fault;
+  }
+  if (verdict.kind !== "snooze") return verdict;
+  // Its queue does not wait, so that a fixed short delay would have all its jobs ask the breaker again and again.
+  const isBlocked = error instanceof CircuitOpenError;
+  const leastMs = isBlocked ? backoffMs(attempt.snoozes, context.settings.retry) : 0;
+  return { ...verdict, scope: "job", delayMs: Math.max(verdict.delayMs, leastMs) };
+}
+
+/** Whether another model may do better than waiting for this one, or than what ended the job. */
+export function givesUp({
+  error,
+  verdict,
+  snoozes,
+}: Pick<FailedAttempt, "error" | "verdict" | "snoozes">): boolean {
+  if (isOfTheRequest(error)) return false;
+  if (verdict.kind === "fail") return true;
+  if (verdict.kind !== "snooze") return false;
+  // A line that is predicted to be short, and was not, is a long one.
+  const isLongLine = error instanceof BudgetWaitError && snoozes > 0;
+  return isDown(error) || isLongLine || verdict.delayMs > MAX_WAIT_MS;
+}
+
+/** No model can answer it. A prompt that is too long for one may fit another. */
+function isOfTheRequest(error: GlueError): boolean {
+  return (
+    error.code === "deadline_exceeded" ||
+    error instanceof InvalidRequestError ||
+    error instanceof CostLimitError ||
+    error.category === "cancelled"
+  );
+}
+
+/** An APIConnectionError is a snooze only while the breaker is open. */
+function isDown(error: GlueError): boolean {
+  return [CircuitOpenError, OverloadedError, APIConnectionError].some((type) => error instanceof type);
+}
+
+async function pauseFor(context: WorkerContext, model: ModelRef, error: GlueError, verdict: Verdict) {
+  // Every call asks the breaker anyway.
+  if (error instanceof CircuitOpenError) return;
+  if (verdict.kind === "snooze") await pauseModel(context, model, verdict);
+  if (verdict.kind === "fail" && verdict.pause) await pauseModel(context, model, verdict.pause);
+}
+
+/** The last model's error, with why the others were given up. */
+async function endOf(
+  { entry, model }: ModelRef,
+  { error }: Extract<Verdict, { kind: "fail" }>,
+  journal: Journal,
+): Promise<Verdict> {
+  const fallbacks = [...journal.fallbacks];
+  await journal.append({ kind: "failed" });
+  if (fallbacks.length === 0) return { kind: "fail", error, answering: { entry, model } };
+  const reasons = fallbacks.map(({ model: key, code }) => `${key}: ${code}`).join("; ");
+  const record = toErrorRecord(error);
+  const context = { ...record.context, fallbacks: reasons.slice(0, MAX_REASONS_CHARS) };
+  return {
+    kind: "fail",
+    error: fromErrorRecord({ ...record, context }),
+    answering: { entry, model, fallbacks },
+  };
+}
