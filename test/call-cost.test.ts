@@ -48,6 +48,28 @@ const failureOf = (work: Promise<unknown>) =>
   );
 
 describe.concurrent("maxCostUsd", () => {
+  test("of a conversation bounds all its calls, whoever makes them, until it is raised", async () => {
+    await using site = await TestSite.open({}, { GLUELLM_PRICES });
+    await using glue = clientOf(site);
+    const conversation = glue.conversation({ maxCostUsd: 0.5 });
+    const prompt = `hello\n#sim ${JSON.stringify({ reply: "hi", tokens: 50 })}`;
+    const options = { maxTokens: 60 };
+    const { costUsd } = await conversation.complete(prompt, options);
+    expect(costUsd).toBeGreaterThan(0.2);
+    await conversation.complete(prompt, options).catch(() => {});
+    // Another holder of the id, who knows nothing of the limit.
+    const other = glue.conversation({ id: conversation.id });
+    const error = await failureOf(other.complete(prompt, options));
+    expect(error).toMatchObject({ code: "cost_limit", context: { maxCostUsd: 0.5 } });
+    expect(paidUsd(site)).toBeLessThanOrEqual(0.5);
+    expect((await conversation.usage()).costUsd).toBeCloseTo(paidUsd(site));
+    const raised = glue.conversation({ id: conversation.id, maxCostUsd: 5 });
+    expect(await raised.complete(prompt, options)).toMatchObject({ finalResponse: "hi" });
+    await expect(raised.complete(prompt, { model: "simulator:unpriced" })).rejects.toMatchObject({
+      code: "unpriced_model",
+    });
+  });
+
   test("ends a tool loop before the call that could pass it, with the class at the caller", async () => {
     await using site = await TestSite.open({}, { GLUELLM_PRICES });
     await using glue = clientOf(site);

@@ -64,7 +64,7 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends C
 }
 
 /** What the worker does beside the call. */
-export interface RunOptions<S extends OutputSchema = OutputSchema> {
+interface RunOptions<S extends OutputSchema = OutputSchema> {
   /**
    * What the model may call: tools, or names of tools that the workers have. In mode `fleet` workers must have loaded
    * them (`gluellm worker --module`). Default: the client's.

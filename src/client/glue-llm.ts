@@ -167,7 +167,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       keyNeeded: this.#isLocal,
     });
     const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
-    if (maxCostUsd !== undefined)
+    if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined)
       requirePrices(this.#settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
     const tools = executeTools ? toToolNames(given) : [];
     // The worker of this process runs them.

@@ -188,7 +188,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
 async function openCostLimits(
   { redis, keys }: WorkerContext,
   jobId: string,
-  { batch, maxCostUsd, deadlineAt }: CompletionPayload,
+  { batch, conversation, maxCostUsd, deadlineAt }: CompletionPayload,
   hasBatchLimit: boolean,
 ): Promise<CostLimit[]> {
   const limits: CostLimit[] = [];
@@ -197,6 +197,8 @@ async function openCostLimits(
     const ledger = await openJobLedger(redis, keys, jobId, { maxCostUsd, deadlineAt });
     limits.push({ ledger, of: "job" });
   }
+  const talk = conversation && keys.conversation(conversation.id);
+  if (talk && (await redis.hexists(talk, "maxCostUsd"))) limits.push({ ledger: talk, of: "conversation" });
   return limits;
 }
 
