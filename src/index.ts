@@ -12,6 +12,8 @@ export type {
 export type { CompletionResult } from "./client/completion-result.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
 export { complete, enqueue } from "./client/shared-client.ts";
+export { WorkflowHandle } from "./client/workflow-handle.ts";
+export { type StartOptions, Workflows } from "./client/workflows.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export type { ChatCompletion } from "./shared/chat.ts";
 export {
@@ -28,9 +30,11 @@ export {
   JobCancelledError,
   JobLostError,
   LLMError,
+  NonDeterminismError,
   OverloadedError,
   RateLimitError,
   TokenLimitError,
+  WorkflowError,
 } from "./shared/errors.ts";
 export type { Budget } from "./shared/limits-setting.ts";
 export type { Logger } from "./shared/logger.ts";
@@ -56,3 +60,23 @@ export {
   type Reservation,
 } from "./workers/rate-limiter.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./workers/retry.ts";
+export type {
+  AgentLike,
+  BranchFunctions,
+  BranchResults,
+  ChildOptions,
+  LocalOptions,
+  RetryPolicy,
+  StepOptions,
+  WaitForOptions,
+  WorkflowContext,
+} from "./workflows/context.ts";
+export { type FlowOptions, flow, type TaskOptions, task } from "./workflows/flow.ts";
+export type { ForkOptions } from "./workflows/fork.ts";
+export type { RunStatus, RunStep } from "./workflows/run-status.ts";
+export {
+  type AnyWorkflow,
+  defineWorkflow,
+  type Workflow,
+  type WorkflowOptions,
+} from "./workflows/workflow.ts";

@@ -1,8 +1,8 @@
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
-import { GlueError, InputError } from "../shared/errors.ts";
 import { type CompletionResult, toResult } from "./completion-result.ts";
 import type { Connection } from "./connection.ts";
+import { withTimeout } from "./wait.ts";
 
 export interface WaitOptions {
   /** Ends the waiting; the job goes on. */
@@ -10,9 +10,6 @@ export interface WaitOptions {
   /** Longest wait, in milliseconds; default: until a worker ends the job, which it does at its deadline. */
   timeoutMs?: number;
 }
-
-/** The longest that a timer can run. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** A job, from any process that has its id. */
 export class CompletionHandle {
@@ -40,16 +37,10 @@ export class CompletionHandle {
    * @throws the job's error, of its class (`RateLimitError`, `JobCancelledError` …) with `attempts` and
    * `context.jobId`; JobLostError; GlueError `result_timeout`; the signal's reason.
    */
-  async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult> {
-    signal?.throwIfAborted();
-    const timeout = new AbortController();
-    const timer = timeoutMs === undefined ? undefined : this.#startTimer(timeout, timeoutMs);
-    const end = signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal;
-    try {
-      return toResult(await this.#connection.use((producer) => producer.result(this.#job, end)));
-    } finally {
-      clearTimeout(timer);
-    }
+  result(options: WaitOptions = {}): Promise<CompletionResult> {
+    return withTimeout(`job ${this.id}`, options, async (end) =>
+      toResult(await this.#connection.use((producer) => producer.result(this.#job, end))),
+    );
   }
 
   /**
@@ -60,17 +51,5 @@ export class CompletionHandle {
    */
   cancel(): Promise<boolean> {
     return this.#connection.use((producer) => producer.cancel(this.#job));
-  }
-
-  #startTimer(timeout: AbortController, timeoutMs: number): NodeJS.Timeout {
-    if (!(timeoutMs >= 0)) throw new InputError(`timeoutMs must be at least 0, not ${timeoutMs}`);
-    const error = new GlueError({
-      code: "result_timeout",
-      category: "cancelled",
-      message: `job ${this.id} has not ended within ${timeoutMs} ms`,
-      hint: "the job goes on: call result() again, or cancel() it",
-      context: { jobId: this.id },
-    });
-    return setTimeout(() => timeout.abort(error), Math.min(timeoutMs, MAX_TIMEOUT_MS));
   }
 }

@@ -2,6 +2,8 @@ import { CompletionProducer } from "../producers/completion-producer.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
+import { WorkflowRuns } from "../workflows/workflow-runs.ts";
 import { openRedis, startWorker } from "./one-process.ts";
 
 export interface ConnectionOptions {
@@ -11,12 +13,16 @@ export interface ConnectionOptions {
   runsWorker: boolean;
   /** The queues of that worker. */
   queueGlobs?: readonly string[];
+  /** The workflows that worker runs, and the model of their calls that name none. */
+  workflows?: readonly AnyWorkflow[];
+  defaultModel?: string;
   /** After so long without a call everything is closed, until the next call. */
   idleCloseMs?: number;
 }
 
 interface Opened {
   producer: CompletionProducer;
+  runs: WorkflowRuns;
   parts: AsyncDisposableStack;
 }
 
@@ -34,14 +40,23 @@ export class Connection {
   }
 
   /** @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had. */
-  async use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
+  use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
+    return this.#use(({ producer }) => work(producer));
+  }
+
+  /** As `use`, with the workflow runs. */
+  useRuns<T>(work: (runs: WorkflowRuns) => Promise<T>): Promise<T> {
+    return this.#use(({ runs }) => work(runs));
+  }
+
+  async #use<T>(work: (opened: Opened) => Promise<T>): Promise<T> {
     this.#checkOpen();
     this.#uses += 1;
     clearTimeout(this.#idleTimer);
     try {
-      const { producer } = await this.#open();
+      const opened = await this.#open();
       this.#checkOpen();
-      return await work(producer);
+      return await work(opened);
     } finally {
       this.#uses -= 1;
       if (this.#uses === 0) this.#closeWhenIdle();
@@ -96,14 +111,17 @@ export class Connection {
   }
 }
 
-async function open({ settings, logger, runsWorker, queueGlobs }: ConnectionOptions): Promise<Opened> {
+async function open(options: ConnectionOptions): Promise<Opened> {
+  const { settings, logger, runsWorker, queueGlobs, workflows, defaultModel } = options;
   await using parts = new AsyncDisposableStack();
   const { redis, keys, target: redisTarget } = parts.use(await openRedis(settings, logger));
   const producer = new CompletionProducer({ redis, keys, settings });
   parts.defer(() => producer.close());
+  const runs = new WorkflowRuns({ redis, keys, settings });
+  parts.defer(() => runs.close());
   if (runsWorker) {
-    const worker = await startWorker({ redisTarget, settings, logger, queueGlobs });
+    const worker = await startWorker({ redisTarget, settings, logger, queueGlobs, workflows, defaultModel });
     parts.defer(() => worker.close());
   }
-  return { producer, parts: parts.move() };
+  return { producer, runs, parts: parts.move() };
 }

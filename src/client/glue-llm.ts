@@ -4,6 +4,7 @@ import { chooseModel } from "../producers/model-choice.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import {
   type CompleteOptions,
@@ -14,6 +15,7 @@ import {
 } from "./completion-options.ts";
 import { type CompletionResult, toResult } from "./completion-result.ts";
 import { Connection } from "./connection.ts";
+import { Workflows } from "./workflows.ts";
 
 export interface GlueLLMOptions {
   /** `provider:model`; default: the setting DEFAULT_MODEL. */
@@ -32,6 +34,8 @@ export interface GlueLLMOptions {
   logger?: Logger;
   /** The queues that mode `local` works on, such as `completions.openai.*`; default all. */
   queueGlobs?: readonly string[];
+  /** What this client may start by name, and what mode `local` runs. */
+  workflows?: readonly AnyWorkflow[];
   /** After so long without a call everything is closed until the next one; default never. */
   idleCloseMs?: number;
 }
@@ -50,11 +54,13 @@ export class GlueLLM implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #isLocal: boolean;
   readonly #connection: Connection;
+  /** Durable workflows: start, open, fork, signal. */
+  readonly workflows: Workflows;
 
   /** @throws ConfigurationError listing every setting that is wrong. */
   constructor(options: GlueLLMOptions = {}) {
     const settings = withSettings(loadSettings(), options.settings ?? {});
-    const { queueGlobs, idleCloseMs } = options;
+    const { queueGlobs, idleCloseMs, workflows } = options;
     const logger = options.logger ?? createLogger({ ...settings.log, level: settings.log.level ?? "error" });
     this.#options = options;
     this.#settings = settings;
@@ -64,8 +70,11 @@ export class GlueLLM implements AsyncDisposable {
       logger,
       queueGlobs,
       idleCloseMs,
+      workflows,
+      defaultModel: options.model,
       runsWorker: this.#isLocal,
     });
+    this.workflows = new Workflows(this.#connection, workflows);
   }
 
   /**

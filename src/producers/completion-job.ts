@@ -33,6 +33,7 @@ export interface CompletionJobInput extends JobOptions {
   request: ChatRequest;
   urgency: Urgency;
   batch?: CompletionPayload["batch"];
+  workflow?: CompletionPayload["workflow"];
 }
 
 /** The job of a checked request. A request over 16 KB is put into a blob that the job refers to. */
@@ -42,7 +43,7 @@ export async function completionJob(
   settings: Settings,
   input: CompletionJobInput,
 ): Promise<CompletionJob> {
-  const { jobId, model, request, batch, delayMs = 0 } = input;
+  const { jobId, model, request, batch, workflow, delayMs = 0 } = input;
   const rules = jobCatalog.completion[input.urgency];
   const entry = settings.providers[model.entry];
   if (!entry) throw new InputError(`unknown provider "${model.entry}"`);
@@ -58,6 +59,7 @@ export async function completionJob(
       preview: previewOf(request),
       deadlineAt: Date.now() + delayMs + (input.deadlineMs ?? rules.deadlineMs),
       batch,
+      workflow,
     },
     opts: {
       jobId,

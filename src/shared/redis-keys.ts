@@ -22,6 +22,12 @@ export function redisKeys(namespace: string) {
     /** Hash: job id → what is held for its call. */
     batchReserved: (batchId: string) => `${prefix}:batch:${batchId}:reserved`,
     batchLease: (batchId: string) => `${prefix}:batch:${batchId}:lease`,
+    /** Sorted set: run id by the time of its start. */
+    workflowRuns: `${prefix}:workflow-runs`,
+    /** Hash: what a run is and how it stands. */
+    workflow: (runId: string) => `${prefix}:workflow:${runId}`,
+    /** List: what happened in a run, in the order in which its function sees it. */
+    workflowJournal: (runId: string) => `${prefix}:workflow:${runId}:journal`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,
@@ -31,7 +37,7 @@ export function redisKeys(namespace: string) {
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
     /**
      * Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `stop:<batchId>`, `cancel:<jobId>`, `breaker:<key>`,
-     * `limits:<budgetId>`, `pause:<ms>:<budgetId>`.
+     * `limits:<budgetId>`, `pause:<ms>:<budgetId>`, `workflow:<runId>`.
      */
     channel: `${prefix}:events`,
     /** BullMQ's own keys, read by our fenced scripts. */

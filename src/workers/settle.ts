@@ -9,6 +9,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, type ResultRecord } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
+import { endStep } from "../shared/workflow-journal.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Intake } from "./intake.ts";
 import { pauseBudget, pauseQueues } from "./pause.ts";
@@ -102,6 +103,10 @@ async function finish(run: Run, payload: CompletionPayload | undefined, record: 
   );
   if (outcome === "fenced" || outcome === "gone") {
     logger.warn({ outcome }, "this worker no longer owns the job; its result is not recorded");
+  }
+  if (payload.workflow && outcome !== "fenced") {
+    const { workflow } = payload;
+    await untilTaken(logger, () => endStep(context.redis, context.keys, workflow, record));
   }
   // A fenced worker's job is another one's: it may still have to read its request.
   if (record.status === "succeeded" && outcome !== "fenced" && isBlobRef(payload.request)) {

@@ -8,7 +8,7 @@ const MAX_DEPTH = 100;
 const ID_BYTES = 16;
 
 /** JSON with sorted keys: equal values give equal text. @throws RowFault when it nests too deeply. */
-function canonicalJson(value: unknown, depth = 0): string {
+export function canonicalJson(value: unknown, depth = 0): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
   if (depth >= MAX_DEPTH)
     throw new RowFault("invalid_request", `the request nests deeper than ${MAX_DEPTH} levels`);

@@ -1,0 +1,206 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { setTimeout as delay } from "node:timers/promises";
+import { type CompletionMessage, checkOptions, toChatRequest } from "../client/completion-options.ts";
+import { type CompletionResult, toResult } from "../client/completion-result.ts";
+import { canonicalJson, requestDigest } from "../producers/batch/row-identity.ts";
+import { checkRequest } from "../producers/completion-job.ts";
+import type { CompletedRecord, CompletionInput } from "../producers/completion-producer.ts";
+import { chooseModel } from "../producers/model-choice.ts";
+import { InputError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import { sha256 } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import type {
+  AgentLike,
+  BranchFunctions,
+  BranchResults,
+  ChildOptions,
+  LocalOptions,
+  StepOptions,
+  WaitForOptions,
+  WorkflowContext,
+} from "./context.ts";
+import type { Effect } from "./effect.ts";
+import type { Execution } from "./execution.ts";
+import { checkWith } from "./schema-check.ts";
+import type { Workflow } from "./workflow.ts";
+
+export interface RunContextOptions {
+  runId: string;
+  version: number;
+  seed: string;
+  execution: Execution;
+  settings: Settings;
+  /** The model of calls that name none. */
+  defaultModel: string;
+  logger: Logger;
+  metadata: Map<string, unknown>;
+  /** How often each name was used; branches share it. */
+  counts: Map<string, number>;
+}
+
+const DIGEST_CHARS = 12;
+
+/** The context of the function that is running, for `task`. */
+export const currentContext = new AsyncLocalStorage<WorkflowContext>();
+
+/** The context that a function gets; each branch has one of its own. */
+export class RunContext implements WorkflowContext {
+  readonly runId: string;
+  readonly version: number;
+  readonly log: WorkflowContext["log"];
+  readonly metadata: WorkflowContext["metadata"];
+  readonly #options: RunContextOptions;
+  readonly #scope: string;
+
+  constructor(options: RunContextOptions, scope = "") {
+    const { runId, version, execution, metadata } = options;
+    this.runId = runId;
+    this.version = version;
+    this.#options = options;
+    this.#scope = scope;
+    this.log = quietInReplay(options.logger, execution);
+    this.metadata = {
+      get: (key) => metadata.get(key),
+      set: (key, value) => void metadata.set(key, value),
+    };
+  }
+
+  complete(name: string, message: CompletionMessage, options: StepOptions = {}): Promise<CompletionResult> {
+    return caught(async () => {
+      const { model: asked, priority, deadlineMs, maxAttempts, ...rest } = checkOptions(options);
+      const request = checkRequest(toChatRequest(message, rest, undefined));
+      const { settings, defaultModel } = this.#options;
+      const model = chooseModel(asked, { settings, defaultModel, keyNeeded: false });
+      return this.#completion(name, { model, request, priority, deadlineMs, maxAttempts });
+    });
+  }
+
+  agent(
+    name: string,
+    { model, systemPrompt }: AgentLike,
+    message: CompletionMessage,
+    options: StepOptions = {},
+  ): Promise<CompletionResult> {
+    return this.complete(name, message, { model, system: systemPrompt, ...options });
+  }
+
+  run<T>(
+    name: string,
+    work: (signal: AbortSignal) => T | Promise<T>,
+    { retry = {} }: LocalOptions = {},
+  ): Promise<T> {
+    const { maxAttempts = 1, minWaitMs = 1000, maxWaitMs = 30_000 } = retry;
+    const tries = async (signal: AbortSignal) => {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await work(signal);
+        } catch (error) {
+          if (attempt >= maxAttempts || signal.aborted) throw error;
+          await delay(Math.min(maxWaitMs, minWaitMs * 2 ** (attempt - 1)), undefined, { signal });
+        }
+      }
+    };
+    return this.#ask<T>(name, "", { kind: "local", work: tries });
+  }
+
+  child<Input, Output>(
+    name: string,
+    { name: workflow, version, input: schema }: Workflow<Input, Output>,
+    input: Input,
+    { priority }: ChildOptions = {},
+  ): Promise<Output> {
+    return caught(async () => {
+      checkWith(schema, input, `the input of workflow "${workflow}"`);
+      const effect = { kind: "child" as const, workflow, version, input, priority };
+      return this.#ask<Output>(name, canonicalJson(input ?? null), effect, workflow);
+    });
+  }
+
+  async branches<B extends BranchFunctions>(branches: B): Promise<BranchResults<B>> {
+    const entries = Object.entries(branches).map(async ([name, branch]) => {
+      const context = new RunContext(this.#options, `${this.#nameOf(name)}/`);
+      return [name, await currentContext.run(context, () => branch(context))] as const;
+    });
+    return Object.fromEntries(await Promise.all(entries)) as BranchResults<B>;
+  }
+
+  sleep(nameOrMs: string | number, forMs?: number): Promise<void> {
+    const [name, ms] = typeof nameOrMs === "string" ? [nameOrMs, forMs ?? Number.NaN] : ["sleep", nameOrMs];
+    if (!(ms >= 0)) return Promise.reject(new InputError(`a sleep must last at least 0 ms, not ${ms}`));
+    return this.#ask<void>(name, String(ms), { kind: "sleep", ms });
+  }
+
+  waitFor<T = unknown>(signal: string, { timeoutMs, schema }: WaitForOptions<T> = {}): Promise<T> {
+    return caught(async () => {
+      const data = await this.#ask<T>(signal, "", { kind: "signal", timeoutMs }, signal);
+      return schema ? checkWith(schema, data, `signal "${signal}"`) : data;
+    });
+  }
+
+  now(): number {
+    return this.#options.execution.now;
+  }
+
+  random(): number {
+    return Number.parseInt(this.#drawn("random").slice(0, 12), 16) / 2 ** 48;
+  }
+
+  uuid(): string {
+    const hex = this.#drawn("uuid");
+    const variant = ((Number.parseInt(hex[16] ?? "0", 16) & 3) | 8).toString(16);
+    const parts = [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`];
+    return [...parts, `${variant}${hex.slice(17, 20)}`, hex.slice(20, 32)].join("-");
+  }
+
+  patch(id: string): boolean {
+    return this.#options.execution.patch(id);
+  }
+
+  /** A step whose job is `input`'s, whatever its payload holds. */
+  async #completion(name: string, input: CompletionInput): Promise<CompletionResult> {
+    const { model, request } = input;
+    const record = await this.#ask<CompletedRecord>(
+      name,
+      requestDigest(model, request),
+      { kind: "completion", input },
+      model.key,
+    );
+    return toResult(record);
+  }
+
+  #ask<T>(name: string, question: string, effect: Effect, subject?: string): Promise<T> {
+    const digest = sha256(`${subject ?? ""}\n${question}`).slice(0, DIGEST_CHARS);
+    const ask = { id: this.#nameOf(name), kind: effect.kind, digest, subject, effect };
+    return this.#options.execution.ask(ask) as Promise<T>;
+  }
+
+  /** `scope/name`, from its second use on `scope/name#2`. */
+  #nameOf(name: string): string {
+    const { counts } = this.#options;
+    const path = `${this.#scope}${name}`;
+    const count = (counts.get(path) ?? 0) + 1;
+    counts.set(path, count);
+    return count === 1 ? path : `${path}#${count}`;
+  }
+
+  #drawn(purpose: string): string {
+    return sha256(`${this.#options.seed}\n${this.#nameOf(`\n${purpose}`)}`);
+  }
+}
+
+/** A rejection that its branch looks at later must not end the process meanwhile. */
+function caught<T>(work: () => Promise<T>): Promise<T> {
+  const promise = work();
+  promise.catch(() => {});
+  return promise;
+}
+
+function quietInReplay(logger: Logger, execution: Execution): WorkflowContext["log"] {
+  type Level = keyof WorkflowContext["log"];
+  const at = (level: Level) =>
+    ((...args: Parameters<Logger["info"]>) => {
+      if (!execution.isReplaying) logger[level](...args);
+    }) as Logger["info"];
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
