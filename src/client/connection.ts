@@ -117,7 +117,7 @@ async function open(options: ConnectionOptions): Promise<Opened> {
   const { redis, keys, target: redisTarget } = parts.use(await openRedis(settings, logger));
   const producer = new CompletionProducer({ redis, keys, settings });
   parts.defer(() => producer.close());
-  const runs = new WorkflowRuns({ redis, keys, settings });
+  const runs = new WorkflowRuns({ redis, keys, settings, logger });
   parts.defer(() => runs.close());
   if (runsWorker) {
     const worker = await startWorker({ redisTarget, settings, logger, queueGlobs, workflows, defaultModel });

@@ -1,7 +1,7 @@
 import { cancelJob } from "../producers/cancel.ts";
 import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
-import { type AskedEntry, notifyRun } from "../shared/workflow-journal.ts";
+import { type AskedEntry, type JournalEntry, notifyRun } from "../shared/workflow-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { readJournal } from "./journal.ts";
 import { readRun } from "./run-record.ts";
@@ -25,7 +25,7 @@ export async function cancelRun(
   if (!run) return "lost";
   if (outcome === "over") return run.status === "running" ? "lost" : run.status;
   const { parentRunId, parentStep = "" } = run;
-  await cancelSteps(fleet, await openSteps(fleet, runId));
+  await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
   if (parentRunId) {
     await notifyRun(redis, keys, parentRunId, { type: "ended", step: parentStep, at, error });
   }
@@ -33,9 +33,9 @@ export async function cancelRun(
 }
 
 /** Steps that were asked for and have not ended. */
-async function openSteps({ redis, keys }: FleetAccess, runId: string): Promise<AskedEntry[]> {
+export function openSteps(journal: readonly JournalEntry[]): AskedEntry[] {
   const open = new Map<string, AskedEntry>();
-  for (const entry of await readJournal(redis, keys, runId)) {
+  for (const entry of journal) {
     if (entry.type === "asked") open.set(entry.step, entry);
     if (entry.type === "ended") open.delete(entry.step);
   }

@@ -40,6 +40,7 @@ export class Execution {
   /** Called when the function asks for something while no worker's turn is on. */
   onActivity: () => void = () => {};
   outcome: Outcome | undefined;
+  isCancelled = false;
   /** Entries delivered. */
   seen = 0;
   /** The latest time in the entries delivered. */
@@ -117,8 +118,8 @@ export class Execution {
       case "signal":
         await this.#deliverSignal(entry.name, value);
         break;
-      case "patch":
-        this.patches.set(entry.id, true);
+      case "cancelled":
+        this.isCancelled = true;
         break;
     }
     this.seen += 1;

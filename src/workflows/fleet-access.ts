@@ -1,5 +1,6 @@
 import type { Redis } from "ioredis";
 import type { ProducerQueues } from "../producers/queues.ts";
+import type { Logger } from "../shared/logger.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 
@@ -9,4 +10,5 @@ export interface FleetAccess {
   keys: RedisKeys;
   settings: Settings;
   queues: ProducerQueues;
+  logger: Logger;
 }

@@ -1,9 +1,9 @@
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { type GlueError, NonDeterminismError, toErrorRecord } from "../shared/errors.ts";
-import type { Logger } from "../shared/logger.ts";
 import { type EndedEntry, notifyRun } from "../shared/workflow-journal.ts";
-import { cancelSteps } from "./cancel-run.ts";
+import { cancelSteps, openSteps } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
+import { readJournal } from "./journal.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
 import { asWorkflowError, deadlineError } from "./run-errors.ts";
 import { type RunRecord, readRun } from "./run-record.ts";
@@ -18,10 +18,11 @@ export interface RunInput {
   workflows: ReadonlyMap<string, AnyWorkflow>;
   defaultModel: string;
   cache: StickyCache<LiveRun>;
-  logger: Logger;
   runId: string;
   token: string;
   signal: AbortSignal;
+  /** The function that has the turn. */
+  onLive: (live: LiveRun) => void;
   /** The function asked for something; this may be outside of its turns. */
   onActivity: () => void;
 }
@@ -37,7 +38,12 @@ export type RunEnd =
 /** One turn of a run, from its record to what its job does next. */
 export async function processRun(input: RunInput): Promise<RunEnd> {
   const { fleet, workflows, runId, token, cache } = input;
-  const run = await readRun(fleet.redis, fleet.keys, runId);
+  const { redis, keys } = fleet;
+  const cached = cache.get(runId);
+  const [run, journal] = await Promise.all([
+    readRun(redis, keys, runId),
+    readJournal(redis, keys, runId, cached?.execution.seen),
+  ]);
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   if (run.status !== "running") return endedBefore(input, run);
   const workflow = workflows.get(run.workflow);
@@ -46,12 +52,17 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
     const reason = `needs a worker with version ${run.version} of workflow "${run.workflow}"`;
     return { kind: "putBack", reason };
   }
-  const lock: RunLock = { redis: fleet.redis, keys: fleet.keys, runId, token };
-  const live = cache.get(runId) ?? (await revive(input, workflow, run));
-  if (Date.now() >= run.deadlineAt) return fail(input, lock, run, live, deadlineError());
+  const lock: RunLock = { redis, keys, runId, token };
+  const live = cached ?? (await revive(input, workflow, run));
+  input.onLive(live);
+  if (Date.now() >= run.deadlineAt) {
+    const ended = await fail(input, lock, run, live, deadlineError());
+    await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
+    return ended;
+  }
   const turn = new Turn(fleet, lock, run, live, input.signal);
   try {
-    const end = await turn.take();
+    const end = await turn.take(journal);
     if (end === "suspended") {
       cache.set(runId, live);
       if (run.blocked) await unblockRun(lock);
@@ -68,13 +79,12 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
 }
 
 async function revive(input: RunInput, workflow: AnyWorkflow, run: RunRecord): Promise<LiveRun> {
-  const { fleet, defaultModel, onActivity, cache } = input;
+  const { fleet, defaultModel, onActivity } = input;
   const { redis, keys, settings } = fleet;
   const stored = isBlobRef(run.input) ? await readBlob(redis, keys, run.input) : run.input;
-  const logger = input.logger.child({ runId: run.id, workflow: run.workflow });
+  const logger = input.fleet.logger.child({ runId: run.id, workflow: run.workflow });
   const live = createLiveRun({ workflow, run, input: stored, settings, defaultModel, logger });
   live.execution.onActivity = onActivity;
-  cache.set(run.id, live);
   return live;
 }
 
@@ -106,7 +116,7 @@ function fail(
   live: LiveRun,
   error: GlueError,
 ): Promise<RunEnd> {
-  input.logger.warn({ runId: run.id, workflow: run.workflow, fault: error.code }, "run failed");
+  input.fleet.logger.warn({ runId: run.id, workflow: run.workflow, fault: error.code }, "run failed");
   return end(input, lock, live, ["status", "failed", "error", JSON.stringify(toErrorRecord(error))]);
 }
 
@@ -159,7 +169,7 @@ async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): P
 
 /** The run stays whole for code that fits; who waits for its result is told. */
 async function block(
-  { logger, runId }: RunInput,
+  { fleet: { logger }, runId }: RunInput,
   lock: RunLock,
   run: RunRecord,
   workflow: AnyWorkflow,

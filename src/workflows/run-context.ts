@@ -160,13 +160,14 @@ export class RunContext implements WorkflowContext {
   /** A step whose job is `input`'s, whatever its payload holds. */
   async #completion(name: string, input: CompletionInput): Promise<CompletionResult> {
     const { model, request } = input;
-    const record = await this.#ask<CompletedRecord>(
+    const result = await this.#ask<CompletedRecord | CompletionResult>(
       name,
       requestDigest(model, request),
       { kind: "completion", input },
       model.key,
     );
-    return toResult(record);
+    // A fork may have put another result in its place.
+    return "body" in result ? toResult(result) : result;
   }
 
   #ask<T>(name: string, question: string, effect: Effect, subject?: string): Promise<T> {

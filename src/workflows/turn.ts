@@ -4,6 +4,7 @@ import type { CompletedRecord } from "../producers/completion-producer.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { JobLostError, toErrorRecord } from "../shared/errors.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
+import { untilTaken } from "../shared/redis-refusal.ts";
 import type { EndedEntry, JournalEntry } from "../shared/workflow-journal.ts";
 import { type Execution, type Step, StoredError } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -35,11 +36,14 @@ export class Turn {
   /** The last entry of earlier turns that the function has not seen. */
   #replayUntil = -1;
   /** Read, not delivered. */
-  #ahead: JournalEntry[] = [];
+  #ahead: readonly JournalEntry[] = [];
+  /** Completions' jobs by their steps. */
+  readonly #jobs = new Map<string, string>();
   readonly #values = new Map<string, unknown>();
   readonly #localEnds: EndedEntry[] = [];
   #localsInFlight = 0;
   #denied: Denied | undefined;
+  readonly #over = new AbortController();
 
   constructor(fleet: FleetAccess, lock: RunLock, run: RunRecord, live: LiveRun, signal: AbortSignal) {
     this.#fleet = fleet;
@@ -51,18 +55,32 @@ export class Turn {
   }
 
   /**
-   * `ended`: the function has returned or thrown (`execution.outcome`).
+   * @param journal from the first entry on that the function has not seen
+   * @returns `ended` when the function has returned or thrown (`execution.outcome`)
    * @throws NonDeterminismError
    */
-  async take(): Promise<TurnEnd> {
+  async take(journal: readonly JournalEntry[]): Promise<TurnEnd> {
+    const stop = () => this.#execution.activity.wake();
+    this.#signal.addEventListener("abort", stop, { once: true });
+    try {
+      return await this.#take(journal);
+    } finally {
+      this.#signal.removeEventListener("abort", stop);
+      // Nobody waits any more for local work that is still under way.
+      this.#over.abort();
+    }
+  }
+
+  async #take(journal: readonly JournalEntry[]): Promise<TurnEnd> {
     const execution = this.#execution;
-    await this.#read();
+    this.#ahead = journal;
     this.#replayUntil = execution.seen + this.#ahead.findLastIndex(isOfTurn);
     execution.isReplaying = execution.seen <= this.#replayUntil;
     execution.start();
     await nextTurn();
     for (;;) {
       await this.#deliver();
+      if (execution.isCancelled) return "over";
       if (execution.outcome) {
         execution.checkEnd(this.#ahead);
         return "ended";
@@ -94,6 +112,11 @@ export class Turn {
 
   async #deliver(): Promise<void> {
     const execution = this.#execution;
+    for (const entry of this.#ahead) {
+      if (entry.type === "asked" && entry.job) this.#jobs.set(entry.step, entry.job);
+      // The function asks before the place is reached at which the answer was written down.
+      if (entry.type === "patch") execution.patches.set(entry.id, true);
+    }
     for (let i = 0; i < this.#ahead.length && !execution.outcome; i++) {
       this.#signal.throwIfAborted();
       const entry = this.#ahead[i] as JournalEntry;
@@ -162,20 +185,27 @@ export class Turn {
     const finish = async () => {
       const entry: EndedEntry = { type: "ended", step: step.id, at: 0, own: true };
       try {
-        const result = await work(this.#signal);
-        const value =
-          result === undefined ? undefined : await inlineOrBlob(redis, keys, this.#run.id, result);
-        if (isBlobRef(value)) entry.blob = value;
-        else entry.value = value;
+        entry.value = toJson(await work(AbortSignal.any([this.#signal, this.#over.signal])));
       } catch (error) {
         entry.error = toErrorRecord(asWorkflowError(error));
+      }
+      // What the end of a turn broke off did not fail: the next turn does it again.
+      if (this.#signal.aborted || this.#over.signal.aborted) return;
+      if (entry.value !== undefined) {
+        const { value } = entry;
+        const stored = await untilTaken(this.#fleet.logger, () =>
+          inlineOrBlob(redis, keys, this.#run.id, value),
+        );
+        if (isBlobRef(stored)) Object.assign(entry, { value: undefined, blob: stored });
       }
       entry.at = Date.now();
       this.#localEnds.push(entry);
       this.#localsInFlight -= 1;
       this.#execution.activity.wake();
     };
-    void finish();
+    finish().catch((error: unknown) => {
+      this.#fleet.logger.error({ err: error as Error, runId: this.#run.id }, "local work cannot be recorded");
+    });
   }
 
   #expire(): true {
@@ -229,8 +259,9 @@ export class Turn {
     for (let i = from; i < this.#ahead.length && jobs.size < RECORD_CHUNK; i++) {
       const entry = this.#ahead[i];
       if (entry?.type !== "ended" || entry.error || entry.blob || "value" in entry) continue;
-      const step = this.#execution.steps.get(entry.step);
-      if (step?.kind === "completion" && step.asked?.job) jobs.set(entry.step, step.asked.job);
+      const { kind = "completion", asked } = this.#execution.steps.get(entry.step) ?? {};
+      const job = asked?.job ?? this.#jobs.get(entry.step);
+      if (kind === "completion" && job) jobs.set(entry.step, job);
     }
     if (jobs.size === 0) return;
     const records = await redis.mget([...jobs.values()].map((job) => keys.result(job)));
@@ -247,6 +278,11 @@ export class Turn {
     if (!response) return new StoredError(error ?? toErrorRecord(new JobLostError(job)));
     return { ...record, response, body: await readAnswerBody(redis, keys, response.body) };
   }
+}
+
+/** As it will be read again. @throws TypeError for what JSON cannot hold. */
+function toJson(value: unknown): unknown {
+  return value === undefined ? undefined : JSON.parse(JSON.stringify(value));
 }
 
 /** Only workers with the run write such entries: its function had gone beyond what came before them. */

@@ -26,7 +26,8 @@ export interface WorkflowHostOptions {
   stickyRuns?: number;
 }
 
-/** A run that cannot go on here is offered to others after so long. */
+/** A run that cannot go on here is offered to others after so long at first, doubling to the longest time. */
+const FIRST_PUT_BACK_MS = 50;
 const PUT_BACK_MS = 5_000;
 const ERROR_LOG_MS = 10_000;
 
@@ -38,7 +39,7 @@ export class WorkflowHost {
   readonly #keys: RedisKeys;
   readonly #queues: ProducerQueues;
   readonly #worker: Worker;
-  readonly #active = new Map<string, AbortController>();
+  readonly #active = new Map<string, { abort: AbortController; live?: LiveRun }>();
   readonly #cache: StickyCache<LiveRun>;
   readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
   #lastErrorLogAt = 0;
@@ -69,7 +70,7 @@ export class WorkflowHost {
     );
     this.#worker.on("error", (error) => this.#onError(error));
     this.#worker.on("lockRenewalFailed", (runIds: string[]) => {
-      for (const runId of runIds) this.#active.get(runId)?.abort("lock lost");
+      for (const runId of runIds) this.#active.get(runId)?.abort.abort("lock lost");
     });
   }
 
@@ -82,14 +83,14 @@ export class WorkflowHost {
 
   #onMessage(message: string): void {
     if (!message.startsWith("workflow:")) return;
-    this.#cache.get(message.slice("workflow:".length))?.execution.activity.wake();
+    this.#active.get(message.slice("workflow:".length))?.live?.execution.activity.wake();
   }
 
   async #process(job: Job, token: string): Promise<unknown> {
     const runId = job.id ?? "";
     if (this.#active.has(runId)) return this.#putBack(job, token, PUT_BACK_MS, "an earlier turn is still on");
-    const abort = new AbortController();
-    this.#active.set(runId, abort);
+    const turn: { abort: AbortController; live?: LiveRun } = { abort: new AbortController() };
+    this.#active.set(runId, turn);
     try {
       const end = await processRun({
         fleet: {
@@ -97,19 +98,22 @@ export class WorkflowHost {
           keys: this.#keys,
           settings: this.#options.settings,
           queues: this.#queues,
+          logger: this.#options.logger,
         },
         workflows: this.#workflows,
         defaultModel: this.#options.defaultModel ?? this.#options.settings.defaultModel,
         cache: this.#cache,
-        logger: this.#options.logger,
         runId,
         token,
-        signal: abort.signal,
+        signal: turn.abort.signal,
+        onLive: (live) => {
+          turn.live = live;
+        },
         onActivity: () => this.#wake(runId),
       });
       return await this.#settle(job, token, end);
     } catch (error) {
-      return await this.#settleFault(job, token, abort.signal, error);
+      return await this.#settleFault(job, token, turn.abort.signal, error);
     } finally {
       this.#active.delete(runId);
     }
@@ -118,12 +122,15 @@ export class WorkflowHost {
   async #settle(job: Job, token: string, end: RunEnd): Promise<unknown> {
     switch (end.kind) {
       case "suspended":
+        if (putBacksOf(job) > 0) await job.updateProgress({});
         throw new WaitingChildrenError();
       case "fenced":
         // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
         throw new DelayedError();
-      case "putBack":
-        return this.#putBack(job, token, PUT_BACK_MS, end.reason);
+      case "putBack": {
+        const delayMs = Math.min(PUT_BACK_MS, FIRST_PUT_BACK_MS * 2 ** putBacksOf(job));
+        return this.#putBack(job, token, delayMs, end.reason);
+      }
       case "succeeded":
         return end.summary;
       case "failed": {
@@ -146,7 +153,7 @@ export class WorkflowHost {
   }
 
   async #putBack(job: Job, token: string, delayMs: number, reason: string): Promise<never> {
-    await job.updateProgress({ waitsFor: reason });
+    await job.updateProgress({ waitsFor: reason, putBacks: putBacksOf(job) + 1 });
     await job.moveToDelayed(Date.now() + delayMs, token);
     throw new DelayedError();
   }
@@ -168,10 +175,15 @@ export class WorkflowHost {
   async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
     const closed = this.#worker.close();
     await within(drainMs, closed);
-    for (const abort of this.#active.values()) abort.abort("draining");
+    for (const { abort } of this.#active.values()) abort.abort("draining");
     await within(CLOSE_MS, closed);
     await within(CLOSE_MS, this.#queues.close());
     this.#subscriber.disconnect();
     this.#redis.disconnect();
   }
+}
+
+/** How often in a row the run was put back. */
+function putBacksOf({ progress }: Job): number {
+  return (progress as { putBacks?: number } | undefined)?.putBacks ?? 0;
 }

@@ -1,10 +1,7 @@
-import type { Redis } from "ioredis";
 import { ProducerQueues } from "../producers/queues.ts";
 import { ResultChannel } from "../producers/result-channel.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
-import type { Settings } from "../shared/settings.ts";
 import { type JournalEntry, notifyRun } from "../shared/workflow-journal.ts";
 import { cancelRun } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -23,8 +20,9 @@ export class WorkflowRuns {
   readonly #ends: ResultChannel;
   readonly #closing = new AbortController();
 
-  constructor({ redis, keys, settings }: { redis: Redis; keys: RedisKeys; settings: Settings }) {
-    this.#fleet = { redis, keys, settings, queues: new ProducerQueues(redis, keys) };
+  constructor(options: Omit<FleetAccess, "queues">) {
+    const { redis, keys } = options;
+    this.#fleet = { ...options, queues: new ProducerQueues(redis, keys) };
     this.#ends = new ResultChannel(redis, keys);
   }
 
