@@ -73,7 +73,7 @@ export class Turn {
 
   async #take(journal: readonly JournalEntry[]): Promise<TurnEnd> {
     const execution = this.#execution;
-    this.#ahead = journal;
+    this.#lookAhead(journal);
     this.#replayUntil = execution.seen + this.#ahead.findLastIndex(isOfTurn);
     execution.isReplaying = execution.seen <= this.#replayUntil;
     execution.start();
@@ -112,11 +112,6 @@ export class Turn {
 
   async #deliver(): Promise<void> {
     const execution = this.#execution;
-    for (const entry of this.#ahead) {
-      if (entry.type === "asked" && entry.job) this.#jobs.set(entry.step, entry.job);
-      // The function asks before the place is reached at which the answer was written down.
-      if (entry.type === "patch") execution.patches.set(entry.id, true);
-    }
     for (let i = 0; i < this.#ahead.length && !execution.outcome; i++) {
       this.#signal.throwIfAborted();
       const entry = this.#ahead[i] as JournalEntry;
@@ -131,10 +126,19 @@ export class Turn {
     this.#ahead = [];
   }
 
+  #lookAhead(entries: readonly JournalEntry[]): void {
+    this.#ahead = entries;
+    for (const entry of entries) {
+      if (entry.type === "asked" && entry.job) this.#jobs.set(entry.step, entry.job);
+      // The function asks before the place is reached at which the answer was written down.
+      if (entry.type === "patch") this.#execution.patches.set(entry.id, true);
+    }
+  }
+
   async #read(): Promise<true> {
     this.#signal.throwIfAborted();
     const { redis, keys } = this.#fleet;
-    this.#ahead = await readJournal(redis, keys, this.#run.id, this.#execution.seen);
+    this.#lookAhead(await readJournal(redis, keys, this.#run.id, this.#execution.seen));
     return true;
   }
 
@@ -148,7 +152,7 @@ export class Turn {
         this.#denied = reply;
         return false;
       }
-      this.#ahead = reply;
+      this.#lookAhead(reply);
     }
     return true;
   }
