@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { defineWorkflow, flow, InputError, JobCancelledError, task, WorkflowError } from "../src/index.ts";
@@ -129,6 +130,35 @@ describe("from outside", () => {
     await run.cancel();
     await stopped.promise;
     expect((await run.status()).state).toBe("cancelled");
+  });
+
+  test("a worker that stops gives its runs back, and what it had under way is done again", async () => {
+    const { runs, host } = await workflowSite();
+    let tries = 0;
+    const local = anyWorkflow("local", async (ctx) => {
+      await ctx.run("before", () => "done");
+      return ctx.run("work", (signal) => (++tries === 1 ? once(signal, "abort").then(() => "broken off") : "done"));
+    });
+    const first = await host([local]);
+    const run = await runs.start(local, {});
+    await waitFor("the work", () => tries === 1);
+    await first.close({ drainMs: 0 });
+    await host([local]);
+    expect(await run.result(WAIT)).toBe("done");
+    expect(tries).toBe(2);
+  });
+
+  test("a run whose job was removed says so, and goes on when it is started again", async () => {
+    const { runs, work, queueOf } = await workflowSite();
+    const paused = anyWorkflow("paused", (ctx) => ctx.waitFor("go"));
+    await work(paused);
+    const run = await runs.start(paused, {}, { runId: "removed" });
+    await waitFor("the wait", async () => (await run.steps()).length === 1);
+    await waitFor("its removal", async () => (await queueOf().remove("removed")) === 1);
+    expect((await run.status()).waitsFor[0]).toContain("removed");
+    await runs.start(paused, {}, { runId: "removed" });
+    await run.signal("go", "gone");
+    expect(await run.result(WAIT)).toBe("gone");
   });
 
   test("a run that nobody has taken yet is cancelled too", async () => {

@@ -11,7 +11,7 @@ export interface StartOptions {
   runId?: string;
   /** Of the run and of its steps: lower comes first, from 0, the default. */
   priority?: number;
-  /** Within which the run must end, in milliseconds; default, and most, 30 days. */
+  /** Within which the run must end, in milliseconds; less than 30 days, which is the default. */
   deadlineMs?: number;
 }
 
@@ -48,7 +48,7 @@ export class Workflows {
     options: StartOptions = {},
   ): Promise<WorkflowHandle> {
     const { name, version, input: schema } = typeof given === "string" ? this.#named(given) : given;
-    const { runId = `run-${randomUUID()}`, priority = 0, deadlineMs = MAX_DEADLINE_MS } = options;
+    const { runId = `run-${randomUUID()}`, priority = 0, deadlineMs } = options;
     checkWith(schema, input, `the input of workflow "${name}"`);
     if (!RUN_ID.test(runId)) {
       throw new InputError(
@@ -57,9 +57,10 @@ export class Workflows {
       );
     }
     checkRange("priority", priority, 0, MAX_PRIORITY);
-    checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS);
+    if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS - 1);
+    const deadlineAt = deadlineMs === undefined ? undefined : Date.now() + deadlineMs;
     await this.#connection.useRuns((runs) =>
-      runs.start({ runId, workflow: name, version, input, priority, deadlineAt: Date.now() + deadlineMs }),
+      runs.start({ runId, workflow: name, version, input, priority, deadlineAt }),
     );
     return new WorkflowHandle(this.#connection, runId);
   }

@@ -142,5 +142,7 @@ function canServe(card: WorkerCard, queue: string, entry: string | undefined): b
 async function readReasons(queue: Queue): Promise<string[]> {
   const jobs = await queue.getDelayed(0, REASON_SAMPLE - 1);
   const reasons = jobs.map((job) => (job?.progress as { waitsFor?: string } | undefined)?.waitsFor);
-  return [...new Set(reasons.map((reason) => reason ?? "its next attempt"))];
+  // A run that sleeps is delayed too, and waits for nothing but its time.
+  const shown = queue.name === WORKFLOW_QUEUE ? reasons.filter((reason) => reason !== undefined) : reasons;
+  return [...new Set(shown.map((reason) => reason ?? "its next attempt"))];
 }

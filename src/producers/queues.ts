@@ -22,8 +22,12 @@ export class ProducerQueues {
   }
 
   /** @throws ConfigurationError when the namespace already has its 100 queues. */
-  async of(model: ModelRef): Promise<Queue> {
-    const name = completionQueueName(model);
+  of(model: ModelRef): Promise<Queue> {
+    return this.registered(completionQueueName(model));
+  }
+
+  /** @throws ConfigurationError when the namespace already has its 100 queues. */
+  async registered(name: string): Promise<Queue> {
     if (performance.now() - (this.#registeredAt.get(name) ?? Number.NEGATIVE_INFINITY) > REGISTER_MS) {
       await registerQueue(this.#redis, this.#keys, name);
       this.#registeredAt.set(name, performance.now());

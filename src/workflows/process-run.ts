@@ -1,6 +1,8 @@
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { type GlueError, NonDeterminismError, toErrorRecord } from "../shared/errors.ts";
+import { untilTaken } from "../shared/redis-refusal.ts";
 import { type EndedEntry, notifyRun } from "../shared/workflow-journal.ts";
+import { asJson } from "./as-json.ts";
 import { cancelSteps, openSteps } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { readJournal } from "./journal.ts";
@@ -97,16 +99,15 @@ async function finish(
 ): Promise<RunEnd> {
   const { outcome } = live.execution;
   if (!outcome || "error" in outcome) return fail(input, lock, run, live, asWorkflowError(outcome?.error));
-  const { redis, keys } = input.fleet;
-  let fields: string[];
+  const { redis, keys, logger } = input.fleet;
+  let output: unknown;
   try {
-    const output = checkWith(workflow.output, outcome.value, `the output of workflow "${run.workflow}"`);
-    const stored = output === undefined ? null : await inlineOrBlob(redis, keys, run.id, output);
-    fields = ["status", "succeeded", "output", JSON.stringify(stored)];
+    output = asJson(checkWith(workflow.output, outcome.value, `the output of workflow "${run.workflow}"`));
   } catch (error) {
     return fail(input, lock, run, live, asWorkflowError(error));
   }
-  return end(input, lock, live, fields);
+  const stored = await untilTaken(logger, () => inlineOrBlob(redis, keys, run.id, output ?? null));
+  return end(input, lock, live, ["status", "succeeded", "output", JSON.stringify(stored)]);
 }
 
 function fail(

@@ -10,6 +10,7 @@ import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { sha256 } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import { asJson } from "./as-json.ts";
 import type {
   AgentLike,
   BranchFunctions,
@@ -40,6 +41,8 @@ export interface RunContextOptions {
 }
 
 const DIGEST_CHARS = 12;
+/** # and / tell occurrences and scopes. */
+const STEP_NAME = /^[^#/\n]{1,100}$/;
 
 /** The context of the function that is running, for `task`. */
 export const currentContext = new AsyncLocalStorage<WorkflowContext>();
@@ -62,7 +65,7 @@ export class RunContext implements WorkflowContext {
     this.log = quietInReplay(options.logger, execution);
     this.metadata = {
       get: (key) => metadata.get(key),
-      set: (key, value) => void metadata.set(key, value),
+      set: (key, value) => void metadata.set(key, asJson(value)),
     };
   }
 
@@ -101,7 +104,7 @@ export class RunContext implements WorkflowContext {
         }
       }
     };
-    return this.#ask<T>(name, "", { kind: "local", work: tries });
+    return caught(async () => this.#ask<T>(name, "", { kind: "local", work: tries }));
   }
 
   child<Input, Output>(
@@ -128,7 +131,7 @@ export class RunContext implements WorkflowContext {
   sleep(nameOrMs: string | number, forMs?: number): Promise<void> {
     const [name, ms] = typeof nameOrMs === "string" ? [nameOrMs, forMs ?? Number.NaN] : ["sleep", nameOrMs];
     if (!(ms >= 0)) return Promise.reject(new InputError(`a sleep must last at least 0 ms, not ${ms}`));
-    return this.#ask<void>(name, String(ms), { kind: "sleep", ms });
+    return caught(async () => this.#ask<void>(name, String(ms), { kind: "sleep", ms }));
   }
 
   waitFor<T = unknown>(signal: string, { timeoutMs, schema }: WaitForOptions<T> = {}): Promise<T> {
@@ -171,6 +174,9 @@ export class RunContext implements WorkflowContext {
   }
 
   #ask<T>(name: string, question: string, effect: Effect, subject?: string): Promise<T> {
+    if (!STEP_NAME.test(name)) {
+      throw new InputError(`"${name}" cannot name a step`, "use up to 100 characters without # and /");
+    }
     const digest = sha256(`${subject ?? ""}\n${question}`).slice(0, DIGEST_CHARS);
     const ask = { id: this.#nameOf(name), kind: effect.kind, digest, subject, effect };
     return this.#options.execution.ask(ask) as Promise<T>;

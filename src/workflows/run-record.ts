@@ -45,6 +45,11 @@ const runRecordSchema = z.object({
 });
 export type RunRecord = z.infer<typeof runRecordSchema>;
 
+/** Whether somebody gave it a deadline. */
+export function isBounded({ createdAt, deadlineAt }: RunRecord): boolean {
+  return deadlineAt - createdAt < MAX_DEADLINE_MS;
+}
+
 export async function readRun(redis: Redis, keys: RedisKeys, runId: string): Promise<RunRecord | undefined> {
   return parseRun(await redis.hgetall(keys.workflow(runId)));
 }

@@ -71,6 +71,9 @@ async function reasons({ redis, keys, queues }: FleetAccess, run: RunRecord): Pr
   const queue = queues.named(WORKFLOW_QUEUE);
   const state = await queue.getJobState(run.id);
   // A suspended run is delayed too when it has a time to wake; only a worker that put it back left a reason.
+  if (state === "unknown")
+    return ["its job, which somebody removed: start it again with the same runId and input"];
+  if (state === "failed") return ["its job, which failed without a record: retry it"];
   if (state !== "delayed") return [];
   const { waitsFor } = ((await queue.getJob(run.id))?.progress ?? {}) as { waitsFor?: string };
   return waitsFor ? [waitsFor] : [];

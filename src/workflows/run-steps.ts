@@ -4,7 +4,7 @@ import { sha256 } from "../shared/redis-keys.ts";
 import type { AskedEntry } from "../shared/workflow-journal.ts";
 import type { Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import type { RunRecord } from "./run-record.ts";
+import { isBounded, type RunRecord } from "./run-record.ts";
 import { startRun } from "./start-run.ts";
 
 /** Jobs per call of addBulk: more in one transaction hold Redis up. */
@@ -32,17 +32,21 @@ export async function dispatch(fleet: FleetAccess, run: RunRecord, steps: readon
   for (const group of byModel.values()) {
     for (let i = 0; i < group.length; i += CHUNK) await addJobs(fleet, run, group.slice(i, i + CHUNK));
   }
-  for (const { id, effect, asked } of steps) {
-    if (effect.kind !== "child" || !asked?.job) continue;
-    await startRun(fleet, {
-      ...effect,
-      runId: asked.job,
-      priority: effect.priority ?? run.priority,
-      deadlineAt: run.deadlineAt,
-      parent: { runId: run.id, step: id },
-    });
+  for (let i = 0; i < steps.length; i += CHUNK) {
+    await Promise.all(steps.slice(i, i + CHUNK).map((step) => startChild(fleet, run, step)));
   }
   for (const step of steps) step.isDispatched = true;
+}
+
+async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, asked }: Step): Promise<void> {
+  if (effect.kind !== "child" || !asked?.job) return;
+  await startRun(fleet, {
+    ...effect,
+    runId: asked.job,
+    priority: effect.priority ?? run.priority,
+    deadlineAt: isBounded(run) ? run.deadlineAt : undefined,
+    parent: { runId: run.id, step: id },
+  });
 }
 
 async function addJobs(

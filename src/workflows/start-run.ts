@@ -3,12 +3,11 @@ import { canonicalJson } from "../producers/batch/row-identity.ts";
 import { inlineOrBlob } from "../shared/blobs.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { InputError } from "../shared/errors.ts";
-import { registerQueue } from "../shared/queue-registry.ts";
 import { sha256 } from "../shared/redis-keys.ts";
 import { RedisScript } from "../shared/redis-script.ts";
 import type { JournalEntry } from "../shared/workflow-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { RUN_TTL_SECONDS } from "./run-record.ts";
+import { MAX_DEADLINE_MS, RUN_TTL_SECONDS } from "./run-record.ts";
 
 export interface RunStart {
   runId: string;
@@ -16,8 +15,8 @@ export interface RunStart {
   version: number;
   input: unknown;
   priority: number;
-  /** Epoch milliseconds. */
-  deadlineAt: number;
+  /** Epoch milliseconds; default: in 30 days. */
+  deadlineAt?: number;
   parent?: { runId: string; step: string };
   /** What the run takes as already done, with the seed that goes with it. */
   fork?: { seed: string; entries: readonly JournalEntry[] };
@@ -41,10 +40,11 @@ const START = new RedisScript(`
 /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
 export async function startRun(fleet: FleetAccess, start: RunStart): Promise<void> {
   const { redis, keys } = fleet;
-  const { runId, workflow, version, priority, deadlineAt, parent, fork } = start;
+  const { runId, workflow, version, priority, parent, fork } = start;
   const input = start.input === undefined ? null : start.input;
   const digest = sha256(canonicalJson([workflow, input]));
   const now = Date.now();
+  const deadlineAt = start.deadlineAt ?? now + MAX_DEADLINE_MS;
   const fields = Object.entries({
     id: runId,
     workflow,
@@ -76,10 +76,10 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   if (status === "running") await addRunJob(fleet, start);
 }
 
-async function addRunJob({ redis, keys, queues }: FleetAccess, start: RunStart): Promise<void> {
+async function addRunJob({ keys, queues }: FleetAccess, start: RunStart): Promise<void> {
   const { runId, workflow, version, priority, parent } = start;
-  await registerQueue(redis, keys, WORKFLOW_QUEUE);
-  await queues.named(WORKFLOW_QUEUE).add(
+  const queue = await queues.registered(WORKFLOW_QUEUE);
+  await queue.add(
     workflow,
     { v: 1, kind: "workflow", workflow, version },
     {

@@ -6,13 +6,14 @@ import { JobLostError, toErrorRecord } from "../shared/errors.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import type { EndedEntry, JournalEntry } from "../shared/workflow-journal.ts";
+import { asJson } from "./as-json.ts";
 import { type Execution, type Step, StoredError } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { readJournal } from "./journal.ts";
 import { type LiveRun, standingOf } from "./live-run.ts";
 import { repair } from "./repair-steps.ts";
 import { asWorkflowError, deadlineError, signalTimeout } from "./run-errors.ts";
-import { MAX_DEADLINE_MS, type RunRecord } from "./run-record.ts";
+import { isBounded, type RunRecord } from "./run-record.ts";
 import { appendEntries, type Denied, type RunLock, suspendRun } from "./run-scripts.ts";
 import { askedEntry, dispatch } from "./run-steps.ts";
 
@@ -189,7 +190,7 @@ export class Turn {
     const finish = async () => {
       const entry: EndedEntry = { type: "ended", step: step.id, at: 0, own: true };
       try {
-        entry.value = toJson(await work(AbortSignal.any([this.#signal, this.#over.signal])));
+        entry.value = asJson(await work(AbortSignal.any([this.#signal, this.#over.signal])));
       } catch (error) {
         entry.error = toErrorRecord(asWorkflowError(error));
       }
@@ -238,9 +239,8 @@ export class Turn {
 
   /** Undefined when only others can wake it. */
   #nextWake(): number | undefined {
-    const { createdAt, deadlineAt } = this.#run;
     const wakeAt = this.#nextTimer();
-    return wakeAt === deadlineAt && deadlineAt - createdAt >= MAX_DEADLINE_MS ? undefined : wakeAt;
+    return wakeAt === this.#run.deadlineAt && !isBounded(this.#run) ? undefined : wakeAt;
   }
 
   async #valueOf(entry: JournalEntry, index: number): Promise<unknown> {
@@ -282,11 +282,6 @@ export class Turn {
     if (!response) return new StoredError(error ?? toErrorRecord(new JobLostError(job)));
     return { ...record, response, body: await readAnswerBody(redis, keys, response.body) };
   }
-}
-
-/** As it will be read again. @throws TypeError for what JSON cannot hold. */
-function toJson(value: unknown): unknown {
-  return value === undefined ? undefined : JSON.parse(JSON.stringify(value));
 }
 
 /** Only workers with the run write such entries: its function had gone beyond what came before them. */

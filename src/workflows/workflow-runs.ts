@@ -7,7 +7,7 @@ import { cancelRun } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
 import { readJournal } from "./journal.ts";
-import { type RunRecord, readRun } from "./run-record.ts";
+import { isBounded, type RunRecord, readRun } from "./run-record.ts";
 import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
 import { type RunStart, startRun } from "./start-run.ts";
 
@@ -89,7 +89,7 @@ export class WorkflowRuns {
       version: run.version,
       input: "input" in changes ? changes.input : input,
       priority: run.priority,
-      deadlineAt: Date.now() + (run.deadlineAt - run.createdAt),
+      deadlineAt: isBounded(run) ? Date.now() + (run.deadlineAt - run.createdAt) : undefined,
       fork: { seed: run.seed, entries },
     });
   }
