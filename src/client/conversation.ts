@@ -19,7 +19,7 @@ export interface ConversationOptions {
   system?: string | SystemPrompt;
   tools?: readonly (Tool | string)[];
   maxToolIterations?: number;
-  model?: string;
+  model?: EnqueueOptions["model"];
 }
 
 export interface ConversationUsage {
