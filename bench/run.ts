@@ -2,13 +2,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { cache } from "./cache.ts";
 import { BenchSite } from "./site.ts";
 
 const ROWS = 20_000;
 const ROUNDS = 3;
 const BARE = join(import.meta.dirname, "bare-bullmq.ts");
 
-const parts: Record<string, () => Promise<void>> = { throughput, latency, memory };
+const parts: Record<string, () => Promise<void>> = { throughput, latency, memory, cache };
 const chosen = process.argv.slice(2);
 for (const [name, measure] of Object.entries(parts))
   if (chosen.length === 0 || chosen.includes(name)) await measure();

@@ -9,6 +9,8 @@ import { loadSettings } from "../src/shared/settings.ts";
 
 const MAIN = join(import.meta.dirname, "../src/cli/main.ts");
 
+const sumQuestion = (n: number) => `Question ${n}: what is ${n} plus ${n * 3}? Explain in a sentence.`;
+
 /** A folder with a Redis and a 0 ms provider of its own, the provider in another process. */
 export class BenchSite implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "gluellm-bench-"));
@@ -39,12 +41,12 @@ export class BenchSite implements AsyncDisposable {
     return site;
   }
 
-  writeRows(name: string, count: number): string {
+  writeRows(name: string, count: number, promptOf = sumQuestion): string {
     const path = join(this.folder, name);
     const rows = Array.from({ length: count }, (_, n) =>
       JSON.stringify({
         custom_id: `row-${n}`,
-        prompt: `Question ${n}: what is ${n} plus ${n * 3}? Explain in a sentence.`,
+        prompt: promptOf(n),
         max_tokens: 16,
       }),
     );
@@ -67,7 +69,7 @@ export class BenchSite implements AsyncDisposable {
   }
 
   /** `gluellm batch run`, with its report. */
-  batch(input: string, output: string) {
+  batch(input: string, output: string, ...options: string[]) {
     const args = [
       "batch",
       "run",
@@ -78,6 +80,7 @@ export class BenchSite implements AsyncDisposable {
       "simulator:bench",
       "--report",
       `${output}.report`,
+      ...options,
     ];
     const { child, exit } = this.run(MAIN, args);
     const report = exit.then((code) => {
@@ -85,6 +88,7 @@ export class BenchSite implements AsyncDisposable {
       return JSON.parse(readFileSync(join(this.folder, `${output}.report`), "utf8")) as {
         total: number;
         durationMs: number;
+        cacheHits: number;
       };
     });
     return { child, report };

@@ -54,6 +54,7 @@ export {
   type ToolContext,
   type ToolOptions,
 } from "./shared/tool.ts";
+export { cacheFunctionResult, type FunctionCacheOptions } from "./workers/cache-function-result.ts";
 export {
   type Admission,
   type BreakerTransition,

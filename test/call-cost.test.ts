@@ -1,8 +1,11 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { CostLimitError, defineTool, type GlueError, GlueLLM } from "../src/index.ts";
+import { createLogger } from "../src/shared/logger.ts";
+import { modelRef } from "../src/shared/model-name.ts";
 import { redisKeys } from "../src/shared/redis-keys.ts";
 import { loadSettings } from "../src/shared/settings.ts";
-import { testRedis } from "./support/redis.ts";
+import { CallCosts } from "../src/workers/call-costs.ts";
+import { testNamespace, testRedis } from "./support/redis.ts";
 import { MODEL, TestSite } from "./support/site.ts";
 import { waitFor } from "./support/wait-for.ts";
 
@@ -45,6 +48,28 @@ const failureOf = (work: Promise<unknown>) =>
   );
 
 describe.concurrent("maxCostUsd", () => {
+  test("of a conversation bounds all its calls, whoever makes them, until it is raised", async () => {
+    await using site = await TestSite.open({}, { GLUELLM_PRICES });
+    await using glue = clientOf(site);
+    const conversation = glue.conversation({ maxCostUsd: 0.5 });
+    const prompt = `hello\n#sim ${JSON.stringify({ reply: "hi", tokens: 50 })}`;
+    const options = { maxTokens: 60 };
+    const { costUsd } = await conversation.complete(prompt, options);
+    expect(costUsd).toBeGreaterThan(0.2);
+    await conversation.complete(prompt, options).catch(() => {});
+    // Another holder of the id, who knows nothing of the limit.
+    const other = glue.conversation({ id: conversation.id });
+    const error = await failureOf(other.complete(prompt, options));
+    expect(error).toMatchObject({ code: "cost_limit", context: { maxCostUsd: 0.5 } });
+    expect(paidUsd(site)).toBeLessThanOrEqual(0.5);
+    expect((await conversation.usage()).costUsd).toBeCloseTo(paidUsd(site));
+    const raised = glue.conversation({ id: conversation.id, maxCostUsd: 5 });
+    expect(await raised.complete(prompt, options)).toMatchObject({ finalResponse: "hi" });
+    await expect(raised.complete(prompt, { model: "simulator:unpriced" })).rejects.toMatchObject({
+      code: "unpriced_model",
+    });
+  });
+
   test("ends a tool loop before the call that could pass it, with the class at the caller", async () => {
     await using site = await TestSite.open({}, { GLUELLM_PRICES });
     await using glue = clientOf(site);
@@ -130,4 +155,43 @@ describe.concurrent("maxCostUsd", () => {
     expect(fits.code).toBe(0);
     expect(site.simulator.journal.entries()).toHaveLength(1);
   });
+});
+
+test("a call under two limits holds nothing of the first when the second has no room", async () => {
+  const keys = redisKeys(testNamespace());
+  const settings = { prices: { [MODEL]: PRICE } };
+  const costs = new CallCosts({
+    redis,
+    keys,
+    settings,
+    logger: createLogger({ level: "silent", json: true }),
+  });
+  const [wide, narrow] = [keys.jobCost("wide"), keys.jobCost("narrow")];
+  const call = {
+    limits: [
+      { ledger: wide, of: "conversation" as const },
+      { ledger: narrow, of: "job" as const },
+    ],
+    jobId: "job-1",
+    model: modelRef("simulator", "test"),
+    request: { messages: [{ role: "user" as const, content: "hello" }], max_tokens: 100 },
+    estimate: { input: 10, output: 100 },
+    timeoutMs: 1000,
+    signal: new AbortController().signal,
+  };
+  const booked = async (ledger: string) =>
+    (await redis.hmget(ledger, "spentUsd", "reservedUsd")).map((text) => Number(text));
+  try {
+    await redis.hset(wide, "maxCostUsd", "10");
+    await redis.hset(narrow, "maxCostUsd", "0.3");
+    expect(await failureOf(costs.hold(call))).toBeInstanceOf(CostLimitError);
+    expect(await booked(wide)).toEqual([0, 0]);
+    await redis.hset(narrow, "maxCostUsd", "1");
+    const outlay = await costs.hold(call);
+    expect(await booked(wide)).toEqual([0, 0.41]);
+    await outlay.settle({ prompt: 10, completion: 20, total: 30, cached: 0 });
+    for (const ledger of [wide, narrow]) expect(await booked(ledger)).toEqual([0.09, 0]);
+  } finally {
+    await redis.del(wide, narrow, keys.reserved(wide), keys.reserved(narrow));
+  }
 });

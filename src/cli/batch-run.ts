@@ -41,6 +41,8 @@ export interface BatchRunOptions {
   workers?: number;
   /** What the batch may cost in USD, all its runs together. */
   maxCostUsd?: number;
+  /** Of all rows; default: the cache serves rows with `temperature` 0. */
+  cache?: boolean;
   /** Where to write the report as JSON. */
   reportPath?: string;
   /** The command that goes on with this batch, for the messages. */
@@ -132,7 +134,7 @@ interface Feed {
 
 async function feed({ options, settings, logger, interruption, batch, tally, host, startedAt }: Feed) {
   const { redis, keys } = host;
-  const { workers = 1, concurrency, maxCostUsd } = options;
+  const { workers = 1, concurrency, maxCostUsd, cache } = options;
   const queueGlobs = batch.models.map(completionQueueName);
   const children = spawnWorkers(workers - 1, queueGlobs, concurrency);
   const worker =
@@ -148,7 +150,7 @@ async function feed({ options, settings, logger, interruption, batch, tally, hos
   );
   try {
     const { signal } = interruption;
-    const end = await feedBatch({ redis, keys, settings, logger, batch, tally, maxCostUsd, signal });
+    const end = await feedBatch({ redis, keys, settings, logger, batch, tally, maxCostUsd, cache, signal });
     return { end, faults: await readFaultCounts(redis, keys, batch.output.batchId) };
   } finally {
     clearInterval(watch);

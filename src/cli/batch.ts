@@ -7,7 +7,7 @@ import { loadSettings } from "../shared/settings.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
-import { integer, number, table } from "./options.ts";
+import { CACHE_HELP, integer, NO_CACHE_HELP, number, table } from "./options.ts";
 
 /** `gluellm batch run|list|status|cancel`. */
 export function addBatchCommands(program: Command): void {
@@ -30,6 +30,8 @@ export function addBatchCommands(program: Command): void {
     .option("--strict", "stop at the first malformed line instead of failing that row")
     .option("--retry-failed", "send the rows again that failed in an earlier run")
     .option("--max-cost <usd>", "stop before the call that could make all runs cost more", number(1e-9))
+    .option("--cache", CACHE_HELP)
+    .option("--no-cache", NO_CACHE_HELP)
     .option("--report <file>", "write counts, tokens, cost and latencies as JSON")
     .addHelpText(
       "after",
@@ -50,6 +52,7 @@ export function addBatchCommands(program: Command): void {
         concurrency: options.concurrency as number | undefined,
         workers: options.workers as number,
         maxCostUsd: options.maxCost as number | undefined,
+        cache: options.cache as boolean | undefined,
         reportPath: options.report as string | undefined,
         resumeCommand: ["gluellm", ...process.argv.slice(2)].map(quoted).join(" "),
       };

@@ -6,7 +6,7 @@ import { loadModules } from "../shared/load-modules.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
-import { collect, integer, number } from "./options.ts";
+import { CACHE_HELP, collect, integer, NO_CACHE_HELP, number } from "./options.ts";
 import { printable } from "./output.ts";
 import { printStream } from "./print-stream.ts";
 import { waitsForText } from "./queues.ts";
@@ -36,6 +36,8 @@ export function addCompleteCommand(program: Command): void {
     )
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
     .option("--stream", "print the answer as it comes")
+    .option("--cache", CACHE_HELP)
+    .option("--no-cache", NO_CACHE_HELP)
     .option("--json", "print the whole result; with --stream one event per line")
     .action(async (prompt: string, options: CompleteOptions) => {
       const settings = loadSettings();
@@ -50,10 +52,10 @@ export function addCompleteCommand(program: Command): void {
         settings,
         queueGlobs: [fallbacks.length > 0 ? ROUTE_QUEUE : completionQueueName(model)],
       });
-      const { maxTokens, maxCost: maxCostUsd, stream } = options;
+      const { maxTokens, maxCost: maxCostUsd, stream, cache } = options;
       const { tools } = await loadModules(options.tools ?? []);
       const schema = options.schema === undefined ? undefined : readSchemaFile(options.schema);
-      const callOptions = { maxTokens, maxCostUsd, stream, tools: [...tools.values()], schema };
+      const callOptions = { maxTokens, maxCostUsd, stream, cache, tools: [...tools.values()], schema };
       const handle = await client.enqueue(prompt, callOptions);
       const text = await answerOf(handle, names.join(" or "), options);
       if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
@@ -70,6 +72,7 @@ interface CompleteOptions {
   workers: number;
   stream?: boolean;
   json?: boolean;
+  cache?: boolean;
 }
 
 /** What is left to print; nothing after a stream, nor after a signal, which cancels the job. */

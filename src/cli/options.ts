@@ -5,6 +5,8 @@ import { printable } from "./output.ts";
 export function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }
+export const CACHE_HELP = "an equal request's answer will do (default: where temperature is 0)";
+export const NO_CACHE_HELP = "no answer from the cache, and none kept there";
 
 /** A commander parser for whole numbers from `min` to `max`. */
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER) {

@@ -11,6 +11,8 @@ export interface Report {
   failed: number;
   retries: number;
   rateLimited: number;
+  /** Succeeded rows whose answer was in the cache already: no call, no tokens, no cost. */
+  cacheHits: number;
   /** `cached` prompt tokens were read from a cache; they are part of `prompt`. */
   tokens: { prompt: number; completion: number; total: number; cached: number };
   /** Of the succeeded rows; null when the cost of one of them is not known. */
@@ -30,13 +32,14 @@ export function buildReport(
   { retries, rateLimited }: Faults,
   startedAt: number,
 ): Report {
-  const { prompt, completion, cached } = tally.use;
+  const { prompt, completion, cached, cacheHits } = tally.use;
   return {
     total,
     succeeded,
     failed,
     retries,
     rateLimited,
+    cacheHits,
     tokens: { prompt, completion, total: prompt + completion, cached },
     costUsd: tally.costUsd,
     durationMs: Date.now() - startedAt,
@@ -52,6 +55,7 @@ export function summarize(report: Report, outputPath: string): string {
     `${succeeded} of ${total} rows succeeded, ${failed} failed, in ${seconds.toFixed(1)} s`,
     `tokens ${count(tokens.total)} (${tokenParts(tokens)}) · cost ${costUsd === null ? "unknown" : usd(costUsd)} · retries ${retries} · 429s ${rateLimited}`,
   ];
+  if (report.cacheHits > 0) lines.push(`${count(report.cacheHits)} rows answered from the cache`);
   if (latencyMs.p50 > 0)
     lines.push(`provider latency p50 ${latencyMs.p50} ms, p95 ${latencyMs.p95} ms, p99 ${latencyMs.p99} ms`);
   lines.push(`results: ${outputPath}`);

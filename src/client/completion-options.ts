@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { ModelNames } from "../producers/model-chain.ts";
+import { type CacheOption, cacheOptionSchema } from "../shared/cache-option.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
@@ -55,10 +56,15 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends C
   idempotencyKey?: string;
   /** The answer's pieces can be read by `stream` of its handles while they come; default false. */
   stream?: boolean;
+  /**
+   * Whether the answer of an equal request will do, and this one is kept for others; `{ ttlSeconds }`: so too, but none
+   * older than that. Default: the client's, else only with `temperature: 0`.
+   */
+  cache?: CacheOption;
 }
 
 /** What the worker does beside the call. */
-export interface RunOptions<S extends OutputSchema = OutputSchema> {
+interface RunOptions<S extends OutputSchema = OutputSchema> {
   /**
    * What the model may call: tools, or names of tools that the workers have. In mode `fleet` workers must have loaded
    * them (`gluellm worker --module`). Default: the client's.
@@ -118,6 +124,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   maxCostUsd: z.number().positive().optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
   stream: z.boolean().optional(),
+  cache: cacheOptionSchema.optional(),
   tools: z
     .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
     .optional(),

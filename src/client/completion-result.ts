@@ -25,6 +25,8 @@ export interface CompletionResult<Output = unknown> {
   rawResponse: ChatCompletion;
   /** The provider's id of the call, for its support. */
   requestId: string;
+  /** The answer was in the cache already: no call was made for it, and it cost nothing. */
+  fromCache: boolean;
   /** Calls of tools that the worker ran, failed ones included. */
   toolCallsMade: number;
   /** In the order in which the model asked for them. */
@@ -59,6 +61,7 @@ export async function toResult<S extends OutputSchema>(
     costUsd,
     rawResponse: body,
     requestId: response.requestId,
+    fromCache: record.fromCache ?? false,
     toolCallsMade: toolExecutions.length,
     toolExecutionHistory: toolExecutions,
     attempts,

@@ -1,5 +1,6 @@
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import type { ConversationRef } from "../producers/conversation-turns.ts";
+import type { ModelNames } from "../producers/model-chain.ts";
 import { toRequestMessages } from "../shared/conversation.ts";
 import { conversationIdSchema, isMadeId, newConversationId } from "../shared/conversation-id.ts";
 import { InputError } from "../shared/errors.ts";
@@ -19,7 +20,12 @@ export interface ConversationOptions {
   system?: string | SystemPrompt;
   tools?: readonly (Tool | string)[];
   maxToolIterations?: number;
-  model?: EnqueueOptions["model"];
+  model?: ModelNames;
+  /**
+   * USD that all its calls may cost together; kept with the conversation, for whoever goes on with it, until another
+   * limit is given. Calls stop before the one that could pass it (CostLimitError). Default: no limit.
+   */
+  maxCostUsd?: number;
 }
 
 export interface ConversationUsage {
@@ -50,11 +56,14 @@ export class Conversation extends Caller {
 
   /** @throws InputError when the id is none. */
   constructor(connection: Connection, toInput: ToInput, options: ConversationOptions = {}) {
-    const { id, mustExist, ...defaults } = options;
+    const { id, mustExist, maxCostUsd, ...defaults } = options;
     super(connection);
     this.#toInput = toInput;
     this.#defaults = defaults;
-    this.#ref = id === undefined ? newConversation() : conversationRef(id, mustExist);
+    if (maxCostUsd !== undefined && !(maxCostUsd > 0))
+      throw new InputError(`maxCostUsd must be above 0, not ${maxCostUsd}`);
+    const ref = id === undefined ? newConversation() : conversationRef(id, mustExist);
+    this.#ref = { ...ref, maxCostUsd };
   }
 
   /** Opens the conversation again, in any process: `glue.conversation({ id })`. */
@@ -108,7 +117,8 @@ export class Conversation extends Caller {
 
   /** Goes on as a new conversation, under a new id; the old one stays under its own. */
   reset(): void {
-    this.#ref = newConversation();
+    const { maxCostUsd } = this.#ref;
+    this.#ref = { ...newConversation(), maxCostUsd };
   }
 }
 

@@ -3,6 +3,7 @@ import type { CompletionInput } from "../producers/completion-producer.ts";
 import type { ConversationRef } from "../producers/conversation-turns.ts";
 import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
 import { requirePrices } from "../producers/priced-models.ts";
+import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
@@ -44,6 +45,8 @@ export interface GlueLLMOptions {
   tools?: readonly Tool[];
   /** Of the calls that have none of their own; default 10. */
   maxToolIterations?: number;
+  /** Of the calls that have none of their own (see `EnqueueOptions`). */
+  cache?: CacheOption;
   /** Replaces single settings of the environment and `.env`. */
   settings?: Partial<Settings>;
   /** Default: one of level LOG_LEVEL, else `error`, on standard error. */
@@ -164,12 +167,12 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       keyNeeded: this.#isLocal,
     });
     const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
-    if (maxCostUsd !== undefined)
+    if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined)
       requirePrices(this.#settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
     const tools = executeTools ? toToolNames(given) : [];
     // The worker of this process runs them.
     for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
-    const { maxToolIterations = this.#options.maxToolIterations } = checked;
+    const { maxToolIterations = this.#options.maxToolIterations, cache = this.#options.cache } = checked;
     const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
     const output = toOutput(checked);
     const conversation = ref && { ref, messages: givenMessages(message, request) };
@@ -185,6 +188,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       maxCostUsd,
       idempotencyKey,
       stream,
+      cache,
       conversation,
     };
   }

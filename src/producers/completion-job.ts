@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { JobsOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import { inlineOrBlob } from "../shared/blobs.ts";
+import type { CacheOption } from "../shared/cache-option.ts";
 import {
   type CompletionPayload,
   type FallbackTarget,
@@ -36,6 +37,8 @@ export interface JobOptions {
   stream?: boolean;
   /** What all its provider calls may cost. */
   maxCostUsd?: number;
+  /** Default: answers of `temperature` 0 come from the cache, and go there. */
+  cache?: CacheOption;
 }
 
 /** What a job's worker does beside the call. */
@@ -86,6 +89,7 @@ export async function completionJob(
       tools,
       maxToolIterations: input.maxToolIterations,
       output,
+      cache: input.cache,
     },
     opts: {
       jobId,

@@ -136,7 +136,7 @@ export class CompletionProducer {
         for (const entry of page.entries) yield* fold.take(entry);
         if (!page.record || page.isFull) continue;
         const record = await orAborted(end, this.#completed(job, page.record));
-        yield* fold.rest(record.body, record.calls ?? 1);
+        yield* fold.rest(record.body, record.turns ?? 1);
         yield { type: "record", record };
       }
     } finally {

@@ -18,6 +18,8 @@ export interface ConversationRef {
   readonly id: string;
   /** It is not begun anew when Redis does not have it. Set once it has been used. */
   mustExist: boolean;
+  /** USD that its calls may cost together; absent: as it stands. */
+  readonly maxCostUsd?: number | undefined;
   /** The latest enqueueing through this reference: turns are taken in the order of the calls. */
   latest?: Promise<unknown>;
 }
@@ -25,7 +27,7 @@ export interface ConversationRef {
 /** A job that has its turn keeps it: who sent it may have died before it added the job. */
 const PUSH = new RedisScript(`
   local conversation = KEYS[1]
-  local jobId, head, asked, mustExist, maxTurns, maxBytes, ttl = unpack(ARGV)
+  local jobId, head, asked, mustExist, maxTurns, maxBytes, ttl, maxCostUsd = unpack(ARGV)
   local exists = redis.call('EXISTS', conversation) == 1
   if mustExist == '1' and not exists then return 'unknown' end
   local time = redis.call('TIME')
@@ -39,6 +41,7 @@ const PUSH = new RedisScript(`
     redis.call('HSET', conversation, 'turns', n + 1, 'bytes', bytes + #asked, 'asked:' .. n, asked)
     if jobId ~= '' then redis.call('HSET', conversation, 'job:' .. jobId, n) end
   end
+  if maxCostUsd ~= '' then redis.call('HSET', conversation, 'maxCostUsd', maxCostUsd) end
   redis.call('HSET', conversation, 'turn:' .. n, '{"createdAt":' .. now .. ',' .. string.sub(head, 2))
   if redis.call('TTL', conversation) < tonumber(ttl) then redis.call('EXPIRE', conversation, ttl) end
   return tonumber(n)
@@ -74,6 +77,7 @@ export async function pushTurn(
       MAX_TURNS,
       MAX_REQUEST_BYTES,
       CONVERSATION_TTL_SECONDS + waitSeconds,
+      conversation.maxCostUsd ?? "",
     ],
   );
   if (position === "unknown") throw unknownConversation(id);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { cacheOptionSchema } from "./cache-option.ts";
 import { chatRequestSchema } from "./chat.ts";
 import { conversationIdSchema } from "./conversation-id.ts";
 import { outputSpecSchema } from "./output-spec.ts";
@@ -43,6 +44,8 @@ export const completionPayloadSchema = z.object({
   output: outputSpecSchema.optional(),
   /** What all calls of the job may cost. */
   maxCostUsd: z.number().positive().optional(),
+  /** Whether the answer may come from, and go to, the cache; absent: when `temperature` is 0. */
+  cache: cacheOptionSchema.optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
   /** The answer's pieces go to the job's stream while they come. */

@@ -4,9 +4,9 @@ import { RedisScript } from "./redis-script.ts";
 
 /*
  * The ledger of a cost limit: `maxCostUsd`, `spentUsd` and `reservedUsd` in a hash, which may be the record of what has
- * the limit (a batch), and beside it a hash of what is held for each job's call. Calls have ids, so that a command that is sent again with a lost connection books
- * nothing twice. What a lost worker held counts as spent, since its call may have been paid: from the job's next
- * attempt on, or from when the call must be over.
+ * the limit (a batch, a conversation), and beside it a hash of what is held for each job's call. Calls have ids, so that
+ * a command that is sent again with a lost connection books nothing twice. What a lost worker held counts as spent,
+ * since its call may have been paid: from the job's next attempt on, or from when the call must be over.
  */
 const LEDGER = `
   local ledger, calls, job, call = KEYS[1], KEYS[2], ARGV[1], ARGV[2]

@@ -64,8 +64,12 @@ export const resultRecordSchema = z.object({
     cached: z.number().default(0),
     cacheWritten: z.number().optional(),
   }),
-  /** Provider calls that brought an answer. */
+  /** The answer, or the last one of several, was in the cache already. */
+  fromCache: z.literal(true).optional(),
+  /** Provider calls that brought an answer; those that the cache saved are not counted. */
   calls: z.number().optional(),
+  /** Answers of the model, cached ones included. */
+  turns: z.number().optional(),
   /** Present when the job has tools. */
   toolExecutions: z.union([blobRefSchema, z.array(toolExecutionSchema)]).optional(),
   /** The value of the structured answer that was asked for. */
@@ -139,6 +143,8 @@ export const batchRecordSchema = z.object({
   promptTokens: count,
   completionTokens: count,
   cachedTokens: count,
+  /** Succeeded rows whose answer was in the cache already. */
+  cacheHits: count,
   /** Of the results in the file, as far as their models are priced. */
   costUsd: count,
   /** Succeeded rows among them that nobody knows the cost of. */

@@ -38,10 +38,17 @@ export function redisKeys(namespace: string) {
     /** Hash: budget id → JSON of the limits that the provider's answers stated. */
     learnedLimits: `${prefix}:learned-limits`,
     breaker: (key: string) => `${prefix}:breaker:${key}`,
+    /** String: an answer, by the digest of what was asked, which is empty in the head of all of them. */
+    cached: (digest: string) => `${prefix}:cache:${digest}`,
+    /** Hash: who calls for an answer that is not there yet. */
+    cacheLead: (digest: string) => `${prefix}:cache-lead:${digest}`,
+    /** Sorted set: digest by last use; hash: digest → bytes, and their `total`. */
+    cacheUses: `${prefix}:cache-uses`,
+    cacheSizes: `${prefix}:cache-sizes`,
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
     /**
      * Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `stop:<batchId>`, `cancel:<jobId>`, `breaker:<key>`,
-     * `limits:<budgetId>`, `pause:<ms>:<budgetId>`.
+     * `limits:<budgetId>`, `pause:<ms>:<budgetId>`, `cache:<digest>`.
      */
     channel: `${prefix}:events`,
     /** BullMQ's own keys, read by our fenced scripts. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
 import { limitsSchema } from "./limits-setting.ts";
 import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
@@ -73,6 +74,9 @@ export const settingsSchema = z.object({
   CIRCUIT_BREAKER_MIN_CALLS: integer(1, 1_000_000).default(20),
   CIRCUIT_BREAKER_WINDOW_MS: integer(1000, 3_600_000).default(30_000),
   CIRCUIT_BREAKER_COOLDOWN_MS: integer(100, 3_600_000).default(2000),
+  CACHE_ENABLED: booleanText.default(true),
+  CACHE_TTL: integer(1, MAX_CACHE_TTL_SECONDS).default(3600),
+  CACHE_SIZE_LIMIT: integer(1, Number.MAX_SAFE_INTEGER).default(2 ** 30),
   WORKER_CONCURRENCY: integer(1, 10_000).optional(),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
@@ -94,6 +98,9 @@ export const BARE_NAMES: ReadonlySet<string> = new Set([
   "RATE_LIMIT_MAX_CALLS",
   "RATE_LIMIT_PERIOD",
   "ENABLE_CIRCUIT_BREAKER",
+  "CACHE_ENABLED",
+  "CACHE_TTL",
+  "CACHE_SIZE_LIMIT",
   "RETRY_MAX_ATTEMPTS",
   "RETRY_MIN_WAIT",
   "RETRY_MAX_WAIT",

@@ -40,6 +40,8 @@ export interface Settings {
     windowMs: number;
     cooldownMs: number;
   };
+  /** Answers are kept for so long, all of the namespace together in at most so many bytes. */
+  cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
   dashboard: { host: string; port: number; password: string | undefined };
   log: { level: string | undefined; json: boolean };
   /** Folders the embedded Redis may use, and where its binary is looked for. */
@@ -170,6 +172,11 @@ function toSettings(
       minCalls: values.CIRCUIT_BREAKER_MIN_CALLS,
       windowMs: values.CIRCUIT_BREAKER_WINDOW_MS,
       cooldownMs: values.CIRCUIT_BREAKER_COOLDOWN_MS,
+    },
+    cache: {
+      enabled: values.CACHE_ENABLED,
+      ttlSeconds: values.CACHE_TTL,
+      maxBytes: values.CACHE_SIZE_LIMIT,
     },
     dashboard: {
       host: values.DASHBOARD_HOST,

@@ -7,7 +7,7 @@ import type { ProviderEntry } from "../shared/providers.ts";
 import type { ResultRecord, ToolExecution } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
-import { type CallInput, callProvider } from "./attempt.ts";
+import type { CallInput } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory, withNamedTools } from "./conversation.ts";
 import type { FinishedCall, Journal } from "./journal.ts";
@@ -15,6 +15,7 @@ import { type OutputReading, readOutput } from "./output/read-output.ts";
 import { repairMessages } from "./output/repair-messages.ts";
 import { requestOutput } from "./output/request-output.ts";
 import { countCall } from "./record.ts";
+import { callOrCached } from "./response-cache.ts";
 import { spentOn } from "./spent.ts";
 import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, type ToolCall, toolCallsOf, toToolMessage } from "./tool-calls.ts";
@@ -46,7 +47,7 @@ interface Progress {
 /**
  * A job's provider calls: asks; runs the tools that the answer calls and asks again with their results; shows the model
  * where its structured answer does not fit and asks again. What the journal has is not done again.
- * @throws as `callProvider` does; StructuredOutputError; FencedError when another worker has the job; GlueError
+ * @throws as `callOrCached` does; StructuredOutputError; FencedError when another worker has the job; GlueError
  * `conversation_lost`
  */
 export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<CompletionOutcome> {
@@ -109,7 +110,7 @@ async function ask(
   turn: number,
 ): Promise<FinishedCall> {
   const { requestId } = run.payload;
-  const call = await callProvider(context, {
+  const call = await callOrCached(context, {
     ...run,
     request,
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
@@ -118,7 +119,7 @@ async function ask(
   // Nobody tells the pieces of a finished call again.
   await stream?.flush();
   await run.journal?.append({ kind: "call", call, attemptsMade: run.attemptsMade });
-  if (run.isRouted) await countCall(context.redis, context.keys, call);
+  if (run.isRouted && !call.fromCache) await countCall(context.redis, context.keys, call);
   return call;
 }
 
@@ -211,7 +212,7 @@ async function toRecord(
   { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
   const keep = <T>(value: T) => untilTaken(logger, () => inlineOrBlob(redis, keys, `result:${jobId}`, value));
-  const { entry, model, statusCode, requestId, body } = calls.at(-1) as FinishedCall;
+  const { entry, model, statusCode, requestId, body, fromCache } = calls.at(-1) as FinishedCall;
   return {
     v: 1,
     jobId,
@@ -221,6 +222,8 @@ async function toRecord(
     ...(journal?.fallbacks.length && { fallbacks: journal.fallbacks }),
     response: { statusCode, requestId, body: await keep(body) },
     ...spentOn(calls),
+    turns: calls.length,
+    ...(fromCache && { fromCache }),
     ...(payload.tools && { toolExecutions: await keep(executions) }),
     ...(output && { output: await keep(output) }),
     attempts: attemptsMade + 1,

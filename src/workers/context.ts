@@ -3,6 +3,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
+import type { CacheStore } from "./cache-store.ts";
 import type { CallCosts } from "./call-costs.ts";
 import type { CircuitBreaker } from "./circuit-breaker.ts";
 import type { FleetBudgets } from "./fleet-budgets.ts";
@@ -20,6 +21,8 @@ export interface WorkerContext {
   budgets: FleetBudgets;
   limiter: RateLimiter;
   costs: CallCosts;
+  /** Undefined when it is switched off. */
+  cache: CacheStore | undefined;
   /** Undefined when it is switched off. */
   breaker: CircuitBreaker | undefined;
   load: ProcessLoad;

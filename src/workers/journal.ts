@@ -31,6 +31,7 @@ const finishedCallSchema = z.object({
   tokens: tokensSchema,
   costUsd: z.number().nullable(),
   latencyMs: z.number(),
+  fromCache: z.literal(true).optional(),
 });
 export type FinishedCall = z.infer<typeof finishedCallSchema>;
 

@@ -18,6 +18,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { NotStartedError } from "./attempt.ts";
+import { CacheWaitError } from "./cache-wait.ts";
 import { type CostLimit, CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { runCompletion } from "./completion-run.ts";
@@ -40,6 +41,7 @@ const FINAL: readonly string[] = ["deadline_exceeded", "conversation_lost"];
 const WITHOUT_CALL = [
   BudgetExceededError,
   BudgetWaitError,
+  CacheWaitError,
   CircuitOpenError,
   CostLimitError,
   CostWaitError,
@@ -186,7 +188,7 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
 async function openCostLimits(
   { redis, keys }: WorkerContext,
   jobId: string,
-  { batch, maxCostUsd, deadlineAt }: CompletionPayload,
+  { batch, conversation, maxCostUsd, deadlineAt }: CompletionPayload,
   hasBatchLimit: boolean,
 ): Promise<CostLimit[]> {
   const limits: CostLimit[] = [];
@@ -195,6 +197,8 @@ async function openCostLimits(
     const ledger = await openJobLedger(redis, keys, jobId, { maxCostUsd, deadlineAt });
     limits.push({ ledger, of: "job" });
   }
+  const talk = conversation && keys.conversation(conversation.id);
+  if (talk && (await redis.hexists(talk, "maxCostUsd"))) limits.push({ ledger: talk, of: "conversation" });
   return limits;
 }
 

@@ -24,8 +24,8 @@ import type { Verdict } from "./verdict.ts";
  */
 const WRITE = new RedisScript(`
   local job, lock, result, usage, done, journal, conversation = unpack(KEYS)
-  local token, record, ttl, channel, message, row, calls, tokens, outputTokens, usageTtl = unpack(ARGV)
-  local turn, jobId, answer, prompt, cached, costUsd, conversationTtl = unpack(ARGV, 11)
+  local token, record, ttl, channel, message, row, status, calls, tokens, outputTokens, usageTtl = unpack(ARGV)
+  local turn, jobId, answer, prompt, cached, costUsd, conversationTtl = unpack(ARGV, 12)
   local function report()
     if row == '' or redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
   end
@@ -39,8 +39,8 @@ const WRITE = new RedisScript(`
   local holder = redis.call('GET', lock)
   if holder and holder ~= token then return 'fenced' end
   redis.call('SET', result, record, 'EX', ttl)
+  if status == 'succeeded' then redis.call('DEL', journal) end
   if tonumber(calls) > 0 then
-    redis.call('DEL', journal)
     redis.call('HINCRBY', usage, 'requests', calls)
     redis.call('HINCRBY', usage, 'tokens', tokens)
     redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
@@ -107,6 +107,7 @@ export async function writeRecord(
       keys.channel,
       batch ? `batch:${batch.id}` : `result:${record.jobId}`,
       batch ? record.jobId : "",
+      record.status,
       budgetKey ? (record.calls ?? 1) : 0,
       record.tokens.total,
       record.tokens.completion,

@@ -5,7 +5,7 @@ import type { Spent } from "./verdict.ts";
 /** The sums of a job's finished calls. */
 export function spentOn(calls: readonly FinishedCall[]): Spent {
   return {
-    calls: calls.length,
+    calls: calls.filter(({ fromCache }) => !fromCache).length,
     tokens: sumOfTokens(calls),
     costUsd: sumOfCosts(calls),
     latencyMs: Math.round(calls.reduce((sum, { latencyMs }) => sum + latencyMs, 0)),

@@ -14,6 +14,7 @@ import {
   toErrorRecord,
 } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { CacheWaitError } from "./cache-wait.ts";
 import { CostWaitError } from "./call-costs.ts";
 import { CircuitOpenError } from "./circuit-breaker.ts";
 import { BudgetWaitError } from "./rate-limiter/errors.ts";
@@ -60,6 +61,7 @@ const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])
   [BudgetWaitError, "snooze"],
   [CircuitOpenError, "snooze"],
   [CostWaitError, "snooze"],
+  [CacheWaitError, "snooze"],
   [CostLimitError, "stop"],
   [APIConnectionError, "retry"],
   [TokenLimitError, "fail"],

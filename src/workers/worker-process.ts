@@ -14,6 +14,7 @@ import { redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
 import { WORKER_TTL_SECONDS, type WorkerCard } from "../shared/worker-card.ts";
+import { CacheStore } from "./cache-store.ts";
 import { CallCosts } from "./call-costs.ts";
 import { CircuitBreaker } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
@@ -88,6 +89,9 @@ export class WorkerProcess {
       budgets,
       limiter: new RateLimiter({ ...shared, budgetOf: budgets.of, quantumMs: profile.quantumMs }),
       costs: new CallCosts({ redis: this.#redis, keys, settings, logger }),
+      cache: settings.cache.enabled
+        ? new CacheStore({ redis: this.#redis, keys, ...settings.cache })
+        : undefined,
       breaker: settings.circuitBreaker.enabled
         ? new CircuitBreaker({ ...shared, settings: settings.circuitBreaker })
         : undefined,
@@ -133,6 +137,7 @@ export class WorkerProcess {
     const [topic, subject] = [message.slice(0, separator), message.slice(separator + 1)];
     if (topic === "queue") void this.#follow();
     if (topic === "breaker") void this.#context.breaker?.onMessage(subject);
+    if (topic === "cache") this.#context.cache?.onMessage(subject);
     if (topic === "limits") this.#readLimits(subject);
     if (topic === "pause") {
       const [ms = "", ...id] = subject.split(":");

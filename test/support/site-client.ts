@@ -7,10 +7,15 @@ import { MODEL, type TestSite } from "./site.ts";
 
 const run = promisify(execFile);
 
+/** A client of the site's fleet, which the caller closes: concurrent tests have no end of their own to hang it on. */
+export function openClient(site: TestSite, options: GlueLLMOptions = {}): GlueLLM {
+  const settings = loadSettings({ env: site.env, cwd: "/" });
+  return new GlueLLM({ model: MODEL, mode: "fleet", settings, ...options });
+}
+
 /** A client of the site's fleet, closed with the test. */
 export function siteClient(site: TestSite, options: GlueLLMOptions = {}): GlueLLM {
-  const settings = loadSettings({ env: site.env, cwd: "/" });
-  const client = new GlueLLM({ model: MODEL, mode: "fleet", settings, ...options });
+  const client = openClient(site, options);
   onTestFinished(() => client.close());
   return client;
 }

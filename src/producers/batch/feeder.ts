@@ -41,6 +41,8 @@ export interface FeederOptions {
   tally: Tally;
   /** Writes the batch's record anew, for a Redis that lost it. */
   describe: () => Promise<void>;
+  /** Of all rows; see `JobOptions`. */
+  cache?: boolean;
 }
 
 /** How feeding ended: all rows have results, somebody asked to stop, or an account fault stopped the batch. */
@@ -281,7 +283,7 @@ export async function saveCounts(
   id: string,
 ): Promise<void> {
   const { total, succeeded, failed } = index.counts();
-  const { prompt, completion, cached, costUsd, unpriced } = tally.use;
+  const { prompt, completion, cached, costUsd, unpriced, cacheHits } = tally.use;
   await saveBatch(redis, keys, {
     id,
     total,
@@ -292,5 +294,6 @@ export async function saveCounts(
     cachedTokens: cached,
     costUsd: Number(costUsd.toFixed(12)),
     unpriced,
+    cacheHits,
   });
 }

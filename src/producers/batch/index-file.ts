@@ -24,7 +24,8 @@ const SCHEMA = `
     prompt_tokens INTEGER NOT NULL DEFAULT 0,
     completion_tokens INTEGER NOT NULL DEFAULT 0,
     cached_tokens INTEGER NOT NULL DEFAULT 0,
-    cost_usd REAL
+    cost_usd REAL,
+    from_cache INTEGER NOT NULL DEFAULT 0
   );
   CREATE INDEX missing ON rows (model, line) WHERE state = 0;
   CREATE TABLE occurrences (digest BLOB PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;

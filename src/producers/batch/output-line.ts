@@ -18,6 +18,7 @@ export function outputLine(row: { id: string; customId: string }, record: Inline
       ...head,
       response: { status_code: statusCode, request_id: requestId, body },
       error: null,
+      ...(record.fromCache && { from_cache: true }),
     });
   }
   const { code, message, hint, status, providerRequestId } = record.error ?? {
@@ -46,6 +47,7 @@ export interface EarlierResult {
   customId: unknown;
   failed: boolean;
   tokens: TokenUse;
+  fromCache: boolean;
 }
 
 interface OutputFields {
@@ -53,6 +55,7 @@ interface OutputFields {
   custom_id?: unknown;
   response?: { body?: { usage?: unknown } } | null;
   error?: unknown;
+  from_cache?: unknown;
 }
 
 /** Undefined when the line is none of ours. */
@@ -66,8 +69,10 @@ export function parseOutputLine(text: string): EarlierResult | undefined {
   const id = /^batch_req_([0-9a-f]{32})$/.exec(String(fields?.id))?.[1];
   if (!fields || !id) return undefined;
   const failed = fields.error !== null || !fields.response;
-  const tokens = readTokenUse(failed ? undefined : fields.response?.body?.usage);
-  return { id, customId: fields.custom_id, failed, tokens };
+  const fromCache = !failed && fields.from_cache === true;
+  // The usage of an answer from the cache is what it cost somebody else.
+  const tokens = readTokenUse(failed || fromCache ? undefined : fields.response?.body?.usage);
+  return { id, customId: fields.custom_id, failed, tokens, fromCache };
 }
 
 /** The line under another custom_id: rows without one are called by their line number, which may have changed. */

@@ -43,7 +43,7 @@ export class ResultPlaces {
     const { database } = index;
     this.#place = database.prepare(
       `UPDATE rows SET state = ?, out_file = ?, out_offset = ?, out_bytes = ?, relabel = ?, prompt_tokens = ?,
-       completion_tokens = ?, cached_tokens = ?, cost_usd = ? WHERE line = ?`,
+       completion_tokens = ?, cached_tokens = ?, cost_usd = ?, from_cache = ? WHERE line = ?`,
     );
     this.#placeMalformed = database.prepare(
       `UPDATE rows SET out_file = ?, out_offset = ?, out_bytes = ?
@@ -64,7 +64,7 @@ export class ResultPlaces {
     place: Place,
     text: string,
   ): Match {
-    const { id, failed, tokens } = result;
+    const { id, failed, tokens, fromCache } = result;
     const row = this.#index.find(id);
     if (!row) {
       this.#orphan.run(Buffer.from(id, "hex"), failed ? 0 : 1, file, place.offset, place.bytes);
@@ -79,9 +79,10 @@ export class ResultPlaces {
     const relabel = row.occurrence > 0 && result.customId !== label(line) ? 1 : 0;
     const state = STATES.indexOf(failed ? "failed" : "succeeded");
     const { prompt, completion, cached } = tokens;
-    const cost = failed ? null : this.#costOf(row.model, tokens);
+    const cost = failed ? null : fromCache ? 0 : this.#costOf(row.model, tokens);
     const { offset, bytes } = place;
-    this.#place.run(state, file, offset, bytes, relabel, prompt, completion, cached, cost, line);
+    const use = [prompt, completion, cached, cost, fromCache ? 1 : 0];
+    this.#place.run(state, file, offset, bytes, relabel, ...use, line);
     return { kind: "row", line };
   }
 
@@ -107,7 +108,8 @@ export class ResultPlaces {
     const sums = this.#index.database
       .prepare(
         `SELECT total(prompt_tokens) AS prompt, total(completion_tokens) AS completion,
-         total(cached_tokens) AS cached, total(cost_usd) AS costUsd, total(cost_usd IS NULL) AS unpriced
+         total(cached_tokens) AS cached, total(cost_usd) AS costUsd, total(cost_usd IS NULL) AS unpriced,
+         total(from_cache) AS cacheHits
          FROM rows WHERE state = 1`,
       )
       .get();

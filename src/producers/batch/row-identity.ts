@@ -1,29 +1,23 @@
 import { hash } from "node:crypto";
+import { canonicalJson, NestingError } from "../../shared/canonical-json.ts";
 import type { ChatRequest } from "../../shared/chat.ts";
 import type { ModelRef } from "../../shared/model-name.ts";
 import { RowFault } from "./row-fault.ts";
 
-/** Deeper values would overflow the stack of whoever serialises them. */
-const MAX_DEPTH = 100;
 const ID_BYTES = 16;
 
-/** JSON with sorted keys: equal values give equal text. @throws RowFault when it nests too deeply. */
-function canonicalJson(value: unknown, depth = 0): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  if (depth >= MAX_DEPTH)
-    throw new RowFault("invalid_request", `the request nests deeper than ${MAX_DEPTH} levels`);
-  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item, depth + 1)).join(",")}]`;
-  const fields = value as Record<string, unknown>;
-  const pairs = Object.keys(fields)
-    .filter((key) => fields[key] !== undefined)
-    .sort()
-    .map((key) => `${JSON.stringify(key)}:${canonicalJson(fields[key], depth + 1)}`);
-  return `{${pairs.join(",")}}`;
-}
-
-/** Equal for rows that ask the same of the same model, whatever words their line used. */
+/**
+ * Equal for rows that ask the same of the same model, whatever words their line used.
+ * @throws RowFault when the request nests too deeply.
+ */
 export function requestDigest({ entry, model }: ModelRef, request: ChatRequest): string {
-  return hash("sha256", canonicalJson({ entry, model, request }), "hex");
+  try {
+    return hash("sha256", canonicalJson({ entry, model, request }), "hex");
+  } catch (error) {
+    throw error instanceof NestingError
+      ? new RowFault("invalid_request", `the request ${error.message}`)
+      : error;
+  }
 }
 
 /** Of a line that is no request: its bytes, or the head and length of one that is too long to be read whole. */

@@ -73,6 +73,8 @@ export interface FeedOptions {
   tally: Tally;
   /** What the batch may cost, all its runs together; absent: no limit. */
   maxCostUsd?: number;
+  /** Of all rows; see `JobOptions`. */
+  cache?: boolean;
   /** Aborts to withdraw what waits and end. */
   signal: AbortSignal;
 }
@@ -96,6 +98,7 @@ export async function feedBatch({
   batch,
   tally,
   maxCostUsd,
+  cache,
   signal,
 }: FeedOptions): Promise<FeedEnd> {
   const { files, index, reader, output } = batch;
@@ -121,6 +124,7 @@ export async function feedBatch({
       lease,
       tally,
       describe,
+      cache,
     });
     const end = await feeder.run(signal);
     if (end.kind === "finished") {

@@ -15,6 +15,8 @@ interface SenderOptions {
   settings: Settings;
   queues: ProducerQueues;
   reader: RowReader;
+  /** Of all rows; see `JobOptions`. */
+  cache?: boolean;
 }
 
 /** Puts a batch's rows into Redis. */
@@ -60,7 +62,7 @@ export class Sender {
   }
 
   async #take(window: Window, row: IndexRow) {
-    const { redis, keys, settings, reader } = this.#options;
+    const { redis, keys, settings, reader, cache } = this.#options;
     const { id, customId, line, bytes, request } = await reader.readRow(row);
     const jobId = `${this.#batchId}-${id}`;
     const job = await completionJob(redis, keys, settings, {
@@ -69,6 +71,7 @@ export class Sender {
       request,
       urgency: "batch",
       batch: { id: this.#batchId, line },
+      cache,
     });
     const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
     window.add(jobId, { id, customId, line, bytes, blob });

@@ -11,6 +11,8 @@ export interface BatchUse {
   costUsd: number;
   /** Rows whose cost nobody knows. */
   unpriced: number;
+  /** Rows whose answer was in the cache already: they used and cost nothing. */
+  cacheHits: number;
 }
 
 /** Sums over the results of a batch: tokens and cost of all its runs, latencies of this one. */
@@ -27,14 +29,15 @@ export class Tally {
     return this.use.unpriced > 0 ? null : Number(this.use.costUsd.toFixed(12));
   }
 
-  add({ tokens, costUsd, latencyMs, status }: ResultRecord): void {
+  add({ tokens, costUsd, latencyMs, status, fromCache }: ResultRecord): void {
     this.use.prompt += tokens.prompt;
     this.use.completion += tokens.completion;
     this.use.cached += tokens.cached;
     if (status !== "succeeded") return;
     this.use.costUsd += costUsd ?? 0;
     if (costUsd === null) this.use.unpriced += 1;
-    this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));
+    if (fromCache) this.use.cacheHits += 1;
+    else this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));
   }
 
   /** Milliseconds of the successful provider calls; zeros when this run made none. */

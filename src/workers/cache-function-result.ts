@@ -1,0 +1,65 @@
+import { hash, randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import { canonicalJson } from "../shared/canonical-json.ts";
+import { redisKeys } from "../shared/redis-keys.ts";
+import { CacheStore, type Claim } from "./cache-store.ts";
+
+const POLL_MS = 100;
+
+export interface FunctionCacheOptions<Args extends unknown[]> {
+  /** A connection of the caller's own; it stays open. */
+  redis: Redis;
+  /** The function's name in the cache: results of another name are never taken. */
+  name: string;
+  /** As `GLUELLM_NAMESPACE`; default `default`. */
+  namespace?: string;
+  /** Default 3600. */
+  ttlSeconds?: number;
+  /** What the result hangs on, as JSON; default: all arguments. */
+  key?: (...args: Args) => unknown;
+  /** Of the namespace's whole cache, as `CACHE_SIZE_LIMIT`; default 1 GiB. */
+  maxBytes?: number;
+}
+
+/**
+ * `fn` with its results kept in Redis, in the cache that the workers keep answers in. They must survive JSON. Equal calls
+ * at the same time, in whatever process, run it once. Failures are not kept, and no fault of Redis but a lost connection
+ * (which is waited for) keeps `fn` from being called.
+ */
+export function cacheFunctionResult<Args extends unknown[], T>(
+  fn: (...args: Args) => Promise<T>,
+  options: FunctionCacheOptions<Args>,
+): (...args: Args) => Promise<T> {
+  const { redis, name, namespace = "default", ttlSeconds = 3600, key, maxBytes = 2 ** 30 } = options;
+  const cache = new CacheStore({ redis, keys: redisKeys(namespace), maxBytes });
+  return async (...args) => {
+    const digest = hash("sha256", canonicalJson({ function: name, key: key ? key(...args) : args }), "hex");
+    const token = randomUUID();
+    const claim = await settled(cache, digest, token, ttlSeconds * 1000);
+    if (claim.kind === "hit") return JSON.parse(claim.text) as T;
+    using _renewal = claim.kind === "lead" ? cache.holdLead(digest, token) : undefined;
+    try {
+      const result = await fn(...args);
+      const text = JSON.stringify(result) as string | undefined;
+      const kept =
+        text === undefined
+          ? cache.release(digest, token, "lasting")
+          : cache.keep(digest, token, text, ttlSeconds);
+      await kept.catch(() => {});
+      return result;
+    } catch (error) {
+      await cache.release(digest, token, "passing").catch(() => {});
+      throw error;
+    }
+  };
+}
+
+/** Waits for another caller that is at it. */
+async function settled(cache: CacheStore, digest: string, token: string, maxAgeMs: number): Promise<Claim> {
+  for (;;) {
+    const claim = await cache.claim(digest, token, maxAgeMs).catch((): Claim => ({ kind: "alone" }));
+    if (claim.kind !== "follow") return claim;
+    await delay(POLL_MS);
+  }
+}
