@@ -6,7 +6,7 @@ import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
-import { openRedis, startWorker } from "./one-process.ts";
+import { type FleetWorker, openRedis, startWorker } from "./one-process.ts";
 
 export interface ConnectionOptions {
   settings: Settings;
@@ -27,6 +27,7 @@ export interface ConnectionOptions {
 interface Opened {
   producer: CompletionProducer;
   runs: WorkflowRuns;
+  worker: FleetWorker | undefined;
   parts: AsyncDisposableStack;
 }
 
@@ -52,7 +53,9 @@ export class Connection {
   /** As `use`, with the workflow runs. */
   async useRuns<T>(work: (runs: WorkflowRuns) => Promise<T>): Promise<T> {
     using _use = this.#hold();
-    return await work((await this.#ready()).runs);
+    const { runs, worker } = await this.#ready();
+    await worker?.runWorkflows();
+    return await work(runs);
   }
 
   /** As `use`, until the iteration has ended. */
@@ -135,10 +138,12 @@ async function open(options: ConnectionOptions): Promise<Opened> {
   parts.defer(() => producer.close());
   const runs = new WorkflowRuns({ redis, keys, settings, logger });
   parts.defer(() => runs.close());
+  let worker: FleetWorker | undefined;
   if (runsWorker) {
     const fleet = { redisTarget, settings, logger, queueGlobs };
-    const worker = await startWorker({ ...fleet, tools, workflows, defaultModel });
-    parts.defer(() => worker.close());
+    const started = await startWorker({ ...fleet, tools, workflows, defaultModel });
+    parts.defer(() => started.close());
+    worker = started;
   }
-  return { producer, runs, parts: parts.move() };
+  return { producer, runs, worker, parts: parts.move() };
 }

@@ -72,7 +72,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   /** @throws ConfigurationError listing every setting that is wrong; InputError (`duplicate_tool`). */
   constructor(options: GlueLLMOptions = {}) {
     const settings = withSettings(loadSettings(), options.settings ?? {});
-    const { queueGlobs, idleCloseMs, workflows } = options;
+    const { queueGlobs, idleCloseMs } = options;
     const logger = options.logger ?? createLogger({ ...settings.log, level: settings.log.level ?? "error" });
     const isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
     const tools = new Map<string, Tool>();

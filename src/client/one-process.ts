@@ -5,7 +5,8 @@ import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
-import type { AnyWorkflow } from "../workflows/workflow.ts";
+import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
+import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
 
 /*
  * The one file of the client that sees the other sides: it brings Redis and a worker into this process. Each is loaded
@@ -15,7 +16,7 @@ import type { AnyWorkflow } from "../workflows/workflow.ts";
 export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" | "tools"> {
   /** By name; those that workflows bring along are added. */
   tools?: Map<string, Tool>;
-  /** Run beside the model calls. */
+  /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
   workflows?: readonly AnyWorkflow[];
   /** The model of calls in workflows that name none; default: the setting DEFAULT_MODEL. */
   defaultModel?: ModelNames;
@@ -24,28 +25,41 @@ export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" 
 /** Everything that works in one process. */
 export interface FleetWorker {
   id: string;
+  /** Takes runs of workflows too, from now on. */
+  runWorkflows(): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function startWorker({
-  tools = new Map(),
-  workflows = [],
-  defaultModel,
-  ...options
-}: FleetWorkerOptions): Promise<FleetWorker> {
+export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
+  const { tools = new Map(), workflows, defaultModel, ...shared } = options;
   const { WorkerProcess } = await import("../workers/worker-process.ts");
-  const workflowNames = workflows.map(({ name }) => name);
-  const worker = await WorkerProcess.start({ ...options, tools, workflowNames });
-  if (workflows.length === 0) return worker;
-  const offerTool = (tool: Tool) => addTool(tools, tool);
-  const { WorkflowHost } = await import("../workflows/workflow-host.ts");
-  const host = await WorkflowHost.start({ ...options, workflows, defaultModel, offerTool });
+  const workflowNames = new Set<string>();
+  const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
+  let host: Promise<WorkflowHost> | undefined;
+  const runWorkflows = async () => {
+    host ??= startHost({ ...shared, defaultModel, offerTool: (tool) => addTool(tools, tool) }, workflows);
+    for (const name of (await host).workflowNames) workflowNames.add(name);
+  };
+  if (workflows) await runWorkflows();
   return {
     id: worker.id,
+    runWorkflows,
     close: async () => {
-      await Promise.all([host.close(), worker.close()]);
+      await Promise.all([host?.then((opened) => opened.close()), worker.close()]);
     },
   };
+}
+
+async function startHost(
+  options: Omit<WorkflowHostOptions, "workflows">,
+  workflows: readonly AnyWorkflow[] = [],
+): Promise<WorkflowHost> {
+  const [{ WorkflowHost }, { PATTERNS }] = await Promise.all([
+    import("../workflows/workflow-host.ts"),
+    import("../patterns/all.ts"),
+  ]);
+  const known = workflowsByName([...Object.values(PATTERNS), ...workflows]);
+  return WorkflowHost.start({ ...options, workflows: [...known.values()] });
 }
 
 export interface RedisHost extends AsyncDisposable {

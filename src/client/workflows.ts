@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { PATTERNS } from "../patterns/all.ts";
 import { InputError } from "../shared/errors.ts";
 import { MAX_DEADLINE_MS } from "../workflows/run-record.ts";
 import { checkWith } from "../workflows/schema-check.ts";
-import type { AnyWorkflow, Workflow } from "../workflows/workflow.ts";
+import { type AnyWorkflow, type Workflow, workflowsByName } from "../workflows/workflow.ts";
 import type { Connection } from "./connection.ts";
 import { WorkflowHandle } from "./workflow-handle.ts";
 
@@ -24,21 +25,21 @@ export class Workflows {
   readonly #connection: Connection;
   readonly #known: ReadonlyMap<string, AnyWorkflow>;
 
-  /** Made by a client. */
+  /** Made by a client. @throws InputError (`duplicate_workflow`), also for the name of a built-in pattern. */
   constructor(connection: Connection, known: readonly AnyWorkflow[] = []) {
     this.#connection = connection;
-    this.#known = new Map(known.map((workflow) => [workflow.name, workflow]));
+    this.#known = workflowsByName([...Object.values(PATTERNS), ...known]);
   }
 
   /**
    * Resolves once the run is safe in Redis.
-   * @param workflow itself, or the name of one that the client was made with
+   * @param workflow itself, or the name of a built-in pattern or of one that the client was made with
    * @throws InputError naming the field of the input that is wrong; `run_conflict` when `runId` stands for another
    * workflow or input
    */
-  async start<Input, Output>(
-    workflow: Workflow<Input, Output>,
-    input: Input,
+  async start<Input, Output, Given>(
+    workflow: Workflow<Input, Output, Given>,
+    input: Given,
     options?: StartOptions,
   ): Promise<WorkflowHandle<Output>>;
   async start(workflow: string, input: unknown, options?: StartOptions): Promise<WorkflowHandle>;

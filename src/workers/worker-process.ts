@@ -36,7 +36,7 @@ export interface WorkerOptions {
   /** Jobs at a time from each queue at most. Default: the settings' `workerConcurrency`, else the profile's. */
   concurrency?: number;
   /** Names of the workflows that this process runs beside it, for its card. */
-  workflowNames?: readonly string[];
+  workflowNames?: ReadonlySet<string>;
 }
 
 const FOLLOW_MS = 1000;
@@ -213,7 +213,7 @@ export class WorkerProcess {
 
   /** Says what this process can run, for `gluellm queues` and for operators. */
   async #publishCard(): Promise<void> {
-    const { settings, queueGlobs = ["*"], workflowNames = [] } = this.#options;
+    const { settings, queueGlobs = ["*"], workflowNames = new Set() } = this.#options;
     const card: WorkerCard = {
       host: hostname(),
       pid: process.pid,

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { CompletionMessage, EnqueueOptions } from "../client/completion-options.ts";
 import type { CompletionResult } from "../client/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../client/output-schema.ts";
-import type { Agent } from "../shared/agent.ts";
+import type { Agent, AgentSpec } from "../shared/agent.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Workflow } from "./workflow.ts";
 
@@ -60,7 +60,7 @@ export interface WorkflowContext {
   /** A call of an agent: `complete` with the agent's model, system prompt and tools. */
   agent<S extends OutputSchema>(
     name: string,
-    agent: Agent,
+    agent: Agent | AgentSpec,
     message: CompletionMessage,
     options?: StepOptions<S>,
   ): Promise<CompletionResult<OutputOf<S>>>;
@@ -77,10 +77,10 @@ export interface WorkflowContext {
    */
   run<T>(name: string, work: (signal: AbortSignal) => T | Promise<T>, options?: LocalOptions): Promise<T>;
   /** A run of another workflow, and its output. @throws the error that the run failed with. */
-  child<Input, Output>(
+  child<Input, Output, Given>(
     name: string,
-    workflow: Workflow<Input, Output>,
-    input: Input,
+    workflow: Workflow<Input, Output, Given>,
+    input: Given,
     options?: ChildOptions,
   ): Promise<Output>;
   /** Runs functions side by side, each with a context whose steps are named after it: `left/draft`. */

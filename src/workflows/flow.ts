@@ -39,7 +39,7 @@ export function flow<Input, Output>(
   return defineWorkflow({
     name,
     version,
-    input: z.any() as z.ZodType<Input>,
+    input: z.any() as z.ZodType<Input, Input>,
     output: z.any() as z.ZodType<Output>,
     run: (_ctx, input) => run(input),
   });

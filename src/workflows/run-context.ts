@@ -7,7 +7,7 @@ import type { OutputOf, OutputSchema } from "../client/output-schema.ts";
 import { requestDigest } from "../producers/batch/row-identity.ts";
 import type { CompletedRecord } from "../producers/completed-record.ts";
 import type { ModelNames } from "../producers/model-chain.ts";
-import type { Agent } from "../shared/agent.ts";
+import type { Agent, AgentSpec } from "../shared/agent.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -98,7 +98,7 @@ export class RunContext implements WorkflowContext {
 
   agent<S extends OutputSchema>(
     name: string,
-    { model, systemPrompt, tools, maxToolIterations }: Agent,
+    { model, systemPrompt, tools, maxToolIterations }: Agent | AgentSpec,
     message: CompletionMessage,
     options: StepOptions<S> = {},
   ): Promise<CompletionResult<OutputOf<S>>> {
@@ -138,16 +138,16 @@ export class RunContext implements WorkflowContext {
     return caught(async () => this.#ask<T>(name, "", { kind: "local", work: tries }));
   }
 
-  child<Input, Output>(
+  child<Input, Output, Given>(
     name: string,
-    { name: workflow, version, input: schema }: Workflow<Input, Output>,
-    input: Input,
+    { name: workflow, version, input: schema }: Workflow<Input, Output, Given>,
+    input: Given,
     { priority }: ChildOptions = {},
   ): Promise<Output> {
     return caught(async () => {
       checkWith(schema, input, `the input of workflow "${workflow}"`);
       const effect = { kind: "child" as const, workflow, version, input, priority };
-      return this.#ask<Output>(name, canonicalJson(input ?? null), effect, workflow);
+      return this.#ask<Output>(name, canonicalJson(asJson(input ?? null)), effect, workflow);
     });
   }
 

@@ -6,6 +6,7 @@ import { InputError } from "../shared/errors.ts";
 import { sha256 } from "../shared/redis-keys.ts";
 import { RedisScript } from "../shared/redis-script.ts";
 import type { JournalEntry } from "../shared/workflow-journal.ts";
+import { asJson } from "./as-json.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { MAX_DEADLINE_MS, RUN_TTL_SECONDS } from "./run-record.ts";
 
@@ -41,7 +42,7 @@ const START = new RedisScript(`
 export async function startRun(fleet: FleetAccess, start: RunStart): Promise<void> {
   const { redis, keys } = fleet;
   const { runId, workflow, version, priority, parent, fork } = start;
-  const input = start.input === undefined ? null : start.input;
+  const input = asJson(start.input ?? null);
   const digest = sha256(canonicalJson([workflow, input]));
   const now = Date.now();
   const deadlineAt = start.deadlineAt ?? now + MAX_DEADLINE_MS;

@@ -78,6 +78,10 @@ export class WorkflowHost {
     });
   }
 
+  get workflowNames(): Iterable<string> {
+    return this.#workflows.keys();
+  }
+
   static async start(options: WorkflowHostOptions): Promise<WorkflowHost> {
     const host = new WorkflowHost(options);
     host.#subscriber.on("message", (_channel, message) => host.#onMessage(message));

@@ -2,13 +2,13 @@ import type { z } from "zod";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
 import type { WorkflowContext } from "./context.ts";
 
-export interface WorkflowOptions<Input, Output> {
+export interface WorkflowOptions<Input, Output, Given = Input> {
   /** Letters, digits, `_`, `-` and `.`; unique among the workflows of a namespace. */
   name: string;
   /** Of the code, from 1; default 1. A worker leaves runs of later versions to those that have them. */
   version?: number;
-  /** Checked when a run is started. */
-  input: z.ZodType<Input>;
+  /** Checked when a run is started; its defaults and transforms shape what the function gets. */
+  input: z.ZodType<Input, Given>;
   /** Checked when the function has returned. */
   output: z.ZodType<Output>;
   /**
@@ -22,17 +22,17 @@ export interface WorkflowOptions<Input, Output> {
 const WORKFLOW = Symbol.for("gluellm.workflow");
 
 /** A durable function, made by `defineWorkflow`. */
-export interface Workflow<Input = unknown, Output = unknown>
-  extends Required<WorkflowOptions<Input, Output>> {}
+export interface Workflow<Input = unknown, Output = unknown, Given = Input>
+  extends Required<WorkflowOptions<Input, Output, Given>> {}
 
 /** A workflow of any types, as workers hold them. */
 // biome-ignore lint/suspicious/noExplicitAny: a function's parameter accepts its own type only.
-export type AnyWorkflow = Workflow<any, any>;
+export type AnyWorkflow = Workflow<any, any, any>;
 
 /** @throws ConfigurationError for a name or version that cannot be. */
-export function defineWorkflow<Input, Output>(
-  options: WorkflowOptions<Input, Output>,
-): Workflow<Input, Output> {
+export function defineWorkflow<Input, Output, Given = Input>(
+  options: WorkflowOptions<Input, Output, Given>,
+): Workflow<Input, Output, Given> {
   const { name, version = 1 } = options;
   if (!/^[\w.-]{1,100}$/.test(name)) {
     throw new ConfigurationError(`"${name}" cannot name a workflow`, "use letters, digits, _, - and .");
