@@ -53,6 +53,12 @@ export type { Logger } from "./shared/logger.ts";
 export type { OutputMode } from "./shared/output-spec.ts";
 export type { Fallback, ToolExecution } from "./shared/records.ts";
 export type { Settings } from "./shared/settings.ts";
+export {
+  defineEvaluator,
+  defineRetriever,
+  type RetrievedChunk,
+  type StepFunction,
+} from "./shared/step-function.ts";
 export { type PromptTool, SystemPrompt, type SystemPromptOptions } from "./shared/system-prompt.ts";
 export {
   defineTool,

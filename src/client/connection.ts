@@ -3,6 +3,7 @@ import type { ModelNames } from "../producers/model-chain.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
+import { type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
@@ -20,6 +21,8 @@ export interface ConnectionOptions {
   /** The workflows that worker runs, and the model of their calls that name none. */
   workflows?: readonly AnyWorkflow[];
   defaultModel?: ModelNames;
+  /** Retrievers and evaluators of the workflows. */
+  functions?: readonly StepFunction[];
   /** After so long without a call everything is closed, until the next call. */
   idleCloseMs?: number;
 }
@@ -132,6 +135,7 @@ export class Connection {
 
 async function open(options: ConnectionOptions): Promise<Opened> {
   const { settings, logger, runsWorker, queueGlobs, tools, workflows, defaultModel } = options;
+  const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new AsyncDisposableStack();
   const { redis, keys, target: redisTarget } = parts.use(await openRedis(settings, logger));
   const producer = new CompletionProducer({ redis, keys, settings });
@@ -141,7 +145,7 @@ async function open(options: ConnectionOptions): Promise<Opened> {
   let worker: FleetWorker | undefined;
   if (runsWorker) {
     const fleet = { redisTarget, settings, logger, queueGlobs };
-    const started = await startWorker({ ...fleet, tools, workflows, defaultModel });
+    const started = await startWorker({ ...fleet, tools, workflows, defaultModel, functions });
     parts.defer(() => started.close());
     worker = started;
   }

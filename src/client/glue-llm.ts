@@ -5,6 +5,7 @@ import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
@@ -47,6 +48,8 @@ export interface GlueLLMOptions {
   queueGlobs?: readonly string[];
   /** What this client may start by name, and what mode `local` runs. */
   workflows?: readonly AnyWorkflow[];
+  /** Retrievers and evaluators that the workflows of mode `local` may call. */
+  functions?: readonly StepFunction[];
   /** After so long without a call everything is closed until the next one; default never. */
   idleCloseMs?: number;
 }
@@ -84,6 +87,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       runsWorker: isLocal,
       tools,
       workflows: options.workflows,
+      functions: options.functions,
       defaultModel: options.model,
     });
     super(connection);

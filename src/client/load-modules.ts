@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Agent, agentsByName, isAgent } from "../shared/agent.ts";
 import { ConfigurationError } from "../shared/errors.ts";
+import { isStepFunction, type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import { isTool, type Tool, toolsByName } from "../shared/tool.ts";
 import { type AnyWorkflow, isWorkflow, workflowsByName } from "../workflows/workflow.ts";
 
@@ -11,6 +12,8 @@ export interface Definitions {
   tools: Map<string, Tool>;
   agents: ReadonlyMap<string, Agent>;
   workflows: readonly AnyWorkflow[];
+  /** Retrievers and evaluators, by reference. */
+  functions: ReadonlyMap<string, StepFunction>;
 }
 
 /**
@@ -23,18 +26,28 @@ export async function loadModules(paths: readonly string[], cwd = process.cwd())
   const agents = exported.filter(isAgent);
   const tools = [...exported.filter(isTool), ...agents.flatMap((agent) => agent.tools)];
   const workflows = [...workflowsByName(exported.filter(isWorkflow)).values()];
-  return { tools: toolsByName(tools), agents: agentsByName(agents), workflows };
+  return {
+    tools: toolsByName(tools),
+    agents: agentsByName(agents),
+    workflows,
+    functions: stepFunctionsByName(exported.filter(isStepFunction)),
+  };
 }
 
-async function definitionsIn(path: string, file: string): Promise<(Tool | Agent | AnyWorkflow)[]> {
+async function definitionsIn(
+  path: string,
+  file: string,
+): Promise<(Tool | Agent | AnyWorkflow | StepFunction)[]> {
   const exported = await load(path, file);
   const values = Object.values(exported).flatMap((value: unknown) =>
     Array.isArray(value) ? value : [value],
   );
-  const definitions = values.filter((value) => isTool(value) || isAgent(value) || isWorkflow(value));
+  const definitions = values.filter(
+    (value) => isTool(value) || isAgent(value) || isWorkflow(value) || isStepFunction(value),
+  );
   if (definitions.length > 0) return definitions;
   throw new ConfigurationError(
-    `the module ${path} exports no tools, agents or workflows`,
+    `the module ${path} exports no tools, agents, workflows, retrievers or evaluators`,
     "export what defineTool or defineWorkflow returns, or an Agent",
     "module_without_definitions",
   );

@@ -3,6 +3,7 @@ import type { Logger } from "../shared/logger.ts";
 import { checkRedis, connectRedis, type RedisTarget, redisTarget } from "../shared/redis.ts";
 import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
@@ -18,6 +19,8 @@ export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" 
   tools?: Map<string, Tool>;
   /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
   workflows?: readonly AnyWorkflow[];
+  /** Retrievers and evaluators of workflows, by reference. */
+  functions?: ReadonlyMap<string, StepFunction>;
   /** The model of calls in workflows that name none; default: the setting DEFAULT_MODEL. */
   defaultModel?: ModelNames;
 }
@@ -31,14 +34,18 @@ export interface FleetWorker {
 }
 
 export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
-  const { tools = new Map(), workflows, defaultModel, ...shared } = options;
+  const { tools = new Map(), workflows, defaultModel, functions, ...shared } = options;
   const { WorkerProcess } = await import("../workers/worker-process.ts");
   const workflowNames = new Set<string>();
   const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {
-    host ??= startHost({ ...shared, defaultModel, offerTool: (tool) => addTool(tools, tool) }, workflows);
+    host ??= startHost(
+      { ...shared, defaultModel, functions, offerTool: (tool) => addTool(tools, tool) },
+      workflows,
+    );
     for (const name of (await host).workflowNames) workflowNames.add(name);
+    await worker.announce();
   };
   if (workflows) await runWorkflows();
   return {

@@ -103,7 +103,7 @@ export class WorkerProcess {
     };
     this.#context.load.onMemory((isLow) => {
       for (const queue of this.#queues.values()) isLow ? queue.hold("memory") : queue.release("memory");
-      void this.#publishCard();
+      void this.announce();
     });
   }
 
@@ -123,9 +123,9 @@ export class WorkerProcess {
     this.#subscriber.on("message", (_channel, message) => this.#onMessage(message));
     await this.#subscriber.subscribe(keys.channel);
     await this.#context.budgets.read();
-    await Promise.all([this.#follow(), this.#publishCard()]);
+    await Promise.all([this.#follow(), this.announce()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
-    this.#timers.push(setInterval(() => void this.#publishCard(), CARD_MS));
+    this.#timers.push(setInterval(() => void this.announce(), CARD_MS));
     this.#timers.push(setInterval(() => this.#readLimits(), LIMITS_MS));
   }
 
@@ -211,8 +211,8 @@ export class WorkerProcess {
     return adapter;
   }
 
-  /** Says what this process can run, for `gluellm queues` and for operators. */
-  async #publishCard(): Promise<void> {
+  /** Says what this process can run, for `gluellm queues` and for operators; it does so every few seconds too. */
+  async announce(): Promise<void> {
     const { settings, queueGlobs = ["*"], workflowNames = new Set() } = this.#options;
     const card: WorkerCard = {
       host: hostname(),

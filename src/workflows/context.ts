@@ -76,6 +76,11 @@ export interface WorkflowContext {
    * @throws WorkflowError with the message of what `work` threw, after the last try
    */
   run<T>(name: string, work: (signal: AbortSignal) => T | Promise<T>, options?: LocalOptions): Promise<T>;
+  /**
+   * A retriever or an evaluator of the worker's, by its reference (`retriever:docs`), as `run` does it; the workflow's
+   * `requires` has to name it.
+   */
+  call<T>(name: string, reference: string, args: unknown, options?: LocalOptions): Promise<T>;
   /** A run of another workflow, and its output. @throws the error that the run failed with. */
   child<Input, Output, Given>(
     name: string,

@@ -1,6 +1,7 @@
 import type { ModelNames } from "../producers/model-chain.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { Execution } from "./execution.ts";
 import { currentContext, RunContext } from "./run-context.ts";
@@ -22,6 +23,7 @@ export interface LiveRunOptions {
   settings: Settings;
   defaultModel: ModelNames;
   offerTool: (tool: Tool) => void;
+  functions: ReadonlyMap<string, StepFunction>;
   logger: Logger;
 }
 

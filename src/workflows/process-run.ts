@@ -2,6 +2,7 @@ import type { ModelNames } from "../producers/model-chain.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { type GlueError, NonDeterminismError, toErrorRecord } from "../shared/errors.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
+import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { type EndedEntry, notifyRun } from "../shared/workflow-journal.ts";
 import { asJson } from "./as-json.ts";
@@ -22,6 +23,7 @@ export interface RunInput {
   workflows: ReadonlyMap<string, AnyWorkflow>;
   defaultModel: ModelNames;
   offerTool: (tool: Tool) => void;
+  functions: ReadonlyMap<string, StepFunction>;
   cache: StickyCache<LiveRun>;
   runId: string;
   token: string;
@@ -59,6 +61,7 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   }
   const lock: RunLock = { redis, keys, runId, token };
   const live = cached ?? (await revive(input, workflow, run));
+  if ("reason" in live) return { kind: "putBack", reason: live.reason };
   input.onLive(live);
   if (Date.now() >= run.deadlineAt) {
     const ended = await fail(input, lock, run, live, deadlineError());
@@ -83,12 +86,30 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   }
 }
 
-async function revive(input: RunInput, workflow: AnyWorkflow, run: RunRecord): Promise<LiveRun> {
-  const { fleet, defaultModel, offerTool, onActivity } = input;
+/** The function at its beginning, or what this worker lacks for it. */
+async function revive(
+  input: RunInput,
+  workflow: AnyWorkflow,
+  run: RunRecord,
+): Promise<LiveRun | { reason: string }> {
+  const { fleet, defaultModel, offerTool, functions, onActivity } = input;
   const { redis, keys, settings } = fleet;
   const stored = isBlobRef(run.input) ? await readBlob(redis, keys, run.input) : run.input;
+  const checked = workflow.requires && workflow.input.safeParse(stored);
+  const required = checked?.success ? (workflow.requires?.(checked.data) ?? []) : [];
+  const lacking = required.find((reference) => !functions.has(reference));
+  if (lacking) return { reason: `needs a worker with ${lacking.replace(":", " ")}` };
   const logger = input.fleet.logger.child({ runId: run.id, workflow: run.workflow });
-  const live = createLiveRun({ workflow, run, input: stored, settings, defaultModel, offerTool, logger });
+  const live = createLiveRun({
+    workflow,
+    run,
+    input: stored,
+    settings,
+    defaultModel,
+    offerTool,
+    functions,
+    logger,
+  });
   live.execution.onActivity = onActivity;
   return live;
 }

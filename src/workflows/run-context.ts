@@ -13,6 +13,7 @@ import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { sha256 } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { asJson } from "./as-json.ts";
 import type {
@@ -40,6 +41,8 @@ export interface RunContextOptions {
   defaultModel: ModelNames;
   /** Told of each tool that a call brings along. */
   offerTool: (tool: Tool) => void;
+  /** Retrievers and evaluators, by reference. */
+  functions: ReadonlyMap<string, StepFunction>;
   logger: Logger;
   metadata: Map<string, unknown>;
   /** How often each name was used; branches share it. */
@@ -136,6 +139,12 @@ export class RunContext implements WorkflowContext {
       }
     };
     return caught(async () => this.#ask<T>(name, "", { kind: "local", work: tries }));
+  }
+
+  call<T>(name: string, reference: string, args: unknown, options?: LocalOptions): Promise<T> {
+    const found = this.#options.functions.get(reference);
+    if (!found) return Promise.reject(new InputError(`this worker has no ${reference}`));
+    return this.run(name, (signal) => found.run(args as never, signal) as T, options);
   }
 
   child<Input, Output, Given>(

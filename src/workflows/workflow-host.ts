@@ -7,6 +7,7 @@ import type { Logger } from "../shared/logger.ts";
 import { connectRedis, type RedisTarget } from "../shared/redis.ts";
 import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { notifyRun } from "../shared/workflow-journal.ts";
@@ -24,6 +25,8 @@ export interface WorkflowHostOptions {
   defaultModel?: ModelNames;
   /** Told of each tool that a call brings along, for the workers of this process. */
   offerTool?: (tool: Tool) => void;
+  /** Retrievers and evaluators that runs may call, by reference. */
+  functions?: ReadonlyMap<string, StepFunction>;
   /** Runs whose functions are at work at a time; suspended ones do not count. Default 100. */
   concurrency?: number;
   /** Suspended functions kept in memory, so that they need no replay in this process. Default 1,000. */
@@ -110,6 +113,7 @@ export class WorkflowHost {
         },
         workflows: this.#workflows,
         defaultModel: this.#options.defaultModel ?? this.#options.settings.defaultModel,
+        functions: this.#options.functions ?? new Map(),
         offerTool: this.#options.offerTool ?? (() => {}),
         cache: this.#cache,
         runId,

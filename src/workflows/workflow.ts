@@ -16,6 +16,8 @@ export interface WorkflowOptions<Input, Output, Given = Input> {
    * from its beginning after a crash, and gets from the journal what it had.
    */
   run: (ctx: WorkflowContext, input: Input) => Promise<Output>;
+  /** References to retrievers and evaluators that this input needs (`retriever:docs`): a worker without them leaves the run to others. */
+  requires?: (input: Input) => readonly string[];
 }
 
 /** Known across copies of this package, such as the one a worker runs and the one a module of workflows imports. */
@@ -23,7 +25,9 @@ const WORKFLOW = Symbol.for("gluellm.workflow");
 
 /** A durable function, made by `defineWorkflow`. */
 export interface Workflow<Input = unknown, Output = unknown, Given = Input>
-  extends Required<WorkflowOptions<Input, Output, Given>> {}
+  extends WorkflowOptions<Input, Output, Given> {
+  version: number;
+}
 
 /** A workflow of any types, as workers hold them. */
 // biome-ignore lint/suspicious/noExplicitAny: a function's parameter accepts its own type only.

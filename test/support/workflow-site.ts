@@ -71,10 +71,10 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
   const redis = testRedis();
   onTestFinished(() => redis.disconnect());
 
-  /** BullMQ's view of a queue: that of a model, or of the workflows. */
-  function queueOf(model?: string): Queue {
+  /** BullMQ's view of a queue: that of a model, or of the workflows, or another one. */
+  function queueOf(model?: string, other: string = WORKFLOW_QUEUE): Queue {
     const [entry = "", name = ""] = model?.split(":") ?? [];
-    const queue = new Queue(model ? completionQueueName(modelRef(entry, name)) : WORKFLOW_QUEUE, {
+    const queue = new Queue(model ? completionQueueName(modelRef(entry, name)) : other, {
       connection: redis,
       prefix: redisKeys(settings.namespace).prefix,
     });
