@@ -17,6 +17,8 @@ export { type Message, type MessageToolCall, Role } from "./client/message.ts";
 export type { OutputOf, OutputSchema } from "./client/output-schema.ts";
 export { RequestConfig } from "./client/request-config.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
+export { WorkflowHandle } from "./client/workflow-handle.ts";
+export { type StartOptions, Workflows } from "./client/workflows.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
 export type { ChatCompletion } from "./shared/chat.ts";
@@ -35,11 +37,13 @@ export {
   JobCancelledError,
   JobLostError,
   LLMError,
+  NonDeterminismError,
   OverloadedError,
   RateLimitError,
   type RejectedAnswer,
   StructuredOutputError,
   TokenLimitError,
+  WorkflowError,
 } from "./shared/errors.ts";
 export type { JsonSchema } from "./shared/json-schema.ts";
 export type { Budget } from "./shared/limits-setting.ts";
@@ -76,3 +80,22 @@ export {
   type Reservation,
 } from "./workers/rate-limiter.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./workers/retry.ts";
+export type {
+  BranchFunctions,
+  BranchResults,
+  ChildOptions,
+  LocalOptions,
+  RetryPolicy,
+  StepOptions,
+  WaitForOptions,
+  WorkflowContext,
+} from "./workflows/context.ts";
+export { type FlowOptions, flow, type TaskOptions, task } from "./workflows/flow.ts";
+export type { ForkOptions } from "./workflows/fork.ts";
+export type { RunStatus, RunStep } from "./workflows/run-status.ts";
+export {
+  type AnyWorkflow,
+  defineWorkflow,
+  type Workflow,
+  type WorkflowOptions,
+} from "./workflows/workflow.ts";

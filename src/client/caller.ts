@@ -47,7 +47,7 @@ export abstract class Caller {
    * Resolves once the job is safe in Redis.
    * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`,
    * `unknown_conversation`, a text over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`)
-   * or no Redis.
+   * or price (`unpriced_model`), or no Redis.
    */
   async enqueue<S extends OutputSchema>(
     message: CompletionMessage | RequestConfig<S>,

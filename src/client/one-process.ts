@@ -1,16 +1,51 @@
+import type { ModelNames } from "../producers/model-chain.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkRedis, connectRedis, type RedisTarget, redisTarget } from "../shared/redis.ts";
 import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
-import type { WorkerOptions, WorkerProcess } from "../workers/worker-process.ts";
+import { addTool, type Tool } from "../shared/tool.ts";
+import type { WorkerOptions } from "../workers/worker-process.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
 
 /*
  * The one file of the client that sees the other sides: it brings Redis and a worker into this process. Each is loaded
  * when it is asked for.
  */
 
-export async function startWorker(options: WorkerOptions): Promise<WorkerProcess> {
-  return (await import("../workers/worker-process.ts")).WorkerProcess.start(options);
+export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" | "tools"> {
+  /** By name; those that workflows bring along are added. */
+  tools?: Map<string, Tool>;
+  /** Run beside the model calls. */
+  workflows?: readonly AnyWorkflow[];
+  /** The model of calls in workflows that name none; default: the setting DEFAULT_MODEL. */
+  defaultModel?: ModelNames;
+}
+
+/** Everything that works in one process. */
+export interface FleetWorker {
+  id: string;
+  close(): Promise<void>;
+}
+
+export async function startWorker({
+  tools = new Map(),
+  workflows = [],
+  defaultModel,
+  ...options
+}: FleetWorkerOptions): Promise<FleetWorker> {
+  const { WorkerProcess } = await import("../workers/worker-process.ts");
+  const workflowNames = workflows.map(({ name }) => name);
+  const worker = await WorkerProcess.start({ ...options, tools, workflowNames });
+  if (workflows.length === 0) return worker;
+  const offerTool = (tool: Tool) => addTool(tools, tool);
+  const { WorkflowHost } = await import("../workflows/workflow-host.ts");
+  const host = await WorkflowHost.start({ ...options, workflows, defaultModel, offerTool });
+  return {
+    id: worker.id,
+    close: async () => {
+      await Promise.all([host.close(), worker.close()]);
+    },
+  };
 }
 
 export interface RedisHost extends AsyncDisposable {
