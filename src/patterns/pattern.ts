@@ -93,7 +93,7 @@ export function definePattern<Config extends z.ZodObject>(options: PatternOption
 }
 
 /** Asks agents, and writes down what was said. */
-export interface Ask {
+interface Ask {
   /** The answer's text. @throws the call's error */
   (stage: string, who: AgentSpec, message: string, options?: StepOptions): Promise<string>;
   /** A structured answer: what a pattern has to read from a model. */

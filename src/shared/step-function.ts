@@ -10,7 +10,7 @@ export interface RetrievedChunk {
   source: string;
 }
 
-export type StepFunctionKind = "retriever" | "evaluator";
+type StepFunctionKind = "retriever" | "evaluator";
 
 /** Code of the user's own that workflows call by its name; workers load it from a module (`--module`). */
 export interface StepFunction {
@@ -62,7 +62,7 @@ export function isStepFunction(value: unknown): value is StepFunction {
 }
 
 /** How a workflow names what it needs: `retriever:docs`. */
-export function referenceTo({ kind, name }: Pick<StepFunction, "kind" | "name">): string {
+function referenceTo({ kind, name }: Pick<StepFunction, "kind" | "name">): string {
   return `${kind}:${name}`;
 }
 
