@@ -18,6 +18,8 @@ const BENCHMARKS = {
   "bench:workflows": ["bench", "workflows.ts"],
 };
 const benchmark = BENCHMARKS[process.argv[2]];
+/** Minutes of killed workers: on demand, like the benchmarks. */
+const CHAOS = "test:chaos";
 
 /** Title, package, name of its program, arguments. */
 const STEPS = [
@@ -30,6 +32,10 @@ const STEPS = [
 async function main() {
   const node = await ensureSetup();
   if (benchmark) return run(node, [join(ROOT, ...benchmark), ...process.argv.slice(3)]);
+  if (process.argv[2] === CHAOS) {
+    const config = ["--config", join(ROOT, "vitest.chaos.config.ts")];
+    return run(node, [programFile("vitest", "vitest"), "run", ...config, ...process.argv.slice(3)]);
+  }
   for (const [title, packageName, program, args] of STEPS) {
     process.stdout.write(`\n== ${title}: ${program} ${args.join(" ")}\n`);
     const code = await run(node, [programFile(packageName, program), ...args]);

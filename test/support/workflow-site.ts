@@ -55,10 +55,10 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
     onTestFinished(() => worker.close());
   }
 
-  /** A worker process that runs the exports of a module beside this one, killed with the test. */
-  async function spawnWorker(module: string): Promise<ChildProcess> {
+  /** A worker process of the exports of a module beside this one, killed with the test; or of one part of the work. */
+  async function spawnWorker(module: string, role = "all"): Promise<ChildProcess> {
     const { PATH = "", HOME = "" } = process.env;
-    const child = spawn(process.execPath, [WORKER, join(import.meta.dirname, module)], {
+    const child = spawn(process.execPath, [WORKER, join(import.meta.dirname, module), role], {
       env: { PATH, HOME, ...site.env },
       stdio: ["ignore", "pipe", "inherit"],
     });

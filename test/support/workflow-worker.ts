@@ -1,4 +1,6 @@
-/** A worker process that runs the test's workflows: `workflow-worker.ts <module>`, whose exports they are. */
+/**
+ * A worker process: `workflow-worker.ts <module> [role]`. It runs the module's workflows, the calls of models, or both.
+ */
 import { resolve } from "node:path";
 import { startWorker } from "../../src/client/one-process.ts";
 import { createLogger } from "../../src/shared/logger.ts";
@@ -6,7 +8,7 @@ import { redisTarget } from "../../src/shared/redis.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 
-const [module = ""] = process.argv.slice(2);
+const [module = "", role = "all"] = process.argv.slice(2);
 const exported = Object.values((await import(resolve(module))) as Record<string, unknown>);
 const workflows = exported.filter(isWorkflow);
 const settings = loadSettings();
@@ -14,6 +16,7 @@ await startWorker({
   redisTarget: redisTarget(settings.redisUrl ?? ""),
   settings,
   logger: createLogger({ level: "error", json: true }),
-  workflows,
+  ...(role === "models" ? {} : { workflows }),
+  ...(role === "workflows" && { queueGlobs: [] }),
 });
 console.log("ready");
