@@ -169,20 +169,20 @@ describe.concurrent("a call with several models", () => {
 describe("a job leaves its model", () => {
   const wait = (delayMs: number) => ({ kind: "snooze", scope: "job", delayMs }) as const;
   const limited = new RateLimitError({ message: "slow down" });
-  const isLeft = (error: GlueError, verdict: { kind: string }, snoozes = 0) =>
-    givesUp({ error, verdict: { error, ...verdict } as Verdict, snoozes });
+  const isLeft = (error: GlueError, verdict: { kind: string }, hasWaitedForBudget = false) =>
+    givesUp({ error, verdict: { error, ...verdict } as Verdict, hasWaitedForBudget });
 
   test.each([
     [9000, false],
     [11_000, true],
   ])("at a 429 of %s ms: %s", (delayMs, left) => {
-    expect(isLeft(limited, wait(delayMs), 5)).toBe(left);
+    expect(isLeft(limited, wait(delayMs), true)).toBe(left);
   });
 
   test("when a line for the budget that was short at first still is there afterwards", () => {
     const line = new BudgetWaitError(FIRST, 6000);
     expect(isLeft(line, wait(6000))).toBe(false);
-    expect(isLeft(line, wait(6000), 1)).toBe(true);
+    expect(isLeft(line, wait(6000), true)).toBe(true);
   });
 
   test("when a wait would outlast its deadline, but not once that has passed", () => {

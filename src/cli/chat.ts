@@ -132,7 +132,7 @@ class Chat {
     const handle = await this.#conversation.enqueue(line, { stream: !this.#asJson });
     const explaining = setInterval(() => void explainWaiting(handle, this.#modelKey), EXPLAIN_MS);
     try {
-      if (!this.#asJson) await printStream(handle.stream({ signal }), false);
+      if (!this.#asJson) await printStream(handle.stream({ signal }), "text");
       const result = await handle.result({ signal });
       if (this.#asJson) process.stdout.write(`${JSON.stringify(result)}\n`);
       return result;

@@ -79,14 +79,14 @@ interface CompleteOptions {
 async function answerOf(
   handle: CompletionHandle,
   key: string,
-  { stream, json = false }: CompleteOptions,
+  { stream, schema, json = false }: CompleteOptions,
 ): Promise<string | undefined> {
   const interruption = onInterruption("stopping (again to exit now)");
   const explaining = setInterval(() => void explainWaiting(handle, key), EXPLAIN_MS);
   try {
     const { signal } = interruption;
     if (stream) {
-      await printStream(handle.stream({ signal }), json);
+      await printStream(handle.stream({ signal }), json ? "events" : schema ? "output" : "text");
       return undefined;
     }
     const result = await handle.result({ signal });

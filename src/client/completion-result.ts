@@ -52,7 +52,7 @@ export async function toResult<S extends OutputSchema>(
   const [choice] = body.choices;
   return {
     jobId,
-    finalResponse: choice?.message.content ?? "",
+    finalResponse: textOf(record),
     output: (schema ? await parseOutput(schema, record.output) : record.output) as OutputOf<S>,
     finishReason: choice?.finish_reason ?? undefined,
     model: modelKeyOf(record),
@@ -68,4 +68,10 @@ export async function toResult<S extends OutputSchema>(
     latencyMs,
     finishedAt: new Date(finishedAt),
   };
+}
+
+/** The same whichever way the provider was asked for a structured answer. */
+function textOf({ body, output }: CompletedRecord): string {
+  const text = body.choices[0]?.message.content ?? "";
+  return text === "" && output !== undefined ? JSON.stringify(output) : text;
 }

@@ -15,7 +15,10 @@ const CANCEL = new RedisScript(`
   local result, job = KEYS[1], KEYS[2]
   local record, ttl, channel, id = unpack(ARGV)
   local standing = redis.call('GET', result)
-  if standing then return cjson.decode(standing).status end
+  local status = standing and cjson.decode(standing).status
+  -- A failed job that BullMQ has not finished is one that an operator has retried.
+  local isRetried = status == 'failed' and redis.call('EXISTS', job) == 1 and redis.call('HEXISTS', job, 'finishedOn') == 0
+  if status and not isRetried then return status end
   if redis.call('EXISTS', job) == 0 then return 'lost' end
   redis.call('SET', result, record, 'EX', ttl)
   redis.call('PUBLISH', channel, 'cancel:' .. id)

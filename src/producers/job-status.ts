@@ -30,7 +30,8 @@ export async function readJobStatus(context: StatusContext, ref: JobRef): Promis
     // In this order: a job that has ended left its record before.
     const found = await findJob(redis, keys, ref);
     const record = await readRecord(redis, keys, ref.id);
-    if (record) return { state: record.status, waitsFor: [] };
+    const isRetried = record?.status === "failed" && found && !found.hasEnded;
+    if (record && !isRetried) return { state: record.status, waitsFor: [] };
     if (!found || found.hasEnded) throw new JobLostError(ref.id);
     const queue = queues.named(found.queue);
     switch (await queue.getJobState(ref.id)) {

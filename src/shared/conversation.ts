@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { z } from "zod";
-import { type Message, messageSchema } from "./chat.ts";
+import type { Message } from "./chat.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 
 /** A conversation ends this long after its last message. */
@@ -25,12 +25,15 @@ export const turnHeadSchema = z.object({
 });
 export type TurnHead = z.infer<typeof turnHeadSchema>;
 
+/** What was checked when it was written is read as it stands: a conversation must not end by a stricter look. */
+const storedMessageSchema = z.looseObject({ role: z.string() }) as unknown as z.ZodType<Message>;
+
 /** How a turn's job ended. */
 const turnAnswerSchema = z.object({
   /** Epoch milliseconds. */
   at: z.number(),
   /** The answers with their tool calls, and the tools' results; none when the job brought no answer. */
-  messages: z.array(messageSchema),
+  messages: z.array(storedMessageSchema),
   /** The provider cannot take this turn: it would refuse every later request that holds it too. */
   isRefused: z.boolean().optional(),
 });
@@ -69,7 +72,7 @@ export async function readTurns(redis: Redis, keys: RedisKeys, id: string, count
       if (!head || !asked) return turns;
       turns.push({
         createdAt: turnHeadSchema.parse(JSON.parse(head)).createdAt,
-        asked: z.array(messageSchema).parse(JSON.parse(asked)),
+        asked: z.array(storedMessageSchema).parse(JSON.parse(asked)),
         answer: answer ? turnAnswerSchema.parse(JSON.parse(answer)) : undefined,
       });
     }

@@ -7,6 +7,7 @@ import type { ProviderEntry } from "../shared/providers.ts";
 import type { ResultRecord, ToolExecution } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
+import { assistantMessage, type ToolCall, toolCallsOf } from "./assistant-message.ts";
 import type { CallInput } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory, withNamedTools } from "./conversation.ts";
@@ -18,7 +19,7 @@ import { countCall } from "./record.ts";
 import { callOrCached } from "./response-cache.ts";
 import { spentOn } from "./spent.ts";
 import { StreamWriter } from "./stream-writer.ts";
-import { runToolCalls, type ToolCall, toolCallsOf, toToolMessage } from "./tool-calls.ts";
+import { runToolCalls, toToolMessage } from "./tool-calls.ts";
 
 export interface CompletionRun extends Omit<CallInput, "request" | "requestId" | "onDelta"> {
   payload: CompletionPayload;
@@ -56,6 +57,7 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
   const request = withTools(await loadRequest(context, payload), tools);
   await using stream = payload.stream ? new StreamWriter({ ...context, ...run }) : undefined;
   const messages = [...request.messages];
+  const added: Message[] = [];
   const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
   const askIn = (entry: string) =>
     turnRequest(
@@ -65,15 +67,16 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
       progress,
     );
   for (let turn = 0; ; turn++) {
-    const call =
-      journal?.calls[turn] ?? (await ask(context, run, stream, askIn(run.model.entry).request, turn));
+    const call = journal?.calls[turn] ?? (await ask(context, run, stream, askIn(run.model.entry), turn));
     // Another model may have answered before this one was fallen back to.
     const { mode } = askIn(call.entry);
     progress.calls.push(call);
-    const next =
-      (await toolResults(run, progress, tools, turn)) ?? checkOutput(payload.output, mode, progress);
+    const results = await toolResults(run, progress, tools, { turn, mode });
+    // Rounds of repair are no part of the conversation.
+    if (results) added.push(...results);
+    const next = results ?? checkOutput(payload.output, mode, progress);
     if (!next) {
-      const added = [...messages.slice(request.messages.length), ...finalAnswer(progress)];
+      added.push(...finalAnswer(progress));
       return { record: await toRecord(context, run, progress), added };
     }
     messages.push(...next);
@@ -85,19 +88,24 @@ function mustAnswer({ maxToolIterations }: CompletionPayload, { toolIterations }
 }
 
 /** The request of one turn, and how its structured answer is to be read. */
+interface Asked {
+  request: ChatRequest;
+  mode?: OutputMode;
+}
+
 function turnRequest(
   entry: ProviderEntry,
   request: ChatRequest,
   payload: CompletionPayload,
   progress: Progress,
-): { request: ChatRequest; mode?: OutputMode } {
+): Asked {
   const { output } = payload;
   const isLast = mustAnswer(payload, progress);
   // Without tools at all the calls in the messages would have nothing to refer to.
   const bounded = isLast ? { ...request, tool_choice: "none" } : request;
-  if (!output) return { request: bounded };
+  if (!output) return { request: withNamedTools(bounded) };
   const asked = requestOutput(entry, bounded, output);
-  if (!isLast || asked.mode !== "tool") return asked;
+  if (!isLast || asked.mode !== "tool") return { ...asked, request: withNamedTools(asked.request) };
   const answerTool = { type: "function", function: { name: output.name } };
   return { ...asked, request: { ...asked.request, tool_choice: answerTool } };
 }
@@ -106,21 +114,33 @@ async function ask(
   context: WorkerContext,
   run: CompletionRun,
   stream: StreamWriter | undefined,
-  request: ChatRequest,
+  { request, mode }: Asked,
   turn: number,
 ): Promise<FinishedCall> {
   const { requestId } = run.payload;
   const call = await callOrCached(context, {
     ...run,
     request,
+    isWorthKeeping: (body) => isWorthKeeping(body, run.payload.output, mode),
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
     onDelta: stream?.begin(turn + 1),
   });
   // Nobody tells the pieces of a finished call again.
   await stream?.flush();
   await run.journal?.append({ kind: "call", call, attemptsMade: run.attemptsMade });
-  if (run.isRouted && !call.fromCache) await countCall(context.redis, context.keys, call);
+  if (run.journal && !call.fromCache) await countCall(context.redis, context.keys, call);
   return call;
+}
+
+/** A structured answer that does not fit would be asked for again each time. */
+function isWorthKeeping(
+  body: ChatCompletion,
+  output: OutputSpec | undefined,
+  mode: OutputMode | undefined,
+): boolean {
+  if (!output || !mode) return true;
+  const callsOthers = toolCallsOf(body).some((call) => call.function.name !== output.name);
+  return callsOthers || readOutput(body, output, mode).ok;
 }
 
 /** Runs the tools that the last answer calls; undefined when it calls none. */
@@ -128,15 +148,16 @@ async function toolResults(
   { journal, payload, jobId, signal, logger }: CompletionRun,
   progress: Progress,
   tools: readonly Tool[],
-  turn: number,
+  { turn, mode }: { turn: number; mode: OutputMode | undefined },
 ): Promise<Message[] | undefined> {
   const { body } = progress.calls.at(-1) as FinishedCall;
   const calls = tools.length > 0 && !mustAnswer(payload, progress) ? toolCallsOf(body) : [];
-  if (!journal || calls.length === 0 || givesOutput(calls, payload.output)) return undefined;
+  if (!journal || calls.length === 0) return undefined;
+  if (mode === "tool" && givesOutput(calls, payload.output)) return undefined;
   const executions = await runToolCalls({ tools, journal, jobId, turn, signal, logger }, calls);
   progress.executions.push(...executions);
   progress.toolIterations += 1;
-  return [answerOf(body), ...executions.map(toToolMessage)];
+  return [assistantMessage(body), ...executions.map(toToolMessage)];
 }
 
 /** In mode `tool` the answer is a call too. */
@@ -184,16 +205,11 @@ function withTools(request: ChatRequest, tools: readonly Tool[]): ChatRequest {
   return tools.length > 0 ? { ...request, tools: tools.map(toToolDefinition) } : request;
 }
 
-function answerOf(body: ChatCompletion): Message {
-  const message = body.choices[0]?.message as Pick<Message, "content" | "tool_calls"> | undefined;
-  return { role: "assistant", content: message?.content ?? null, tool_calls: message?.tool_calls };
-}
-
 /** As the conversation keeps it: nothing of what providers refuse, such as a message without any content. */
 function finalAnswer({ calls, output }: Progress): Message[] {
   // Its call in mode `tool` would have no result.
   if (output) return [{ role: "assistant", content: JSON.stringify(output.value) }];
-  const answer = answerOf((calls.at(-1) as FinishedCall).body);
+  const answer = assistantMessage((calls.at(-1) as FinishedCall).body);
   return answer.content || answer.tool_calls?.length ? [answer] : [];
 }
 
@@ -203,7 +219,7 @@ async function loadRequest(
 ): Promise<ChatRequest> {
   const { redis, keys } = context;
   const own = isBlobRef(request) ? chatRequestSchema.parse(await readBlob(redis, keys, request)) : request;
-  return conversation ? withNamedTools(await withHistory(context, conversation, own)) : own;
+  return conversation ? withHistory(context, conversation, own) : own;
 }
 
 async function toRecord(

@@ -6,6 +6,7 @@ import {
   type GlueError,
   InvalidRequestError,
   OverloadedError,
+  StructuredOutputError,
   toErrorRecord,
 } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -36,6 +37,8 @@ interface FailedAttempt {
   attemptsMade: number;
   /** Attempts that ended in a pause. */
   snoozes: number;
+  /** The attempt before this one ended in waiting for the budget. */
+  hasWaitedForBudget: boolean;
   error: GlueError;
   /** As of a job that has one model. */
   verdict: Verdict;
@@ -76,21 +79,22 @@ export async function fallBack(context: WorkerContext, attempt: FailedAttempt): 
 export function givesUp({
   error,
   verdict,
-  snoozes,
-}: Pick<FailedAttempt, "error" | "verdict" | "snoozes">): boolean {
+  hasWaitedForBudget,
+}: Pick<FailedAttempt, "error" | "verdict" | "hasWaitedForBudget">): boolean {
   if (isOfTheRequest(error)) return false;
   if (verdict.kind === "fail") return true;
   if (verdict.kind !== "snooze") return false;
   // A line that is predicted to be short, and was not, is a long one.
-  const isLongLine = error instanceof BudgetWaitError && snoozes > 0;
+  const isLongLine = error instanceof BudgetWaitError && hasWaitedForBudget;
   return isDown(error) || isLongLine || verdict.delayMs > MAX_WAIT_MS;
 }
 
-/** No model can answer it. A prompt that is too long for one may fit another. */
+/** No model can answer it. A prompt that is too long for one may fit another, and so may a parameter. */
 function isOfTheRequest(error: GlueError): boolean {
   return (
     error.code === "deadline_exceeded" ||
-    error instanceof InvalidRequestError ||
+    (error instanceof InvalidRequestError && error.code !== "unsupported_parameter") ||
+    error instanceof StructuredOutputError ||
     error instanceof CostLimitError ||
     error.category === "cancelled"
   );

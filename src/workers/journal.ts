@@ -2,6 +2,7 @@ import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { chatCompletionSchema } from "../shared/chat.ts";
+import { JobCancelledError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
@@ -43,6 +44,8 @@ const entrySchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("fallback"), fallback: fallbackSchema, attemptsMade: z.number() }),
   /** A job of several models ended: an operator's retry begins with the first of them again. */
   z.object({ kind: z.literal("failed") }),
+  /** What came before leads to no fitting answer: an operator's retry asks anew. */
+  z.object({ kind: z.literal("restarted") }),
 ]);
 type Entry = z.infer<typeof entrySchema>;
 
@@ -51,10 +54,12 @@ type Entry = z.infer<typeof entrySchema>;
  * nor a command that was sent again with a lost connection adds anything.
  */
 const APPEND = new RedisScript(`
-  local job, lock, journal = KEYS[1], KEYS[2], KEYS[3]
+  local job, lock, journal, result = unpack(KEYS)
   local token, position, entry, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
   local holder = redis.call('GET', lock)
   if (holder and holder ~= token) or redis.call('EXISTS', job) == 0 then return 'fenced' end
+  local standing = redis.call('GET', result)
+  if standing and string.find(standing, '"status":"cancelled"', 1, true) then return 'cancelled' end
   local length = redis.call('LLEN', journal)
   if length == position + 1 and redis.call('LINDEX', journal, -1) == entry then return 'written' end
   if length ~= position then return 'fenced' end
@@ -102,7 +107,12 @@ export class Journal {
 
   /** By turn. */
   get calls(): FinishedCall[] {
-    return this.#calls.map(({ call }) => call);
+    return this.#valid.flatMap((entry) => (entry.kind === "call" ? entry.call : []));
+  }
+
+  /** Those that led to nothing too: all that was paid. */
+  get allCalls(): FinishedCall[] {
+    return this.#entries.flatMap((entry) => (entry.kind === "call" ? entry.call : []));
   }
 
   /** The models given up so far, in order. */
@@ -116,21 +126,21 @@ export class Journal {
   }
 
   executionOf(turn: number, index: number) {
-    const found = this.#entries.find(
+    const found = this.#valid.find(
       (entry) => entry.kind === "tool" && entry.execution.turn === turn && entry.index === index,
     );
     return found?.kind === "tool" ? found.execution : undefined;
   }
 
   hasStarted(turn: number, index: number): boolean {
-    return this.#entries.some(
+    return this.#valid.some(
       (entry) => entry.kind === "toolStarted" && entry.turn === turn && entry.index === index,
     );
   }
 
   /**
    * One after the other. Diagnostics channel `gluellm:journal`, once an entry is safe: `{jobId, position, entry}`.
-   * @throws FencedError when another worker has the job.
+   * @throws FencedError when another worker has the job; JobCancelledError
    */
   append(entry: Entry): Promise<void> {
     const appended = this.#appending.then(() => this.#append(entry));
@@ -138,8 +148,8 @@ export class Journal {
     return appended;
   }
 
-  get #calls() {
-    return this.#entries.filter((entry) => entry.kind === "call");
+  get #valid() {
+    return this.#entries.slice(this.#entries.findLastIndex(({ kind }) => kind === "restarted") + 1);
   }
 
   /** Since the job last failed, if it did. */
@@ -152,10 +162,11 @@ export class Journal {
     const outcome = await untilTaken(logger, () =>
       APPEND.run(
         redis,
-        [keys.job(queue, jobId), keys.jobLock(queue, jobId), keys.journal(jobId)],
+        [keys.job(queue, jobId), keys.jobLock(queue, jobId), keys.journal(jobId), keys.result(jobId)],
         [token, this.#entries.length, JSON.stringify(entry), TTL_SECONDS],
       ),
     );
+    if (outcome === "cancelled") throw new JobCancelledError();
     if (outcome !== "written") throw new FencedError("another worker has the job");
     this.#entries.push(entry);
     appendedChannel.publish({ jobId, position: this.#entries.length, entry });

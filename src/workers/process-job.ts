@@ -36,7 +36,7 @@ import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 const MAX_LOST_WORKERS = 10;
 
 /** Codes of errors that no further attempt can mend, and that say nothing of the provider. */
-const FINAL: readonly string[] = ["deadline_exceeded", "conversation_lost"];
+const FINAL: readonly string[] = ["cancelled", "deadline_exceeded", "conversation_lost"];
 /** Errors that are not about a call that failed. */
 const WITHOUT_CALL = [
   BudgetExceededError,
@@ -94,7 +94,6 @@ function barred({ context, job }: Run, payload: CompletionPayload): Verdict | un
   if (lacking.length > 0) {
     return { kind: "putBack", delayMs: PUT_BACK_MS, reason: `workers lack the tool ${lacking.join(", ")}` };
   }
-  if (Date.now() > payload.deadlineAt) return { kind: "fail", error: deadlineError() };
   if (job.stalledCounter >= MAX_LOST_WORKERS) {
     return {
       kind: "fail",
@@ -123,10 +122,11 @@ function lackOf(
   return { kind: "putBack", delayMs: PUT_BACK_MS, reason: `workers lack ${own.keyVariable}` };
 }
 
-async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
+async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
   const { context, queue, job, jobId, token, logger, signal, beforeCall, intake } = run;
   const { redis, keys } = context;
-  const { batch, conversation, deadlineAt } = payload;
+  let payload = given;
+  const { batch, conversation } = payload;
   let model = modelRef(payload.provider.entry, payload.model);
   const { attemptsMade, priority } = job;
   // Attempts that ended in a pause so far.
@@ -136,13 +136,16 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     const standing = await lookUp(redis, keys, jobId, batch?.id);
     const settled = verdictOnStanding(standing, payload, jobId);
     if (settled) return settled;
+    if (standing.kind === "clear" && standing.hasFailed) payload = await withNewDeadline(job, payload);
+    const { deadlineAt } = payload;
     const delayMs = conversation && (await waitForTurn(context, jobId, conversation, snoozes));
     if (delayMs !== undefined) return { kind: "putBack", delayMs, reason: WAITS_FOR_EARLIER };
-    const hasBatchLimit = standing.kind === "clear" && standing.hasCostLimit;
-    const costLimits = await openCostLimits(context, jobId, payload, hasBatchLimit);
     const shared = { jobId, signal, logger };
     if (hasSeveralCalls(payload))
       journal = await Journal.open({ ...shared, redis, keys, queue: queue.name, token });
+    if (Date.now() > deadlineAt) throw deadlineError();
+    const hasBatchLimit = standing.kind === "clear" && standing.hasCostLimit;
+    const costLimits = await openCostLimits(context, jobId, payload, hasBatchLimit);
     const isRouted = payload.fallbacks !== undefined;
     const target = presentTarget(payload, journal);
     const lack = isRouted ? lackOf(context, target.provider) : undefined;
@@ -161,13 +164,13 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     return { kind: "done", ...outcome };
   } catch (error) {
     if (error instanceof FencedError) return { kind: "lost" };
-    if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal);
+    if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal, journal);
     const fault = error instanceof GlueError ? error : unexpected(error, logger);
     const isFinal = FINAL.includes(fault.code);
     const state = {
       attempt: attemptsMade - (journal?.attemptsMade ?? 0) + 1,
       maxAttempts: payload.maxAttempts,
-      deadlineAt,
+      deadlineAt: payload.deadlineAt,
       isBatchRow: batch !== undefined,
       snoozes,
       isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
@@ -175,13 +178,34 @@ async function decide(run: Run, payload: CompletionPayload): Promise<Verdict> {
     const verdict: Verdict = isFinal
       ? { kind: "fail", error: fault }
       : verdictOn(fault, state, context.settings.retry);
-    if (verdict.kind === "fail" && journal) verdict.spent = spentOn(journal.calls);
+    if (verdict.kind === "fail" && journal) {
+      verdict.spent = spentOn(journal.allCalls);
+      // Replayed, the same answers would fail the same way.
+      if (fault instanceof StructuredOutputError) await journal.append({ kind: "restarted" }).catch(() => {});
+    }
     if (!isFinal && !WITHOUT_CALL.some((type) => error instanceof type))
       await countFailedCall(redis, keys, { budgetKey: model.key, error, verdict, batchId: batch?.id });
     if (!payload.fallbacks || !journal) return verdict;
-    const failed = { payload, journal, attemptsMade, snoozes, error: fault, verdict, logger };
+    const hasWaitedForBudget = waitsFor(job).startsWith("budget_wait");
+    const attempt = { payload, journal, attemptsMade, snoozes, hasWaitedForBudget };
+    const failed = { ...attempt, error: fault, verdict, logger };
     return (await fallBack(context, failed)) ?? decide(run, payload);
   }
+}
+
+/** An operator's retry of a job whose time was over has that of a new job. */
+async function withNewDeadline(job: Job, payload: CompletionPayload): Promise<CompletionPayload> {
+  if (Date.now() <= payload.deadlineAt) return payload;
+  const { interactive, batch } = jobCatalog.completion;
+  const { deadlineMs } = payload.batch ? batch : interactive;
+  const renewed = { ...payload, deadlineAt: Date.now() + deadlineMs };
+  await job.updateData(renewed);
+  return renewed;
+}
+
+/** Why it was put back last. */
+function waitsFor({ progress }: Job): string {
+  return (progress as { waitsFor?: string } | undefined)?.waitsFor ?? "";
 }
 
 /** Everything that the job's calls count towards. */
@@ -221,14 +245,18 @@ function verdictOnStanding(
   }
 }
 
-function verdictOnAbort(signal: AbortSignal): Verdict {
-  if ((signal.reason as AbortReason | undefined) === "cancelled")
-    return { kind: "fail", error: new JobCancelledError() };
+function verdictOnAbort(signal: AbortSignal, journal: Journal | undefined): Verdict {
+  if ((signal.reason as AbortReason | undefined) === "cancelled") {
+    return { kind: "fail", error: new JobCancelledError(), spent: journal && spentOn(journal.allCalls) };
+  }
   return { kind: "putBack", delayMs: 0, reason: "its worker stopped" };
 }
 
 /** Bugs and faults of Redis take the verdict's way too, so that a job that ends by them leaves its record. */
 function unexpected(error: unknown, logger: Logger): GlueError {
-  logger.error({ err: error }, "unexpected fault in an attempt");
+  // Its message may quote what somebody sent or answered.
+  const { name = typeof error, stack = "" } = error instanceof Error ? error : {};
+  const frames = stack.split("\n").filter((line) => /^\s+at /.test(line));
+  logger.error({ fault: name, frames }, "unexpected fault in an attempt");
   return new GlueError(toErrorRecord(error));
 }

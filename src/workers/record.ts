@@ -26,12 +26,15 @@ const WRITE = new RedisScript(`
   local job, lock, result, usage, done, journal, conversation = unpack(KEYS)
   local token, record, ttl, channel, message, row, status, calls, tokens, outputTokens, usageTtl = unpack(ARGV)
   local turn, jobId, answer, prompt, cached, costUsd, conversationTtl = unpack(ARGV, 12)
+  local paid = tonumber(ARGV[19])
   local function report()
     if row == '' or redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
   end
   local standing = redis.call('GET', result)
   if standing == '${ACKNOWLEDGED}' then return 'recorded' end
-  if standing and cjson.decode(standing).status ~= 'failed' then
+  local before = standing and cjson.decode(standing)
+  local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled' and not before.calls and paid > 0
+  if before and before.status ~= 'failed' and not isPaidCancel then
     if row ~= '' then report() end
     return 'recorded'
   end
@@ -49,12 +52,17 @@ const WRITE = new RedisScript(`
   if turn ~= '' and redis.call('HGET', conversation, 'job:' .. jobId) == turn then
     redis.call('HSET', conversation, 'answer:' .. turn, answer)
     redis.call('HINCRBY', conversation, 'bytes', #answer)
-    redis.call('HINCRBY', conversation, 'calls', calls)
-    redis.call('HINCRBY', conversation, 'promptTokens', prompt)
-    redis.call('HINCRBY', conversation, 'completionTokens', outputTokens)
-    redis.call('HINCRBY', conversation, 'cachedTokens', cached)
-    if costUsd ~= '' then redis.call('HINCRBYFLOAT', conversation, 'costUsd', costUsd)
-    elseif tonumber(calls) > 0 then redis.call('HINCRBY', conversation, 'unpriced', 1) end
+    -- What an earlier failure counted already is part of this record's sums.
+    local old = before and before.tokens or {prompt = 0, completion = 0, cached = 0}
+    local oldPaid = before and before.calls or 0
+    local oldCost = before and type(before.costUsd) == 'number' and before.costUsd or 0
+    redis.call('HINCRBY', conversation, 'calls', paid - oldPaid)
+    redis.call('HINCRBY', conversation, 'promptTokens', prompt - old.prompt)
+    redis.call('HINCRBY', conversation, 'completionTokens', outputTokens - old.completion)
+    redis.call('HINCRBY', conversation, 'cachedTokens', cached - (old.cached or 0))
+    if costUsd ~= '' then
+      redis.call('HINCRBYFLOAT', conversation, 'costUsd', string.format('%.12f', costUsd - oldCost))
+    elseif paid > oldPaid then redis.call('HINCRBY', conversation, 'unpriced', 1) end
     if redis.call('TTL', conversation) < tonumber(conversationTtl) then
       redis.call('EXPIRE', conversation, conversationTtl)
     end
@@ -116,12 +124,13 @@ export async function writeRecord(
       record.tokens.cached,
       record.costUsd ?? "",
       CONVERSATION_TTL_SECONDS,
+      record.calls ?? (record.status === "succeeded" ? 1 : 0),
     ],
   );
   return outcome as WriteOutcome;
 }
 
-/** Counts an answered call of a job of several models at once: the record cannot say which model used what. */
+/** Counts an answered call of a job of several at once: its record comes late, or never, and cannot say which model used what. */
 export async function countCall(redis: Redis, keys: RedisKeys, { entry, model, tokens }: FinishedCall) {
   const usage = usageKey(keys, modelRef(entry, model).key);
   const pipeline = redis.pipeline().hincrby(usage, "requests", 1).hincrby(usage, "tokens", tokens.total);
@@ -153,7 +162,8 @@ export async function countFailedCall(
 
 /** What stands before an attempt: a finished result, or a reason not to start. */
 export type Standing =
-  | { kind: "clear"; hasCostLimit: boolean }
+  /** `hasFailed`: an operator has it retried. */
+  | { kind: "clear"; hasCostLimit: boolean; hasFailed: boolean }
   | { kind: "acknowledged" }
   | { kind: "finished"; record: ResultRecord }
   | { kind: "cancelled" }
@@ -185,5 +195,5 @@ export async function lookUp(
     return { kind: "held", reason: `batch ${batchId} is cancelled` };
   if (batchId && !lease)
     return { kind: "held", reason: `batch ${batchId} has no runner; run its command again` };
-  return { kind: "clear", hasCostLimit: typeof batch?.[2] === "string" };
+  return { kind: "clear", hasCostLimit: typeof batch?.[2] === "string", hasFailed: result !== null };
 }

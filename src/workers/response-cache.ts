@@ -20,7 +20,11 @@ const LAST_CALL_MS = 2000;
 const entrySchema = z.object({ statusCode: z.number(), requestId: z.string(), body: chatCompletionSchema });
 type Entry = z.infer<typeof entrySchema>;
 
-type CachedCallInput = CallInput & { payload: Pick<CompletionPayload, "cache" | "batch"> };
+type CachedCallInput = CallInput & {
+  payload: Pick<CompletionPayload, "cache" | "batch">;
+  /** Of an answer, from the provider or the cache; what is not is asked for again. */
+  isWorthKeeping: (body: ChatCompletion) => boolean;
+};
 
 /** One call's place in the cache. */
 interface Slot {
@@ -101,7 +105,7 @@ async function claimOrWait(context: WorkerContext, input: CachedCallInput, slot:
 type Claimed = Settled | { kind: "follow"; elapsedMs: number };
 
 async function claimNow(
-  { logger }: CachedCallInput,
+  { logger, isWorthKeeping }: CachedCallInput,
   { cache, digest, token, ttlSeconds }: Slot,
 ): Promise<Claimed> {
   try {
@@ -109,7 +113,8 @@ async function claimNow(
       const claim = await cache.claim(digest, token, maxAgeMs);
       if (claim.kind !== "hit") return claim;
       const entry = entrySchema.safeParse(parseJson(claim.text));
-      if (entry.success) return { kind: "hit", entry: entry.data };
+      if (entry.success && isWorthKeeping(entry.data.body)) return { kind: "hit", entry: entry.data };
+      if (entry.success) continue;
       logger.warn({ digest }, "an entry of the cache cannot be read; it counts as absent");
     }
   } catch (error) {
@@ -154,7 +159,9 @@ async function callAndKeep(
   const { statusCode, requestId, body } = call;
   const entry = JSON.stringify({ statusCode, requestId, body } satisfies Entry);
   await quietly(input, () =>
-    isWhole(body) ? cache.keep(digest, token, entry, ttlSeconds) : cache.release(digest, token, "lasting"),
+    isWhole(body) && input.isWorthKeeping(body)
+      ? cache.keep(digest, token, entry, ttlSeconds)
+      : cache.release(digest, token, "lasting"),
   );
   return call;
 }

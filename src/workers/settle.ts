@@ -1,7 +1,7 @@
 import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
 import { stopBatch } from "../shared/batch-stop.ts";
 import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
-import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
+import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
 import { type Message, previewOfAnswer } from "../shared/chat.ts";
 import { type GlueError, type StructuredOutputError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -105,8 +105,7 @@ async function finish(
 ): Promise<void> {
   if (!payload) return;
   const { context, queue, token, jobId, logger } = run;
-  const countedKey = payload.fallbacks ? queue.name : modelKeyOf(record);
-  const budgetKey = record.status === "succeeded" ? countedKey : undefined;
+  const budgetKey = record.status === "succeeded" ? countedKey(queue.name, payload, record) : undefined;
   const answer = payload.conversation && turnAnswer(record, added);
   const outcome = await untilTaken(logger, () =>
     writeRecord(context.redis, context.keys, {
@@ -137,6 +136,12 @@ async function finish(
   if (record.status === "succeeded" && outcome !== "fenced" && isBlobRef(payload.request)) {
     await releaseBlob(context.redis, context.keys, payload.request, jobId);
   }
+}
+
+/** Whose use the record counts. Journaled calls were counted when they were finished, for their models. */
+function countedKey(queue: string, payload: CompletionPayload, record: ResultRecord): string | undefined {
+  if (payload.fallbacks) return queue;
+  return hasSeveralCalls(payload) ? undefined : modelKeyOf(record);
 }
 
 async function putBack(

@@ -1,21 +1,11 @@
-import { z } from "zod";
-import type { ChatCompletion, Message } from "../shared/chat.ts";
+import type { Message } from "../shared/chat.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
 import type { ParsedArguments, Tool } from "../shared/tool.ts";
+import type { ToolCall } from "./assistant-message.ts";
 import type { Journal } from "./journal.ts";
 import { compileSchema } from "./output/compile-schema.ts";
 import { problemOf } from "./output/problem.ts";
-
-const callsSchema = z.array(
-  z.looseObject({ id: z.string(), function: z.looseObject({ name: z.string(), arguments: z.string() }) }),
-);
-export type ToolCall = z.infer<typeof callsSchema>[number];
-
-/** The calls of an answer; none when there are none that could be run. */
-export function toolCallsOf(body: ChatCompletion): ToolCall[] {
-  return callsSchema.safeParse(body.choices[0]?.message.tool_calls).data ?? [];
-}
 
 export interface ToolRun {
   /** The tools the job may call. */
@@ -72,7 +62,7 @@ async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: num
     return failure("unknown_tool", `there is no such tool; there are: ${known}`);
   }
   if (args === undefined) return failure("invalid_arguments", "the arguments are not valid JSON");
-  const parsed = (await tool.parse?.(args)) ?? checkArguments(tool, args);
+  const parsed = await parseArguments(tool, args);
   if (!parsed.ok) return failure("invalid_arguments", parsed.problem);
   if (!tool.idempotent) {
     if (journal.hasStarted(turn, index)) {
@@ -87,9 +77,15 @@ async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: num
   return execute(run, tool, parsed.args, callId);
 }
 
-function checkArguments({ parameters }: Tool, args: unknown): ParsedArguments {
-  const errors = compileSchema(parameters)(args);
-  return errors.length === 0 ? { ok: true, args } : { ok: false, problem: problemOf(errors) };
+/** A schema's own code may throw, too. */
+async function parseArguments({ parameters, parse }: Tool, args: unknown): Promise<ParsedArguments> {
+  try {
+    if (parse) return await parse(args);
+    const errors = compileSchema(parameters)(args);
+    return errors.length === 0 ? { ok: true, args } : { ok: false, problem: problemOf(errors) };
+  } catch (error) {
+    return { ok: false, problem: toOutput(messageOf(error), 4096) };
+  }
 }
 
 async function execute(run: ToolRun, tool: Tool, args: unknown, callId: string): Promise<Outcome> {
