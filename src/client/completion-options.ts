@@ -6,6 +6,7 @@ import { InputError } from "../shared/errors.ts";
 import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName, toToolDefinition } from "../shared/tool.ts";
+import type { ContentPart } from "./content-part.ts";
 import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
 
 /** Parameters of the model's answer, in camelCase; absent: the provider's default. */
@@ -92,10 +93,8 @@ export interface CompleteOptions<S extends OutputSchema = OutputSchema> extends 
   signal?: AbortSignal;
 }
 
-/** One of a user message's parts: text, or what the provider takes (`image_url`, `input_audio`, `file` …). */
-export type ContentPart = { type: string; text?: string; [field: string]: unknown };
 /** A message in OpenAI's Chat Completions words. */
-export type ChatMessage = Message;
+export type ChatMessage = Message & { content?: string | ContentPart[] | null };
 /** A prompt, the parts of one user message, or whole messages. */
 export type CompletionMessage = string | readonly ContentPart[] | readonly ChatMessage[];
 

@@ -17,6 +17,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import { checkMediaParts } from "./media-parts.ts";
 
 export interface CompletionJob {
   name: string;
@@ -108,7 +109,10 @@ function targetOf({ providers }: Settings, { entry: name, model }: ModelRef): Fa
   return { provider: { entry: name, fingerprint: fingerprint(entry) }, model };
 }
 
-/** @throws InputError naming the field that is wrong, or the size when the request is over 20 MiB. */
+/**
+ * @throws InputError naming the field that is wrong (`invalid_base64` in a picture, sound or file), or the size when the
+ * request is over 20 MiB.
+ */
 export function checkRequest(value: unknown): ChatRequest {
   const parsed = chatRequestSchema.safeParse(value);
   if (!parsed.success) {
@@ -122,5 +126,6 @@ export function checkRequest(value: unknown): ChatRequest {
       "send less context",
     );
   }
+  checkMediaParts(parsed.data);
   return parsed.data;
 }
