@@ -123,7 +123,7 @@ export function checkRequest(value: unknown): ChatRequest {
   if (bytes > MAX_REQUEST_BYTES) {
     throw new InputError(
       `the request has ${bytes} bytes; the limit is ${MAX_REQUEST_BYTES}`,
-      "send less context",
+      "send less context, and pictures by their address",
     );
   }
   checkMediaParts(parsed.data);
