@@ -24,6 +24,10 @@ export { type Message, type MessageToolCall, Role } from "./client/message.ts";
 export type { OutputOf, OutputSchema } from "./client/output-schema.ts";
 export { RequestConfig } from "./client/request-config.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
+export { WorkflowHandle } from "./client/workflow-handle.ts";
+export { type StartOptions, Workflows } from "./client/workflows.ts";
+export type { Pattern, PatternResult } from "./patterns/pattern.ts";
+export { pipeline } from "./patterns/pipeline.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
 export type { ChatCompletion } from "./shared/chat.ts";
@@ -42,11 +46,13 @@ export {
   JobCancelledError,
   JobLostError,
   LLMError,
+  NonDeterminismError,
   OverloadedError,
   RateLimitError,
   type RejectedAnswer,
   StructuredOutputError,
   TokenLimitError,
+  WorkflowError,
 } from "./shared/errors.ts";
 export type { JsonSchema } from "./shared/json-schema.ts";
 export type { Budget } from "./shared/limits-setting.ts";
@@ -54,6 +60,12 @@ export type { Logger } from "./shared/logger.ts";
 export type { OutputMode } from "./shared/output-spec.ts";
 export type { Fallback, ToolExecution } from "./shared/records.ts";
 export type { Settings } from "./shared/settings.ts";
+export {
+  defineEvaluator,
+  defineRetriever,
+  type RetrievedChunk,
+  type StepFunction,
+} from "./shared/step-function.ts";
 export { type PromptTool, SystemPrompt, type SystemPromptOptions } from "./shared/system-prompt.ts";
 export {
   defineTool,
@@ -83,3 +95,22 @@ export {
   type Reservation,
 } from "./workers/rate-limiter.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./workers/retry.ts";
+export type {
+  BranchFunctions,
+  BranchResults,
+  ChildOptions,
+  LocalOptions,
+  RetryPolicy,
+  StepOptions,
+  WaitForOptions,
+  WorkflowContext,
+} from "./workflows/context.ts";
+export { type FlowOptions, flow, type TaskOptions, task } from "./workflows/flow.ts";
+export type { ForkOptions } from "./workflows/fork.ts";
+export type { RunStatus, RunStep } from "./workflows/run-status.ts";
+export {
+  type AnyWorkflow,
+  defineWorkflow,
+  type Workflow,
+  type WorkflowOptions,
+} from "./workflows/workflow.ts";

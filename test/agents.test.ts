@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { loadModules } from "../src/client/load-modules.ts";
 import {
   Agent,
   type AgentOptions,
@@ -8,7 +9,6 @@ import {
   SimpleExecutor,
   SystemPrompt,
 } from "../src/index.ts";
-import { loadModules } from "../src/shared/load-modules.ts";
 import { add } from "./support/tools.ts";
 
 const SUPPORT = join(import.meta.dirname, "support");

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { z } from "zod";
 import { Agent, AgentExecutor, type Conversation, SystemPrompt } from "../src/index.ts";
 import { TestSite } from "./support/site.ts";
 import { siteClient } from "./support/site-client.ts";
@@ -109,6 +110,22 @@ test.each(["openai", "anthropic"] as const)(
     expect(JSON.stringify(bodies.at(-1)?.messages)).toContain("This call was not run.");
   },
 );
+
+test("a structured answer is kept as its JSON, whatever way the provider was asked for it", async () => {
+  const schema = z.object({ city: z.string() });
+  for (const outputMode of ["native", "tool", "prompt"] as const) {
+    const conversation = siteClient(site).conversation();
+    const answer = await conversation.structuredComplete(script("a city", { json: { city: "Ghent" } }), {
+      schema,
+      outputMode,
+    });
+    await conversation.complete(script("and then", { reply: "Fine." }));
+    const { messages } = lastBody();
+    checkOpenAI(lastBody());
+    expect(messages).toHaveLength(3);
+    expect(messages[1]).toEqual({ role: "assistant", content: JSON.stringify(answer) });
+  }
+});
 
 test("the caller's own results answer the calls that were left to it", async () => {
   const conversation = siteClient(site, { tools: [add] }).conversation();

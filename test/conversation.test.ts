@@ -67,6 +67,18 @@ describe("a conversation", () => {
     expect(turnsSeen(fleet, "by option")).toEqual([2]);
   });
 
+  test("streams its answers", async () => {
+    const conversation = siteClient(fleet).conversation();
+    await conversation.complete("before the stream");
+    let text = "";
+    for await (const event of conversation.stream(reply("streamed", "piece by piece"))) {
+      if (event.type === "text") text += event.text;
+    }
+    expect(text).toBe("piece by piece");
+    expect(turnsSeen(fleet, "streamed")).toEqual([1]);
+    expect((await conversation.messages()).at(-1)).toMatchObject({ content: text });
+  });
+
   test("takes messages without a call", async () => {
     const conversation = siteClient(fleet).conversation();
     await conversation.addMessage(Role.system, "Answer in French.");

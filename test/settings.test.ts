@@ -174,6 +174,16 @@ describe("providers", () => {
     expect(() => requireKey(entry ?? fail())).toThrow(/ANTHROPIC_API_KEY/);
   });
 
+  test.each(["openai", "anthropic", "xai", "openrouter", "google"])(
+    "%s takes its key in the usual name or the prefixed one, which wins",
+    (name) => {
+      const usual = `${name.toUpperCase()}_API_KEY`;
+      const keyWith = (env: Record<string, string>) => requireKey(load(env).providers[name] ?? fail());
+      expect(keyWith({ [usual]: "k" })).toBe("k");
+      expect(keyWith({ [usual]: "k", [`GLUELLM_${usual}`]: "prefixed" })).toBe("prefixed");
+    },
+  );
+
   test("keys do not show in JSON, text or inspection", () => {
     const settings = load({ OPENAI_API_KEY: "sk-very-secret" });
     expect(

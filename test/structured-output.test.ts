@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { StructuredOutputError } from "../src/index.ts";
+import { RequestConfig, StructuredOutputError } from "../src/index.ts";
 import { failureOf } from "./support/provider.ts";
 import { CLAUDE_MODEL, MODEL, TestSite } from "./support/site.ts";
 import { siteClient } from "./support/site-client.ts";
@@ -151,6 +151,14 @@ test("another process reads the value by the job's id; a JSON Schema needs no zo
     schema: z.object({ n: z.number().transform(String) }),
   });
   expect((await reopened.result()).output).toEqual({ n: "1" });
+});
+
+test("a RequestConfig brings its schema", async () => {
+  const config = new RequestConfig(script("config", { json: { n: 4 } }), {
+    schema: z.object({ n: z.int() }),
+  });
+  const { n }: { n: number } = await siteClient(site).structuredComplete(config);
+  expect(n).toBe(4);
 });
 
 test("without a script the simulator makes up an answer of any schema", async () => {

@@ -12,7 +12,11 @@ import { ensureSetup, SetupError } from "./setup.mjs";
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** The benchmarks are no step of the gate: their figures depend on the machine. */
-const BENCHMARKS = { bench: ["bench", "run.ts"], "bench:limits": ["bench", "limits", "run.ts"] };
+const BENCHMARKS = {
+  bench: ["bench", "run.ts"],
+  "bench:limits": ["bench", "limits", "run.ts"],
+  "bench:workflows": ["bench", "workflows.ts"],
+};
 const benchmark = BENCHMARKS[process.argv[2]];
 
 /** Title, package, name of its program, arguments. */

@@ -4,8 +4,8 @@ import type { Command } from "commander";
 import type { CompletionResult } from "../client/completion-result.ts";
 import type { Conversation } from "../client/conversation.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
+import { loadModules } from "../client/load-modules.ts";
 import { chooseModel } from "../producers/model-choice.ts";
-import { loadModules } from "../shared/load-modules.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";
@@ -13,6 +13,7 @@ import { explainWaiting } from "./complete.ts";
 import { describeError, EXIT, exitCodeOf } from "./exit.ts";
 import { integer } from "./options.ts";
 import { printable } from "./output.ts";
+import { printStream } from "./print-stream.ts";
 
 interface ChatOptions {
   model?: string;
@@ -115,10 +116,7 @@ class Chat {
     if (/^\/[a-z]+$/.test(line)) return note(`there is no ${line}: ${HELP}`);
     this.#call = new AbortController();
     try {
-      const result = await this.#answer(line, this.#call.signal);
-      const text = this.#asJson ? JSON.stringify(result) : result.finalResponse;
-      process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
-      note(await this.#costText(result));
+      note(await this.#costText(await this.#answer(line, this.#call.signal)));
     } catch (error) {
       if (this.#call.signal.aborted) return;
       process.stderr.write(`${describeError(error)}\n`);
@@ -129,11 +127,15 @@ class Chat {
     }
   }
 
+  /** Printed as it comes; as JSON in one piece. */
   async #answer(line: string, signal: AbortSignal): Promise<CompletionResult> {
-    const handle = await this.#conversation.enqueue(line);
+    const handle = await this.#conversation.enqueue(line, { stream: !this.#asJson });
     const explaining = setInterval(() => void explainWaiting(handle, this.#modelKey), EXPLAIN_MS);
     try {
-      return await handle.result({ signal });
+      if (!this.#asJson) await printStream(handle.stream({ signal }), false);
+      const result = await handle.result({ signal });
+      if (this.#asJson) process.stdout.write(`${JSON.stringify(result)}\n`);
+      return result;
     } catch (error) {
       if (signal.aborted) await handle.cancel();
       throw error;

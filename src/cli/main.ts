@@ -18,7 +18,7 @@ const program = new Command("gluellm")
   .showHelpAfterError("(add --help for the options)")
   .addHelpText(
     "after",
-    "\nExit codes: 0 all rows fine, 1 some rows failed, 2 usage or input, 3 configuration, authentication or account,\n" +
+    "\nExit codes: 0 all rows fine, 1 some rows failed, 2 usage or input, 3 configuration, authentication or account,\n4 the cost limit, " +
       "129/130/143 ended by a signal. Settings come from the environment and .env; .env.example lists them.",
   )
   .exitOverride();

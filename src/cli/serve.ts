@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { Command } from "commander";
-import { loadModules } from "../shared/load-modules.ts";
+import { loadModules } from "../client/load-modules.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { openRedis, startDashboard, startWorker } from "./compose.ts";
@@ -10,7 +10,11 @@ import { collect, integer } from "./options.ts";
 /** `gluellm up`, `gluellm worker`, `gluellm dashboard`: the processes that stay. */
 export function addServeCommands(program: Command): void {
   const concurrency = ["--concurrency <n>", "jobs at a time from each queue", integer(1, 10_000)] as const;
-  const module = ["--module <file>", "a module that exports tools (repeatable)", collect] as const;
+  const module = [
+    "--module <file>",
+    "a module that exports tools, agents or workflows (repeatable)",
+    collect,
+  ] as const;
   program
     .command("up")
     .description("One process with all of it: Redis if there is none, workers and the dashboard.")

@@ -1,4 +1,5 @@
 import type { CompletionInput } from "../producers/completion-producer.ts";
+import { InputError } from "../shared/errors.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
 import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
@@ -36,18 +37,25 @@ export abstract class Caller {
    * tokens and cost too.
    * @throws as `complete` does; StructuredOutputError when no answer fitted, the rounds of repair included.
    */
+  async structuredComplete<S extends OutputSchema>(config: RequestConfig<S>): Promise<OutputOf<S>>;
   async structuredComplete<S extends OutputSchema>(
     message: CompletionMessage,
     options: CompleteOptions<S> & { schema: S },
+  ): Promise<OutputOf<S>>;
+  async structuredComplete<S extends OutputSchema>(
+    message: CompletionMessage | RequestConfig<S>,
+    options: CompleteOptions<S> = {},
   ): Promise<OutputOf<S>> {
-    return (await this.complete(message, options)).output;
+    const [asked, all] = unpack(message, options);
+    if (!all.schema) throw new InputError("the options are wrong at schema: a structured answer needs one");
+    return (await this.complete(asked, all)).output;
   }
 
   /**
    * Resolves once the job is safe in Redis.
    * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`,
    * `unknown_conversation`, a text over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`)
-   * or no Redis.
+   * or price (`unpriced_model`), or no Redis.
    */
   async enqueue<S extends OutputSchema>(
     message: CompletionMessage | RequestConfig<S>,

@@ -1,9 +1,9 @@
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
-import { GlueError, InputError } from "../shared/errors.ts";
 import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import type { Connection } from "./connection.ts";
 import type { OutputOf, OutputSchema } from "./output-schema.ts";
+import { untilTimeout } from "./wait.ts";
 
 export interface WaitOptions {
   /** Ends the waiting; the job goes on. */
@@ -11,9 +11,6 @@ export interface WaitOptions {
   /** Longest wait, in milliseconds; default: until a worker ends the job, which it does at its deadline. */
   timeoutMs?: number;
 }
-
-/** The longest that a timer can run. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** A job, from any process that has its id. */
 export class CompletionHandle<S extends OutputSchema = OutputSchema> {
@@ -45,7 +42,7 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
    */
   async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult<OutputOf<S>>> {
     signal?.throwIfAborted();
-    using end = this.#endOf({ signal, timeoutMs });
+    using end = untilTimeout(`job ${this.id}`, { signal, timeoutMs });
     const record = await this.#connection.use((producer) => producer.result(this.#job, end.signal));
     return await toResult(record, this.#schema);
   }
@@ -64,7 +61,7 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
     timeoutMs,
   }: WaitOptions = {}): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
     signal?.throwIfAborted();
-    using end = this.#endOf({ signal, timeoutMs });
+    using end = untilTimeout(`job ${this.id}`, { signal, timeoutMs });
     const events = this.#connection.iterate((producer) => producer.stream(this.#job, end.signal));
     for await (const event of events) {
       if (event.type !== "record") yield event;
@@ -80,26 +77,5 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
    */
   cancel(): Promise<boolean> {
     return this.#connection.use((producer) => producer.cancel(this.#job));
-  }
-
-  #endOf({ signal, timeoutMs }: WaitOptions): { signal: AbortSignal } & Disposable {
-    const timeout = new AbortController();
-    const timer = timeoutMs === undefined ? undefined : this.#startTimer(timeout, timeoutMs);
-    return {
-      signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
-      [Symbol.dispose]: () => clearTimeout(timer),
-    };
-  }
-
-  #startTimer(timeout: AbortController, timeoutMs: number): NodeJS.Timeout {
-    if (!(timeoutMs >= 0)) throw new InputError(`timeoutMs must be at least 0, not ${timeoutMs}`);
-    const error = new GlueError({
-      code: "result_timeout",
-      category: "cancelled",
-      message: `job ${this.id} has not ended within ${timeoutMs} ms`,
-      hint: "the job goes on: call result() again, or cancel() it",
-      context: { jobId: this.id },
-    });
-    return setTimeout(() => timeout.abort(error), Math.min(timeoutMs, MAX_TIMEOUT_MS));
   }
 }

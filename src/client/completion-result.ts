@@ -1,4 +1,4 @@
-import type { CompletedRecord } from "../producers/completion-producer.ts";
+import type { CompletedRecord } from "../producers/completed-record.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
 import { type Fallback, modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";

@@ -1,9 +1,13 @@
 import { CompletionProducer } from "../producers/completion-producer.ts";
+import type { ModelNames } from "../producers/model-chain.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
+import { type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
-import { openRedis, startWorker } from "./one-process.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
+import { WorkflowRuns } from "../workflows/workflow-runs.ts";
+import { type FleetWorker, openRedis, startWorker } from "./one-process.ts";
 
 export interface ConnectionOptions {
   settings: Settings;
@@ -13,13 +17,20 @@ export interface ConnectionOptions {
   /** The queues of that worker. */
   queueGlobs?: readonly string[];
   /** What the worker of this process can run, by name; it may grow. */
-  tools: ReadonlyMap<string, Tool>;
+  tools: Map<string, Tool>;
+  /** The workflows that worker runs, and the model of their calls that name none. */
+  workflows?: readonly AnyWorkflow[];
+  defaultModel?: ModelNames;
+  /** Retrievers and evaluators of the workflows. */
+  functions?: readonly StepFunction[];
   /** After so long without a call everything is closed, until the next call. */
   idleCloseMs?: number;
 }
 
 interface Opened {
   producer: CompletionProducer;
+  runs: WorkflowRuns;
+  worker: FleetWorker | undefined;
   parts: AsyncDisposableStack;
 }
 
@@ -39,13 +50,21 @@ export class Connection {
   /** @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had. */
   async use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
     using _use = this.#hold();
-    return await work(await this.#producer());
+    return await work((await this.#ready()).producer);
+  }
+
+  /** As `use`, with the workflow runs. */
+  async useRuns<T>(work: (runs: WorkflowRuns) => Promise<T>): Promise<T> {
+    using _use = this.#hold();
+    const { runs, worker } = await this.#ready();
+    await worker?.runWorkflows();
+    return await work(runs);
   }
 
   /** As `use`, until the iteration has ended. */
   async *iterate<T>(work: (producer: CompletionProducer) => AsyncIterable<T>): AsyncGenerator<T> {
     using _use = this.#hold();
-    yield* work(await this.#producer());
+    yield* work((await this.#ready()).producer);
   }
 
   /** Lets calls in flight in this process finish for 30 s; what waits stays in Redis. */
@@ -67,10 +86,10 @@ export class Connection {
     };
   }
 
-  async #producer(): Promise<CompletionProducer> {
-    const { producer } = await this.#open();
+  async #ready(): Promise<Opened> {
+    const opened = await this.#open();
     this.#checkOpen();
-    return producer;
+    return opened;
   }
 
   #checkOpen(): void {
@@ -114,15 +133,21 @@ export class Connection {
   }
 }
 
-async function open({ settings, logger, runsWorker, ...options }: ConnectionOptions): Promise<Opened> {
-  const { queueGlobs, tools } = options;
+async function open(options: ConnectionOptions): Promise<Opened> {
+  const { settings, logger, runsWorker, queueGlobs, tools, workflows, defaultModel } = options;
+  const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new AsyncDisposableStack();
   const { redis, keys, target: redisTarget } = parts.use(await openRedis(settings, logger));
   const producer = new CompletionProducer({ redis, keys, settings });
   parts.defer(() => producer.close());
+  const runs = new WorkflowRuns({ redis, keys, settings, logger });
+  parts.defer(() => runs.close());
+  let worker: FleetWorker | undefined;
   if (runsWorker) {
-    const worker = await startWorker({ redisTarget, settings, logger, queueGlobs, tools });
-    parts.defer(() => worker.close());
+    const fleet = { redisTarget, settings, logger, queueGlobs };
+    const started = await startWorker({ ...fleet, tools, workflows, defaultModel, functions });
+    parts.defer(() => started.close());
+    worker = started;
   }
-  return { producer, parts: parts.move() };
+  return { producer, runs, worker, parts: parts.move() };
 }

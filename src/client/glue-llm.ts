@@ -1,29 +1,22 @@
-import { checkRequest } from "../producers/completion-job.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import type { ConversationRef } from "../producers/conversation-turns.ts";
-import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
-import { requirePrices } from "../producers/priced-models.ts";
+import type { ModelNames } from "../producers/model-chain.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
-import {
-  type CompletionMessage,
-  checkOptions,
-  type EnqueueOptions,
-  givenMessages,
-  toChatRequest,
-  toOutput,
-  toToolDefinitions,
-  toToolNames,
-} from "./completion-options.ts";
+import { toCompletionInput } from "./completion-input.ts";
+import type { CompletionMessage, EnqueueOptions } from "./completion-options.ts";
 import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
 import type { OutputSchema } from "./output-schema.ts";
+import { Workflows } from "./workflows.ts";
 
 export interface GlueLLMOptions {
   /** `provider:model`, or several of them in the order to try them in; default: the setting DEFAULT_MODEL. */
@@ -53,6 +46,10 @@ export interface GlueLLMOptions {
   logger?: Logger;
   /** The queues that mode `local` works on, such as `completions.openai.*`; default all. */
   queueGlobs?: readonly string[];
+  /** What this client may start by name, and what mode `local` runs. */
+  workflows?: readonly AnyWorkflow[];
+  /** Retrievers and evaluators that the workflows of mode `local` may call. */
+  functions?: readonly StepFunction[];
   /** After so long without a call everything is closed until the next one; default never. */
   idleCloseMs?: number;
 }
@@ -72,6 +69,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #isLocal: boolean;
   readonly #tools: Map<string, Tool>;
   readonly #memory: Conversation | undefined;
+  /** Durable workflows: start, open, fork, signal. */
+  readonly workflows: Workflows;
 
   /** @throws ConfigurationError listing every setting that is wrong; InputError (`duplicate_tool`). */
   constructor(options: GlueLLMOptions = {}) {
@@ -87,12 +86,16 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       idleCloseMs,
       runsWorker: isLocal,
       tools,
+      workflows: options.workflows,
+      functions: options.functions,
+      defaultModel: options.model,
     });
     super(connection);
     this.#options = options;
     this.#settings = settings;
     this.#isLocal = isLocal;
     this.#tools = tools;
+    this.workflows = new Workflows(connection, options.workflows);
     for (const tool of options.tools ?? []) addTool(this.#tools, tool);
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
@@ -149,47 +152,18 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     return this.close();
   }
 
-  /** Everything that can be known to be wrong is said here, before Redis is asked. */
   #toInput(
     message: CompletionMessage,
     options: EnqueueOptions,
     ref: ConversationRef | undefined,
   ): CompletionInput {
-    const checked = checkOptions(options);
-    const { tools: given = this.#options.tools ?? [], executeTools = true } = checked;
-    const request = checkRequest({
-      ...toChatRequest(message, checked, this.#options),
-      ...(!executeTools && { tools: toToolDefinitions(given) }),
-    });
-    const models = chooseModels(checked.model, {
+    const defaults = {
+      ...this.#options,
       settings: this.#settings,
-      defaultModels: this.#options.model ?? this.#settings.defaultModel,
       keyNeeded: this.#isLocal,
-    });
-    const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
-    if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined)
-      requirePrices(this.#settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
-    const tools = executeTools ? toToolNames(given) : [];
-    // The worker of this process runs them.
-    for (const tool of given) if (typeof tool !== "string") addTool(this.#tools, tool);
-    const { maxToolIterations = this.#options.maxToolIterations, cache = this.#options.cache } = checked;
-    const runOptions = tools.length > 0 ? { tools, maxToolIterations } : {};
-    const output = toOutput(checked);
-    const conversation = ref && { ref, messages: givenMessages(message, request) };
-    return {
-      ...models,
-      request,
-      ...runOptions,
-      output,
-      priority,
-      delayMs,
-      deadlineMs,
-      maxAttempts,
-      maxCostUsd,
-      idempotencyKey,
-      stream,
-      cache,
-      conversation,
+      // The worker of this process runs them.
+      offerTool: (tool: Tool) => addTool(this.#tools, tool),
     };
+    return toCompletionInput(message, options, defaults, ref);
   }
 }

@@ -1,16 +1,72 @@
+import type { ModelNames } from "../producers/model-chain.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkRedis, connectRedis, type RedisTarget, redisTarget } from "../shared/redis.ts";
 import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
-import type { WorkerOptions, WorkerProcess } from "../workers/worker-process.ts";
+import type { StepFunction } from "../shared/step-function.ts";
+import { addTool, type Tool } from "../shared/tool.ts";
+import type { WorkerOptions } from "../workers/worker-process.ts";
+import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
+import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
 
 /*
  * The one file of the client that sees the other sides: it brings Redis and a worker into this process. Each is loaded
  * when it is asked for.
  */
 
-export async function startWorker(options: WorkerOptions): Promise<WorkerProcess> {
-  return (await import("../workers/worker-process.ts")).WorkerProcess.start(options);
+export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" | "tools"> {
+  /** By name; those that workflows bring along are added. */
+  tools?: Map<string, Tool>;
+  /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
+  workflows?: readonly AnyWorkflow[];
+  /** Retrievers and evaluators of workflows, by reference. */
+  functions?: ReadonlyMap<string, StepFunction>;
+  /** The model of calls in workflows that name none; default: the setting DEFAULT_MODEL. */
+  defaultModel?: ModelNames;
+}
+
+/** Everything that works in one process. */
+export interface FleetWorker {
+  id: string;
+  /** Takes runs of workflows too, from now on. */
+  runWorkflows(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
+  const { tools = new Map(), workflows, defaultModel, functions, ...shared } = options;
+  const { WorkerProcess } = await import("../workers/worker-process.ts");
+  const workflowNames = new Set<string>();
+  const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
+  let host: Promise<WorkflowHost> | undefined;
+  const runWorkflows = async () => {
+    host ??= startHost(
+      { ...shared, defaultModel, functions, offerTool: (tool) => addTool(tools, tool) },
+      workflows,
+    );
+    for (const name of (await host).workflowNames) workflowNames.add(name);
+    await worker.announce();
+  };
+  if (workflows) await runWorkflows();
+  return {
+    id: worker.id,
+    runWorkflows,
+    close: async () => {
+      await Promise.all([host?.then((opened) => opened.close()), worker.close()]);
+    },
+  };
+}
+
+async function startHost(
+  options: Omit<WorkflowHostOptions, "workflows">,
+  workflows: readonly AnyWorkflow[] = [],
+): Promise<WorkflowHost> {
+  const [{ WorkflowHost }, { PATTERNS }] = await Promise.all([
+    import("../workflows/workflow-host.ts"),
+    import("../patterns/all.ts"),
+  ]);
+  const known = workflowsByName([...Object.values(PATTERNS), ...workflows]);
+  return WorkflowHost.start({ ...options, workflows: [...known.values()] });
 }
 
 export interface RedisHost extends AsyncDisposable {

@@ -58,6 +58,7 @@ export interface CompletionJobInput extends JobOptions, RunOptions {
   urgency: Urgency;
   batch?: CompletionPayload["batch"];
   conversation?: CompletionPayload["conversation"];
+  workflow?: CompletionPayload["workflow"];
 }
 
 /** The job of a checked request. A request over 16 KB is put into a blob that the job refers to. */
@@ -67,7 +68,7 @@ export async function completionJob(
   settings: Settings,
   input: CompletionJobInput,
 ): Promise<CompletionJob> {
-  const { jobId, model, request, batch, tools, output, delayMs = 0 } = input;
+  const { jobId, model, request, batch, workflow, tools, output, delayMs = 0 } = input;
   const fallbacks = input.fallbacks?.map((next) => targetOf(settings, next));
   const rules = jobCatalog.completion[input.urgency];
   const maxAttempts = input.maxAttempts ?? settings.retry.maxAttempts ?? rules.attempts;
@@ -91,6 +92,7 @@ export async function completionJob(
       maxToolIterations: input.maxToolIterations,
       output,
       cache: input.cache,
+      workflow,
     },
     opts: {
       jobId,

@@ -1,17 +1,17 @@
 import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { CompletionPayload } from "../shared/catalog.ts";
-import type { ChatCompletion, ChatRequest, Message } from "../shared/chat.ts";
+import type { ChatRequest, Message } from "../shared/chat.ts";
 import type { Turn } from "../shared/conversation.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { ROUTE_QUEUE } from "../shared/queue-name.ts";
-import { modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
+import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
-import { readAnswerBody, readOutputValue, readToolExecutions } from "./answer-body.ts";
 import { cancelJob } from "./cancel.ts";
+import { type CompletedRecord, readCompleted } from "./completed-record.ts";
 import { completionJob, deadlineOf, type JobOptions, type RunOptions } from "./completion-job.ts";
 import {
   type ConversationRef,
@@ -48,15 +48,6 @@ export interface CompletionInput extends JobOptions, RunOptions {
   /** What the call goes on with; `messages` are those of the request that are new. */
   conversation?: { ref: ConversationRef; messages: readonly Message[] };
 }
-
-/** A finished job's record with the answer's body. */
-export type CompletedRecord = Omit<ResultRecord, "toolExecutions" | "output"> & {
-  response: NonNullable<ResultRecord["response"]>;
-  body: ChatCompletion;
-  toolExecutions: ToolExecution[];
-  /** Undefined when no structured answer was asked for. */
-  output: unknown;
-};
 
 /** Enqueues interactive completions and follows their jobs, over one command connection and one subscription. */
 export class CompletionProducer {
@@ -223,10 +214,7 @@ export class CompletionProducer {
     const { error, rejected, response } = record;
     if (error) throw fromErrorRecord({ ...error, rejected }, { jobId: job.id, model: modelKeyOf(record) });
     if (!response) throw new JobLostError(job.id);
-    const body = await readAnswerBody(redis, keys, response.body);
-    const toolExecutions = await readToolExecutions(redis, keys, record);
-    const output = await readOutputValue(redis, keys, record);
-    return { ...record, response, body, toolExecutions, output };
+    return readCompleted(redis, keys, record, response);
   }
 
   async #record(job: JobRef, signal: AbortSignal): Promise<ResultRecord> {

@@ -2,7 +2,7 @@ import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { type BreakerState, readBreakerState } from "../shared/breaker-state.ts";
 import { configuredBudget, limitsOf } from "../shared/budget.ts";
-import { NEVER_LIMITING } from "../shared/catalog.ts";
+import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { readLearnedLimits } from "../shared/learned-limits.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
@@ -10,7 +10,7 @@ import { registeredQueues } from "../shared/queue-registry.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import { type Usage, usagePerMinute } from "../shared/usage.ts";
-import { type WorkerCard, workerCardSchema } from "../shared/worker-card.ts";
+import { readWorkerCards, type WorkerCard } from "../shared/worker-card.ts";
 
 export interface QueueState {
   queue: string;
@@ -97,7 +97,9 @@ async function readQueueState(
     };
     const pausedMs = Math.max(0, await queue.getRateLimitTtl(NEVER_LIMITING.max));
     const pausedByOperator = await queue.isPaused();
-    const serving = cards.filter((card) => canServe(card, name, ref?.entry));
+    const isServing = (card: WorkerCard) =>
+      name === WORKFLOW_QUEUE ? card.workflows.length > 0 : canServe(card, name, ref?.entry);
+    const serving = cards.filter(isServing);
     const workers = serving.length;
     const short = serving.filter((card) => card.isMemoryLow).length;
     const breaker = await readBreakerState(redis, keys, key);
@@ -108,7 +110,8 @@ async function readQueueState(
     } else if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
     if (short > 0) waitsFor.push(`memory on ${short} of ${workers} workers`);
     if (workers === 0 && counts.waiting + counts.delayed > 0) {
-      waitsFor.push(ref ? `a worker with provider entry "${ref.entry}"` : "a worker");
+      const other = name === WORKFLOW_QUEUE ? "a worker with workflows" : "a worker";
+      waitsFor.push(ref ? `a worker with provider entry "${ref.entry}"` : other);
     }
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
     const used = await usagePerMinute(redis, keys, key, Date.now() - 60_000);
@@ -139,14 +142,7 @@ function canServe(card: WorkerCard, queue: string, entry: string | undefined): b
 async function readReasons(queue: Queue): Promise<string[]> {
   const jobs = await queue.getDelayed(0, REASON_SAMPLE - 1);
   const reasons = jobs.map((job) => (job?.progress as { waitsFor?: string } | undefined)?.waitsFor);
-  return [...new Set(reasons.map((reason) => reason ?? "its next attempt"))];
-}
-
-async function readWorkerCards(redis: Redis, keys: RedisKeys): Promise<WorkerCard[]> {
-  const ids = await redis.smembers(keys.workers);
-  if (ids.length === 0) return [];
-  const cards = await redis.mget(ids.map((id) => keys.worker(id)));
-  const gone = ids.filter((_, i) => cards[i] === null);
-  if (gone.length > 0) await redis.srem(keys.workers, ...gone);
-  return cards.flatMap((json) => (json ? [workerCardSchema.parse(JSON.parse(json))] : []));
+  // A run that sleeps is delayed too, and waits for nothing but its time.
+  const shown = queue.name === WORKFLOW_QUEUE ? reasons.filter((reason) => reason !== undefined) : reasons;
+  return [...new Set(shown.map((reason) => reason ?? "its next attempt"))];
 }

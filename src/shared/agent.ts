@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { InputError } from "./errors.ts";
 import { isSystemPrompt, type SystemPrompt } from "./system-prompt.ts";
-import { isTool, type Tool, toolsByName } from "./tool.ts";
+import { isTool, type Tool, toolNameSchema, toolsByName } from "./tool.ts";
 
 /** Known across copies of this package, such as the one a worker runs and the one a module of agents imports. */
 const AGENT = Symbol.for("gluellm.agent");
@@ -20,8 +20,10 @@ export interface AgentOptions {
   model?: string;
 }
 
+const nameSchema = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _");
+
 const optionsSchema = z.object({
-  name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _"),
+  name: nameSchema,
   description: z.string().min(1).max(10_000),
   systemPrompt: z.union([z.string().min(1), z.custom<SystemPrompt>(isSystemPrompt)]),
   tools: z.array(z.custom<Tool>(isTool, "must be what defineTool returns")).max(128).default([]),
@@ -56,7 +58,30 @@ export class Agent {
     this.maxToolIterations = maxToolIterations;
     this.model = model;
   }
+
+  /** As a workflow's input carries it: tools by their names, which workers have to know. */
+  toJSON(): AgentSpec {
+    const { name, description, systemPrompt, tools, maxToolIterations, model } = this;
+    const prompt = isSystemPrompt(systemPrompt) ? systemPrompt.format({ tools }) : systemPrompt;
+    const names = tools.map((tool) => tool.name);
+    return { name, description, systemPrompt: prompt, tools: names, maxToolIterations, model };
+  }
 }
+
+/** An agent in words of JSON. An `Agent` is one too. */
+export const agentSpecSchema = z.object({
+  name: nameSchema.default("agent"),
+  description: z.string().default(""),
+  systemPrompt: z.union([z.string(), z.custom<SystemPrompt>(isSystemPrompt)]).optional(),
+  tools: z
+    .array(z.union([toolNameSchema, z.custom<Tool>(isTool)]))
+    .readonly()
+    .optional(),
+  maxToolIterations: z.int().min(1).max(1000).optional(),
+  /** Several: the next one answers when one cannot. */
+  model: z.union([z.string(), z.array(z.string()).readonly()]).optional(),
+});
+export type AgentSpec = z.infer<typeof agentSpecSchema>;
 
 /** An agent for any task. */
 export class GenericAgent extends Agent {

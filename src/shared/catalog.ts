@@ -50,6 +50,8 @@ export const completionPayloadSchema = z.object({
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
   /** The answer's pieces go to the job's stream while they come. */
   stream: z.boolean().optional(),
+  /** Present on a workflow's steps: the worker tells the run that its step has ended. */
+  workflow: z.object({ runId: z.string(), step: z.string() }).optional(),
 });
 export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
 
@@ -92,6 +94,9 @@ export const jobCatalog = {
     batch: { attempts: 12, priority: 10, deadlineMs: 24 * 3_600_000 },
   },
 } as const;
+
+/** The queue of workflow runs; their steps are jobs of the models' queues. */
+export const WORKFLOW_QUEUE = "workflows";
 
 /** Options every queue of the fleet shares, in BullMQ's words. */
 export const QUEUE_DEFAULTS = {

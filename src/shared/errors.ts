@@ -121,6 +121,23 @@ export class JobLostError extends GlueError {
   }
 }
 
+/** A workflow's code does not ask for what its run has recorded: it was changed under a running workflow. */
+export class NonDeterminismError extends GlueError {
+  constructor(fields: Partial<GlueErrorFields>) {
+    super({ code: "non_determinism", category: "internal", message: "the code has changed", ...fields });
+  }
+}
+
+/** A workflow's own code failed, in a step or between steps; `cause` is not kept, its message and name are. */
+export class WorkflowError extends GlueError {
+  constructor(fields: Partial<GlueErrorFields>, options?: { cause?: unknown }) {
+    super(
+      { code: "workflow_failed", category: "internal", message: "the workflow failed", ...fields },
+      options,
+    );
+  }
+}
+
 type LLMErrorFields = Omit<GlueErrorFields, "category" | "code"> & { code?: string };
 
 /** A provider call failed. The subclass decides what the worker does next (see `workers/verdict.ts`). */
@@ -230,6 +247,8 @@ const STORED_CLASSES: readonly (readonly [string, new (fields: GlueErrorFields) 
   ["cancelled", JobCancelledError],
   ["structured_output", StructuredOutputError],
   ["cost_limit", CostLimitError],
+  ["non_determinism", NonDeterminismError],
+  ["workflow", WorkflowError],
 ];
 
 /** What is stored of an error, on jobs and in result records. */

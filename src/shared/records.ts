@@ -8,6 +8,8 @@ export const RESULT_TTL_SECONDS = {
   succeeded: 7 * 86_400,
   batchRow: 30 * 86_400,
   failed: 30 * 86_400,
+  /** As long as its request or answer lies in a blob: a run replays its steps until its deadline. */
+  workflowStep: 32 * 86_400,
 } as const;
 /** A row whose result is safe in its file while its job has not left BullMQ's hands yet. */
 export const ACKNOWLEDGED = "acknowledged";

@@ -32,6 +32,12 @@ export function redisKeys(namespace: string) {
     jobCost: (jobId: string) => `${prefix}:cost:${jobId}`,
     /** Hash, beside that of a cost limit: job id → what is held for its call. */
     reserved: (ledger: string) => `${ledger}:reserved`,
+    /** Sorted set: run id by the time of its start. */
+    workflowRuns: `${prefix}:workflow-runs`,
+    /** Hash: what a run is and how it stands. */
+    workflow: (runId: string) => `${prefix}:workflow:${runId}`,
+    /** List: what happened in a run, in the order in which its function sees it. */
+    workflowJournal: (runId: string) => `${prefix}:workflow:${runId}:journal`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,
@@ -48,7 +54,7 @@ export function redisKeys(namespace: string) {
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
     /**
      * Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `stop:<batchId>`, `cancel:<jobId>`, `breaker:<key>`,
-     * `limits:<budgetId>`, `pause:<ms>:<budgetId>`, `cache:<digest>`.
+     * `limits:<budgetId>`, `pause:<ms>:<budgetId>`, `cache:<digest>`, `workflow:<runId>`.
      */
     channel: `${prefix}:events`,
     /** BullMQ's own keys, read by our fenced scripts. */

@@ -1,10 +1,12 @@
+import type { Redis } from "ioredis";
 import { z } from "zod";
+import type { RedisKeys } from "./redis-keys.ts";
 
 /** A worker process counts as gone when it has not renewed its card for this long. */
 export const WORKER_TTL_SECONDS = 15;
 
 /** What a worker process says of itself. */
-export const workerCardSchema = z.object({
+const workerCardSchema = z.object({
   host: z.string(),
   pid: z.number(),
   queueGlobs: z.array(z.string()),
@@ -14,5 +16,17 @@ export const workerCardSchema = z.object({
   tools: z.array(z.string()).default([]),
   /** Provider entry → fingerprint, of the entries it has a key for. */
   entries: z.record(z.string(), z.string()),
+  /** Names of the workflows that it runs. */
+  workflows: z.array(z.string()).default([]),
 });
 export type WorkerCard = z.infer<typeof workerCardSchema>;
+
+/** Of the worker processes that are alive. */
+export async function readWorkerCards(redis: Redis, keys: RedisKeys): Promise<WorkerCard[]> {
+  const ids = await redis.smembers(keys.workers);
+  if (ids.length === 0) return [];
+  const cards = await redis.mget(ids.map((id) => keys.worker(id)));
+  const gone = ids.filter((_, i) => cards[i] === null);
+  if (gone.length > 0) await redis.srem(keys.workers, ...gone);
+  return cards.flatMap((json) => (json ? [workerCardSchema.parse(JSON.parse(json))] : []));
+}

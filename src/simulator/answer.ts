@@ -4,6 +4,7 @@ import type { FaultKind } from "./faults.ts";
 import { madeUpText } from "./made-up-text.ts";
 import { sha256 } from "./request-hash.ts";
 import { instanceOf } from "./schema-instance.ts";
+import type { ScriptedAnswers } from "./simulator-options.ts";
 import { textOfTokens, tokensOf } from "./token-count.ts";
 
 export interface ToolCall {
@@ -40,10 +41,11 @@ const QUOTED_CHARS = 200;
 /**
  * The answer to a request, a function of its content alone: same request, same answer and same usage.
  * @param contentHash hex SHA-256 of the request
+ * @param script answers a request without a `#sim` line
  * @throws InvalidCallError for a `#sim` line that cannot be used
  */
-export function answerTo(call: Call, contentHash: string): Answer {
-  const directive = readDirective(call);
+export function answerTo(call: Call, contentHash: string, script?: ScriptedAnswers): Answer {
+  const directive: Directive = call.directiveText ? readDirective(call) : (script?.(call) ?? {});
   const { text, calls = [], tokens } = contentOf(call, contentHash, directive);
   const toolCalls = calls.map((one, index) => toolCallOf(one, contentHash, index));
   const full = directive.tokens ?? tokens ?? tokensIn(text, toolCalls);

@@ -28,7 +28,7 @@ const turnFields = {
   errorTimes: z.int().positive().optional(),
 };
 const turnSchema = z.strictObject(turnFields);
-type Turn = z.infer<typeof turnSchema>;
+export type Turn = z.infer<typeof turnSchema>;
 
 const directiveSchema = z
   .strictObject({

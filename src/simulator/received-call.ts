@@ -2,6 +2,7 @@ import { type Answer, answerTo } from "./answer.ts";
 import { type Call, InvalidCallError } from "./call.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
 import { canonicalJson, NestedTooDeeplyError, sha256 } from "./request-hash.ts";
+import type { ScriptedAnswers } from "./simulator-options.ts";
 
 /** A request as read from its bytes; the answer it will get is known at once. */
 export type ReceivedCall = { contentHash: string } & (
@@ -10,13 +11,13 @@ export type ReceivedCall = { contentHash: string } & (
 );
 
 /** Never throws: what cannot be read becomes a refusal. */
-export function receiveCall(dialect: Dialect, bytes: Uint8Array): ReceivedCall {
+export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: ScriptedAnswers): ReceivedCall {
   let contentHash: string | undefined;
   try {
     const body = parseJson(bytes);
     contentHash = sha256(canonicalJson(body));
     const call = dialect.readCall(body);
-    return { contentHash, call, answer: answerTo(call, contentHash) };
+    return { contentHash, call, answer: answerTo(call, contentHash, script) };
   } catch (error) {
     return { contentHash: contentHash ?? sha256(bytes), refusal: refusalOf(error) };
   }

@@ -24,7 +24,7 @@ export async function serveCall(
   if (body === "too_large") {
     return refuse(dialect, response, { kind: "body_too_large", maxBytes: MAX_BODY_BYTES });
   }
-  const received = receiveCall(dialect, body);
+  const received = receiveCall(dialect, body, simulation.answer);
   const key = keyDigest(request);
   const account = `${key}\n${received.call?.model ?? ""}`;
   const nowMs = performance.now();

@@ -4,7 +4,7 @@ import { readFaults } from "./faults.ts";
 import { Journal } from "./journal.ts";
 import { Limits } from "./limits.ts";
 import { Outage } from "./outage.ts";
-import type { SimulatorSettings } from "./simulator-options.ts";
+import type { ScriptedAnswers, SimulatorSettings } from "./simulator-options.ts";
 import { Statistics } from "./statistics.ts";
 
 /** All that changes while a simulator runs. */
@@ -16,6 +16,8 @@ export interface Simulation {
   latency: { latencyMs: number; jitterMs: number };
   journal: Journal;
   statistics: Statistics;
+  /** Undefined: answers are made up. */
+  answer: ScriptedAnswers | undefined;
 }
 
 /**
@@ -32,6 +34,7 @@ export function createSimulation(settings: SimulatorSettings): Simulation {
     latency: { latencyMs, jitterMs },
     statistics: new Statistics(),
     journal: new Journal(settings.journalFile),
+    answer: settings.answer,
   };
 }
 

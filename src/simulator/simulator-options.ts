@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { InputError } from "../shared/errors.ts";
+import type { Call } from "./call.ts";
 import { CHARGE_POLICIES, type ChargePolicy } from "./charge.ts";
+import type { Turn } from "./directive.ts";
 import type { Faults } from "./faults.ts";
 
 const milliseconds = z
@@ -24,6 +26,7 @@ const settingsSchema = z.object({
   faults: z.custom<Faults | string>().optional(),
   seed: z.int().default(1),
   journalFile: z.string().optional(),
+  answer: z.custom<ScriptedAnswers>((value) => typeof value === "function").optional(),
 });
 
 /** What a simulator starts with; all but the port and host can be changed while it runs. */
@@ -59,7 +62,11 @@ export interface SimulatorOptions {
   seed?: number;
   /** Append every call to this file as JSON lines. */
   journalFile?: string;
+  /** Answers in place of the made-up ones, where it returns one and the request has no `#sim` line. */
+  answer?: ScriptedAnswers;
 }
+/** Called with each request once it is read; its turn is as in a `#sim` line. */
+export type ScriptedAnswers = (call: Call) => Turn | undefined;
 export type SimulatorSettings = z.output<typeof settingsSchema>;
 
 export const latencyChangeSchema = z.strictObject({

@@ -2,8 +2,8 @@ import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
 import { ConfigurationError, GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
+import { within } from "../shared/within.ts";
 import { type BreakerReply, breakerScripts, parseBreakerReply, WINDOW_SLOTS } from "./breaker-scripts.ts";
-import { within } from "./within.ts";
 
 export interface CircuitBreakerSettings {
   /** Opens when this share of the calls failed, of the window or of its latest 50: above 0, at most 1; default 0.5. */

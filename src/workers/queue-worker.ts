@@ -3,12 +3,12 @@ import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { isRefusal } from "../shared/redis-refusal.ts";
+import { CLOSE_MS, within } from "../shared/within.ts";
 import type { WorkerContext } from "./context.ts";
 import { Intake } from "./intake.ts";
 import { processJob } from "./process-job.ts";
 import { setConcurrency } from "./set-concurrency.ts";
 import { type AbortReason, PUT_BACK_MS, RetryError } from "./settle.ts";
-import { CLOSE_MS, within } from "./within.ts";
 
 const ERROR_LOG_MS = 10_000;
 const REST_MS = 500;

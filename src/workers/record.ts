@@ -83,12 +83,9 @@ export async function writeRecord(
   options: WriteOptions,
 ): Promise<WriteOutcome> {
   const { queue, token, payload, record, budgetKey, answer } = options;
-  const { batch, conversation } = payload;
-  const ttl = batch
-    ? RESULT_TTL_SECONDS.batchRow
-    : record.status === "failed"
-      ? RESULT_TTL_SECONDS.failed
-      : RESULT_TTL_SECONDS.succeeded;
+  const { batch, conversation, workflow } = payload;
+  const kind = batch ? "batchRow" : workflow ? "workflowStep" : record.status;
+  const ttl = RESULT_TTL_SECONDS[kind === "cancelled" ? "succeeded" : kind];
   const outcome = await WRITE.run(
     redis,
     [

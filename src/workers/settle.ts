@@ -8,6 +8,7 @@ import type { Logger } from "../shared/logger.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
+import { endStep } from "../shared/workflow-journal.ts";
 import type { WorkerContext } from "./context.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import type { Intake } from "./intake.ts";
@@ -127,6 +128,10 @@ async function finish(
   }
   if (outcome === "fenced" || outcome === "gone") {
     logger.warn({ outcome }, "this worker no longer owns the job; its result is not recorded");
+  }
+  if (payload.workflow && outcome !== "fenced") {
+    const { workflow } = payload;
+    await untilTaken(logger, () => endStep(context.redis, context.keys, workflow, record));
   }
   // A fenced worker's job is another one's: it may still have to read its request.
   if (record.status === "succeeded" && outcome !== "fenced" && isBlobRef(payload.request)) {

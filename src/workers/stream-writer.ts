@@ -4,9 +4,9 @@ import type { Redis } from "ioredis";
 import type { Logger } from "../shared/logger.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import { addPiece, type StreamEntry, type StreamPiece } from "../shared/stream-events.ts";
+import { CLOSE_MS, within } from "../shared/within.ts";
 import type { OnDelta } from "./providers/adapter.ts";
 import { appendToStream } from "./stream-script.ts";
-import { CLOSE_MS, within } from "./within.ts";
 
 const FLUSH_MS = 50;
 const RETRY_MS = 250;

@@ -13,6 +13,7 @@ import { connectRedis, type RedisTarget } from "../shared/redis.ts";
 import { redisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
+import { CLOSE_MS, within } from "../shared/within.ts";
 import { WORKER_TTL_SECONDS, type WorkerCard } from "../shared/worker-card.ts";
 import { CacheStore } from "./cache-store.ts";
 import { CallCosts } from "./call-costs.ts";
@@ -23,7 +24,6 @@ import { ProcessLoad } from "./process-load.ts";
 import { createAdapter, type ProviderAdapter } from "./providers/adapter.ts";
 import { QueueWorker } from "./queue-worker.ts";
 import { RateLimiter } from "./rate-limiter.ts";
-import { CLOSE_MS, within } from "./within.ts";
 
 export interface WorkerOptions {
   redisTarget: RedisTarget;
@@ -35,6 +35,8 @@ export interface WorkerOptions {
   tools?: ReadonlyMap<string, Tool>;
   /** Jobs at a time from each queue at most. Default: the settings' `workerConcurrency`, else the profile's. */
   concurrency?: number;
+  /** Names of the workflows that this process runs beside it, for its card. */
+  workflowNames?: ReadonlySet<string>;
 }
 
 const FOLLOW_MS = 1000;
@@ -101,7 +103,7 @@ export class WorkerProcess {
     };
     this.#context.load.onMemory((isLow) => {
       for (const queue of this.#queues.values()) isLow ? queue.hold("memory") : queue.release("memory");
-      void this.#publishCard();
+      void this.announce();
     });
   }
 
@@ -121,9 +123,9 @@ export class WorkerProcess {
     this.#subscriber.on("message", (_channel, message) => this.#onMessage(message));
     await this.#subscriber.subscribe(keys.channel);
     await this.#context.budgets.read();
-    await Promise.all([this.#follow(), this.#publishCard()]);
+    await Promise.all([this.#follow(), this.announce()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
-    this.#timers.push(setInterval(() => void this.#publishCard(), CARD_MS));
+    this.#timers.push(setInterval(() => void this.announce(), CARD_MS));
     this.#timers.push(setInterval(() => this.#readLimits(), LIMITS_MS));
   }
 
@@ -209,9 +211,9 @@ export class WorkerProcess {
     return adapter;
   }
 
-  /** Says what this process can run, for `gluellm queues` and for operators. */
-  async #publishCard(): Promise<void> {
-    const { settings, queueGlobs = ["*"] } = this.#options;
+  /** Says what this process can run, for `gluellm queues` and for operators; it does so every few seconds too. */
+  async announce(): Promise<void> {
+    const { settings, queueGlobs = ["*"], workflowNames = new Set() } = this.#options;
     const card: WorkerCard = {
       host: hostname(),
       pid: process.pid,
@@ -223,6 +225,7 @@ export class WorkerProcess {
           .filter((entry) => entry.apiKey || entry.keyOptional)
           .map((entry) => [entry.name, fingerprint(entry)]),
       ),
+      workflows: [...workflowNames],
     };
     const { keys } = this.#context;
     await this.#redis

@@ -3,7 +3,7 @@ import { isBlobRef, releaseBlob } from "../../shared/blobs.ts";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema } from "../../shared/records.ts";
 import type { RedisKeys } from "../../shared/redis-keys.ts";
 import { RedisScript } from "../../shared/redis-script.ts";
-import { readAnswerBody } from "../answer-body.ts";
+import { readAnswerBody } from "../completed-record.ts";
 import type { InlineResult } from "./output-line.ts";
 
 /** Results per turn: one write, one fsync, one acknowledgement. */

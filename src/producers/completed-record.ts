@@ -8,6 +8,30 @@ import type { RedisKeys } from "../shared/redis-keys.ts";
 
 const outputSchema = z.object({ value: z.unknown() });
 
+/** A finished job's record with all that lies in blobs. */
+export type CompletedRecord = Omit<ResultRecord, "toolExecutions" | "output"> & {
+  response: NonNullable<ResultRecord["response"]>;
+  body: ChatCompletion;
+  toolExecutions: ToolExecution[];
+  /** Undefined when no structured answer was asked for. */
+  output: unknown;
+};
+
+/** Of a record that has a response. @throws GlueError `blob_lost` */
+export async function readCompleted(
+  redis: Redis,
+  keys: RedisKeys,
+  record: ResultRecord,
+  response: NonNullable<ResultRecord["response"]>,
+): Promise<CompletedRecord> {
+  const [body, toolExecutions, output] = await Promise.all([
+    readAnswerBody(redis, keys, response.body),
+    readToolExecutions(redis, keys, record),
+    readOutputValue(redis, keys, record),
+  ]);
+  return { ...record, response, body, toolExecutions, output };
+}
+
 /** A recorded answer's body, fetched from its blob when it was too large to lie in the record. */
 export async function readAnswerBody(
   redis: Redis,
@@ -18,7 +42,7 @@ export async function readAnswerBody(
 }
 
 /** A record's tool calls; none when its job had no tools. */
-export async function readToolExecutions(
+async function readToolExecutions(
   redis: Redis,
   keys: RedisKeys,
   { toolExecutions = [] }: Pick<ResultRecord, "toolExecutions">,
@@ -29,7 +53,7 @@ export async function readToolExecutions(
 }
 
 /** A record's structured answer; undefined when none was asked for. */
-export async function readOutputValue(
+async function readOutputValue(
   redis: Redis,
   keys: RedisKeys,
   { output }: Pick<ResultRecord, "output">,

@@ -1,18 +1,23 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Agent, agentsByName, isAgent } from "./agent.ts";
-import { ConfigurationError } from "./errors.ts";
-import { isTool, type Tool, toolsByName } from "./tool.ts";
+import { type Agent, agentsByName, isAgent } from "../shared/agent.ts";
+import { ConfigurationError } from "../shared/errors.ts";
+import { isStepFunction, type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
+import { isTool, type Tool, toolsByName } from "../shared/tool.ts";
+import { type AnyWorkflow, isWorkflow, workflowsByName } from "../workflows/workflow.ts";
 
 /** What modules bring into a worker, by name. */
 export interface Definitions {
   /** Those of the agents too. */
-  tools: ReadonlyMap<string, Tool>;
+  tools: Map<string, Tool>;
   agents: ReadonlyMap<string, Agent>;
+  workflows: readonly AnyWorkflow[];
+  /** Retrievers and evaluators, by reference. */
+  functions: ReadonlyMap<string, StepFunction>;
 }
 
 /**
- * Imports modules by their paths, and gathers what they export: tools and agents, alone or in arrays.
+ * Imports modules by their paths, and gathers what they export: tools, agents and workflows, alone or in arrays.
  * @throws ConfigurationError naming the module that cannot be loaded or exports nothing of use; InputError naming the
  * name that two definitions share.
  */
@@ -20,19 +25,30 @@ export async function loadModules(paths: readonly string[], cwd = process.cwd())
   const exported = (await Promise.all(paths.map((path) => definitionsIn(path, resolve(cwd, path))))).flat();
   const agents = exported.filter(isAgent);
   const tools = [...exported.filter(isTool), ...agents.flatMap((agent) => agent.tools)];
-  return { tools: toolsByName(tools), agents: agentsByName(agents) };
+  const workflows = [...workflowsByName(exported.filter(isWorkflow)).values()];
+  return {
+    tools: toolsByName(tools),
+    agents: agentsByName(agents),
+    workflows,
+    functions: stepFunctionsByName(exported.filter(isStepFunction)),
+  };
 }
 
-async function definitionsIn(path: string, file: string): Promise<(Tool | Agent)[]> {
+async function definitionsIn(
+  path: string,
+  file: string,
+): Promise<(Tool | Agent | AnyWorkflow | StepFunction)[]> {
   const exported = await load(path, file);
   const values = Object.values(exported).flatMap((value: unknown) =>
     Array.isArray(value) ? value : [value],
   );
-  const definitions = values.filter((value) => isTool(value) || isAgent(value));
+  const definitions = values.filter(
+    (value) => isTool(value) || isAgent(value) || isWorkflow(value) || isStepFunction(value),
+  );
   if (definitions.length > 0) return definitions;
   throw new ConfigurationError(
-    `the module ${path} exports no tools and no agents`,
-    "export what defineTool returns, or an Agent",
+    `the module ${path} exports no tools, agents, workflows, retrievers or evaluators`,
+    "export what defineTool or defineWorkflow returns, or an Agent",
     "module_without_definitions",
   );
 }

@@ -1,0 +1,75 @@
+import { checkRequest } from "../producers/completion-job.ts";
+import type { CompletionInput } from "../producers/completion-producer.ts";
+import type { ConversationRef } from "../producers/conversation-turns.ts";
+import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
+import { requirePrices } from "../producers/priced-models.ts";
+import type { CacheOption } from "../shared/cache-option.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { SystemPrompt } from "../shared/system-prompt.ts";
+import type { Tool } from "../shared/tool.ts";
+import {
+  type CompletionMessage,
+  checkOptions,
+  type EnqueueOptions,
+  givenMessages,
+  toChatRequest,
+  toOutput,
+  toToolDefinitions,
+  toToolNames,
+} from "./completion-options.ts";
+
+/** What holds where a call says nothing. */
+export interface InputDefaults {
+  settings: Settings;
+  model?: ModelNames;
+  system?: string | SystemPrompt;
+  tools?: readonly Tool[];
+  maxToolIterations?: number;
+  cache?: CacheOption;
+  /** False when only the running fleet needs the keys. */
+  keyNeeded: boolean;
+  /** Told of each tool that the call brings along. */
+  offerTool: (tool: Tool) => void;
+}
+
+/**
+ * The job of a call. Everything that can be known to be wrong is said here, before Redis is asked.
+ * @throws InputError; ConfigurationError for an unknown model, a missing key or price
+ */
+export function toCompletionInput(
+  message: CompletionMessage,
+  options: EnqueueOptions,
+  defaults: InputDefaults,
+  ref?: ConversationRef,
+): CompletionInput {
+  const checked = checkOptions(options);
+  const { settings, keyNeeded, offerTool } = defaults;
+  const { tools: given = defaults.tools ?? [], executeTools = true } = checked;
+  const request = checkRequest({
+    ...toChatRequest(message, checked, defaults),
+    ...(!executeTools && { tools: toToolDefinitions(given) }),
+  });
+  const defaultModels = defaults.model ?? settings.defaultModel;
+  const models = chooseModels(checked.model, { settings, defaultModels, keyNeeded });
+  const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
+  if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined)
+    requirePrices(settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
+  const tools = executeTools ? toToolNames(given) : [];
+  for (const tool of given) if (typeof tool !== "string") offerTool(tool);
+  const { maxToolIterations = defaults.maxToolIterations, cache = defaults.cache } = checked;
+  return {
+    ...models,
+    request,
+    ...(tools.length > 0 && { tools, maxToolIterations }),
+    output: toOutput(checked),
+    conversation: ref && { ref, messages: givenMessages(message, request) },
+    priority,
+    delayMs,
+    deadlineMs,
+    maxAttempts,
+    maxCostUsd,
+    idempotencyKey,
+    stream,
+    cache,
+  };
+}

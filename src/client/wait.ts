@@ -1,0 +1,30 @@
+import { GlueError, InputError } from "../shared/errors.ts";
+import type { WaitOptions } from "./completion-handle.ts";
+
+/** The longest that a timer can run. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** A signal that aborts with the caller's, and with a GlueError `result_timeout` when the time is over. */
+export function untilTimeout(
+  what: string,
+  { signal, timeoutMs }: WaitOptions,
+): { signal: AbortSignal } & Disposable {
+  signal?.throwIfAborted();
+  const timeout = new AbortController();
+  const timer = timeoutMs === undefined ? undefined : startTimer(timeout, what, timeoutMs);
+  return {
+    signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
+    [Symbol.dispose]: () => clearTimeout(timer),
+  };
+}
+
+function startTimer(timeout: AbortController, what: string, timeoutMs: number): NodeJS.Timeout {
+  if (!(timeoutMs >= 0)) throw new InputError(`timeoutMs must be at least 0, not ${timeoutMs}`);
+  const error = new GlueError({
+    code: "result_timeout",
+    category: "cancelled",
+    message: `${what} has not ended within ${timeoutMs} ms`,
+    hint: "it goes on: call result() again, or cancel() it",
+  });
+  return setTimeout(() => timeout.abort(error), Math.min(timeoutMs, MAX_TIMEOUT_MS));
+}

@@ -1,0 +1,59 @@
+import { randomUUID } from "node:crypto";
+import type { ForkOptions } from "../workflows/fork.ts";
+import type { RunStatus, RunStep } from "../workflows/run-status.ts";
+import type { WaitOptions } from "./completion-handle.ts";
+import type { Connection } from "./connection.ts";
+import { untilTimeout } from "./wait.ts";
+
+/** A workflow run, from any process that has its id. */
+export class WorkflowHandle<Output = unknown> {
+  readonly #connection: Connection;
+  /** Opens the handle again: `glue.workflows.open(id)`. */
+  readonly id: string;
+
+  /** Made by `start`, `open` and `fork`. */
+  constructor(connection: Connection, id: string) {
+    this.#connection = connection;
+    this.id = id;
+  }
+
+  /** @throws JobLostError when there is no such run (any more). */
+  status(): Promise<RunStatus> {
+    return this.#connection.useRuns((runs) => runs.status(this.id));
+  }
+
+  /** Its steps in the order in which they were asked for. @throws as `status`. */
+  steps(): Promise<RunStep[]> {
+    return this.#connection.useRuns((runs) => runs.steps(this.id));
+  }
+
+  /**
+   * Waits for the output, which is kept for 30 days.
+   * @throws the run's error, of its class; NonDeterminismError while no worker's code fits the run, which goes on with
+   * code that does; JobLostError; GlueError `result_timeout`; the signal's reason.
+   */
+  async result(options: WaitOptions = {}): Promise<Output> {
+    using end = untilTimeout(`run ${this.id}`, options);
+    return (await this.#connection.useRuns((runs) => runs.result(this.id, end.signal))) as Output;
+  }
+
+  /**
+   * Ends the run, its steps and child runs: no further call is made, and calls in flight are aborted.
+   * @returns false when it had ended before. @throws JobLostError when there is no such run (any more).
+   */
+  cancel(): Promise<boolean> {
+    return this.#connection.useRuns((runs) => runs.cancel(this.id));
+  }
+
+  /** Answers a `ctx.waitFor(name)`, now or when the run comes to it. @throws GlueError `run_over`; JobLostError. */
+  signal(name: string, data?: unknown): Promise<void> {
+    return this.#connection.useRuns((runs) => runs.signal(this.id, name, data));
+  }
+
+  /** A new run of the same workflow that takes over what came before a step. @throws InputError; JobLostError. */
+  async fork(options: ForkOptions & { runId?: string }): Promise<WorkflowHandle<Output>> {
+    const { runId = `run-${randomUUID()}`, ...rest } = options;
+    await this.#connection.useRuns((runs) => runs.fork(this.id, runId, rest));
+    return new WorkflowHandle(this.#connection, runId);
+  }
+}

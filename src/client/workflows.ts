@@ -1,0 +1,91 @@
+import { randomUUID } from "node:crypto";
+import { PATTERNS } from "../patterns/all.ts";
+import { InputError } from "../shared/errors.ts";
+import { MAX_DEADLINE_MS } from "../workflows/run-record.ts";
+import { checkWith } from "../workflows/schema-check.ts";
+import { type AnyWorkflow, type Workflow, workflowsByName } from "../workflows/workflow.ts";
+import type { Connection } from "./connection.ts";
+import { WorkflowHandle } from "./workflow-handle.ts";
+
+export interface StartOptions {
+  /** The caller's name for the run: the same one with the same input is one run, paid once. Default: a new one. */
+  runId?: string;
+  /** Of the run and of its steps: lower comes first, from 0, the default. */
+  priority?: number;
+  /** Within which the run must end, in milliseconds; less than 30 days, which is the default. */
+  deadlineMs?: number;
+}
+
+/** Ids are parts of Redis keys and of BullMQ's job ids, which must not be numbers. */
+const RUN_ID = /^(?=.*[^\d])[\w.-]{1,200}$/;
+const MAX_PRIORITY = 2_097_151;
+
+/** The workflow runs of a client. */
+export class Workflows {
+  readonly #connection: Connection;
+  readonly #known: ReadonlyMap<string, AnyWorkflow>;
+
+  /** Made by a client. @throws InputError (`duplicate_workflow`), also for the name of a built-in pattern. */
+  constructor(connection: Connection, known: readonly AnyWorkflow[] = []) {
+    this.#connection = connection;
+    this.#known = workflowsByName([...Object.values(PATTERNS), ...known]);
+  }
+
+  /**
+   * Resolves once the run is safe in Redis.
+   * @param workflow itself, or the name of a built-in pattern or of one that the client was made with
+   * @throws InputError naming the field of the input that is wrong; `run_conflict` when `runId` stands for another
+   * workflow or input
+   */
+  async start<Input, Output, Given>(
+    workflow: Workflow<Input, Output, Given>,
+    input: Given,
+    options?: StartOptions,
+  ): Promise<WorkflowHandle<Output>>;
+  async start(workflow: string, input: unknown, options?: StartOptions): Promise<WorkflowHandle>;
+  async start(
+    given: AnyWorkflow | string,
+    input: unknown,
+    options: StartOptions = {},
+  ): Promise<WorkflowHandle> {
+    const { name, version, input: schema } = typeof given === "string" ? this.#named(given) : given;
+    const { runId = `run-${randomUUID()}`, priority = 0, deadlineMs } = options;
+    checkWith(schema, input, `the input of workflow "${name}"`);
+    if (!RUN_ID.test(runId)) {
+      throw new InputError(
+        `"${runId}" cannot be a run's id`,
+        "use letters, digits, _, - and ., not digits alone",
+      );
+    }
+    checkRange("priority", priority, 0, MAX_PRIORITY);
+    if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS - 1);
+    const deadlineAt = deadlineMs === undefined ? undefined : Date.now() + deadlineMs;
+    await this.#connection.useRuns((runs) =>
+      runs.start({ runId, workflow: name, version, input, priority, deadlineAt }),
+    );
+    return new WorkflowHandle(this.#connection, runId);
+  }
+
+  /** The handle of a run that was started here or elsewhere. */
+  open<Output = unknown>(runId: string): WorkflowHandle<Output> {
+    return new WorkflowHandle(this.#connection, runId);
+  }
+
+  /** The latest runs first; default 100. */
+  async list({ limit = 100 }: { limit?: number } = {}): Promise<WorkflowHandle[]> {
+    const ids = await this.#connection.useRuns((runs) => runs.list(limit));
+    return ids.map((id) => this.open(id));
+  }
+
+  #named(name: string): AnyWorkflow {
+    const workflow = this.#known.get(name);
+    if (workflow) return workflow;
+    const known = [...this.#known.keys()].join(", ") || "none";
+    throw new InputError(`no workflow "${name}"`, `known here: ${known}; give them as GlueLLM's workflows`);
+  }
+}
+
+function checkRange(option: string, value: number, min: number, max: number): void {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return;
+  throw new InputError(`the options are wrong at ${option}: not a whole number from ${min} to ${max}`);
+}

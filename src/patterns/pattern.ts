@@ -1,0 +1,138 @@
+import { z } from "zod";
+import type { OutputOf, OutputSchema } from "../client/output-schema.ts";
+import { type AgentSpec, agentSpecSchema } from "../shared/agent.ts";
+import type { StepOptions, WorkflowContext } from "../workflows/context.ts";
+import { defineWorkflow, type Workflow } from "../workflows/workflow.ts";
+
+/** Who takes part: an `Agent`, or its words in JSON. */
+export const agent = agentSpecSchema;
+
+const interactionSchema = z.object({
+  /** What the call was for, as the run's steps name it. */
+  stage: z.string(),
+  agent: z.string(),
+  input: z.string(),
+  /** The answer's text; JSON for a structured one. */
+  output: z.string(),
+  tokens: z.object({ prompt: z.number(), completion: z.number(), total: z.number(), cached: z.number() }),
+  /** USD; null when no price of the model is known. */
+  costUsd: z.number().nullable(),
+});
+
+const resultSchema = z.object({
+  finalOutput: z.string(),
+  /** Rounds, levels or stages, as the pattern counts them. */
+  iterations: z.number(),
+  /** In the order in which they were asked for. */
+  agentInteractions: z.array(interactionSchema),
+  /** What else the pattern found out: scores, votes, why it ended. */
+  metadata: z.record(z.string(), z.unknown()),
+});
+type Interaction = z.infer<typeof interactionSchema>;
+export type PatternResult = z.infer<typeof resultSchema>;
+
+/** What stands for a call that failed. */
+const NO_ANSWER = {
+  output: "",
+  tokens: { prompt: 0, completion: 0, total: 0, cached: 0 },
+  costUsd: null,
+} as const;
+
+/** What every pattern takes beside its own options. */
+const inputSchema = z.object({ input: z.string().min(1, "must not be empty") });
+
+export interface PatternOptions<Config extends z.ZodObject> {
+  /** As `gluellm workflow run` knows it. */
+  name: string;
+  /** One sentence: when to take this one. */
+  when: string;
+  /** Calls of models, as a formula over the options. */
+  calls: string;
+  /** Where the method comes from. */
+  source?: string;
+  /** The options, each with its default and a `describe()`. */
+  config: Config;
+  /** Refuses options that contradict each other, naming the field. */
+  check?: (config: z.output<Config>, refuse: (field: string, message: string) => void) => void;
+  run: (
+    ctx: WorkflowContext,
+    config: z.output<Config> & { input: string },
+    ask: Ask,
+  ) => Promise<Omit<PatternResult, "agentInteractions">>;
+}
+
+/** A workflow pattern: a durable workflow that says what it is for and what it costs. */
+export interface Pattern<Config extends z.ZodObject = z.ZodObject>
+  extends Workflow<z.output<Config> & { input: string }, PatternResult, z.input<Config> & { input: string }> {
+  when: string;
+  calls: string;
+  source: string | undefined;
+  config: Config;
+}
+
+/** The result's interactions are those that the pattern made through `ask`. */
+export function definePattern<Config extends z.ZodObject>(options: PatternOptions<Config>): Pattern<Config> {
+  const { name, when, calls, source, config, check, run } = options;
+  type Input = z.output<Config> & { input: string };
+  const input = z.strictObject({ ...inputSchema.shape, ...config.shape }).superRefine((given, context) => {
+    check?.(given as Input, (field, message) => {
+      context.addIssue({ code: "custom", path: field.split("."), message });
+    });
+  }) as unknown as z.ZodType<Input, z.input<Config> & { input: string }>;
+  const workflow = defineWorkflow({
+    name,
+    input,
+    output: resultSchema,
+    run: async (ctx, given) => {
+      const interactions: Interaction[] = [];
+      const result = await run(ctx, given, askThrough(ctx, interactions));
+      return { ...result, agentInteractions: interactions };
+    },
+  });
+  return { ...workflow, when, calls, source, config };
+}
+
+/** Asks agents, and writes down what was said. */
+interface Ask {
+  /** The answer's text. @throws the call's error */
+  (stage: string, who: AgentSpec, message: string, options?: StepOptions): Promise<string>;
+  /** A structured answer: what a pattern has to read from a model. */
+  structured<S extends OutputSchema>(
+    stage: string,
+    who: AgentSpec,
+    message: string,
+    options: StepOptions<S> & { schema: S },
+  ): Promise<OutputOf<S>>;
+  /** The same within a branch, whose steps are named after it. */
+  within(ctx: WorkflowContext): Ask;
+}
+
+function askThrough(ctx: WorkflowContext, interactions: Interaction[]): Ask {
+  async function call<S extends OutputSchema>(
+    stage: string,
+    who: AgentSpec,
+    message: string,
+    options: StepOptions<S> = {},
+  ) {
+    // Its place is that of the question: the answers to questions side by side come in any order.
+    const asked = { stage, agent: who.name, input: message };
+    const place = interactions.push({ ...asked, ...NO_ANSWER }) - 1;
+    const result = await ctx.agent(stage, who, message, options);
+    const { tokensUsed, costUsd, finalResponse } = result;
+    const { prompt, completion, total, cached } = tokensUsed;
+    const output = options.schema ? JSON.stringify(result.output) : finalResponse;
+    interactions[place] = { ...asked, output, tokens: { prompt, completion, total, cached }, costUsd };
+    return result;
+  }
+  const ask = async (stage: string, who: AgentSpec, message: string, options?: StepOptions) =>
+    (await call(stage, who, message, options)).finalResponse;
+  return Object.assign(ask, {
+    structured: async <S extends OutputSchema>(
+      stage: string,
+      who: AgentSpec,
+      message: string,
+      options: StepOptions<S> & { schema: S },
+    ) => (await call(stage, who, message, options)).output,
+    within: (branch: WorkflowContext) => askThrough(branch, interactions),
+  });
+}

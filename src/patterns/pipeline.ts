@@ -1,0 +1,36 @@
+import { z } from "zod";
+import { agent, definePattern } from "./pattern.ts";
+
+const stage = z.object({
+  name: z
+    .string()
+    .regex(/^[^#/\n]{1,100}$/, "must be up to 100 characters without # and /")
+    .describe("of the stage, unique"),
+  agent: agent.describe("does the stage's work"),
+});
+
+/**
+ * Stages in a row, each working on what the one before wrote: research, outline, draft, edit. Take it when the steps of the
+ * work are known beforehand. Calls: one per stage.
+ */
+export const pipeline = definePattern({
+  name: "pipeline",
+  when: "The steps of the work are known, and each builds on the one before.",
+  calls: "stages",
+  config: z.object({
+    stages: z.array(stage).min(1, "must have at least one stage").describe("in the order of the work"),
+  }),
+  check({ stages }, refuse) {
+    const twice = stages.findIndex(({ name }, i) => stages.findIndex((other) => other.name === name) < i);
+    if (twice >= 0) refuse(`stages.${twice}.name`, "is the name of an earlier stage");
+  },
+  async run(_ctx, { input, stages }, ask) {
+    let text = input;
+    for (const { name, agent } of stages) text = await ask(name, agent, text);
+    return {
+      finalOutput: text,
+      iterations: stages.length,
+      metadata: { stages: stages.map(({ name }) => name) },
+    };
+  },
+});

@@ -1,0 +1,80 @@
+import { InputError } from "./errors.ts";
+
+/** Known across copies of this package, such as the one a worker runs and the one a module imports. */
+const STEP_FUNCTION = Symbol.for("gluellm.step-function");
+
+/** A piece of text that a retriever found. */
+export interface RetrievedChunk {
+  content: string;
+  /** Where it stands, for citing: a file, an address. */
+  source: string;
+}
+
+type StepFunctionKind = "retriever" | "evaluator";
+
+/** Code of the user's own that workflows call by its name; workers load it from a module (`--module`). */
+export interface StepFunction {
+  readonly kind: StepFunctionKind;
+  readonly name: string;
+  run(args: never, signal: AbortSignal): unknown;
+}
+
+const NAME = /^[A-Za-z0-9_.-]{1,64}$/;
+
+/**
+ * Finds what a question is about.
+ *
+ * ```ts
+ * export const docs = defineRetriever("docs", async ({ query, maxChunks }) => index.search(query).slice(0, maxChunks));
+ * ```
+ * @throws InputError for a name that cannot be
+ */
+export function defineRetriever(
+  name: string,
+  retrieve: (
+    question: { query: string; maxChunks: number },
+    signal: AbortSignal,
+  ) => readonly RetrievedChunk[] | Promise<readonly RetrievedChunk[]>,
+): StepFunction {
+  return define("retriever", name, retrieve);
+}
+
+/**
+ * Scores a text from 0 to 1.
+ * @throws InputError for a name that cannot be
+ */
+export function defineEvaluator(
+  name: string,
+  evaluate: (subject: { input: string; output: string }, signal: AbortSignal) => number | Promise<number>,
+): StepFunction {
+  return define("evaluator", name, evaluate);
+}
+
+function define(kind: StepFunctionKind, name: string, run: StepFunction["run"]): StepFunction {
+  if (!NAME.test(name)) {
+    throw new InputError(`"${name}" cannot name a ${kind}`, "use 1 to 64 letters, digits, _, - or .");
+  }
+  return Object.freeze({ [STEP_FUNCTION]: true, kind, name, run });
+}
+
+export function isStepFunction(value: unknown): value is StepFunction {
+  return typeof value === "object" && value !== null && STEP_FUNCTION in value;
+}
+
+/** How a workflow names what it needs: `retriever:docs`. */
+function referenceTo({ kind, name }: Pick<StepFunction, "kind" | "name">): string {
+  return `${kind}:${name}`;
+}
+
+/** By reference. @throws InputError (`duplicate_function`) when two of a kind share a name. */
+export function stepFunctionsByName(functions: Iterable<StepFunction>): Map<string, StepFunction> {
+  const byName = new Map<string, StepFunction>();
+  for (const one of functions) {
+    const reference = referenceTo(one);
+    if ((byName.get(reference) ?? one) !== one) {
+      throw new InputError(`two ${one.kind}s are called "${one.name}"`, undefined, "duplicate_function");
+    }
+    byName.set(reference, one);
+  }
+  return byName;
+}

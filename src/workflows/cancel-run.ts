@@ -1,0 +1,55 @@
+import { cancelJob } from "../producers/cancel.ts";
+import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
+import { type AskedEntry, type JournalEntry, notifyRun } from "../shared/workflow-journal.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import { readJournal } from "./journal.ts";
+import { readRun } from "./run-record.ts";
+import { queueOf } from "./step-model.ts";
+
+/**
+ * Ends a run at once, whether a worker has it or not: its steps and child runs too.
+ * @returns what has become of it: an end that came first stays.
+ */
+export async function cancelRun(
+  fleet: FleetAccess,
+  runId: string,
+): Promise<"cancelled" | "succeeded" | "failed" | "lost"> {
+  const { redis, keys } = fleet;
+  const at = Date.now();
+  const error = toErrorRecord(new JobCancelledError({ message: "the run was cancelled" }));
+  const outcome = await notifyRun(redis, keys, runId, { type: "cancelled", at }, [
+    ...["status", "cancelled", "finishedAt", String(at), "error", JSON.stringify(error)],
+  ]);
+  const run = await readRun(redis, keys, runId);
+  if (!run) return "lost";
+  if (outcome === "over") return run.status === "running" ? "lost" : run.status;
+  const { parentRunId, parentStep = "" } = run;
+  await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
+  if (parentRunId) {
+    await notifyRun(redis, keys, parentRunId, { type: "ended", step: parentStep, at, error });
+  }
+  return "cancelled";
+}
+
+/** Steps that were asked for and have not ended. */
+export function openSteps(journal: readonly JournalEntry[]): AskedEntry[] {
+  const open = new Map<string, AskedEntry>();
+  for (const entry of journal) {
+    if (entry.type === "asked") open.set(entry.step, entry);
+    if (entry.type === "ended") open.delete(entry.step);
+  }
+  return [...open.values()];
+}
+
+/** Ends jobs and child runs that nobody waits for any more. */
+export async function cancelSteps(fleet: FleetAccess, asked: readonly AskedEntry[]): Promise<void> {
+  const { redis, keys, queues } = fleet;
+  for (const { kind, subject, job: id } of asked) {
+    if (id === undefined) continue;
+    if (kind === "child") await cancelRun(fleet, id);
+    if (kind !== "completion") continue;
+    const queue = queues.named(queueOf(subject));
+    const job = await queue.getJob(id);
+    if (job) await cancelJob(redis, keys, queue, job);
+  }
+}

@@ -1,0 +1,109 @@
+import type { z } from "zod";
+import type { CompletionMessage, EnqueueOptions } from "../client/completion-options.ts";
+import type { CompletionResult } from "../client/completion-result.ts";
+import type { OutputOf, OutputSchema } from "../client/output-schema.ts";
+import type { Agent, AgentSpec } from "../shared/agent.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { Workflow } from "./workflow.ts";
+
+/** Options of a completion inside a workflow; the run gives priority and deadline where they are absent. */
+export type StepOptions<S extends OutputSchema = OutputSchema> = Omit<
+  EnqueueOptions<S>,
+  "idempotencyKey" | "delayMs" | "conversation" | "stream"
+>;
+
+export interface RetryPolicy {
+  /** Tries in all; default 1. */
+  maxAttempts?: number;
+  /** Before the second try, doubling from then on; default 1,000. */
+  minWaitMs?: number;
+  /** Default 30,000. */
+  maxWaitMs?: number;
+}
+
+export interface LocalOptions {
+  retry?: RetryPolicy;
+}
+
+export interface WaitForOptions<T> {
+  /** Longest wait; default: until the run's deadline. */
+  timeoutMs?: number;
+  /** Checks what the signal brings. */
+  schema?: z.ZodType<T>;
+}
+
+export interface ChildOptions {
+  /** Default: the run's. */
+  priority?: number;
+}
+
+export type BranchFunctions = Record<string, (ctx: WorkflowContext) => Promise<unknown>>;
+export type BranchResults<B extends BranchFunctions> = { [K in keyof B]: Awaited<ReturnType<B[K]>> };
+
+/**
+ * What a workflow's function may use of the world. A step is known by its scope, its name and which one of that name it
+ * is; each is paid for once, however often the function is run again.
+ */
+export interface WorkflowContext {
+  readonly runId: string;
+  /** Of the code that began the run. */
+  readonly version: number;
+  /**
+   * A call of a model, with its tools and repairs, as a job of its own that any worker may take.
+   * @throws the job's error, of its class.
+   */
+  complete<S extends OutputSchema>(
+    name: string,
+    message: CompletionMessage,
+    options?: StepOptions<S>,
+  ): Promise<CompletionResult<OutputOf<S>>>;
+  /** A call of an agent: `complete` with the agent's model, system prompt and tools. */
+  agent<S extends OutputSchema>(
+    name: string,
+    agent: Agent | AgentSpec,
+    message: CompletionMessage,
+    options?: StepOptions<S>,
+  ): Promise<CompletionResult<OutputOf<S>>>;
+  /** The structured answer of a call, of the schema's type. @throws as `complete`; StructuredOutputError. */
+  structured<S extends OutputSchema>(
+    name: string,
+    message: CompletionMessage,
+    options: StepOptions<S> & { schema: S },
+  ): Promise<OutputOf<S>>;
+  /**
+   * Work in this process whose result, JSON, is recorded; what was under way at a crash is done again.
+   * `signal` aborts when the run is cancelled or its worker stops.
+   * @throws WorkflowError with the message of what `work` threw, after the last try
+   */
+  run<T>(name: string, work: (signal: AbortSignal) => T | Promise<T>, options?: LocalOptions): Promise<T>;
+  /**
+   * A retriever or an evaluator of the worker's, by its reference (`retriever:docs`), as `run` does it; the workflow's
+   * `requires` has to name it.
+   */
+  call<T>(name: string, reference: string, args: unknown, options?: LocalOptions): Promise<T>;
+  /** A run of another workflow, and its output. @throws the error that the run failed with. */
+  child<Input, Output, Given>(
+    name: string,
+    workflow: Workflow<Input, Output, Given>,
+    input: Given,
+    options?: ChildOptions,
+  ): Promise<Output>;
+  /** Runs functions side by side, each with a context whose steps are named after it: `left/draft`. */
+  branches<B extends BranchFunctions>(branches: B): Promise<BranchResults<B>>;
+  /** Costs nothing while it lasts. */
+  sleep(ms: number): Promise<void>;
+  sleep(name: string, ms: number): Promise<void>;
+  /** Waits for `handle.signal(name, data)`, which may have come before. @throws GlueError `signal_timeout`. */
+  waitFor<T = unknown>(signal: string, options?: WaitForOptions<T>): Promise<T>;
+  /** The time of the last thing that happened in the run, in epoch milliseconds. */
+  now(): number;
+  /** From 0 to below 1. */
+  random(): number;
+  uuid(): string;
+  /** False for runs that came past this place before the code had the patch. */
+  patch(id: string): boolean;
+  /** Says nothing a second time. */
+  readonly log: Pick<Logger, "debug" | "info" | "warn" | "error">;
+  /** Small JSON that the run's status shows. */
+  readonly metadata: { get(key: string): unknown; set(key: string, value: unknown): void };
+}

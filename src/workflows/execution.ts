@@ -1,0 +1,236 @@
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
+import { Wakeup } from "../producers/wakeup.ts";
+import { fromErrorRecord, NonDeterminismError } from "../shared/errors.ts";
+import type { AskedEntry, EndedEntry, JournalEntry, StepKind } from "../shared/workflow-journal.ts";
+import type { Effect } from "./effect.ts";
+
+/** How long the function may take, with awaits that are no steps, to ask for what its run has recorded. */
+const GRACE_MS = 500;
+
+/** What a function asks for. */
+export interface Ask {
+  /** Unique in the run: scope, name and occurrence. */
+  id: string;
+  kind: StepKind;
+  digest: string;
+  subject?: string;
+  effect: Effect;
+}
+
+/** One step of a running function. */
+export interface Step extends Ask {
+  /** Once the journal has it; a local step has no such entry. */
+  asked?: AskedEntry;
+  isDispatched: boolean;
+  isEnded: boolean;
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+export type Outcome = { value: unknown } | { error: unknown };
+
+/**
+ * A workflow's function in memory. It learns only from the journal, entry by entry in the journal's order, and each
+ * entry is worked off before the next one comes: so the same entries make the same function, live or in replay, with
+ * plain Promise.all and Promise.race too.
+ */
+export class Execution {
+  readonly steps = new Map<string, Step>();
+  readonly activity = new Wakeup();
+  /** Called when the function asks for something while no worker's turn is on. */
+  onActivity: () => void = () => {};
+  outcome: Outcome | undefined;
+  isCancelled = false;
+  /** Entries delivered. */
+  seen = 0;
+  /** The latest time in the entries delivered. */
+  now: number;
+  /** Entries of an earlier turn are still to come. */
+  isReplaying = false;
+  readonly totals = { promptTokens: 0, completionTokens: 0, costUsd: 0, unpriced: 0 };
+  /** Patches that the journal has, and those asked for. */
+  readonly patches = new Map<string, boolean>();
+  newPatches: string[] = [];
+  readonly #unrecorded = new Set<Step>();
+  readonly #signals = new Map<string, { data: unknown }[]>();
+  readonly #waiters = new Map<string, Step[]>();
+  readonly #ended = new Set<string>();
+
+  readonly #run: (execution: Execution) => Promise<unknown>;
+  #isStarted = false;
+
+  constructor(startedAt: number, run: (execution: Execution) => Promise<unknown>) {
+    this.now = startedAt;
+    this.#run = run;
+  }
+
+  /** Calling it again does nothing. */
+  start(): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    this.#run(this).then(
+      (value) => this.#end({ value }),
+      (error: unknown) => this.#end({ error }),
+    );
+  }
+
+  ask(ask: Ask): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    // A branch may look at it later, or never.
+    promise.catch(() => {});
+    const step: Step = { ...ask, isDispatched: false, isEnded: false, resolve, reject };
+    this.steps.set(ask.id, step);
+    if (step.kind !== "local") this.#unrecorded.add(step);
+    this.#report();
+    return promise;
+  }
+
+  /** True when this run goes the new way: it came here first with code that has the patch. */
+  patch(id: string): boolean {
+    const known = this.patches.get(id);
+    if (known !== undefined) return known;
+    const isNew = !this.isReplaying;
+    this.patches.set(id, isNew);
+    if (isNew) this.newPatches.push(id);
+    return isNew;
+  }
+
+  /** Steps that the function has asked for and the journal lacks. */
+  get unrecorded(): ReadonlySet<Step> {
+    return this.#unrecorded;
+  }
+
+  /** Steps that have not ended. */
+  pending(): Step[] {
+    return [...this.steps.values()].filter((step) => !step.isEnded);
+  }
+
+  /** @param value of an ended step or a signal, read from where it lies */
+  async deliver(entry: JournalEntry, value: unknown): Promise<void> {
+    this.now = Math.max(this.now, entry.at);
+    switch (entry.type) {
+      case "asked":
+        await this.#deliverAsked(entry);
+        break;
+      case "ended":
+        await this.#deliverEnded(entry, value);
+        break;
+      case "signal":
+        await this.#deliverSignal(entry.name, value);
+        break;
+      case "cancelled":
+        this.isCancelled = true;
+        break;
+    }
+    this.seen += 1;
+  }
+
+  async #deliverAsked(entry: AskedEntry): Promise<void> {
+    const step = await this.#untilAsked(entry.step, `${entry.kind} ${entry.subject ?? ""}`.trim());
+    if (step.kind !== entry.kind || step.digest !== entry.digest) throw changed(entry, step);
+    step.asked = entry;
+    this.#unrecorded.delete(step);
+    if (step.kind !== "signal") return;
+    const name = step.subject ?? "";
+    const early = this.#signals.get(name)?.shift();
+    if (early) return this.#settle(step, () => step.resolve(early.data));
+    this.#waiters.set(name, [...(this.#waiters.get(name) ?? []), step]);
+  }
+
+  async #deliverEnded(entry: EndedEntry, value: unknown): Promise<void> {
+    if (this.#ended.has(entry.step)) return;
+    const step = await this.#untilAsked(entry.step, "a finished step");
+    const { error, tokens, costUsd } = entry;
+    if (tokens) {
+      this.totals.promptTokens += tokens.prompt;
+      this.totals.completionTokens += tokens.completion;
+      this.totals.costUsd += costUsd ?? 0;
+      if (costUsd === null) this.totals.unpriced += 1;
+    }
+    const fault = error ?? (value instanceof StoredError ? value.record : undefined);
+    await this.#settle(step, () =>
+      fault ? step.reject(fromErrorRecord(fault, { step: step.id })) : step.resolve(value),
+    );
+  }
+
+  async #deliverSignal(name: string, data: unknown): Promise<void> {
+    const waiters = this.#waiters.get(name)?.filter((step) => !step.isEnded) ?? [];
+    const step = waiters.shift();
+    this.#waiters.set(name, waiters);
+    if (step) return this.#settle(step, () => step.resolve(data));
+    this.#signals.set(name, [...(this.#signals.get(name) ?? []), { data }]);
+  }
+
+  async #settle(step: Step, settle: () => void): Promise<void> {
+    if (step.isEnded) return;
+    step.isEnded = true;
+    this.#ended.add(step.id);
+    this.steps.delete(step.id);
+    settle();
+    // Everything that follows from it, before the next entry.
+    await nextTurn();
+  }
+
+  async #untilAsked(id: string, what: string): Promise<Step> {
+    const until = performance.now() + GRACE_MS;
+    for (;;) {
+      const step = this.steps.get(id);
+      if (step) return step;
+      if (this.outcome || performance.now() > until) throw missing(id, what, this);
+      await delay(1);
+    }
+  }
+
+  /** @throws NonDeterminismError when the function has ended without what its run has recorded. */
+  checkEnd(rest: readonly JournalEntry[]): void {
+    const lost = rest.find((entry) => entry.type === "asked" && !this.steps.has(entry.step));
+    if (lost?.type === "asked") throw missing(lost.step, lost.kind, this);
+  }
+
+  #end(outcome: Outcome): void {
+    this.outcome = outcome;
+    this.#report();
+  }
+
+  #report(): void {
+    this.activity.wake();
+    this.onActivity();
+  }
+}
+
+/** What a record says of a step that did not succeed. */
+type StoredFault = Parameters<typeof fromErrorRecord>[0];
+
+export class StoredError {
+  readonly record: StoredFault;
+
+  constructor(record: StoredFault) {
+    this.record = record;
+  }
+}
+
+const HINT = "give the run code that fits, guard the change with ctx.patch(), or fork the run";
+
+function changed(entry: AskedEntry, step: Step): NonDeterminismError {
+  const show = ({ kind, subject, digest }: Ask | AskedEntry) =>
+    [kind, subject, `input ${digest}`].filter((part) => part !== undefined).join(" ");
+  return new NonDeterminismError({
+    message: `step "${step.id}" has changed: recorded ${show(entry)}, current ${show(step)}`,
+    hint: HINT,
+    context: { step: step.id },
+  });
+}
+
+function missing(id: string, what: string, { outcome, unrecorded }: Execution): NonDeterminismError {
+  const asked = [...unrecorded].slice(0, 3).map((step) => `"${step.id}"`);
+  const current = outcome
+    ? "the function has ended"
+    : asked.length > 0
+      ? `the code asks for ${asked.join(", ")}`
+      : "the code does not ask for it";
+  return new NonDeterminismError({
+    message: `step "${id}" is missing: recorded ${what}, current ${current}`,
+    hint: HINT,
+    context: { step: id },
+  });
+}

@@ -1,0 +1,210 @@
+import type { ModelNames } from "../producers/model-chain.ts";
+import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
+import { type GlueError, NonDeterminismError, toErrorRecord } from "../shared/errors.ts";
+import { untilTaken } from "../shared/redis-refusal.ts";
+import type { StepFunction } from "../shared/step-function.ts";
+import type { Tool } from "../shared/tool.ts";
+import { type EndedEntry, notifyRun } from "../shared/workflow-journal.ts";
+import { asJson } from "./as-json.ts";
+import { cancelSteps, openSteps } from "./cancel-run.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import { readJournal } from "./journal.ts";
+import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
+import { asWorkflowError, deadlineError } from "./run-errors.ts";
+import { type RunRecord, readRun } from "./run-record.ts";
+import { blockRun, finishRun, type RunLock, unblockRun } from "./run-scripts.ts";
+import { checkWith } from "./schema-check.ts";
+import type { StickyCache } from "./sticky-cache.ts";
+import { Turn } from "./turn.ts";
+import type { AnyWorkflow } from "./workflow.ts";
+
+export interface RunInput {
+  fleet: FleetAccess;
+  workflows: ReadonlyMap<string, AnyWorkflow>;
+  defaultModel: ModelNames;
+  offerTool: (tool: Tool) => void;
+  functions: ReadonlyMap<string, StepFunction>;
+  cache: StickyCache<LiveRun>;
+  runId: string;
+  token: string;
+  signal: AbortSignal;
+  /** The function that has the turn. */
+  onLive: (live: LiveRun) => void;
+  /** The function asked for something; this may be outside of its turns. */
+  onActivity: () => void;
+}
+
+/** What becomes of the run's job. */
+export type RunEnd =
+  | { kind: "suspended" }
+  | { kind: "fenced" }
+  | { kind: "putBack"; reason: string }
+  | { kind: "succeeded"; summary: object }
+  | { kind: "failed"; reason: string };
+
+/** One turn of a run, from its record to what its job does next. */
+export async function processRun(input: RunInput): Promise<RunEnd> {
+  const { fleet, workflows, runId, token, cache } = input;
+  const { redis, keys } = fleet;
+  const cached = cache.get(runId);
+  const [run, journal] = await Promise.all([
+    readRun(redis, keys, runId),
+    readJournal(redis, keys, runId, cached?.execution.seen),
+  ]);
+  if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
+  if (run.status !== "running") return endedBefore(input, run);
+  const workflow = workflows.get(run.workflow);
+  if (!workflow) return { kind: "putBack", reason: `needs a worker with workflow "${run.workflow}"` };
+  if (run.version > workflow.version) {
+    const reason = `needs a worker with version ${run.version} of workflow "${run.workflow}"`;
+    return { kind: "putBack", reason };
+  }
+  const lock: RunLock = { redis, keys, runId, token };
+  const live = cached ?? (await revive(input, workflow, run));
+  if ("reason" in live) return { kind: "putBack", reason: live.reason };
+  input.onLive(live);
+  if (Date.now() >= run.deadlineAt) {
+    const ended = await fail(input, lock, run, live, deadlineError());
+    await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
+    return ended;
+  }
+  const turn = new Turn(fleet, lock, run, live, input.signal);
+  try {
+    const end = await turn.take(journal);
+    if (end === "suspended") {
+      cache.set(runId, live);
+      if (run.blocked) await unblockRun(lock);
+      return { kind: "suspended" };
+    }
+    cache.delete(runId);
+    if (end === "fenced") return { kind: "fenced" };
+    return end === "over" ? overtaken(input, live) : finish(input, lock, run, live, workflow);
+  } catch (error) {
+    cache.delete(runId);
+    if (!(error instanceof NonDeterminismError)) throw error;
+    return block(input, lock, run, workflow, error);
+  }
+}
+
+/** The function at its beginning, or what this worker lacks for it. */
+async function revive(
+  input: RunInput,
+  workflow: AnyWorkflow,
+  run: RunRecord,
+): Promise<LiveRun | { reason: string }> {
+  const { fleet, defaultModel, offerTool, functions, onActivity } = input;
+  const { redis, keys, settings } = fleet;
+  const stored = isBlobRef(run.input) ? await readBlob(redis, keys, run.input) : run.input;
+  const checked = workflow.requires && workflow.input.safeParse(stored);
+  const required = checked?.success ? (workflow.requires?.(checked.data) ?? []) : [];
+  const lacking = required.find((reference) => !functions.has(reference));
+  if (lacking) return { reason: `needs a worker with ${lacking.replace(":", " ")}` };
+  const logger = input.fleet.logger.child({ runId: run.id, workflow: run.workflow });
+  const live = createLiveRun({
+    workflow,
+    run,
+    input: stored,
+    settings,
+    defaultModel,
+    offerTool,
+    functions,
+    logger,
+  });
+  live.execution.onActivity = onActivity;
+  return live;
+}
+
+async function finish(
+  input: RunInput,
+  lock: RunLock,
+  run: RunRecord,
+  live: LiveRun,
+  workflow: AnyWorkflow,
+): Promise<RunEnd> {
+  const { outcome } = live.execution;
+  if (!outcome || "error" in outcome) return fail(input, lock, run, live, asWorkflowError(outcome?.error));
+  const { redis, keys, logger } = input.fleet;
+  let output: unknown;
+  try {
+    output = asJson(checkWith(workflow.output, outcome.value, `the output of workflow "${run.workflow}"`));
+  } catch (error) {
+    return fail(input, lock, run, live, asWorkflowError(error));
+  }
+  const stored = await untilTaken(logger, () => inlineOrBlob(redis, keys, run.id, output ?? null));
+  return end(input, lock, live, ["status", "succeeded", "output", JSON.stringify(stored)]);
+}
+
+function fail(
+  input: RunInput,
+  lock: RunLock,
+  run: RunRecord,
+  live: LiveRun,
+  error: GlueError,
+): Promise<RunEnd> {
+  input.fleet.logger.warn({ runId: run.id, workflow: run.workflow, fault: error.code }, "run failed");
+  return end(input, lock, live, ["status", "failed", "error", JSON.stringify(toErrorRecord(error))]);
+}
+
+async function end(
+  input: RunInput,
+  lock: RunLock,
+  live: LiveRun,
+  fields: readonly string[],
+): Promise<RunEnd> {
+  input.cache.delete(lock.runId);
+  const standing = [...standingOf(live), "finishedAt", String(Date.now())];
+  const outcome = await finishRun(lock, [...fields, ...standing]);
+  return outcome === "fenced" ? { kind: "fenced" } : overtaken(input, live);
+}
+
+/** The run is over: what it still had under way ends too. */
+async function overtaken(input: RunInput, { execution }: LiveRun): Promise<RunEnd> {
+  const { fleet, runId } = input;
+  await cancelSteps(
+    fleet,
+    execution.pending().flatMap(({ asked }) => asked ?? []),
+  );
+  const run = await readRun(fleet.redis, fleet.keys, runId);
+  return run ? endedBefore(input, run) : { kind: "fenced" };
+}
+
+/** Tells its parent, which may have been told before, and its job. */
+async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): Promise<RunEnd> {
+  cache.delete(runId);
+  const { parentRunId, parentStep = "", error, output } = run;
+  const { promptTokens: prompt, completionTokens: completion, costUsd, unpriced } = run;
+  const tokens = { prompt, completion, total: prompt + completion };
+  if (parentRunId) {
+    const entry: EndedEntry = {
+      type: "ended",
+      step: parentStep,
+      at: run.finishedAt ?? Date.now(),
+      error,
+      tokens,
+    };
+    if (isBlobRef(output)) entry.blob = output;
+    else entry.value = output;
+    entry.costUsd = unpriced > 0 && costUsd === 0 ? null : costUsd;
+    await notifyRun(fleet.redis, fleet.keys, parentRunId, entry);
+  }
+  const summary = { status: run.status, tokens, costUsd };
+  if (run.status === "succeeded") return { kind: "succeeded", summary };
+  return { kind: "failed", reason: `${error?.code ?? run.status}: ${error?.message ?? ""}` };
+}
+
+/** The run stays whole for code that fits; who waits for its result is told. */
+async function block(
+  { fleet: { logger }, runId }: RunInput,
+  lock: RunLock,
+  run: RunRecord,
+  workflow: AnyWorkflow,
+  error: NonDeterminismError,
+): Promise<RunEnd> {
+  const { code, message } = error;
+  const reason = `${code}: ${message} (begun by version ${run.version}, current ${workflow.version})`;
+  if (run.blocked?.message !== message) {
+    logger.error({ runId, workflow: run.workflow, fault: message }, "the code does not fit the run");
+  }
+  await blockRun(lock, JSON.stringify(toErrorRecord(error)));
+  return { kind: "putBack", reason };
+}

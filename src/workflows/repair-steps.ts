@@ -1,0 +1,59 @@
+import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { JobLostError, toErrorRecord } from "../shared/errors.ts";
+import type { EndedEntry } from "../shared/workflow-journal.ts";
+import type { Step } from "./execution.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import type { RunRecord } from "./run-record.ts";
+import { dispatch } from "./run-steps.ts";
+import { queueOf } from "./step-model.ts";
+
+const CHUNK = 500;
+
+/**
+ * Steps that another turn recorded, and may not have lived to make: what is missing is made, what ended without telling
+ * the run is told.
+ */
+export async function repair(
+  fleet: FleetAccess,
+  run: RunRecord,
+  steps: readonly Step[],
+): Promise<EndedEntry[]> {
+  const { redis, keys } = fleet;
+  const ended: EndedEntry[] = [];
+  const missing: Step[] = [];
+  for (let i = 0; i < steps.length; i += CHUNK) {
+    const chunk = steps.slice(i, i + CHUNK);
+    const pipeline = redis.pipeline();
+    for (const { kind, subject, asked } of chunk) {
+      const job = asked?.job ?? "";
+      if (kind === "child") pipeline.hget(keys.workflow(job), "status").exists(keys.job(WORKFLOW_QUEUE, job));
+      else pipeline.exists(keys.result(job)).hmget(jobKey(fleet, subject, job), "timestamp", "finishedOn");
+    }
+    const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
+      if (error) throw error;
+      return value;
+    });
+    for (const [n, step] of chunk.entries()) {
+      const [end, job] = [replies[2 * n], replies[2 * n + 1]];
+      const at = Date.now();
+      if (step.kind === "child") {
+        if (job !== 1 || end === null) missing.push(step);
+        else step.isDispatched = true;
+        continue;
+      }
+      const [addedAt, finishedAt] = job as (string | null)[];
+      if (end === 1) ended.push({ type: "ended", step: step.id, at });
+      else if (!addedAt) missing.push(step);
+      else if (finishedAt) {
+        const error = toErrorRecord(new JobLostError(step.asked?.job ?? ""));
+        ended.push({ type: "ended", step: step.id, at, error });
+      } else step.isDispatched = true;
+    }
+  }
+  await dispatch(fleet, run, missing);
+  return ended;
+}
+
+function jobKey({ keys }: FleetAccess, subject: string | undefined, job: string): string {
+  return keys.job(queueOf(subject), job);
+}

@@ -1,0 +1,240 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { setTimeout as delay } from "node:timers/promises";
+import { toCompletionInput } from "../client/completion-input.ts";
+import type { CompletionMessage } from "../client/completion-options.ts";
+import { type CompletionResult, toResult } from "../client/completion-result.ts";
+import type { OutputOf, OutputSchema } from "../client/output-schema.ts";
+import { requestDigest } from "../producers/batch/row-identity.ts";
+import type { CompletedRecord } from "../producers/completed-record.ts";
+import type { ModelNames } from "../producers/model-chain.ts";
+import type { Agent, AgentSpec } from "../shared/agent.ts";
+import { canonicalJson } from "../shared/canonical-json.ts";
+import { InputError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import { sha256 } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
+import type { Tool } from "../shared/tool.ts";
+import { asJson } from "./as-json.ts";
+import type {
+  BranchFunctions,
+  BranchResults,
+  ChildOptions,
+  LocalOptions,
+  StepOptions,
+  WaitForOptions,
+  WorkflowContext,
+} from "./context.ts";
+import type { Effect } from "./effect.ts";
+import type { Execution } from "./execution.ts";
+import { checkWith } from "./schema-check.ts";
+import { subjectOf } from "./step-model.ts";
+import type { Workflow } from "./workflow.ts";
+
+export interface RunContextOptions {
+  runId: string;
+  version: number;
+  seed: string;
+  execution: Execution;
+  settings: Settings;
+  /** The model of calls that name none. */
+  defaultModel: ModelNames;
+  /** Told of each tool that a call brings along. */
+  offerTool: (tool: Tool) => void;
+  /** Retrievers and evaluators, by reference. */
+  functions: ReadonlyMap<string, StepFunction>;
+  logger: Logger;
+  metadata: Map<string, unknown>;
+  /** How often each name was used; branches share it. */
+  counts: Map<string, number>;
+}
+
+const DIGEST_CHARS = 12;
+/** # and / tell occurrences and scopes. */
+const STEP_NAME = /^[^#/\n]{1,100}$/;
+
+/** The context of the function that is running, for `task`. */
+export const currentContext = new AsyncLocalStorage<WorkflowContext>();
+
+/** The context that a function gets; each branch has one of its own. */
+export class RunContext implements WorkflowContext {
+  readonly runId: string;
+  readonly version: number;
+  readonly log: WorkflowContext["log"];
+  readonly metadata: WorkflowContext["metadata"];
+  readonly #options: RunContextOptions;
+  readonly #scope: string;
+
+  constructor(options: RunContextOptions, scope = "") {
+    const { runId, version, execution, metadata } = options;
+    this.runId = runId;
+    this.version = version;
+    this.#options = options;
+    this.#scope = scope;
+    this.log = quietInReplay(options.logger, execution);
+    this.metadata = {
+      get: (key) => metadata.get(key),
+      set: (key, value) => void metadata.set(key, asJson(value)),
+    };
+  }
+
+  complete<S extends OutputSchema>(
+    name: string,
+    message: CompletionMessage,
+    options: StepOptions<S> = {},
+  ): Promise<CompletionResult<OutputOf<S>>> {
+    return caught(async () => {
+      const { settings, defaultModel, offerTool } = this.#options;
+      const defaults = { settings, model: defaultModel, keyNeeded: false, offerTool };
+      const input = toCompletionInput(message, options, defaults);
+      const { model, fallbacks = [], request, tools, maxToolIterations, output } = input;
+      const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
+        name,
+        requestDigest(model, { ...request, run: { tools, maxToolIterations, output } }),
+        { kind: "completion", input },
+        subjectOf([model, ...fallbacks].map(({ key }) => key)),
+      );
+      // A fork may have put another result in its place.
+      return "body" in result ? toResult(result, options.schema) : result;
+    });
+  }
+
+  agent<S extends OutputSchema>(
+    name: string,
+    { model, systemPrompt, tools, maxToolIterations }: Agent | AgentSpec,
+    message: CompletionMessage,
+    options: StepOptions<S> = {},
+  ): Promise<CompletionResult<OutputOf<S>>> {
+    return this.complete(name, message, {
+      model,
+      system: systemPrompt,
+      tools,
+      maxToolIterations,
+      ...options,
+    });
+  }
+
+  async structured<S extends OutputSchema>(
+    name: string,
+    message: CompletionMessage,
+    options: StepOptions<S> & { schema: S },
+  ): Promise<OutputOf<S>> {
+    return (await this.complete(name, message, options)).output;
+  }
+
+  run<T>(
+    name: string,
+    work: (signal: AbortSignal) => T | Promise<T>,
+    { retry = {} }: LocalOptions = {},
+  ): Promise<T> {
+    const { maxAttempts = 1, minWaitMs = 1000, maxWaitMs = 30_000 } = retry;
+    const tries = async (signal: AbortSignal) => {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await work(signal);
+        } catch (error) {
+          if (attempt >= maxAttempts || signal.aborted) throw error;
+          await delay(Math.min(maxWaitMs, minWaitMs * 2 ** (attempt - 1)), undefined, { signal });
+        }
+      }
+    };
+    return caught(async () => this.#ask<T>(name, "", { kind: "local", work: tries }));
+  }
+
+  call<T>(name: string, reference: string, args: unknown, options?: LocalOptions): Promise<T> {
+    const found = this.#options.functions.get(reference);
+    if (!found) return Promise.reject(new InputError(`this worker has no ${reference}`));
+    return this.run(name, (signal) => found.run(args as never, signal) as T, options);
+  }
+
+  child<Input, Output, Given>(
+    name: string,
+    { name: workflow, version, input: schema }: Workflow<Input, Output, Given>,
+    input: Given,
+    { priority }: ChildOptions = {},
+  ): Promise<Output> {
+    return caught(async () => {
+      checkWith(schema, input, `the input of workflow "${workflow}"`);
+      const effect = { kind: "child" as const, workflow, version, input, priority };
+      return this.#ask<Output>(name, canonicalJson(asJson(input ?? null)), effect, workflow);
+    });
+  }
+
+  async branches<B extends BranchFunctions>(branches: B): Promise<BranchResults<B>> {
+    const entries = Object.entries(branches).map(async ([name, branch]) => {
+      const context = new RunContext(this.#options, `${this.#nameOf(name)}/`);
+      return [name, await currentContext.run(context, () => branch(context))] as const;
+    });
+    return Object.fromEntries(await Promise.all(entries)) as BranchResults<B>;
+  }
+
+  sleep(nameOrMs: string | number, forMs?: number): Promise<void> {
+    const [name, ms] = typeof nameOrMs === "string" ? [nameOrMs, forMs ?? Number.NaN] : ["sleep", nameOrMs];
+    if (!(ms >= 0)) return Promise.reject(new InputError(`a sleep must last at least 0 ms, not ${ms}`));
+    return caught(async () => this.#ask<void>(name, String(ms), { kind: "sleep", ms }));
+  }
+
+  waitFor<T = unknown>(signal: string, { timeoutMs, schema }: WaitForOptions<T> = {}): Promise<T> {
+    return caught(async () => {
+      const data = await this.#ask<T>(signal, "", { kind: "signal", timeoutMs }, signal);
+      return schema ? checkWith(schema, data, `signal "${signal}"`) : data;
+    });
+  }
+
+  now(): number {
+    return this.#options.execution.now;
+  }
+
+  random(): number {
+    return Number.parseInt(this.#drawn("random").slice(0, 12), 16) / 2 ** 48;
+  }
+
+  uuid(): string {
+    const hex = this.#drawn("uuid");
+    const variant = ((Number.parseInt(hex[16] ?? "0", 16) & 3) | 8).toString(16);
+    const parts = [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`];
+    return [...parts, `${variant}${hex.slice(17, 20)}`, hex.slice(20, 32)].join("-");
+  }
+
+  patch(id: string): boolean {
+    return this.#options.execution.patch(id);
+  }
+
+  #ask<T>(name: string, question: string, effect: Effect, subject?: string): Promise<T> {
+    if (!STEP_NAME.test(name)) {
+      throw new InputError(`"${name}" cannot name a step`, "use up to 100 characters without # and /");
+    }
+    const digest = sha256(`${subject ?? ""}\n${question}`).slice(0, DIGEST_CHARS);
+    const ask = { id: this.#nameOf(name), kind: effect.kind, digest, subject, effect };
+    return this.#options.execution.ask(ask) as Promise<T>;
+  }
+
+  /** `scope/name`, from its second use on `scope/name#2`. */
+  #nameOf(name: string): string {
+    const { counts } = this.#options;
+    const path = `${this.#scope}${name}`;
+    const count = (counts.get(path) ?? 0) + 1;
+    counts.set(path, count);
+    return count === 1 ? path : `${path}#${count}`;
+  }
+
+  #drawn(purpose: string): string {
+    return sha256(`${this.#options.seed}\n${this.#nameOf(`\n${purpose}`)}`);
+  }
+}
+
+/** A rejection that its branch looks at later must not end the process meanwhile. */
+function caught<T>(work: () => Promise<T>): Promise<T> {
+  const promise = work();
+  promise.catch(() => {});
+  return promise;
+}
+
+function quietInReplay(logger: Logger, execution: Execution): WorkflowContext["log"] {
+  type Level = keyof WorkflowContext["log"];
+  const at = (level: Level) =>
+    ((...args: Parameters<Logger["info"]>) => {
+      if (!execution.isReplaying) logger[level](...args);
+    }) as Logger["info"];
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}

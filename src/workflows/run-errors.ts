@@ -1,0 +1,30 @@
+import { GlueError, WorkflowError } from "../shared/errors.ts";
+
+export function deadlineError(): GlueError {
+  return new GlueError({
+    code: "deadline_exceeded",
+    category: "cancelled",
+    message: "the run did not end before its deadline",
+  });
+}
+
+export function signalTimeout(signal: string, step: string): GlueError {
+  return new GlueError({
+    code: "signal_timeout",
+    category: "cancelled",
+    message: `no signal "${signal}" came in time`,
+    context: { step },
+  });
+}
+
+const MAX_MESSAGE_CHARS = 1000;
+
+/** Errors of the workflow's own code keep their text, since it is the code's author who reads it. */
+export function asWorkflowError(error: unknown): GlueError {
+  if (error instanceof GlueError) return error;
+  const { name, message } = error instanceof Error ? error : { name: typeof error, message: String(error) };
+  return new WorkflowError(
+    { message: message.slice(0, MAX_MESSAGE_CHARS) || name, context: { errorName: name } },
+    { cause: error },
+  );
+}

@@ -1,0 +1,124 @@
+import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import type { ErrorRecord } from "../shared/errors.ts";
+import { readWorkerCards } from "../shared/worker-card.ts";
+import type { JournalEntry, StepKind } from "../shared/workflow-journal.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import type { RunRecord } from "./run-record.ts";
+
+export interface RunStatus {
+  id: string;
+  workflow: string;
+  /** Of the code that began it. */
+  version: number;
+  state: "running" | "succeeded" | "failed" | "cancelled";
+  /** Why it does not go on, for people; empty when it does, or waits for its own steps only. */
+  waitsFor: string[];
+  createdAt: Date;
+  finishedAt: Date | undefined;
+  deadlineAt: Date;
+  /** Of its ended steps and child runs. */
+  tokensUsed: { prompt: number; completion: number; total: number };
+  /** USD, as far as the models are priced. */
+  costUsd: number;
+  /** Ended steps that nobody knows the cost of. */
+  unpriced: number;
+  metadata: Readonly<Record<string, unknown>>;
+  error: ErrorRecord | undefined;
+}
+
+export interface RunStep {
+  /** Scope, name, and from its second use on which one: `left/draft#2`. */
+  step: string;
+  kind: StepKind;
+  state: "running" | "succeeded" | "failed" | "cancelled";
+  /** A completion's model, a child's workflow, a wait's signal. */
+  subject: string | undefined;
+  /** The job of a completion, the run of a child. */
+  job: string | undefined;
+  startedAt: Date | undefined;
+  finishedAt: Date | undefined;
+  tokensUsed: { prompt: number; completion: number; total: number };
+  costUsd: number | null;
+  error: ErrorRecord | undefined;
+}
+
+export async function readRunStatus(fleet: FleetAccess, run: RunRecord): Promise<RunStatus> {
+  const { id, workflow, version, status, createdAt, finishedAt, deadlineAt } = run;
+  const { promptTokens: prompt, completionTokens: completion, costUsd, unpriced } = run;
+  return {
+    id,
+    workflow,
+    version,
+    state: status,
+    waitsFor: status === "running" ? await reasons(fleet, run) : [],
+    createdAt: new Date(createdAt),
+    finishedAt: finishedAt === undefined ? undefined : new Date(finishedAt),
+    deadlineAt: new Date(deadlineAt),
+    tokensUsed: { prompt, completion, total: prompt + completion },
+    costUsd,
+    unpriced,
+    metadata: run.metadata ?? {},
+    error: run.error,
+  };
+}
+
+async function reasons({ redis, keys, queues }: FleetAccess, run: RunRecord): Promise<string[]> {
+  if (run.blocked) return [`${run.blocked.code}: ${run.blocked.message}`];
+  const cards = await readWorkerCards(redis, keys);
+  if (!cards.some(({ workflows }) => workflows.includes(run.workflow))) {
+    return [`a worker with workflow "${run.workflow}"`];
+  }
+  const queue = queues.named(WORKFLOW_QUEUE);
+  const state = await queue.getJobState(run.id);
+  // A suspended run is delayed too when it has a time to wake; only a worker that put it back left a reason.
+  if (state === "unknown")
+    return ["its job, which somebody removed: start it again with the same runId and input"];
+  if (state === "failed") return ["its job, which failed without a record: retry it"];
+  if (state !== "delayed") return [];
+  const { waitsFor } = ((await queue.getJob(run.id))?.progress ?? {}) as { waitsFor?: string };
+  return waitsFor ? [waitsFor] : [];
+}
+
+/** The steps of a journal, in the order in which they were asked for; local ones by their end. */
+export function stepsOf(journal: readonly JournalEntry[]): RunStep[] {
+  const steps = new Map<string, RunStep>();
+  for (const entry of journal) {
+    if (entry.type === "asked") {
+      const { step, kind, subject, job, at } = entry;
+      steps.set(step, { ...NEW_STEP, step, kind, subject, job, startedAt: new Date(at) });
+    }
+    if (entry.type === "signal") {
+      const waiting = [...steps.values()].find(
+        ({ kind, subject, state }) => kind === "signal" && subject === entry.name && state === "running",
+      );
+      if (waiting) Object.assign(waiting, { state: "succeeded", finishedAt: new Date(entry.at) });
+    }
+    if (entry.type !== "ended") continue;
+    const step = steps.get(entry.step) ?? { ...NEW_STEP, step: entry.step };
+    if (step.finishedAt) continue;
+    const { error, tokens, costUsd = null, at } = entry;
+    const state = error ? (error.code === "cancelled" ? "cancelled" : "failed") : "succeeded";
+    steps.set(entry.step, {
+      ...step,
+      state,
+      error,
+      costUsd,
+      finishedAt: new Date(at),
+      ...(tokens && { tokensUsed: tokens }),
+    });
+  }
+  return [...steps.values()];
+}
+
+const NEW_STEP: RunStep = {
+  step: "",
+  kind: "local",
+  state: "running",
+  subject: undefined,
+  job: undefined,
+  startedAt: undefined,
+  finishedAt: undefined,
+  tokensUsed: { prompt: 0, completion: 0, total: 0 },
+  costUsd: null,
+  error: undefined,
+};

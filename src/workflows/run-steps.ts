@@ -1,0 +1,88 @@
+import { completionJob } from "../producers/completion-job.ts";
+import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
+import { sha256 } from "../shared/redis-keys.ts";
+import type { AskedEntry } from "../shared/workflow-journal.ts";
+import type { Step } from "./execution.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import { isBounded, type RunRecord } from "./run-record.ts";
+import { startRun } from "./start-run.ts";
+
+/** Jobs per call of addBulk: more in one transaction hold Redis up. */
+const CHUNK = 500;
+
+/** What the journal says of a step that was asked for. */
+export function askedEntry(runId: string, step: Step, now: number): AskedEntry {
+  const { id, kind, digest, subject, effect } = step;
+  const entry: AskedEntry = { type: "asked", step: id, kind, digest, subject, at: now };
+  // The job's id holds the question too: an answer to another one is never taken for it.
+  if (kind === "completion" || kind === "child") {
+    entry.job = `${runId}.${sha256(`${id}\n${digest}`).slice(0, 16)}`;
+  }
+  if (effect.kind === "sleep") entry.until = now + effect.ms;
+  if (effect.kind === "signal" && effect.timeoutMs !== undefined) entry.until = now + effect.timeoutMs;
+  return entry;
+}
+
+/** Makes the jobs and child runs of steps that the journal has. Doing it twice does nothing. */
+export async function dispatch(fleet: FleetAccess, run: RunRecord, steps: readonly Step[]): Promise<void> {
+  const byModel = Map.groupBy(
+    steps.filter((step) => step.effect.kind === "completion"),
+    (step) => step.subject,
+  );
+  for (const group of byModel.values()) {
+    for (let i = 0; i < group.length; i += CHUNK) await addJobs(fleet, run, group.slice(i, i + CHUNK));
+  }
+  for (let i = 0; i < steps.length; i += CHUNK) {
+    await Promise.all(steps.slice(i, i + CHUNK).map((step) => startChild(fleet, run, step)));
+  }
+  for (const step of steps) step.isDispatched = true;
+}
+
+async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, asked }: Step): Promise<void> {
+  if (effect.kind !== "child" || !asked?.job) return;
+  await startRun(fleet, {
+    ...effect,
+    runId: asked.job,
+    priority: effect.priority ?? run.priority,
+    deadlineAt: isBounded(run) ? run.deadlineAt : undefined,
+    parent: { runId: run.id, step: id },
+  });
+}
+
+async function addJobs(
+  { redis, keys, settings, queues }: FleetAccess,
+  run: RunRecord,
+  steps: readonly Step[],
+): Promise<void> {
+  const jobs = steps.flatMap(({ id, effect, asked }) => {
+    if (effect.kind !== "completion") return [];
+    const {
+      idempotencyKey: _,
+      conversation: __,
+      deadlineMs = Number.POSITIVE_INFINITY,
+      ...input
+    } = effect.input;
+    return [
+      {
+        ...input,
+        step: id,
+        jobId: asked?.job ?? "",
+        priority: input.priority ?? run.priority,
+        deadlineMs: Math.min(deadlineMs, run.deadlineAt - Date.now()),
+      },
+    ];
+  });
+  const [first] = jobs;
+  if (!first) return;
+  const queue = await queues.registered(first.fallbacks ? ROUTE_QUEUE : completionQueueName(first.model));
+  const parent = { id: run.id, queue: `${keys.prefix}:${WORKFLOW_QUEUE}` };
+  const made = await Promise.all(
+    jobs.map(async ({ step, ...input }) => {
+      const workflow = { runId: run.id, step };
+      const job = await completionJob(redis, keys, settings, { ...input, urgency: "interactive", workflow });
+      return { ...job, name: step, opts: { ...job.opts, parent, ignoreDependencyOnFailure: true } };
+    }),
+  );
+  await queue.addBulk(made);
+}

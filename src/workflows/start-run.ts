@@ -1,0 +1,98 @@
+import { randomUUID } from "node:crypto";
+import { inlineOrBlob } from "../shared/blobs.ts";
+import { canonicalJson } from "../shared/canonical-json.ts";
+import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { InputError } from "../shared/errors.ts";
+import { sha256 } from "../shared/redis-keys.ts";
+import { RedisScript } from "../shared/redis-script.ts";
+import type { JournalEntry } from "../shared/workflow-journal.ts";
+import { asJson } from "./as-json.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import { MAX_DEADLINE_MS, RUN_TTL_SECONDS } from "./run-record.ts";
+
+export interface RunStart {
+  runId: string;
+  workflow: string;
+  version: number;
+  input: unknown;
+  priority: number;
+  /** Epoch milliseconds; default: in 30 days. */
+  deadlineAt?: number;
+  parent?: { runId: string; step: string };
+  /** What the run takes as already done, with the seed that goes with it. */
+  fork?: { seed: string; entries: readonly JournalEntry[] };
+}
+
+/** The first one under an id stays; who comes later learns what it is. */
+const START = new RedisScript(`
+  local run, journal, runs = KEYS[1], KEYS[2], KEYS[3]
+  local id, at, ttl, fields = unpack(ARGV, 1, 4)
+  if redis.call('EXISTS', run) == 0 then
+    fields = tonumber(fields)
+    redis.call('HSET', run, unpack(ARGV, 5, 4 + fields))
+    redis.call('EXPIRE', run, ttl)
+    for i = 5 + fields, #ARGV do redis.call('RPUSH', journal, ARGV[i]) end
+    redis.call('ZADD', runs, at, id)
+    redis.call('ZREMRANGEBYSCORE', runs, '-inf', at - ttl * 1000)
+  end
+  return redis.call('HMGET', run, 'digest', 'status')
+`);
+
+/** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
+export async function startRun(fleet: FleetAccess, start: RunStart): Promise<void> {
+  const { redis, keys } = fleet;
+  const { runId, workflow, version, priority, parent, fork } = start;
+  const input = asJson(start.input ?? null);
+  const digest = sha256(canonicalJson([workflow, input]));
+  const now = Date.now();
+  const deadlineAt = start.deadlineAt ?? now + MAX_DEADLINE_MS;
+  const fields = Object.entries({
+    id: runId,
+    workflow,
+    version,
+    status: "running",
+    input: JSON.stringify(await inlineOrBlob(redis, keys, runId, input)),
+    digest,
+    seed: fork?.seed ?? randomUUID(),
+    priority,
+    createdAt: now,
+    deadlineAt,
+    ...(parent && { parentRunId: parent.runId, parentStep: parent.step }),
+  }).flat();
+  const ttl = RUN_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - now) / 1000);
+  const entries = (fork?.entries ?? []).map((entry) => JSON.stringify(entry));
+  const [standing, status] = (await START.run(
+    redis,
+    [keys.workflow(runId), keys.workflowJournal(runId), keys.workflowRuns],
+    [runId, now, ttl, fields.length, ...fields, ...entries],
+  )) as [string, string];
+  if (standing !== digest) {
+    throw new InputError(
+      `run ${runId} was started with another workflow or input`,
+      "take a new runId for a new run",
+      "run_conflict",
+    );
+  }
+  // Who started it may have died before it added the job; adding it twice does nothing.
+  if (status === "running") await addRunJob(fleet, start);
+}
+
+async function addRunJob({ keys, queues }: FleetAccess, start: RunStart): Promise<void> {
+  const { runId, workflow, version, priority, parent } = start;
+  const queue = await queues.registered(WORKFLOW_QUEUE);
+  await queue.add(
+    workflow,
+    { v: 1, kind: "workflow", workflow, version },
+    {
+      jobId: runId,
+      priority,
+      // The journal tells failures of the code; what is left are faults of Redis, which pass.
+      attempts: 1000,
+      backoff: { type: "fixed", delay: 1000 },
+      ...(parent && {
+        parent: { id: parent.runId, queue: `${keys.prefix}:${WORKFLOW_QUEUE}` },
+        ignoreDependencyOnFailure: true,
+      }),
+    },
+  );
+}

@@ -1,0 +1,289 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { type CompletedRecord, readCompleted } from "../producers/completed-record.ts";
+import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
+import { JobLostError, toErrorRecord } from "../shared/errors.ts";
+import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
+import { untilTaken } from "../shared/redis-refusal.ts";
+import type { EndedEntry, JournalEntry } from "../shared/workflow-journal.ts";
+import { asJson } from "./as-json.ts";
+import { type Execution, type Step, StoredError } from "./execution.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import { readJournal } from "./journal.ts";
+import { type LiveRun, standingOf } from "./live-run.ts";
+import { repair } from "./repair-steps.ts";
+import { asWorkflowError, deadlineError, signalTimeout } from "./run-errors.ts";
+import { isBounded, type RunRecord } from "./run-record.ts";
+import { appendEntries, type Denied, type RunLock, suspendRun } from "./run-scripts.ts";
+import { askedEntry, dispatch } from "./run-steps.ts";
+
+/** Entries per call: a script has bounded arguments. */
+const APPEND_CHUNK = 500;
+/** Answers fetched at a time. */
+const RECORD_CHUNK = 100;
+/** A message may be lost with its connection: a look at the journal makes up for it. */
+const POLL_MS = 1000;
+
+export type TurnEnd = "suspended" | "ended" | Denied;
+
+/** The time in which one worker holds a run: its function goes on until it waits for what is not there yet. */
+export class Turn {
+  readonly #fleet: FleetAccess;
+  readonly #lock: RunLock;
+  readonly #run: RunRecord;
+  readonly #live: LiveRun;
+  readonly #execution: Execution;
+  readonly #signal: AbortSignal;
+  /** The last entry of earlier turns that the function has not seen. */
+  #replayUntil = -1;
+  /** Read, not delivered. */
+  #ahead: readonly JournalEntry[] = [];
+  /** Completions' jobs by their steps. */
+  readonly #jobs = new Map<string, string>();
+  readonly #values = new Map<string, unknown>();
+  readonly #localEnds: EndedEntry[] = [];
+  #localsInFlight = 0;
+  #denied: Denied | undefined;
+  readonly #over = new AbortController();
+
+  constructor(fleet: FleetAccess, lock: RunLock, run: RunRecord, live: LiveRun, signal: AbortSignal) {
+    this.#fleet = fleet;
+    this.#lock = lock;
+    this.#run = run;
+    this.#live = live;
+    this.#execution = live.execution;
+    this.#signal = signal;
+  }
+
+  /**
+   * @param journal from the first entry on that the function has not seen
+   * @returns `ended` when the function has returned or thrown (`execution.outcome`)
+   * @throws NonDeterminismError
+   */
+  async take(journal: readonly JournalEntry[]): Promise<TurnEnd> {
+    const stop = () => this.#execution.activity.wake();
+    this.#signal.addEventListener("abort", stop, { once: true });
+    try {
+      return await this.#take(journal);
+    } finally {
+      this.#signal.removeEventListener("abort", stop);
+      // Nobody waits any more for local work that is still under way.
+      this.#over.abort();
+    }
+  }
+
+  async #take(journal: readonly JournalEntry[]): Promise<TurnEnd> {
+    const execution = this.#execution;
+    this.#lookAhead(journal);
+    this.#replayUntil = execution.seen + this.#ahead.findLastIndex(isOfTurn);
+    execution.isReplaying = execution.seen <= this.#replayUntil;
+    execution.start();
+    await nextTurn();
+    for (;;) {
+      await this.#deliver();
+      if (execution.isCancelled) return "over";
+      if (execution.outcome) {
+        execution.checkEnd(this.#ahead);
+        return "ended";
+      }
+      if (await this.#goOn()) continue;
+      if (this.#denied) return this.#denied;
+      const end = await suspendRun(this.#lock, execution.seen, this.#nextWake(), standingOf(this.#live));
+      if (end !== "news") return end;
+      await this.#read();
+    }
+  }
+
+  /** True when there is more to deliver, or may be; false when everything waits for what is outside. */
+  async #goOn(): Promise<boolean> {
+    const execution = this.#execution;
+    if (Date.now() >= this.#run.deadlineAt) return this.#expire();
+    if (execution.unrecorded.size > 0 || execution.newPatches.length > 0) return this.#record();
+    if (this.#localEnds.length > 0) return this.#append(this.#localEnds.splice(0));
+    const due = this.#dueEntries();
+    if (due.length > 0) return this.#append(due);
+    const undispatched = execution.pending().filter((step) => !step.isDispatched);
+    if (undispatched.length > 0) return this.#begin(undispatched);
+    if (this.#localsInFlight > 0 || execution.steps.size === 0) {
+      await execution.activity.wait(Math.min(POLL_MS, Math.max(0, this.#nextTimer() - Date.now())));
+      return this.#read();
+    }
+    return false;
+  }
+
+  async #deliver(): Promise<void> {
+    const execution = this.#execution;
+    for (let i = 0; i < this.#ahead.length && !execution.outcome; i++) {
+      this.#signal.throwIfAborted();
+      const entry = this.#ahead[i] as JournalEntry;
+      execution.isReplaying = execution.seen < this.#replayUntil;
+      await execution.deliver(entry, await this.#valueOf(entry, i));
+      if (execution.outcome) {
+        this.#ahead = this.#ahead.slice(i + 1);
+        return;
+      }
+    }
+    execution.isReplaying = false;
+    this.#ahead = [];
+  }
+
+  #lookAhead(entries: readonly JournalEntry[]): void {
+    this.#ahead = entries;
+    for (const entry of entries) {
+      if (entry.type === "asked" && entry.job) this.#jobs.set(entry.step, entry.job);
+      // The function asks before the place is reached at which the answer was written down.
+      if (entry.type === "patch") this.#execution.patches.set(entry.id, true);
+    }
+  }
+
+  async #read(): Promise<true> {
+    this.#signal.throwIfAborted();
+    const { redis, keys } = this.#fleet;
+    this.#lookAhead(await readJournal(redis, keys, this.#run.id, this.#execution.seen));
+    return true;
+  }
+
+  async #append(entries: readonly JournalEntry[]): Promise<boolean> {
+    for (let i = 0; i < entries.length; i += APPEND_CHUNK) {
+      const isLast = i + APPEND_CHUNK >= entries.length;
+      // Only the last answer need hold entries.
+      const from = isLast ? this.#execution.seen : 1e15;
+      const reply = await appendEntries(this.#lock, from, entries.slice(i, i + APPEND_CHUNK));
+      if (typeof reply === "string") {
+        this.#denied = reply;
+        return false;
+      }
+      this.#lookAhead(reply);
+    }
+    return true;
+  }
+
+  /** What the function newly asks for goes into the journal, then into the queues. */
+  async #record(): Promise<boolean> {
+    const execution = this.#execution;
+    const steps = [...execution.unrecorded];
+    const at = Date.now();
+    const patches = execution.newPatches.splice(0).map((id) => ({ type: "patch" as const, id, at }));
+    const asked = steps.map((step) => askedEntry(this.#run.id, step, at));
+    if (!(await this.#append([...patches, ...asked]))) return false;
+    for (const [n, step] of steps.entries()) step.asked = asked[n];
+    await dispatch(this.#fleet, this.#run, steps);
+    return true;
+  }
+
+  /** Local work begins only when the journal does not have its end; other steps may be an earlier turn's. */
+  async #begin(steps: readonly Step[]): Promise<boolean> {
+    const others = steps.filter(({ kind }) => kind !== "local");
+    for (const step of steps) {
+      step.isDispatched = true;
+      if (step.effect.kind === "local") this.#runLocal(step, step.effect.work);
+    }
+    const outside = others.filter(({ kind }) => kind === "completion" || kind === "child");
+    const ended = await repair(this.#fleet, this.#run, outside);
+    if (ended.length > 0) return this.#append(ended);
+    return this.#read();
+  }
+
+  #runLocal(step: Step, work: (signal: AbortSignal) => Promise<unknown>): void {
+    const { redis, keys } = this.#fleet;
+    this.#localsInFlight += 1;
+    const finish = async () => {
+      const entry: EndedEntry = { type: "ended", step: step.id, at: 0, own: true };
+      try {
+        entry.value = asJson(await work(AbortSignal.any([this.#signal, this.#over.signal])));
+      } catch (error) {
+        entry.error = toErrorRecord(asWorkflowError(error));
+      }
+      // What the end of a turn broke off did not fail: the next turn does it again.
+      if (this.#signal.aborted || this.#over.signal.aborted) return;
+      if (entry.value !== undefined) {
+        const { value } = entry;
+        const stored = await untilTaken(this.#fleet.logger, () =>
+          inlineOrBlob(redis, keys, this.#run.id, value),
+        );
+        if (isBlobRef(stored)) Object.assign(entry, { value: undefined, blob: stored });
+      }
+      entry.at = Date.now();
+      this.#localEnds.push(entry);
+      this.#localsInFlight -= 1;
+      this.#execution.activity.wake();
+    };
+    finish().catch((error: unknown) => {
+      this.#fleet.logger.error({ err: error as Error, runId: this.#run.id }, "local work cannot be recorded");
+    });
+  }
+
+  #expire(): true {
+    this.#execution.outcome = { error: deadlineError() };
+    return true;
+  }
+
+  #timers(): Step[] {
+    return this.#execution.pending().filter((step) => step.asked?.until !== undefined);
+  }
+
+  #dueEntries(): EndedEntry[] {
+    const at = Date.now();
+    return this.#timers()
+      .filter((step) => (step.asked?.until ?? 0) <= at)
+      .map((step) => {
+        const error =
+          step.kind === "signal" ? toErrorRecord(signalTimeout(step.subject ?? "", step.id)) : undefined;
+        return { type: "ended", step: step.id, at, error, own: true };
+      });
+  }
+
+  #nextTimer(): number {
+    return Math.min(this.#run.deadlineAt, ...this.#timers().map((step) => step.asked?.until ?? 0));
+  }
+
+  /** Undefined when only others can wake it. */
+  #nextWake(): number | undefined {
+    const wakeAt = this.#nextTimer();
+    return wakeAt === this.#run.deadlineAt && !isBounded(this.#run) ? undefined : wakeAt;
+  }
+
+  async #valueOf(entry: JournalEntry, index: number): Promise<unknown> {
+    if (entry.type === "signal" || entry.type === "ended") {
+      if (entry.blob) return readBlob(this.#fleet.redis, this.#fleet.keys, entry.blob);
+      if (entry.type === "signal" || entry.error || "value" in entry)
+        return entry.type === "ended" ? entry.value : entry.data;
+      if (!this.#values.has(entry.step)) await this.#readRecords(index);
+      const value = this.#values.get(entry.step);
+      this.#values.delete(entry.step);
+      return value;
+    }
+    return undefined;
+  }
+
+  /** The answers of the next ended completions, in one round trip. */
+  async #readRecords(from: number): Promise<void> {
+    const { redis, keys } = this.#fleet;
+    const jobs = new Map<string, string>();
+    for (let i = from; i < this.#ahead.length && jobs.size < RECORD_CHUNK; i++) {
+      const entry = this.#ahead[i];
+      if (entry?.type !== "ended" || entry.error || entry.blob || "value" in entry) continue;
+      const { kind = "completion", asked } = this.#execution.steps.get(entry.step) ?? {};
+      const job = asked?.job ?? this.#jobs.get(entry.step);
+      if (kind === "completion" && job) jobs.set(entry.step, job);
+    }
+    if (jobs.size === 0) return;
+    const records = await redis.mget([...jobs.values()].map((job) => keys.result(job)));
+    for (const [n, [step, job]] of [...jobs].entries()) {
+      this.#values.set(step, await this.#completedRecord(job, records[n] ?? null));
+    }
+  }
+
+  async #completedRecord(job: string, json: string | null): Promise<CompletedRecord | StoredError> {
+    const { redis, keys } = this.#fleet;
+    if (json === null || json === ACKNOWLEDGED) return new StoredError(toErrorRecord(new JobLostError(job)));
+    const record = resultRecordSchema.parse(JSON.parse(json));
+    const { response, error, rejected } = record;
+    if (!response) return new StoredError({ ...(error ?? toErrorRecord(new JobLostError(job))), rejected });
+    return readCompleted(redis, keys, record, response);
+  }
+}
+
+/** Only workers with the run write such entries: its function had gone beyond what came before them. */
+function isOfTurn(entry: JournalEntry): boolean {
+  return entry.type === "asked" || entry.type === "patch" || (entry.type === "ended" && entry.own === true);
+}

@@ -1,0 +1,202 @@
+import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError, Worker } from "bullmq";
+import type { Redis } from "ioredis";
+import type { ModelNames } from "../producers/model-chain.ts";
+import { ProducerQueues } from "../producers/queues.ts";
+import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import type { Logger } from "../shared/logger.ts";
+import { connectRedis, type RedisTarget } from "../shared/redis.ts";
+import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
+import type { Tool } from "../shared/tool.ts";
+import { CLOSE_MS, within } from "../shared/within.ts";
+import { notifyRun } from "../shared/workflow-journal.ts";
+import type { LiveRun } from "./live-run.ts";
+import { processRun, type RunEnd } from "./process-run.ts";
+import { StickyCache } from "./sticky-cache.ts";
+import type { AnyWorkflow } from "./workflow.ts";
+
+export interface WorkflowHostOptions {
+  redisTarget: RedisTarget;
+  settings: Settings;
+  logger: Logger;
+  workflows: readonly AnyWorkflow[];
+  /** The model of calls that name none; default: the setting DEFAULT_MODEL. */
+  defaultModel?: ModelNames;
+  /** Told of each tool that a call brings along, for the workers of this process. */
+  offerTool?: (tool: Tool) => void;
+  /** Retrievers and evaluators that runs may call, by reference. */
+  functions?: ReadonlyMap<string, StepFunction>;
+  /** Runs whose functions are at work at a time; suspended ones do not count. Default 100. */
+  concurrency?: number;
+  /** Suspended functions kept in memory, so that they need no replay in this process. Default 1,000. */
+  stickyRuns?: number;
+}
+
+/** A run that cannot go on here is offered to others after so long at first, doubling to the longest time. */
+const FIRST_PUT_BACK_MS = 50;
+const PUT_BACK_MS = 5_000;
+const ERROR_LOG_MS = 10_000;
+
+/** Runs workflows in this process: takes their jobs from the queue `workflows`, turn by turn. */
+export class WorkflowHost {
+  readonly #options: WorkflowHostOptions;
+  readonly #redis: Redis;
+  readonly #subscriber: Redis;
+  readonly #keys: RedisKeys;
+  readonly #queues: ProducerQueues;
+  readonly #worker: Worker;
+  readonly #active = new Map<string, { abort: AbortController; live?: LiveRun }>();
+  readonly #cache: StickyCache<LiveRun>;
+  readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
+  #lastErrorLogAt = 0;
+
+  private constructor(options: WorkflowHostOptions) {
+    const { redisTarget, settings, logger, workflows, concurrency = 100, stickyRuns = 1000 } = options;
+    this.#options = options;
+    this.#redis = connectRedis(redisTarget, logger);
+    this.#subscriber = connectRedis(redisTarget, logger);
+    this.#keys = redisKeys(settings.namespace);
+    this.#queues = new ProducerQueues(this.#redis, this.#keys);
+    this.#cache = new StickyCache(stickyRuns);
+    this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
+    this.#worker = new Worker(
+      WORKFLOW_QUEUE,
+      async (job: Job, token?: string) => this.#process(job, token ?? ""),
+      {
+        connection: this.#redis,
+        prefix: this.#keys.prefix,
+        concurrency,
+        limiter: NEVER_LIMITING,
+        maximumRateLimitDelay: 1000,
+        lockDuration: 10_000,
+        stalledInterval: 5_000,
+        // BullMQ never resets the count in a job's life, and a run may live through many workers.
+        maxStalledCount: 50,
+      },
+    );
+    this.#worker.on("error", (error) => this.#onError(error));
+    this.#worker.on("lockRenewalFailed", (runIds: string[]) => {
+      for (const runId of runIds) this.#active.get(runId)?.abort.abort("lock lost");
+    });
+  }
+
+  get workflowNames(): Iterable<string> {
+    return this.#workflows.keys();
+  }
+
+  static async start(options: WorkflowHostOptions): Promise<WorkflowHost> {
+    const host = new WorkflowHost(options);
+    host.#subscriber.on("message", (_channel, message) => host.#onMessage(message));
+    await host.#subscriber.subscribe(host.#keys.channel);
+    return host;
+  }
+
+  #onMessage(message: string): void {
+    if (!message.startsWith("workflow:")) return;
+    this.#active.get(message.slice("workflow:".length))?.live?.execution.activity.wake();
+  }
+
+  async #process(job: Job, token: string): Promise<unknown> {
+    const runId = job.id ?? "";
+    if (this.#active.has(runId)) return this.#putBack(job, token, PUT_BACK_MS, "an earlier turn is still on");
+    const turn: { abort: AbortController; live?: LiveRun } = { abort: new AbortController() };
+    this.#active.set(runId, turn);
+    try {
+      const end = await processRun({
+        fleet: {
+          redis: this.#redis,
+          keys: this.#keys,
+          settings: this.#options.settings,
+          queues: this.#queues,
+          logger: this.#options.logger,
+        },
+        workflows: this.#workflows,
+        defaultModel: this.#options.defaultModel ?? this.#options.settings.defaultModel,
+        functions: this.#options.functions ?? new Map(),
+        offerTool: this.#options.offerTool ?? (() => {}),
+        cache: this.#cache,
+        runId,
+        token,
+        signal: turn.abort.signal,
+        onLive: (live) => {
+          turn.live = live;
+        },
+        onActivity: () => this.#wake(runId),
+      });
+      return await this.#settle(job, token, end);
+    } catch (error) {
+      return await this.#settleFault(job, token, turn.abort.signal, error);
+    } finally {
+      this.#active.delete(runId);
+    }
+  }
+
+  async #settle(job: Job, token: string, end: RunEnd): Promise<unknown> {
+    switch (end.kind) {
+      case "suspended":
+        if (putBacksOf(job) > 0) await job.updateProgress({});
+        throw new WaitingChildrenError();
+      case "fenced":
+        // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
+        throw new DelayedError();
+      case "putBack": {
+        const delayMs = Math.min(PUT_BACK_MS, FIRST_PUT_BACK_MS * 2 ** putBacksOf(job));
+        return this.#putBack(job, token, delayMs, end.reason);
+      }
+      case "succeeded":
+        return end.summary;
+      case "failed": {
+        const error = new UnrecoverableError(end.reason);
+        error.stack = error.message;
+        throw error;
+      }
+    }
+  }
+
+  /** Faults of Redis, and bugs: the run goes on where its journal ends. */
+  async #settleFault(job: Job, token: string, signal: AbortSignal, error: unknown): Promise<never> {
+    if (error instanceof DelayedError || error instanceof WaitingChildrenError) throw error;
+    if (error instanceof UnrecoverableError) throw error;
+    this.#cache.delete(job.id ?? "");
+    if (signal.reason === "lock lost") throw new DelayedError();
+    if (signal.reason === "draining") return this.#putBack(job, token, 1, "its worker stopped");
+    this.#options.logger.error({ err: error as Error, runId: job.id }, "unexpected fault in a run's turn");
+    return this.#putBack(job, token, PUT_BACK_MS, "its worker had a fault; see its log");
+  }
+
+  async #putBack(job: Job, token: string, delayMs: number, reason: string): Promise<never> {
+    await job.updateProgress({ waitsFor: reason, putBacks: putBacksOf(job) + 1 });
+    await job.moveToDelayed(Date.now() + delayMs, token);
+    throw new DelayedError();
+  }
+
+  /** A function that awaits something of its own went on while its run was suspended. */
+  #wake(runId: string): void {
+    if (this.#active.has(runId)) return;
+    notifyRun(this.#redis, this.#keys, runId).catch(() => {});
+  }
+
+  #onError(error: Error): void {
+    const now = Date.now();
+    if (now - this.#lastErrorLogAt < ERROR_LOG_MS) return;
+    this.#lastErrorLogAt = now;
+    this.#options.logger.error({ queue: WORKFLOW_QUEUE, fault: error.message }, "workflow host fault");
+  }
+
+  /** Takes no more runs; turns under way have `drainMs` (default 30 s), then they go back. */
+  async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
+    const closed = this.#worker.close();
+    await within(drainMs, closed);
+    for (const { abort } of this.#active.values()) abort.abort("draining");
+    await within(CLOSE_MS, closed);
+    await within(CLOSE_MS, this.#queues.close());
+    this.#subscriber.disconnect();
+    this.#redis.disconnect();
+  }
+}
+
+/** How often in a row the run was put back. */
+function putBacksOf({ progress }: Job): number {
+  return (progress as { putBacks?: number } | undefined)?.putBacks ?? 0;
+}

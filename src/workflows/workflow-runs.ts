@@ -1,0 +1,136 @@
+import { ProducerQueues } from "../producers/queues.ts";
+import { ResultChannel } from "../producers/result-channel.ts";
+import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
+import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
+import { type JournalEntry, notifyRun } from "../shared/workflow-journal.ts";
+import { cancelRun } from "./cancel-run.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import { type ForkOptions, forkEntries } from "./fork.ts";
+import { readJournal } from "./journal.ts";
+import { isBounded, type RunRecord, readRun } from "./run-record.ts";
+import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
+import { type RunStart, startRun } from "./start-run.ts";
+
+/** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
+const POLL_MS = 5000;
+
+/** Starts workflow runs and follows them, over one command connection and one subscription. */
+export class WorkflowRuns {
+  readonly #fleet: FleetAccess;
+  readonly #ends: ResultChannel;
+  readonly #closing = new AbortController();
+
+  constructor(options: Omit<FleetAccess, "queues">) {
+    const { redis, keys } = options;
+    this.#fleet = { ...options, queues: new ProducerQueues(redis, keys) };
+    this.#ends = new ResultChannel(redis, keys);
+  }
+
+  /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
+  start(start: RunStart): Promise<void> {
+    return startRun(this.#fleet, start);
+  }
+
+  /** @throws JobLostError when there is no such run (any more). */
+  async read(runId: string): Promise<RunRecord> {
+    const run = await readRun(this.#fleet.redis, this.#fleet.keys, runId);
+    if (!run) throw new JobLostError(runId);
+    return run;
+  }
+
+  async status(runId: string): Promise<RunStatus> {
+    return readRunStatus(this.#fleet, await this.read(runId));
+  }
+
+  async steps(runId: string): Promise<RunStep[]> {
+    await this.read(runId);
+    return stepsOf(await readJournal(this.#fleet.redis, this.#fleet.keys, runId));
+  }
+
+  /** Run ids, the latest first. */
+  list(limit: number): Promise<string[]> {
+    const { redis, keys } = this.#fleet;
+    return redis.zrevrange(keys.workflowRuns, 0, limit - 1);
+  }
+
+  /** False when the run had ended before. @throws JobLostError when there is no such run (any more). */
+  async cancel(runId: string): Promise<boolean> {
+    const outcome = await cancelRun(this.#fleet, runId);
+    if (outcome === "lost") throw new JobLostError(runId);
+    return outcome === "cancelled";
+  }
+
+  /** @throws JobLostError when there is no such run (any more); GlueError `run_over` when it has ended. */
+  async signal(runId: string, name: string, data: unknown): Promise<void> {
+    const { redis, keys } = this.#fleet;
+    const entry: JournalEntry = { type: "signal", name, at: Date.now() };
+    const stored = data === undefined ? undefined : await inlineOrBlob(redis, keys, runId, data);
+    if (isBlobRef(stored)) entry.blob = stored;
+    else entry.data = stored;
+    if ((await notifyRun(redis, keys, runId, entry)) !== "over") return;
+    const { status } = await this.read(runId);
+    throw new GlueError({
+      code: "run_over",
+      category: "input",
+      message: `run ${runId} has ended (${status}): it takes no signals`,
+    });
+  }
+
+  /** @throws InputError when the run has no such step. */
+  async fork(runId: string, newRunId: string, options: ForkOptions): Promise<void> {
+    const { redis, keys } = this.#fleet;
+    const run = await this.read(runId);
+    const input = isBlobRef(run.input) ? await readBlob(redis, keys, run.input) : run.input;
+    const entries = forkEntries(await readJournal(redis, keys, runId), options);
+    const { changes = {} } = options;
+    await this.start({
+      runId: newRunId,
+      workflow: run.workflow,
+      version: run.version,
+      input: "input" in changes ? changes.input : input,
+      priority: run.priority,
+      deadlineAt: isBounded(run) ? Date.now() + (run.deadlineAt - run.createdAt) : undefined,
+      fork: { seed: run.seed, entries },
+    });
+  }
+
+  /**
+   * Waits for the run's end.
+   * @throws the run's error, of its class; NonDeterminismError while no worker's code fits; JobLostError; the signal's
+   * reason, which leaves the run alone.
+   */
+  async result(runId: string, signal: AbortSignal): Promise<unknown> {
+    const { redis, keys } = this.#fleet;
+    using listener = await this.#ends.listen(runId);
+    const { wakeup } = listener;
+    const wake = () => wakeup.wake();
+    const end = AbortSignal.any([signal, this.#closing.signal]);
+    end.addEventListener("abort", wake, { once: true });
+    try {
+      for (;;) {
+        end.throwIfAborted();
+        const run = await this.read(runId);
+        const error = run.error ?? run.blocked;
+        if (error) throw fromErrorRecord(error, { runId });
+        const { status, output } = run;
+        if (status === "succeeded") return isBlobRef(output) ? readBlob(redis, keys, output) : output;
+        await wakeup.wait(POLL_MS);
+      }
+    } finally {
+      end.removeEventListener("abort", wake);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(
+      new GlueError({
+        code: "client_closed",
+        category: "cancelled",
+        message: "the client was closed before the run had ended",
+        hint: "the run goes on; its handle can be opened again by its id",
+      }),
+    );
+    this.#ends.close();
+    await this.#fleet.queues.close();
+  }
+}

@@ -1,0 +1,68 @@
+import type { z } from "zod";
+import { ConfigurationError, InputError } from "../shared/errors.ts";
+import type { WorkflowContext } from "./context.ts";
+
+export interface WorkflowOptions<Input, Output, Given = Input> {
+  /** Letters, digits, `_`, `-` and `.`; unique among the workflows of a namespace. */
+  name: string;
+  /** Of the code, from 1; default 1. A worker leaves runs of later versions to those that have them. */
+  version?: number;
+  /** Checked when a run is started; its defaults and transforms shape what the function gets. */
+  input: z.ZodType<Input, Given>;
+  /** Checked when the function has returned. */
+  output: z.ZodType<Output>;
+  /**
+   * Plain async code. What costs, has effects or may differ a second time goes through `ctx`: the function is run again
+   * from its beginning after a crash, and gets from the journal what it had.
+   */
+  run: (ctx: WorkflowContext, input: Input) => Promise<Output>;
+  /** References to retrievers and evaluators that this input needs (`retriever:docs`): a worker without them leaves the run to others. */
+  requires?: (input: Input) => readonly string[];
+}
+
+/** Known across copies of this package, such as the one a worker runs and the one a module of workflows imports. */
+const WORKFLOW = Symbol.for("gluellm.workflow");
+
+/** A durable function, made by `defineWorkflow`. */
+export interface Workflow<Input = unknown, Output = unknown, Given = Input>
+  extends WorkflowOptions<Input, Output, Given> {
+  version: number;
+}
+
+/** A workflow of any types, as workers hold them. */
+// biome-ignore lint/suspicious/noExplicitAny: a function's parameter accepts its own type only.
+export type AnyWorkflow = Workflow<any, any, any>;
+
+/** @throws ConfigurationError for a name or version that cannot be. */
+export function defineWorkflow<Input, Output, Given = Input>(
+  options: WorkflowOptions<Input, Output, Given>,
+): Workflow<Input, Output, Given> {
+  const { name, version = 1 } = options;
+  if (!/^[\w.-]{1,100}$/.test(name)) {
+    throw new ConfigurationError(`"${name}" cannot name a workflow`, "use letters, digits, _, - and .");
+  }
+  if (!Number.isSafeInteger(version) || version < 1) {
+    throw new ConfigurationError(`version of workflow "${name}" must be a whole number from 1`);
+  }
+  return Object.freeze({ [WORKFLOW]: true, ...options, version });
+}
+
+export function isWorkflow(value: unknown): value is AnyWorkflow {
+  return typeof value === "object" && value !== null && WORKFLOW in value;
+}
+
+/** @throws InputError (`duplicate_workflow`) when two of them share a name. */
+export function workflowsByName(workflows: Iterable<AnyWorkflow>): Map<string, AnyWorkflow> {
+  const byName = new Map<string, AnyWorkflow>();
+  for (const workflow of workflows) {
+    if ((byName.get(workflow.name) ?? workflow) !== workflow) {
+      throw new InputError(
+        `two workflows are called "${workflow.name}"`,
+        "give one of them another name; of several versions a worker has the latest",
+        "duplicate_workflow",
+      );
+    }
+    byName.set(workflow.name, workflow);
+  }
+  return byName;
+}

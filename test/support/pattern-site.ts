@@ -1,0 +1,79 @@
+import { expect } from "vitest";
+import type { Pattern, PatternResult } from "../../src/index.ts";
+import type { Call } from "../../src/simulator/call.ts";
+import type { Turn } from "../../src/simulator/directive.ts";
+import { waitFor } from "./wait-for.ts";
+import { workflowSite } from "./workflow-site.ts";
+
+const WAIT = { timeoutMs: 40_000 };
+
+/**
+ * Answers by model, which stands for the agent in these tests: `simulator:critic` is answered by `critic`. A list is
+ * played call by call, its last entry again and again; a text stands for `{reply: text}`.
+ */
+export type Script = Record<string, Scripted | readonly Scripted[] | ((call: Call, n: number) => Scripted)>;
+type Scripted = string | Turn;
+
+/** A fleet whose models follow a script. */
+export async function patternSite(script: Script = {}) {
+  const counts = new Map<string, number>();
+  const seen = new Map<string, Turn>();
+  const answer = (call: Call): Turn | undefined => {
+    const entry = script[call.model];
+    if (entry === undefined) return undefined;
+    // The same question gets the same answer: a repeated call does not move the script on.
+    const question = `${call.model}\n${call.turn}\n${call.lastUserText}`;
+    const n = counts.get(call.model) ?? 0;
+    const known = seen.get(question);
+    if (known) return known;
+    counts.set(call.model, n + 1);
+    const scripted =
+      typeof entry === "function"
+        ? entry(call, n)
+        : Array.isArray(entry)
+          ? entry[Math.min(n, entry.length - 1)]
+          : entry;
+    const turn = typeof scripted === "string" ? { reply: scripted } : (scripted as Turn);
+    seen.set(question, turn);
+    return turn;
+  };
+  const fleet = await workflowSite({ answer });
+  const { site, runs, work, spawnWorker } = fleet;
+
+  /** Refused before Redis is asked, or a handle. */
+  // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
+  const start = (pattern: Pattern<any>, input: unknown) => runs.start(pattern, input);
+
+  // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
+  async function run(pattern: Pattern<any>, input: unknown): Promise<PatternResult> {
+    await work();
+    return (await start(pattern, input)).result(WAIT) as Promise<PatternResult>;
+  }
+
+  /** Calls that the provider was asked for. */
+  const calls = (model?: string) =>
+    site.simulator.journal.entries().filter((entry) => model === undefined || entry.model === model).length;
+
+  /** What each call to a model asked, in order of arrival. */
+  const prompts = (model: string) =>
+    site.simulator.journal.entries().flatMap((entry) => (entry.model === model ? [entry.lastUserText] : []));
+
+  /** Kills the worker process in the middle of the run, and lets another one end it: nothing finished is asked again. */
+  // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
+  async function survivesAKill(pattern: Pattern<any>, input: unknown, expectedCalls: number) {
+    const first = await spawnWorker("no-workflows.ts");
+    const handle = await start(pattern, input);
+    const half = Math.ceil(expectedCalls / 2);
+    await waitFor("half of the calls", () => calls() >= half);
+    first.kill("SIGKILL");
+    await spawnWorker("no-workflows.ts");
+    const result = (await handle.result(WAIT)) as PatternResult;
+    // Calls in flight at the kill may be repeated: at most those of one round.
+    const finished = new Set(site.simulator.journal.entries().map(({ contentHash }) => contentHash));
+    expect(finished.size).toBe(expectedCalls);
+    expect(result.agentInteractions).toHaveLength(expectedCalls);
+    return result;
+  }
+
+  return { ...fleet, start, run, calls, prompts, survivesAKill };
+}

@@ -1,0 +1,98 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { Queue } from "bullmq";
+import { inject, onTestFinished } from "vitest";
+import { startWorker } from "../../src/client/one-process.ts";
+import { type AnyWorkflow, GlueLLM } from "../../src/index.ts";
+import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
+import { createLogger } from "../../src/shared/logger.ts";
+import { modelRef } from "../../src/shared/model-name.ts";
+import { completionQueueName } from "../../src/shared/queue-name.ts";
+import { redisKeys } from "../../src/shared/redis-keys.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
+import type { SimulatorOptions } from "../../src/simulator/simulator.ts";
+import { WorkflowHost } from "../../src/workflows/workflow-host.ts";
+import { testRedis } from "./redis.ts";
+import { MODEL, TestSite } from "./site.ts";
+
+const WORKER = join(import.meta.dirname, "workflow-worker.ts");
+
+/** A fleet of one test's own: a simulator, a client, and workers in this process or in processes of their own. */
+export async function workflowSite(options: SimulatorOptions = {}, variables: Record<string, string> = {}) {
+  const site = await TestSite.open(
+    { latencyMs: 2, ...options },
+    { GLUELLM_DEFAULT_MODEL: MODEL, ...variables },
+  );
+  onTestFinished(() => site[Symbol.asyncDispose]());
+  const settings = loadSettings({ env: site.env, cwd: "/" });
+  const client = new GlueLLM({ mode: "fleet", settings });
+  onTestFinished(() => client.close());
+  const logger = createLogger({ level: "silent", json: true });
+  const redisTarget = { socketPath: inject("redisSocket") };
+
+  /** A worker for the models' queues in this process, closed with the test. */
+  async function serveModels() {
+    const worker = await startWorker({ redisTarget, settings, logger });
+    onTestFinished(() => worker.close());
+  }
+
+  /** Runs workflows in this process; without sticky runs every turn is a replay from the beginning. */
+  async function host(workflows: readonly AnyWorkflow[], stickyRuns?: number): Promise<WorkflowHost> {
+    const started = await WorkflowHost.start({ redisTarget, settings, logger, workflows, stickyRuns });
+    onTestFinished(() => started.close({ drainMs: 0 }));
+    return started;
+  }
+
+  /** A worker and a host whose turns are all replays. */
+  async function workReplaying(...workflows: AnyWorkflow[]): Promise<void> {
+    await Promise.all([serveModels(), host(workflows, 0)]);
+  }
+
+  /** A worker in this process as users start it, closed with the test. */
+  async function work(...workflows: AnyWorkflow[]): Promise<void> {
+    const worker = await startWorker({ redisTarget, settings, logger, workflows });
+    onTestFinished(() => worker.close());
+  }
+
+  /** A worker process that runs the exports of a module beside this one, killed with the test. */
+  async function spawnWorker(module: string): Promise<ChildProcess> {
+    const { PATH = "", HOME = "" } = process.env;
+    const child = spawn(process.execPath, [WORKER, join(import.meta.dirname, module)], {
+      env: { PATH, HOME, ...site.env },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await once(child.stdout, "data");
+    return child;
+  }
+
+  const { workflows: runs } = client;
+  const redis = testRedis();
+  onTestFinished(() => redis.disconnect());
+
+  /** BullMQ's view of a queue: that of a model, or of the workflows, or another one. */
+  function queueOf(model?: string, other: string = WORKFLOW_QUEUE): Queue {
+    const [entry = "", name = ""] = model?.split(":") ?? [];
+    const queue = new Queue(model ? completionQueueName(modelRef(entry, name)) : other, {
+      connection: redis,
+      prefix: redisKeys(settings.namespace).prefix,
+    });
+    onTestFinished(() => queue.close());
+    return queue;
+  }
+
+  return {
+    redis,
+    queueOf,
+    site,
+    settings,
+    client,
+    runs,
+    work,
+    workReplaying,
+    serveModels,
+    host,
+    spawnWorker,
+  };
+}
