@@ -105,7 +105,7 @@ test("the example of errors shows their classes, fields and hints, a cost limit 
     expect.stringMatching(/^InputError invalid_input .* wrong at temperature: /),
     "answered by simulator:demo",
     expect.stringMatching(/^GlueError result_timeout .* has not ended within 10 ms$/),
-    expect.stringMatching(/^ {2}hint: the job goes on/),
+    expect.stringMatching(/^ {2}hint: it goes on/),
     "JobCancelledError cancelled (cancelled, warning, retryable: false): the job was cancelled",
     expect.stringMatching(/^CostLimitError cost_limit \(account, critical, retryable: false\): /),
     expect.stringMatching(/^ {2}hint: give the job a higher maxCostUsd/),

@@ -97,13 +97,10 @@ export async function openFeatureSite(): Promise<FeatureSite> {
 function passOnTo(upstream: string): Parameters<typeof wireServer>[0] {
   return async (response, { path, headers, body }) => {
     const { host: _host, connection: _connection, "content-length": _length, ...rest } = headers;
-    const answer = await fetch(`${upstream}${path}`, {
-      method: "POST",
-      headers: rest as Record<string, string>,
-      body,
-    });
+    const request = { method: "POST", headers: rest as Record<string, string>, body };
+    const answer = await fetch(`${upstream}${path}`, request).catch(() => undefined);
+    if (!answer) return response.destroy();
     response.writeHead(answer.status, Object.fromEntries(answer.headers));
-    if (answer.body) Readable.fromWeb(answer.body).pipe(response);
-    else response.end();
+    return answer.body ? Readable.fromWeb(answer.body).pipe(response) : response.end();
   };
 }
