@@ -6,10 +6,17 @@ export type {
   ChatParameters,
   CompleteOptions,
   CompletionMessage,
-  ContentPart,
   EnqueueOptions,
 } from "./client/completion-options.ts";
 export type { CompletionEvent, CompletionResult } from "./client/completion-result.ts";
+export type {
+  AudioPart,
+  ContentPart,
+  FilePart,
+  ImagePart,
+  OtherPart,
+  TextPart,
+} from "./client/content-part.ts";
 export { Conversation, type ConversationOptions, type ConversationUsage } from "./client/conversation.ts";
 export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";

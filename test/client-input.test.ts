@@ -1,12 +1,19 @@
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { checkOptions, type EnqueueOptions, toChatRequest } from "../src/client/completion-options.ts";
-import { ConfigurationError, GlueError, GlueLLM, InputError } from "../src/index.ts";
+import { ConfigurationError, defineTool, GlueError, GlueLLM, InputError } from "../src/index.ts";
 import { fromErrorRecord, toErrorRecord } from "../src/shared/errors.ts";
 import { loadSettings } from "../src/shared/settings.ts";
 import { BudgetExceededError } from "../src/workers/rate-limiter/errors.ts";
 import { failureOf } from "./support/provider.ts";
 
 const USER = { role: "user" as const, content: "hello" };
+const TEXT = { type: "text", text: "hello" };
+const tool = () => defineTool({ name: "t", description: "d", parameters: z.object({}), execute: () => 0 });
+
+function fileOf(bytes: Buffer) {
+  return { type: "file", file: { file_data: `data:application/pdf;base64,${bytes.toString("base64")}` } };
+}
 
 describe("what becomes of a call's message and options", () => {
   test.each<[string, EnqueueOptions, string | undefined, object]>([
@@ -87,6 +94,20 @@ describe("refused before Redis is asked", () => {
     ["an empty idempotency key", ["x", { idempotencyKey: "" }], { message: /idempotencyKey/ }],
     ["another model in extra", ["x", { extra: { model: "m" } }], { message: /extra\.model/ }],
     ["a stream", ["x", { extra: { stream: true } }], { message: /extra\.stream/ }],
+    ["no message among messages", [[{ ...USER }, null as never]], { message: /neither a text nor a list/ }],
+    ["no part among parts", [[null as never, TEXT]], { message: /messages\.0\.content/ }],
+    ["a system prompt of 5 MB", ["x", { system: big }], { message: /messages\.0\.content: is longer/ }],
+    ["a file of 21 MB", [[fileOf(Buffer.alloc(16 * 2 ** 20))]], { message: /bytes; the limit is 20971520/ }],
+    ["no schema", ["x", { schema: null as never }], { message: /at schema: must be a schema/ }],
+    ["a schema JSON cannot say", ["x", { schema: z.object({ at: z.date() }) }], { code: "invalid_schema" }],
+    ["a schema that leads out", ["x", { schema: { $ref: "https://a.org" } }], { code: "invalid_schema" }],
+    ["two tools of a name", ["x", { tools: [tool(), tool()] }], { code: "duplicate_tool" }],
+    [
+      "two for the caller",
+      ["x", { tools: [tool(), tool()], executeTools: false }],
+      { code: "duplicate_tool" },
+    ],
+    ["no conversation's id", ["x", { conversation: "a b" }], { message: /"a b" is no conversation's id/ }],
   ])("%s", async (_what, args, { code, message }) => {
     await using glue = new GlueLLM({ model: "openai:gpt-4o-mini", mode: "fleet", settings });
     const error = await failureOf(glue.enqueue(...args));
@@ -94,6 +115,62 @@ describe("refused before Redis is asked", () => {
     if (code) expect(error).toMatchObject({ code });
     if (message) expect((error as GlueError).message).toMatch(message);
     expect(error).not.toMatchObject({ code: "redis_unreachable" });
+  });
+
+  test.each<[string, object, RegExp]>([
+    [
+      "no base64",
+      { image_url: { url: "data:image/png;base64,no base64!" } },
+      /image_url\.url: .* holds no base64/,
+    ],
+    ["base64 cut off", { image_url: { url: "data:image/png;base64,aGk" } }, /holds no base64/],
+    ["nothing in a data URL", { image_url: { url: "data:image/png;base64," } }, /holds no base64/],
+    ["a data URL without base64", { image_url: { url: "data:image/svg+xml,<svg/>" } }, /is not in base64/],
+    ["a path in place of a URL", { image_url: { url: "./cat.png" } }, /neither an address nor base64/],
+    [
+      "sound that is no base64",
+      { input_audio: { data: "la la", format: "wav" } },
+      /input_audio\.data: it is neither/,
+    ],
+    [
+      "a file that is no base64",
+      { file: { file_data: "data:application/pdf;base64,%PDF" } },
+      /file\.file_data: /,
+    ],
+  ])("%s", async (_what, fields, message) => {
+    await using glue = new GlueLLM({ model: "openai:gpt-4o-mini", mode: "fleet", settings });
+    const [type = ""] = Object.keys(fields);
+    const error = await failureOf(glue.complete([TEXT, { type, ...fields }]));
+    expect(error).toMatchObject({ code: "invalid_base64", hint: expect.stringMatching(/base64/) });
+    expect((error as GlueError).message).toMatch(/wrong at messages\.0\.content\.1\./);
+    expect((error as GlueError).message).toMatch(message);
+  });
+
+  test.each<[string, object]>([
+    ["an address", { image_url: { url: "https://example.org/a.png" } }],
+    ["plain base64", { input_audio: { data: "aGk=", format: "wav" } }],
+    ["a data URL", { file: { file_data: "data:text/plain;charset=utf-8;base64,aGk=" } }],
+    ["an id", { file: { file_id: "file-1" } }],
+    ["what only a provider knows", { video_url: { url: "x" } }],
+  ])("but not %s in a part", async (_what, fields) => {
+    await using glue = new GlueLLM({ model: "openai:gpt-4o-mini", mode: "fleet", settings });
+    const [type = ""] = Object.keys(fields);
+    expect(await failureOf(glue.complete([{ type, ...fields }]))).toMatchObject({
+      code: "redis_unreachable",
+    });
+  });
+
+  test("whichever way the call is made", async () => {
+    await using glue = new GlueLLM({ model: "openai:gpt-4o-mini", mode: "fleet", settings });
+    const empty = { code: "empty_prompt" };
+    expect(await failureOf(glue.complete(" "))).toMatchObject(empty);
+    expect(await failureOf(glue.structuredComplete(" ", { schema: z.string() }))).toMatchObject(empty);
+    expect(await failureOf(glue.conversation().complete(" "))).toMatchObject(empty);
+    expect(() => glue.stream(" ")).toThrow("the prompt is empty");
+    const unknown = glue.conversation({ id: "conv-00000000-0000-4000-8000-000000000000" });
+    expect(await failureOf(unknown.complete("x")), "only Redis knows").toMatchObject({
+      code: "redis_unreachable",
+    });
   });
 
   test("a missing key, where this process makes the call", async () => {

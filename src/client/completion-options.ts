@@ -3,9 +3,11 @@ import type { ModelNames } from "../producers/model-chain.ts";
 import { type CacheOption, cacheOptionSchema } from "../shared/cache-option.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
+import { isObject } from "../shared/json-schema.ts";
 import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName, toToolDefinition } from "../shared/tool.ts";
+import type { ContentPart } from "./content-part.ts";
 import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
 
 /** Parameters of the model's answer, in camelCase; absent: the provider's default. */
@@ -92,10 +94,8 @@ export interface CompleteOptions<S extends OutputSchema = OutputSchema> extends 
   signal?: AbortSignal;
 }
 
-/** One of a user message's parts: text, or what the provider takes (`image_url`, `input_audio`, `file` …). */
-export type ContentPart = { type: string; text?: string; [field: string]: unknown };
 /** A message in OpenAI's Chat Completions words. */
-export type ChatMessage = Message;
+export type ChatMessage = Message & { content?: string | ContentPart[] | null };
 /** A prompt, the parts of one user message, or whole messages. */
 export type CompletionMessage = string | readonly ContentPart[] | readonly ChatMessage[];
 
@@ -130,7 +130,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
     .optional(),
   executeTools: z.boolean().optional(),
   maxToolIterations: z.int().min(1).max(1000).optional(),
-  schema: z.custom<OutputSchema>((value) => typeof value === "object", "must be a schema").optional(),
+  schema: z.custom<OutputSchema>(isObject, "must be a schema").optional(),
   schemaName: z.string().optional(),
   outputMode: outputModeSchema.optional(),
   maxRepairs: z.int().min(0).max(10).optional(),
@@ -200,7 +200,8 @@ function toParameters(options: ChatParameters): Record<string, unknown> {
 
 function toMessages(message: CompletionMessage): Message[] {
   const messages = isParts(message) ? [{ role: "user" as const, content: message }] : message;
-  if (!Array.isArray(messages)) throw new InputError("the message is neither a text nor a list");
+  if (!Array.isArray(messages) || !messages.every(isObject))
+    throw new InputError("the message is neither a text nor a list of parts or messages");
   if (!messages.some(asksSomething)) {
     throw new InputError(
       "the prompt is empty",
@@ -217,12 +218,12 @@ function isParts(message: CompletionMessage): message is string | ContentPart[] 
   );
 }
 
-/** A system prompt alone is no question. */
+/** A system prompt alone is no question. What is no part at all, the schema of the request refuses by its place. */
 function asksSomething({ role, content, ...rest }: Message): boolean {
   if (role === "system" || role === "developer") return false;
   if (typeof content === "string") return content.trim() !== "";
   if (Array.isArray(content))
-    return content.some(({ type, text }) => type !== "text" || Boolean(text?.trim()));
+    return content.some((part) => part?.type !== "text" || Boolean(part.text?.trim()));
   return Boolean(rest.tool_calls);
 }
 

@@ -1,5 +1,5 @@
 import type { Message as ProviderMessage } from "../shared/chat.ts";
-import type { ContentPart } from "./completion-options.ts";
+import type { ContentPart } from "./content-part.ts";
 
 export const Role = { system: "system", user: "user", assistant: "assistant", tool: "tool" } as const;
 export type Role = (typeof Role)[keyof typeof Role];

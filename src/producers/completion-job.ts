@@ -17,6 +17,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import { checkMediaParts } from "./media-parts.ts";
 
 export interface CompletionJob {
   name: string;
@@ -110,7 +111,10 @@ function targetOf({ providers }: Settings, { entry: name, model }: ModelRef): Fa
   return { provider: { entry: name, fingerprint: fingerprint(entry) }, model };
 }
 
-/** @throws InputError naming the field that is wrong, or the size when the request is over 20 MiB. */
+/**
+ * @throws InputError naming the field that is wrong (`invalid_base64` in a picture, sound or file), or the size when the
+ * request is over 20 MiB.
+ */
 export function checkRequest(value: unknown): ChatRequest {
   const parsed = chatRequestSchema.safeParse(value);
   if (!parsed.success) {
@@ -121,8 +125,9 @@ export function checkRequest(value: unknown): ChatRequest {
   if (bytes > MAX_REQUEST_BYTES) {
     throw new InputError(
       `the request has ${bytes} bytes; the limit is ${MAX_REQUEST_BYTES}`,
-      "send less context",
+      "send less context, and pictures by their address",
     );
   }
+  checkMediaParts(parsed.data);
   return parsed.data;
 }

@@ -1,19 +1,14 @@
 import type {
   ContentBlockParam,
-  ImageBlockParam,
   MessageParam,
   TextBlockParam,
   ToolUseBlockParam,
 } from "@anthropic-ai/sdk/resources/messages/messages";
 import { z } from "zod";
 import type { Message } from "../../shared/chat.ts";
+import { type Part, toParts } from "./anthropic-parts.ts";
 import { cannotHonour } from "./unsupported.ts";
 
-type Part = TextBlockParam | ImageBlockParam;
-type ImageMediaType = "image/jpeg" | "image/png" | "image/gif" | "image/webp";
-
-const DATA_URL = /^data:(image\/(?:jpeg|png|gif|webp));base64,/i;
-const imageSchema = z.object({ image_url: z.object({ url: z.string() }) });
 const objectSchema = z.record(z.string(), z.unknown());
 
 /** The system and developer messages, in their order. */
@@ -61,33 +56,6 @@ function toBlocks(message: Message, i: number): ContentBlockParam[] {
   }
 }
 
-function toParts({ content }: Message, i: number): Part[] {
-  if (!content) return [];
-  const parts =
-    typeof content === "string" ? [textBlock(content)] : content.map((part, j) => toPart(part, i, j));
-  return parts.filter((part) => part.type !== "text" || part.text !== "");
-}
-
-function toPart(part: { type: string; text?: string }, i: number, j: number): Part {
-  if (part.type === "text") return textBlock(part.text ?? "");
-  const image = imageSchema.safeParse(part);
-  if (part.type !== "image_url" || !image.success) throw cannotHonour(`messages[${i}].content[${j}]`);
-  const { url } = image.data.image_url;
-  const data = DATA_URL.exec(url);
-  if (data) {
-    const mediaType = data[1]?.toLowerCase() as ImageMediaType;
-    return {
-      type: "image",
-      source: { type: "base64", media_type: mediaType, data: url.slice(data[0].length) },
-    };
-  }
-  if (url.startsWith("https://")) return { type: "image", source: { type: "url", url } };
-  throw cannotHonour(
-    `messages[${i}].content[${j}].image_url`,
-    "give an https URL, or a base64 data URL of a JPEG, PNG, GIF or WebP picture",
-  );
-}
-
 function toToolUses(message: Message, i: number): ToolUseBlockParam[] {
   return (message.tool_calls ?? []).map((call, j) => ({
     type: "tool_use",
@@ -104,10 +72,6 @@ function toolInput(text: string, where: string): Record<string, unknown> {
   } catch {
     throw cannotHonour(where, "the arguments of a tool call must be a JSON object");
   }
-}
-
-function textBlock(text: string): TextBlockParam {
-  return { type: "text", text };
 }
 
 function textOnly(part: Part, i: number): TextBlockParam {

@@ -1,0 +1,39 @@
+/*
+ * Parts of a user message in the words of OpenAI's Chat Completions, sent to providers of that dialect as they are.
+ * Aliases, not interfaces, which could not be passed on as messages of any fields.
+ */
+
+export type TextPart = { type: "text" /** At most 4 MiB. */; text: string };
+
+export type ImagePart = {
+  type: "image_url";
+  image_url: {
+    /** An https URL, or a data URL: `data:image/png;base64,…`. */
+    url: string;
+    detail?: "auto" | "low" | "high";
+  };
+};
+
+/** Sound. Anthropic's models take none. */
+export type AudioPart = {
+  type: "input_audio";
+  input_audio: { /** Base64. */ data: string; format: "wav" | "mp3" };
+};
+
+/** A document: its data and name, or the id of one that was uploaded to an OpenAI account. */
+export type FilePart = {
+  type: "file";
+  file: {
+    /** A data URL: `data:application/pdf;base64,…`. Anthropic's models take `application/pdf` and `text/plain`. */
+    file_data?: string;
+    filename?: string;
+    /** Not for Anthropic's models. */
+    file_id?: string;
+  };
+};
+
+/** What only some provider knows. */
+export type OtherPart = { type: string; text?: string; [field: string]: unknown };
+
+/** One of a message's parts. A request may have 20 MiB in all, base64 included. */
+export type ContentPart = TextPart | ImagePart | AudioPart | FilePart | OtherPart;
