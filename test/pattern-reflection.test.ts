@@ -114,8 +114,11 @@ test("a failing reflector fails the run with the error of its call", async () =>
 });
 
 test("a killed worker: the run goes on at the reflection it had come to, and pays for none twice", async () => {
-  const { survivesAKill } = await patternSite({ generator: VERSIONS, reflector: FAULTY });
+  // Slow enough that the kill falls into the run.
+  const generator = VERSIONS.map((reply) => ({ reply, latencyMs: 100 }));
+  const { survivesAKill, calls } = await patternSite({ generator, reflector: FAULTY });
   const result = await survivesAKill(reflection, CONFIG, 7);
+  expect(calls()).toBeLessThanOrEqual(7 + 1);
   expect(result.finalOutput).toBe("version 4");
 });
 
