@@ -111,8 +111,11 @@ test("a failing generator fails the run with the error of its call", async () =>
 });
 
 test("a killed worker: the run goes on at the text it had come to, and pays for none twice", async () => {
-  const { survivesAKill } = await patternSite({ writer: [FIRST, ...DENSER] });
+  // Slow enough that the kill falls into the run.
+  const writer = [{ reply: FIRST }, ...DENSER].map((turn) => ({ ...turn, latencyMs: 100 }));
+  const { survivesAKill, calls } = await patternSite({ writer });
   const result = await survivesAKill(chainOfDensity, { ...CONFIG, numIterations: 4 }, 4);
+  expect(calls()).toBeLessThanOrEqual(4 + 1);
   expect(result.finalOutput).toBe(TEXTS[2]);
 });
 

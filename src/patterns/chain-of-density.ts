@@ -16,7 +16,7 @@ const denserSchema = z.object({
     .array(z.string())
     .max(3)
     .describe("up to 3 that matter and that the text lacks; empty when it lacks none"),
-  text: z.string().describe("the text with what was missing"),
+  text: z.string().min(1).describe("the text with what was missing"),
 });
 
 /**
