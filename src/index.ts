@@ -23,6 +23,7 @@ export { chainOfDensity } from "./patterns/chain-of-density.ts";
 export type { Pattern, PatternResult } from "./patterns/pattern.ts";
 export { pipeline } from "./patterns/pipeline.ts";
 export { reflection } from "./patterns/reflection.ts";
+export { roundRobin } from "./patterns/round-robin.ts";
 export { socratic } from "./patterns/socratic.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
