@@ -69,9 +69,9 @@ test.each([
 test("a gain of the threshold goes on; without a threshold a loss does too", async () => {
   const { run } = await patternSite({
     generator: VERSIONS,
-    reflector: [judged(0.25, "a"), judged(0.5, "b")],
+    reflector: [judged(0.5, "a"), judged(0.6, "b")],
   });
-  const gained = await run(reflection, { ...CONFIG, maxReflections: 2, improvementThreshold: 0.25 });
+  const gained = await run(reflection, { ...CONFIG, maxReflections: 2, improvementThreshold: 0.1 });
   expect(gained.metadata.stopReason).toBe("max_reflections");
 
   const other = await patternSite({ generator: VERSIONS, reflector: [judged(0.5, "a"), judged(0.2, "b")] });
