@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { testRedis } from "./support/redis.ts";
-import { TestSite } from "./support/site.ts";
+import { SHORT_LOCKS, TestSite } from "./support/site.ts";
 import { siteClient } from "./support/site-client.ts";
 import { add, charge } from "./support/tools.ts";
 import { waitFor } from "./support/wait-for.ts";
@@ -19,7 +19,7 @@ const TURNS = [
 const BOUNDARIES = Array.from({ length: 11 }, (_, n) => n + 1);
 
 async function openSite(): Promise<TestSite> {
-  const site = await TestSite.open();
+  const site = await TestSite.open({}, SHORT_LOCKS);
   onTestFinished(() => site[Symbol.asyncDispose]());
   return site;
 }

@@ -31,6 +31,8 @@ export interface Settings {
   retry: { maxAttempts: number | undefined; minWaitMs: number; maxWaitMs: number };
   /** Longest provider call; undefined: the job catalog's. */
   callTimeoutMs: number | undefined;
+  /** For how long a worker that says nothing keeps its jobs; others take them up after at most 1.5 times that. */
+  lockMs: number;
   /** Most jobs at a time from each queue, per worker process; undefined: the profile's. */
   workerConcurrency: number | undefined;
   circuitBreaker: {
@@ -165,6 +167,7 @@ function toSettings(
       maxWaitMs: values.RETRY_MAX_WAIT * 1000,
     },
     callTimeoutMs: values.CALL_TIMEOUT_MS,
+    lockMs: values.LOCK_MS,
     workerConcurrency: values.WORKER_CONCURRENCY,
     circuitBreaker: {
       enabled: values.ENABLE_CIRCUIT_BREAKER,

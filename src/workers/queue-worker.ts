@@ -56,8 +56,8 @@ export class QueueWorker {
         concurrency: this.#intake.concurrency,
         limiter: NEVER_LIMITING,
         maximumRateLimitDelay: 1000,
-        lockDuration: 10_000,
-        stalledInterval: 5_000,
+        lockDuration: settings.lockMs,
+        stalledInterval: settings.lockMs / 2,
         // Lost workers are counted by processJob, which says what happened.
         maxStalledCount: 50,
         settings: {

@@ -69,8 +69,8 @@ export class WorkflowHost {
         concurrency,
         limiter: NEVER_LIMITING,
         maximumRateLimitDelay: 1000,
-        lockDuration: 10_000,
-        stalledInterval: 5_000,
+        lockDuration: settings.lockMs,
+        stalledInterval: settings.lockMs / 2,
         // BullMQ never resets the count in a job's life, and a run may live through many workers.
         maxStalledCount: 50,
       },

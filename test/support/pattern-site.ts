@@ -2,6 +2,7 @@ import { expect } from "vitest";
 import type { Pattern, PatternResult } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
 import type { Turn } from "../../src/simulator/directive.ts";
+import { SHORT_LOCKS } from "./site.ts";
 import { waitFor } from "./wait-for.ts";
 import { workflowSite } from "./workflow-site.ts";
 
@@ -37,7 +38,7 @@ export async function patternSite(script: Script = {}) {
     seen.set(question, turn);
     return turn;
   };
-  const fleet = await workflowSite({ answer });
+  const fleet = await workflowSite({ answer }, SHORT_LOCKS);
   const { site, runs, work, spawnWorker } = fleet;
 
   /** Refused before Redis is asked, or a handle. */
