@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { referenceTo } from "../shared/step-function.ts";
 import type { WorkflowContext } from "../workflows/context.ts";
 import { checkWith } from "../workflows/schema-check.ts";
 import { block } from "./block.ts";
@@ -57,7 +58,7 @@ export const iterativeRefinement = definePattern({
   calls: "iterations × (1 + critics), iterations ≤ maxIterations",
   source: "Madaan et al. (2023), Self-Refine: Iterative Refinement with Self-Feedback",
   config,
-  requires: ({ qualityEvaluator }) => (qualityEvaluator ? [`evaluator:${qualityEvaluator}`] : []),
+  requires: ({ qualityEvaluator }) => (qualityEvaluator ? [evaluatorReference(qualityEvaluator)] : []),
   async run(ctx, { input, ...config }, ask) {
     const { producer } = config;
     const drafts = [await ask("draft", producer, input)];
@@ -102,12 +103,16 @@ async function scoreOf(
   critiques: readonly Critique[],
 ): Promise<number> {
   if (qualityEvaluator) {
-    const given = await ctx.call("score", `evaluator:${qualityEvaluator}`, subject);
+    const given = await ctx.call("score", evaluatorReference(qualityEvaluator), subject);
     return checkWith(critiqueSchema.shape.score, given, `the score of evaluator "${qualityEvaluator}"`);
   }
   const sumOf = (value: (critique: Critique) => number) =>
     critiques.reduce((sum, one) => sum + value(one), 0);
   return rounded(sumOf(({ score, weight }) => score * weight) / sumOf(({ weight }) => weight));
+}
+
+function evaluatorReference(name: string): string {
+  return referenceTo({ kind: "evaluator", name });
 }
 
 /** So that 0.82 - 0.8 is a gain of 0.02. */
