@@ -21,6 +21,7 @@ export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
 export { debate } from "./patterns/debate.ts";
 export { iterativeRefinement } from "./patterns/iterative-refinement.ts";
+export { mapReduce } from "./patterns/map-reduce.ts";
 export type { Pattern, PatternResult } from "./patterns/pattern.ts";
 export { pipeline } from "./patterns/pipeline.ts";
 export type { JobStatus } from "./producers/job-status.ts";

@@ -76,7 +76,10 @@ export interface PatternOptions<Config extends z.ZodObject> {
   /** The options, each with its default and a `describe()`. */
   config: Config;
   /** Refuses options that contradict each other, naming the field. */
-  check?: (config: z.output<Config>, refuse: (field: string, message: string) => void) => void;
+  check?: (
+    config: z.output<Config> & { input: string },
+    refuse: (field: string, message: string) => void,
+  ) => void;
   /** References to retrievers and evaluators that these options need (`retriever:docs`). */
   requires?: (config: z.output<Config> & { input: string }) => readonly string[];
   run: (
