@@ -27,6 +27,9 @@ export { complete, enqueue, stream, structuredComplete } from "./client/shared-c
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
 export { chainOfDensity } from "./patterns/chain-of-density.ts";
+export { debate } from "./patterns/debate.ts";
+export { iterativeRefinement } from "./patterns/iterative-refinement.ts";
+export { mapReduce } from "./patterns/map-reduce.ts";
 export type { Pattern, PatternResult } from "./patterns/pattern.ts";
 export { pipeline } from "./patterns/pipeline.ts";
 export { reflection } from "./patterns/reflection.ts";

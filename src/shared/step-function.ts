@@ -62,7 +62,7 @@ export function isStepFunction(value: unknown): value is StepFunction {
 }
 
 /** How a workflow names what it needs: `retriever:docs`. */
-function referenceTo({ kind, name }: Pick<StepFunction, "kind" | "name">): string {
+export function referenceTo({ kind, name }: Pick<StepFunction, "kind" | "name">): string {
   return `${kind}:${name}`;
 }
 

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import type { Pattern, PatternResult } from "../../src/index.ts";
+import type { Pattern, PatternResult, StepFunction } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
 import type { Turn } from "../../src/simulator/directive.ts";
 import { SHORT_LOCKS } from "./site.ts";
@@ -15,8 +15,8 @@ const WAIT = { timeoutMs: 40_000 };
 export type Script = Record<string, Scripted | readonly Scripted[] | ((call: Call, n: number) => Scripted)>;
 type Scripted = string | Turn;
 
-/** A fleet whose models follow a script. */
-export async function patternSite(script: Script = {}) {
+/** A fleet whose models follow a script, and whose worker has these retrievers and evaluators. */
+export async function patternSite(script: Script = {}, ...functions: StepFunction[]) {
   const counts = new Map<string, number>();
   const seen = new Map<string, Turn>();
   const answer = (call: Call): Turn | undefined => {
@@ -47,7 +47,7 @@ export async function patternSite(script: Script = {}) {
 
   // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
   async function run(pattern: Pattern<any>, input: unknown): Promise<PatternResult> {
-    await work();
+    await work(...functions);
     return (await start(pattern, input)).result(WAIT) as Promise<PatternResult>;
   }
 
