@@ -1,8 +1,9 @@
+import { consensus } from "./consensus.ts";
 import type { Pattern } from "./pattern.ts";
 import { pipeline } from "./pipeline.ts";
 
 /** Every pattern has its place here: a name without its pattern does not pass the type check. */
-type PatternName = "pipeline";
+type PatternName = "consensus" | "pipeline";
 
 // biome-ignore lint/suspicious/noExplicitAny: each pattern has a config of its own.
-export const PATTERNS: Readonly<Record<PatternName, Pattern<any>>> = { pipeline };
+export const PATTERNS: Readonly<Record<PatternName, Pattern<any>>> = { consensus, pipeline };

@@ -7,6 +7,29 @@ import { defineWorkflow, type Workflow } from "../workflows/workflow.ts";
 /** Who takes part: an `Agent`, or its words in JSON. */
 export const agent = agentSpecSchema;
 
+/** What becomes of a run when one of several agents at work side by side fails. */
+export const onAgentError = z
+  .enum(["fail", "skip"])
+  .default("fail")
+  .describe("when one agent of a group fails: fail: so does the run; skip: the others go on without it");
+export type OnAgentError = z.infer<typeof onAgentError>;
+
+/**
+ * What came of work side by side, in its order; with `skip`, undefined for what failed.
+ * @throws the first error with `fail`, and with `skip` when nothing succeeded
+ */
+export async function settleGroup<T>(
+  policy: OnAgentError,
+  group: readonly Promise<T>[],
+): Promise<(T | undefined)[]> {
+  if (policy === "fail") return Promise.all(group);
+  const settled = await Promise.allSettled(group);
+  const [first] = settled;
+  if (first?.status === "rejected" && settled.every(({ status }) => status === "rejected"))
+    throw first.reason;
+  return settled.map((one) => (one.status === "fulfilled" ? one.value : undefined));
+}
+
 const interactionSchema = z.object({
   /** What the call was for, as the run's steps name it. */
   stage: z.string(),
@@ -54,6 +77,8 @@ export interface PatternOptions<Config extends z.ZodObject> {
   config: Config;
   /** Refuses options that contradict each other, naming the field. */
   check?: (config: z.output<Config>, refuse: (field: string, message: string) => void) => void;
+  /** References to retrievers and evaluators that these options need (`retriever:docs`). */
+  requires?: (config: z.output<Config> & { input: string }) => readonly string[];
   run: (
     ctx: WorkflowContext,
     config: z.output<Config> & { input: string },
@@ -72,7 +97,7 @@ export interface Pattern<Config extends z.ZodObject = z.ZodObject>
 
 /** The result's interactions are those that the pattern made through `ask`. */
 export function definePattern<Config extends z.ZodObject>(options: PatternOptions<Config>): Pattern<Config> {
-  const { name, when, calls, source, config, check, run } = options;
+  const { name, when, calls, source, config, check, requires, run } = options;
   type Input = z.output<Config> & { input: string };
   const input = z.strictObject({ ...inputSchema.shape, ...config.shape }).superRefine((given, context) => {
     check?.(given as Input, (field, message) => {
@@ -83,6 +108,7 @@ export function definePattern<Config extends z.ZodObject>(options: PatternOption
     name,
     input,
     output: resultSchema,
+    requires,
     run: async (ctx, given) => {
       const interactions: Interaction[] = [];
       const result = await run(ctx, given, askThrough(ctx, interactions));
