@@ -20,6 +20,7 @@ export { complete, enqueue, stream, structuredComplete } from "./client/shared-c
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
 export { consensus } from "./patterns/consensus.ts";
+export { constitutional } from "./patterns/constitutional.ts";
 export { hierarchical } from "./patterns/hierarchical.ts";
 export type { Pattern, PatternResult } from "./patterns/pattern.ts";
 export { pipeline } from "./patterns/pipeline.ts";

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { consensus } from "../src/index.ts";
 import type { Call } from "../src/simulator/call.ts";
-import { patternSite, type Script } from "./support/pattern-site.ts";
+import { patternSite } from "./support/pattern-site.ts";
+import { slowScript } from "./support/slow-script.ts";
 
 const NAMES = ["ada", "bob", "cat"] as const;
 const proposers = (weights: readonly number[] = []) =>
@@ -20,10 +21,11 @@ const isVote = (call: Call) => call.answerSchema !== undefined;
 const round = (call: Call) => (call.lastUserText.includes("<your-proposal>") ? 2 : 1);
 
 /** Proposals are `ada 1`, revised `ada 2`; each votes the same in every round. */
-function script(votes: Record<(typeof NAMES)[number], ReturnType<typeof vote>>): Script {
-  return Object.fromEntries(
-    NAMES.map((name) => [name, (call) => (isVote(call) ? votes[name] : `${name} ${round(call)}`)]),
-  );
+function script(votes: Record<(typeof NAMES)[number], ReturnType<typeof vote>>) {
+  const entries = NAMES.map((name) => {
+    return [name, (call: Call) => (isVote(call) ? votes[name] : `${name} ${round(call)}`)] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 test("proposals that most accept end it in the first round: two calls per proposer", async () => {
@@ -80,10 +82,10 @@ const SPLIT = script({ ada: vote(["P1"]), bob: vote(["P1", "P2"], "P2"), cat: vo
 
 test.each([
   ["a majority", { votingStrategy: "majority", minAgreementRatio: 0.6 }, "agreement", 2 / 3, 6],
-  ["a majority that is too small", { votingStrategy: "majority" }, "maxRounds", 2 / 3, 12],
-  ["all have to accept", { votingStrategy: "unanimous", minAgreementRatio: 0.6 }, "maxRounds", 2 / 3, 12],
+  ["a majority that is too small", { votingStrategy: "majority" }, "max_rounds", 2 / 3, 12],
+  ["all have to accept", { votingStrategy: "unanimous", minAgreementRatio: 0.6 }, "max_rounds", 2 / 3, 12],
   ["heavy votes", { votingStrategy: "weighted", proposers: proposers([3, 1, 1]) }, "agreement", 0.8, 6],
-  ["light votes", { votingStrategy: "weighted", proposers: proposers([1, 1, 3]) }, "maxRounds", 0.6, 12],
+  ["light votes", { votingStrategy: "weighted", proposers: proposers([1, 1, 3]) }, "max_rounds", 0.6, 12],
 ])("%s", async (_what, config, stopReason, agreementRatio, expected) => {
   const { run, calls } = await patternSite(SPLIT);
   const result = await run(consensus, { input, proposers: proposers(), maxRounds: 2, ...config });
@@ -131,9 +133,10 @@ test("fail: a proposer that fails ends the run with its error; skip: so do all o
 });
 
 test("a killed worker: the run goes on in the round it had come to", async () => {
-  const { survivesAKill } = await patternSite(SPLIT);
+  const { survivesAKill, calls } = await patternSite(slowScript(SPLIT));
   const result = await survivesAKill(consensus, { input, proposers: proposers(), maxRounds: 2 }, 12);
-  expect(result).toMatchObject({ finalOutput: "ada 2", metadata: { stopReason: "maxRounds" } });
+  expect(calls()).toBeLessThanOrEqual(12 + 3);
+  expect(result).toMatchObject({ finalOutput: "ada 2", metadata: { stopReason: "max_rounds" } });
 });
 
 test.each([

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { hierarchical } from "../src/index.ts";
 import type { Call } from "../src/simulator/call.ts";
 import type { Turn } from "../src/simulator/directive.ts";
-import { patternSite, type Script } from "./support/pattern-site.ts";
+import { patternSite } from "./support/pattern-site.ts";
+import { slowScript } from "./support/slow-script.ts";
 
 const manager = { name: "manager", model: "simulator:manager" };
 const workers = ["cook", "host"].map((name) => ({
@@ -20,7 +21,7 @@ const PLAN = [
 const planned = (subtasks: readonly object[] = PLAN): Turn => ({ json: { subtasks } });
 
 /** A worker answers `<its name>: <its subtask>`; the manager plans, and puts together. */
-function script(plan: Turn = planned(), others: Script = {}) {
+function script(plan: Turn = planned(), others: Record<string, (call: Call) => Turn | string> = {}) {
   const prompts: Record<string, string[]> = { manager: [], cook: [], host: [] };
   const answer = (name: string) => (call: Call) => {
     prompts[name]?.push(call.lastUserText);
@@ -110,7 +111,7 @@ test.each([
 test.each([true, false])(
   "skip, parallelWorkers %s: the manager is told what is missing",
   async (parallelWorkers) => {
-    const { prompts, models } = script(planned(), { cook: { error: "400" } });
+    const { prompts, models } = script(planned(), { cook: () => ({ error: "400" }) });
     const { run, calls } = await patternSite(models);
     const result = await run(hierarchical, { ...config, parallelWorkers, onAgentError: "skip" });
     expect(result.metadata).toMatchObject({
@@ -129,7 +130,7 @@ test.each([
   ["fail, side by side", {}, undefined],
   ["skip: when all of them fail", { parallelWorkers: false, onAgentError: "skip" }, 4],
 ])("%s: the run fails with the worker's error", async (_what, options, expected) => {
-  const broken: Turn = { error: "400" };
+  const broken = (): Turn => ({ error: "400" });
   const { run, calls } = await patternSite(script(planned(), { cook: broken, host: broken }).models);
   await expect(run(hierarchical, { ...config, ...options })).rejects.toMatchObject({
     code: "invalid_request",
@@ -138,8 +139,9 @@ test.each([
 });
 
 test("a killed worker: the run goes on at the subtask it had come to", async () => {
-  const { survivesAKill } = await patternSite(script().models);
+  const { survivesAKill, calls } = await patternSite(slowScript(script().models));
   const result = await survivesAKill(hierarchical, { ...config, parallelWorkers: false }, 5);
+  expect(calls()).toBeLessThanOrEqual(5 + 1);
   expect(result.finalOutput).toBe("the whole evening");
 });
 

@@ -101,7 +101,7 @@ export const consensus = definePattern({
       const isAgreed = agreementRatio >= needed - ROUNDING;
       if (isAgreed || rounds.length === maxRounds) {
         const winner = proposals.find(({ label }) => label === leader);
-        const stopReason = isAgreed ? "agreement" : "maxRounds";
+        const stopReason = isAgreed ? "agreement" : "max_rounds";
         return {
           finalOutput: winner?.text ?? "",
           iterations: rounds.length,
