@@ -24,6 +24,7 @@ export { constitutional } from "./patterns/constitutional.ts";
 export { hierarchical } from "./patterns/hierarchical.ts";
 export type { Pattern, PatternResult } from "./patterns/pattern.ts";
 export { pipeline } from "./patterns/pipeline.ts";
+export { rag } from "./patterns/rag.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
 export type { ChatCompletion } from "./shared/chat.ts";

@@ -133,8 +133,9 @@ function votePrompt(task: string, proposals: readonly Proposal[]): string {
 function revisePrompt(task: string, own: Proposal, proposals: readonly Proposal[]): string {
   const others = proposals.filter((proposal) => proposal !== own);
   return [
-    "No proposal has enough agreement yet. Revise yours so that more can accept it: answer the objections, take over what",
-    "the others have right, and keep what you know to be right. Answer with the whole proposal alone.",
+    "No proposal has enough agreement yet. Revise yours so that more can accept it.",
+    "Answer the objections, take over what the others have right, and keep what you know to be right.",
+    "Answer with the whole proposal alone.",
     block("task", task),
     block("your-proposal", own.text),
     block("objections", own.objections.join("\n")),

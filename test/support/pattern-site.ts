@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import type { Pattern, PatternResult } from "../../src/index.ts";
+import type { Pattern, PatternResult, StepFunction } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
 import type { Turn } from "../../src/simulator/directive.ts";
 import { waitFor } from "./wait-for.ts";
@@ -14,8 +14,8 @@ const WAIT = { timeoutMs: 40_000 };
 export type Script = Record<string, Scripted | readonly Scripted[] | ((call: Call, n: number) => Scripted)>;
 type Scripted = string | Turn;
 
-/** A fleet whose models follow a script. */
-export async function patternSite(script: Script = {}) {
+/** A fleet whose models follow a script, and whose worker has these retrievers and evaluators. */
+export async function patternSite(script: Script = {}, ...functions: StepFunction[]) {
   const counts = new Map<string, number>();
   const seen = new Map<string, Turn>();
   const answer = (call: Call): Turn | undefined => {
@@ -46,7 +46,7 @@ export async function patternSite(script: Script = {}) {
 
   // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
   async function run(pattern: Pattern<any>, input: unknown): Promise<PatternResult> {
-    await work();
+    await work(...functions);
     return (await start(pattern, input)).result(WAIT) as Promise<PatternResult>;
   }
 
@@ -59,14 +59,19 @@ export async function patternSite(script: Script = {}) {
     site.simulator.journal.entries().flatMap((entry) => (entry.model === model ? [entry.lastUserText] : []));
 
   /** Kills the worker process in the middle of the run, and lets another one end it: nothing finished is asked again. */
-  // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
-  async function survivesAKill(pattern: Pattern<any>, input: unknown, expectedCalls: number) {
-    const first = await spawnWorker("no-workflows.ts");
+  async function survivesAKill(
+    // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
+    pattern: Pattern<any>,
+    input: unknown,
+    expectedCalls: number,
+    module = "no-workflows.ts",
+  ) {
+    const first = await spawnWorker(module);
     const handle = await start(pattern, input);
     const half = Math.ceil(expectedCalls / 2);
     await waitFor("half of the calls", () => calls() >= half);
     first.kill("SIGKILL");
-    await spawnWorker("no-workflows.ts");
+    await spawnWorker(module);
     const result = (await handle.result(WAIT)) as PatternResult;
     // Calls in flight at the kill may be repeated: at most those of one round.
     const finished = new Set(site.simulator.journal.entries().map(({ contentHash }) => contentHash));

@@ -11,7 +11,9 @@ import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { redisKeys } from "../../src/shared/redis-keys.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
+import { isStepFunction, type StepFunction, stepFunctionsByName } from "../../src/shared/step-function.ts";
 import type { SimulatorOptions } from "../../src/simulator/simulator.ts";
+import { isWorkflow } from "../../src/workflows/workflow.ts";
 import { WorkflowHost } from "../../src/workflows/workflow-host.ts";
 import { testRedis } from "./redis.ts";
 import { MODEL, TestSite } from "./site.ts";
@@ -50,8 +52,10 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
   }
 
   /** A worker in this process as users start it, closed with the test. */
-  async function work(...workflows: AnyWorkflow[]): Promise<void> {
-    const worker = await startWorker({ redisTarget, settings, logger, workflows });
+  async function work(...exports: (AnyWorkflow | StepFunction)[]): Promise<void> {
+    const functions = stepFunctionsByName(exports.filter(isStepFunction));
+    const workflows = exports.filter(isWorkflow);
+    const worker = await startWorker({ redisTarget, settings, logger, workflows, functions });
     onTestFinished(() => worker.close());
   }
 
