@@ -27,11 +27,15 @@ export { complete, enqueue, stream, structuredComplete } from "./client/shared-c
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
 export { chainOfDensity } from "./patterns/chain-of-density.ts";
+export { consensus } from "./patterns/consensus.ts";
+export { constitutional } from "./patterns/constitutional.ts";
 export { debate } from "./patterns/debate.ts";
+export { hierarchical } from "./patterns/hierarchical.ts";
 export { iterativeRefinement } from "./patterns/iterative-refinement.ts";
 export { mapReduce } from "./patterns/map-reduce.ts";
-export type { Pattern, PatternResult } from "./patterns/pattern.ts";
-export { pipeline } from "./patterns/pipeline.ts";
+export type { Pattern, Pattern, PatternResult, PatternResult } from "./patterns/pattern.ts";
+export { pipeline, pipeline } from "./patterns/pipeline.ts";
+export { rag } from "./patterns/rag.ts";
 export { reflection } from "./patterns/reflection.ts";
 export { roundRobin } from "./patterns/round-robin.ts";
 export { socratic } from "./patterns/socratic.ts";

@@ -1,16 +1,19 @@
 /**
- * A worker process: `workflow-worker.ts <module> [role]`. It runs the module's workflows, the calls of models, or both.
+ * A worker process: `workflow-worker.ts <module> [role]`. It runs the module's workflows, with its tools, retrievers and evaluators, the calls of models, or both.
  */
 import { resolve } from "node:path";
 import { startWorker } from "../../src/client/one-process.ts";
 import { createLogger } from "../../src/shared/logger.ts";
 import { redisTarget } from "../../src/shared/redis.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
+import { isStepFunction, stepFunctionsByName } from "../../src/shared/step-function.ts";
+import { isTool, toolsByName } from "../../src/shared/tool.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 
 const [module = "", role = "all"] = process.argv.slice(2);
 const exported = Object.values((await import(resolve(module))) as Record<string, unknown>);
 const workflows = exported.filter(isWorkflow);
+const tools = toolsByName(exported.filter(isTool));
 const settings = loadSettings();
 await startWorker({
   redisTarget: redisTarget(settings.redisUrl ?? ""),
@@ -18,5 +21,7 @@ await startWorker({
   logger: createLogger({ level: "error", json: true }),
   ...(role === "models" ? {} : { workflows }),
   ...(role === "workflows" && { queueGlobs: [] }),
+  tools,
+  functions: stepFunctionsByName(exported.filter(isStepFunction)),
 });
 console.log("ready");
