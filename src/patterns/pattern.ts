@@ -7,6 +7,29 @@ import { defineWorkflow, type Workflow } from "../workflows/workflow.ts";
 /** Who takes part: an `Agent`, or its words in JSON. */
 export const agent = agentSpecSchema;
 
+/** What becomes of a run when one of several agents at work side by side fails. */
+export const onAgentError = z
+  .enum(["fail", "skip"])
+  .default("fail")
+  .describe("when one agent of a group fails: fail: so does the run; skip: the others go on without it");
+export type OnAgentError = z.infer<typeof onAgentError>;
+
+/**
+ * What came of work side by side, in its order; with `skip`, undefined for what failed.
+ * @throws the first error with `fail`, and with `skip` when nothing succeeded
+ */
+export async function settleGroup<T>(
+  policy: OnAgentError,
+  group: readonly Promise<T>[],
+): Promise<(T | undefined)[]> {
+  if (policy === "fail") return Promise.all(group);
+  const settled = await Promise.allSettled(group);
+  const [first] = settled;
+  if (first?.status === "rejected" && settled.every(({ status }) => status === "rejected"))
+    throw first.reason;
+  return settled.map((one) => (one.status === "fulfilled" ? one.value : undefined));
+}
+
 const interactionSchema = z.object({
   /** What the call was for, as the run's steps name it. */
   stage: z.string(),
