@@ -21,6 +21,7 @@ export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
 export type { Pattern, PatternResult } from "./patterns/pattern.ts";
 export { pipeline } from "./patterns/pipeline.ts";
+export { react } from "./patterns/react.ts";
 export { treeOfThoughts } from "./patterns/tree-of-thoughts.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";

@@ -70,10 +70,10 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
     // Another model may have answered before this one was fallen back to.
     const { mode } = askIn(call.entry);
     progress.calls.push(call);
-    const next =
-      (await toolResults(run, progress, tools, turn)) ?? checkOutput(payload.output, mode, progress);
-    if (!next) {
-      const added = [...messages.slice(request.messages.length), ...finalAnswer(progress)];
+    const results = await toolResults(run, progress, tools, turn);
+    const next = results ?? checkOutput(payload.output, mode, progress);
+    if (!next || (results && payload.endsWithTools)) {
+      const added = [...messages.slice(request.messages.length), ...(results ?? finalAnswer(progress))];
       return { record: await toRecord(context, run, progress), added };
     }
     messages.push(...next);

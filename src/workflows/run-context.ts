@@ -87,10 +87,10 @@ export class RunContext implements WorkflowContext {
       const { settings, defaultModel, offerTool } = this.#options;
       const defaults = { settings, model: defaultModel, keyNeeded: false, offerTool };
       const input = toCompletionInput(message, options, defaults);
-      const { model, fallbacks = [], request, tools, maxToolIterations, output } = input;
+      const { model, fallbacks = [], request, tools, maxToolIterations, endsWithTools, output } = input;
       const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
         name,
-        requestDigest(model, { ...request, run: { tools, maxToolIterations, output } }),
+        requestDigest(model, { ...request, run: { tools, maxToolIterations, endsWithTools, output } }),
         { kind: "completion", input },
         subjectOf([model, ...fallbacks].map(({ key }) => key)),
       );

@@ -59,14 +59,19 @@ export async function patternSite(script: Script = {}) {
     site.simulator.journal.entries().flatMap((entry) => (entry.model === model ? [entry.lastUserText] : []));
 
   /** Kills the worker process in the middle of the run, and lets another one end it: nothing finished is asked again. */
-  // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
-  async function survivesAKill(pattern: Pattern<any>, input: unknown, expectedCalls: number) {
-    const first = await spawnWorker("no-workflows.ts");
+  async function survivesAKill(
+    // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
+    pattern: Pattern<any>,
+    input: unknown,
+    expectedCalls: number,
+    module = "no-workflows.ts",
+  ) {
+    const first = await spawnWorker(module);
     const handle = await start(pattern, input);
     const half = Math.ceil(expectedCalls / 2);
     await waitFor("half of the calls", () => calls() >= half);
     first.kill("SIGKILL");
-    await spawnWorker("no-workflows.ts");
+    await spawnWorker(module);
     const result = (await handle.result(WAIT)) as PatternResult;
     // Calls in flight at the kill may be repeated: at most those of one round.
     const finished = new Set(site.simulator.journal.entries().map(({ contentHash }) => contentHash));
