@@ -19,6 +19,7 @@ export { RequestConfig } from "./client/request-config.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
+export { mixtureOfExperts } from "./patterns/mixture-of-experts.ts";
 export type { Pattern, PatternResult } from "./patterns/pattern.ts";
 export { pipeline } from "./patterns/pipeline.ts";
 export { react } from "./patterns/react.ts";
@@ -94,6 +95,7 @@ export type {
   BranchFunctions,
   BranchResults,
   ChildOptions,
+  EmbedOptions,
   LocalOptions,
   RetryPolicy,
   StepOptions,

@@ -40,6 +40,8 @@ export const chatRequestSchema = z.looseObject({
   top_p: z.number().min(0).max(1).nullish(),
   stop: z.union([z.string(), z.array(z.string())]).nullish(),
   n: z.int().positive().nullish(),
+  /** Of ours: asks for the vector of each message's text in place of an answer, where the dialect can. */
+  embedding: z.strictObject({ dimensions: positiveInteger.optional() }).optional(),
   stream: z.literal(false, "must be absent: a queued request is not streamed").optional(),
 });
 export type ChatRequest = z.infer<typeof chatRequestSchema>;

@@ -15,11 +15,13 @@ import { sha256 } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
+import { textToVector } from "../shared/vector-text.ts";
 import { asJson } from "./as-json.ts";
 import type {
   BranchFunctions,
   BranchResults,
   ChildOptions,
+  EmbedOptions,
   LocalOptions,
   StepOptions,
   WaitForOptions,
@@ -120,6 +122,19 @@ export class RunContext implements WorkflowContext {
     options: StepOptions<S> & { schema: S },
   ): Promise<OutputOf<S>> {
     return (await this.complete(name, message, options)).output;
+  }
+
+  async embed(
+    name: string,
+    texts: readonly string[],
+    { dimensions, ...options }: EmbedOptions,
+  ): Promise<number[][]> {
+    const messages = texts.map((content) => ({ role: "user" as const, content }));
+    const { rawResponse } = await this.complete(name, messages, {
+      ...options,
+      extra: { embedding: { dimensions } },
+    });
+    return rawResponse.choices.map(({ message }) => textToVector(message.content ?? ""));
   }
 
   run<T>(
