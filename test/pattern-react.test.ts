@@ -4,6 +4,7 @@ import { startWorker } from "../src/client/one-process.ts";
 import { Agent, defineTool, type PatternResult, react, type Tool } from "../src/index.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { toolsByName } from "../src/shared/tool.ts";
+import { mark } from "./support/mark-tool.ts";
 import { patternSite, type Script } from "./support/pattern-site.ts";
 import { add } from "./support/tools.ts";
 
@@ -133,7 +134,7 @@ test("a run whose tools no worker has waits", async () => {
 test("a killed worker: finished steps are not done again, and nor are their tools", async () => {
   const marks = [1, 2, 3].map((n) => ({ toolCalls: [{ name: "mark", arguments: { n } }] }));
   const { survivesAKill } = await patternSite({ reasoner: [...marks, "the end"] });
-  const input = { ...INPUT, reasoner: { ...reasoner.toJSON(), tools: ["mark"] } };
+  const input = { ...INPUT, reasoner: { ...reasoner.toJSON(), tools: [mark] } };
   // A second run of a finished tool would make the next question another one: a fifth.
   const result = await survivesAKill(react, input, 4, "mark-tool.ts");
   expect(result).toMatchObject({ finalOutput: "the end", iterations: 4 });

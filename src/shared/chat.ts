@@ -67,6 +67,9 @@ export const chatCompletionSchema = z.looseObject({
 });
 export type ChatCompletion = z.infer<typeof chatCompletionSchema>;
 
+/** What the body of vectors calls itself: each choice's content is one, as base64. */
+export const EMBEDDINGS = "embeddings";
+
 /** The first `maxChars` characters of the last user message, on one line. */
 export function previewOf(request: ChatRequest, maxChars = 200): string {
   const last = request.messages.findLast((message) => message.role === "user") ?? request.messages.at(-1);
@@ -75,6 +78,7 @@ export function previewOf(request: ChatRequest, maxChars = 200): string {
 
 /** The answer's text, on one line, shortened. */
 export function previewOfAnswer(body: ChatCompletion, maxChars = 200): string {
+  if (body.object === EMBEDDINGS) return `vectors of texts: ${body.choices.length}`;
   return oneLine(body.choices[0]?.message.content ?? "", maxChars);
 }
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { ChatCompletion, ChatRequest } from "../../shared/chat.ts";
+import { type ChatCompletion, type ChatRequest, EMBEDDINGS } from "../../shared/chat.ts";
 import { InvalidRequestError } from "../../shared/errors.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
 import { readTokenUse } from "../../shared/token-use.ts";
@@ -31,7 +31,7 @@ export function toEmbeddingsRequest({ model, request }: ProviderCall): Record<st
   return { model, input, encoding_format: "float", ...embedding };
 }
 
-/** As a chat.completion with one choice per text, whose content is the vector. */
+/** In the shape of a chat.completion: one choice per text, whose content is the vector. */
 export function toEmbeddingsReply(
   entry: ProviderEntry,
   call: ProviderCall,
@@ -48,7 +48,7 @@ export function toEmbeddingsReply(
     const content = typeof embedding === "string" ? embedding : vectorToText(embedding);
     return { index, message: { role: "assistant", content }, finish_reason: "stop" };
   });
-  const body = { id: requestId, object: "chat.completion", model: call.model, choices, usage };
+  const body = { id: requestId, object: EMBEDDINGS, model: call.model, choices, usage };
   return { statusCode, requestId, body, tokens: readTokenUse(usage) };
 }
 
