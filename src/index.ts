@@ -33,12 +33,15 @@ export { debate } from "./patterns/debate.ts";
 export { hierarchical } from "./patterns/hierarchical.ts";
 export { iterativeRefinement } from "./patterns/iterative-refinement.ts";
 export { mapReduce } from "./patterns/map-reduce.ts";
-export type { Pattern, Pattern, PatternResult, PatternResult } from "./patterns/pattern.ts";
-export { pipeline, pipeline } from "./patterns/pipeline.ts";
+export { mixtureOfExperts } from "./patterns/mixture-of-experts.ts";
+export type { Pattern, PatternResult } from "./patterns/pattern.ts";
+export { pipeline } from "./patterns/pipeline.ts";
 export { rag } from "./patterns/rag.ts";
+export { react } from "./patterns/react.ts";
 export { reflection } from "./patterns/reflection.ts";
 export { roundRobin } from "./patterns/round-robin.ts";
 export { socratic } from "./patterns/socratic.ts";
+export { treeOfThoughts } from "./patterns/tree-of-thoughts.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
 export type { ChatCompletion } from "./shared/chat.ts";
@@ -110,6 +113,7 @@ export type {
   BranchFunctions,
   BranchResults,
   ChildOptions,
+  EmbedOptions,
   LocalOptions,
   RetryPolicy,
   StepOptions,

@@ -116,6 +116,23 @@ describe("the loop", () => {
     ]);
   });
 
+  test('executeTools "once" ends when the tools have run, and a conversation goes on from there', async () => {
+    const glue = siteClient(site, { tools: [add] });
+    const talk = glue.conversation();
+    const prompt = script("once", { reply: "a sum", toolCalls: [call("add", { a: 2 })] }, { reply: "three" });
+    const once = await talk.complete(prompt, { executeTools: "once" });
+    expect(once).toMatchObject({ finishReason: "tool_calls", finalResponse: "a sum" });
+    expect(outcomesOf(once)).toEqual([["add", "3"]]);
+    expect(await talk.messages()).toMatchObject([
+      { role: "user" },
+      { role: "assistant", toolCalls: [{ name: "add" }] },
+      { role: "tool", content: "3" },
+    ]);
+    expect((await talk.complete("And?")).finalResponse).toBe("three");
+    const schema = { type: "object" };
+    await expect(glue.complete("hello", { executeTools: "once", schema })).rejects.toThrow(/at executeTools/);
+  });
+
   test("each call has attempts of its own", async () => {
     const glue = siteClient(site, { tools: [add] });
     const flaky = { error: "500", errorTimes: 2 };

@@ -61,6 +61,7 @@ export function toCompletionInput(
     ...models,
     request,
     ...(tools.length > 0 && { tools, maxToolIterations }),
+    ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),
     output: toOutput(checked),
     conversation: ref && { ref, messages: givenMessages(message, request) },
     priority,

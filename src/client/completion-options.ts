@@ -72,8 +72,11 @@ interface RunOptions<S extends OutputSchema = OutputSchema> {
    * them (`gluellm worker --module`). Default: the client's.
    */
   tools?: readonly (Tool | string)[];
-  /** False: the worker runs no tool; the result has the model's calls in `rawResponse`. Default true. */
-  executeTools?: boolean;
+  /**
+   * False: the worker runs no tool; the result has the model's calls in `rawResponse`. `once`: it runs the tools of the
+   * model's first answer and ends there; `toolExecutionHistory` has what they brought. Default true.
+   */
+  executeTools?: boolean | "once";
   /** Answers with tool calls before the model has to answer without; default 10. */
   maxToolIterations?: number;
   /**
@@ -128,7 +131,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   tools: z
     .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
     .optional(),
-  executeTools: z.boolean().optional(),
+  executeTools: z.union([z.boolean(), z.literal("once")]).optional(),
   maxToolIterations: z.int().min(1).max(1000).optional(),
   schema: z.custom<OutputSchema>(isObject, "must be a schema").optional(),
   schemaName: z.string().optional(),
@@ -149,6 +152,8 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
   }
   const field = OWN_FIELDS.find((name) => name in (parsed.data.extra ?? {}));
   if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
+  if (parsed.data.schema && parsed.data.executeTools === "once")
+    throw new InputError('the options are wrong at executeTools: "once" leaves no answer for the schema');
   if (parsed.data.stream && Number(parsed.data.extra?.n ?? 1) > 1)
     throw new InputError("the options are wrong at extra.n: a streamed answer has one choice");
   return parsed.data;

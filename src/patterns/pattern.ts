@@ -121,10 +121,14 @@ export function definePattern<Config extends z.ZodObject>(options: PatternOption
   return { ...workflow, when, calls, source, config };
 }
 
+type StepResult = Awaited<ReturnType<WorkflowContext["agent"]>>;
+
 /** Asks agents, and writes down what was said. */
 export interface Ask {
   /** The answer's text. @throws the call's error */
   (stage: string, who: AgentSpec, message: string, options?: StepOptions): Promise<string>;
+  /** The whole result: what the answer's text does not say, such as the tools that were run. */
+  result(stage: string, who: AgentSpec, message: string, options?: StepOptions): Promise<StepResult>;
   /** A structured answer: what a pattern has to read from a model. */
   structured<S extends OutputSchema>(
     stage: string,
@@ -156,6 +160,7 @@ function askThrough(ctx: WorkflowContext, interactions: Interaction[]): Ask {
   const ask = async (stage: string, who: AgentSpec, message: string, options?: StepOptions) =>
     (await call(stage, who, message, options)).finalResponse;
   return Object.assign(ask, {
+    result: call,
     structured: async <S extends OutputSchema>(
       stage: string,
       who: AgentSpec,

@@ -43,7 +43,7 @@ export interface JobOptions {
 }
 
 /** What a job's worker does beside the call. */
-export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations" | "output">;
+export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations" | "endsWithTools" | "output">;
 
 /** Epoch milliseconds after which no attempt starts. */
 export function deadlineOf(urgency: Urgency, { delayMs = 0, deadlineMs }: JobOptions): number {
@@ -90,6 +90,7 @@ export async function completionJob(
       maxCostUsd: input.maxCostUsd,
       tools,
       maxToolIterations: input.maxToolIterations,
+      endsWithTools: input.endsWithTools,
       output,
       cache: input.cache,
       workflow,

@@ -44,9 +44,9 @@ export async function reserveJobId(
   reservation: ReservationOptions,
 ): Promise<string> {
   const { key, jobId, model, request, delayMs = 0 } = reservation;
-  const { tools, maxToolIterations, output, fallbacks, conversation } = reservation;
+  const { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation } = reservation;
   // What is asked: how urgent it is does not count.
-  const run = { tools, maxToolIterations, output, fallbacks, conversation };
+  const run = { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation };
   const digest = requestDigest(model, { ...request, run });
   const value = JSON.stringify({ jobId, digest });
   const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);

@@ -38,6 +38,8 @@ export const completionPayloadSchema = z.object({
   tools: z.array(toolNameSchema).min(1).max(128).optional(),
   /** Answers with tool calls before the model has to do without. */
   maxToolIterations: z.int().positive().max(1000).optional(),
+  /** The job ends when the tools that the model's first answer calls have run: it is not asked again. */
+  endsWithTools: z.boolean().optional(),
   /** Where the call stands in its conversation: the request has the new messages alone. */
   conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
   /** The structured answer that is asked for. */

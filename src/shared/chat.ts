@@ -40,6 +40,8 @@ export const chatRequestSchema = z.looseObject({
   top_p: z.number().min(0).max(1).nullish(),
   stop: z.union([z.string(), z.array(z.string())]).nullish(),
   n: z.int().positive().nullish(),
+  /** Of ours: asks for the vector of each message's text in place of an answer, where the dialect can. */
+  embedding: z.strictObject({ dimensions: positiveInteger.optional() }).optional(),
   stream: z.literal(false, "must be absent: a queued request is not streamed").optional(),
 });
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
@@ -65,6 +67,9 @@ export const chatCompletionSchema = z.looseObject({
 });
 export type ChatCompletion = z.infer<typeof chatCompletionSchema>;
 
+/** What the body of vectors calls itself: each choice's content is one, as base64. */
+export const EMBEDDINGS = "embeddings";
+
 /** The first `maxChars` characters of the last user message, on one line. */
 export function previewOf(request: ChatRequest, maxChars = 200): string {
   const last = request.messages.findLast((message) => message.role === "user") ?? request.messages.at(-1);
@@ -73,6 +78,7 @@ export function previewOf(request: ChatRequest, maxChars = 200): string {
 
 /** The answer's text, on one line, shortened. */
 export function previewOfAnswer(body: ChatCompletion, maxChars = 200): string {
+  if (body.object === EMBEDDINGS) return `vectors of texts: ${body.choices.length}`;
   return oneLine(body.choices[0]?.message.content ?? "", maxChars);
 }
 

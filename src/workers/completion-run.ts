@@ -75,8 +75,8 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
     // Rounds of repair are no part of the conversation.
     if (results) added.push(...results);
     const next = results ?? checkOutput(payload.output, mode, progress);
-    if (!next) {
-      added.push(...finalAnswer(progress));
+    if (!next || (results && payload.endsWithTools)) {
+      if (!results) added.push(...finalAnswer(progress));
       return { record: await toRecord(context, run, progress), added };
     }
     messages.push(...next);

@@ -12,6 +12,14 @@ export type StepOptions<S extends OutputSchema = OutputSchema> = Omit<
   "idempotencyKey" | "delayMs" | "conversation" | "stream"
 >;
 
+export interface EmbedOptions
+  extends Pick<StepOptions, "cache" | "deadlineMs" | "maxAttempts" | "maxCostUsd"> {
+  /** `provider:model`. */
+  model: string;
+  /** Of each vector; default the model's own. */
+  dimensions?: number;
+}
+
 export interface RetryPolicy {
   /** Tries in all; default 1. */
   maxAttempts?: number;
@@ -70,6 +78,12 @@ export interface WorkflowContext {
     message: CompletionMessage,
     options: StepOptions<S> & { schema: S },
   ): Promise<OutputOf<S>>;
+  /**
+   * The vectors of texts, in their order: a call of an embeddings model, as a job like that of `complete`, with its budget
+   * and retries. For providers of the OpenAI dialect.
+   * @throws as `complete`
+   */
+  embed(name: string, texts: readonly string[], options: EmbedOptions): Promise<number[][]>;
   /**
    * Work in this process whose result, JSON, is recorded; what was under way at a crash is done again.
    * `signal` aborts when the run is cancelled or its worker stops.

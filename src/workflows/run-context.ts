@@ -15,11 +15,13 @@ import { sha256 } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
+import { textToVector } from "../shared/vector-text.ts";
 import { asJson } from "./as-json.ts";
 import type {
   BranchFunctions,
   BranchResults,
   ChildOptions,
+  EmbedOptions,
   LocalOptions,
   StepOptions,
   WaitForOptions,
@@ -87,10 +89,10 @@ export class RunContext implements WorkflowContext {
       const { settings, defaultModel, offerTool } = this.#options;
       const defaults = { settings, model: defaultModel, keyNeeded: false, offerTool };
       const input = toCompletionInput(message, options, defaults);
-      const { model, fallbacks = [], request, tools, maxToolIterations, output } = input;
+      const { model, fallbacks = [], request, tools, maxToolIterations, endsWithTools, output } = input;
       const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
         name,
-        requestDigest(model, { ...request, run: { tools, maxToolIterations, output } }),
+        requestDigest(model, { ...request, run: { tools, maxToolIterations, endsWithTools, output } }),
         { kind: "completion", input },
         subjectOf([model, ...fallbacks].map(({ key }) => key)),
       );
@@ -120,6 +122,19 @@ export class RunContext implements WorkflowContext {
     options: StepOptions<S> & { schema: S },
   ): Promise<OutputOf<S>> {
     return (await this.complete(name, message, options)).output;
+  }
+
+  async embed(
+    name: string,
+    texts: readonly string[],
+    { dimensions, ...options }: EmbedOptions,
+  ): Promise<number[][]> {
+    const messages = texts.map((content) => ({ role: "user" as const, content }));
+    const { rawResponse } = await this.complete(name, messages, {
+      ...options,
+      extra: { embedding: { dimensions } },
+    });
+    return rawResponse.choices.map(({ message }) => textToVector(message.content ?? ""));
   }
 
   run<T>(

@@ -3,10 +3,11 @@ import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../
 import { InvalidRequestError } from "../../shared/errors.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
 import { readTokenUse } from "../../shared/token-use.ts";
-import type { AdapterOptions, ProviderAdapter, ProviderReply } from "./adapter.ts";
+import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./adapter.ts";
 import { type Answer, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool } from "./http-pool.ts";
+import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
 import { readChatStream } from "./openai-stream.ts";
 import { toLLMError, unusableAnswer } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
@@ -30,8 +31,19 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     project: null,
     webhookSecret: null,
   });
+  async function embeddings({ onDelta: _, ...call }: ProviderCall): Promise<ProviderReply> {
+    const body = toEmbeddingsRequest(call);
+    const answer = await postOnce(entry, call, options, readChatStream, (init) =>
+      client.post<unknown>("/embeddings", { body, ...init }),
+    );
+    const fault = faultInBody(answer.data, answer.headers, answer.requestId);
+    if (fault) throw toLLMError(fault, entry, call.model);
+    const reply = toEmbeddingsReply(entry, call, answer);
+    return { ...reply, charged: { input: reply.tokens.prompt, output: 0 } };
+  }
   return {
     async complete(call) {
+      if (asksForEmbeddings(call.request)) return embeddings(call);
       if (call.onDelta && (call.request.n ?? 1) > 1) throw severalChoices();
       const streaming = call.onDelta && { stream: true, stream_options: { include_usage: true } };
       const body = { ...call.request, ...streaming, model: call.model };
@@ -47,6 +59,7 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
       return { ...reply, charged: total > 0 ? { input: prompt, output: counted ?? completion } : undefined };
     },
     estimateTokens: (model, request) => {
+      if (asksForEmbeddings(request)) return { input: estimatePromptTokens(request), output: 0 };
       const requested = requestedOutput(request);
       const usual = output.of(model) * (request.n ?? 1);
       const isCounted = entry.tokenCharge === "requested" && requested !== undefined;

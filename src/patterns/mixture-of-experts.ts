@@ -1,0 +1,152 @@
+import { z } from "zod";
+import type { WorkflowContext } from "../workflows/context.ts";
+import {
+  type Expert,
+  expert,
+  type Route,
+  routeByEmbedding,
+  routeByKeyword,
+  routeByScore,
+} from "./expert-routing.ts";
+import { type Ask, agent, definePattern, onAgentError, settleGroup } from "./pattern.ts";
+
+const config = z.object({
+  experts: z.array(expert).min(2, "must have at least two experts").max(100).describe("who may be asked"),
+  routingStrategy: z
+    .enum(["keyword", "semantic", "all", "top_k"])
+    .default("keyword")
+    .describe(
+      "keyword: experts whose keywords the input has, or all when none has; semantic: the topK nearest to the input by embeddings; all; top_k: the topK that the coordinator finds the most fitting",
+    ),
+  topK: z.int().min(1).default(2).describe("experts asked, with routingStrategy top_k and semantic"),
+  combineStrategy: z
+    .enum(["synthesize", "concatenate", "vote"])
+    .default("synthesize")
+    .describe(
+      "synthesize: the coordinator makes one answer of theirs; concatenate: one after the other; vote: the experts who answered choose the best answer",
+    ),
+  coordinator: agent
+    .default({ name: "coordinator", description: "" })
+    .describe("routes and synthesizes; default: the default model"),
+  embeddingModel: z.string().optional().describe("of routingStrategy semantic, which needs it"),
+  onAgentError,
+});
+type Config = z.output<typeof config> & { input: string };
+
+interface Answer {
+  expert: Expert;
+  text: string;
+}
+
+/**
+ * Mixture of experts: the input goes to the experts that it concerns, side by side, and their answers become one. Take it
+ * when questions are of different fields. With k experts asked, calls: k; one more to route by top_k, and one embeddings
+ * call by semantic; one more to synthesize, or k to vote. A single answer is neither synthesized nor voted on. After the
+ * gating and combining of R. Jacobs and others, "Adaptive Mixtures of Local Experts", 1991, with agents as the experts.
+ */
+export const mixtureOfExperts = definePattern({
+  name: "mixture-of-experts",
+  when: "Questions are of different fields, each with an agent that knows it best.",
+  calls:
+    "k, the experts asked; + 1 to route by top_k (semantic: + 1 embeddings call); + 1 to synthesize, or + k to vote, when k > 1",
+  source: 'Jacobs and others, "Adaptive Mixtures of Local Experts", 1991, with agents as the experts',
+  config,
+  check({ experts, routingStrategy, topK, embeddingModel }, refuse) {
+    const twice = experts.findIndex(({ specialty }, i) =>
+      experts.some((other, n) => n < i && other.specialty === specialty),
+    );
+    if (twice >= 0) refuse(`experts.${twice}.specialty`, "is the specialty of an earlier expert");
+    const takesTopK = routingStrategy === "top_k" || routingStrategy === "semantic";
+    if (takesTopK && topK > experts.length) refuse("topK", `is more than the ${experts.length} experts`);
+    if (
+      routingStrategy === "keyword" &&
+      experts.every(({ activationKeywords }) => !activationKeywords.length)
+    )
+      refuse("experts.0.activationKeywords", "routingStrategy keyword needs some");
+    if (routingStrategy === "semantic" && !embeddingModel)
+      refuse("embeddingModel", "is needed for routingStrategy semantic");
+  },
+  async run(ctx, config, ask) {
+    const { chosen, ...routing } = await route(ctx, config, ask);
+    const asked = chosen.map(async (expert) => ({
+      expert,
+      text: await ask("expert", expert.agent, questionTo(expert, config.input)),
+    }));
+    const answers = (await settleGroup(config.onAgentError, asked)).filter((answer) => answer !== undefined);
+    const { finalOutput, votes } = await combine(config, answers, ask);
+    return {
+      finalOutput,
+      iterations: 1,
+      metadata: {
+        ...routing,
+        asked: chosen.map(({ specialty }) => specialty),
+        answered: answers.map(({ expert }) => expert.specialty),
+        ...(votes && { votes }),
+      },
+    };
+  },
+});
+
+function route(ctx: WorkflowContext, config: Config, ask: Ask): Promise<Route> | Route {
+  switch (config.routingStrategy) {
+    case "all":
+      return { chosen: config.experts };
+    case "keyword":
+      return routeByKeyword(config.experts, config.input);
+    case "top_k":
+      return routeByScore(config, ask);
+    case "semantic":
+      return routeByEmbedding(ctx, config);
+  }
+}
+
+function questionTo({ specialty }: Expert, input: string): string {
+  return `Answer as the expert for this specialty, and say where the question goes beyond it.\n\n<specialty>\n${specialty}\n</specialty>\n\n<question>\n${input}\n</question>`;
+}
+
+async function combine(
+  config: Config,
+  answers: readonly Answer[],
+  ask: Ask,
+): Promise<{ finalOutput: string; votes?: Record<string, number> }> {
+  const [first] = answers;
+  if (first && answers.length === 1) return { finalOutput: first.text };
+  switch (config.combineStrategy) {
+    case "concatenate":
+      return {
+        finalOutput: answers.map(({ expert, text }) => `## ${expert.specialty}\n\n${text}`).join("\n\n"),
+      };
+    case "synthesize": {
+      const task = "Make one answer of the experts' answers. Say where they contradict each other.";
+      return {
+        finalOutput: await ask("synthesize", config.coordinator, `${task}\n\n${shown(config, answers)}`),
+      };
+    }
+    case "vote":
+      return vote(config, answers, ask);
+  }
+}
+
+/** Of equal votes the answer of the expert who was routed to first. */
+async function vote(config: Config, answers: readonly Answer[], ask: Ask) {
+  const question = `Choose the best answer to the question: right, complete, to the point.\n\n${shown(config, answers)}`;
+  const schema = z.object({
+    reason: z.string().describe("one sentence"),
+    best: z.int().min(1).max(answers.length).describe("number of the best answer"),
+  });
+  const cast = answers.map(
+    async ({ expert }) => (await ask.structured("vote", expert.agent, question, { schema })).best - 1,
+  );
+  const chosen = (await settleGroup(config.onAgentError, cast)).filter((best) => best !== undefined);
+  const counts = answers.map((_, n) => chosen.filter((best) => best === n).length);
+  const winner = answers[counts.indexOf(Math.max(...counts))];
+  const votes = Object.fromEntries(answers.map(({ expert }, n) => [expert.specialty, counts[n] ?? 0]));
+  return { finalOutput: winner?.text ?? "", votes };
+}
+
+function shown({ input }: Config, answers: readonly Answer[]): string {
+  const listed = answers.map(
+    ({ expert, text }, n) => `<answer number="${n + 1}" specialty="${expert.specialty}">\n${text}\n</answer>`,
+  );
+  return [`<question>\n${input}\n</question>`, ...listed].join("\n\n");
+}
