@@ -9,7 +9,7 @@ export type {
   ContentPart,
   EnqueueOptions,
 } from "./client/completion-options.ts";
-export type { CompletionEvent, CompletionResult } from "./client/completion-result.ts";
+export type { CompletionEvent, CompletionResult, ToolCall } from "./client/completion-result.ts";
 export { Conversation, type ConversationOptions, type ConversationUsage } from "./client/conversation.ts";
 export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
