@@ -17,6 +17,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import { jsonFault } from "./json-fault.ts";
 
 export interface CompletionJob {
   name: string;
@@ -110,14 +111,14 @@ function targetOf({ providers }: Settings, { entry: name, model }: ModelRef): Fa
   return { provider: { entry: name, fingerprint: fingerprint(entry) }, model };
 }
 
-/** @throws InputError naming the field that is wrong, or the size when the request is over 20 MiB. */
+/** @throws InputError naming the field that is wrong or no JSON, or the size when the request is over 20 MiB. */
 export function checkRequest(value: unknown): ChatRequest {
   const parsed = chatRequestSchema.safeParse(value);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new InputError(`the request is wrong at ${issue?.path.join(".") || "its top"}: ${issue?.message}`);
   }
-  const bytes = Buffer.byteLength(JSON.stringify(value));
+  const bytes = bytesOf(value);
   if (bytes > MAX_REQUEST_BYTES) {
     throw new InputError(
       `the request has ${bytes} bytes; the limit is ${MAX_REQUEST_BYTES}`,
@@ -125,4 +126,12 @@ export function checkRequest(value: unknown): ChatRequest {
     );
   }
   return parsed.data;
+}
+
+function bytesOf(request: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(request));
+  } catch {
+    throw new InputError(`the request is wrong at ${jsonFault(request)}`);
+  }
 }
