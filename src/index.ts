@@ -8,7 +8,7 @@ export type {
   CompletionMessage,
   EnqueueOptions,
 } from "./client/completion-options.ts";
-export type { CompletionEvent, CompletionResult } from "./client/completion-result.ts";
+export type { CompletionEvent, CompletionResult, ToolCall } from "./client/completion-result.ts";
 export type {
   AudioPart,
   ContentPart,

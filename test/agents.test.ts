@@ -57,6 +57,7 @@ describe("an agent", () => {
     [{ maxToolIterations: 0 }, "wrong at maxToolIterations"],
     [{ tools: [{ ...add }, { ...add }] }, 'two tools are called "add"'],
     [{ tools: ["add" as never] }, "wrong at tools.0"],
+    [{ tols: [] } as never, 'is wrong: Unrecognized key: "tols"'],
   ])("refuses %j", (changes, message) => {
     expect(() => new Agent({ ...AGENT, ...changes })).toThrow(message);
   });

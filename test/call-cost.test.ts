@@ -68,6 +68,12 @@ describe.concurrent("maxCostUsd", () => {
     await expect(raised.complete(prompt, { model: "simulator:unpriced" })).rejects.toMatchObject({
       code: "unpriced_model",
     });
+    const messages = await other.messages();
+    const unpriced = other.enqueue(prompt, { model: "simulator:unpriced" });
+    expect(await failureOf(unpriced), "at the caller, who cannot know of it").toMatchObject({
+      code: "unpriced_model",
+    });
+    expect(await other.messages(), "and leaves nothing in it").toEqual(messages);
   });
 
   test("ends a tool loop before the call that could pass it, with the class at the caller", async () => {

@@ -27,6 +27,15 @@ test("complete --schema with a file that is none says so", async () => {
   expect(stderr).toMatch(/the schema file none.json cannot be read: .*JSON/);
 });
 
+test("complete --schema with what is no JSON Schema asks no provider", async () => {
+  site.write("strng.json", [{ type: "object", properties: { a: { type: "strng" } } }]);
+  const callsBefore = site.simulator.journal.entries().length;
+  const { code, stderr } = await complete("hello", "--schema", "strng.json");
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/schema of the answer cannot be used: .*properties\/a\/type/);
+  expect(site.simulator.journal.entries()).toHaveLength(callsBefore);
+});
+
 test("complete --system --tools --json runs the tools and prints the whole result", async () => {
   const turns = [{ toolCalls: [{ name: "add", arguments: { a: 1, b: 1 } }] }, { reply: "two" }];
   const prompt = `add\n#sim ${JSON.stringify({ turns })}`;

@@ -9,7 +9,6 @@ import { failureOf } from "./support/provider.ts";
 
 const USER = { role: "user" as const, content: "hello" };
 const TEXT = { type: "text", text: "hello" };
-const tool = () => defineTool({ name: "t", description: "d", parameters: z.object({}), execute: () => 0 });
 
 function fileOf(bytes: Buffer) {
   return { type: "file", file: { file_data: `data:application/pdf;base64,${bytes.toString("base64")}` } };
@@ -74,6 +73,12 @@ describe("what becomes of a call's message and options", () => {
 /** Nothing answers there: a call that asks Redis fails by `redis_unreachable`. */
 const settings = loadSettings({ env: { GLUELLM_REDIS_URL: "unix:///nowhere/redis.sock" }, cwd: "/" });
 
+const cycle: Record<string, unknown> = {};
+cycle.in = { cycle };
+
+const tool = (name = "t") =>
+  defineTool({ name, description: "d", parameters: z.object({}), execute: () => 1 });
+
 describe("refused before Redis is asked", () => {
   const big = "x".repeat(5 * 1024 * 1024);
   test.each<[string, Parameters<GlueLLM["enqueue"]>, { code?: string; message?: RegExp }]>([
@@ -98,7 +103,6 @@ describe("refused before Redis is asked", () => {
     ["no part among parts", [[null as never, TEXT]], { message: /messages\.0\.content/ }],
     ["a system prompt of 5 MB", ["x", { system: big }], { message: /messages\.0\.content: is longer/ }],
     ["a file of 21 MB", [[fileOf(Buffer.alloc(16 * 2 ** 20))]], { message: /bytes; the limit is 20971520/ }],
-    ["no schema", ["x", { schema: null as never }], { message: /at schema: must be a schema/ }],
     ["a schema JSON cannot say", ["x", { schema: z.object({ at: z.date() }) }], { code: "invalid_schema" }],
     ["a schema that leads out", ["x", { schema: { $ref: "https://a.org" } }], { code: "invalid_schema" }],
     ["two tools of a name", ["x", { tools: [tool(), tool()] }], { code: "duplicate_tool" }],
@@ -108,6 +112,16 @@ describe("refused before Redis is asked", () => {
       { code: "duplicate_tool" },
     ],
     ["no conversation's id", ["x", { conversation: "a b" }], { message: /"a b" is no conversation's id/ }],
+    ["no schema", ["x", { schema: null as never }], { message: /wrong at schema/ }],
+    ["a bigint", ["x", { extra: { user: { id: 1n } } }], { message: /user\.id: .*BigInt/ }],
+    ["a cycle", ["x", { extra: { cycle } }], { message: /cycle\.in\.cycle: .*circular/ }],
+    ["a bigint in a message", [[{ ...USER, id: 1n }]], { message: /messages\.0\.id/ }],
+    [
+      "129 tools",
+      ["x", { tools: Array.from({ length: 129 }, (_, n) => tool(`t${n}`)) }],
+      { message: /tools/ },
+    ],
+    ["tools twice", ["x", { tools: [tool("t")], extra: { tools: [] } }], { message: /extra\.tools/ }],
   ])("%s", async (_what, args, { code, message }) => {
     await using glue = new GlueLLM({ model: "openai:gpt-4o-mini", mode: "fleet", settings });
     const error = await failureOf(glue.enqueue(...args));
@@ -188,6 +202,85 @@ describe("refused before Redis is asked", () => {
   test("what is no job's id", async () => {
     await using glue = new GlueLLM({ settings });
     expect(() => glue.handle("batch_1-row")).toThrow(InputError);
+  });
+});
+
+describe("a client's options", () => {
+  test.each<[object, RegExp]>([
+    [{ tols: [] }, /client's options are wrong: .*"tols"/],
+    [{ tools: ["abc"] }, /wrong at tools\.0: must be what defineTool returns/],
+    [{ mode: "locl" }, /wrong at mode/],
+  ])("%j are refused", (options, message) => {
+    expect(() => new GlueLLM({ settings, ...options })).toThrow(message);
+    expect(() => new GlueLLM({ settings, ...options })).toThrow(InputError);
+  });
+
+  test.each<[object]>([
+    [{ maxCostUsd: "1" }],
+    [{ maxCostUsd: Number.POSITIVE_INFINITY }],
+    [{ tmperature: 1 }],
+  ])("a conversation's %j are refused", async (options) => {
+    await using glue = new GlueLLM({ settings });
+    expect(() => glue.conversation(options)).toThrow(/the conversation's options are wrong/);
+  });
+
+  test("a message that is no text is not added to a conversation", async () => {
+    await using glue = new GlueLLM({ settings });
+    const error = await failureOf(glue.conversation().addMessage("user", 5 as never));
+    expect(error).toBeInstanceOf(InputError);
+    expect((error as InputError).message).toMatch(/wrong at content/);
+    const long = glue.conversation().addMessage("user", "x".repeat(5 * 1024 * 1024));
+    expect(await failureOf(long)).toMatchObject({ message: expect.stringContaining("longer than 4 MiB") });
+  });
+
+  test("a structured answer needs a schema", async () => {
+    await using glue = new GlueLLM({ settings });
+    for (const schema of [null, undefined]) {
+      const error = await failureOf(glue.structuredComplete("x", { schema } as never));
+      expect(error).toBeInstanceOf(InputError);
+    }
+  });
+});
+
+describe("tools of a call", () => {
+  /** Each time another tool of the same name. */
+  const codeOf = async (glue: GlueLLM, options: EnqueueOptions = {}) => {
+    const error = await failureOf(glue.enqueue("x", { tools: [tool("same")], ...options }));
+    return (error as GlueError).code;
+  };
+
+  test("are known by their names where this process runs them", async () => {
+    await using glue = new GlueLLM({ model: "simulator:test", mode: "local", settings });
+    expect(await codeOf(glue)).toBe("redis_unreachable");
+    expect(await codeOf(glue)).toBe("duplicate_tool");
+  });
+
+  test("are not kept by a process that does not run them", async () => {
+    await using fleet = new GlueLLM({ model: "simulator:test", mode: "fleet", settings });
+    await using local = new GlueLLM({ model: "simulator:test", mode: "local", settings });
+    const byHand = { executeTools: false };
+    expect([await codeOf(fleet), await codeOf(fleet)]).not.toContain("duplicate_tool");
+    expect([await codeOf(local, byHand), await codeOf(local, byHand)]).not.toContain("duplicate_tool");
+  });
+
+  test("are not kept by a call that is refused", async () => {
+    await using glue = new GlueLLM({ model: "simulator:test", mode: "local", settings });
+    expect(await codeOf(glue, { maxRepairs: 1 })).toBe("invalid_input");
+    expect(await codeOf(glue, { tools: [tool("own"), tool("twice"), tool("twice")] })).toBe("duplicate_tool");
+    expect(await codeOf(glue, { tools: [tool("same"), tool("own")] })).toBe("redis_unreachable");
+  });
+
+  test("leave those of extra alone when there are none to leave to the caller", async () => {
+    await using glue = new GlueLLM({ model: "simulator:test", settings });
+    const extra = { tools: [{ type: "function", function: { name: "mine" } }] };
+    expect(glue.toInput("x", { executeTools: false, extra }).request.tools).toEqual(extra.tools);
+    expect(glue.toInput("x", { executeTools: false }).request).not.toHaveProperty("tools");
+  });
+
+  test("may answer with nothing", async () => {
+    await using glue = new GlueLLM({ model: "simulator:test", settings });
+    const answer = { role: "tool" as const, tool_call_id: "a", content: "" };
+    expect(glue.toInput([answer], {}).request.messages).toEqual([answer]);
   });
 });
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { type OutputSchema, parseOutput, toOutputSpec } from "../src/client/output-schema.ts";
+import { compileSchema } from "../src/shared/compile-schema.ts";
 import { InputError, StructuredOutputError } from "../src/shared/errors.ts";
 import type { JsonSchema } from "../src/shared/json-schema.ts";
 import { instanceOf } from "../src/simulator/schema-instance.ts";
-import { compileSchema } from "../src/workers/output/compile-schema.ts";
 import { failureOf } from "./support/provider.ts";
 
 const Tree = z.object({
@@ -118,6 +118,12 @@ describe("a structured answer's schema at the caller", () => {
       "leads out of it",
     ],
     ["a large one", { type: "object", description: "x".repeat(300_000) }, "is larger than 256 KiB"],
+    [
+      "one with an unknown type",
+      { type: "object", properties: { a: { type: "strng" } } },
+      "data/properties/a/type must be",
+    ],
+    ["one whose pattern is none", z.object({ a: z.string().meta({ pattern: "(" }) }), "/(/"],
     ["a deep one", deepSchema(300), "nested deeper than 200 levels"],
   ])("is refused when it is %s", (_kind, schema, message) => {
     const error = refusalOf(schema);

@@ -60,4 +60,4 @@ test("the packed package, installed in an empty folder, runs README's program, t
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   symlinkSync(join(ROOT, "node_modules/@types"), join(folder, "node_modules/@types"));
   await run(process.execPath, [tsc, ...flags, "main.ts"], { cwd: folder });
-});
+}, 180_000);

@@ -160,6 +160,47 @@ describe.concurrent("cacheFunctionResult", () => {
     expect(runs).toBe(3);
   });
 
+  test("calls of arguments that JSON cannot tell apart do not share a result", async () => {
+    class Point {
+      readonly x: number;
+      constructor(x: number) {
+        this.x = x;
+      }
+    }
+    let runs = 0;
+    const count = cacheFunctionResult(async (..._args: unknown[]) => ++runs, options("arguments"));
+    const alike: unknown[][] = [
+      ...[new Map([["a", 1]]), new Map([["b", 1]]), new Set([1]), new Point(1), {}].map((arg) => [arg]),
+      ...[Number.NaN, null, undefined, 1n, "1", new Date(0), new Date(0).toISOString()].map((arg) => [arg]),
+      ...[[{ list: [undefined] }], [{ list: [null] }], [undefined, 1], [null, 1], [[0]], [[-0]]],
+    ];
+    const results = await alike.reduce<Promise<number[]>>(
+      async (all, args) => [...(await all), await count(...args)],
+      Promise.resolve([]),
+    );
+    expect(new Set(results).size).toBe(alike.length);
+    expect(await count(null), "those that survive JSON are kept").toBe(results[6]);
+    expect(await count({ left: undefined }), "an undefined field is none").toBe(results[4]);
+  });
+
+  test("a key decides what the result hangs on, whatever the arguments are", async () => {
+    let runs = 0;
+    const keyed = { ...options("keyed"), key: (map: Map<string, number>) => [...map] };
+    const size = cacheFunctionResult(async (map: Map<string, number>) => [++runs, map.size], keyed);
+    const maps = [new Map([["a", 1]]), new Map([["a", 1]]), new Map([["b", 1]])];
+    expect([await size(maps[0]!), await size(maps[1]!), await size(maps[2]!)]).toEqual([
+      [1, 1],
+      [1, 1],
+      [2, 1],
+    ]);
+  });
+
+  test("a result that would come back as another is not kept", async () => {
+    let runs = 0;
+    const when = cacheFunctionResult(async () => ({ run: ++runs, at: new Date(0) }), options("results"));
+    expect([await when(), await when()]).toEqual([1, 2].map((run) => ({ run, at: new Date(0) })));
+  });
+
   test("keeps no failure, and nothing that is no JSON", async () => {
     let runs = 0;
     const stumble = async (what: string) => {

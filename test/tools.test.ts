@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { type CompletionResult, defineTool } from "../src/index.ts";
+import { type CompletionResult, defineTool, InputError } from "../src/index.ts";
 import { MODEL, TestSite } from "./support/site.ts";
 import { siteClient } from "./support/site-client.ts";
 import { add, charge } from "./support/tools.ts";
@@ -111,6 +111,9 @@ describe("the loop", () => {
     const prompt = script("by hand", { toolCalls: [call("own", { city: "Paris" })] });
     const result = await glue.complete(prompt, { tools: [own], executeTools: false });
     expect(result).toMatchObject({ finishReason: "tool_calls", finalResponse: "", toolCallsMade: 0 });
+    expect(result.toolCalls).toEqual([
+      { id: expect.stringMatching(/./), name: "own", arguments: { city: "Paris" } },
+    ]);
     expect(result.rawResponse.choices[0]?.message.tool_calls).toMatchObject([
       { function: { name: "own", arguments: '{"city":"Paris"}' } },
     ]);
@@ -172,7 +175,16 @@ describe("defineTool and tools", () => {
     ],
     ["parameters that are no object", { ...tool, parameters: z.string() as never }, /must be an object/],
     ["a timeout of 0", { ...tool, timeoutMs: 0 }, /wrong at timeoutMs/],
+    ["an unknown option", { ...tool, idempotant: false }, /the tool "t" is wrong: .*"idempotant"/],
+    ["no options", undefined as never, /the tool .*is wrong/],
+    ["no parameters", { ...tool, parameters: null as never }, /wrong at parameters: must be a zod object/],
+    [
+      "parameters that are no JSON Schema",
+      { ...tool, parameters: { type: "object", properties: { a: { type: "strng" } } } as never },
+      /the tool "t" is wrong at parameters: .*properties\/a\/type/,
+    ],
   ])("refuse %s", (_what, options, message) => {
+    expect(() => defineTool(options)).toThrow(InputError);
     expect(() => defineTool(options)).toThrow(message);
   });
 

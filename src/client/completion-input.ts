@@ -4,6 +4,7 @@ import type { ConversationRef } from "../producers/conversation-turns.ts";
 import { chooseModels, type ModelNames } from "../producers/model-chain.ts";
 import { requirePrices } from "../producers/priced-models.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
+import { InputError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import type { Tool } from "../shared/tool.ts";
@@ -28,8 +29,8 @@ export interface InputDefaults {
   cache?: CacheOption;
   /** False when only the running fleet needs the keys. */
   keyNeeded: boolean;
-  /** Told of each tool that the call brings along. */
-  offerTool: (tool: Tool) => void;
+  /** Told of the tools that the call brings along, for a worker of this process to run. */
+  offerTools?: (tools: readonly Tool[]) => void;
 }
 
 /**
@@ -43,11 +44,14 @@ export function toCompletionInput(
   ref?: ConversationRef,
 ): CompletionInput {
   const checked = checkOptions(options);
-  const { settings, keyNeeded, offerTool } = defaults;
-  const { tools: given = defaults.tools ?? [], executeTools = true } = checked;
+  const { settings, keyNeeded } = defaults;
+  const { tools: given = defaults.tools ?? [], executeTools = true, extra } = checked;
+  if (given.length > 0 && extra?.tools !== undefined) {
+    throw new InputError("the options are wrong at extra.tools: the tools set it", "with it give tools: []");
+  }
   const request = checkRequest({
     ...toChatRequest(message, checked, defaults),
-    ...(!executeTools && { tools: toToolDefinitions(given) }),
+    ...(!executeTools && given.length > 0 && { tools: toToolDefinitions(given) }),
   });
   const defaultModels = defaults.model ?? settings.defaultModel;
   const models = chooseModels(checked.model, { settings, defaultModels, keyNeeded });
@@ -55,14 +59,16 @@ export function toCompletionInput(
   if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined)
     requirePrices(settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
   const tools = executeTools ? toToolNames(given) : [];
-  for (const tool of given) if (typeof tool !== "string") offerTool(tool);
+  const output = toOutput(checked);
+  // Last: a call that is refused leaves nothing behind.
+  if (executeTools) defaults.offerTools?.(given.filter((tool) => typeof tool !== "string"));
   const { maxToolIterations = defaults.maxToolIterations, cache = defaults.cache } = checked;
   return {
     ...models,
     request,
     ...(tools.length > 0 && { tools, maxToolIterations }),
     ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),
-    output: toOutput(checked),
+    output,
     conversation: ref && { ref, messages: givenMessages(message, request) },
     priority,
     delayMs,

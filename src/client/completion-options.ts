@@ -1,13 +1,15 @@
 import { z } from "zod";
 import type { ModelNames } from "../producers/model-chain.ts";
-import { type CacheOption, cacheOptionSchema } from "../shared/cache-option.ts";
+import type { CacheOption } from "../shared/cache-option.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json-schema.ts";
 import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
+import { checkWith } from "../shared/schema-check.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
-import { isTool, type Tool, toolNameSchema, toolsByName, toToolDefinition } from "../shared/tool.ts";
+import { type Tool, toolsByName, toToolDefinition } from "../shared/tool.ts";
 import type { ContentPart } from "./content-part.ts";
+import { sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
 import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
 
 /** Parameters of the model's answer, in camelCase; absent: the provider's default. */
@@ -106,10 +108,7 @@ const DAYS_MS = 86_400_000;
 const MAX_DELAY_MS = 365 * DAYS_MS;
 
 const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
-  model: z.union([z.string(), z.array(z.string())]).optional(),
-  system: z
-    .union([z.string(), z.custom<SystemPrompt>(isSystemPrompt, "must be a text or a SystemPrompt")])
-    .optional(),
+  ...sharedOptions,
   conversation: z.string().optional(),
   temperature: z.number().optional(),
   maxTokens: z.number().optional(),
@@ -124,16 +123,11 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   delayMs: z.int().min(0).max(MAX_DELAY_MS).optional(),
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
   maxAttempts: z.int().min(1).max(1000).optional(),
-  maxCostUsd: z.number().positive().optional(),
   idempotencyKey: z.string().min(1).max(255).optional(),
   stream: z.boolean().optional(),
-  cache: cacheOptionSchema.optional(),
-  tools: z
-    .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
-    .optional(),
+  tools: toolsOrNamesOption,
   executeTools: z.union([z.boolean(), z.literal("once")]).optional(),
-  maxToolIterations: z.int().min(1).max(1000).optional(),
-  schema: z.custom<OutputSchema>(isObject, "must be a schema").optional(),
+  schema: z.custom<OutputSchema>(isObject, "must be a zod schema or a JSON Schema").optional(),
   schemaName: z.string().optional(),
   outputMode: outputModeSchema.optional(),
   maxRepairs: z.int().min(0).max(10).optional(),
@@ -144,19 +138,14 @@ const OWN_FIELDS = ["model", "messages", "stream", "stream_options"];
 
 /** @throws InputError naming the option that is unknown or wrong. */
 export function checkOptions(options: EnqueueOptions): EnqueueOptions {
-  const parsed = optionsSchema.safeParse(options);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const path = issue?.path.join(".");
-    throw new InputError(`the options are wrong${path ? ` at ${path}` : ""}: ${issue?.message}`);
-  }
-  const field = OWN_FIELDS.find((name) => name in (parsed.data.extra ?? {}));
+  const checked = checkWith(optionsSchema, options, "the options", "are");
+  const field = OWN_FIELDS.find((name) => name in (checked.extra ?? {}));
   if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
-  if (parsed.data.schema && parsed.data.executeTools === "once")
+  if (checked.schema && checked.executeTools === "once")
     throw new InputError('the options are wrong at executeTools: "once" leaves no answer for the schema');
-  if (parsed.data.stream && Number(parsed.data.extra?.n ?? 1) > 1)
+  if (checked.stream && Number(checked.extra?.n ?? 1) > 1)
     throw new InputError("the options are wrong at extra.n: a streamed answer has one choice");
-  return parsed.data;
+  return checked;
 }
 
 /**
@@ -226,6 +215,8 @@ function isParts(message: CompletionMessage): message is string | ContentPart[] 
 /** A system prompt alone is no question. What is no part at all, the schema of the request refuses by its place. */
 function asksSomething({ role, content, ...rest }: Message): boolean {
   if (role === "system" || role === "developer") return false;
+  // Many a tool has nothing to say.
+  if (role === "tool") return true;
   if (typeof content === "string") return content.trim() !== "";
   if (Array.isArray(content))
     return content.some((part) => part?.type !== "text" || Boolean(part.text?.trim()));

@@ -1,8 +1,18 @@
+import { z } from "zod";
 import type { CompletedRecord } from "../producers/completed-record.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
 import { type Fallback, modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
 import { type OutputOf, type OutputSchema, parseOutput } from "./output-schema.ts";
+
+/** What the model wants to be run. */
+export interface ToolCall {
+  /** The model's; `tool_call_id` of the message that answers it. */
+  id: string;
+  name: string;
+  /** Parsed JSON; the model's own text where it is none. */
+  arguments: unknown;
+}
 
 /** What a finished job brought. */
 export interface CompletionResult<Output = unknown> {
@@ -27,6 +37,8 @@ export interface CompletionResult<Output = unknown> {
   requestId: string;
   /** The answer was in the cache already: no call was made for it, and it cost nothing. */
   fromCache: boolean;
+  /** What the model called in its last answer and nobody has run, as with `executeTools: false`. */
+  toolCalls: ToolCall[];
   /** Calls of tools that the worker ran, failed ones included. */
   toolCallsMade: number;
   /** In the order in which the model asked for them. */
@@ -62,6 +74,8 @@ export async function toResult<S extends OutputSchema>(
     rawResponse: body,
     requestId: response.requestId,
     fromCache: record.fromCache ?? false,
+    // In output mode `tool` the structured answer is a call too.
+    toolCalls: record.output === undefined ? toolCallsOf(choice?.message) : [],
     toolCallsMade: toolExecutions.length,
     toolExecutionHistory: toolExecutions,
     attempts,
@@ -74,4 +88,22 @@ export async function toResult<S extends OutputSchema>(
 function textOf({ body, output }: CompletedRecord): string {
   const text = body.choices[0]?.message.content ?? "";
   return text === "" && output !== undefined ? JSON.stringify(output) : text;
+}
+
+const callsSchema = z.array(
+  z.looseObject({ id: z.string(), function: z.looseObject({ name: z.string(), arguments: z.string() }) }),
+);
+
+function toolCallsOf(message: Readonly<Record<string, unknown>> | undefined): ToolCall[] {
+  const calls = callsSchema.safeParse(message?.tool_calls).data ?? [];
+  return calls.map(({ id, function: { name, arguments: text } }) => ({ id, name, arguments: parsed(text) }));
+}
+
+function parsed(text: string): unknown {
+  try {
+    // Some models call a tool without arguments with an empty text.
+    return JSON.parse(text.trim() === "" ? "{}" : text);
+  } catch {
+    return text;
+  }
 }

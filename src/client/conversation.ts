@@ -1,15 +1,19 @@
+import { z } from "zod";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import type { ConversationRef } from "../producers/conversation-turns.ts";
 import type { ModelNames } from "../producers/model-chain.ts";
+import { messageSchema } from "../shared/chat.ts";
 import { toRequestMessages } from "../shared/conversation.ts";
 import { conversationIdSchema, isMadeId, newConversationId } from "../shared/conversation-id.ts";
 import { InputError } from "../shared/errors.ts";
+import { checkWith } from "../shared/schema-check.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import type { Tool } from "../shared/tool.ts";
 import { Caller } from "./caller.ts";
 import type { ChatMessage, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
 import type { Connection } from "./connection.ts";
 import { type Message, type Role, toMessage } from "./message.ts";
+import { sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
 
 export interface ConversationOptions {
   /** 1 to 128 letters, digits, `_`, `.` or `-`. Begun, or gone on with. Default: a new `conv-<uuid>`. */
@@ -38,6 +42,16 @@ export interface ConversationUsage {
   unpriced: number;
 }
 
+const optionsSchema: z.ZodType<ConversationOptions> = z.strictObject({
+  id: z.string().optional(),
+  mustExist: z.boolean().optional(),
+  system: sharedOptions.system,
+  tools: toolsOrNamesOption,
+  maxToolIterations: sharedOptions.maxToolIterations,
+  model: sharedOptions.model,
+  maxCostUsd: sharedOptions.maxCostUsd,
+});
+
 /** The one thing a conversation needs of its client. */
 export type ToInput = (
   message: CompletionMessage,
@@ -54,14 +68,17 @@ export class Conversation extends Caller {
   readonly #defaults: EnqueueOptions;
   #ref: ConversationRef;
 
-  /** @throws InputError when the id is none. */
+  /** @throws InputError when the id is none, or naming the option that is unknown or wrong. */
   constructor(connection: Connection, toInput: ToInput, options: ConversationOptions = {}) {
-    const { id, mustExist, maxCostUsd, ...defaults } = options;
+    const { id, mustExist, maxCostUsd, ...defaults } = checkWith(
+      optionsSchema,
+      options,
+      "the conversation's options",
+      "are",
+    );
     super(connection);
     this.#toInput = toInput;
     this.#defaults = defaults;
-    if (maxCostUsd !== undefined && !(maxCostUsd > 0))
-      throw new InputError(`maxCostUsd must be above 0, not ${maxCostUsd}`);
     const ref = id === undefined ? newConversation() : conversationRef(id, mustExist);
     this.#ref = { ...ref, maxCostUsd };
   }
@@ -93,6 +110,8 @@ export class Conversation extends Caller {
         "add those of system, user and assistant; results of tools go with the messages of a call",
       );
     }
+    const { content: text } = checkWith(messageSchema, { role, content }, "the message");
+    if (typeof text !== "string") throw new InputError("the message is wrong at content: it must be a text");
     if (content.trim() === "") throw new InputError("the message is empty", undefined, "empty_prompt");
     const messages = [{ role, content }];
     await this.connection.use((producer) => producer.addMessages(this.#ref, messages));

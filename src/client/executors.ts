@@ -1,28 +1,32 @@
 import type { Agent } from "../shared/agent.ts";
 import type { CompleteOptions, CompletionMessage } from "./completion-options.ts";
 import type { CompletionResult } from "./completion-result.ts";
+import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
 /** Answers messages. Any object of this shape is one. */
-export interface Executor {
-  execute(message: CompletionMessage): Promise<CompletionResult>;
+export interface Executor<Output = unknown> {
+  execute(message: CompletionMessage): Promise<CompletionResult<Output>>;
 }
 
 /** What an executor calls through: a client, or a conversation when its messages belong together. */
 export interface Completer {
-  complete(message: CompletionMessage, options?: CompleteOptions): Promise<CompletionResult>;
+  complete<S extends OutputSchema>(
+    message: CompletionMessage,
+    options?: CompleteOptions<S>,
+  ): Promise<CompletionResult<OutputOf<S>>>;
 }
 
 /** The same options for each message. */
-export class SimpleExecutor implements Executor {
+export class SimpleExecutor<S extends OutputSchema = OutputSchema> implements Executor<OutputOf<S>> {
   readonly #completer: Completer;
-  readonly #options: CompleteOptions;
+  readonly #options: CompleteOptions<S>;
 
-  constructor(completer: Completer, options: CompleteOptions = {}) {
+  constructor(completer: Completer, options: CompleteOptions<S> = {}) {
     this.#completer = completer;
     this.#options = options;
   }
 
-  execute(message: CompletionMessage): Promise<CompletionResult> {
+  execute(message: CompletionMessage): Promise<CompletionResult<OutputOf<S>>> {
     return this.#completer.complete(message, this.#options);
   }
 }

@@ -1,20 +1,24 @@
+import { z } from "zod";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import type { ConversationRef } from "../producers/conversation-turns.ts";
 import type { ModelNames } from "../producers/model-chain.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
+import { isObject } from "../shared/json-schema.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
+import { checkWith } from "../shared/schema-check.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
-import type { StepFunction } from "../shared/step-function.ts";
+import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
-import { addTool, type Tool } from "../shared/tool.ts";
-import type { AnyWorkflow } from "../workflows/workflow.ts";
+import { type Tool, toolsByName } from "../shared/tool.ts";
+import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import { toCompletionInput } from "./completion-input.ts";
 import type { CompletionMessage, EnqueueOptions } from "./completion-options.ts";
 import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
+import { sharedOptions, toolsOption } from "./option-schemas.ts";
 import type { OutputSchema } from "./output-schema.ts";
 import { Workflows } from "./workflows.ts";
 
@@ -54,6 +58,24 @@ export interface GlueLLMOptions {
   idleCloseMs?: number;
 }
 
+const optionsSchema: z.ZodType<GlueLLMOptions> = z.strictObject({
+  model: sharedOptions.model,
+  system: sharedOptions.system,
+  conversation: z.union([z.boolean(), z.string()]).optional(),
+  mode: z.enum(["local", "fleet"]).optional(),
+  tools: toolsOption,
+  maxToolIterations: sharedOptions.maxToolIterations,
+  cache: sharedOptions.cache,
+  settings: z.custom<Partial<Settings>>(isObject, "must be an object").optional(),
+  logger: z.custom<Logger>(isObject, "must be a logger").optional(),
+  queueGlobs: z.array(z.string()).optional(),
+  workflows: z.array(z.custom<AnyWorkflow>(isWorkflow, "must be what defineWorkflow returns")).optional(),
+  functions: z
+    .array(z.custom<StepFunction>(isStepFunction, "must be what defineRetriever or defineEvaluator returns"))
+    .optional(),
+  idleCloseMs: z.number().min(0).optional(),
+});
+
 /**
  * Completions through durable jobs: a call waits its turn within the account's limits, survives crashes, and an answer
  * is never paid for twice. Redis and, in mode `local`, a worker are opened by the first call.
@@ -72,13 +94,17 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   /** Durable workflows: start, open, fork, signal. */
   readonly workflows: Workflows;
 
-  /** @throws ConfigurationError listing every setting that is wrong; InputError (`duplicate_tool`). */
-  constructor(options: GlueLLMOptions = {}) {
+  /**
+   * @throws ConfigurationError listing every setting that is wrong; InputError naming the option that is unknown or
+   * wrong, or `duplicate_tool`.
+   */
+  constructor(given: GlueLLMOptions = {}) {
+    const options = checkWith(optionsSchema, given, "the client's options", "are");
     const settings = withSettings(loadSettings(), options.settings ?? {});
     const { queueGlobs, idleCloseMs } = options;
     const logger = options.logger ?? createLogger({ ...settings.log, level: settings.log.level ?? "error" });
     const isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
-    const tools = new Map<string, Tool>();
+    const tools = toolsByName(options.tools ?? []);
     const connection = new Connection({
       settings,
       logger,
@@ -96,7 +122,6 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.#isLocal = isLocal;
     this.#tools = tools;
     this.workflows = new Workflows(connection, options.workflows);
-    for (const tool of options.tools ?? []) addTool(this.#tools, tool);
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
   }
@@ -162,8 +187,14 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       settings: this.#settings,
       keyNeeded: this.#isLocal,
       // The worker of this process runs them.
-      offerTool: (tool: Tool) => addTool(this.#tools, tool),
+      ...(this.#isLocal && { offerTools: (tools: readonly Tool[]) => this.#offerTools(tools) }),
     };
     return toCompletionInput(message, options, defaults, ref);
+  }
+
+  /** All of them or none. */
+  #offerTools(tools: readonly Tool[]): void {
+    const known = toolsByName([...this.#tools.values(), ...tools]);
+    for (const [name, tool] of known) this.#tools.set(name, tool);
   }
 }

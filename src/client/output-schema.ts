@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { schemaFault } from "../shared/compile-schema.ts";
 import { InputError, StructuredOutputError } from "../shared/errors.ts";
 import { isObject, type JsonSchema, mapSchemas } from "../shared/json-schema.ts";
 import { type OutputMode, type OutputSpec, outputSpecSchema } from "../shared/output-spec.ts";
@@ -19,7 +20,7 @@ export interface OutputOptions {
 
 const HINT = "use what JSON can hold: objects, lists, texts, numbers, booleans, null, and unions of them";
 
-/** @throws InputError `invalid_schema` naming the place of what JSON Schema cannot say. */
+/** @throws InputError `invalid_schema` naming the place of what JSON Schema cannot say, or of what is none. */
 export function toOutputSpec(schema: OutputSchema, options: OutputOptions = {}): OutputSpec {
   const { $schema: _dialect, ...given } = isZod(schema) ? fromZod(schema) : plainSchema(schema);
   checkReferences(given);
@@ -32,9 +33,13 @@ export function toOutputSpec(schema: OutputSchema, options: OutputOptions = {}):
     mode: options.mode,
     maxRepairs: options.maxRepairs,
   });
-  if (spec.success) return spec.data;
-  const [issue] = spec.error.issues;
-  throw invalidSchema(`at ${issue?.path.join(".")}: ${issue?.message}`);
+  if (!spec.success) {
+    const [issue] = spec.error.issues;
+    throw invalidSchema(`at ${issue?.path.join(".")}: ${issue?.message}`);
+  }
+  const fault = schemaFault(spec.data.schema);
+  if (fault) throw invalidSchema(fault, "give a JSON Schema of draft 2020-12");
+  return spec.data;
 }
 
 /**

@@ -20,11 +20,12 @@ export class RequestConfig<S extends OutputSchema = OutputSchema> {
   }
 
   /** A copy with another message, or other options. */
-  with({
+  with<T extends OutputSchema = S>({
     message = this.message,
     ...changes
-  }: CompleteOptions<S> & { message?: CompletionMessage }): RequestConfig<S> {
-    return new RequestConfig(message, { ...this.options, ...changes });
+  }: CompleteOptions<T> & { message?: CompletionMessage }): RequestConfig<T> {
+    // Without a schema among the changes T is S.
+    return new RequestConfig(message, { ...this.options, ...changes } as CompleteOptions<T>);
   }
 }
 

@@ -3,6 +3,7 @@ import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "./compl
 import type { CompletionEvent, CompletionResult } from "./completion-result.ts";
 import { GlueLLM } from "./glue-llm.ts";
 import type { OutputOf, OutputSchema } from "./output-schema.ts";
+import type { RequestConfig } from "./request-config.ts";
 
 /** Nobody closes the shared client: it closes by itself, so that a program can end. */
 const IDLE_CLOSE_MS = 500;
@@ -16,7 +17,7 @@ function sharedClient(): GlueLLM {
 
 /** `complete` of a client that the whole process shares, with the settings of the environment. */
 export async function complete<S extends OutputSchema>(
-  message: CompletionMessage,
+  message: CompletionMessage | RequestConfig<S>,
   options?: CompleteOptions<S>,
 ): Promise<CompletionResult<OutputOf<S>>> {
   return sharedClient().complete(message, options);
@@ -24,24 +25,31 @@ export async function complete<S extends OutputSchema>(
 
 /** `structuredComplete` of a client that the whole process shares, with the settings of the environment. */
 export async function structuredComplete<S extends OutputSchema>(
+  config: RequestConfig<S>,
+): Promise<OutputOf<S>>;
+export async function structuredComplete<S extends OutputSchema>(
   message: CompletionMessage,
   options: CompleteOptions<S> & { schema: S },
+): Promise<OutputOf<S>>;
+export async function structuredComplete<S extends OutputSchema>(
+  message: CompletionMessage | RequestConfig<S>,
+  options?: CompleteOptions<S>,
 ): Promise<OutputOf<S>> {
-  return sharedClient().structuredComplete(message, options);
+  return sharedClient().structuredComplete(message as CompletionMessage, options as { schema: S });
 }
 
 /** `enqueue` of a client that the whole process shares, with the settings of the environment. */
 export async function enqueue<S extends OutputSchema>(
-  message: CompletionMessage,
+  message: CompletionMessage | RequestConfig<S>,
   options?: EnqueueOptions<S>,
 ): Promise<CompletionHandle<S>> {
   return sharedClient().enqueue(message, options);
 }
 
 /** `stream` of a client that the whole process shares, with the settings of the environment. */
-export function stream(
-  message: CompletionMessage,
-  options?: CompleteOptions,
-): AsyncGenerator<CompletionEvent, void, undefined> {
+export function stream<S extends OutputSchema>(
+  message: CompletionMessage | RequestConfig<S>,
+  options?: CompleteOptions<S>,
+): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
   return sharedClient().stream(message, options);
 }

@@ -48,7 +48,7 @@ export const consensus = definePattern({
       .max(1)
       .default(0.7)
       .describe("share of the votes that have to accept a proposal, 0.5 to 1; unanimous asks for all"),
-    maxRounds: z.int().min(1).max(20).default(3).describe("of proposing and voting, 1 to 20"),
+    maxRounds: z.int().min(1).max(20).default(5).describe("of proposing and voting, 1 to 20"),
     votingStrategy: z
       .enum(["majority", "unanimous", "weighted"])
       .default("majority")

@@ -44,7 +44,9 @@ export async function cancelJob(
     [keys.result(id), keys.job(queue.name, id)],
     [JSON.stringify(record), RESULT_TTL_SECONDS.succeeded, keys.channel, id],
   )) as ResultRecord["status"] | "lost";
-  if (outcome !== "cancelled" || (await queue.remove(id)) === 0) return outcome;
+  if (outcome !== "cancelled") return outcome;
+  await queue.remove(id);
+  // A worker that has the job either read its request before, or finds the record first.
   const { request } = job.data;
   if (isBlobRef(request)) await releaseBlob(redis, keys, request, id);
   return outcome;

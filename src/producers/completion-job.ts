@@ -17,6 +17,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import { jsonFault } from "./json-fault.ts";
 import { checkMediaParts } from "./media-parts.ts";
 
 export interface CompletionJob {
@@ -113,7 +114,7 @@ function targetOf({ providers }: Settings, { entry: name, model }: ModelRef): Fa
 }
 
 /**
- * @throws InputError naming the field that is wrong (`invalid_base64` in a picture, sound or file), or the size when the
+ * @throws InputError naming the field that is wrong (`invalid_base64` in a picture, sound or file), or no JSON, or the size when the
  * request is over 20 MiB.
  */
 export function checkRequest(value: unknown): ChatRequest {
@@ -122,7 +123,7 @@ export function checkRequest(value: unknown): ChatRequest {
     const [issue] = parsed.error.issues;
     throw new InputError(`the request is wrong at ${issue?.path.join(".") || "its top"}: ${issue?.message}`);
   }
-  const bytes = Buffer.byteLength(JSON.stringify(value));
+  const bytes = bytesOf(value);
   if (bytes > MAX_REQUEST_BYTES) {
     throw new InputError(
       `the request has ${bytes} bytes; the limit is ${MAX_REQUEST_BYTES}`,
@@ -131,4 +132,12 @@ export function checkRequest(value: unknown): ChatRequest {
   }
   checkMediaParts(parsed.data);
   return parsed.data;
+}
+
+function bytesOf(request: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(request));
+  } catch {
+    throw new InputError(`the request is wrong at ${jsonFault(request)}`);
+  }
 }

@@ -23,6 +23,7 @@ import {
 import { reserveJobId } from "./idempotency.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
+import { unpricedError, unpricedModels } from "./priced-models.ts";
 import { ProducerQueues } from "./queues.ts";
 import { ResultChannel } from "./result-channel.ts";
 import { StreamFold } from "./stream-fold.ts";
@@ -65,7 +66,8 @@ export class CompletionProducer {
   /**
    * Resolves once the job is in Redis.
    * @throws InputError (`idempotency_conflict`) when the key stands for another request, `unknown_conversation`,
-   * `conversation_too_long`; ConfigurationError when the namespace already has its 100 queues.
+   * `conversation_too_long`; ConfigurationError when the namespace already has its 100 queues, or `unpriced_model` for
+   * a conversation with a cost limit.
    */
   enqueue(input: CompletionInput): Promise<JobRef> {
     const ref = input.conversation?.ref;
@@ -200,9 +202,13 @@ export class CompletionProducer {
     jobId: string,
     queue: string,
   ): Promise<CompletionPayload["conversation"]> {
+    const { redis, keys, settings } = this.#options;
     const job = { jobId, queue, deadlineAt: deadlineOf("interactive", input) };
-    const turn = { conversation: ref, messages, job };
-    return { id: ref.id, position: await pushTurn(this.#options.redis, this.#options.keys, turn) };
+    const models = [input.model, ...(input.fallbacks ?? [])];
+    const isUnpriced = unpricedModels(settings, models).length > 0;
+    const position = await pushTurn(redis, keys, { conversation: ref, messages, job, isUnpriced });
+    if (position === "unpriced") throw unpricedError(settings, models, "the conversation's cost limit");
+    return { id: ref.id, position };
   }
 
   #endOf(signal: AbortSignal | undefined): AbortSignal {

@@ -27,13 +27,14 @@ export interface ConversationRef {
 /** A job that has its turn keeps it: who sent it may have died before it added the job. */
 const PUSH = new RedisScript(`
   local conversation = KEYS[1]
-  local jobId, head, asked, mustExist, maxTurns, maxBytes, ttl, maxCostUsd = unpack(ARGV)
+  local jobId, head, asked, mustExist, maxTurns, maxBytes, ttl, maxCostUsd, isUnpriced = unpack(ARGV)
   local exists = redis.call('EXISTS', conversation) == 1
   if mustExist == '1' and not exists then return 'unknown' end
   local time = redis.call('TIME')
   local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
   local n = jobId ~= '' and redis.call('HGET', conversation, 'job:' .. jobId)
   if not n then
+    if isUnpriced == '1' and redis.call('HEXISTS', conversation, 'maxCostUsd') == 1 then return 'unpriced' end
     n = tonumber(redis.call('HGET', conversation, 'turns') or 0)
     local bytes = tonumber(redis.call('HGET', conversation, 'bytes') or 0)
     if n >= tonumber(maxTurns) or bytes + #asked > tonumber(maxBytes) then return 'full' end
@@ -52,17 +53,19 @@ export interface TurnInput {
   messages: readonly Message[];
   /** Who answers it; absent for messages that are only added. */
   job?: Required<Omit<TurnHead, "createdAt">>;
+  /** What its call may cost is unknown: a conversation with a cost limit does not take it. */
+  isUnpriced?: boolean;
 }
 
 /**
- * Adds a turn at the end, in one step, and gives its position from 0.
+ * Adds a turn at the end, in one step, and gives its position from 0; `unpriced` when the limit forbids it.
  * @throws InputError `unknown_conversation`; `conversation_too_long` when it has 10,000 turns, or 20 MiB with this one
  */
 export async function pushTurn(
   redis: Redis,
   keys: RedisKeys,
-  { conversation, messages, job }: TurnInput,
-): Promise<number> {
+  { conversation, messages, job, isUnpriced }: TurnInput,
+): Promise<number | "unpriced"> {
   const { id } = conversation;
   // A delayed call has to find it.
   const waitSeconds = Math.ceil(Math.max(0, (job?.deadlineAt ?? 0) - Date.now()) / 1000);
@@ -78,11 +81,13 @@ export async function pushTurn(
       MAX_REQUEST_BYTES,
       CONVERSATION_TTL_SECONDS + waitSeconds,
       conversation.maxCostUsd ?? "",
+      isUnpriced ? "1" : "",
     ],
   );
   if (position === "unknown") throw unknownConversation(id);
   if (position === "full") throw tooLong(id);
   conversation.mustExist = true;
+  if (position === "unpriced") return position;
   return Number(position);
 }
 

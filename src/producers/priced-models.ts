@@ -14,10 +14,18 @@ export function requirePrices(
   models: readonly ModelRef[],
   limit: string,
 ) {
+  if (unpricedModels(settings, models).length > 0) throw unpricedError(settings, models, limit);
+}
+
+/** For models that are not all priced. */
+export function unpricedError(
+  settings: Pick<Settings, "prices">,
+  models: readonly ModelRef[],
+  limit: string,
+): ConfigurationError {
   const unpriced = unpricedModels(settings, models);
-  if (unpriced.length === 0) return;
   const example = `{"${unpriced[0]}": {"inputPerMillion": 0.15, "outputPerMillion": 0.6}}`;
-  throw new ConfigurationError(
+  return new ConfigurationError(
     `no price is known for ${unpriced.join(", ")}, so ${limit} cannot hold`,
     `give its price in USD, for example GLUELLM_PRICES='${example}'`,
     "unpriced_model",

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { InputError } from "./errors.ts";
+import { checkWith } from "./schema-check.ts";
 import { isSystemPrompt, type SystemPrompt } from "./system-prompt.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName } from "./tool.ts";
 
@@ -22,7 +23,7 @@ export interface AgentOptions {
 
 const nameSchema = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _");
 
-const optionsSchema = z.object({
+const optionsSchema = z.strictObject({
   name: nameSchema,
   description: z.string().min(1).max(10_000),
   systemPrompt: z.union([z.string().min(1), z.custom<SystemPrompt>(isSystemPrompt)]),
@@ -41,16 +42,11 @@ export class Agent {
   readonly maxToolIterations: number | undefined;
   readonly model: string | undefined;
 
-  /** @throws InputError naming the option that is wrong; `duplicate_tool`. */
+  /** @throws InputError naming the option that is unknown or wrong; `duplicate_tool`. */
   constructor(options: AgentOptions) {
-    const parsed = optionsSchema.safeParse(options);
-    if (!parsed.success) {
-      const [issue] = parsed.error.issues;
-      throw new InputError(
-        `the agent "${options.name}" is wrong at ${issue?.path.join(".")}: ${issue?.message}`,
-      );
-    }
-    const { name, description, systemPrompt, tools, maxToolIterations, model } = parsed.data;
+    const what = `the agent "${(options as { name?: unknown } | undefined)?.name}"`;
+    const checked = checkWith(optionsSchema, options, what);
+    const { name, description, systemPrompt, tools, maxToolIterations, model } = checked;
     this.name = name;
     this.description = description;
     this.systemPrompt = systemPrompt;

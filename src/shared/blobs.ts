@@ -7,6 +7,14 @@ import { RedisScript } from "./redis-script.ts";
 /** Longer than any deadline plus the life of a failure's record: a blob without its owner ends by itself. */
 const BLOB_TTL_SECONDS = 32 * 86_400;
 
+/** Another owner's longer life stays. */
+const STORE = new RedisScript(`
+  local key = KEYS[1]
+  local data, owner, ttl = unpack(ARGV)
+  redis.call('HSET', key, 'data', data, owner, '1')
+  if redis.call('TTL', key) < tonumber(ttl) then redis.call('EXPIRE', key, ttl) end
+`);
+
 const RELEASE = new RedisScript(`
   redis.call('HDEL', KEYS[1], ARGV[1])
   if redis.call('HLEN', KEYS[1]) <= 1 then redis.call('DEL', KEYS[1]) end
@@ -14,20 +22,21 @@ const RELEASE = new RedisScript(`
 
 /**
  * Keeps `value` inline when its JSON is at most 16 KB, else stores it under its digest. A blob is a hash of
- * `data` and one field per owner, so that equal values are stored once and go with their last owner.
+ * `data` and one field per owner, so that equal values are stored once and go with their last owner, or `ttlSeconds`
+ * (default 32 days) after the latest of them that asked for so long.
  */
 export async function inlineOrBlob<T>(
   redis: Redis,
   keys: RedisKeys,
   owner: string,
   value: T,
+  ttlSeconds = BLOB_TTL_SECONDS,
 ): Promise<T | BlobRef> {
   const json = JSON.stringify(value);
   const bytes = Buffer.byteLength(json);
   if (bytes <= MAX_INLINE_BYTES) return value;
   const blob = sha256(json);
-  const key = keys.blob(blob);
-  await redis.multi().hset(key, "data", json, `owner:${owner}`, "1").expire(key, BLOB_TTL_SECONDS).exec();
+  await STORE.run(redis, [keys.blob(blob)], [json, `owner:${owner}`, ttlSeconds]);
   return { blob, bytes };
 }
 

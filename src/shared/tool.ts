@@ -1,6 +1,8 @@
 import { z } from "zod";
+import { schemaFault } from "./compile-schema.ts";
 import { InputError } from "./errors.ts";
-import type { JsonSchema } from "./json-schema.ts";
+import { isObject, type JsonSchema } from "./json-schema.ts";
+import { checkWith } from "./schema-check.ts";
 
 /** Known across copies of this package, such as the one a worker runs and the one a module of tools imports. */
 const TOOL = Symbol.for("gluellm.tool");
@@ -63,10 +65,11 @@ export interface Tool {
 /** `problem`: in words for the model. */
 export type ParsedArguments = { ok: true; args: unknown } | { ok: false; problem: string };
 
-const optionsSchema = z.object({
+const optionsSchema = z.strictObject({
   name: toolNameSchema,
   description: z.string().min(1).max(10_000),
-  execute: z.custom<unknown>((value) => typeof value === "function", "must be a function"),
+  parameters: z.custom<z.ZodType | JsonSchema>(isObject, "must be a zod object or a JSON Schema"),
+  execute: z.custom<Tool["execute"]>((value) => typeof value === "function", "must be a function"),
   timeoutMs: z.int().min(1).max(3_600_000).default(TOOL_DEFAULTS.timeoutMs),
   maxOutputBytes: z
     .int()
@@ -85,29 +88,26 @@ const optionsSchema = z.object({
  *   execute: async ({ city }) => (await fetch(`https://…/${encodeURIComponent(city)}`)).json(),
  * });
  * ```
- * @throws InputError naming the option that is wrong, or the parameter that JSON Schema cannot express.
+ * @throws InputError naming the option that is unknown or wrong, the parameter that JSON Schema cannot express, or the
+ * place where `parameters` are no JSON Schema.
  */
 export function defineTool<const Parameters extends z.ZodType | JsonSchema>(
   options: ToolOptions<Parameters>,
 ): Tool {
-  const parsed = optionsSchema.safeParse(options);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new InputError(
-      `the tool "${options.name}" is wrong at ${issue?.path.join(".")}: ${issue?.message}`,
-    );
-  }
-  const { parameters, execute } = options;
+  const what = `the tool "${(options as { name?: unknown } | undefined)?.name}"`;
+  const { parameters, ...checked } = checkWith(optionsSchema, options, what);
   const tool: Tool & { [TOOL]: true } = {
     [TOOL]: true,
-    ...parsed.data,
+    ...checked,
     ...(isZod(parameters)
-      ? { parameters: toJsonSchema(options.name, parameters), parse: (args) => parseWith(parameters, args) }
+      ? { parameters: toJsonSchema(what, parameters), parse: (args) => parseWith(parameters, args) }
       : { parameters }),
-    execute: execute as Tool["execute"],
   };
-  if (tool.parameters.type === "object") return tool;
-  throw new InputError(`the tool "${options.name}" is wrong at parameters: they must be an object`);
+  if (tool.parameters.type !== "object")
+    throw new InputError(`${what} is wrong at parameters: they must be an object`);
+  const fault = isZod(parameters) ? undefined : schemaFault(parameters);
+  if (fault) throw new InputError(`${what} is wrong at parameters: ${fault}`, undefined, "invalid_schema");
+  return tool;
 }
 
 export function isTool(value: unknown): value is Tool {
@@ -143,12 +143,12 @@ function isZod(schema: z.ZodType | JsonSchema): schema is z.ZodType {
   return "_zod" in schema;
 }
 
-function toJsonSchema(name: string, schema: z.ZodType): JsonSchema {
+function toJsonSchema(what: string, schema: z.ZodType): JsonSchema {
   try {
     const { $schema: _, ...json } = z.toJSONSchema(schema, { io: "input" });
     return json;
   } catch (error) {
-    throw new InputError(`the tool "${name}" is wrong at parameters: ${(error as Error).message}`);
+    throw new InputError(`${what} is wrong at parameters: ${(error as Error).message}`);
   }
 }
 

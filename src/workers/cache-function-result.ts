@@ -4,6 +4,7 @@ import type { Redis } from "ioredis";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { redisKeys } from "../shared/redis-keys.ts";
 import { CacheStore, type Claim } from "./cache-store.ts";
+import { survivesJson } from "./survives-json.ts";
 
 const POLL_MS = 100;
 
@@ -16,16 +17,20 @@ export interface FunctionCacheOptions<Args extends unknown[]> {
   namespace?: string;
   /** Default 3600. */
   ttlSeconds?: number;
-  /** What the result hangs on, as JSON; default: all arguments. */
+  /** What the result hangs on, as JSON; default: all arguments, which must then survive JSON themselves. */
   key?: (...args: Args) => unknown;
   /** Of the namespace's whole cache, as `CACHE_SIZE_LIMIT`; default 1 GiB. */
   maxBytes?: number;
 }
 
 /**
- * `fn` with its results kept in Redis, in the cache that the workers keep answers in. They must survive JSON. Equal calls
- * at the same time, in whatever process, run it once. Failures are not kept, and no fault of Redis but a lost connection
- * (which is waited for) keeps `fn` from being called.
+ * `fn` with its results kept in Redis, in the cache that the workers keep answers in. Equal calls at the same time, in
+ * whatever process, run it once. Failures are not kept, and no fault of Redis but a lost connection (which is waited for)
+ * keeps `fn` from being called.
+ *
+ * What does not survive JSON is not cached: with such arguments (a Map, a Date, an instance of a class, NaN, a bigint)
+ * `fn` is called each time, unless `key` says in JSON what the result hangs on; such a result, or undefined, is returned
+ * and not kept. An undefined field of an object counts as absent, and so do undefined arguments at the end.
  */
 export function cacheFunctionResult<Args extends unknown[], T>(
   fn: (...args: Args) => Promise<T>,
@@ -34,18 +39,18 @@ export function cacheFunctionResult<Args extends unknown[], T>(
   const { redis, name, namespace = "default", ttlSeconds = 3600, key, maxBytes = 2 ** 30 } = options;
   const cache = new CacheStore({ redis, keys: redisKeys(namespace), maxBytes });
   return async (...args) => {
-    const digest = hash("sha256", canonicalJson({ function: name, key: key ? key(...args) : args }), "hex");
+    const keyed = key ? key(...args) : withoutUndefinedEnd(args);
+    if (!survivesJson(keyed)) return fn(...args);
+    const digest = hash("sha256", canonicalJson({ function: name, key: keyed }), "hex");
     const token = randomUUID();
     const claim = await settled(cache, digest, token, ttlSeconds * 1000);
     if (claim.kind === "hit") return JSON.parse(claim.text) as T;
     using _renewal = claim.kind === "lead" ? cache.holdLead(digest, token) : undefined;
     try {
       const result = await fn(...args);
-      const text = JSON.stringify(result) as string | undefined;
-      const kept =
-        text === undefined
-          ? cache.release(digest, token, "lasting")
-          : cache.keep(digest, token, text, ttlSeconds);
+      const kept = survivesJson(result)
+        ? cache.keep(digest, token, JSON.stringify(result), ttlSeconds)
+        : cache.release(digest, token, "lasting");
       await kept.catch(() => {});
       return result;
     } catch (error) {
@@ -53,6 +58,11 @@ export function cacheFunctionResult<Args extends unknown[], T>(
       throw error;
     }
   };
+}
+
+/** As the function sees them: `f(1, undefined)` is `f(1)`. */
+function withoutUndefinedEnd(args: readonly unknown[]): readonly unknown[] {
+  return args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1);
 }
 
 /** Waits for another caller that is at it. */

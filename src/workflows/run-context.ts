@@ -87,7 +87,8 @@ export class RunContext implements WorkflowContext {
   ): Promise<CompletionResult<OutputOf<S>>> {
     return caught(async () => {
       const { settings, defaultModel, offerTool } = this.#options;
-      const defaults = { settings, model: defaultModel, keyNeeded: false, offerTool };
+      const offerTools = (tools: readonly Tool[]) => tools.forEach(offerTool);
+      const defaults = { settings, model: defaultModel, keyNeeded: false, offerTools };
       const input = toCompletionInput(message, options, defaults);
       const { model, fallbacks = [], request, tools, maxToolIterations, endsWithTools, output } = input;
       const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(

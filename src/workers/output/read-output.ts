@@ -1,7 +1,7 @@
 import type { ChatCompletion } from "../../shared/chat.ts";
+import { compileSchema } from "../../shared/compile-schema.ts";
 import { isObject } from "../../shared/json-schema.ts";
 import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
-import { compileSchema } from "./compile-schema.ts";
 import { findJson } from "./find-json.ts";
 import { outputMessageOf } from "./output-message.ts";
 import { problemOf } from "./problem.ts";

@@ -1,0 +1,124 @@
+import { createRequire } from "node:module";
+import type { Ajv2020, ErrorObject, Options } from "ajv/dist/2020.js";
+import { z } from "zod";
+import { InvalidRequestError } from "./errors.ts";
+import { interruptible } from "./interruptible.ts";
+import type { JsonSchema } from "./json-schema.ts";
+import { sha256 } from "./redis-keys.ts";
+
+/** What a value violates; empty when it fits. */
+export type CheckValue = (value: unknown) => readonly ErrorObject[];
+
+/** Loaded by the first schema: it would cost every command a tenth of a second. */
+const require = createRequire(import.meta.url);
+
+const MAX_COMPILED = 200;
+const MAX_COMPILE_MS = 5000;
+const MAX_CHECK_MS = 1000;
+
+/**
+ * A format is checked as loosely as anybody writes it, since zod adds its own stricter pattern; unknown ones pass, as
+ * the draft has it.
+ */
+const FORMATS: Options["formats"] = {
+  date: fits(z.iso.date()),
+  "date-time": fits(z.iso.datetime({ offset: true, local: true })),
+  duration: fits(z.iso.duration()),
+  email: /^[^\s@]+@[^\s@]+$/,
+  ipv4: fits(z.ipv4()),
+  ipv6: fits(z.ipv6()),
+  uri: (text) => URL.canParse(text),
+  uuid: fits(z.guid()),
+};
+
+const regExp = Object.assign(
+  (pattern: string) => {
+    try {
+      return new RegExp(pattern, "u");
+    } catch {
+      // Escapes such as \- are patterns too, only not with that flag.
+      return new RegExp(pattern);
+    }
+  },
+  { code: "new RegExp" },
+);
+
+let ajv: Ajv2020 | undefined;
+/** By the schema's hash; the longest unused is first. */
+const compiled = new Map<string, CheckValue>();
+
+/** The schema is none. */
+class SchemaError extends InvalidRequestError {
+  readonly reason: string;
+
+  constructor(reason: string) {
+    super({
+      code: "invalid_schema",
+      message: `the schema of the answer cannot be used: ${reason}`,
+      hint: "give a JSON Schema of draft 2020-12",
+    });
+    this.reason = reason;
+  }
+}
+
+/** Why a schema cannot be checked with, naming the place; undefined when it can. */
+export function schemaFault(schema: JsonSchema): string | undefined {
+  try {
+    compileSchema(schema);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SchemaError) return error.reason;
+    throw error;
+  }
+}
+
+/**
+ * The check of a schema, compiled once.
+ * @throws InvalidRequestError `invalid_schema` when the schema is none; the check throws it too, when it takes longer
+ * than a second.
+ */
+export function compileSchema(schema: JsonSchema): CheckValue {
+  const json = JSON.stringify(schema);
+  const hash = sha256(json);
+  const check = compiled.get(hash) ?? compile(schema, /"\$(id|anchor|dynamicAnchor)"/.test(json));
+  compiled.delete(hash);
+  compiled.set(hash, check);
+  const [oldest] = compiled.keys();
+  if (compiled.size > MAX_COMPILED && oldest !== undefined) compiled.delete(oldest);
+  return check;
+}
+
+function compile({ $schema: _dialect, ...schema }: JsonSchema, isNamed: boolean): CheckValue {
+  // Names hold for all schemas of an instance, and could be those of another, or of the draft itself.
+  ajv ??= newAjv();
+  const compiler = isNamed ? newAjv() : ajv;
+  const validate = withinTime(MAX_COMPILE_MS, "compiling the schema", () => {
+    try {
+      return compiler.compile(schema);
+    } catch (error) {
+      return error as Error;
+    }
+  });
+  // It would keep every schema.
+  compiler.removeSchema(schema);
+  if (validate instanceof Error) throw new SchemaError(validate.message.slice(0, 300));
+  return (value) =>
+    withinTime(MAX_CHECK_MS, "checking an answer", () => (validate(value) ? [] : (validate.errors ?? [])));
+}
+
+function withinTime<T>(timeoutMs: number, what: string, work: () => T): T {
+  const outcome = interruptible(timeoutMs, work);
+  if (outcome) return outcome.value;
+  // It may have been stopped amid its own bookkeeping.
+  ajv = undefined;
+  throw new SchemaError(`${what} takes longer than ${timeoutMs / 1000} s; a pattern may be the cause`);
+}
+
+function newAjv(): Ajv2020 {
+  const { Ajv2020 } = require("ajv/dist/2020.js") as typeof import("ajv/dist/2020.js");
+  return new Ajv2020({ strict: false, allErrors: true, logger: false, formats: FORMATS, code: { regExp } });
+}
+
+function fits(schema: z.ZodType): (text: string) => boolean {
+  return (text) => schema.safeParse(text).success;
+}
