@@ -18,14 +18,12 @@ const lookUp = defineTool({
   },
 });
 
-const reasoner = new Agent({
-  name: "reasoner",
-  description: "Finds out.",
-  systemPrompt: "You find out.",
-  model: "simulator:reasoner",
-  tools: [add, lookUp],
-});
-const INPUT = { input: "How high is Kibo plus 5?", reasoner };
+function withTools(...tools: Tool[]) {
+  const [name, model] = ["reasoner", "simulator:reasoner"];
+  return new Agent({ name, description: "Finds out.", systemPrompt: "You find out.", model, tools });
+}
+
+const INPUT = { input: "How high is Kibo plus 5?", reasoner: withTools(add, lookUp) };
 
 const LOOK_UP = {
   reply: "I need its height.",
@@ -134,7 +132,7 @@ test("a run whose tools no worker has waits", async () => {
 test("a killed worker: finished steps are not done again, and nor are their tools", async () => {
   const marks = [1, 2, 3].map((n) => ({ toolCalls: [{ name: "mark", arguments: { n } }] }));
   const { survivesAKill } = await patternSite({ reasoner: [...marks, "the end"] });
-  const input = { ...INPUT, reasoner: { ...reasoner.toJSON(), tools: [mark] } };
+  const input = { ...INPUT, reasoner: withTools(mark) };
   // A second run of a finished tool would make the next question another one: a fifth.
   const result = await survivesAKill(react, input, 4, "mark-tool.ts");
   expect(result).toMatchObject({ finalOutput: "the end", iterations: 4 });
