@@ -50,3 +50,15 @@ test("a job that is cancelled while a worker has it leaves no blob of its reques
   expect(await failure).toMatchObject({ code: "cancelled" });
   expect(await redis.keys(redisKeys(site.namespace).blob("*"))).toEqual([]);
 });
+
+test("a large result's blob ends with its record", async () => {
+  const keys = redisKeys(site.namespace);
+  const { jobId } = await siteClient(site).complete(
+    `much\n#sim ${JSON.stringify({ reply: "much ".repeat(5000) })}`,
+  );
+  const [blob] = await redis.keys(keys.blob("*"));
+  const [recordLeft, blobLeft] = [await redis.ttl(keys.result(jobId)), await redis.ttl(blob ?? "")];
+  expect(recordLeft).toBeGreaterThan(0);
+  expect(blobLeft).toBeGreaterThanOrEqual(recordLeft);
+  expect(blobLeft).toBeLessThan(recordLeft + DAY_SECONDS);
+});

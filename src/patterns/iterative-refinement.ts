@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { checkWith } from "../shared/schema-check.ts";
 import { referenceTo } from "../shared/step-function.ts";
 import type { WorkflowContext } from "../workflows/context.ts";
-import { checkWith } from "../workflows/schema-check.ts";
 import { block } from "./block.ts";
 import { type Ask, agent, definePattern, onAgentError, settleGroup } from "./pattern.ts";
 

@@ -18,8 +18,11 @@ export interface ToolContext {
   /** Aborts at the tool's timeout, when the job is cancelled, and when its worker stops. */
   signal: AbortSignal;
   jobId: string;
-  /** The same each time that this call is run, also after a crash: a key for effects that must happen once. */
-  callId: string;
+  /**
+   * The same each time that this call is run, also after a crash: a key for effects that must happen once. Ours; the
+   * `callId` of the history is the model's, and not unique.
+   */
+  executionId: string;
 }
 
 export interface ToolOptions<Parameters extends z.ZodType | JsonSchema> {

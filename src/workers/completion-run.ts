@@ -4,7 +4,7 @@ import { type ChatCompletion, type ChatRequest, chatRequestSchema, type Message 
 import { StructuredOutputError } from "../shared/errors.ts";
 import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import type { ResultRecord, ToolExecution } from "../shared/records.ts";
+import { type ResultRecord, resultTtlSeconds, type ToolExecution } from "../shared/records.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { assistantMessage, type ToolCall, toolCallsOf } from "./assistant-message.ts";
@@ -227,7 +227,10 @@ async function toRecord(
   { jobId, payload, logger, attemptsMade, journal }: CompletionRun,
   { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
-  const keep = <T>(value: T) => untilTaken(logger, () => inlineOrBlob(redis, keys, `result:${jobId}`, value));
+  // The record is written a little later, and must not outlive them.
+  const ttlSeconds = resultTtlSeconds(payload, "succeeded") + 3600;
+  const keep = <T>(value: T) =>
+    untilTaken(logger, () => inlineOrBlob(redis, keys, `result:${jobId}`, value, ttlSeconds));
   const { entry, model, statusCode, requestId, body, fromCache } = calls.at(-1) as FinishedCall;
   return {
     v: 1,

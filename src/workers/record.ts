@@ -3,12 +3,7 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
 import { OverloadedError, RateLimitError } from "../shared/errors.ts";
 import { modelRef } from "../shared/model-name.ts";
-import {
-  ACKNOWLEDGED,
-  RESULT_TTL_SECONDS,
-  type ResultRecord,
-  resultRecordSchema,
-} from "../shared/records.ts";
+import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema, resultTtlSeconds } from "../shared/records.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
 import { RedisScript } from "../shared/redis-script.ts";
 import { USAGE_TTL_SECONDS, usageKey } from "../shared/usage.ts";
@@ -91,9 +86,7 @@ export async function writeRecord(
   options: WriteOptions,
 ): Promise<WriteOutcome> {
   const { queue, token, payload, record, budgetKey, answer } = options;
-  const { batch, conversation, workflow } = payload;
-  const kind = batch ? "batchRow" : workflow ? "workflowStep" : record.status;
-  const ttl = RESULT_TTL_SECONDS[kind === "cancelled" ? "succeeded" : kind];
+  const { batch, conversation } = payload;
   const outcome = await WRITE.run(
     redis,
     [
@@ -108,7 +101,7 @@ export async function writeRecord(
     [
       token,
       JSON.stringify(record),
-      ttl,
+      resultTtlSeconds(payload, record.status),
       keys.channel,
       batch ? `batch:${batch.id}` : `result:${record.jobId}`,
       batch ? record.jobId : "",

@@ -1,10 +1,11 @@
 import type { Message } from "../shared/chat.ts";
+import { compileSchema } from "../shared/compile-schema.ts";
+
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
 import type { ParsedArguments, Tool } from "../shared/tool.ts";
 import type { ToolCall } from "./assistant-message.ts";
 import type { Journal } from "./journal.ts";
-import { compileSchema } from "./output/compile-schema.ts";
 import { problemOf } from "./output/problem.ts";
 
 export interface ToolRun {
@@ -73,8 +74,8 @@ async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: num
     }
     await journal.append({ kind: "toolStarted", turn, index });
   }
-  const callId = `${run.jobId}-${turn}-${index}`;
-  return execute(run, tool, parsed.args, callId);
+  const executionId = `${run.jobId}-${turn}-${index}`;
+  return execute(run, tool, parsed.args, executionId);
 }
 
 /** A schema's own code may throw, too. */
@@ -88,7 +89,7 @@ async function parseArguments({ parameters, parse }: Tool, args: unknown): Promi
   }
 }
 
-async function execute(run: ToolRun, tool: Tool, args: unknown, callId: string): Promise<Outcome> {
+async function execute(run: ToolRun, tool: Tool, args: unknown, executionId: string): Promise<Outcome> {
   const timeout = AbortSignal.timeout(tool.timeoutMs);
   const signal = AbortSignal.any([run.signal, timeout]);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
@@ -97,7 +98,7 @@ async function execute(run: ToolRun, tool: Tool, args: unknown, callId: string):
   try {
     run.signal.throwIfAborted();
     const running = (async () =>
-      tool.execute(args as never, { signal, jobId: run.jobId, callId }) as unknown)();
+      tool.execute(args as never, { signal, jobId: run.jobId, executionId }) as unknown)();
     return { result: toOutput(await Promise.race([running, aborted]), tool.maxOutputBytes) };
   } catch (error) {
     run.signal.throwIfAborted();

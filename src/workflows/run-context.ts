@@ -12,6 +12,7 @@ import { canonicalJson } from "../shared/canonical-json.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { sha256 } from "../shared/redis-keys.ts";
+import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
@@ -29,7 +30,6 @@ import type {
 } from "./context.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
-import { checkWith } from "./schema-check.ts";
 import { subjectOf } from "./step-model.ts";
 import type { Workflow } from "./workflow.ts";
 

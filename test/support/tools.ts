@@ -12,8 +12,8 @@ export const add = defineTool({
   name: "add",
   description: "Adds two numbers.",
   parameters: z.object({ a: z.number(), b: z.number().default(1) }),
-  execute: ({ a, b }, { callId }) => {
-    leaveTrace(`add ${a} ${b} ${callId}`);
+  execute: ({ a, b }, { executionId }) => {
+    leaveTrace(`add ${a} ${b} ${executionId}`);
     return a + b;
   },
 });

@@ -1,1 +1,0 @@
-export { compileSchema } from "../../shared/compile-schema.ts";

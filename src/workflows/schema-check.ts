@@ -1,1 +1,0 @@
-export { checkWith } from "../shared/schema-check.ts";
