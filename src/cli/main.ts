@@ -11,6 +11,7 @@ import { addQuickstartCommand } from "./quickstart.ts";
 import { addSelfTestCommands } from "./self-test.ts";
 import { addServeCommands } from "./serve.ts";
 import { addSimulateCommand } from "./simulate.ts";
+import { addWorkflowCommands } from "./workflow.ts";
 
 const program = new Command("gluellm")
   .description("Durable LLM jobs on Redis: enqueue and forget, share the account's limits, never pay twice.")
@@ -28,6 +29,7 @@ addServeCommands(program);
 addQueuesCommand(program);
 addCompleteCommand(program);
 addChatCommand(program);
+addWorkflowCommands(program);
 addSelfTestCommands(program);
 addSimulateCommand(program);
 addQuickstartCommand(program);
