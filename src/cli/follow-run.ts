@@ -4,7 +4,7 @@ import type { GlueLLM } from "../client/glue-llm.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { printable } from "./output.ts";
 import { readSteps } from "./read-steps.ts";
-import { type StepNode, stepLine, stepTree } from "./step-tree.ts";
+import { type StepNode, stepLine, stepSum, stepTree } from "./step-tree.ts";
 
 const TERMINAL_MS = 300;
 const PLAIN_MS = 1000;
@@ -23,7 +23,7 @@ interface RunPicture {
  * @throws as the handle's `result`
  */
 export async function followRun(client: GlueLLM, run: WorkflowHandle, signal: AbortSignal): Promise<unknown> {
-  const view = process.stderr.isTTY ? new LiveTree() : new StepLines(run.id);
+  const view = process.stderr.isTTY ? new LiveTree(run.id) : new StepLines(run.id);
   const output = run.result({ signal });
   const end = new AbortController();
   output.then(
@@ -49,13 +49,19 @@ async function draw(client: GlueLLM, run: WorkflowHandle, view: LiveTree | StepL
 /** One picture, drawn again and again. */
 class LiveTree {
   readonly intervalMs = TERMINAL_MS;
+  readonly #runId: string;
   readonly #update = createLogUpdate(process.stderr);
+
+  constructor(runId: string) {
+    this.#runId = runId;
+  }
 
   show({ waitsFor, steps }: RunPicture): void {
     const { columns = 80, rows = MAX_LINES + 2 } = process.stderr;
-    const maxLines = Math.min(MAX_LINES, Math.max(3, rows - 2 - waitsFor.length));
-    const reasons = waitsFor.map((reason) => printable(`waits for ${reason}`));
-    this.#update([...stepTree(steps, { now: Date.now(), columns, maxLines }), ...reasons].join("\n"));
+    const notes = [...waitsFor.map((reason) => `waits for ${reason}`), ...answers(steps, this.#runId)];
+    const maxLines = Math.min(MAX_LINES, Math.max(3, rows - 2 - notes.length));
+    const tree = stepTree(steps, { now: Date.now(), columns, maxLines });
+    this.#update([...tree, ...notes.map(printable)].join("\n"));
   }
 
   end(): void {
@@ -63,32 +69,44 @@ class LiveTree {
   }
 }
 
+/** The commands that answer the signals which a run and its child runs wait for. */
+function answers(steps: readonly StepNode[], runId: string): string[] {
+  return steps.flatMap(({ kind, state, subject, job, children }) => {
+    const isOpen = kind === "signal" && state === "running";
+    const own = isOpen ? [`answer it: gluellm workflow signal ${runId} ${subject} '{…}'`] : [];
+    return [...own, ...answers(children, job ?? runId)];
+  });
+}
+
 /** Each step once, when it has ended; each reason to wait once. */
 class StepLines {
   readonly intervalMs = PLAIN_MS;
   readonly #runId: string;
   readonly #told = new Set<string>();
+  #steps: readonly StepNode[] = [];
 
   constructor(runId: string) {
     this.#runId = runId;
   }
 
   show({ waitsFor, steps }: RunPicture): void {
+    this.#steps = steps;
     for (const reason of waitsFor) this.#tell(`waits for ${reason}`);
-    this.#showSteps(steps, "", this.#runId);
+    this.#showSteps(steps, "");
+    for (const answer of answers(steps, this.#runId)) this.#tell(answer);
   }
 
-  end(): void {}
+  end(): void {
+    this.#tell(stepSum(this.#steps, Date.now()));
+  }
 
-  #showSteps(steps: readonly StepNode[], prefix: string, runId: string): void {
+  #showSteps(steps: readonly StepNode[], prefix: string): void {
     for (const step of steps) {
       const path = `${prefix}${step.step}`;
-      this.#showSteps(step.children, `${path} › `, step.job ?? runId);
-      const line = stepLine(path, step, Date.now());
-      if (step.state !== "running") this.#tell(line, path);
-      else if (step.kind === "signal") {
-        this.#tell(`${line}: gluellm workflow signal ${runId} ${step.subject} '{…}'`, `${path} waits`);
-      } else for (const reason of step.waitsFor) this.#tell(`${path} waits for ${reason}`);
+      this.#showSteps(step.children, `${path} › `);
+      if (step.state === "running" && step.kind !== "signal") {
+        for (const reason of step.waitsFor) this.#tell(`${path} waits for ${reason}`);
+      } else this.#tell(stepLine(path, step, Date.now()), `${path} ${step.state}`);
     }
   }
 

@@ -9,6 +9,7 @@ import { guardOutput } from "./output.ts";
 import { addQueuesCommand } from "./queues.ts";
 import { addQuickstartCommand } from "./quickstart.ts";
 import { addSelfTestCommands } from "./self-test.ts";
+import { addWorkflowTestCommands } from "./self-test-workflows.ts";
 import { addServeCommands } from "./serve.ts";
 import { addSimulateCommand } from "./simulate.ts";
 import { addWorkflowCommands } from "./workflow.ts";
@@ -31,6 +32,7 @@ addCompleteCommand(program);
 addChatCommand(program);
 addWorkflowCommands(program);
 addSelfTestCommands(program);
+addWorkflowTestCommands(program);
 addSimulateCommand(program);
 addQuickstartCommand(program);
 

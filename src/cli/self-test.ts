@@ -9,32 +9,41 @@ import { usd } from "../shared/usd.ts";
 import { startSimulator } from "./compose.ts";
 import { printable } from "./output.ts";
 
+export const MODEL_OPTION = ["-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)"] as const;
+export const SIMULATOR_OPTION = ["--simulator", "ask a simulated provider: no key, no cost"] as const;
+
 /** `gluellm test-completion`, `gluellm test-tool-call`: does this account answer, through queue, worker and limits? */
 export function addSelfTestCommands(program: Command): void {
-  const model = ["-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)"] as const;
-  const simulator = ["--simulator", "ask a simulated provider: no key, no cost"] as const;
   program
     .command("test-completion")
     .description("Make one small call and print what came of it.")
-    .option(...model)
-    .option(...simulator)
+    .option(...MODEL_OPTION)
+    .option(...SIMULATOR_OPTION)
     .action((options: SelfTestOptions) => run(options, testCompletion));
   program
     .command("test-tool-call")
     .description("Make one small call in which the model has to use a tool.")
-    .option(...model)
-    .option(...simulator)
+    .option(...MODEL_OPTION)
+    .option(...SIMULATOR_OPTION)
     .action((options: SelfTestOptions) => run(options, testToolCall));
 }
 
-interface SelfTestOptions {
+export interface SelfTestOptions {
   model?: string;
   simulator?: boolean;
 }
 
 async function run(
-  { model, simulator }: SelfTestOptions,
+  options: SelfTestOptions,
   test: (glue: GlueLLM, isSimulated: boolean) => Promise<CompletionResult>,
+): Promise<void> {
+  await withTestClient(options, async (glue, isSimulated) => report(await test(glue, isSimulated)));
+}
+
+/** A client whose own process does the work, with a simulated provider if it is asked for. */
+export async function withTestClient(
+  { model, simulator }: SelfTestOptions,
+  test: (glue: GlueLLM, isSimulated: boolean) => Promise<void>,
 ): Promise<void> {
   await using parts = new AsyncDisposableStack();
   const settings = loadSettings();
@@ -49,7 +58,7 @@ async function run(
       settings: { ...settings, providers: { ...settings.providers, ...own } },
     }),
   );
-  report(await test(glue, simulated !== undefined));
+  await test(glue, simulated !== undefined);
 }
 
 function testCompletion(glue: GlueLLM): Promise<CompletionResult> {

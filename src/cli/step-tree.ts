@@ -43,7 +43,7 @@ export function stepTree(steps: readonly StepNode[], options: TreeOptions): stri
   return [
     ...(hidden > 0 ? [`… ${count(hidden)} more lines`] : []),
     ...kept.map((line) => aligned(line, widths)),
-    sumLine(steps, now),
+    stepSum(steps, now),
   ].map((line) => (line.length > columns ? `${line.slice(0, columns - 1)}…` : line));
 }
 
@@ -122,7 +122,8 @@ function fitted(lines: readonly Line[], maxLines: number): Line[] {
   return kept.slice(-maxLines);
 }
 
-function sumLine(steps: readonly StepNode[], now: number): string {
+/** `4 steps: 3 done, 1 running · 1,234 tokens · $0.012 · 5.2 s`. */
+export function stepSum(steps: readonly StepNode[], now: number): string {
   const all = steps.flatMap(withChildren);
   const states = Map.groupBy(all, ({ state }) => state);
   const counts = (["succeeded", "running", "failed", "cancelled"] as const).flatMap((state) => {
@@ -139,7 +140,7 @@ function sumLine(steps: readonly StepNode[], now: number): string {
     state === "running" ? now : (finishedAt?.getTime() ?? 0),
   );
   const time = starts.length > 0 ? [durationText(Math.max(...ends) - Math.min(...starts))] : [];
-  const found = `${count(all.length)} steps${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
+  const found = `${count(all.length)} step${all.length === 1 ? "" : "s"}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
   return [found, `${count(tokens)} tokens`, cost, ...time].join(" · ");
 }
 

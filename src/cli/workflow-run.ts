@@ -15,6 +15,8 @@ import { printable } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
 import { readWorkflowInput, withAgents } from "./workflow-input.ts";
 
+const STOPPING = "stopping: calls in flight finish (again to exit now)";
+
 interface RunOptions {
   input?: string;
   inputFile?: string;
@@ -108,7 +110,8 @@ function modelOf({ model }: RunOptions, settings: Settings, keyNeeded: boolean):
 }
 
 async function untilEnd(client: GlueLLM, run: WorkflowHandle, { runId, json }: RunOptions): Promise<void> {
-  const interruption = onInterruption("stopping: calls in flight finish (again to exit now)");
+  // On a terminal a notice would break into the picture.
+  const interruption = onInterruption(process.stderr.isTTY ? undefined : STOPPING);
   process.stderr.write(`run ${run.id}\n`);
   try {
     const output = await followRun(client, run, interruption.signal);
@@ -117,6 +120,7 @@ async function untilEnd(client: GlueLLM, run: WorkflowHandle, { runId, json }: R
     if (interruption.exitCode !== undefined) {
       process.exitCode = interruption.exitCode;
       process.stderr.write(`${leaveNotice(run.id, runId !== undefined)}\n`);
+      if (process.stderr.isTTY) process.stderr.write(`${STOPPING}\n`);
       return;
     }
     if (json) print(JSON.stringify(await run.status(), null, 2));

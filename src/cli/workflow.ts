@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { GlueLLM } from "../client/glue-llm.ts";
 import { loadModules } from "../client/load-modules.ts";
+import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { InputError, JobLostError } from "../shared/errors.ts";
 import { isObject } from "../shared/json-schema.ts";
 import { usd } from "../shared/usd.ts";
@@ -39,8 +40,8 @@ export function addWorkflowCommands(program: Command): void {
     .argument(...RUN_ID)
     .option(...JSON_OPTION)
     .action((id: string, { json }: Shown) =>
-      withClient(async ({ workflows }) => {
-        const status = await workflows.open(id).status();
+      withRun(id, async (run) => {
+        const status = await run.status();
         return json ? asJson(status) : showStatus(status);
       }),
     );
@@ -50,7 +51,7 @@ export function addWorkflowCommands(program: Command): void {
     .argument(...RUN_ID)
     .option(...JSON_OPTION)
     .action((id: string, { json }: Shown) =>
-      withClient(async (client) => {
+      withRun(id, async (_run, client) => {
         const steps = await readSteps(client, id);
         return json ? asJson(steps) : stepTree(steps, { now: Date.now() }).join("\n");
       }),
@@ -61,8 +62,7 @@ export function addWorkflowCommands(program: Command): void {
     .argument(...RUN_ID)
     .option(...JSON_OPTION)
     .action((id: string, { json }: Shown) =>
-      withClient(async ({ workflows }) => {
-        const run = workflows.open(id);
+      withRun(id, async (run) => {
         const isCancelled = await run.cancel();
         if (json) return asJson({ id, cancelled: isCancelled });
         return isCancelled ? `run ${id} is cancelled` : `run ${id} had ended: ${(await run.status()).state}`;
@@ -76,8 +76,8 @@ export function addWorkflowCommands(program: Command): void {
     .argument("[json]", "what it brings")
     .option(...JSON_OPTION)
     .action((id: string, name: string, data: string | undefined, { json }: Shown) =>
-      withClient(async ({ workflows }) => {
-        await workflows.open(id).signal(name, data === undefined ? undefined : parseJson(data, "the signal"));
+      withRun(id, async (run) => {
+        await run.signal(name, data === undefined ? undefined : parseJson(data, "the signal"));
         return json ? asJson({ id, signal: name }) : `run ${id} has signal ${name}`;
       }),
     );
@@ -90,9 +90,9 @@ export function addWorkflowCommands(program: Command): void {
     .option("--run-id <id>", "of the new run (default: a new one)")
     .option(...JSON_OPTION)
     .action((id: string, options: Shown & { fromStep: string; changes?: string; runId?: string }) =>
-      withClient(async ({ workflows }) => {
+      withRun(id, async (run) => {
         const { fromStep, changes, runId, json } = options;
-        const fork = await workflows.open(id).fork({ fromStep, changes: changesIn(changes), runId });
+        const fork = await run.fork({ fromStep, changes: changesIn(changes), runId });
         return json ? asJson({ id: fork.id }) : fork.id;
       }),
     );
@@ -140,6 +140,21 @@ function listRuns(names: readonly string[], { limit, json }: ListOptions): Promi
 async function withClient(action: (client: GlueLLM) => Promise<string>): Promise<void> {
   await using client = new GlueLLM({ mode: "fleet" });
   process.stdout.write(`${await action(client)}\n`);
+}
+
+/** As `withClient`, for one run. @throws InputError when there is none of this id */
+function withRun(
+  id: string,
+  action: (run: WorkflowHandle, client: GlueLLM) => Promise<string>,
+): Promise<void> {
+  return withClient(async (client) => {
+    try {
+      return await action(client.workflows.open(id), client);
+    } catch (error) {
+      if (!(error instanceof JobLostError)) throw error;
+      throw new InputError(`no run ${id}`, "gluellm workflow list --runs shows the ids of the last 30 days");
+    }
+  });
 }
 
 function asJson(value: unknown): string {
