@@ -53,7 +53,11 @@ function runData(job: Job, run: RunFields, offered: ReadonlySet<string>) {
   };
 }
 
-function reasonOf(job: Job, { blocked, workflow }: RunFields, offered: ReadonlySet<string>): string | undefined {
+function reasonOf(
+  job: Job,
+  { blocked, workflow }: RunFields,
+  offered: ReadonlySet<string>,
+): string | undefined {
   if (blocked) return errorText(blocked);
   if (!offered.has(workflow ?? "")) return `a worker with workflow "${workflow}"`;
   // Written by the worker that put it back.

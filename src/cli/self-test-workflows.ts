@@ -8,7 +8,13 @@ import { onInterruption } from "./exit.ts";
 import { followRun } from "./follow-run.ts";
 import { integer } from "./options.ts";
 import { printable } from "./output.ts";
-import { MODEL_OPTION, type SelfTestOptions, SIMULATOR_OPTION, withTestClient } from "./self-test.ts";
+import {
+  MODEL_OPTION,
+  type SelfTestOptions,
+  SIMULATED_MODEL,
+  SIMULATOR_OPTION,
+  withTestClient,
+} from "./self-test.ts";
 
 const CRITICS = [
   ["accuracy", "every statement is true and none is missing"],
@@ -32,9 +38,13 @@ export function addWorkflowTestCommands(program: Command): void {
     .action((options: SelfTestOptions & { input: string; maxIterations: number; critics: number }) => {
       const { input, maxIterations } = options;
       const critics = CRITICS.slice(0, options.critics).map(([specialty, goal]) => {
-        return { agent: agentOf(`${specialty}-critic`, "You judge texts strictly."), specialty, goal };
+        return {
+          agent: agentOf(options, `${specialty}-critic`, "You judge texts strictly."),
+          specialty,
+          goal,
+        };
       });
-      const producer = agentOf("producer", "You write short, correct texts.");
+      const producer = agentOf(options, "producer", "You write short, correct texts.");
       return run(options, "iterative-refinement", { input, producer, critics, maxIterations });
     });
   program
@@ -46,7 +56,10 @@ export function addWorkflowTestCommands(program: Command): void {
     .option(...SIMULATOR_OPTION)
     .action((options: SelfTestOptions & { input: string; stages: number }) => {
       const stages = STAGES.slice(0, options.stages).map((name) => {
-        return { name, agent: agentOf(name, `You ${name} what you are given. Answer with the text alone.`) };
+        return {
+          name,
+          agent: agentOf(options, name, `You ${name} what you are given. Answer with the text alone.`),
+        };
       });
       return run(options, "pipeline", { input: options.input, stages });
     });
@@ -60,9 +73,9 @@ export function addWorkflowTestCommands(program: Command): void {
     .option(...SIMULATOR_OPTION)
     .action((options: SelfTestOptions & { topic: string; rounds: number; judge: boolean }) => {
       const participants = ["for", "against"].map((side) =>
-        agentOf(side, `You argue ${side} the proposal, in at most three sentences.`),
+        agentOf(options, side, `You argue ${side} the proposal, in at most three sentences.`),
       );
-      const judge = options.judge && { judge: agentOf("judge", "You weigh both sides and decide.") };
+      const judge = options.judge && { judge: agentOf(options, "judge", "You weigh both sides and decide.") };
       return run(options, "debate", {
         input: options.topic,
         participants,
@@ -72,8 +85,10 @@ export function addWorkflowTestCommands(program: Command): void {
     });
 }
 
-function agentOf(name: string, systemPrompt: string): Agent {
-  return new Agent({ name, description: `The ${name} of a test.`, systemPrompt });
+/** With the model in words: the run may be taken by another worker, whose default is another one. */
+function agentOf({ model, simulator }: SelfTestOptions, name: string, systemPrompt: string): Agent {
+  const description = `The ${name} of a test.`;
+  return new Agent({ name, description, systemPrompt, model: simulator ? SIMULATED_MODEL : model });
 }
 
 async function run(options: SelfTestOptions, pattern: string, input: object): Promise<void> {

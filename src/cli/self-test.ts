@@ -12,6 +12,8 @@ import { printable } from "./output.ts";
 export const MODEL_OPTION = ["-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)"] as const;
 export const SIMULATOR_OPTION = ["--simulator", "ask a simulated provider: no key, no cost"] as const;
 
+export const SIMULATED_MODEL = "simulator:test";
+
 /** `gluellm test-completion`, `gluellm test-tool-call`: does this account answer, through queue, worker and limits? */
 export function addSelfTestCommands(program: Command): void {
   program
@@ -54,8 +56,13 @@ export async function withTestClient(
   const glue = parts.use(
     new GlueLLM({
       mode: "local",
-      model: simulated ? "simulator:test" : model,
-      settings: { ...settings, providers: { ...settings.providers, ...own } },
+      model: simulated ? SIMULATED_MODEL : model,
+      settings: {
+        ...settings,
+        providers: { ...settings.providers, ...own },
+        // Workers of a fleet that runs know another simulator, or none.
+        namespace: simulated ? `${settings.namespace}-self-test` : settings.namespace,
+      },
     }),
   );
   await test(glue, simulated !== undefined);

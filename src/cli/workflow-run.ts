@@ -94,7 +94,7 @@ async function runWorkflow(name: string, options: RunOptions): Promise<void> {
 }
 
 /** A pattern, or a workflow of the modules. @throws InputError */
-export function namedWorkflow(name: string, modules?: Definitions): AnyWorkflow {
+function namedWorkflow(name: string, modules?: Definitions): AnyWorkflow {
   const known: AnyWorkflow[] = [...Object.values(PATTERNS), ...(modules?.workflows ?? [])];
   const found = known.find((workflow) => workflow.name === name);
   if (found) return found;
