@@ -9,6 +9,8 @@ import { printable } from "./output.ts";
 import { count } from "./report.ts";
 import { durationText } from "./step-tree.ts";
 
+const MAX_DEFAULT_CHARS = 40;
+
 /** What one needs to know of a workflow to start it. */
 export interface WorkflowCard {
   name: string;
@@ -41,11 +43,16 @@ function showCard({ name, when, calls, source, options }: WorkflowCard): string 
   const rows = options.map(({ name: option, type, isRequired, default: value, description }) => [
     `  ${option}`,
     type,
-    value === undefined ? (isRequired ? "required" : "") : `default ${JSON.stringify(value)}`,
+    value === undefined ? (isRequired ? "required" : "") : `default ${short(JSON.stringify(value))}`,
     description,
   ]);
   const lines = facts.flatMap((fact) => (fact ? [`  ${printable(fact)}`] : []));
   return [printable(name), ...lines, ...(rows.length > 0 ? [table(rows)] : [])].join("\n");
+}
+
+/** A prompt, for one, would push the descriptions off the screen; `--json` has the whole. */
+function short(text: string): string {
+  return text.length > MAX_DEFAULT_CHARS ? `${text.slice(0, MAX_DEFAULT_CHARS)}…` : text;
 }
 
 /** Runs as rows, the latest first. */
