@@ -128,7 +128,7 @@ test("--no-wait prints the id; the run can be looked at and cancelled from elsew
   });
   expect((await workflow("cancel", "lonely")).stdout).toBe("run lonely is cancelled\n");
   expect((await workflow("status", "lonely")).stdout).toMatch(
-    /^run +lonely\nworkflow +wrong\nstate +cancelled after [^]*\nerror +cancelled: /,
+    /^run +lonely\nworkflow +wrong\nstate +cancelled after [\s\S]*\nerror +cancelled: /,
   );
 });
 
@@ -145,18 +145,20 @@ test("list shows when to take a pattern, what it calls, and its options; a modul
 });
 
 test.each([
-  ["an unknown workflow", ["run", "none"], /no workflow "none"\n {2}→ known: .*pipeline/],
+  ["an unknown workflow", ["run", "none"], 2, /no workflow "none"\n {2}→ known: .*pipeline/],
   [
     "a wrong config: its field is named",
     ["run", "pipeline", "--config", "bad.json"],
-    /wrong at stages\.0\.name/,
+    2,
+    /at stages\.0\.name/,
   ],
-  ["an unknown run", ["steps", "none"], /no run none/],
-])("%s; exit code 2", async (_what, args, message) => {
+  ["an unknown run", ["steps", "none"], 2, /no run none/],
+  ["no key", ["run", "pipeline", "-m", "openai:gpt-4o-mini"], 3, /OPENAI_API_KEY is not set/],
+])("%s: says so, with its exit code", async (_what, args, exitCode, message) => {
   site.write("bad.json", [{ input: "x", stages: [{ name: "a/b", agent: {} }] }]);
   const { code, stderr } = await workflow(...args);
   expect(stderr).toMatch(message);
-  expect(code).toBe(2);
+  expect(code).toBe(exitCode);
 });
 
 test("test-pipeline-workflow tries a pattern on a simulated account", async () => {

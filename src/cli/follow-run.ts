@@ -3,7 +3,7 @@ import { createLogUpdate } from "log-update";
 import type { GlueLLM } from "../client/glue-llm.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { printable } from "./output.ts";
-import { readSteps } from "./read-steps.ts";
+import { StepReader } from "./read-steps.ts";
 import { type StepNode, stepLine, stepSum, stepTree } from "./step-tree.ts";
 
 const TERMINAL_MS = 300;
@@ -23,6 +23,7 @@ interface RunPicture {
  * @throws as the handle's `result`
  */
 export async function followRun(client: GlueLLM, run: WorkflowHandle, signal: AbortSignal): Promise<unknown> {
+  const reader = new StepReader(client);
   const view = process.stderr.isTTY ? new LiveTree(run.id) : new StepLines(run.id);
   const output = run.result({ signal });
   const end = new AbortController();
@@ -32,17 +33,17 @@ export async function followRun(client: GlueLLM, run: WorkflowHandle, signal: Ab
   );
   while (!end.signal.aborted) {
     const startedAt = performance.now();
-    await draw(client, run, view).catch(() => {});
+    await draw(reader, run, view).catch(() => {});
     const pauseMs = Math.max(view.intervalMs, (performance.now() - startedAt) / READ_SHARE);
     await delay(pauseMs, undefined, { signal: end.signal }).catch(() => {});
   }
-  await draw(client, run, view).catch(() => {});
+  await draw(reader, run, view).catch(() => {});
   view.end();
   return output;
 }
 
-async function draw(client: GlueLLM, run: WorkflowHandle, view: LiveTree | StepLines): Promise<void> {
-  const [{ waitsFor }, steps] = await Promise.all([run.status(), readSteps(client, run.id)]);
+async function draw(reader: StepReader, run: WorkflowHandle, view: LiveTree | StepLines): Promise<void> {
+  const [{ waitsFor }, steps] = await Promise.all([run.status(), reader.read(run.id)]);
   view.show({ waitsFor, steps });
 }
 

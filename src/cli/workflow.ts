@@ -9,7 +9,7 @@ import type { ForkOptions } from "../workflows/fork.ts";
 import type { RunStatus } from "../workflows/run-status.ts";
 import { integer } from "./options.ts";
 import { printable } from "./output.ts";
-import { readSteps } from "./read-steps.ts";
+import { StepReader } from "./read-steps.ts";
 import { count } from "./report.ts";
 import { durationText, stepTree } from "./step-tree.ts";
 import { parseJson } from "./workflow-input.ts";
@@ -52,7 +52,7 @@ export function addWorkflowCommands(program: Command): void {
     .option(...JSON_OPTION)
     .action((id: string, { json }: Shown) =>
       withRun(id, async (_run, client) => {
-        const steps = await readSteps(client, id);
+        const steps = await new StepReader(client).read(id);
         return json ? asJson(steps) : stepTree(steps, { now: Date.now() }).join("\n");
       }),
     );
