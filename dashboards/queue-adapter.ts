@@ -2,10 +2,11 @@ import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
 import type { JobStatus } from "@bull-board/api/typings/app";
 import type { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { jobCatalog, NEVER_LIMITING } from "../src/shared/catalog.ts";
+import { jobCatalog, NEVER_LIMITING, WORKFLOW_QUEUE } from "../src/shared/catalog.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
 import type { RedisKeys } from "../src/shared/redis-keys.ts";
 import { jobTitle, readableData, shortened } from "./readable.ts";
+import { showRuns } from "./run-job.ts";
 
 /** One of our queues on the board: readable jobs, and retries that really run. */
 export class QueueAdapter extends BullMQAdapter {
@@ -13,11 +14,14 @@ export class QueueAdapter extends BullMQAdapter {
   override readonly allowCompletedRetries = false;
   readonly #queue: Queue;
   readonly #renew: (job: Job) => Promise<void>;
+  readonly #showRuns: (jobs: readonly Job[]) => Promise<void>;
 
   constructor(queue: Queue, redis: Redis, keys: RedisKeys) {
     super(queue, { description: queue.name });
     this.#queue = queue;
     this.#renew = (job) => renew(redis, keys, job);
+    const hasRuns = queue.name === WORKFLOW_QUEUE;
+    this.#showRuns = async (jobs) => (hasRuns ? showRuns(redis, keys, jobs) : undefined);
     this.setFormatter("name", jobTitle);
     this.setFormatter("data", readableData);
     this.setFormatter("returnValue", shortened);
@@ -37,11 +41,15 @@ export class QueueAdapter extends BullMQAdapter {
 
   override async getJob(id: string): Promise<Job | undefined> {
     const job = await super.getJob(id);
+    if (job) await this.#showRuns([job]);
     return job && this.#retriable(job);
   }
 
   override async getJobs(statuses: JobStatus[], start?: number, end?: number): Promise<Job[]> {
-    return (await super.getJobs(statuses, start, end)).map((job) => this.#retriable(job));
+    const jobs = await super.getJobs(statuses, start, end);
+    // A job may go while the list is read.
+    await this.#showRuns(jobs.filter(Boolean));
+    return jobs.map((job) => this.#retriable(job));
   }
 
   #retriable(job: Job): Job {

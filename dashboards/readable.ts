@@ -7,24 +7,38 @@ const MAX_TITLE_CHARS = 60;
 export function readableData(data: unknown): unknown {
   const parsed = completionPayloadSchema.safeParse(data);
   if (!parsed.success) return shortened(data);
-  const { kind, model, provider, fallbacks, preview, request, batch, deadlineAt, requestId } = parsed.data;
+  const { kind, model, provider, fallbacks, preview, request, batch, workflow, deadlineAt, requestId } =
+    parsed.data;
   return shortened({
     kind,
     model: `${provider.entry}:${model}`,
     ...(fallbacks && { fallbacks: fallbacks.map((next) => `${next.provider.entry}:${next.model}`) }),
     preview,
     request,
+    ...(workflow && { run: workflow.runId, step: workflow.step }),
     ...(batch && { batch: batch.id, line: batch.line }),
     deadline: isoTime(deadlineAt),
     requestId,
   });
 }
 
+/** What titles are made of: a call's words, or a run's as `run-job.ts` shows them. */
+interface Titled {
+  preview?: unknown;
+  batch?: { line?: unknown };
+  workflow?: unknown;
+  run?: unknown;
+  state?: unknown;
+}
+
 /** The line that stands for a job in lists: where it comes from and how it begins. */
 export function jobTitle({ name, data }: { name: string; data: unknown }): string {
-  const { preview, batch } = (data ?? {}) as { preview?: unknown; batch?: { line?: unknown } };
+  const { preview, batch, workflow, run, state } = (data ?? {}) as Titled;
+  if (run !== undefined) return `${workflow} · ${state}`;
   if (typeof preview !== "string" || preview === "") return name;
-  const line = batch?.line === undefined ? "" : `line ${batch.line}: `;
+  const step = (workflow as { step?: unknown } | undefined)?.step;
+  const place = step === undefined ? "" : `${step}: `;
+  const line = batch?.line === undefined ? place : `line ${batch.line}: `;
   return line + (preview.length > MAX_TITLE_CHARS ? `${preview.slice(0, MAX_TITLE_CHARS)}…` : preview);
 }
 

@@ -8,6 +8,7 @@ import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
 import { CACHE_HELP, integer, NO_CACHE_HELP, number, table } from "./options.ts";
+import { ownCommand } from "./own-command.ts";
 
 /** `gluellm batch run|list|status|cancel`. */
 export function addBatchCommands(program: Command): void {
@@ -54,7 +55,7 @@ export function addBatchCommands(program: Command): void {
         maxCostUsd: options.maxCost as number | undefined,
         cache: options.cache as boolean | undefined,
         reportPath: options.report as string | undefined,
-        resumeCommand: ["gluellm", ...process.argv.slice(2)].map(quoted).join(" "),
+        resumeCommand: ownCommand(),
       };
       process.exitCode = await runBatchCommand(run, settings, logger, interruption);
       interruption.release();
@@ -126,8 +127,4 @@ function batchRow(batch: BatchRecord): string[] {
   const created = new Date(createdAt).toISOString().slice(0, 16).replace("T", " ");
   const interrupted = batch.stop && status === "in_progress" ? " (interrupted)" : "";
   return [id, status + interrupted, String(succeeded), String(failed), String(total), created, output];
-}
-
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

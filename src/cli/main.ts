@@ -9,8 +9,10 @@ import { guardOutput } from "./output.ts";
 import { addQueuesCommand } from "./queues.ts";
 import { addQuickstartCommand } from "./quickstart.ts";
 import { addSelfTestCommands } from "./self-test.ts";
+import { addWorkflowTestCommands } from "./self-test-workflows.ts";
 import { addServeCommands } from "./serve.ts";
 import { addSimulateCommand } from "./simulate.ts";
+import { addWorkflowCommands } from "./workflow.ts";
 
 const program = new Command("gluellm")
   .description("Durable LLM jobs on Redis: enqueue and forget, share the account's limits, never pay twice.")
@@ -28,7 +30,9 @@ addServeCommands(program);
 addQueuesCommand(program);
 addCompleteCommand(program);
 addChatCommand(program);
+addWorkflowCommands(program);
 addSelfTestCommands(program);
+addWorkflowTestCommands(program);
 addSimulateCommand(program);
 addQuickstartCommand(program);
 

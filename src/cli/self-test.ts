@@ -9,32 +9,43 @@ import { usd } from "../shared/usd.ts";
 import { startSimulator } from "./compose.ts";
 import { printable } from "./output.ts";
 
+export const MODEL_OPTION = ["-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)"] as const;
+export const SIMULATOR_OPTION = ["--simulator", "ask a simulated provider: no key, no cost"] as const;
+
+export const SIMULATED_MODEL = "simulator:test";
+
 /** `gluellm test-completion`, `gluellm test-tool-call`: does this account answer, through queue, worker and limits? */
 export function addSelfTestCommands(program: Command): void {
-  const model = ["-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)"] as const;
-  const simulator = ["--simulator", "ask a simulated provider: no key, no cost"] as const;
   program
     .command("test-completion")
     .description("Make one small call and print what came of it.")
-    .option(...model)
-    .option(...simulator)
+    .option(...MODEL_OPTION)
+    .option(...SIMULATOR_OPTION)
     .action((options: SelfTestOptions) => run(options, testCompletion));
   program
     .command("test-tool-call")
     .description("Make one small call in which the model has to use a tool.")
-    .option(...model)
-    .option(...simulator)
+    .option(...MODEL_OPTION)
+    .option(...SIMULATOR_OPTION)
     .action((options: SelfTestOptions) => run(options, testToolCall));
 }
 
-interface SelfTestOptions {
+export interface SelfTestOptions {
   model?: string;
   simulator?: boolean;
 }
 
 async function run(
-  { model, simulator }: SelfTestOptions,
+  options: SelfTestOptions,
   test: (glue: GlueLLM, isSimulated: boolean) => Promise<CompletionResult>,
+): Promise<void> {
+  await withTestClient(options, async (glue, isSimulated) => report(await test(glue, isSimulated)));
+}
+
+/** A client whose own process does the work, with a simulated provider if it is asked for. */
+export async function withTestClient(
+  { model, simulator }: SelfTestOptions,
+  test: (glue: GlueLLM, isSimulated: boolean) => Promise<void>,
 ): Promise<void> {
   await using parts = new AsyncDisposableStack();
   const settings = loadSettings();
@@ -45,11 +56,16 @@ async function run(
   const glue = parts.use(
     new GlueLLM({
       mode: "local",
-      model: simulated ? "simulator:test" : model,
-      settings: { ...settings, providers: { ...settings.providers, ...own } },
+      model: simulated ? SIMULATED_MODEL : model,
+      settings: {
+        ...settings,
+        providers: { ...settings.providers, ...own },
+        // Workers of a fleet that runs know another simulator, or none.
+        namespace: simulated ? `${settings.namespace}-self-test` : settings.namespace,
+      },
     }),
   );
-  report(await test(glue, simulated !== undefined));
+  await test(glue, simulated !== undefined);
 }
 
 function testCompletion(glue: GlueLLM): Promise<CompletionResult> {

@@ -156,12 +156,13 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   }
 
   /**
-   * The handle of a job that was enqueued here or elsewhere.
+   * The handle of a job that was enqueued here or elsewhere; a workflow's call too (`RunStep.job`).
    * @param schema what its structured answer is parsed with here; without it `output` is as the worker checked it
    * @throws InputError when it is no job's id.
    */
   handle<S extends OutputSchema>(id: string, { schema }: { schema?: S } = {}): CompletionHandle<S> {
-    if (/^job-[0-9a-f-]{36}$/.test(id)) return new CompletionHandle(this.connection, { id }, schema);
+    if (/^job-[0-9a-f-]{36}$|^[\w.-]{1,1000}\.[0-9a-f]{16}$/.test(id))
+      return new CompletionHandle(this.connection, { id }, schema);
     throw new InputError("this is not the id of a job", "take `handle.id` as it is: job-…");
   }
 

@@ -43,8 +43,12 @@ export class WorkflowRuns {
   }
 
   async steps(runId: string): Promise<RunStep[]> {
-    await this.read(runId);
-    return stepsOf(await readJournal(this.#fleet.redis, this.#fleet.keys, runId));
+    const { status, finishedAt } = await this.read(runId);
+    const steps = stepsOf(await readJournal(this.#fleet.redis, this.#fleet.keys, runId));
+    if (status === "running" || finishedAt === undefined) return steps;
+    // The end of a run ends what it still had under way, and nobody writes that down.
+    const end = { state: "cancelled", finishedAt: new Date(finishedAt) } as const;
+    return steps.map((step) => (step.state === "running" ? { ...step, ...end } : step));
   }
 
   /** Run ids, the latest first. */

@@ -1,0 +1,70 @@
+import type { Job } from "bullmq";
+import type { Redis } from "ioredis";
+import type { RedisKeys } from "../src/shared/redis-keys.ts";
+import { usd } from "../src/shared/usd.ts";
+import { readWorkerCards } from "../src/shared/worker-card.ts";
+
+/** Of a run's record; the run's input and output are not shown. */
+const FIELDS = [
+  "workflow",
+  "version",
+  "status",
+  "blocked",
+  "promptTokens",
+  "completionTokens",
+  "costUsd",
+  "deadlineAt",
+  "error",
+] as const;
+type RunFields = Record<(typeof FIELDS)[number], string | null>;
+
+/** Jobs of workflow runs with what their records say, for the board alone: the jobs in Redis stay as they are. */
+export async function showRuns(redis: Redis, keys: RedisKeys, jobs: readonly Job[]): Promise<void> {
+  if (jobs.length === 0) return;
+  const [records, cards] = await Promise.all([
+    Promise.all(jobs.map((job) => redis.hmget(keys.workflow(job.id ?? ""), ...FIELDS))),
+    readWorkerCards(redis, keys),
+  ]);
+  const offered = new Set(cards.flatMap(({ workflows }) => workflows));
+  for (const [n, job] of jobs.entries()) {
+    const values = records[n] ?? [];
+    const run = Object.fromEntries(FIELDS.map((field, i) => [field, values[i] ?? null])) as RunFields;
+    // Its record is gone before the job is.
+    if (run.status === null) continue;
+    const toJson = job.toJSON.bind(job);
+    const data = runData(job, run, offered);
+    job.toJSON = () => ({ ...toJson(), data });
+  }
+}
+
+function runData(job: Job, run: RunFields, offered: ReadonlySet<string>) {
+  const waitsFor = run.status === "running" ? reasonOf(job, run, offered) : undefined;
+  return {
+    kind: "workflow",
+    workflow: run.workflow,
+    run: job.id,
+    state: run.status,
+    ...(waitsFor && { waitsFor }),
+    ...(run.error && { error: errorText(run.error) }),
+    tokens: Number(run.promptTokens ?? 0) + Number(run.completionTokens ?? 0),
+    cost: usd(Number(run.costUsd ?? 0)),
+    version: Number(run.version),
+    deadline: new Date(Number(run.deadlineAt)).toISOString(),
+  };
+}
+
+function reasonOf(
+  job: Job,
+  { blocked, workflow }: RunFields,
+  offered: ReadonlySet<string>,
+): string | undefined {
+  if (blocked) return errorText(blocked);
+  if (!offered.has(workflow ?? "")) return `a worker with workflow "${workflow}"`;
+  // Written by the worker that put it back.
+  return (job.progress as { waitsFor?: string } | null)?.waitsFor;
+}
+
+function errorText(json: string): string {
+  const { code, message } = JSON.parse(json) as { code: string; message: string };
+  return `${code}: ${message}`;
+}

@@ -1,0 +1,75 @@
+import { readFileSync } from "node:fs";
+import { type Agent, isAgent } from "../shared/agent.ts";
+import { InputError } from "../shared/errors.ts";
+import { isObject } from "../shared/json-schema.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
+import { inputShape, mapAgents } from "./input-shape.ts";
+
+export interface WorkflowInputOptions {
+  input?: string;
+  /** `-` is standard input. */
+  inputFile?: string;
+  /** A JSON file with the other options. */
+  config?: string;
+}
+
+/** The words of the command line as a workflow's input: the config file's options, and `input`. @throws InputError */
+export function readWorkflowInput(
+  { input: shape }: AnyWorkflow,
+  { input, inputFile, config }: WorkflowInputOptions,
+): unknown {
+  const text = inputFile === undefined ? input : readText(inputFile, "input").trimEnd();
+  if (config === undefined) {
+    const takesFields = inputShape(shape).type === "object";
+    return takesFields ? { ...(text !== undefined && { input: text }) } : text;
+  }
+  const options = parseJson(readText(config, "config"), `the config file ${config}`);
+  if (text === undefined) return options;
+  if (isObject(options)) return { ...options, input: text };
+  throw new InputError(
+    `the config file ${config} is no JSON object`,
+    "give an object with the workflow's options, or leave --input out",
+  );
+}
+
+/**
+ * Agents that are given by name become those of the modules, and those without a model get one.
+ * @throws InputError naming the field of an agent that no module has
+ */
+export function withAgents(
+  { name, input: schema }: AnyWorkflow,
+  input: unknown,
+  agents: ReadonlyMap<string, Agent>,
+  model?: string,
+): unknown {
+  return mapAgents(input, inputShape(schema), (given, path) => {
+    const agent = typeof given === "string" ? agents.get(given) : given;
+    if (agent === undefined) {
+      const known = [...agents.keys()].join(", ") || "none";
+      throw new InputError(
+        `the input of workflow "${name}" is wrong at ${path}: no agent "${given}"`,
+        `known: ${known}; --module brings agents, and one can be written as {"name", "systemPrompt", "model", "tools"}`,
+      );
+    }
+    const spec = isAgent(agent) ? agent.toJSON() : agent;
+    return model !== undefined && isObject(spec) && spec.model === undefined ? { ...spec, model } : spec;
+  });
+}
+
+/** @throws InputError */
+export function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InputError(`${what} is not JSON: ${(error as Error).message}`);
+  }
+}
+
+function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path === "-" ? 0 : path, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new InputError(`the ${what} file ${path} cannot be read: ${code}`);
+  }
+}

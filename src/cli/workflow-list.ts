@@ -1,0 +1,71 @@
+import { PATTERNS } from "../patterns/all.ts";
+import type { Pattern } from "../patterns/pattern.ts";
+import { usd } from "../shared/usd.ts";
+import type { RunStatus } from "../workflows/run-status.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
+import { type InputField, inputFields, inputShape } from "./input-shape.ts";
+import { table } from "./options.ts";
+import { printable } from "./output.ts";
+import { count } from "./report.ts";
+import { durationText } from "./step-tree.ts";
+
+const MAX_DEFAULT_CHARS = 40;
+
+/** What one needs to know of a workflow to start it. */
+export interface WorkflowCard {
+  name: string;
+  version: number;
+  /** Of patterns: when to take it, its calls as a formula, where the method comes from. */
+  when?: string;
+  calls?: string;
+  source?: string;
+  options: InputField[];
+}
+
+/** The patterns, then the workflows of modules. */
+export function workflowCards(workflows: readonly AnyWorkflow[]): WorkflowCard[] {
+  const all: (AnyWorkflow | Pattern)[] = [...Object.values(PATTERNS), ...workflows];
+  return all.map((workflow) => {
+    const { name, version } = workflow;
+    if (!("config" in workflow)) return { name, version, options: inputFields(inputShape(workflow.input)) };
+    const { when, calls, source, config } = workflow;
+    return { name, version, when, calls, source, options: inputFields(inputShape(config)) };
+  });
+}
+
+/** For people. */
+export function showCards(cards: readonly WorkflowCard[]): string {
+  return cards.map(showCard).join("\n\n");
+}
+
+function showCard({ name, when, calls, source, options }: WorkflowCard): string {
+  const facts = [when, calls && `calls: ${calls}`, source && `source: ${source}`];
+  const rows = options.map(({ name: option, type, isRequired, default: value, description }) => [
+    `  ${option}`,
+    type,
+    value === undefined ? (isRequired ? "required" : "") : `default ${short(JSON.stringify(value))}`,
+    description,
+  ]);
+  const lines = facts.flatMap((fact) => (fact ? [`  ${printable(fact)}`] : []));
+  return [printable(name), ...lines, ...(rows.length > 0 ? [table(rows)] : [])].join("\n");
+}
+
+/** A prompt, for one, would push the descriptions off the screen; `--json` has the whole. */
+function short(text: string): string {
+  return text.length > MAX_DEFAULT_CHARS ? `${text.slice(0, MAX_DEFAULT_CHARS)}…` : text;
+}
+
+/** Runs as rows, the latest first. */
+export function showRuns(runs: readonly RunStatus[], now = Date.now()): string {
+  if (runs.length === 0) return "no runs in the last 30 days";
+  const rows = runs.map(({ id, workflow, state, createdAt, tokensUsed, costUsd, unpriced, waitsFor }) => [
+    id,
+    workflow,
+    state,
+    durationText(now - createdAt.getTime()),
+    count(tokensUsed.total),
+    `${usd(costUsd)}${unpriced > 0 ? " + ?" : ""}`,
+    waitsFor.join("; "),
+  ]);
+  return table([["RUN", "WORKFLOW", "STATE", "AGE", "TOKENS", "COST", "WAITS FOR"], ...rows]);
+}

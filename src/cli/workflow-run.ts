@@ -1,0 +1,152 @@
+import { type Command, Option } from "commander";
+import { GlueLLM } from "../client/glue-llm.ts";
+import { type Definitions, loadModules } from "../client/load-modules.ts";
+import type { WorkflowHandle } from "../client/workflow-handle.ts";
+import { PATTERNS } from "../patterns/all.ts";
+import { chooseModel } from "../producers/model-choice.ts";
+import { InputError } from "../shared/errors.ts";
+import { isObject } from "../shared/json-schema.ts";
+import { loadSettings, type Settings } from "../shared/settings.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
+import { describeError, EXIT, exitCodeOf, onInterruption } from "./exit.ts";
+import { followRun } from "./follow-run.ts";
+import { collect, integer, number } from "./options.ts";
+import { printable } from "./output.ts";
+import { ownCommand } from "./own-command.ts";
+import { readWorkflowInput, withAgents } from "./workflow-input.ts";
+
+const STOPPING = "stopping: calls in flight finish (again to exit now)";
+
+interface RunOptions {
+  input?: string;
+  inputFile?: string;
+  config?: string;
+  module?: string[];
+  model?: string;
+  runId?: string;
+  priority?: number;
+  deadline?: number;
+  workers: number;
+  wait: boolean;
+  json?: boolean;
+}
+
+export const MODULE_OPTION = [
+  "--module <file>",
+  "a module that exports workflows, agents, tools, retrievers or evaluators (repeatable)",
+  collect,
+] as const;
+
+/** `gluellm workflow run`. */
+export function addWorkflowRunCommand(workflow: Command): void {
+  workflow
+    .command("run")
+    .description("Start a workflow, or go on with a run, and print its output.")
+    .argument("<name>", "a pattern or a module's workflow: gluellm workflow list")
+    .addOption(new Option("--input <text>", "what it works on").conflicts("inputFile"))
+    .option("--input-file <file>", "the same from a file; - is standard input")
+    .option(
+      "--config <file>",
+      "a JSON file with the workflow's options; agents as JSON, or names of --module",
+    )
+    .option(...MODULE_OPTION)
+    .option("-m, --model <provider:model>", "of agents that name none (default: DEFAULT_MODEL)")
+    .option("--run-id <id>", "your name for the run: the same one with the same input is one run, paid once")
+    .option("--priority <n>", "lower comes first", integer(0, 2_097_151))
+    .option("--deadline <seconds>", "within which the run must end", number(0.001))
+    .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
+    .option("--wait", "print the output when there is one (default)", true)
+    .option("--no-wait", "print the run's id; the running fleet does the work")
+    .option("--json", "print the whole status with the output")
+    .addHelpText(
+      "after",
+      "\nCtrl-C leaves the run in Redis: the same command with its --run-id goes on with it.",
+    )
+    .action(runWorkflow);
+}
+
+async function runWorkflow(name: string, options: RunOptions): Promise<void> {
+  const settings = loadSettings();
+  const isLocal = options.wait && options.workers > 0;
+  const modules = await loadModules(options.module ?? []);
+  const workflow = namedWorkflow(name, modules);
+  const model = modelOf(options, settings, isLocal);
+  if (model !== undefined && !isLocal && !(name in PATTERNS)) {
+    throw new InputError(
+      "-m reaches a module's workflow only in this process",
+      "the workers' DEFAULT_MODEL is that of its calls; leave -m out, or let this process work",
+    );
+  }
+  const input = withAgents(workflow, readWorkflowInput(workflow, options), modules.agents, model);
+  await using client = new GlueLLM({
+    model,
+    mode: isLocal ? "local" : "fleet",
+    settings,
+    tools: [...modules.tools.values()],
+    workflows: modules.workflows,
+    functions: [...modules.functions.values()],
+  });
+  const { runId, priority, deadline } = options;
+  const deadlineMs = deadline === undefined ? undefined : Math.ceil(deadline * 1000);
+  const run = await client.workflows.start(workflow, input, { runId, priority, deadlineMs });
+  if (options.wait) await untilEnd(client, run, options);
+  else print(options.json ? JSON.stringify({ id: run.id }) : run.id);
+}
+
+/** A pattern, or a workflow of the modules. @throws InputError */
+function namedWorkflow(name: string, modules?: Definitions): AnyWorkflow {
+  const known: AnyWorkflow[] = [...Object.values(PATTERNS), ...(modules?.workflows ?? [])];
+  const found = known.find((workflow) => workflow.name === name);
+  if (found) return found;
+  throw new InputError(
+    `no workflow "${name}"`,
+    `known: ${known.map((workflow) => workflow.name).join(", ")}; --module brings others`,
+  );
+}
+
+function modelOf({ model }: RunOptions, settings: Settings, keyNeeded: boolean): string | undefined {
+  if (model === undefined) return undefined;
+  return chooseModel(model, { settings, defaultModel: settings.defaultModel, keyNeeded }).key;
+}
+
+async function untilEnd(client: GlueLLM, run: WorkflowHandle, { runId, json }: RunOptions): Promise<void> {
+  // On a terminal a notice would break into the picture.
+  const interruption = onInterruption(process.stderr.isTTY ? undefined : STOPPING);
+  process.stderr.write(`run ${run.id}\n`);
+  try {
+    const output = await followRun(client, run, interruption.signal);
+    print(json ? JSON.stringify({ ...(await run.status()), output }, null, 2) : outputText(output));
+  } catch (error) {
+    if (interruption.exitCode !== undefined) {
+      process.exitCode = interruption.exitCode;
+      process.stderr.write(`${leaveNotice(run.id, runId !== undefined)}\n`);
+      if (process.stderr.isTTY) process.stderr.write(`${STOPPING}\n`);
+      return;
+    }
+    if (json) print(JSON.stringify(await run.status(), null, 2));
+    process.stderr.write(`${describeError(error)}\n`);
+    // What was given on the command line was right: it is the run that failed.
+    process.exitCode = exitCodeOf(error) === EXIT.input ? EXIT.rowsFailed : exitCodeOf(error);
+  } finally {
+    interruption.release();
+  }
+}
+
+function leaveNotice(runId: string, isNamed: boolean): string {
+  return [
+    `run ${runId} is kept and goes on with the workers there are`,
+    `  here again: ${isNamed ? ownCommand() : ownCommand("--run-id", runId)}`,
+    `  its steps:  gluellm workflow steps ${runId}`,
+    `  end it:     gluellm workflow cancel ${runId}`,
+  ].join("\n");
+}
+
+/** A pattern's final output, a text as it is, anything else as JSON. */
+function outputText(output: unknown): string {
+  const text = isObject(output) && "finalOutput" in output ? output.finalOutput : output;
+  return typeof text === "string" ? text : JSON.stringify(text, null, 2);
+}
+
+function print(text: string): void {
+  process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
+}

@@ -1,0 +1,203 @@
+import type { Command } from "commander";
+import { GlueLLM } from "../client/glue-llm.ts";
+import { loadModules } from "../client/load-modules.ts";
+import type { WorkflowHandle } from "../client/workflow-handle.ts";
+import { InputError, JobLostError } from "../shared/errors.ts";
+import { isObject } from "../shared/json-schema.ts";
+import { usd } from "../shared/usd.ts";
+import type { ForkOptions } from "../workflows/fork.ts";
+import type { RunStatus } from "../workflows/run-status.ts";
+import { integer } from "./options.ts";
+import { printable } from "./output.ts";
+import { StepReader } from "./read-steps.ts";
+import { count } from "./report.ts";
+import { durationText, stepTree } from "./step-tree.ts";
+import { parseJson } from "./workflow-input.ts";
+import { showCards, showRuns, workflowCards } from "./workflow-list.ts";
+import { addWorkflowRunCommand, MODULE_OPTION } from "./workflow-run.ts";
+
+const JSON_OPTION = ["--json", "as JSON"] as const;
+const RUN_ID = ["<id>", "the run's id"] as const;
+
+/** `gluellm workflow run|list|status|steps|cancel|signal|fork`. */
+export function addWorkflowCommands(program: Command): void {
+  const workflow = program.command("workflow").description("Durable workflows: start, follow, answer, fork.");
+  addWorkflowRunCommand(workflow);
+  workflow
+    .command("list")
+    .description("The workflows one can start, with their options; with --runs what was started.")
+    .argument("[name...]", "only these")
+    .option(...MODULE_OPTION)
+    .option("--runs", "the latest runs, newest first")
+    .option("--limit <n>", "how many runs", integer(1, 1000), 20)
+    .option(...JSON_OPTION)
+    .action((names: string[], options: ListOptions) =>
+      options.runs ? listRuns(names, options) : listWorkflows(names, options),
+    );
+  workflow
+    .command("status")
+    .description("Where a run stands.")
+    .argument(...RUN_ID)
+    .option(...JSON_OPTION)
+    .action((id: string, { json }: Shown) =>
+      withRun(id, async (run) => {
+        const status = await run.status();
+        return json ? asJson(status) : showStatus(status);
+      }),
+    );
+  workflow
+    .command("steps")
+    .description("A run's steps as a tree.")
+    .argument(...RUN_ID)
+    .option(...JSON_OPTION)
+    .action((id: string, { json }: Shown) =>
+      withRun(id, async (_run, client) => {
+        const steps = await new StepReader(client).read(id);
+        return json ? asJson(steps) : stepTree(steps, { now: Date.now() }).join("\n");
+      }),
+    );
+  workflow
+    .command("cancel")
+    .description("End a run, its steps and its child runs; calls in flight are aborted.")
+    .argument(...RUN_ID)
+    .option(...JSON_OPTION)
+    .action((id: string, { json }: Shown) =>
+      withRun(id, async (run) => {
+        const isCancelled = await run.cancel();
+        if (json) return asJson({ id, cancelled: isCancelled });
+        return isCancelled ? `run ${id} is cancelled` : `run ${id} had ended: ${(await run.status()).state}`;
+      }),
+    );
+  workflow
+    .command("signal")
+    .description("Answer a run that waits for a signal, or will.")
+    .argument(...RUN_ID)
+    .argument("<name>", "of the signal")
+    .argument("[json]", "what it brings")
+    .option(...JSON_OPTION)
+    .action((id: string, name: string, data: string | undefined, { json }: Shown) =>
+      withRun(id, async (run) => {
+        await run.signal(name, data === undefined ? undefined : parseJson(data, "the signal"));
+        return json ? asJson({ id, signal: name }) : `run ${id} has signal ${name}`;
+      }),
+    );
+  workflow
+    .command("fork")
+    .description("A new run that takes over what came before a step, without paying for it again.")
+    .argument(...RUN_ID)
+    .requiredOption("--from-step <step>", "the first step to run again, as gluellm workflow steps names it")
+    .option("--changes <json>", '{"input": …, "results": {"<earlier step>": …}}')
+    .option("--run-id <id>", "of the new run (default: a new one)")
+    .option(...JSON_OPTION)
+    .action((id: string, options: Shown & { fromStep: string; changes?: string; runId?: string }) =>
+      withRun(id, async (run) => {
+        const { fromStep, changes, runId, json } = options;
+        const fork = await run.fork({ fromStep, changes: changesIn(changes), runId });
+        return json ? asJson({ id: fork.id }) : fork.id;
+      }),
+    );
+}
+
+interface Shown {
+  json?: boolean;
+}
+
+interface ListOptions extends Shown {
+  module?: string[];
+  runs?: boolean;
+  limit: number;
+}
+
+async function listWorkflows(names: readonly string[], { module = [], json }: ListOptions): Promise<void> {
+  const { workflows } = await loadModules(module);
+  const cards = workflowCards(workflows);
+  const unknown = names.find((name) => cards.every((card) => card.name !== name));
+  if (unknown !== undefined) {
+    throw new InputError(`no workflow "${unknown}"`, `known: ${cards.map(({ name }) => name).join(", ")}`);
+  }
+  const chosen = names.length === 0 ? cards : cards.filter(({ name }) => names.includes(name));
+  process.stdout.write(`${json ? asJson(chosen) : showCards(chosen)}\n`);
+}
+
+function listRuns(names: readonly string[], { limit, json }: ListOptions): Promise<void> {
+  return withClient(async ({ workflows }) => {
+    const runs = await workflows.list({ limit });
+    const found = await Promise.all(
+      runs.map((run) =>
+        run.status().catch((error: unknown) => {
+          // It expired after it was listed.
+          if (error instanceof JobLostError) return undefined;
+          throw error;
+        }),
+      ),
+    );
+    const statuses = found.filter((status) => status !== undefined);
+    const chosen = statuses.filter(({ workflow }) => names.length === 0 || names.includes(workflow));
+    return json ? asJson(chosen) : showRuns(chosen);
+  });
+}
+
+async function withClient(action: (client: GlueLLM) => Promise<string>): Promise<void> {
+  await using client = new GlueLLM({ mode: "fleet" });
+  process.stdout.write(`${await action(client)}\n`);
+}
+
+/** As `withClient`, for one run. @throws InputError when there is none of this id */
+function withRun(
+  id: string,
+  action: (run: WorkflowHandle, client: GlueLLM) => Promise<string>,
+): Promise<void> {
+  return withClient(async (client) => {
+    try {
+      return await action(client.workflows.open(id), client);
+    } catch (error) {
+      if (!(error instanceof JobLostError)) throw error;
+      throw new InputError(`no run ${id}`, "gluellm workflow list --runs shows the ids of the last 30 days");
+    }
+  });
+}
+
+function asJson(value: unknown): string {
+  return JSON.stringify(value, null, 2);
+}
+
+function changesIn(json: string | undefined): ForkOptions["changes"] {
+  if (json === undefined) return undefined;
+  const changes = parseJson(json, "--changes");
+  const wrong = isObject(changes) && Object.keys(changes).find((key) => key !== "input" && key !== "results");
+  if (
+    isObject(changes) &&
+    wrong === undefined &&
+    (changes.results === undefined || isObject(changes.results))
+  ) {
+    return changes;
+  }
+  throw new InputError(
+    `--changes is wrong${wrong ? ` at ${wrong}` : ""}`,
+    'give {"input": …} for another input, {"results": {"step": …}} for what earlier steps are to have brought',
+  );
+}
+
+function showStatus(status: RunStatus): string {
+  const { id, workflow, version, state, waitsFor, createdAt, finishedAt, tokensUsed, costUsd, unpriced } =
+    status;
+  const { metadata, error } = status;
+  const facts: [string, string][] = [
+    ["run", id],
+    ["workflow", `${workflow}${version > 1 ? ` version ${version}` : ""}`],
+    [
+      "state",
+      `${state} ${finishedAt ? "after" : "for"} ${durationText((finishedAt ?? new Date()).getTime() - createdAt.getTime())}`,
+    ],
+    [
+      "tokens",
+      `${count(tokensUsed.total)} (prompt ${count(tokensUsed.prompt)}, completion ${count(tokensUsed.completion)})`,
+    ],
+    ["cost", `${usd(costUsd)}${unpriced > 0 ? ` and ${unpriced} calls without a known price` : ""}`],
+    ...waitsFor.map((reason): [string, string] => ["waits for", reason]),
+    ...(error ? [["error", `${error.code}: ${error.message}`] as [string, string]] : []),
+    ...Object.entries(metadata).map(([key, value]): [string, string] => [key, JSON.stringify(value)]),
+  ];
+  const width = Math.max(...facts.map(([name]) => name.length));
+  return facts.map(([name, text]) => `${printable(name).padEnd(width)}  ${printable(text)}`).join("\n");
+}
