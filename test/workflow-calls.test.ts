@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { Agent, StructuredOutputError } from "../src/index.ts";
+import { Agent, GlueLLM, StructuredOutputError } from "../src/index.ts";
 import { anyWorkflow } from "./support/any-workflow.ts";
 import { add } from "./support/tools.ts";
 import { waitFor } from "./support/wait-for.ts";
@@ -77,4 +77,18 @@ test("a step with fallback models waits in their common queue, is repaired and c
   expect(await route.getJobCountByTypes("waiting")).toBe(1);
   await serveModels();
   expect(await run.result(WAIT)).toBe("simulator:first");
+});
+
+test("calls that name no model have that of who started the run, whichever worker takes it up", async () => {
+  const { runs, settings, workReplaying } = await workflowSite();
+  await using glue = new GlueLLM({ mode: "fleet", settings, model: "simulator:starter" });
+  const plain = anyWorkflow("plain", async (ctx) => {
+    const first = await ctx.complete("ask", "hello");
+    await ctx.sleep(1);
+    return [first.model, (await ctx.complete("ask", "again")).model];
+  });
+  const run = await glue.workflows.start(plain, {});
+  // Its own default is another one.
+  await workReplaying(plain);
+  expect(await runs.open(run.id).result(WAIT)).toEqual(["simulator:starter", "simulator:starter"]);
 });

@@ -66,16 +66,6 @@ test("agents by name are found wherever the input has agents, and nowhere else",
   expect(spec.tools).toEqual(["add"]);
 });
 
-test("agents without a model get the one that is given", () => {
-  const stages = [
-    { name: "a", agent: "alice" },
-    { name: "b", agent: { name: "b", model: "openai:b" } },
-  ];
-  expect(withAgents(pipeline, { input: "x", stages }, AGENTS, "openai:a")).toMatchObject({
-    stages: [{ agent: { name: "alice", model: "openai:a" } }, { agent: { model: "openai:b" } }],
-  });
-});
-
 test("an agent that no module has is an error with its field", () => {
   const stages = [{ name: "a", agent: "bob" }];
   expect(() => withAgents(pipeline, { input: "x", stages }, AGENTS)).toThrow(

@@ -33,14 +33,13 @@ export function readWorkflowInput(
 }
 
 /**
- * Agents that are given by name become those of the modules, and those without a model get one.
+ * Agents that are given by name become those of the modules.
  * @throws InputError naming the field of an agent that no module has
  */
 export function withAgents(
   { name, input: schema }: AnyWorkflow,
   input: unknown,
   agents: ReadonlyMap<string, Agent>,
-  model?: string,
 ): unknown {
   return mapAgents(input, inputShape(schema), (given, path) => {
     const agent = typeof given === "string" ? agents.get(given) : given;
@@ -51,8 +50,7 @@ export function withAgents(
         `known: ${known}; --module brings agents, and one can be written as {"name", "systemPrompt", "model", "tools"}`,
       );
     }
-    const spec = isAgent(agent) ? agent.toJSON() : agent;
-    return model !== undefined && isObject(spec) && spec.model === undefined ? { ...spec, model } : spec;
+    return isAgent(agent) ? agent.toJSON() : agent;
   });
 }
 

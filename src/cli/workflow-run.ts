@@ -50,7 +50,7 @@ export function addWorkflowRunCommand(workflow: Command): void {
       "a JSON file with the workflow's options; agents as JSON, or names of --module",
     )
     .option(...MODULE_OPTION)
-    .option("-m, --model <provider:model>", "of agents that name none (default: DEFAULT_MODEL)")
+    .option("-m, --model <provider:model>", "of calls that name none (default: DEFAULT_MODEL)")
     .option("--run-id <id>", "your name for the run: the same one with the same input is one run, paid once")
     .option("--priority <n>", "lower comes first", integer(0, 2_097_151))
     .option("--deadline <seconds>", "within which the run must end", number(0.001))
@@ -71,13 +71,7 @@ async function runWorkflow(name: string, options: RunOptions): Promise<void> {
   const modules = await loadModules(options.module ?? []);
   const workflow = namedWorkflow(name, modules);
   const model = modelOf(options, settings, isLocal);
-  if (model !== undefined && !isLocal && !(name in PATTERNS)) {
-    throw new InputError(
-      "-m reaches a module's workflow only in this process",
-      "the workers' DEFAULT_MODEL is that of its calls; leave -m out, or let this process work",
-    );
-  }
-  const input = withAgents(workflow, readWorkflowInput(workflow, options), modules.agents, model);
+  const input = withAgents(workflow, readWorkflowInput(workflow, options), modules.agents);
   await using client = new GlueLLM({
     model,
     mode: isLocal ? "local" : "fleet",

@@ -140,12 +140,12 @@ async function open(options: ConnectionOptions): Promise<Opened> {
   const { redis, keys, target: redisTarget } = parts.use(await openRedis(settings, logger));
   const producer = new CompletionProducer({ redis, keys, settings });
   parts.defer(() => producer.close());
-  const runs = new WorkflowRuns({ redis, keys, settings, logger });
+  const runs = new WorkflowRuns({ redis, keys, settings, logger, defaultModel });
   parts.defer(() => runs.close());
   let worker: FleetWorker | undefined;
   if (runsWorker) {
     const fleet = { redisTarget, settings, logger, queueGlobs };
-    const started = await startWorker({ ...fleet, tools, workflows, defaultModel, functions });
+    const started = await startWorker({ ...fleet, tools, workflows, functions });
     parts.defer(() => started.close());
     worker = started;
   }

@@ -1,4 +1,3 @@
-import type { ModelNames } from "../producers/model-chain.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkRedis, connectRedis, type RedisTarget, redisTarget } from "../shared/redis.ts";
 import { type RedisKeys, redisKeys } from "../shared/redis-keys.ts";
@@ -21,8 +20,6 @@ export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" 
   workflows?: readonly AnyWorkflow[];
   /** Retrievers and evaluators of workflows, by reference. */
   functions?: ReadonlyMap<string, StepFunction>;
-  /** The model of calls in workflows that name none; default: the setting DEFAULT_MODEL. */
-  defaultModel?: ModelNames;
 }
 
 /** Everything that works in one process. */
@@ -34,16 +31,13 @@ export interface FleetWorker {
 }
 
 export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
-  const { tools = new Map(), workflows, defaultModel, functions, ...shared } = options;
+  const { tools = new Map(), workflows, functions, ...shared } = options;
   const { WorkerProcess } = await import("../workers/worker-process.ts");
   const workflowNames = new Set<string>();
   const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {
-    host ??= startHost(
-      { ...shared, defaultModel, functions, offerTool: (tool) => addTool(tools, tool) },
-      workflows,
-    );
+    host ??= startHost({ ...shared, functions, offerTool: (tool) => addTool(tools, tool) }, workflows);
     for (const name of (await host).workflowNames) workflowNames.add(name);
     await worker.announce();
   };

@@ -1,4 +1,3 @@
-import type { ModelNames } from "../producers/model-chain.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { type GlueError, NonDeterminismError, toErrorRecord } from "../shared/errors.ts";
 import { untilTaken } from "../shared/redis-refusal.ts";
@@ -21,7 +20,6 @@ import type { AnyWorkflow } from "./workflow.ts";
 export interface RunInput {
   fleet: FleetAccess;
   workflows: ReadonlyMap<string, AnyWorkflow>;
-  defaultModel: ModelNames;
   offerTool: (tool: Tool) => void;
   functions: ReadonlyMap<string, StepFunction>;
   cache: StickyCache<LiveRun>;
@@ -92,7 +90,8 @@ async function revive(
   workflow: AnyWorkflow,
   run: RunRecord,
 ): Promise<LiveRun | { reason: string }> {
-  const { fleet, defaultModel, offerTool, functions, onActivity } = input;
+  const { fleet, offerTool, functions, onActivity } = input;
+  const { defaultModel } = run;
   const { redis, keys, settings } = fleet;
   const stored = isBlobRef(run.input) ? await readBlob(redis, keys, run.input) : run.input;
   const checked = workflow.requires && workflow.input.safeParse(stored);

@@ -25,6 +25,8 @@ const runRecordSchema = z.object({
   /** What random numbers of the run derive from. */
   seed: z.string(),
   priority: count,
+  /** Of calls that name no model: a part of the question, so it must not change with the worker. */
+  defaultModel: json.pipe(z.union([z.string(), z.array(z.string())])),
   createdAt: count,
   deadlineAt: count,
   finishedAt: z.coerce.number().optional(),

@@ -45,6 +45,7 @@ async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, aske
     ...effect,
     runId: asked.job,
     priority: effect.priority ?? run.priority,
+    defaultModel: run.defaultModel,
     deadlineAt: isBounded(run) ? run.deadlineAt : undefined,
     parent: { runId: run.id, step: id },
   });

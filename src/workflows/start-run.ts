@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { ModelNames } from "../producers/model-chain.ts";
 import { inlineOrBlob } from "../shared/blobs.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
@@ -18,6 +19,8 @@ export interface RunStart {
   priority: number;
   /** Epoch milliseconds; default: in 30 days. */
   deadlineAt?: number;
+  /** Of the calls that name no model, whichever worker makes them; default: the setting DEFAULT_MODEL of who starts it. */
+  defaultModel?: ModelNames | undefined;
   parent?: { runId: string; step: string };
   /** What the run takes as already done, with the seed that goes with it. */
   fork?: { seed: string; entries: readonly JournalEntry[] };
@@ -55,6 +58,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     digest,
     seed: fork?.seed ?? randomUUID(),
     priority,
+    defaultModel: JSON.stringify(start.defaultModel ?? fleet.settings.defaultModel),
     createdAt: now,
     deadlineAt,
     ...(parent && { parentRunId: parent.runId, parentStep: parent.step }),

@@ -1,6 +1,5 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError, Worker } from "bullmq";
 import type { Redis } from "ioredis";
-import type { ModelNames } from "../producers/model-chain.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -21,8 +20,6 @@ export interface WorkflowHostOptions {
   settings: Settings;
   logger: Logger;
   workflows: readonly AnyWorkflow[];
-  /** The model of calls that name none; default: the setting DEFAULT_MODEL. */
-  defaultModel?: ModelNames;
   /** Told of each tool that a call brings along, for the workers of this process. */
   offerTool?: (tool: Tool) => void;
   /** Retrievers and evaluators that runs may call, by reference. */
@@ -112,7 +109,6 @@ export class WorkflowHost {
           logger: this.#options.logger,
         },
         workflows: this.#workflows,
-        defaultModel: this.#options.defaultModel ?? this.#options.settings.defaultModel,
         functions: this.#options.functions ?? new Map(),
         offerTool: this.#options.offerTool ?? (() => {}),
         cache: this.#cache,

@@ -1,3 +1,4 @@
+import type { ModelNames } from "../producers/model-chain.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { ResultChannel } from "../producers/result-channel.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
@@ -18,17 +19,23 @@ const POLL_MS = 5000;
 export class WorkflowRuns {
   readonly #fleet: FleetAccess;
   readonly #ends: ResultChannel;
+  readonly #defaultModel: ModelNames | undefined;
   readonly #closing = new AbortController();
 
-  constructor(options: Omit<FleetAccess, "queues">) {
+  /** @param options `defaultModel`: of the runs that it starts */
+  constructor({
+    defaultModel,
+    ...options
+  }: Omit<FleetAccess, "queues"> & { defaultModel?: ModelNames | undefined }) {
     const { redis, keys } = options;
+    this.#defaultModel = defaultModel;
     this.#fleet = { ...options, queues: new ProducerQueues(redis, keys) };
     this.#ends = new ResultChannel(redis, keys);
   }
 
   /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
   start(start: RunStart): Promise<void> {
-    return startRun(this.#fleet, start);
+    return startRun(this.#fleet, { defaultModel: this.#defaultModel, ...start });
   }
 
   /** @throws JobLostError when there is no such run (any more). */
@@ -93,6 +100,7 @@ export class WorkflowRuns {
       version: run.version,
       input: "input" in changes ? changes.input : input,
       priority: run.priority,
+      defaultModel: run.defaultModel,
       deadlineAt: isBounded(run) ? Date.now() + (run.deadlineAt - run.createdAt) : undefined,
       fork: { seed: run.seed, entries },
     });
