@@ -6,7 +6,7 @@ import { redisKeys } from "../src/shared/redis-keys.ts";
 import { loadSettings } from "../src/shared/settings.ts";
 import { CallCosts } from "../src/workers/call-costs.ts";
 import { testNamespace, testRedis } from "./support/redis.ts";
-import { MODEL, TestSite } from "./support/site.ts";
+import { MODEL, SHORT_LOCKS, TestSite } from "./support/site.ts";
 import { waitFor } from "./support/wait-for.ts";
 
 const PRICE = { inputPerMillion: 1000, outputPerMillion: 4000 };
@@ -117,7 +117,7 @@ describe.concurrent("maxCostUsd", () => {
   });
 
   test("counts what a killed worker's call may have cost", async () => {
-    await using site = await TestSite.open({ latencyMs: 60_000 }, { GLUELLM_PRICES });
+    await using site = await TestSite.open({ latencyMs: 60_000 }, { GLUELLM_PRICES, ...SHORT_LOCKS });
     const killed = site.start("worker");
     await using glue = clientOf(site, "fleet");
     const options = { maxTokens: 100, maxCostUsd: 0.6, tools: [] };

@@ -6,7 +6,7 @@ import { completionQueueName } from "../src/shared/queue-name.ts";
 import { redisKeys } from "../src/shared/redis-keys.ts";
 import { failureOf } from "./support/provider.ts";
 import { testRedis } from "./support/redis.ts";
-import { TestSite } from "./support/site.ts";
+import { SHORT_LOCKS, TestSite } from "./support/site.ts";
 import { siteClient } from "./support/site-client.ts";
 import { script, turnsSeen } from "./support/talk.ts";
 import { waitFor } from "./support/wait-for.ts";
@@ -111,7 +111,7 @@ describe("a turn without an answer", () => {
 
 describe("a worker killed in the middle of a turn", () => {
   test("the turn is called again elsewhere, and the next one knows its answer", async () => {
-    await using site = await TestSite.open();
+    await using site = await TestSite.open({}, SHORT_LOCKS);
     const conversation = siteClient(site).conversation();
     const slow = await conversation.enqueue(`slow\n#sim {"latencyMs": 1500, "reply": "slowly"}`);
     const next = await conversation.enqueue(script("next", { reply: "known" }));

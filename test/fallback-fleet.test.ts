@@ -6,6 +6,7 @@ import { completionQueueName, ROUTE_QUEUE } from "../src/shared/queue-name.ts";
 import { WorkerProcess } from "../src/workers/worker-process.ts";
 import { FIRST, type ModelPair, openPair, SECOND, statuses } from "./support/model-pair.ts";
 import { testRedis } from "./support/redis.ts";
+import { SHORT_LOCKS } from "./support/site.ts";
 import { waitFor } from "./support/wait-for.ts";
 
 const redis = testRedis();
@@ -113,7 +114,11 @@ describe.concurrent("an outage of both", () => {
 
 describe.concurrent("workers", () => {
   test("one killed after the first was given up: another goes on with the second", async () => {
-    await using pair = await openPair({ first: { faults: { "401": 1 } }, second: { latencyMs: 60_000 } });
+    await using pair = await openPair({
+      first: { faults: { "401": 1 } },
+      second: { latencyMs: 60_000 },
+      env: SHORT_LOCKS,
+    });
     const run = pair.site.start("worker");
     const handle = await pair.client({ mode: "fleet" }).enqueue("hello");
     await waitFor("the call of the second", () => pair.second.stats().inFlight === 1);

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { testRedis } from "./support/redis.ts";
-import { TestSite } from "./support/site.ts";
+import { SHORT_LOCKS, TestSite } from "./support/site.ts";
 import { waitFor } from "./support/wait-for.ts";
 
 const CONCURRENCY = 8;
 
 describe.concurrent("what a kill may repeat: calls in flight, nothing else", () => {
   test("the batch runner killed and the same command run again", async () => {
-    await using site = await TestSite.open({ latencyMs: 50 });
+    await using site = await TestSite.open({ latencyMs: 50 }, SHORT_LOCKS);
     site.write("in.jsonl", site.rows(150));
     const command = site.batch("--concurrency", String(CONCURRENCY));
     for (const answered of [20, 60]) {
@@ -51,7 +51,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
   });
 
   test("the worker of the same row killed three times: the row is answered, finished rows are not sent again", async () => {
-    await using site = await TestSite.open({ latencyMs: 20 });
+    await using site = await TestSite.open({ latencyMs: 20 }, SHORT_LOCKS);
     site.write("in.jsonl", [{ prompt: `slow row\n#sim {"latencyMs": 4000}` }, ...site.rows(30)]);
     const runner = site.start(...site.batch("--workers", "0"));
     const slowCalls = () =>
@@ -74,7 +74,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
   }, 90_000);
 
   test("two worker processes share a batch, one is killed, one drains on SIGTERM", async () => {
-    await using site = await TestSite.open({ latencyMs: 60 });
+    await using site = await TestSite.open({ latencyMs: 60 }, SHORT_LOCKS);
     site.write("in.jsonl", site.rows(200));
     const workers = [1, 2, 3].map(() => site.start("worker", "--concurrency", String(CONCURRENCY)));
     const runner = site.start(...site.batch("--workers", "0"));

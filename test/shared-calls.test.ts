@@ -5,7 +5,7 @@ import { redisKeys } from "../src/shared/redis-keys.ts";
 import type { Simulator } from "../src/simulator/simulator.ts";
 import { CacheStore } from "../src/workers/cache-store.ts";
 import { testRedis } from "./support/redis.ts";
-import { TestSite } from "./support/site.ts";
+import { SHORT_LOCKS, TestSite } from "./support/site.ts";
 import { openClient } from "./support/site-client.ts";
 import { waitFor } from "./support/wait-for.ts";
 
@@ -67,7 +67,7 @@ describe.concurrent("equal requests at the same time", () => {
   });
 
   test("a killed worker's call is taken over, and a job that waits says for what", async () => {
-    await using own = await TestSite.open();
+    await using own = await TestSite.open({}, SHORT_LOCKS);
     const doomed = own.start("worker");
     await using client = openClient(own);
     const prompt = `killed\n#sim {"latencyMs": 3000}`;

@@ -3,6 +3,7 @@ import type { WorkflowHandle } from "../src/index.ts";
 import type { ResultRecord } from "../src/shared/records.ts";
 import { redisKeys } from "../src/shared/redis-keys.ts";
 import { leaf, mixed } from "./support/chaos-workflows.ts";
+import { SHORT_LOCKS } from "./support/site.ts";
 import { waitFor } from "./support/wait-for.ts";
 import { workflowSite } from "./support/workflow-site.ts";
 
@@ -13,7 +14,10 @@ const RUNS = RUNS_PER_KILL * (KILLS + 1);
 const CALLS_PER_RUN = 8;
 
 test("six workers killed at random: every result is right, and no finished step is run again", async () => {
-  const { site, settings, redis, runs, spawnWorker } = await workflowSite({ latencyMs: 60, jitterMs: 60 });
+  const { site, settings, redis, runs, spawnWorker } = await workflowSite(
+    { latencyMs: 60, jitterMs: 60 },
+    SHORT_LOCKS,
+  );
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => spawnWorker("chaos-workflows.ts")));
   const handles: WorkflowHandle<string[]>[] = [];
   const startSome = async () => {

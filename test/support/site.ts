@@ -7,8 +7,8 @@ import { type CliRun, runCli, startCli } from "./cli.ts";
 import { testNamespace } from "./redis.ts";
 
 export const MODEL = "simulator:test";
-/** For tests that kill workers: others have their jobs within 4.5 s, not 15. */
-export const SHORT_LOCKS = { GLUELLM_LOCK_MS: "3000" };
+/** For tests that kill workers: others have their jobs within 3 s, not 15. */
+export const SHORT_LOCKS = { GLUELLM_LOCK_MS: "2000" };
 /** The same simulator in Anthropic's dialect. */
 export const CLAUDE_MODEL = "claude:test";
 
