@@ -129,6 +129,17 @@ test("a run whose tools no worker has waits", async () => {
   await run.cancel();
 });
 
+test("a reasoner in plain words may bring whole tools, which its run knows by name", async () => {
+  const { begin } = await toolSite({ reasoner: [ADD, "5900"] });
+  const reasoner = { name: "plain", model: "simulator:reasoner", tools: [add, lookUp] };
+  const run = await begin({ reasoner });
+  expect(await run.result({ timeoutMs: 20_000 })).toMatchObject({
+    finalOutput: "5900",
+    metadata: { toolCalls: 1 },
+  });
+  expect(JSON.parse(JSON.stringify(reasoner)).tools).toEqual(["add", "look_up"]);
+});
+
 test("a killed worker: finished steps are not done again, and nor are their tools", async () => {
   const marks = [1, 2, 3].map((n) => ({ toolCalls: [{ name: "mark", arguments: { n } }] }));
   const { survivesAKill } = await patternSite({ reasoner: [...marks, "the end"] });
