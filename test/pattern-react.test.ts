@@ -1,7 +1,7 @@
 import { expect, inject, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { startWorker } from "../src/client/one-process.ts";
-import { Agent, defineTool, type PatternResult, react, type Tool } from "../src/index.ts";
+import { Agent, defineTool, type PatternResult, react, SystemPrompt, type Tool } from "../src/index.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { toolsByName } from "../src/shared/tool.ts";
 import { mark } from "./support/mark-tool.ts";
@@ -127,6 +127,18 @@ test("a run whose tools no worker has waits", async () => {
   await expect(run.result({ timeoutMs: 500 })).rejects.toThrow();
   expect(calls()).toBe(0);
   await run.cancel();
+});
+
+test("a reasoner in plain words may bring a whole prompt, and whole tools, which its run knows by name", async () => {
+  const { begin } = await toolSite({ reasoner: [ADD, "5900"] });
+  const systemPrompt = new SystemPrompt({ instructions: "You add.", template: "{instructions}\n{tools}" });
+  const reasoner = { name: "plain", model: "simulator:reasoner", systemPrompt, tools: [add, lookUp] };
+  const run = await begin({ reasoner });
+  expect(await run.result({ timeoutMs: 20_000 })).toMatchObject({
+    finalOutput: "5900",
+    metadata: { toolCalls: 1 },
+  });
+  expect(JSON.parse(JSON.stringify(reasoner)).tools).toEqual(["add", "look_up"]);
 });
 
 test("a killed worker: finished steps are not done again, and nor are their tools", async () => {

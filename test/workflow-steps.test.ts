@@ -148,6 +148,13 @@ describe("steps", () => {
       expect.stringMatching(/wrong at ok/),
       { ok: true },
     ]);
+    expect((await run.steps()).map(({ step, state }) => [step, state])).toEqual([
+      ["nap", "succeeded"],
+      ["early", "succeeded"],
+      ["none", "failed"],
+      ["form", "succeeded"],
+      ["form#2", "succeeded"],
+    ]);
     await expect(run.signal("form", {})).rejects.toMatchObject({ code: "run_over" });
   });
 

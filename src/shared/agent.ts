@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { InputError } from "./errors.ts";
 import { checkWith } from "./schema-check.ts";
-import { isSystemPrompt, type SystemPrompt } from "./system-prompt.ts";
+import { isSystemPrompt, SystemPrompt } from "./system-prompt.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName } from "./tool.ts";
 
 /** Known across copies of this package, such as the one a worker runs and the one a module of agents imports. */
@@ -64,11 +64,16 @@ export class Agent {
   }
 }
 
+/** As it lies in a workflow's input. */
+const storedPromptSchema = z
+  .strictObject({ instructions: z.string(), template: z.string().optional() })
+  .transform((options) => new SystemPrompt(options));
+
 /** An agent in words of JSON. An `Agent` is one too. */
 export const agentSpecSchema = z.object({
   name: nameSchema.default("agent"),
   description: z.string().default(""),
-  systemPrompt: z.union([z.string(), z.custom<SystemPrompt>(isSystemPrompt)]).optional(),
+  systemPrompt: z.union([z.string(), z.custom<SystemPrompt>(isSystemPrompt), storedPromptSchema]).optional(),
   tools: z
     .array(z.union([toolNameSchema, z.custom<Tool>(isTool)]))
     .readonly()

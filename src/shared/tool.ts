@@ -110,7 +110,8 @@ export function defineTool<const Parameters extends z.ZodType | JsonSchema>(
     throw new InputError(`${what} is wrong at parameters: they must be an object`);
   const fault = isZod(parameters) ? undefined : schemaFault(parameters);
   if (fault) throw new InputError(`${what} is wrong at parameters: ${fault}`, undefined, "invalid_schema");
-  return tool;
+  // As `Agent.toJSON`: a workflow's input carries the name, by which workers know the tool.
+  return Object.defineProperty(tool, "toJSON", { value: () => tool.name });
 }
 
 export function isTool(value: unknown): value is Tool {

@@ -82,16 +82,23 @@ async function reasons({ redis, keys, queues }: FleetAccess, run: RunRecord): Pr
 /** The steps of a journal, in the order in which they were asked for; local ones by their end. */
 export function stepsOf(journal: readonly JournalEntry[]): RunStep[] {
   const steps = new Map<string, RunStep>();
+  /** Names of signals whose waits are still to come. */
+  const early: string[] = [];
   for (const entry of journal) {
     if (entry.type === "asked") {
       const { step, kind, subject, job, at } = entry;
-      steps.set(step, { ...NEW_STEP, step, kind, subject, job, startedAt: new Date(at) });
+      const startedAt = new Date(at);
+      const place = kind === "signal" ? early.indexOf(subject ?? "") : -1;
+      const ended = { state: "succeeded", finishedAt: startedAt } as const;
+      const isAnswered = place >= 0 && early.splice(place, 1).length > 0;
+      steps.set(step, { ...NEW_STEP, step, kind, subject, job, startedAt, ...(isAnswered && ended) });
     }
     if (entry.type === "signal") {
       const waiting = [...steps.values()].find(
         ({ kind, subject, state }) => kind === "signal" && subject === entry.name && state === "running",
       );
       if (waiting) Object.assign(waiting, { state: "succeeded", finishedAt: new Date(entry.at) });
+      else early.push(entry.name);
     }
     if (entry.type !== "ended") continue;
     const step = steps.get(entry.step) ?? { ...NEW_STEP, step: entry.step };
