@@ -16,8 +16,12 @@ const CANCEL = new RedisScript(`
   local record, ttl, channel, id = unpack(ARGV)
   local standing = redis.call('GET', result)
   local status = standing and cjson.decode(standing).status
-  -- A failed job that BullMQ has not finished is one that an operator has retried.
-  local isRetried = status == 'failed' and redis.call('EXISTS', job) == 1 and redis.call('HEXISTS', job, 'finishedOn') == 0
+  -- An operator has it retried: BullMQ forgot its failed attempt, or began another one.
+  local isRetried = false
+  if status == 'failed' and redis.call('EXISTS', job) == 1 and redis.call('HEXISTS', job, 'finishedOn') == 0 then
+    local startedAt = redis.call('HGET', job, 'processedOn')
+    isRetried = not startedAt or tonumber(startedAt) > cjson.decode(standing).finishedAt
+  end
   if status and not isRetried then return status end
   if redis.call('EXISTS', job) == 0 then return 'lost' end
   redis.call('SET', result, record, 'EX', ttl)

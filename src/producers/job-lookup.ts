@@ -14,20 +14,23 @@ export interface FoundJob {
   queue: string;
   /** BullMQ has finished it: there is a record, or there will never be one. */
   hasEnded: boolean;
+  /** Of its latest attempt, in epoch milliseconds; undefined when it waits for its first, or was put into its queue again. */
+  startedAt: number | undefined;
 }
 
 /** The job as BullMQ has it; undefined when it is in no queue (any more). */
 export async function findJob(redis: Redis, keys: RedisKeys, job: JobRef): Promise<FoundJob | undefined> {
   const queues = job.queue ? [job.queue] : await registeredQueues(redis, keys);
   const pipeline = redis.pipeline();
-  for (const queue of queues) pipeline.hmget(keys.job(queue, job.id), "timestamp", "finishedOn");
+  for (const queue of queues)
+    pipeline.hmget(keys.job(queue, job.id), "timestamp", "finishedOn", "processedOn");
   for (const [i, [error, reply]] of ((await pipeline.exec()) ?? []).entries()) {
     if (error) throw error;
-    const [addedAt, endedAt] = reply as (string | null)[];
+    const [addedAt, endedAt, startedAt] = reply as (string | null)[];
     const queue = queues[i];
     if (addedAt && queue) {
       job.queue = queue;
-      return { queue, hasEnded: Boolean(endedAt) };
+      return { queue, hasEnded: Boolean(endedAt), startedAt: startedAt ? Number(startedAt) : undefined };
     }
   }
   return undefined;

@@ -30,7 +30,9 @@ export async function readJobStatus(context: StatusContext, ref: JobRef): Promis
     // In this order: a job that has ended left its record before.
     const found = await findJob(redis, keys, ref);
     const record = await readRecord(redis, keys, ref.id);
-    const isRetried = record?.status === "failed" && found && !found.hasEnded;
+    // An operator has it retried: BullMQ forgot its attempt, or began another one.
+    const isNewer = record && (found?.startedAt === undefined || found.startedAt > record.finishedAt);
+    const isRetried = record?.status === "failed" && found && !found.hasEnded && isNewer;
     if (record && !isRetried) return { state: record.status, waitsFor: [] };
     if (!found || found.hasEnded) throw new JobLostError(ref.id);
     const queue = queues.named(found.queue);

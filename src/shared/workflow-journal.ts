@@ -109,19 +109,21 @@ export async function notifyRun(
   return outcome as NotifyOutcome;
 }
 
+/** How a completion of a run ended. A later success of a failed job, by an operator's retry, must not rewrite that. */
+export function endOfStep(step: string, { error, tokens, costUsd }: ResultRecord): EndedEntry {
+  const { prompt, completion, total } = tokens;
+  const entry: EndedEntry = { type: "ended", step, at: Date.now() };
+  if (error) entry.error = error;
+  if (!error || total > 0) Object.assign(entry, { tokens: { prompt, completion, total }, costUsd });
+  return entry;
+}
+
 /** Tells the run that a completion of its has left its record. */
 export async function endStep(
   redis: Redis,
   keys: RedisKeys,
   { runId, step }: { runId: string; step: string },
-  { error, tokens, costUsd }: ResultRecord,
+  record: ResultRecord,
 ): Promise<void> {
-  const { prompt, completion, total } = tokens;
-  // A later success of a failed job, by an operator's retry, must not rewrite what the run saw: errors are copied.
-  await notifyRun(redis, keys, runId, {
-    type: "ended",
-    step,
-    at: Date.now(),
-    ...(error ? { error } : { tokens: { prompt, completion, total }, costUsd }),
-  });
+  await notifyRun(redis, keys, runId, endOfStep(step, record));
 }

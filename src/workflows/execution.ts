@@ -4,8 +4,10 @@ import { fromErrorRecord, NonDeterminismError } from "../shared/errors.ts";
 import type { AskedEntry, EndedEntry, JournalEntry, StepKind } from "../shared/workflow-journal.ts";
 import type { Effect } from "./effect.ts";
 
-/** How long the function may take, with awaits that are no steps, to ask for what its run has recorded. */
+/** How long the function may take to ask for what its run has recorded. */
 const GRACE_MS = 500;
+/** The same while it waits for something of its own, which may take its time again in a replay. */
+const OWN_AWAIT_MS = 10 * 60_000;
 
 /** What a function asks for. */
 export interface Ask {
@@ -100,6 +102,11 @@ export class Execution {
     return this.#unrecorded;
   }
 
+  /** It has ended, or asks for something that the journal lacks. */
+  get hasNews(): boolean {
+    return this.outcome !== undefined || this.#unrecorded.size > 0 || this.newPatches.length > 0;
+  }
+
   /** Steps that have not ended. */
   pending(): Step[] {
     return [...this.steps.values()].filter((step) => !step.isEnded);
@@ -172,11 +179,13 @@ export class Execution {
   }
 
   async #untilAsked(id: string, what: string): Promise<Step> {
-    const until = performance.now() + GRACE_MS;
+    const startedAt = performance.now();
     for (;;) {
       const step = this.steps.get(id);
       if (step) return step;
-      if (this.outcome || performance.now() > until) throw missing(id, what, this);
+      const waitsForSteps = this.#unrecorded.size > 0 || this.steps.size > 0;
+      const graceMs = waitsForSteps ? GRACE_MS : OWN_AWAIT_MS;
+      if (this.outcome || performance.now() - startedAt > graceMs) throw missing(id, what, this);
       await delay(1);
     }
   }

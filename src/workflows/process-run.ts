@@ -44,28 +44,35 @@ export type RunEnd =
 export async function processRun(input: RunInput): Promise<RunEnd> {
   const { fleet, workflows, runId, token, cache } = input;
   const { redis, keys } = fleet;
-  const cached = cache.get(runId);
-  const [run, journal] = await Promise.all([
+  const [run, length] = await Promise.all([
     readRun(redis, keys, runId),
-    readJournal(redis, keys, runId, cached?.execution.seen),
+    redis.llen(keys.workflowJournal(runId)),
   ]);
+  // A Redis that was killed has lost its last second: the function in memory knows more than there was.
+  if ((cache.get(runId)?.execution.seen ?? 0) > length) cache.delete(runId);
+  const cached = cache.get(runId);
+  const journal = await readJournal(redis, keys, runId, cached?.execution.seen);
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
-  if (run.status !== "running") return endedBefore(input, run);
+  if (run.status !== "running") {
+    // Who ended it may not have lived to end what it had under way.
+    await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
+    return endedBefore(input, run);
+  }
+  const lock: RunLock = { redis, keys, runId, token };
+  if (Date.now() >= run.deadlineAt) {
+    const ended = await fail(input, lock, run, cached, deadlineError());
+    await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
+    return ended;
+  }
   const workflow = workflows.get(run.workflow);
   if (!workflow) return { kind: "putBack", reason: `needs a worker with workflow "${run.workflow}"` };
   if (run.version > workflow.version) {
     const reason = `needs a worker with version ${run.version} of workflow "${run.workflow}"`;
     return { kind: "putBack", reason };
   }
-  const lock: RunLock = { redis, keys, runId, token };
   const live = cached ?? (await revive(input, workflow, run));
   if ("reason" in live) return { kind: "putBack", reason: live.reason };
   input.onLive(live);
-  if (Date.now() >= run.deadlineAt) {
-    const ended = await fail(input, lock, run, live, deadlineError());
-    await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
-    return ended;
-  }
   const turn = new Turn(fleet, lock, run, live, input.signal);
   try {
     const end = await turn.take(journal);
@@ -137,7 +144,7 @@ function fail(
   input: RunInput,
   lock: RunLock,
   run: RunRecord,
-  live: LiveRun,
+  live: LiveRun | undefined,
   error: GlueError,
 ): Promise<RunEnd> {
   input.fleet.logger.warn({ runId: run.id, workflow: run.workflow, fault: error.code }, "run failed");
@@ -147,21 +154,22 @@ function fail(
 async function end(
   input: RunInput,
   lock: RunLock,
-  live: LiveRun,
+  live: LiveRun | undefined,
   fields: readonly string[],
 ): Promise<RunEnd> {
   input.cache.delete(lock.runId);
-  const standing = [...standingOf(live), "finishedAt", String(Date.now())];
+  const standing = [...(live ? standingOf(live) : []), "finishedAt", String(Date.now())];
   const outcome = await finishRun(lock, [...fields, ...standing]);
   return outcome === "fenced" ? { kind: "fenced" } : overtaken(input, live);
 }
 
 /** The run is over: what it still had under way ends too. */
-async function overtaken(input: RunInput, { execution }: LiveRun): Promise<RunEnd> {
+async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<RunEnd> {
   const { fleet, runId } = input;
+  const pending = live?.execution.pending() ?? [];
   await cancelSteps(
     fleet,
-    execution.pending().flatMap(({ asked }) => asked ?? []),
+    pending.flatMap(({ asked }) => asked ?? []),
   );
   const run = await readRun(fleet.redis, fleet.keys, runId);
   return run ? endedBefore(input, run) : { kind: "fenced" };

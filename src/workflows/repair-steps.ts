@@ -1,6 +1,7 @@
+import { toRecord } from "../producers/job-lookup.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { JobLostError, toErrorRecord } from "../shared/errors.ts";
-import type { EndedEntry } from "../shared/workflow-journal.ts";
+import { type EndedEntry, endOfStep } from "../shared/workflow-journal.ts";
 import type { Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import type { RunRecord } from "./run-record.ts";
@@ -27,7 +28,7 @@ export async function repair(
     for (const { kind, subject, asked } of chunk) {
       const job = asked?.job ?? "";
       if (kind === "child") pipeline.hget(keys.workflow(job), "status").exists(keys.job(WORKFLOW_QUEUE, job));
-      else pipeline.exists(keys.result(job)).hmget(jobKey(fleet, subject, job), "timestamp", "finishedOn");
+      else pipeline.get(keys.result(job)).hmget(jobKey(fleet, subject, job), "timestamp", "finishedOn");
     }
     const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
       if (error) throw error;
@@ -42,7 +43,8 @@ export async function repair(
         continue;
       }
       const [addedAt, finishedAt] = job as (string | null)[];
-      if (end === 1) ended.push({ type: "ended", step: step.id, at });
+      const record = toRecord(end as string | null);
+      if (record) ended.push(endOfStep(step.id, record));
       else if (!addedAt) missing.push(step);
       else if (finishedAt) {
         const error = toErrorRecord(new JobLostError(step.asked?.job ?? ""));

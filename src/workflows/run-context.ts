@@ -30,6 +30,7 @@ import type {
 } from "./context.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
+import { MAX_DEADLINE_MS } from "./run-record.ts";
 import { subjectOf } from "./step-model.ts";
 import type { Workflow } from "./workflow.ts";
 
@@ -186,13 +187,18 @@ export class RunContext implements WorkflowContext {
 
   sleep(nameOrMs: string | number, forMs?: number): Promise<void> {
     const [name, ms] = typeof nameOrMs === "string" ? [nameOrMs, forMs ?? Number.NaN] : ["sleep", nameOrMs];
-    if (!(ms >= 0)) return Promise.reject(new InputError(`a sleep must last at least 0 ms, not ${ms}`));
+    if (!(ms >= 0 && ms <= MAX_DEADLINE_MS))
+      return Promise.reject(new InputError(`a sleep must last from 0 ms to 30 days, not ${ms}`));
     return caught(async () => this.#ask<void>(name, String(ms), { kind: "sleep", ms }));
   }
 
   waitFor<T = unknown>(signal: string, { timeoutMs, schema }: WaitForOptions<T> = {}): Promise<T> {
+    if (timeoutMs !== undefined && !(timeoutMs >= 0))
+      return Promise.reject(new InputError(`timeoutMs must be at least 0, not ${timeoutMs}`));
+    // The run itself ends before that.
+    const bounded = timeoutMs === undefined || timeoutMs > MAX_DEADLINE_MS ? undefined : timeoutMs;
     return caught(async () => {
-      const data = await this.#ask<T>(signal, "", { kind: "signal", timeoutMs }, signal);
+      const data = await this.#ask<T>(signal, "", { kind: "signal", timeoutMs: bounded }, signal);
       return schema ? checkWith(schema, data, `signal "${signal}"`) : data;
     });
   }

@@ -22,9 +22,18 @@ const MAX_MESSAGE_CHARS = 1000;
 /** Errors of the workflow's own code keep their text, since it is the code's author who reads it. */
 export function asWorkflowError(error: unknown): GlueError {
   if (error instanceof GlueError) return error;
-  const { name, message } = error instanceof Error ? error : { name: typeof error, message: String(error) };
+  const { name, message } = error instanceof Error ? error : { name: typeof error, message: textOf(error) };
   return new WorkflowError(
     { message: message.slice(0, MAX_MESSAGE_CHARS) || name, context: { errorName: name } },
     { cause: error },
   );
+}
+
+/** Some objects have no text. */
+function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return "";
+  }
 }

@@ -37,7 +37,9 @@ const APPEND = new RedisScript(`${FENCE}
 const SUSPEND = new RedisScript(`${FENCE}
   local active, stalled, waitingChildren, delayed, marker, events = unpack(KEYS, 4, 9)
   local token, seen, id, now, wakeAt = unpack(ARGV, 1, 5)
-  if redis.call('LLEN', journal) > tonumber(seen) then return 'news' end
+  local length = redis.call('LLEN', journal)
+  if length > tonumber(seen) then return 'news' end
+  if length < tonumber(seen) then return 'rewound' end
   if redis.call('LREM', active, -1, id) == 0 then return 'fenced' end
   redis.call('DEL', lock)
   redis.call('SREM', stalled, id)
@@ -88,6 +90,7 @@ export async function appendEntries(
   return typeof reply === "string" ? reply : reply.map(parseEntry);
 }
 
+/** @throws Error when Redis has lost entries that the function has seen */
 export async function suspendRun(
   lock: RunLock,
   seen: number,
@@ -98,10 +101,9 @@ export async function suspendRun(
   const parts = ["active", "stalled", "waiting-children", "delayed", "marker", "events"];
   const queueKeys = parts.map((part) => keys.job(WORKFLOW_QUEUE, part));
   const args = [token, seen, runId, Date.now(), wakeAt ?? "", ...fields];
-  return (await SUSPEND.run(redis, [...fenceKeys(lock), ...queueKeys], args)) as
-    | "suspended"
-    | "news"
-    | Denied;
+  const outcome = await SUSPEND.run(redis, [...fenceKeys(lock), ...queueKeys], args);
+  if (outcome === "rewound") throw new Error("the run's journal has lost its end");
+  return outcome as "suspended" | "news" | Denied;
 }
 
 /** Makes a run's end final. Everything after it (BullMQ's own completion) may be lost without harm. */

@@ -36,7 +36,7 @@ const START = new RedisScript(`
     redis.call('EXPIRE', run, ttl)
     for i = 5 + fields, #ARGV do redis.call('RPUSH', journal, ARGV[i]) end
     redis.call('ZADD', runs, at, id)
-    redis.call('ZREMRANGEBYSCORE', runs, '-inf', at - ttl * 1000)
+    redis.call('ZREMRANGEBYSCORE', runs, '-inf', at - 3 * ttl * 1000)
   end
   return redis.call('HMGET', run, 'digest', 'status')
 `);

@@ -73,6 +73,9 @@ export class Turn {
 
   async #take(journal: readonly JournalEntry[]): Promise<TurnEnd> {
     const execution = this.#execution;
+    // Woken without news: a step's job may have ended without a word, or was removed.
+    if (journal.length === 0)
+      for (const step of execution.pending()) step.isDispatched &&= step.kind === "local";
     this.#lookAhead(journal);
     this.#replayUntil = execution.seen + this.#ahead.findLastIndex(isOfTurn);
     execution.isReplaying = execution.seen <= this.#replayUntil;
@@ -208,7 +211,11 @@ export class Turn {
       this.#execution.activity.wake();
     };
     finish().catch((error: unknown) => {
-      this.#fleet.logger.error({ err: error as Error, runId: this.#run.id }, "local work cannot be recorded");
+      this.#fleet.logger.error({ runId: this.#run.id, step: step.id }, "local work cannot be recorded");
+      const record = toErrorRecord(asWorkflowError(error));
+      this.#localEnds.push({ type: "ended", step: step.id, at: Date.now(), own: true, error: record });
+      this.#localsInFlight -= 1;
+      this.#execution.activity.wake();
     });
   }
 

@@ -12,6 +12,7 @@ import { CLOSE_MS, within } from "../shared/within.ts";
 import { notifyRun } from "../shared/workflow-journal.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
+import { MAX_DEADLINE_MS } from "./run-record.ts";
 import { StickyCache } from "./sticky-cache.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
@@ -34,6 +35,7 @@ export interface WorkflowHostOptions {
 const FIRST_PUT_BACK_MS = 50;
 const PUT_BACK_MS = 5_000;
 const ERROR_LOG_MS = 10_000;
+const SWEEP_MS = 10 * 60_000;
 
 /** Runs workflows in this process: takes their jobs from the queue `workflows`, turn by turn. */
 export class WorkflowHost {
@@ -46,6 +48,7 @@ export class WorkflowHost {
   readonly #active = new Map<string, { abort: AbortController; live?: LiveRun }>();
   readonly #cache: StickyCache<LiveRun>;
   readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
+  readonly #sweepTimer: NodeJS.Timeout;
   #lastErrorLogAt = 0;
 
   private constructor(options: WorkflowHostOptions) {
@@ -72,6 +75,7 @@ export class WorkflowHost {
         maxStalledCount: 50,
       },
     );
+    this.#sweepTimer = setInterval(() => void this.#sweep().catch(() => {}), SWEEP_MS).unref();
     this.#worker.on("error", (error) => this.#onError(error));
     this.#worker.on("lockRenewalFailed", (runIds: string[]) => {
       for (const runId of runIds) this.#active.get(runId)?.abort.abort("lock lost");
@@ -125,6 +129,8 @@ export class WorkflowHost {
       return await this.#settleFault(job, token, turn.abort.signal, error);
     } finally {
       this.#active.delete(runId);
+      // Asked for while its worker put it to sleep: nobody has looked.
+      if (turn.live?.execution.hasNews) this.#wake(runId);
     }
   }
 
@@ -173,6 +179,17 @@ export class WorkflowHost {
     notifyRun(this.#redis, this.#keys, runId).catch(() => {});
   }
 
+  /** A run without a deadline of its own is woken by others alone: those whose 30 days are over end by this. */
+  async #sweep(): Promise<void> {
+    const { workflowRuns } = this.#keys;
+    const startedBefore = Date.now() - MAX_DEADLINE_MS;
+    const old = await this.#redis.zrangebyscore(workflowRuns, "-inf", startedBefore, "LIMIT", 0, 100);
+    for (const runId of old) {
+      const outcome = await notifyRun(this.#redis, this.#keys, runId);
+      if (outcome === "over") await this.#redis.zrem(workflowRuns, runId);
+    }
+  }
+
   #onError(error: Error): void {
     const now = Date.now();
     if (now - this.#lastErrorLogAt < ERROR_LOG_MS) return;
@@ -182,6 +199,7 @@ export class WorkflowHost {
 
   /** Takes no more runs; turns under way have `drainMs` (default 30 s), then they go back. */
   async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
+    clearInterval(this.#sweepTimer);
     const closed = this.#worker.close();
     await within(drainMs, closed);
     for (const { abort } of this.#active.values()) abort.abort("draining");
