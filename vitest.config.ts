@@ -6,7 +6,7 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Two cores: more workers than that only make the integration tests wait for each other.
-    maxWorkers: 2,
+    // Most of them wait for something: four at a time keep two cores busy, more would starve each other.
+    maxWorkers: 4,
   },
 });
