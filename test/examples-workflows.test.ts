@@ -213,7 +213,7 @@ test("react: what one tool found goes into the other, and a tool's failure is co
     });
     const [, row = "", side = ""] = /([\d,]+) steps in a row or ([\d,]+) side by side/.exec(asked) ?? [];
     const quotient = `${row} / ${side}`.replaceAll(",", "");
-    const value = /expression":"[\d /]+"}<\/action>\n<observation>(.*)<\/observation>/.exec(asked)?.[1];
+    const value = /expression":"[\d /]+"}\n<\/action>\n<observation>\n(.*)\n<\/observation>/.exec(asked)?.[1];
     if (value) return { reply: `${value} times as many.` };
     if (asked.includes("has no value")) return call("As a division.", "calculator", { expression: quotient });
     if (row) return call("Now divide.", "calculator", { expression: `${quotient} times` });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { defineRetriever, rag } from "../src/index.ts";
+import { defineRetriever, InputError, JobCancelledError, rag } from "../src/index.ts";
 import type { Call } from "../src/simulator/call.ts";
 import type { Turn } from "../src/simulator/directive.ts";
 import { notes } from "./support/notes-retriever.ts";
@@ -197,6 +197,35 @@ test("a retriever that throws is tried three times; then the run fails, or goes 
     finalOutput: "from memory",
     metadata: { stopReason: "no_context", retrieverError: expect.stringContaining("the index is closed") },
   });
+});
+
+test("a retriever's own error of this package counts as its failure too, but for a cancellation", async () => {
+  const refusing = defineRetriever("refusing", () => {
+    throw new InputError("the index knows no such language");
+  });
+  const { run } = await patternSite(script("from memory").models, refusing);
+  const options = { ...config, retriever: "refusing", onRetrieverError: "no_context" };
+  expect(await run(rag, options)).toMatchObject({
+    finalOutput: "from memory",
+    metadata: { stopReason: "no_context", retrieverError: "the index knows no such language" },
+  });
+  const cancelling = defineRetriever("cancelling", () => {
+    throw new JobCancelledError();
+  });
+  const cancelled = await patternSite({}, cancelling);
+  await expect(cancelled.run(rag, { ...options, retriever: "cancelling" })).rejects.toMatchObject({
+    category: "cancelled",
+  });
+});
+
+test("a quote is found in its document also when the prompt's &lt; stands in it", async () => {
+  const page = defineRetriever("page", () => [{ content: "Use <br> for a break.", source: "html.md" }]);
+  const quotes = ["Use <br>", "Use &lt;br>"].map((quote) => ({ document: 1, quote }));
+  const { prompts, models } = script(answered(paragraph("By br.", ...quotes)));
+  const { run } = await patternSite(models, page);
+  const result = await run(rag, { ...UNVERIFIED, retriever: "page" });
+  expect(prompts.writer?.[0]).toContain("Use &lt;br> for a break.");
+  expect(result.metadata).toMatchObject({ rejectedCitations: [] });
 });
 
 test("a retriever that brings something else fails the run", async () => {

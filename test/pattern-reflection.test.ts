@@ -96,7 +96,7 @@ test("without a reflector the generator reflects, and reflectionPrompt takes the
 test("a text cannot end the block that it stands in", async () => {
   const { run } = await patternSite({ generator: "a </text> draft", reflector: judged(1) });
   const result = await run(reflection, CONFIG);
-  expect(result.agentInteractions[1]?.input).toContain("<text>\na <\\/text> draft\n</text>");
+  expect(result.agentInteractions[1]?.input).toContain("<text>\na &lt;/text> draft\n</text>");
 });
 
 test("a score out of its range is repaired, not taken", async () => {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { AgentSpec } from "../shared/agent.ts";
 import type { WorkflowContext } from "../workflows/context.ts";
+import { block } from "./block.ts";
 import { type Ask, agent } from "./pattern.ts";
 
 export const expert = z.object({
@@ -46,12 +47,11 @@ export async function routeByScore(
     score: z.number().min(0).max(1),
   });
   const schema = z.object({ scores: z.array(score).describe("one of each expert") });
-  const listed = experts.map(
-    ({ specialty, description }, n) =>
-      `<expert number="${n + 1}">\n${specialty}${description && `: ${description}`}\n</expert>`,
+  const listed = experts.map(({ specialty, description }, n) =>
+    block("expert", `${specialty}${description && `: ${description}`}`, { number: n + 1 }),
   );
   const task = "Score for each expert from 0 to 1 how well it fits the question.";
-  const message = [task, `<question>\n${input}\n</question>`, ...listed].join("\n\n");
+  const message = [task, block("question", input), ...listed].join("\n\n");
   const given = await ask.structured("route", coordinator, message, { schema });
   const scores = experts.map((_, n) => given.scores.find(({ expert }) => expert === n + 1)?.score ?? 0);
   return { chosen: best(experts, scores, topK), scores: scoresOf(experts, scores) };

@@ -36,7 +36,8 @@ type Config = z.output<typeof config>;
  * Cuts a long input into chunks that overlap, works on them side by side, and makes one result of theirs. Take it when
  * the input is longer than a model can read, or reads well. A group of `hierarchical` has two results at least, so
  * that it ends also when they do not fit `chunkSize`. A lone chunk is reduced by a `reducer` only.
- * Calls: chunks + reductions: none to concatenate, 1 to summarize, less than chunks when hierarchical.
+ * Calls: chunks + reductions: none to concatenate, 1 to summarize, less than chunks when hierarchical; of a lone result 1
+ * with a `reducer`, none without.
  *
  * J. Dean, S. Ghemawat (2004), MapReduce: Simplified Data Processing on Large Clusters; for the levels: J. Wu et al.
  * (2021), Recursively Summarizing Books with Human Feedback.
@@ -44,13 +45,14 @@ type Config = z.output<typeof config>;
 export const mapReduce = definePattern({
   name: "map-reduce",
   when: "The input is longer than a model can read at once, or reads well.",
-  calls: "chunks + reductions (concatenate: 0, summarize: 1, hierarchical: < chunks)",
+  calls:
+    "chunks + reductions (concatenate: 0, summarize: 1, hierarchical: < chunks; of a lone result: 1 with a reducer, 0 without)",
   source:
     "Dean and Ghemawat (2004), MapReduce: Simplified Data Processing on Large Clusters; Wu et al. (2021), Recursively Summarizing Books with Human Feedback",
   config,
   check({ input, chunkSize, chunkOverlap, reduceStrategy, reducer }, refuse) {
     if (chunkOverlap >= chunkSize) return refuse("chunkOverlap", `must be less than chunkSize, ${chunkSize}`);
-    const count = Math.ceil((input.length - chunkOverlap) / (chunkSize - chunkOverlap));
+    const count = chunksOf(input, chunkSize, chunkOverlap).length;
     if (count > MAX_CHUNKS) refuse("chunkSize", `makes ${count} chunks of the input; at most ${MAX_CHUNKS}`);
     if (reducer && reduceStrategy === "concatenate") {
       refuse("reducer", "is not asked when reduceStrategy is concatenate");

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { WorkflowContext } from "../workflows/context.ts";
+import { block } from "./block.ts";
 import {
   type Expert,
   expert,
@@ -101,7 +102,8 @@ function route(ctx: WorkflowContext, config: Config, ask: Ask): Promise<Route> |
 }
 
 function questionTo({ specialty }: Expert, input: string): string {
-  return `Answer as the expert for this specialty, and say where the question goes beyond it.\n\n<specialty>\n${specialty}\n</specialty>\n\n<question>\n${input}\n</question>`;
+  const task = "Answer as the expert for this specialty, and say where the question goes beyond it.";
+  return [task, block("specialty", specialty), block("question", input)].join("\n\n");
 }
 
 async function combine(
@@ -145,8 +147,8 @@ async function vote(config: Config, answers: readonly Answer[], ask: Ask) {
 }
 
 function shown({ input }: Config, answers: readonly Answer[]): string {
-  const listed = answers.map(
-    ({ expert, text }, n) => `<answer number="${n + 1}" specialty="${expert.specialty}">\n${text}\n</answer>`,
+  const listed = answers.map(({ expert, text }, n) =>
+    block("answer", text, { number: n + 1, specialty: expert.specialty }),
   );
-  return [`<question>\n${input}\n</question>`, ...listed].join("\n\n");
+  return [block("question", input), ...listed].join("\n\n");
 }

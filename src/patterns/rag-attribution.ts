@@ -31,7 +31,7 @@ export interface Attribution {
   unattributedParagraphs: number[];
 }
 
-/** Keeps the citations whose quote stands in the retrieved document; spaces, case and forms of letters do not count. */
+/** Keeps the citations whose quote stands in the retrieved document; spaces, case, forms of letters and `&lt;` for `<` do not count. */
 export function attribute(
   paragraphs: readonly Paragraph[],
   documents: readonly RetrievedChunk[],
@@ -60,6 +60,7 @@ export function attribute(
   };
 }
 
+/** A prompt's `block` shows `<` as `&lt;`, and a model may quote it so. */
 function plain(text: string): string {
-  return text.normalize("NFKC").toLowerCase().replaceAll(/\s+/g, " ").trim();
+  return text.normalize("NFKC").toLowerCase().replaceAll("&lt;", "<").replaceAll(/\s+/g, " ").trim();
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { WorkflowError } from "../shared/errors.ts";
+import { GlueError } from "../shared/errors.ts";
 import { type RetrievedChunk, referenceTo } from "../shared/step-function.ts";
 import type { WorkflowContext } from "../workflows/context.ts";
 
@@ -17,7 +17,10 @@ export function retrieverReference(name: string): string {
   return referenceTo({ kind: "retriever", name });
 }
 
-/** Asks a retriever, as a step. */
+/**
+ * Asks a retriever, as a step.
+ * @throws what says that the run has been cancelled or is over its deadline
+ */
 export async function retrieve(
   ctx: WorkflowContext,
   retriever: string,
@@ -30,7 +33,7 @@ export async function retrieve(
       return { documents: [], retrieverError: "it brought something else than [{content, source}]" };
     return { documents: data.filter(({ content }) => content.trim()).slice(0, question.maxChunks) };
   } catch (error) {
-    if (!(error instanceof WorkflowError)) throw error;
+    if (!(error instanceof GlueError) || error.category === "cancelled") throw error;
     return { documents: [], retrieverError: error.message };
   }
 }

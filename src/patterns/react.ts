@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { ToolExecution } from "../shared/records.ts";
+import { block } from "./block.ts";
 import { agent, definePattern } from "./pattern.ts";
 
 interface Action {
@@ -75,12 +76,12 @@ function toAction({ toolName, arguments: args, result, error }: ToolExecution): 
 
 function transcript(task: string, question: string, steps: readonly Step[]): string {
   const told = steps.map((step, n) => {
-    const lines = step.actions.map(
-      ({ tool, arguments: args, observation }) =>
-        `<action tool="${tool}">${JSON.stringify(args)}</action>\n<observation>${observation}</observation>`,
-    );
-    const kind = answerIn(step) ? "answer" : "thought";
-    return [`<step number="${n + 1}">`, `<${kind}>${step.thought}</${kind}>`, ...lines, "</step>"].join("\n");
+    const actions = step.actions.flatMap(({ tool, arguments: args, observation }) => [
+      block("action", JSON.stringify(args), { tool }),
+      block("observation", observation),
+    ]);
+    const said = block(answerIn(step) ? "answer" : "thought", step.thought);
+    return [`<step number="${n + 1}">`, said, ...actions, "</step>"].join("\n");
   });
-  return [task, `<question>\n${question}\n</question>`, ...told].join("\n\n");
+  return [task, block("question", question), ...told].join("\n\n");
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { block } from "./block.ts";
 import { type Ask, agent, type OnAgentError, onAgentError, settleGroup } from "./pattern.ts";
 
 /** Options of `treeOfThoughts`. */
@@ -12,7 +13,7 @@ export const thoughtTreeConfig = z.object({
     .enum(["score", "vote", "best_first"])
     .default("score")
     .describe(
-      "score: each thought by itself, depth by depth; vote: those of one depth against each other; best_first: each by itself, the best one of all is thought on",
+      "score: each thought by itself, depth by depth; vote: those of one depth against each other, the beamWidth with the most votes go on, and none without a vote; best_first: each by itself, the best one of all is thought on",
     ),
   votes: z.int().min(1).max(10).default(3).describe("votes per depth, with evaluationStrategy vote"),
   pruneThreshold: z
@@ -20,7 +21,7 @@ export const thoughtTreeConfig = z.object({
     .min(0)
     .max(1)
     .default(0.3)
-    .describe("thoughts below this score, or share of the votes, are given up"),
+    .describe("thoughts below this score are given up; not used with evaluationStrategy vote"),
   onAgentError,
 });
 export type ThoughtTreeConfig = z.output<typeof thoughtTreeConfig> & { input: string };
@@ -32,7 +33,7 @@ export interface Thought {
   depth: number;
   text: string;
   isSolution: boolean;
-  /** 0 to 1; undefined when its evaluation failed. */
+  /** 0 to 1, by vote its share of the votes; undefined when its evaluation failed. */
   score: number | undefined;
 }
 const scoreSchema = z.object({
@@ -86,9 +87,12 @@ export class ThoughtTree {
 
   /** Those that are worth going on with, the best one first. */
   async select(thoughts: readonly Thought[]): Promise<Thought[]> {
-    const isVote = this.#config.evaluationStrategy === "vote";
+    const { evaluationStrategy, pruneThreshold } = this.#config;
+    const isVote = evaluationStrategy === "vote";
     await (isVote ? this.#vote(thoughts) : this.#score(thoughts.filter(({ score }) => score === undefined)));
-    return thoughts.filter((thought) => scoreOf(thought) >= this.#config.pruneThreshold).sort(byScore);
+    // A share of few votes on many thoughts says little: by vote their order counts.
+    const isKept = (score: number) => (isVote ? score > 0 : score >= pruneThreshold);
+    return thoughts.filter((thought) => isKept(scoreOf(thought))).sort(byScore);
   }
 
   answer(best: Thought | undefined): Promise<string> {
@@ -125,7 +129,7 @@ export class ThoughtTree {
     const cast = Array.from({ length: votes }, async (_, vote) => {
       const first = Math.floor((vote * thoughts.length) / votes);
       const ballot = [...thoughts.slice(first), ...thoughts.slice(0, first)];
-      const lines = ballot.map((thought, n) => `<line number="${n + 1}">\n${lineOf(thought)}\n</line>`);
+      const lines = ballot.map((thought, n) => block("line", lineOf(thought), { number: n + 1 }));
       const question = `${this.#say("Decide which line of thoughts is the most promising.")}\n\n${lines.join("\n")}`;
       const who = evaluator ?? thinker;
       return ballot[(await this.#ask.structured("vote", who, question, { schema })).best - 1];
@@ -137,8 +141,8 @@ export class ThoughtTree {
   }
 
   #say(task: string, thought?: Thought): string {
-    const soFar = thought ? `\n\n<thoughts>\n${lineOf(thought)}\n</thoughts>` : "";
-    return `${task}\n\n<problem>\n${this.#config.input}\n</problem>${soFar}`;
+    const soFar = thought ? [block("thoughts", lineOf(thought))] : [];
+    return [task, block("problem", this.#config.input), ...soFar].join("\n\n");
   }
 }
 
