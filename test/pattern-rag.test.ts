@@ -219,12 +219,12 @@ test("a retriever's own error of this package counts as its failure too, but for
 });
 
 test("a quote is found in its document also when the prompt's &lt; stands in it", async () => {
-  const page = defineRetriever("page", () => [{ content: "Use <br> for a break.", source: "html.md" }]);
-  const quotes = ["Use <br>", "Use &lt;br>"].map((quote) => ({ document: 1, quote }));
+  const page = defineRetriever("page", () => [{ content: "Use <text> for a break.", source: "html.md" }]);
+  const quotes = ["Use <text>", "Use &lt;text>"].map((quote) => ({ document: 1, quote }));
   const { prompts, models } = script(answered(paragraph("By br.", ...quotes)));
   const { run } = await patternSite(models, page);
   const result = await run(rag, { ...UNVERIFIED, retriever: "page" });
-  expect(prompts.writer?.[0]).toContain("Use &lt;br> for a break.");
+  expect(prompts.writer?.[0]).toContain("Use &lt;text> for a break.");
   expect(result.metadata).toMatchObject({ rejectedCitations: [] });
 });
 
