@@ -37,6 +37,8 @@ export interface EndedEntry {
   tokens?: { prompt: number; completion: number; total: number };
   /** null: nobody knows. */
   costUsd?: number | null;
+  /** A fork has it from another run, which paid for it. */
+  taken?: true;
   /** Written by the worker that has the run. */
   own?: true;
 }
@@ -114,14 +116,16 @@ export async function endStep(
   redis: Redis,
   keys: RedisKeys,
   { runId, step }: { runId: string; step: string },
-  { error, tokens, costUsd }: ResultRecord,
+  { error, tokens: { prompt, completion, total }, costUsd }: ResultRecord,
 ): Promise<void> {
-  const { prompt, completion, total } = tokens;
+  // What never got an answer was free, whatever its model costs.
+  const isPaid = !error || total > 0 || costUsd !== null;
   // A later success of a failed job, by an operator's retry, must not rewrite what the run saw: errors are copied.
   await notifyRun(redis, keys, runId, {
     type: "ended",
     step,
     at: Date.now(),
-    ...(error ? { error } : { tokens: { prompt, completion, total }, costUsd }),
+    ...(error && { error }),
+    ...(isPaid && { tokens: { prompt, completion, total }, costUsd }),
   });
 }
