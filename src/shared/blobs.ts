@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { type BlobRef, MAX_INLINE_BYTES } from "./catalog.ts";
+import { type BlobRef, blobRefSchema, MAX_INLINE_BYTES } from "./catalog.ts";
 import { GlueError } from "./errors.ts";
 import { type RedisKeys, sha256 } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
@@ -21,9 +21,9 @@ const RELEASE = new RedisScript(`
 `);
 
 /**
- * Keeps `value` inline when its JSON is at most 16 KB, else stores it under its digest. A blob is a hash of
- * `data` and one field per owner, so that equal values are stored once and go with their last owner, or `ttlSeconds`
- * (default 32 days) after the latest of them that asked for so long.
+ * Keeps `value` inline when its JSON is at most 16 KB and does not look like a reference, else stores it under its
+ * digest. A blob is a hash of `data` and one field per owner, so that equal values are stored once and go with their
+ * last owner, or `ttlSeconds` (default 32 days) after the latest of them that asked for so long.
  */
 export async function inlineOrBlob<T>(
   redis: Redis,
@@ -34,7 +34,8 @@ export async function inlineOrBlob<T>(
 ): Promise<T | BlobRef> {
   const json = JSON.stringify(value);
   const bytes = Buffer.byteLength(json);
-  if (bytes <= MAX_INLINE_BYTES) return value;
+  // Whoever reads it would follow a value of somebody's own that looks like a reference.
+  if (bytes <= MAX_INLINE_BYTES && !isBlobRef(value)) return value;
   const blob = sha256(json);
   await STORE.run(redis, [keys.blob(blob)], [json, `owner:${owner}`, ttlSeconds]);
   return { blob, bytes };
@@ -58,6 +59,7 @@ export async function releaseBlob(redis: Redis, keys: RedisKeys, ref: BlobRef, o
   await RELEASE.run(redis, [keys.blob(ref.blob)], [`owner:${owner}`]);
 }
 
+/** Exactly what `inlineOrBlob` makes: any other key, or a `blob` that is no digest, is somebody's own value. */
 export function isBlobRef(value: unknown): value is BlobRef {
-  return typeof value === "object" && value !== null && typeof (value as BlobRef).blob === "string";
+  return blobRefSchema.safeParse(value).success;
 }

@@ -37,6 +37,8 @@ export interface EndedEntry {
   tokens?: { prompt: number; completion: number; total: number };
   /** null: nobody knows. */
   costUsd?: number | null;
+  /** A fork has it from another run, which paid for it. */
+  taken?: true;
   /** Written by the worker that has the run. */
   own?: true;
 }
@@ -114,7 +116,9 @@ export function endOfStep(step: string, { error, tokens, costUsd }: ResultRecord
   const { prompt, completion, total } = tokens;
   const entry: EndedEntry = { type: "ended", step, at: Date.now() };
   if (error) entry.error = error;
-  if (!error || total > 0) Object.assign(entry, { tokens: { prompt, completion, total }, costUsd });
+  // What never got an answer was free, whatever its model costs.
+  if (!error || total > 0 || costUsd !== null)
+    Object.assign(entry, { tokens: { prompt, completion, total }, costUsd });
   return entry;
 }
 

@@ -26,7 +26,17 @@ export async function cancelRun(
   const { parentRunId, parentStep = "" } = run;
   await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
   if (parentRunId) {
-    await notifyRun(redis, keys, parentRunId, { type: "ended", step: parentStep, at, error });
+    const { promptTokens: prompt, completionTokens: completion } = run;
+    const tokens = { prompt, completion, total: prompt + completion };
+    const costUsd = run.unpriced > 0 && run.costUsd === 0 ? null : run.costUsd;
+    await notifyRun(redis, keys, parentRunId, {
+      type: "ended",
+      step: parentStep,
+      at,
+      error,
+      tokens,
+      costUsd,
+    });
   }
   return "cancelled";
 }

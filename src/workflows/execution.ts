@@ -147,8 +147,8 @@ export class Execution {
   async #deliverEnded(entry: EndedEntry, value: unknown): Promise<void> {
     if (this.#ended.has(entry.step)) return;
     const step = await this.#untilAsked(entry.step, "a finished step");
-    const { error, tokens, costUsd } = entry;
-    if (tokens) {
+    const { error, tokens, costUsd, taken } = entry;
+    if (tokens && !taken) {
       this.totals.promptTokens += tokens.prompt;
       this.totals.completionTokens += tokens.completion;
       this.totals.costUsd += costUsd ?? 0;

@@ -1,5 +1,6 @@
 import { InputError } from "../shared/errors.ts";
 import type { JournalEntry } from "../shared/workflow-journal.ts";
+import { signalAnswers } from "./signal-answers.ts";
 
 export interface ForkOptions {
   /** The first step to run again: `draft`, `left/draft#2`. What was asked for before it is taken as it ended. */
@@ -12,7 +13,10 @@ export interface ForkOptions {
   };
 }
 
-/** The part of a journal that a fork begins with. @throws InputError when the run has no such step. */
+/**
+ * The part of a journal that a fork begins with.
+ * @throws InputError when the run has no such step, or `results` has one that does not come before it or had not ended.
+ */
 export function forkEntries(
   journal: readonly JournalEntry[],
   { fromStep, changes: { results = {} } = {} }: ForkOptions,
@@ -21,21 +25,40 @@ export function forkEntries(
   if (place < 0) throw new InputError(`the run has no step "${fromStep}"`, "its steps are listed by steps()");
   const before = journal.slice(0, place);
   const asked = new Set(before.flatMap((entry) => ("step" in entry ? entry.step : [])));
+  const answers = signalAnswers(journal);
+  const waits = new Map([...answers].map(([step, signal]) => [signal, step]));
   const ended = new Set(journal.flatMap((entry) => (entry.type === "ended" ? entry.step : [])));
-  const unknown = Object.keys(results).find((step) => !asked.has(step));
-  if (unknown !== undefined) {
-    throw new InputError(`changes.results: step "${unknown}" does not come before "${fromStep}"`);
+  for (const step of Object.keys(results)) {
+    if (!asked.has(step)) {
+      throw new InputError(`changes.results: step "${step}" does not come before "${fromStep}"`);
+    }
+    if (!ended.has(step) && !answers.has(step)) {
+      throw new InputError(`changes.results: step "${step}" had not ended`);
+    }
   }
   return journal.flatMap((entry, index) => {
     if (entry.type === "cancelled") return [];
+    const endOf = entry.type === "ended" ? entry.step : entry.type === "signal" && waits.get(entry);
     // Steps that ran side by side with the first one to run again may have ended after it was asked for.
-    if (index >= place && !(entry.type === "ended" && asked.has(entry.step))) return [];
+    if (index >= place && !(endOf && asked.has(endOf))) return [];
     // What has not ended is asked for anew: its job belongs to the other run.
     if (entry.type === "asked" && entry.kind !== "signal" && !ended.has(entry.step)) return [];
-    if (entry.type === "ended" && entry.step in results) {
-      const { step, at } = entry;
-      return [{ type: "ended", step, at, value: results[step] } satisfies JournalEntry];
-    }
-    return [entry];
+    return [endOf ? takenOver(entry, endOf, results) : entry];
   });
+}
+
+/** An entry that ended a step, with what the step is to have brought. */
+function takenOver(
+  entry: JournalEntry,
+  step: string,
+  results: Readonly<Record<string, unknown>>,
+): JournalEntry {
+  const isReplaced = Object.hasOwn(results, step);
+  const value = results[step] ?? null;
+  const { at } = entry;
+  // Still a signal: as another entry it would leave its wait to the next signal of its name.
+  if (entry.type === "signal")
+    return isReplaced ? { type: "signal", name: entry.name, at, data: value } : entry;
+  if (entry.type !== "ended") return entry;
+  return isReplaced ? { type: "ended", step, at, value } : { ...entry, taken: true };
 }

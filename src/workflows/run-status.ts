@@ -4,6 +4,7 @@ import { readWorkerCards } from "../shared/worker-card.ts";
 import type { JournalEntry, StepKind } from "../shared/workflow-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import type { RunRecord } from "./run-record.ts";
+import { signalAnswers } from "./signal-answers.ts";
 
 export interface RunStatus {
   id: string;
@@ -16,7 +17,7 @@ export interface RunStatus {
   createdAt: Date;
   finishedAt: Date | undefined;
   deadlineAt: Date;
-  /** Of its ended steps and child runs. */
+  /** Of its ended steps and child runs, without those that a fork took over. */
   tokensUsed: { prompt: number; completion: number; total: number };
   /** USD, as far as the models are priced. */
   costUsd: number;
@@ -82,23 +83,15 @@ async function reasons({ redis, keys, queues }: FleetAccess, run: RunRecord): Pr
 /** The steps of a journal, in the order in which they were asked for; local ones by their end. */
 export function stepsOf(journal: readonly JournalEntry[]): RunStep[] {
   const steps = new Map<string, RunStep>();
-  /** Names of signals whose waits are still to come. */
-  const early: string[] = [];
+  const answers = signalAnswers(journal);
   for (const entry of journal) {
     if (entry.type === "asked") {
       const { step, kind, subject, job, at } = entry;
       const startedAt = new Date(at);
-      const place = kind === "signal" ? early.indexOf(subject ?? "") : -1;
-      const ended = { state: "succeeded", finishedAt: startedAt } as const;
-      const isAnswered = place >= 0 && early.splice(place, 1).length > 0;
-      steps.set(step, { ...NEW_STEP, step, kind, subject, job, startedAt, ...(isAnswered && ended) });
-    }
-    if (entry.type === "signal") {
-      const waiting = [...steps.values()].find(
-        ({ kind, subject, state }) => kind === "signal" && subject === entry.name && state === "running",
-      );
-      if (waiting) Object.assign(waiting, { state: "succeeded", finishedAt: new Date(entry.at) });
-      else early.push(entry.name);
+      const answer = answers.get(step);
+      // A signal may have come before its wait.
+      const ended = answer && { state: "succeeded" as const, finishedAt: new Date(Math.max(at, answer.at)) };
+      steps.set(step, { ...NEW_STEP, step, kind, subject, job, startedAt, ...ended });
     }
     if (entry.type !== "ended") continue;
     const step = steps.get(entry.step) ?? { ...NEW_STEP, step: entry.step };

@@ -33,6 +33,7 @@ export interface WorkflowHostOptions {
 
 /** A run that cannot go on here is offered to others after so long at first, doubling to the longest time. */
 const FIRST_PUT_BACK_MS = 50;
+const [EARLY_PUT_BACKS, EARLY_PUT_BACK_MS] = [30, 800];
 const PUT_BACK_MS = 5_000;
 const ERROR_LOG_MS = 10_000;
 const SWEEP_MS = 10 * 60_000;
@@ -143,7 +144,9 @@ export class WorkflowHost {
         // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
         throw new DelayedError();
       case "putBack": {
-        const delayMs = Math.min(PUT_BACK_MS, FIRST_PUT_BACK_MS * 2 ** putBacksOf(job));
+        // Soon again at first: chance may give it to the same worker several times, beside one that can take it.
+        const longestMs = putBacksOf(job) < EARLY_PUT_BACKS ? EARLY_PUT_BACK_MS : PUT_BACK_MS;
+        const delayMs = Math.min(longestMs, FIRST_PUT_BACK_MS * 2 ** putBacksOf(job));
         return this.#putBack(job, token, delayMs, end.reason);
       }
       case "succeeded":

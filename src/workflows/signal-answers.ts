@@ -1,0 +1,30 @@
+import type { AskedEntry, JournalEntry } from "../shared/workflow-journal.ts";
+
+export type SignalEntry = Extract<JournalEntry, { type: "signal" }>;
+
+/** The signal that answered each wait, by the wait's step. Per name, first come first served on both sides. */
+export function signalAnswers(journal: readonly JournalEntry[]): Map<string, SignalEntry> {
+  const answers = new Map<string, SignalEntry>();
+  const early: SignalEntry[] = [];
+  const waits: AskedEntry[] = [];
+  for (const entry of journal) {
+    if (entry.type === "asked" && entry.kind === "signal") {
+      const signal = take(early, ({ name }) => name === entry.subject);
+      if (signal) answers.set(entry.step, signal);
+      else waits.push(entry);
+    }
+    if (entry.type === "signal") {
+      const wait = take(waits, ({ subject }) => subject === entry.name);
+      if (wait) answers.set(wait.step, entry);
+      else early.push(entry);
+    }
+    // It gave up: later signals are for others.
+    if (entry.type === "ended") take(waits, ({ step }) => step === entry.step);
+  }
+  return answers;
+}
+
+function take<T>(list: T[], isWanted: (item: T) => boolean): T | undefined {
+  const place = list.findIndex(isWanted);
+  return place < 0 ? undefined : list.splice(place, 1)[0];
+}
