@@ -3,6 +3,7 @@ import type { CompletedRecord } from "../producers/completed-record.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
 import { type Fallback, modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
+import { parseArguments } from "../shared/tool.ts";
 import { type OutputOf, type OutputSchema, parseOutput } from "./output-schema.ts";
 
 /** What the model wants to be run. */
@@ -96,14 +97,14 @@ const callsSchema = z.array(
 
 function toolCallsOf(message: Readonly<Record<string, unknown>> | undefined): ToolCall[] {
   const calls = callsSchema.safeParse(message?.tool_calls).data ?? [];
-  return calls.map(({ id, function: { name, arguments: text } }) => ({ id, name, arguments: parsed(text) }));
+  return calls.map(({ id, function: { name, arguments: text } }) => ({
+    id,
+    name,
+    arguments: argumentsOf(text),
+  }));
 }
 
-function parsed(text: string): unknown {
-  try {
-    // Some models call a tool without arguments with an empty text.
-    return JSON.parse(text.trim() === "" ? "{}" : text);
-  } catch {
-    return text;
-  }
+function argumentsOf(text: string): unknown {
+  const args = parseArguments(text);
+  return args === undefined ? text : args;
 }

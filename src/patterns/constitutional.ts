@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { WorkflowError } from "../shared/errors.ts";
 import { block } from "./block.ts";
-import { agent, definePattern, onAgentError, settleGroup } from "./pattern.ts";
+import { agent, definePattern, onAgentError, secondOfName, settleGroup } from "./pattern.ts";
 
 const principle = z.object({
   name: z.string().trim().min(1, "must not be empty").max(100).describe("of the principle, unique"),
@@ -52,9 +52,7 @@ export const constitutional = definePattern({
     ),
   }),
   check({ principles }, refuse) {
-    const twice = principles.findIndex(
-      ({ name }, i) => principles.findIndex((other) => other.name === name) < i,
-    );
+    const twice = secondOfName(principles);
     if (twice >= 0) refuse(`principles.${twice}.name`, "is the name of an earlier principle");
   },
   async run(_ctx, config, ask) {

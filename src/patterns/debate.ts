@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { AgentSpec } from "../shared/agent.ts";
 import { block } from "./block.ts";
-import { type Ask, agent, definePattern, onAgentError, settleGroup } from "./pattern.ts";
+import { type Ask, agent, definePattern, onAgentError, secondOfName, settleGroup } from "./pattern.ts";
 
 const config = z.object({
   participants: z
@@ -59,9 +59,7 @@ export const debate = definePattern({
     "Du et al. (2023), Improving Factuality and Reasoning in Language Models through Multiagent Debate; Irving et al. (2018), AI Safety via Debate",
   config,
   check({ participants, judge, judgeDecides }, refuse) {
-    const twice = participants.findIndex(
-      ({ name }, i) => participants.findIndex((other) => other.name === name) < i,
-    );
+    const twice = secondOfName(participants);
     if (twice >= 0) refuse(`participants.${twice}.name`, "is the name of an earlier participant");
     if (judgeDecides && !judge) refuse("judgeDecides", "needs a judge");
   },

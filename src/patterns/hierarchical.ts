@@ -1,7 +1,14 @@
 import { z } from "zod";
 import type { AgentSpec } from "../shared/agent.ts";
 import { block } from "./block.ts";
-import { agent, definePattern, type OnAgentError, onAgentError, settleGroup } from "./pattern.ts";
+import {
+  agent,
+  definePattern,
+  type OnAgentError,
+  onAgentError,
+  secondOfName,
+  settleGroup,
+} from "./pattern.ts";
 
 interface Subtask {
   /** The worker's name. */
@@ -44,7 +51,7 @@ export const hierarchical = definePattern({
     onAgentError,
   }),
   check({ workers }, refuse) {
-    const twice = workers.findIndex(({ name }, i) => workers.findIndex((other) => other.name === name) < i);
+    const twice = secondOfName(workers);
     if (twice >= 0) refuse(`workers.${twice}.name`, "is the name of an earlier worker");
   },
   async run(_ctx, config, ask) {

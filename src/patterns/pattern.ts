@@ -170,3 +170,8 @@ function askThrough(ctx: WorkflowContext, interactions: Interaction[]): Ask {
     within: (branch: WorkflowContext) => askThrough(branch, interactions),
   });
 }
+
+/** The place of the first name that stood before; -1 when all differ. */
+export function secondOfName(named: readonly { name: string }[]): number {
+  return named.findIndex(({ name }, i) => named.findIndex((other) => other.name === name) < i);
+}

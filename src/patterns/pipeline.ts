@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { agent, definePattern } from "./pattern.ts";
+import { agent, definePattern, secondOfName } from "./pattern.ts";
 
 const stage = z.object({
   name: z
@@ -21,7 +21,7 @@ export const pipeline = definePattern({
     stages: z.array(stage).min(1, "must have at least one stage").describe("in the order of the work"),
   }),
   check({ stages }, refuse) {
-    const twice = stages.findIndex(({ name }, i) => stages.findIndex((other) => other.name === name) < i);
+    const twice = secondOfName(stages);
     if (twice >= 0) refuse(`stages.${twice}.name`, "is the name of an earlier stage");
   },
   async run(_ctx, { input, stages }, ask) {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { block } from "./block.ts";
-import { agent, definePattern } from "./pattern.ts";
+import { agent, definePattern, secondOfName } from "./pattern.ts";
 
 interface Contribution {
   round: number;
@@ -68,7 +68,7 @@ export const roundRobin = definePattern({
     finalSynthesis: z.boolean().default(true).describe("one text made of the contributions at the end"),
   }),
   check({ agents }, refuse) {
-    const twice = agents.findIndex(({ name }, i) => agents.findIndex((other) => other.name === name) < i);
+    const twice = secondOfName(agents);
     if (twice >= 0) refuse(`agents.${twice}.name`, "is the name of an earlier agent");
   },
   async run(_ctx, { input, agents, maxRounds, contributionStyle, finalSynthesis }, ask) {

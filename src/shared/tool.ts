@@ -164,3 +164,12 @@ async function parseWith(schema: z.ZodType, args: unknown): Promise<ParsedArgume
   );
   return { ok: false, problem: problems.slice(0, 10).join("; ") };
 }
+
+/** The arguments a model wrote; undefined when they are not JSON. Some models call a tool without arguments with an empty text. */
+export function parseArguments(text: string): unknown {
+  try {
+    return JSON.parse(text.trim() === "" ? "{}" : text);
+  } catch {
+    return undefined;
+  }
+}

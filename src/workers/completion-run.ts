@@ -67,9 +67,11 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
       progress,
     );
   for (let turn = 0; ; turn++) {
-    const call = journal?.calls[turn] ?? (await ask(context, run, stream, askIn(run.model.entry), turn));
+    const known = journal?.calls[turn];
     // Another model may have answered before this one was fallen back to.
-    const { mode } = askIn(call.entry);
+    const asked = askIn(known?.entry ?? run.model.entry);
+    const call = known ?? (await ask(context, run, stream, asked, turn));
+    const { mode } = asked;
     progress.calls.push(call);
     const results = await toolResults(run, progress, tools, { turn, mode });
     // Rounds of repair are no part of the conversation.

@@ -3,7 +3,7 @@ import { compileSchema } from "../shared/compile-schema.ts";
 
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
-import type { ParsedArguments, Tool } from "../shared/tool.ts";
+import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
 import type { ToolCall } from "./assistant-message.ts";
 import type { Journal } from "./journal.ts";
 import { problemOf } from "./output/problem.ts";
@@ -43,7 +43,7 @@ export function toToolMessage({ callId, result, error }: ToolExecution): Message
 async function runToolCall(run: ToolRun, call: ToolCall, index: number): Promise<ToolExecution> {
   const { id: callId, function: called } = call;
   const startedAt = performance.now();
-  const args = parseJson(called.arguments);
+  const args = parseArguments(called.arguments);
   const about = { turn: run.turn, callId, toolName: called.name, arguments: args ?? called.arguments };
   const outcome = await outcomeOf(run, call, args, index);
   const durationMs = Math.round(performance.now() - startedAt);
@@ -63,7 +63,7 @@ async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: num
     return failure("unknown_tool", `there is no such tool; there are: ${known}`);
   }
   if (args === undefined) return failure("invalid_arguments", "the arguments are not valid JSON");
-  const parsed = await parseArguments(tool, args);
+  const parsed = await checkArguments(tool, args);
   if (!parsed.ok) return failure("invalid_arguments", parsed.problem);
   if (!tool.idempotent) {
     if (journal.hasStarted(turn, index)) {
@@ -79,7 +79,7 @@ async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: num
 }
 
 /** A schema's own code may throw, too. */
-async function parseArguments({ parameters, parse }: Tool, args: unknown): Promise<ParsedArguments> {
+async function checkArguments({ parameters, parse }: Tool, args: unknown): Promise<ParsedArguments> {
   try {
     if (parse) return await parse(args);
     const errors = compileSchema(parameters)(args);
@@ -135,13 +135,4 @@ function toOutput(value: unknown, maxBytes: number): string {
     .toString()
     .replace(/\ufffd+$/, "");
   return `${head}\n[cut off: ${bytes.length - maxBytes} of ${bytes.length} bytes left out]`;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    // Some models call a tool without arguments with an empty text.
-    return JSON.parse(text.trim() === "" ? "{}" : text);
-  } catch {
-    return undefined;
-  }
 }

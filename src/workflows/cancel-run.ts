@@ -3,7 +3,7 @@ import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
 import { type AskedEntry, type JournalEntry, notifyRun } from "../shared/workflow-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { readJournal } from "./journal.ts";
-import { readRun } from "./run-record.ts";
+import { endOfChild, readRun } from "./run-record.ts";
 import { queueOf } from "./step-model.ts";
 
 /**
@@ -23,21 +23,8 @@ export async function cancelRun(
   const run = await readRun(redis, keys, runId);
   if (!run) return "lost";
   if (outcome === "over") return run.status === "running" ? "lost" : run.status;
-  const { parentRunId, parentStep = "" } = run;
   await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
-  if (parentRunId) {
-    const { promptTokens: prompt, completionTokens: completion } = run;
-    const tokens = { prompt, completion, total: prompt + completion };
-    const costUsd = run.unpriced > 0 && run.costUsd === 0 ? null : run.costUsd;
-    await notifyRun(redis, keys, parentRunId, {
-      type: "ended",
-      step: parentStep,
-      at,
-      error,
-      tokens,
-      costUsd,
-    });
-  }
+  if (run.parentRunId) await notifyRun(redis, keys, run.parentRunId, endOfChild(run));
   return "cancelled";
 }
 

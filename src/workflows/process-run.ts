@@ -4,14 +4,14 @@ import { untilTaken } from "../shared/redis-refusal.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
-import { type EndedEntry, notifyRun } from "../shared/workflow-journal.ts";
+import { notifyRun } from "../shared/workflow-journal.ts";
 import { asJson } from "./as-json.ts";
 import { cancelSteps, openSteps } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { readJournal } from "./journal.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
 import { asWorkflowError, deadlineError } from "./run-errors.ts";
-import { type RunRecord, readRun } from "./run-record.ts";
+import { endOfChild, type RunRecord, readRun } from "./run-record.ts";
 import { blockRun, finishRun, type RunLock, unblockRun } from "./run-scripts.ts";
 import type { StickyCache } from "./sticky-cache.ts";
 import { Turn } from "./turn.ts";
@@ -178,22 +178,9 @@ async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<Ru
 /** Tells its parent, which may have been told before, and its job. */
 async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): Promise<RunEnd> {
   cache.delete(runId);
-  const { parentRunId, parentStep = "", error, output } = run;
-  const { promptTokens: prompt, completionTokens: completion, costUsd, unpriced } = run;
+  const { parentRunId, error, costUsd, promptTokens: prompt, completionTokens: completion } = run;
+  if (parentRunId) await notifyRun(fleet.redis, fleet.keys, parentRunId, endOfChild(run));
   const tokens = { prompt, completion, total: prompt + completion };
-  if (parentRunId) {
-    const entry: EndedEntry = {
-      type: "ended",
-      step: parentStep,
-      at: run.finishedAt ?? Date.now(),
-      error,
-      tokens,
-    };
-    if (isBlobRef(output)) entry.blob = output;
-    else entry.value = output;
-    entry.costUsd = unpriced > 0 && costUsd === 0 ? null : costUsd;
-    await notifyRun(fleet.redis, fleet.keys, parentRunId, entry);
-  }
   const summary = { status: run.status, tokens, costUsd };
   if (run.status === "succeeded") return { kind: "succeeded", summary };
   return { kind: "failed", reason: `${error?.code ?? run.status}: ${error?.message ?? ""}` };

@@ -1,7 +1,9 @@
 import type { Redis } from "ioredis";
 import { z } from "zod";
+import { isBlobRef } from "../shared/blobs.ts";
 import { errorRecordSchema } from "../shared/errors.ts";
 import type { RedisKeys } from "../shared/redis-keys.ts";
+import type { EndedEntry } from "../shared/workflow-journal.ts";
 
 /** How long an ended run can be read and forked. */
 export const RUN_TTL_SECONDS = 30 * 86_400;
@@ -58,4 +60,14 @@ export async function readRun(redis: Redis, keys: RedisKeys, runId: string): Pro
 
 function parseRun(fields: Record<string, string>): RunRecord | undefined {
   return fields.id === undefined ? undefined : runRecordSchema.parse(fields);
+}
+
+/** What an ended child run tells its parent. */
+export function endOfChild(run: RunRecord): EndedEntry {
+  const { parentStep = "", finishedAt = Date.now(), error, output, unpriced } = run;
+  const { promptTokens: prompt, completionTokens: completion } = run;
+  const tokens = { prompt, completion, total: prompt + completion };
+  const costUsd = unpriced > 0 && run.costUsd === 0 ? null : run.costUsd;
+  const result = isBlobRef(output) ? { blob: output } : { value: output };
+  return { type: "ended", step: parentStep, at: finishedAt, error, tokens, costUsd, ...result };
 }
