@@ -8,11 +8,11 @@ import { runInNewContext } from "node:vm";
 import { Queue, Worker } from "bullmq";
 import { Redis } from "ioredis";
 import { z } from "zod";
-import { startWorker } from "../src/client/one-process.ts";
+import { startWorker } from "../src/host/one-process.ts";
 import { defineWorkflow, GlueLLM, type WorkflowContext } from "../src/index.ts";
 import { createLogger } from "../src/shared/logger.ts";
-import { redisTarget } from "../src/shared/redis.ts";
 import { loadSettings } from "../src/shared/settings.ts";
+import { redisTarget } from "../src/store/redis.ts";
 import { BenchSite } from "./site.ts";
 
 const KB4 = "x".repeat(4096);

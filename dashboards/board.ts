@@ -5,8 +5,8 @@ import { Queue } from "bullmq";
 import type { Router } from "express";
 import type { Redis } from "ioredis";
 import type { Logger } from "../src/shared/logger.ts";
-import { registeredQueues } from "../src/shared/queue-registry.ts";
-import type { RedisKeys } from "../src/shared/redis-keys.ts";
+import { registeredQueues } from "../src/store/queue-registry.ts";
+import type { RedisKeys } from "../src/store/redis-keys.ts";
 import { QueueAdapter } from "./queue-adapter.ts";
 
 const FOLLOW_INTERVAL_MS = 1000;

@@ -4,7 +4,7 @@ import type { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { jobCatalog, NEVER_LIMITING, WORKFLOW_QUEUE } from "../src/shared/catalog.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
-import type { RedisKeys } from "../src/shared/redis-keys.ts";
+import type { RedisKeys } from "../src/store/redis-keys.ts";
 import { jobTitle, readableData, shortened } from "./readable.ts";
 import { showRuns } from "./run-job.ts";
 

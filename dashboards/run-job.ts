@@ -1,8 +1,8 @@
 import type { Job } from "bullmq";
 import type { Redis } from "ioredis";
-import type { RedisKeys } from "../src/shared/redis-keys.ts";
 import { usd } from "../src/shared/usd.ts";
-import { readWorkerCards } from "../src/shared/worker-card.ts";
+import type { RedisKeys } from "../src/store/redis-keys.ts";
+import { readWorkerCards } from "../src/store/worker-card.ts";
 
 /** Of a run's record; the run's input and output are not shown. */
 const FIELDS = [

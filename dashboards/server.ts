@@ -7,8 +7,8 @@ import helmet from "helmet";
 import type { Redis } from "ioredis";
 import { ConfigurationError } from "../src/shared/errors.ts";
 import type { Logger } from "../src/shared/logger.ts";
-import { connectRedis, type RedisTarget } from "../src/shared/redis.ts";
-import { redisKeys } from "../src/shared/redis-keys.ts";
+import { connectRedis, type RedisTarget } from "../src/store/redis.ts";
+import { redisKeys } from "../src/store/redis-keys.ts";
 import { bracketed, guardAccess, isWildcard, requirePassword } from "./access.ts";
 import { createBoard } from "./board.ts";
 

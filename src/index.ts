@@ -1,14 +1,13 @@
 /** The public API, beside the command `gluellm`. */
 
-export { CompletionHandle, type WaitOptions } from "./client/completion-handle.ts";
 export type {
   ChatMessage,
   ChatParameters,
   CompleteOptions,
   CompletionMessage,
   EnqueueOptions,
-} from "./client/completion-options.ts";
-export type { CompletionEvent, CompletionResult, ToolCall } from "./client/completion-result.ts";
+} from "./calls/completion-options.ts";
+export type { CompletionEvent, CompletionResult, ToolCall } from "./calls/completion-result.ts";
 export type {
   AudioPart,
   ContentPart,
@@ -16,16 +15,37 @@ export type {
   ImagePart,
   OtherPart,
   TextPart,
-} from "./client/content-part.ts";
+} from "./calls/content-part.ts";
+export { type Message, type MessageToolCall, Role } from "./calls/message.ts";
+export type { OutputOf, OutputSchema } from "./calls/output-schema.ts";
+export { RequestConfig } from "./calls/request-config.ts";
+export { CompletionHandle, type WaitOptions } from "./client/completion-handle.ts";
 export { Conversation, type ConversationOptions, type ConversationUsage } from "./client/conversation.ts";
 export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
-export { type Message, type MessageToolCall, Role } from "./client/message.ts";
-export type { OutputOf, OutputSchema } from "./client/output-schema.ts";
-export { RequestConfig } from "./client/request-config.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
+export {
+  type Admission,
+  type BreakerTransition,
+  CircuitBreaker,
+  type CircuitBreakerOptions,
+  type CircuitBreakerSettings,
+  CircuitOpenError,
+} from "./limits/circuit-breaker.ts";
+export type { TokenCounts } from "./limits/rate-limiter/cost.ts";
+export {
+  BudgetExceededError,
+  BudgetWaitError,
+  RateLimiterClosedError,
+} from "./limits/rate-limiter/errors.ts";
+export {
+  type AcquireOptions,
+  RateLimiter,
+  type RateLimiterOptions,
+  type Reservation,
+} from "./limits/rate-limiter.ts";
 export { chainOfDensity } from "./patterns/chain-of-density.ts";
 export { consensus } from "./patterns/consensus.ts";
 export { constitutional } from "./patterns/constitutional.ts";
@@ -87,28 +107,8 @@ export {
   type ToolContext,
   type ToolOptions,
 } from "./shared/tool.ts";
-export { cacheFunctionResult, type FunctionCacheOptions } from "./workers/cache-function-result.ts";
-export {
-  type Admission,
-  type BreakerTransition,
-  CircuitBreaker,
-  type CircuitBreakerOptions,
-  type CircuitBreakerSettings,
-  CircuitOpenError,
-} from "./workers/circuit-breaker.ts";
-export type { TokenCounts } from "./workers/rate-limiter/cost.ts";
-export {
-  BudgetExceededError,
-  BudgetWaitError,
-  RateLimiterClosedError,
-} from "./workers/rate-limiter/errors.ts";
-export {
-  type AcquireOptions,
-  RateLimiter,
-  type RateLimiterOptions,
-  type Reservation,
-} from "./workers/rate-limiter.ts";
-export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./workers/retry.ts";
+export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";
+export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./toolkit/retry.ts";
 export type {
   BranchFunctions,
   BranchResults,

@@ -1,8 +1,8 @@
 import Bottleneck from "bottleneck";
 import { Queue, Worker } from "bullmq";
 import { Redis } from "ioredis";
-import { redisKeys } from "../../src/shared/redis-keys.ts";
-import { RateLimiter } from "../../src/workers/rate-limiter.ts";
+import { RateLimiter } from "../../src/limits/rate-limiter.ts";
+import { redisKeys } from "../../src/store/redis-keys.ts";
 import { drawTokens, meanTokens } from "./load.ts";
 import type { SenderOrder } from "./sender.ts";
 

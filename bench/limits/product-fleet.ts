@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { redisKeys } from "../../src/shared/redis-keys.ts";
+import { redisKeys } from "../../src/store/redis-keys.ts";
 import type { Bench } from "./bench.ts";
 import { drawTokens, messageOf, type Sizes, uniqueName } from "./load.ts";
 

@@ -1,16 +1,10 @@
 import { spawn } from "node:child_process";
 import { extname, join } from "node:path";
-import type { FeedEnd } from "../producers/batch/feeder.ts";
-import { Lease } from "../producers/batch/lease.ts";
-import { readBatchId } from "../producers/batch/partial-header.ts";
-import {
-  feedBatch,
-  type PreparedBatch,
-  prepareBatch,
-  readFaultCounts,
-} from "../producers/batch/run-batch.ts";
-import { Tally } from "../producers/batch/tally.ts";
-import { chooseModel } from "../producers/model-choice.ts";
+import type { FeedEnd } from "../batch/feeder.ts";
+import { readBatchId } from "../batch/partial-header.ts";
+import { feedBatch, type PreparedBatch, prepareBatch, readFaultCounts } from "../batch/run-batch.ts";
+import { Tally } from "../batch/tally.ts";
+import { chooseModel } from "../calls/model-choice.ts";
 import { requirePrices, unpricedModels } from "../producers/priced-models.ts";
 import { costUsd } from "../shared/cost.ts";
 import { GlueError } from "../shared/errors.ts";
@@ -18,6 +12,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
+import { Lease } from "../store/batch-lease.ts";
 import { openRedis, type RedisHost, startWorker } from "./compose.ts";
 import { EXIT, type Interruption } from "./exit.ts";
 import { Progress } from "./progress.ts";

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import { listBatches, readBatch, saveBatch } from "../producers/batch/batch-record.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
+import { listBatches, readBatch, saveBatch } from "../store/batch-record.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";

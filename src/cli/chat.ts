@@ -1,11 +1,11 @@
 import { createInterface, type Interface } from "node:readline";
 import { styleText } from "node:util";
 import type { Command } from "commander";
-import type { CompletionResult } from "../client/completion-result.ts";
+import type { CompletionResult } from "../calls/completion-result.ts";
+import { chooseModel } from "../calls/model-choice.ts";
 import type { Conversation } from "../client/conversation.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
-import { loadModules } from "../client/load-modules.ts";
-import { chooseModel } from "../producers/model-choice.ts";
+import { loadModules } from "../host/load-modules.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";

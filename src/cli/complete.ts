@@ -1,8 +1,8 @@
 import type { Command } from "commander";
+import { chooseModels } from "../calls/model-chain.ts";
 import type { CompletionHandle } from "../client/completion-handle.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
-import { loadModules } from "../client/load-modules.ts";
-import { chooseModels } from "../producers/model-chain.ts";
+import { loadModules } from "../host/load-modules.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";

@@ -7,7 +7,7 @@ import type { Simulator, SimulatorOptions } from "../simulator/simulator.ts";
  * half the time.
  */
 
-export { openRedis, type RedisHost, startWorker } from "../client/one-process.ts";
+export { openRedis, type RedisHost, startWorker } from "../host/one-process.ts";
 
 export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
   return (await import("../../dashboards/server.ts")).startDashboard(options);

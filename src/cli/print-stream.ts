@@ -1,4 +1,4 @@
-import type { CompletionEvent } from "../client/completion-result.ts";
+import type { CompletionEvent } from "../calls/completion-result.ts";
 import { printable } from "./output.ts";
 
 /** `events`: each on a line of its own. `output`: the structured answer, once it is whole and fits. */

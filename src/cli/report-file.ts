@@ -1,6 +1,6 @@
 import { accessSync, constants, realpathSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { outputFiles } from "../producers/batch/output-paths.ts";
+import { outputFiles } from "../batch/output-paths.ts";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
 import type { Report } from "./report.ts";
 

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs";
-import { outputFiles } from "../producers/batch/output-paths.ts";
-import type { Tally } from "../producers/batch/tally.ts";
+import { outputFiles } from "../batch/output-paths.ts";
+import type { Tally } from "../batch/tally.ts";
 import { usd } from "../shared/usd.ts";
 import { printable } from "./output.ts";
 

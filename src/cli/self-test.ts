@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import type { CompletionResult } from "../client/completion-result.ts";
+import type { CompletionResult } from "../calls/completion-result.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
 import { GlueError } from "../shared/errors.ts";
 import { loadSettings } from "../shared/settings.ts";

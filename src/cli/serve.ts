@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { Command } from "commander";
-import { loadModules } from "../client/load-modules.ts";
+import { loadModules } from "../host/load-modules.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { openRedis, startDashboard, startWorker } from "./compose.ts";

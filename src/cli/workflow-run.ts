@@ -1,9 +1,9 @@
 import { type Command, Option } from "commander";
+import { chooseModel } from "../calls/model-choice.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
-import { type Definitions, loadModules } from "../client/load-modules.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
+import { type Definitions, loadModules } from "../host/load-modules.ts";
 import { PATTERNS } from "../patterns/all.ts";
-import { chooseModel } from "../producers/model-choice.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json-schema.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { GlueLLM } from "../client/glue-llm.ts";
-import { loadModules } from "../client/load-modules.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
+import { loadModules } from "../host/load-modules.ts";
 import { InputError, JobLostError } from "../shared/errors.ts";
 import { isObject } from "../shared/json-schema.ts";
 import { usd } from "../shared/usd.ts";

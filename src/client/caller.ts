@@ -1,11 +1,11 @@
+import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "../calls/completion-options.ts";
+import { type CompletionEvent, type CompletionResult, toResult } from "../calls/completion-result.ts";
+import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
+import { type RequestConfig, unpack } from "../calls/request-config.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import { InputError } from "../shared/errors.ts";
 import { CompletionHandle } from "./completion-handle.ts";
-import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
-import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import type { Connection } from "./connection.ts";
-import type { OutputOf, OutputSchema } from "./output-schema.ts";
-import { type RequestConfig, unpack } from "./request-config.ts";
 
 /** The ways to make a call: those of a client, and of a conversation. */
 export abstract class Caller {

@@ -1,8 +1,8 @@
+import { type CompletionEvent, type CompletionResult, toResult } from "../calls/completion-result.ts";
+import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
-import { type CompletionEvent, type CompletionResult, toResult } from "./completion-result.ts";
 import type { Connection } from "./connection.ts";
-import type { OutputOf, OutputSchema } from "./output-schema.ts";
 import { untilTimeout } from "./wait.ts";
 
 export interface WaitOptions {

@@ -1,5 +1,6 @@
+import type { ModelNames } from "../calls/model-chain.ts";
+import { type FleetWorker, openRedis, startWorker } from "../host/one-process.ts";
 import { CompletionProducer } from "../producers/completion-producer.ts";
-import type { ModelNames } from "../producers/model-chain.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -7,7 +8,6 @@ import { type StepFunction, stepFunctionsByName } from "../shared/step-function.
 import type { Tool } from "../shared/tool.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
-import { type FleetWorker, openRedis, startWorker } from "./one-process.ts";
 
 export interface ConnectionOptions {
   settings: Settings;

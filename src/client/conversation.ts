@@ -1,7 +1,9 @@
 import { z } from "zod";
+import type { ChatMessage, CompletionMessage, EnqueueOptions } from "../calls/completion-options.ts";
+import { type Message, type Role, toMessage } from "../calls/message.ts";
+import type { ModelNames } from "../calls/model-chain.ts";
+import { sharedOptions, toolsOrNamesOption } from "../calls/option-schemas.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
-import type { ConversationRef } from "../producers/conversation-turns.ts";
-import type { ModelNames } from "../producers/model-chain.ts";
 import { messageSchema } from "../shared/chat.ts";
 import { toRequestMessages } from "../shared/conversation.ts";
 import { conversationIdSchema, isMadeId, newConversationId } from "../shared/conversation-id.ts";
@@ -9,11 +11,9 @@ import { InputError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import type { Tool } from "../shared/tool.ts";
+import type { ConversationRef } from "../store/conversation-turns.ts";
 import { Caller } from "./caller.ts";
-import type { ChatMessage, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
 import type { Connection } from "./connection.ts";
-import { type Message, type Role, toMessage } from "./message.ts";
-import { sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
 
 export interface ConversationOptions {
   /** 1 to 128 letters, digits, `_`, `.` or `-`. Begun, or gone on with. Default: a new `conv-<uuid>`. */

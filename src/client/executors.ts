@@ -1,7 +1,7 @@
+import type { CompleteOptions, CompletionMessage } from "../calls/completion-options.ts";
+import type { CompletionResult } from "../calls/completion-result.ts";
+import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { Agent } from "../shared/agent.ts";
-import type { CompleteOptions, CompletionMessage } from "./completion-options.ts";
-import type { CompletionResult } from "./completion-result.ts";
-import type { OutputOf, OutputSchema } from "./output-schema.ts";
 
 /** Answers messages. Any object of this shape is one. */
 export interface Executor<Output = unknown> {

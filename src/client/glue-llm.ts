@@ -1,7 +1,10 @@
 import { z } from "zod";
+import { toCompletionInput } from "../calls/completion-input.ts";
+import type { CompletionMessage, EnqueueOptions } from "../calls/completion-options.ts";
+import type { ModelNames } from "../calls/model-chain.ts";
+import { sharedOptions, toolsOption } from "../calls/option-schemas.ts";
+import type { OutputSchema } from "../calls/output-schema.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
-import type { ConversationRef } from "../producers/conversation-turns.ts";
-import type { ModelNames } from "../producers/model-chain.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json-schema.ts";
@@ -11,15 +14,12 @@ import { loadSettings, type Settings, withSettings } from "../shared/settings.ts
 import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { type Tool, toolsByName } from "../shared/tool.ts";
+import type { ConversationRef } from "../store/conversation-turns.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
-import { toCompletionInput } from "./completion-input.ts";
-import type { CompletionMessage, EnqueueOptions } from "./completion-options.ts";
 import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
-import { sharedOptions, toolsOption } from "./option-schemas.ts";
-import type { OutputSchema } from "./output-schema.ts";
 import { Workflows } from "./workflows.ts";
 
 export interface GlueLLMOptions {

@@ -1,9 +1,9 @@
+import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "../calls/completion-options.ts";
+import type { CompletionEvent, CompletionResult } from "../calls/completion-result.ts";
+import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
+import type { RequestConfig } from "../calls/request-config.ts";
 import type { CompletionHandle } from "./completion-handle.ts";
-import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "./completion-options.ts";
-import type { CompletionEvent, CompletionResult } from "./completion-result.ts";
 import { GlueLLM } from "./glue-llm.ts";
-import type { OutputOf, OutputSchema } from "./output-schema.ts";
-import type { RequestConfig } from "./request-config.ts";
 
 /** Nobody closes the shared client: it closes by itself, so that a program can end. */
 const IDLE_CLOSE_MS = 500;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { OutputOf, OutputSchema } from "../client/output-schema.ts";
+import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import { type AgentSpec, agentSpecSchema } from "../shared/agent.ts";
 import type { StepOptions, WorkflowContext } from "../workflows/context.ts";
 import { defineWorkflow, type Workflow } from "../workflows/workflow.ts";

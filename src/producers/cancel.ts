@@ -1,11 +1,11 @@
 import type { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
 import { emptyRecord, RESULT_TTL_SECONDS, type ResultRecord } from "../shared/records.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
-import { RedisScript } from "../shared/redis-script.ts";
+import { isBlobRef, releaseBlob } from "../store/blobs.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
+import { RedisScript } from "../store/redis-script.ts";
 
 /**
  * The record is all there is of a cancellation: every attempt looks for it before it pays. The messages abort a call

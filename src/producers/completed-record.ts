@@ -1,10 +1,10 @@
 import type { Redis } from "ioredis";
 import { z } from "zod";
-import { isBlobRef, readBlob } from "../shared/blobs.ts";
 import type { BlobRef } from "../shared/catalog.ts";
 import { type ChatCompletion, chatCompletionSchema } from "../shared/chat.ts";
 import { type ResultRecord, type ToolExecution, toolExecutionSchema } from "../shared/records.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
+import { isBlobRef, readBlob } from "../store/blobs.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
 
 const outputSchema = z.object({ value: z.unknown() });
 

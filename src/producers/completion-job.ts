@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { JobsOptions } from "bullmq";
 import type { Redis } from "ioredis";
-import { inlineOrBlob } from "../shared/blobs.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import {
   type CompletionPayload,
@@ -15,8 +14,9 @@ import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, previewOf } fro
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import { inlineOrBlob } from "../store/blobs.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
 import { jsonFault } from "./json-fault.ts";
 import { checkMediaParts } from "./media-parts.ts";
 

@@ -7,20 +7,20 @@ import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
-import { cancelJob } from "./cancel.ts";
-import { type CompletedRecord, readCompleted } from "./completed-record.ts";
-import { completionJob, deadlineOf, type JobOptions, type RunOptions } from "./completion-job.ts";
 import {
   type ConversationRef,
   type ConversationSums,
   pushTurn,
   readConversation,
   readSums,
-} from "./conversation-turns.ts";
-import { reserveJobId } from "./idempotency.ts";
+} from "../store/conversation-turns.ts";
+import { reserveJobId } from "../store/idempotency.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
+import { cancelJob } from "./cancel.ts";
+import { type CompletedRecord, readCompleted } from "./completed-record.ts";
+import { completionJob, deadlineOf, type JobOptions, type RunOptions } from "./completion-job.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { unpricedError, unpricedModels } from "./priced-models.ts";

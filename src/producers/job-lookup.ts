@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
-import { registeredQueues } from "../shared/queue-registry.ts";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema } from "../shared/records.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
+import { registeredQueues } from "../store/queue-registry.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
 
 /** A job as its holder knows it. */
 export interface JobRef {

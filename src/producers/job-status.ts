@@ -1,8 +1,8 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { JobLostError } from "../shared/errors.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { readQueueStates } from "./queue-states.ts";
 import type { ProducerQueues } from "./queues.ts";

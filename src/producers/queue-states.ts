@@ -1,16 +1,16 @@
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { type BreakerState, readBreakerState } from "../shared/breaker-state.ts";
 import { configuredBudget, limitsOf } from "../shared/budget.ts";
 import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
-import { readLearnedLimits } from "../shared/learned-limits.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
-import { registeredQueues } from "../shared/queue-registry.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
-import { type Usage, usagePerMinute } from "../shared/usage.ts";
-import { readWorkerCards, type WorkerCard } from "../shared/worker-card.ts";
+import { type BreakerState, readBreakerState } from "../store/breaker-state.ts";
+import { readLearnedLimits } from "../store/learned-limits.ts";
+import { registeredQueues } from "../store/queue-registry.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
+import { type Usage, usagePerMinute } from "../store/usage.ts";
+import { readWorkerCards, type WorkerCard } from "../store/worker-card.ts";
 
 export interface QueueState {
   queue: string;

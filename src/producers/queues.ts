@@ -3,8 +3,8 @@ import type { Redis } from "ioredis";
 import { QUEUE_DEFAULTS } from "../shared/catalog.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
-import { registerQueue } from "../shared/queue-registry.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
+import { registerQueue } from "../store/queue-registry.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
 
 /** Redis may have been emptied since a queue was registered: new workers would not find it. */
 const REGISTER_MS = 5000;

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import type { RedisKeys } from "../shared/redis-keys.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
 import { Wakeup } from "./wakeup.ts";
 
 const PREFIX = "result:";

@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
 import { JobLostError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
 import { type StreamEntry, streamEntrySchema } from "../shared/stream-events.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
 import { findJob, type JobRef, toRecord } from "./job-lookup.ts";
 import type { Wakeup } from "./wakeup.ts";
 

@@ -1,10 +1,10 @@
 import { createRequire } from "node:module";
 import type { Ajv2020, ErrorObject, Options } from "ajv/dist/2020.js";
 import { z } from "zod";
+import { sha256 } from "../store/redis-keys.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { interruptible } from "./interruptible.ts";
 import type { JsonSchema } from "./json-schema.ts";
-import { sha256 } from "./redis-keys.ts";
 
 /** What a value violates; empty when it fits. */
 export type CheckValue = (value: unknown) => readonly ErrorObject[];

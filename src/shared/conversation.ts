@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { z } from "zod";
+import type { RedisKeys } from "../store/redis-keys.ts";
 import type { Message } from "./chat.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 
 /** A conversation ends this long after its last message. */
 export const CONVERSATION_TTL_SECONDS = 30 * 86_400;

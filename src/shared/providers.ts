@@ -1,7 +1,7 @@
+import { sha256 } from "../store/redis-keys.ts";
 import { ConfigurationError } from "./errors.ts";
 import { matchesGlob } from "./glob.ts";
 import type { OutputMode } from "./output-spec.ts";
-import { sha256 } from "./redis-keys.ts";
 import type { Secret } from "./secret.ts";
 
 export type Dialect = "openai" | "anthropic";

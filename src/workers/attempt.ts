@@ -1,18 +1,18 @@
+import { CircuitOpenError } from "../limits/circuit-breaker.ts";
+import type { Intake } from "../limits/intake.ts";
+import { pausedMs } from "../limits/pause.ts";
+import type { TokenCounts } from "../limits/rate-limiter/cost.ts";
+import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
+import type { Reservation } from "../limits/rate-limiter.ts";
+import type { OnDelta, ProviderCall, ProviderReply } from "../providers/adapter.ts";
 import { jobCatalog } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import type { FinishedCall } from "../store/job-journal.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
-import { CircuitOpenError } from "./circuit-breaker.ts";
 import type { WorkerContext } from "./context.ts";
-import type { Intake } from "./intake.ts";
-import type { FinishedCall } from "./journal.ts";
-import { pausedMs } from "./pause.ts";
-import type { OnDelta, ProviderCall, ProviderReply } from "./providers/adapter.ts";
-import type { TokenCounts } from "./rate-limiter/cost.ts";
-import { BudgetWaitError } from "./rate-limiter/errors.ts";
-import type { Reservation } from "./rate-limiter.ts";
 import { deadlineError } from "./verdict.ts";
 
 /** A job that would hold its place in this process for longer goes back. */

@@ -1,19 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import type { TokenCounts } from "../limits/rate-limiter/cost.ts";
+import { EstimateCorrection } from "../limits/rate-limiter/estimate-correction.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { costUsd, isPriced } from "../shared/cost.ts";
-import { type LedgerCall, reserveCost, settleCost } from "../shared/cost-ledger.ts";
 import { CostLimitError, GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
-import { untilTaken } from "../shared/redis-refusal.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { usd } from "../shared/usd.ts";
-import type { TokenCounts } from "./rate-limiter/cost.ts";
-import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";
+import { type LedgerCall, reserveCost, settleCost } from "../store/cost-ledger.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
+import { untilTaken } from "../store/redis-refusal.ts";
 
 const POLL_MS = 500;
 /** A row that would hold its place in this process for longer goes back. */

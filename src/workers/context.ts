@@ -1,15 +1,15 @@
 import type { Redis } from "ioredis";
+import type { CircuitBreaker } from "../limits/circuit-breaker.ts";
+import type { FleetBudgets } from "../limits/fleet-budgets.ts";
+import type { ProcessLoad } from "../limits/process-load.ts";
+import type { RateLimiter } from "../limits/rate-limiter.ts";
+import type { ProviderAdapter } from "../providers/adapter.ts";
 import type { Logger } from "../shared/logger.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
-import type { CacheStore } from "./cache-store.ts";
+import type { CacheStore } from "../store/cache-store.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
 import type { CallCosts } from "./call-costs.ts";
-import type { CircuitBreaker } from "./circuit-breaker.ts";
-import type { FleetBudgets } from "./fleet-budgets.ts";
-import type { ProcessLoad } from "./process-load.ts";
-import type { ProviderAdapter } from "./providers/adapter.ts";
-import type { RateLimiter } from "./rate-limiter.ts";
 
 /** What all jobs of one worker process share. */
 export interface WorkerContext {

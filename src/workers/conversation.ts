@@ -5,7 +5,7 @@ import type { ChatRequest, Message } from "../shared/chat.ts";
 import { readTurns, type TurnAnswer, toRequestMessages, turnHeadSchema } from "../shared/conversation.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
-import { RedisScript } from "../shared/redis-script.ts";
+import { RedisScript } from "../store/redis-script.ts";
 import type { WorkerContext } from "./context.ts";
 
 export const WAITS_FOR_EARLIER = "the conversation's earlier call";

@@ -1,3 +1,6 @@
+import { CircuitOpenError } from "../limits/circuit-breaker.ts";
+import { pauseModel } from "../limits/pause.ts";
+import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { CompletionPayload, FallbackTarget } from "../shared/catalog.ts";
 import {
   APIConnectionError,
@@ -11,11 +14,8 @@ import {
 } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
-import { CircuitOpenError } from "./circuit-breaker.ts";
+import { FencedError, type Journal } from "../store/job-journal.ts";
 import type { WorkerContext } from "./context.ts";
-import { FencedError, type Journal } from "./journal.ts";
-import { pauseModel } from "./pause.ts";
-import { BudgetWaitError } from "./rate-limiter/errors.ts";
 import { backoffMs, type Verdict } from "./verdict.ts";
 
 /**

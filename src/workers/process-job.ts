@@ -1,11 +1,12 @@
 import type { Job } from "bullmq";
+import { CircuitOpenError } from "../limits/circuit-breaker.ts";
+import { BudgetExceededError, BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import {
   type CompletionPayload,
   type CompletionSummary,
   hasSeveralCalls,
   jobCatalog,
 } from "../shared/catalog.ts";
-import { openJobLedger } from "../shared/cost-ledger.ts";
 import {
   CostLimitError,
   GlueError,
@@ -17,17 +18,16 @@ import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
+import { openJobLedger } from "../store/cost-ledger.ts";
+import { FencedError, Journal } from "../store/job-journal.ts";
+import { countFailedCall, lookUp, type Standing } from "../store/result-record.ts";
 import { NotStartedError } from "./attempt.ts";
 import { CacheWaitError } from "./cache-wait.ts";
 import { type CostLimit, CostWaitError } from "./call-costs.ts";
-import { CircuitOpenError } from "./circuit-breaker.ts";
 import { runCompletion } from "./completion-run.ts";
 import type { WorkerContext } from "./context.ts";
 import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { fallBack, presentTarget } from "./fallback.ts";
-import { FencedError, Journal } from "./journal.ts";
-import { BudgetExceededError, BudgetWaitError } from "./rate-limiter/errors.ts";
-import { countFailedCall, lookUp, type Standing } from "./record.ts";
 import { type AbortReason, HELD_MS, PUT_BACK_MS, type Run, settle } from "./settle.ts";
 import { spentOn } from "./spent.ts";
 import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";

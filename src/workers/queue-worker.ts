@@ -1,13 +1,13 @@
 import { DelayedError, type Job, Queue, Worker } from "bullmq";
+import { Intake } from "../limits/intake.ts";
+import { setConcurrency } from "../limits/set-concurrency.ts";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
-import { isRefusal } from "../shared/redis-refusal.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
+import { isRefusal } from "../store/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
-import { Intake } from "./intake.ts";
 import { processJob } from "./process-job.ts";
-import { setConcurrency } from "./set-concurrency.ts";
 import { type AbortReason, PUT_BACK_MS, RetryError } from "./settle.ts";
 
 const ERROR_LOG_MS = 10_000;

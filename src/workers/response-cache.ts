@@ -6,11 +6,11 @@ import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { CacheStore, Failure } from "../store/cache-store.ts";
+import type { FinishedCall } from "../store/job-journal.ts";
 import { type CallInput, callProvider, NotStartedError } from "./attempt.ts";
-import type { CacheStore, Failure } from "./cache-store.ts";
 import { CacheWaitError } from "./cache-wait.ts";
 import type { WorkerContext } from "./context.ts";
-import type { FinishedCall } from "./journal.ts";
 
 /** A job that waits for an equal request goes back for as long as that one has taken so far. */
 const [MIN_AWAY_MS, MAX_AWAY_MS] = [1000, 5000];

@@ -1,19 +1,19 @@
 import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
-import { stopBatch } from "../shared/batch-stop.ts";
-import { isBlobRef, releaseBlob } from "../shared/blobs.ts";
+import type { Intake } from "../limits/intake.ts";
+import { pauseModel } from "../limits/pause.ts";
 import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
 import { type Message, previewOfAnswer } from "../shared/chat.ts";
 import { type GlueError, type StructuredOutputError, toErrorRecord } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
-import { untilTaken } from "../shared/redis-refusal.ts";
-import { endStep } from "../shared/workflow-journal.ts";
+import { stopBatch } from "../store/batch-stop.ts";
+import { isBlobRef, releaseBlob } from "../store/blobs.ts";
+import { untilTaken } from "../store/redis-refusal.ts";
+import { writeRecord } from "../store/result-record.ts";
+import { endStep } from "../store/workflow-journal.ts";
 import type { WorkerContext } from "./context.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
-import type { Intake } from "./intake.ts";
-import { pauseModel } from "./pause.ts";
-import { writeRecord } from "./record.ts";
 import type { SnoozeScope, Verdict } from "./verdict.ts";
 
 export const PUT_BACK_MS = 5_000;

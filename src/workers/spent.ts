@@ -1,5 +1,5 @@
 import type { ResultRecord } from "../shared/records.ts";
-import type { FinishedCall } from "./journal.ts";
+import type { FinishedCall } from "../store/job-journal.ts";
 import type { Spent } from "./verdict.ts";
 
 /** The sums of a job's finished calls. */

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import type { OnDelta } from "../providers/adapter.ts";
 import type { Logger } from "../shared/logger.ts";
-import type { RedisKeys } from "../shared/redis-keys.ts";
 import { addPiece, type StreamEntry, type StreamPiece } from "../shared/stream-events.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import type { OnDelta } from "./providers/adapter.ts";
-import { appendToStream } from "./stream-script.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
+import { appendToStream } from "../store/stream-script.ts";
 
 const FLUSH_MS = 50;
 const RETRY_MS = 250;

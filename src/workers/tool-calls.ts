@@ -1,11 +1,10 @@
+import type { ToolCall } from "../providers/assistant-message.ts";
 import type { Message } from "../shared/chat.ts";
 import { compileSchema } from "../shared/compile-schema.ts";
-
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
 import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
-import type { ToolCall } from "./assistant-message.ts";
-import type { Journal } from "./journal.ts";
+import type { Journal } from "../store/job-journal.ts";
 import { problemOf } from "./output/problem.ts";
 
 export interface ToolRun {

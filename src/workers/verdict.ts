@@ -1,3 +1,5 @@
+import { CircuitOpenError } from "../limits/circuit-breaker.ts";
+import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { Message } from "../shared/chat.ts";
 import {
   AccountError,
@@ -16,8 +18,6 @@ import {
 import type { ResultRecord } from "../shared/records.ts";
 import { CacheWaitError } from "./cache-wait.ts";
 import { CostWaitError } from "./call-costs.ts";
-import { CircuitOpenError } from "./circuit-breaker.ts";
-import { BudgetWaitError } from "./rate-limiter/errors.ts";
 
 /** What becomes of an attempt; nothing else can. */
 export type Verdict =

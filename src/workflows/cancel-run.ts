@@ -1,9 +1,9 @@
 import { cancelJob } from "../producers/cancel.ts";
 import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
-import { type AskedEntry, type JournalEntry, notifyRun } from "../shared/workflow-journal.ts";
+import { readJournal } from "../store/run-journal.ts";
+import { endOfChild, readRun } from "../store/run-record.ts";
+import { type AskedEntry, type JournalEntry, notifyRun } from "../store/workflow-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { readJournal } from "./journal.ts";
-import { endOfChild, readRun } from "./run-record.ts";
 import { queueOf } from "./step-model.ts";
 
 /**

@@ -1,7 +1,7 @@
 import type { z } from "zod";
-import type { CompletionMessage, EnqueueOptions } from "../client/completion-options.ts";
-import type { CompletionResult } from "../client/completion-result.ts";
-import type { OutputOf, OutputSchema } from "../client/output-schema.ts";
+import type { CompletionMessage, EnqueueOptions } from "../calls/completion-options.ts";
+import type { CompletionResult } from "../calls/completion-result.ts";
+import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { Agent, AgentSpec } from "../shared/agent.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Workflow } from "./workflow.ts";

@@ -1,5 +1,5 @@
 import { InputError } from "../shared/errors.ts";
-import type { JournalEntry } from "../shared/workflow-journal.ts";
+import type { JournalEntry } from "../store/workflow-journal.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
 export interface ForkOptions {

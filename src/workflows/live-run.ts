@@ -1,12 +1,12 @@
-import type { ModelNames } from "../producers/model-chain.ts";
+import type { ModelNames } from "../calls/model-chain.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
+import type { RunRecord } from "../store/run-record.ts";
 import { Execution } from "./execution.ts";
 import { currentContext, RunContext } from "./run-context.ts";
-import type { RunRecord } from "./run-record.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 /** A run's function in this process's memory. */

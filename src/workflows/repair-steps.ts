@@ -1,10 +1,10 @@
 import { toRecord } from "../producers/job-lookup.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { JobLostError, toErrorRecord } from "../shared/errors.ts";
-import { type EndedEntry, endOfStep } from "../shared/workflow-journal.ts";
+import type { RunRecord } from "../store/run-record.ts";
+import { type EndedEntry, endOfStep } from "../store/workflow-journal.ts";
 import type { Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import type { RunRecord } from "./run-record.ts";
 import { dispatch } from "./run-steps.ts";
 import { queueOf } from "./step-model.ts";
 

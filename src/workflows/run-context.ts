@@ -1,22 +1,23 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { setTimeout as delay } from "node:timers/promises";
-import { toCompletionInput } from "../client/completion-input.ts";
-import type { CompletionMessage } from "../client/completion-options.ts";
-import { type CompletionResult, toResult } from "../client/completion-result.ts";
-import type { OutputOf, OutputSchema } from "../client/output-schema.ts";
-import { requestDigest } from "../producers/batch/row-identity.ts";
+import { requestDigest } from "../batch/row-identity.ts";
+import { toCompletionInput } from "../calls/completion-input.ts";
+import type { CompletionMessage } from "../calls/completion-options.ts";
+import { type CompletionResult, toResult } from "../calls/completion-result.ts";
+import type { ModelNames } from "../calls/model-chain.ts";
+import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { CompletedRecord } from "../producers/completed-record.ts";
-import type { ModelNames } from "../producers/model-chain.ts";
 import type { Agent, AgentSpec } from "../shared/agent.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
-import { sha256 } from "../shared/redis-keys.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { textToVector } from "../shared/vector-text.ts";
+import { sha256 } from "../store/redis-keys.ts";
+import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import { asJson } from "./as-json.ts";
 import type {
   BranchFunctions,
@@ -30,7 +31,6 @@ import type {
 } from "./context.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
-import { MAX_DEADLINE_MS } from "./run-record.ts";
 import { subjectOf } from "./step-model.ts";
 import type { Workflow } from "./workflow.ts";
 

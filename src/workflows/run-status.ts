@@ -1,9 +1,9 @@
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/errors.ts";
-import { readWorkerCards } from "../shared/worker-card.ts";
-import type { JournalEntry, StepKind } from "../shared/workflow-journal.ts";
+import type { RunRecord } from "../store/run-record.ts";
+import { readWorkerCards } from "../store/worker-card.ts";
+import type { JournalEntry, StepKind } from "../store/workflow-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import type { RunRecord } from "./run-record.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
 export interface RunStatus {

@@ -1,11 +1,11 @@
 import { completionJob } from "../producers/completion-job.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
-import { sha256 } from "../shared/redis-keys.ts";
-import type { AskedEntry } from "../shared/workflow-journal.ts";
+import { sha256 } from "../store/redis-keys.ts";
+import { isBounded, type RunRecord } from "../store/run-record.ts";
+import type { AskedEntry } from "../store/workflow-journal.ts";
 import type { Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { isBounded, type RunRecord } from "./run-record.ts";
 import { startRun } from "./start-run.ts";
 
 /** Jobs per call of addBulk: more in one transaction hold Redis up. */

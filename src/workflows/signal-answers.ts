@@ -1,4 +1,4 @@
-import type { AskedEntry, JournalEntry } from "../shared/workflow-journal.ts";
+import type { AskedEntry, JournalEntry } from "../store/workflow-journal.ts";
 
 export type SignalEntry = Extract<JournalEntry, { type: "signal" }>;
 

@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
-import type { ModelNames } from "../producers/model-chain.ts";
-import { inlineOrBlob } from "../shared/blobs.ts";
+import type { ModelNames } from "../calls/model-chain.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { InputError } from "../shared/errors.ts";
-import { sha256 } from "../shared/redis-keys.ts";
-import { RedisScript } from "../shared/redis-script.ts";
-import type { JournalEntry } from "../shared/workflow-journal.ts";
+import { inlineOrBlob } from "../store/blobs.ts";
+import { sha256 } from "../store/redis-keys.ts";
+import { RedisScript } from "../store/redis-script.ts";
+import { MAX_DEADLINE_MS, RUN_TTL_SECONDS } from "../store/run-record.ts";
+import type { JournalEntry } from "../store/workflow-journal.ts";
 import { asJson } from "./as-json.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { MAX_DEADLINE_MS, RUN_TTL_SECONDS } from "./run-record.ts";
 
 export interface RunStart {
   runId: string;

@@ -1,19 +1,19 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type CompletedRecord, readCompleted } from "../producers/completed-record.ts";
-import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { JobLostError, toErrorRecord } from "../shared/errors.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
-import { untilTaken } from "../shared/redis-refusal.ts";
-import type { EndedEntry, JournalEntry } from "../shared/workflow-journal.ts";
+import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
+import { untilTaken } from "../store/redis-refusal.ts";
+import { readJournal } from "../store/run-journal.ts";
+import { isBounded, type RunRecord } from "../store/run-record.ts";
+import { appendEntries, type Denied, type RunLock, suspendRun } from "../store/run-scripts.ts";
+import type { EndedEntry, JournalEntry } from "../store/workflow-journal.ts";
 import { asJson } from "./as-json.ts";
 import { type Execution, type Step, StoredError } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { readJournal } from "./journal.ts";
 import { type LiveRun, standingOf } from "./live-run.ts";
 import { repair } from "./repair-steps.ts";
 import { asWorkflowError, deadlineError, signalTimeout } from "./run-errors.ts";
-import { isBounded, type RunRecord } from "./run-record.ts";
-import { appendEntries, type Denied, type RunLock, suspendRun } from "./run-scripts.ts";
 import { askedEntry, dispatch } from "./run-steps.ts";
 
 /** Entries per call: a script has bounded arguments. */

@@ -1,14 +1,14 @@
-import type { ModelNames } from "../producers/model-chain.ts";
+import type { ModelNames } from "../calls/model-chain.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { ResultChannel } from "../producers/result-channel.ts";
-import { inlineOrBlob, isBlobRef, readBlob } from "../shared/blobs.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
-import { type JournalEntry, notifyRun } from "../shared/workflow-journal.ts";
+import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
+import { readJournal } from "../store/run-journal.ts";
+import { isBounded, type RunRecord, readRun } from "../store/run-record.ts";
+import { type JournalEntry, notifyRun } from "../store/workflow-journal.ts";
 import { cancelRun } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
-import { readJournal } from "./journal.ts";
-import { isBounded, type RunRecord, readRun } from "./run-record.ts";
 import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
 import { type RunStart, startRun } from "./start-run.ts";
 

@@ -1,13 +1,13 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
-import { readBreakerState } from "../../src/shared/breaker-state.ts";
-import { redisKeys } from "../../src/shared/redis-keys.ts";
 import {
   type BreakerTransition,
   CircuitBreaker,
   type CircuitBreakerOptions,
-} from "../../src/workers/circuit-breaker.ts";
+} from "../../src/limits/circuit-breaker.ts";
+import { readBreakerState } from "../../src/store/breaker-state.ts";
+import { redisKeys } from "../../src/store/redis-keys.ts";
 import { testNamespace, testRedis } from "./redis.ts";
 import { waitFor } from "./wait-for.ts";
 

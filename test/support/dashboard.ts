@@ -5,8 +5,8 @@ import { pino } from "pino";
 import { inject, onTestFinished } from "vitest";
 import { type Dashboard, type DashboardOptions, startDashboard } from "../../dashboards/server.ts";
 import type { CompletionPayload } from "../../src/shared/catalog.ts";
-import { registerQueue } from "../../src/shared/queue-registry.ts";
-import { redisKeys } from "../../src/shared/redis-keys.ts";
+import { registerQueue } from "../../src/store/queue-registry.ts";
+import { redisKeys } from "../../src/store/redis-keys.ts";
 import { testNamespace, testRedis } from "./redis.ts";
 import { waitFor } from "./wait-for.ts";
 

@@ -1,8 +1,8 @@
 import { subscribe } from "node:diagnostics_channel";
 import { createLogger } from "../../src/shared/logger.ts";
-import { redisTarget } from "../../src/shared/redis.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { toolsByName } from "../../src/shared/tool.ts";
+import { redisTarget } from "../../src/store/redis.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
 import { add } from "./tools.ts";
 

@@ -1,7 +1,7 @@
 import { GlueLLM, type GlueLLMOptions } from "../../src/index.ts";
-import { type RedisKeys, redisKeys } from "../../src/shared/redis-keys.ts";
 import { loadSettings, type Settings } from "../../src/shared/settings.ts";
 import { type Simulator, type SimulatorOptions, startSimulator } from "../../src/simulator/simulator.ts";
+import { type RedisKeys, redisKeys } from "../../src/store/redis-keys.ts";
 import { TestSite } from "./site.ts";
 
 export const FIRST = "simulator:first";

@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createAdapter, type ProviderAdapter, type ProviderReply } from "../../src/providers/adapter.ts";
 import {
   AccountError,
   APIConnectionError,
@@ -12,11 +13,6 @@ import {
 } from "../../src/shared/errors.ts";
 import type { ProviderEntry } from "../../src/shared/providers.ts";
 import type { StreamPiece } from "../../src/shared/stream-events.ts";
-import {
-  createAdapter,
-  type ProviderAdapter,
-  type ProviderReply,
-} from "../../src/workers/providers/adapter.ts";
 import { callOf, chat, failureOf, TEST_KEY } from "./provider.ts";
 import { waitFor } from "./wait-for.ts";
 

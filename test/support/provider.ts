@@ -1,13 +1,13 @@
 import { onTestFinished } from "vitest";
-import type { ChatRequest } from "../../src/shared/chat.ts";
-import type { Dialect, ProviderEntry } from "../../src/shared/providers.ts";
-import { Secret } from "../../src/shared/secret.ts";
 import {
   type AdapterOptions,
   createAdapter,
   type ProviderAdapter,
   type ProviderCall,
-} from "../../src/workers/providers/adapter.ts";
+} from "../../src/providers/adapter.ts";
+import type { ChatRequest } from "../../src/shared/chat.ts";
+import type { Dialect, ProviderEntry } from "../../src/shared/providers.ts";
+import { Secret } from "../../src/shared/secret.ts";
 
 export const TEST_KEY = "sk-test-4f1c9a7e-do-not-show";
 export const DIALECTS: readonly Dialect[] = ["openai", "anthropic"];

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { toOutputSpec } from "../../src/client/output-schema.ts";
+import { toOutputSpec } from "../../src/calls/output-schema.ts";
 import type { JsonSchema } from "../../src/shared/json-schema.ts";
 
 type Random = () => number;

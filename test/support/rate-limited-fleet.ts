@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { inject, onTestFinished } from "vitest";
-import { redisKeys } from "../../src/shared/redis-keys.ts";
+import { redisKeys } from "../../src/store/redis-keys.ts";
 import type { WorkerOrder, WorkerResult } from "./rate-limited-worker.ts";
 import { testNamespace } from "./redis.ts";
 import { type StrictLimits, startStrictProvider } from "./strict-provider.ts";

@@ -1,8 +1,8 @@
 import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { RateLimiter } from "../../src/limits/rate-limiter.ts";
 import type { Budget } from "../../src/shared/limits-setting.ts";
-import { RateLimiter } from "../../src/workers/rate-limiter.ts";
 
 /** What a worker process of the fleet does; printed result: `WorkerResult` as JSON. */
 export interface WorkerOrder {

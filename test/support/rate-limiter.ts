@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
+import { RateLimiter } from "../../src/limits/rate-limiter.ts";
 import type { Budget } from "../../src/shared/limits-setting.ts";
-import { redisKeys } from "../../src/shared/redis-keys.ts";
-import { RateLimiter } from "../../src/workers/rate-limiter.ts";
+import { redisKeys } from "../../src/store/redis-keys.ts";
 import { testNamespace, testRedis } from "./redis.ts";
 
 export const KEY = "openai:model";

@@ -1,4 +1,4 @@
-import { Intake, type IntakeOptions } from "../../src/workers/intake.ts";
+import { Intake, type IntakeOptions } from "../../src/limits/intake.ts";
 
 export const RESTING = { isBusy: false };
 

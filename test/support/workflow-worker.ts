@@ -2,12 +2,12 @@
  * A worker process: `workflow-worker.ts <module> [role]`. It runs the module's workflows, with its tools, retrievers and evaluators, the calls of models, or both.
  */
 import { resolve } from "node:path";
-import { startWorker } from "../../src/client/one-process.ts";
+import { startWorker } from "../../src/host/one-process.ts";
 import { createLogger } from "../../src/shared/logger.ts";
-import { redisTarget } from "../../src/shared/redis.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { isStepFunction, stepFunctionsByName } from "../../src/shared/step-function.ts";
 import { isTool, toolsByName } from "../../src/shared/tool.ts";
+import { redisTarget } from "../../src/store/redis.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 
 const [module = "", role = "all"] = process.argv.slice(2);

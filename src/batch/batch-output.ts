@@ -1,0 +1,227 @@
+import { rm } from "node:fs/promises";
+import { GlueError } from "../shared/errors.ts";
+import { type DiskIndex, OUT_FILE } from "./disk-index.ts";
+import { AppendFile, replaceFile, temporaryPath } from "./durable-file.ts";
+import { type EarlierResults, importEarlierResults } from "./earlier-results.ts";
+import { relabelled } from "./output-line.ts";
+import { type OutputFiles, outputFiles } from "./output-paths.ts";
+import { headerLine, newBatchId } from "./partial-header.ts";
+import { type CostOf, type ResultPlace, ResultPlaces, ResultReader } from "./result-places.ts";
+import { lineLabel } from "./row-identity.ts";
+import type { BatchUse } from "./tally.ts";
+
+/** What earlier results are copied by; each group costs an fsync. */
+const GROUP_CHARS = 4 * 1024 * 1024;
+
+export interface OpenOptions {
+  outputPath: string;
+  /** Scanned; gets the results of earlier runs marked. */
+  index: DiskIndex;
+  /** Forget earlier failures, so that those rows are sent again. Default false. */
+  retryFailed?: boolean;
+  /** Default: the cost of no result is known. */
+  costOf?: CostOf;
+}
+
+export interface OutputRow {
+  id: string;
+  /** From `outputLine`: JSON without a line end. */
+  line: string;
+  failed: boolean;
+}
+
+interface Opened {
+  batchId: string;
+  resumed: boolean;
+  complete: boolean;
+  carried: number;
+}
+
+/**
+ * A batch's results: appended to `OUT.jsonl.partial` as they come, written to `OUT.jsonl` in input order at the end.
+ * Whatever moment a run is killed at, the next one finds every result that `append` returned for.
+ */
+export class BatchOutput {
+  /** From the partial's header, so that every run of the batch has the same; when `complete`, it names nothing. */
+  readonly batchId: string;
+  /** An earlier run left results, or had at least begun. */
+  readonly resumed: boolean;
+  /** OUT.jsonl is as it should be already: nothing was and nothing will be written. */
+  readonly complete: boolean;
+  /** Earlier results of rows the input no longer holds. The paid ones are set aside in `OUT.orphaned.jsonl`. */
+  readonly orphaned: number;
+  /** Rows that earlier runs finished and this one does not send; without malformed ones. */
+  readonly carried: number;
+  /** What the carried rows used. */
+  readonly use: BatchUse;
+  readonly #files: OutputFiles;
+  readonly #index: DiskIndex;
+  readonly #places: ResultPlaces;
+  readonly #partial: AppendFile | undefined;
+  #turn: Promise<void> = Promise.resolve();
+  #isOpen = true;
+
+  /**
+   * @throws InputError when the output holds another input's results, ConfigurationError when it cannot be written.
+   */
+  static async open({
+    outputPath,
+    index,
+    retryFailed = false,
+    costOf = () => null,
+  }: OpenOptions): Promise<BatchOutput> {
+    const files = outputFiles(outputPath);
+    const places = new ResultPlaces(index, costOf);
+    const earlier = await importEarlierResults(files, index, places);
+    if (retryFailed) index.clearFailed();
+    const { succeeded, failed, malformed } = index.counts();
+    const carried = succeeded + failed - malformed;
+    const { header } = earlier;
+    const opened = {
+      batchId: header?.batchId ?? newBatchId(),
+      resumed: header !== undefined || carried > 0,
+      complete: !header && earlier.outputInOrder && places.areAllInOutput(),
+      carried,
+    };
+    if (opened.complete) return new BatchOutput(opened, files, index, places, undefined);
+    const partial = await openPartial(files, opened.batchId, earlier);
+    try {
+      await bringInto(partial, files, places);
+      return new BatchOutput(opened, files, index, places, partial);
+    } catch (error) {
+      await partial.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    { batchId, resumed, complete, carried }: Opened,
+    files: OutputFiles,
+    index: DiskIndex,
+    places: ResultPlaces,
+    partial: AppendFile | undefined,
+  ) {
+    this.batchId = batchId;
+    this.resumed = resumed;
+    this.complete = complete;
+    this.carried = carried;
+    this.orphaned = places.orphanCount();
+    this.use = places.use();
+    this.#files = files;
+    this.#index = index;
+    this.#places = places;
+    this.#partial = partial;
+  }
+
+  /**
+   * Returns once the results are on the disk: only then may Redis forget them. Rows the index does not know are
+   * written all the same, since somebody paid for them.
+   * @throws ConfigurationError `output_failed` when the disk is full or fails; then none of the group is kept.
+   */
+  async append(results: readonly OutputRow[]): Promise<void> {
+    const turn = this.#turn.then(() => this.#append(results));
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Writes OUT.jsonl and OUT.errors.jsonl, then removes the partial and the index. */
+  async finish(): Promise<void> {
+    if (!this.#isOpen) return;
+    const { missing } = this.#index.counts();
+    if (missing > 0) throw misuse(`finish() while ${missing} rows have no result`);
+    await this.#turn;
+    await this.#partial?.restore();
+    if (this.#partial) await this.#writeOutput();
+    await this.close();
+  }
+
+  /** Keeps the partial for a later run; removes the index. */
+  async close(): Promise<void> {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    await this.#turn;
+    await this.#partial?.close();
+    this.#index.close();
+  }
+
+  async #append(results: readonly OutputRow[]): Promise<void> {
+    if (!this.#partial) throw misuse("append() to a batch that is complete");
+    const places = await this.#partial.append(results.map(({ line }) => line));
+    this.#index.markDone(
+      results.map(({ id, failed }, i) => {
+        const { offset = 0, bytes = 0 } = places[i] ?? {};
+        return { id, failed, outOffset: offset, outBytes: bytes };
+      }),
+    );
+  }
+
+  /** The output is replaced last: once it is new, everything else is right and only the partial has to go. */
+  async #writeOutput(): Promise<void> {
+    const { output, errors, orphaned, partial } = this.#files;
+    const reader = new ResultReader(this.#files);
+    try {
+      await replaceFile(orphaned, reader.chunks(this.#places.orphanPages()));
+      await replaceFile(errors, reader.chunks(this.#places.pages("state = 2")));
+      await replaceFile(output, reader.chunks(this.#places.pages("TRUE")));
+    } finally {
+      reader.close();
+    }
+    await rm(partial, { force: true });
+  }
+}
+
+/** A partial to append to: the earlier one without its torn last line, or a new one. */
+async function openPartial(
+  files: OutputFiles,
+  batchId: string,
+  { header, partialEnd }: EarlierResults,
+): Promise<AppendFile> {
+  for (const path of [files.output, files.errors, files.orphaned]) {
+    await rm(temporaryPath(path), { force: true });
+  }
+  return header
+    ? AppendFile.reopen(files.partial, partialEnd)
+    : AppendFile.create(files.partial, headerLine(batchId));
+}
+
+/** Copies into the partial what lies elsewhere or under an old label, and the lines of malformed rows. */
+async function bringInto(partial: AppendFile, files: OutputFiles, places: ResultPlaces): Promise<void> {
+  const reader = new ResultReader(files);
+  try {
+    let group: { line: number; text: string }[] = [];
+    let chars = 0;
+    const flush = async () => {
+      const moves = await partial.append(group.map(({ text }) => text));
+      places.moved(moves.map((place, i) => ({ ...place, line: group[i]?.line ?? 0 })));
+      group = [];
+      chars = 0;
+    };
+    for (const entry of strayLines(reader, places)) {
+      group.push(entry);
+      chars += entry.text.length;
+      if (chars >= GROUP_CHARS) await flush();
+    }
+    if (group.length > 0) await flush();
+  } finally {
+    reader.close();
+  }
+}
+
+function* strayLines(reader: ResultReader, places: ResultPlaces): Generator<{ line: number; text: string }> {
+  const elsewhere = `model IS NOT NULL AND (out_file IN (${OUT_FILE.output}, ${OUT_FILE.orphaned}) OR relabel)`;
+  for (const page of places.pages(elsewhere)) {
+    for (const place of page) yield { line: place.line, text: properLine(place, reader) };
+  }
+  for (const page of places.malformedPages()) {
+    for (const { line, output } of page) yield { line, text: output };
+  }
+}
+
+function properLine(place: ResultPlace, reader: ResultReader): string {
+  const text = reader.text(place);
+  return place.relabel ? relabelled(text, lineLabel(place.line)) : text;
+}
+
+function misuse(message: string): GlueError {
+  return new GlueError({ code: "internal", category: "internal", message });
+}

@@ -1,0 +1,269 @@
+import { rmSync } from "node:fs";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import { type ModelRef, modelRef } from "../shared/model-name.ts";
+import { outputFileError } from "./file-errors.ts";
+import { createIndexFile } from "./index-file.ts";
+import { outputFiles } from "./output-paths.ts";
+import { digest16, rowId } from "./row-identity.ts";
+
+export type RowState = "missing" | "succeeded" | "failed";
+export const STATES: readonly RowState[] = ["missing", "succeeded", "failed"];
+const [MISSING, SUCCEEDED, FAILED] = [0, 1, 2];
+/** Where a row's result line lies: `out_file` in the index. */
+export const OUT_FILE = { none: 0, partial: 1, output: 2, orphaned: 3 } as const;
+
+export interface IndexRow {
+  /** 1-based place in the input; blank lines count. */
+  line: number;
+  /** The row's identity: 32 hex digits. */
+  id: string;
+  /** Where its line lies in the input. */
+  offset: number;
+  bytes: number;
+  /** Which of several equal requests without custom_id it is, from 1; 0 for a row with a custom_id. */
+  occurrence: number;
+  /** Undefined for a malformed row, which is failed from the start. */
+  model: ModelRef | undefined;
+  state: RowState;
+}
+
+export interface RowCounts {
+  total: number;
+  succeeded: number;
+  failed: number;
+  missing: number;
+}
+
+export interface IndexCounts extends RowCounts {
+  /** Rows that are no valid request; part of `failed`. */
+  malformed: number;
+  /** By `ModelRef.key`; malformed rows belong to none. */
+  models: ReadonlyMap<string, RowCounts>;
+}
+
+export interface DoneRow {
+  id: string;
+  failed: boolean;
+  outOffset: number;
+  outBytes: number;
+}
+
+/** A row as the scan finds it. */
+export interface ScannedRow {
+  line: number;
+  offset: number;
+  bytes: number;
+  label: string;
+  digest: string;
+  customId: string | undefined;
+}
+
+interface StoredRow {
+  line: number;
+  id: Uint8Array;
+  offset: number;
+  bytes: number;
+  occurrence: number;
+  model: number | null;
+  state: number;
+}
+
+const COLUMNS = "line, id, offset, bytes, occurrence, model, state";
+
+/**
+ * The rows of a batch on disk (`OUT.jsonl.index`): where each lies in the input, whether it has a result, and where
+ * that lies. Memory does not grow with the rows. Lives as long as the run; every start builds it again.
+ */
+export class DiskIndex {
+  /** For the modules that place results; the schema is in index-file.ts. */
+  readonly database: DatabaseSync;
+  readonly #path: string;
+  readonly #models: ModelRef[] = [];
+  #counts: IndexCounts = { ...noRows(), malformed: 0, models: new Map() };
+  #isOpen = true;
+  readonly #statements;
+
+  /** @throws InputError `output_in_use` when a live run holds the output. */
+  static create(outputPath: string): DiskIndex {
+    const { index } = outputFiles(outputPath);
+    return new DiskIndex(index, createIndexFile(index, outputPath));
+  }
+
+  private constructor(path: string, database: DatabaseSync) {
+    this.#path = path;
+    this.database = database;
+    this.#statements = {
+      add: database.prepare(
+        "INSERT INTO rows (line, offset, bytes, id, label, occurrence, model, state) VALUES (?,?,?,?,?,?,?,?)",
+      ),
+      occurrence: database.prepare(
+        "INSERT INTO occurrences VALUES (?, 1) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n",
+      ),
+      labelled: database.prepare("SELECT line FROM rows WHERE label = ?"),
+      find: database.prepare(`SELECT ${COLUMNS} FROM rows WHERE id = ?`),
+      missing: database.prepare(
+        `SELECT ${COLUMNS} FROM rows WHERE state = 0 AND model = ? AND line > ? ORDER BY line LIMIT ?`,
+      ),
+      done: database.prepare(
+        `UPDATE rows SET state = ?, out_file = ${OUT_FILE.partial}, out_offset = ?, out_bytes = ?, relabel = 0
+         WHERE line = ?`,
+      ),
+      addMalformed: database.prepare("INSERT INTO malformed VALUES (?, ?)"),
+    };
+  }
+
+  /** The models the rows use, in the order they appear. */
+  models(): readonly ModelRef[] {
+    return this.#models;
+  }
+
+  /** Rows of a model without a result, in input order, from the line after `afterLine` on. */
+  nextMissing(modelKey: string, afterLine: number, limit: number): IndexRow[] {
+    const model = this.#models.findIndex(({ key }) => key === modelKey);
+    return (this.#statements.missing.all(model, afterLine, limit) as unknown as StoredRow[]).map(this.#toRow);
+  }
+
+  /** Costs nothing; also works after `close`. */
+  counts(): IndexCounts {
+    return this.#counts;
+  }
+
+  lineOf(id: string): number | undefined {
+    return this.find(id)?.line;
+  }
+
+  find(id: string): IndexRow | undefined {
+    const row = this.#statements.find.get(Buffer.from(id, "hex")) as StoredRow | undefined;
+    return row && this.#toRow(row);
+  }
+
+  /** Records results that are safe in the partial. A success is never replaced by a failure. */
+  markDone(results: readonly DoneRow[]): void {
+    this.transaction(() => {
+      for (const { id, failed, outOffset, outBytes } of results) {
+        const row = this.find(id);
+        if (!row?.model || (row.state === "succeeded" && failed)) continue;
+        this.#statements.done.run(failed ? FAILED : SUCCEEDED, outOffset, outBytes, row.line);
+        const state = failed ? "failed" : "succeeded";
+        this.#move(this.#counts, row.state, state);
+        this.#move(this.#counts.models.get(row.model.key), row.state, state);
+      }
+    });
+  }
+
+  /** Makes failed rows missing again, except malformed ones. Returns how many. */
+  clearFailed(): number {
+    const { changes } = this.run(
+      "UPDATE rows SET state = 0, out_file = 0, relabel = 0 WHERE state = 2 AND model IS NOT NULL",
+    );
+    this.recount();
+    return Number(changes);
+  }
+
+  /** Adds a row; its id is made of the digest and the custom_id or occurrence. Returns the line that has its label. */
+  add(row: ScannedRow, model: ModelRef | undefined): number | undefined {
+    const label = digest16(row.label);
+    const other = this.#statements.labelled.get(label) as { line: number } | undefined;
+    if (other) return other.line;
+    const occurrence = row.customId === undefined ? this.#occurrenceOf(row.digest) : 0;
+    const id = rowId(row.digest, row.customId === undefined ? { occurrence } : { customId: row.customId });
+    const { line, offset, bytes } = row;
+    const place = model ? this.#place(model) : null;
+    const state = model ? MISSING : FAILED;
+    this.#statements.add.run(line, offset, bytes, id, label, occurrence, place ?? null, state as number);
+    return undefined;
+  }
+
+  /** Keeps the output line of a row that is no valid request. */
+  addMalformed(line: number, output: (id: string) => string): void {
+    const row = this.database.prepare("SELECT id FROM rows WHERE line = ?").get(line) as unknown as StoredRow;
+    this.#statements.addMalformed.run(line, output(toHex(row.id)));
+  }
+
+  /** Counts again what is in the file, after changes that `markDone` did not make. */
+  recount(): void {
+    const counts = {
+      ...noRows(),
+      malformed: 0,
+      models: new Map(this.#models.map(({ key }) => [key, noRows()])),
+    };
+    const groups = this.database
+      .prepare("SELECT model, state, count(*) AS n FROM rows GROUP BY model, state")
+      .all();
+    for (const { model, state, n } of groups as { model: number | null; state: number; n: number }[]) {
+      if (model === null) counts.malformed += n;
+      const ofModel = model === null ? undefined : counts.models.get(this.#models[model]?.key ?? "");
+      for (const target of ofModel ? [counts, ofModel] : [counts]) {
+        target.total += n;
+        target[STATES[state] as RowState] += n;
+      }
+    }
+    this.#counts = counts;
+  }
+
+  /** Runs one statement. @throws ConfigurationError when the disk is full or fails. */
+  run(sql: string, ...values: SQLInputValue[]) {
+    return this.guard(() => this.database.prepare(sql).run(...values));
+  }
+
+  transaction(change: () => void): void {
+    this.guard(() => {
+      this.database.exec("BEGIN");
+      change();
+      this.database.exec("COMMIT");
+    });
+  }
+
+  /** @throws ConfigurationError instead of SQLite's own error. */
+  guard<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      throw (error as { code?: string }).code === "ERR_SQLITE_ERROR"
+        ? outputFileError(error, this.#path)
+        : error;
+    }
+  }
+
+  /** Closes and deletes the file. */
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.database.close();
+    rmSync(this.#path, { force: true });
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #occurrenceOf(digest: string): number {
+    return (this.#statements.occurrence.get(Buffer.from(digest, "hex")) as { n: number }).n;
+  }
+
+  #place(model: ModelRef): number {
+    const place = this.#models.findIndex(({ key }) => key === model.key);
+    return place >= 0 ? place : this.#models.push(modelRef(model.entry, model.model)) - 1;
+  }
+
+  #move(counts: RowCounts | undefined, from: RowState, to: RowState): void {
+    if (!counts) return;
+    counts[from] -= 1;
+    counts[to] += 1;
+  }
+
+  readonly #toRow = ({ id, model, state, ...row }: StoredRow): IndexRow => ({
+    ...row,
+    id: toHex(id),
+    model: model === null ? undefined : this.#models[model],
+    state: STATES[state] as RowState,
+  });
+}
+
+function toHex(id: Uint8Array): string {
+  return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString("hex");
+}
+
+function noRows(): RowCounts {
+  return { total: 0, succeeded: 0, failed: 0, missing: 0 };
+}

@@ -1,0 +1,299 @@
+import type { Redis } from "ioredis";
+import type { ProducerQueues } from "../producers/queues.ts";
+import { Wakeup } from "../producers/wakeup.ts";
+import { type ErrorRecord, errorRecordSchema, GlueError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { ResultRecord } from "../shared/records.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { Lease } from "../store/batch-lease.ts";
+import { saveBatch } from "../store/batch-record.ts";
+import { acknowledge, inlineResult, readDoneList } from "../store/batch-results.ts";
+import { stopBatch } from "../store/batch-stop.ts";
+import { releaseBlob } from "../store/blobs.ts";
+import { registerQueue } from "../store/queue-registry.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
+import { untilTaken } from "../store/redis-refusal.ts";
+import type { BatchOutput } from "./batch-output.ts";
+import type { DiskIndex, IndexRow } from "./disk-index.ts";
+import { outputLine } from "./output-line.ts";
+import type { RowReader } from "./row-reader.ts";
+import { Sender } from "./sender.ts";
+import type { Tally } from "./tally.ts";
+import { Window } from "./window.ts";
+
+/** Jobs per `addBulk`: more would block the event loop and Redis for too long. */
+const MAX_ADD = 500;
+const RECONCILE_MS = 5000;
+const WAIT_MS = 1000;
+const SAVE_MS = 500;
+
+export interface FeederOptions {
+  redis: Redis;
+  subscriber: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+  logger: Logger;
+  queues: ProducerQueues;
+  index: DiskIndex;
+  reader: RowReader;
+  output: BatchOutput;
+  lease: Lease;
+  tally: Tally;
+  /** Writes the batch's record anew, for a Redis that lost it. */
+  describe: () => Promise<void>;
+  /** Of all rows; see `JobOptions`. */
+  cache?: boolean;
+}
+
+/** How feeding ended: all rows have results, somebody asked to stop, or an account fault stopped the batch. */
+export type FeedEnd =
+  | { kind: "finished" }
+  | { kind: "interrupted" }
+  | { kind: "cancelled" }
+  | { kind: "stopped"; error: ErrorRecord };
+
+/**
+ * Drives one batch: sends missing rows through a window per queue, takes results off the done-list into the file,
+ * acknowledges them, and puts back what Redis lost. The host (the CLI today) owns the files and the lease.
+ */
+export class Feeder {
+  readonly #options: FeederOptions;
+  readonly #batchId: string;
+  readonly #windows: Window[];
+  readonly #sender: Sender;
+  readonly #wakeup = new Wakeup();
+  #end: FeedEnd | undefined;
+  #reconciledAt = performance.now();
+  #savedAt = 0;
+
+  constructor(options: FeederOptions) {
+    this.#options = options;
+    this.#batchId = options.output.batchId;
+    this.#windows = options.index.models().map((model) => new Window(model));
+    this.#sender = new Sender(options, this.#batchId);
+    options.subscriber.on("message", (_channel, text) => {
+      if (text === `batch:${this.#batchId}`) this.#wakeup.wake();
+    });
+  }
+
+  get inFlight(): number {
+    return this.#windows.reduce((sum, window) => sum + window.rows.size, 0);
+  }
+
+  /** Feeds until the end. After `signal` aborts, waiting rows are withdrawn and active ones waited for. */
+  async run(signal: AbortSignal): Promise<FeedEnd> {
+    const { logger } = this.#options;
+    signal.addEventListener("abort", () => this.#wakeup.wake(), { once: true });
+    // What an earlier run left on the done-list is known before its rows are sent again.
+    while ((await this.#collect()) > 0);
+    await untilTaken(logger, () => saveCounts(this.#options, this.#batchId));
+    for (;;) {
+      const end = await untilTaken(logger, () => this.#turn(signal));
+      if (end) return end;
+    }
+  }
+
+  /** May be broken off anywhere and begun again. */
+  async #turn(signal: AbortSignal): Promise<FeedEnd | undefined> {
+    this.#checkLease();
+    const collected = await this.#collect();
+    this.#end ??= await this.#findEnd(signal);
+    if (this.#end) {
+      await this.#withdraw();
+      if (this.inFlight === 0) {
+        // A row that ended before its job was withdrawn has left its result.
+        while ((await this.#collect()) > 0);
+        return this.#end;
+      }
+    } else {
+      await this.#refill();
+      if (this.#options.index.counts().missing === 0) return { kind: "finished" };
+      if (performance.now() - this.#reconciledAt > RECONCILE_MS) await this.#reconcile();
+    }
+    if (collected === 0) await this.#wakeup.wait(WAIT_MS);
+    await this.#saveCounts();
+    return undefined;
+  }
+
+  async #findEnd(signal: AbortSignal): Promise<FeedEnd | undefined> {
+    const end: FeedEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
+    if (end) {
+      const { redis, keys } = this.#options;
+      const reason: ErrorRecord = {
+        code: end.kind,
+        category: "cancelled",
+        message: `the batch was ${end.kind}`,
+      };
+      await stopBatch(redis, keys, this.#batchId, reason);
+    }
+    return end;
+  }
+
+  #checkLease(): void {
+    const { lostTo } = this.#options.lease;
+    if (!lostTo) return;
+    throw new GlueError({
+      code: "lease_lost",
+      category: "internal",
+      message: `the batch was taken over by process ${lostTo.pid} on ${lostTo.host}`,
+      hint: "this run stopped for longer than 15 s; the other one goes on with the batch",
+    });
+  }
+
+  /** The operator's or a worker's word that the batch must not go on. */
+  async #readStop(): Promise<FeedEnd | undefined> {
+    const { redis, keys } = this.#options;
+    const [stop, status] = await redis.hmget(keys.batch(this.#batchId), "stop", "status");
+    if (stop) return { kind: "stopped", error: errorRecordSchema.parse(JSON.parse(stop)) };
+    return status === "cancelling" || status === "cancelled" ? { kind: "cancelled" } : undefined;
+  }
+
+  /** Moves results from the done-list into the file, then forgets them in Redis. Returns how many it took. */
+  async #collect(): Promise<number> {
+    const { redis, keys, output, tally, index } = this.#options;
+    const entries = await readDoneList(redis, keys, this.#batchId);
+    const lines: { id: string; line: string; failed: boolean }[] = [];
+    const taken: { jobId: string; queue: string; record: ResultRecord | undefined }[] = [];
+    for (const { jobId, record } of entries) {
+      const id = jobId.slice(this.#batchId.length + 1);
+      const row = index.find(id);
+      taken.push({ jobId, queue: this.#queueOf(row), record });
+      if (!record || !row || !this.#isNews(jobId, row, record)) continue;
+      const line = outputLine(
+        { id, customId: await this.#customIdOf(jobId, row) },
+        await inlineResult(redis, keys, record),
+      );
+      lines.push({ id, line, failed: record.status !== "succeeded" });
+      tally.add(record);
+    }
+    if (lines.length > 0) await output.append(lines);
+    await acknowledge(redis, keys, this.#batchId, taken);
+    // An entry whose record is gone brings nothing: its row stays in flight until it is found again or lost.
+    for (const { jobId, record } of taken) if (record) await this.#forget(jobId);
+    return entries.length;
+  }
+
+  #isNews(jobId: string, { state }: IndexRow, { status, error }: ResultRecord): boolean {
+    if (state === "failed") return status === "succeeded";
+    // Its time ran out while nobody ran the batch: this run sends it with time of its own.
+    const isStale = error?.code === "deadline_exceeded" && !this.#windows.some(({ rows }) => rows.has(jobId));
+    return state === "missing" && !isStale;
+  }
+
+  #queueOf(row: IndexRow | undefined): string {
+    return this.#windows.find((window) => window.model.key === row?.model?.key)?.queue ?? "none";
+  }
+
+  async #customIdOf(jobId: string, row: IndexRow): Promise<string> {
+    for (const window of this.#windows) {
+      const known = window.rows.get(jobId);
+      if (known) return known.customId;
+    }
+    return (await this.#options.reader.readRow(row)).customId;
+  }
+
+  /** The row is no longer in flight: its window has room again and its request's blob goes. */
+  async #forget(jobId: string): Promise<void> {
+    const { redis, keys } = this.#options;
+    this.#sender.forget(jobId);
+    for (const window of this.#windows) {
+      const row = window.delete(jobId);
+      if (row?.blob) await releaseBlob(redis, keys, row.blob, jobId);
+    }
+  }
+
+  async #refill(): Promise<void> {
+    for (const window of this.#windows) {
+      while (!window.exhausted && window.room >= Math.min(MAX_ADD, window.rows.size)) {
+        const room = Math.min(window.room, MAX_ADD);
+        const missing =
+          room > 0 ? this.#options.index.nextMissing(window.model.key, window.cursor, room) : [];
+        if (room > 0 && missing.length === 0) window.exhausted = true;
+        if (missing.length === 0) break;
+        const rows = window.fitting(missing);
+        await this.#sender.send(window, rows, { again: this.#options.output.resumed });
+        window.cursor = rows.at(-1)?.line ?? window.cursor;
+      }
+    }
+  }
+
+  /** Takes rows back that no worker has begun; active ones stay in flight until they end or wait again. */
+  async #withdraw(): Promise<void> {
+    for (const window of this.#windows) {
+      const queue = await this.#options.queues.of(window.model);
+      const jobIds = [...window.rows.keys()];
+      for (let i = 0; i < jobIds.length; i += MAX_ADD) {
+        const group = jobIds.slice(i, i + MAX_ADD);
+        const removed = await Promise.all(group.map((id) => queue.remove(id)));
+        for (const [j, id] of group.entries()) if (removed[j] === 1) await this.#forget(id);
+      }
+    }
+  }
+
+  /** Sends again what is in flight for us but unknown to Redis, which was emptied or lost its last second. */
+  async #reconcile(): Promise<void> {
+    const { index, logger, redis, keys } = this.#options;
+    for (const window of this.#windows) {
+      const lost = await this.#findLost(window);
+      if (lost.length === 0) continue;
+      logger.warn({ queue: window.queue, rows: lost.length }, "rows vanished from Redis; sending them again");
+      await registerQueue(redis, keys, window.queue);
+      if (!(await redis.hexists(keys.batch(this.#batchId), "input"))) await this.#options.describe();
+      for (let i = 0; i < lost.length; i += MAX_ADD) {
+        const rows = lost.slice(i, i + MAX_ADD).flatMap((id) => index.find(id) ?? []);
+        await this.#sender.send(window, rows, { again: true });
+      }
+    }
+    this.#reconciledAt = performance.now();
+  }
+
+  /** The ids of the window's rows that will bring no result. */
+  async #findLost(window: Window): Promise<string[]> {
+    const { redis, keys, index } = this.#options;
+    const jobIds = [...window.rows.keys()];
+    const pipeline = redis.pipeline();
+    for (const jobId of jobIds) pipeline.hmget(keys.job(window.queue, jobId), "timestamp", "finishedOn");
+    const replies = (await pipeline.exec()) ?? [];
+    const suspects = jobIds.filter((_, i) => {
+      const [timestamp, finishedOn] = (replies[i]?.[1] ?? []) as (string | null)[];
+      return !timestamp || finishedOn;
+    });
+    suspects.push(...(await this.#sender.released(window)));
+    // A row that ended meanwhile is on the done-list: only what is still in flight after reading it is lost.
+    if (suspects.length > 0) while ((await this.#collect()) > 0);
+    const lost: string[] = [];
+    for (const jobId of suspects) {
+      const id = window.rows.get(jobId)?.id;
+      if (id && index.find(id)?.state === "missing") lost.push(id);
+      else await this.#forget(jobId);
+    }
+    return lost;
+  }
+
+  async #saveCounts(): Promise<void> {
+    if (performance.now() - this.#savedAt < SAVE_MS) return;
+    this.#savedAt = performance.now();
+    await saveCounts(this.#options, this.#batchId);
+  }
+}
+
+/** Writes where the batch stands into its record. */
+export async function saveCounts(
+  { redis, keys, index, tally }: Pick<FeederOptions, "redis" | "keys" | "index" | "tally">,
+  id: string,
+): Promise<void> {
+  const { total, succeeded, failed } = index.counts();
+  const { prompt, completion, cached, costUsd, unpriced, cacheHits } = tally.use;
+  await saveBatch(redis, keys, {
+    id,
+    total,
+    succeeded,
+    failed,
+    promptTokens: prompt,
+    completionTokens: completion,
+    cachedTokens: cached,
+    costUsd: Number(costUsd.toFixed(12)),
+    unpriced,
+    cacheHits,
+  });
+}

@@ -1,0 +1,86 @@
+import { existsSync, rmSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { InputError } from "../shared/errors.ts";
+import { outputFileError } from "./file-errors.ts";
+
+const SQLITE_BUSY = 5;
+/** Bounds what the index takes of memory, whatever the number of rows. */
+const CACHE_KIB = 8192;
+
+const SCHEMA = `
+  CREATE TABLE rows (
+    line INTEGER PRIMARY KEY,
+    offset INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    id BLOB NOT NULL UNIQUE,
+    label BLOB NOT NULL UNIQUE,
+    occurrence INTEGER NOT NULL,
+    model INTEGER,
+    state INTEGER NOT NULL,
+    out_file INTEGER NOT NULL DEFAULT 0,
+    out_offset INTEGER NOT NULL DEFAULT 0,
+    out_bytes INTEGER NOT NULL DEFAULT 0,
+    relabel INTEGER NOT NULL DEFAULT 0,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0,
+    cost_usd REAL,
+    from_cache INTEGER NOT NULL DEFAULT 0
+  );
+  CREATE INDEX missing ON rows (model, line) WHERE state = 0;
+  CREATE TABLE occurrences (digest BLOB PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE malformed (line INTEGER PRIMARY KEY, output TEXT NOT NULL);
+  CREATE TABLE orphans (
+    id BLOB PRIMARY KEY,
+    succeeded INTEGER NOT NULL,
+    out_file INTEGER NOT NULL,
+    out_offset INTEGER NOT NULL,
+    out_bytes INTEGER NOT NULL
+  ) WITHOUT ROWID;
+`;
+
+/**
+ * A new, empty index file, locked (by the kernel: the lock ends with the process) as long as it is open. It has no
+ * journal and no fsync, since a run that dies builds it again.
+ * @throws InputError when a live run holds it, ConfigurationError when it cannot be written.
+ */
+export function createIndexFile(path: string, outputPath: string): DatabaseSync {
+  refuseWhenInUse(path, outputPath);
+  let database: DatabaseSync | undefined;
+  try {
+    rmSync(path, { force: true });
+    database = new DatabaseSync(path);
+    database.exec("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE");
+    database.exec(`PRAGMA cache_size = -${CACHE_KIB}; BEGIN EXCLUSIVE; ${SCHEMA} COMMIT`);
+    return database;
+  } catch (error) {
+    database?.close();
+    throw isBusy(error) ? inUse(outputPath) : outputFileError(error, path);
+  }
+}
+
+/** What a dead run left is no use; what a live one holds must stay, since two writers would spoil the output. */
+function refuseWhenInUse(path: string, outputPath: string): void {
+  if (!existsSync(path)) return;
+  let probe: DatabaseSync | undefined;
+  try {
+    probe = new DatabaseSync(path);
+    probe.exec("BEGIN EXCLUSIVE");
+  } catch (error) {
+    if (isBusy(error)) throw inUse(outputPath);
+  } finally {
+    probe?.close();
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  return (error as { errcode?: number }).errcode === SQLITE_BUSY;
+}
+
+function inUse(outputPath: string): InputError {
+  return new InputError(
+    `another run is writing ${outputPath}`,
+    "wait for it to end, or choose another output with -o",
+    "output_in_use",
+  );
+}

@@ -1,0 +1,90 @@
+import { type FileHandle, open } from "node:fs/promises";
+import type { ChatRequest } from "../shared/chat.ts";
+import { InputError } from "../shared/errors.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import type { IndexRow } from "./disk-index.ts";
+import { inputFileError } from "./file-errors.ts";
+import { RowFault } from "./row-fault.ts";
+import { type ParsedRow, parseRow } from "./row-format.ts";
+import { lineLabel, requestDigest, rowId } from "./row-identity.ts";
+import { cached, type ResolveModel } from "./scan-input.ts";
+
+export interface BatchRow {
+  line: number;
+  id: string;
+  /** The row's custom_id, or `line-<n>`. */
+  customId: string;
+  model: ModelRef;
+  request: ChatRequest;
+  /** Size of its line in the input. */
+  bytes: number;
+}
+
+export interface RowReaderOptions {
+  inputPath: string;
+  /** The same as for the scan. */
+  resolveModel: ResolveModel;
+  promptField?: string;
+}
+
+/** Reads scanned rows again, one at a time and by their place, so that no run holds its input in memory. */
+export class RowReader {
+  readonly #handle: FileHandle;
+  readonly #options: RowReaderOptions;
+
+  /** @throws InputError when the file cannot be read. */
+  static async open(options: RowReaderOptions): Promise<RowReader> {
+    const handle = await open(options.inputPath).catch((error: unknown) => {
+      throw inputFileError(error, options.inputPath);
+    });
+    return new RowReader(handle, { ...options, resolveModel: cached(options.resolveModel) });
+  }
+
+  private constructor(handle: FileHandle, options: RowReaderOptions) {
+    this.#handle = handle;
+    this.#options = options;
+  }
+
+  /** @throws InputError `input_changed` when the line is no longer the one that was scanned. */
+  async readRow(row: IndexRow): Promise<BatchRow> {
+    const { inputPath, promptField, resolveModel } = this.#options;
+    const data = Buffer.allocUnsafe(row.bytes);
+    const { bytesRead } = await this.#handle.read(data, 0, row.bytes, row.offset).catch((error: unknown) => {
+      throw inputFileError(error, inputPath);
+    });
+    if (bytesRead < row.bytes) throw this.#changed(row);
+    try {
+      const parsed = parseRow(data, promptField);
+      const model = resolveModel(parsed.modelName);
+      if (identity(parsed, model, row) !== row.id) throw this.#changed(row);
+      const { line, id, bytes } = row;
+      return {
+        line,
+        id,
+        bytes,
+        model,
+        request: parsed.request,
+        customId: parsed.customId ?? lineLabel(line),
+      };
+    } catch (error) {
+      throw error instanceof RowFault ? this.#changed(row) : error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  #changed({ line }: IndexRow): InputError {
+    return new InputError(
+      `${this.#options.inputPath}:${line}: the input changed while the batch was running`,
+      "run the same command again: it keeps the results that still belong to a row",
+      "input_changed",
+    );
+  }
+}
+
+function identity({ customId, request }: ParsedRow, model: ModelRef, { occurrence }: IndexRow): string {
+  const distinction = customId === undefined ? { occurrence } : { customId };
+  return rowId(requestDigest(model, request), distinction).toString("hex");
+}

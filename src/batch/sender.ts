@@ -1,0 +1,94 @@
+import type { Redis } from "ioredis";
+import { completionJob } from "../producers/completion-job.ts";
+import type { ProducerQueues } from "../producers/queues.ts";
+import type { Settings } from "../shared/settings.ts";
+import { forgetFailures } from "../store/batch-results.ts";
+import { isBlobRef } from "../store/blobs.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
+import type { IndexRow } from "./disk-index.ts";
+import type { RowReader } from "./row-reader.ts";
+import type { Window } from "./window.ts";
+
+interface SenderOptions {
+  redis: Redis;
+  keys: RedisKeys;
+  settings: Settings;
+  queues: ProducerQueues;
+  reader: RowReader;
+  /** Of all rows; see `JobOptions`. */
+  cache?: boolean;
+}
+
+/** Puts a batch's rows into Redis. */
+export class Sender {
+  readonly #options: SenderOptions;
+  readonly #batchId: string;
+  /** Rows of an earlier run that a live worker holds: sent again under this run's settings once it lets go. */
+  readonly #inherited = new Map<string, Window>();
+
+  constructor(options: SenderOptions, batchId: string) {
+    this.#options = options;
+    this.#batchId = batchId;
+  }
+
+  /** Sends rows and takes them into the window. `again`: Redis may still have something of an earlier time. */
+  async send(window: Window, rows: readonly IndexRow[], { again }: { again: boolean }): Promise<void> {
+    const { queues } = this.#options;
+    const queue = await queues.of(window.model);
+    const jobs = [];
+    for (const row of rows) jobs.push(await this.#take(window, row));
+    if (again)
+      await this.#makeWay(
+        window,
+        jobs.map((job) => job.opts.jobId),
+      );
+    await queue.addBulk(jobs);
+  }
+
+  /** Inherited rows that no worker holds any more, as job ids. */
+  async released(window: Window): Promise<string[]> {
+    const queue = await this.#options.queues.of(window.model);
+    const released: string[] = [];
+    for (const [jobId, owner] of this.#inherited) {
+      if (owner === window && (await queue.remove(jobId)) === 1) released.push(jobId);
+    }
+    for (const jobId of released) this.#inherited.delete(jobId);
+    return released;
+  }
+
+  /** The row is no longer in flight. */
+  forget(jobId: string): void {
+    this.#inherited.delete(jobId);
+  }
+
+  async #take(window: Window, row: IndexRow) {
+    const { redis, keys, settings, reader, cache } = this.#options;
+    const { id, customId, line, bytes, request } = await reader.readRow(row);
+    const jobId = `${this.#batchId}-${id}`;
+    const job = await completionJob(redis, keys, settings, {
+      jobId,
+      model: window.model,
+      request,
+      urgency: "batch",
+      batch: { id: this.#batchId, line },
+      cache,
+    });
+    const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
+    window.add(jobId, { id, customId, line, bytes, blob });
+    return job;
+  }
+
+  /**
+   * BullMQ ignores an id it already has, and a worker believes the record it finds: both make way, unless a worker
+   * has the job right now, or it was paid for.
+   */
+  async #makeWay(window: Window, jobIds: readonly string[]): Promise<void> {
+    const { redis, keys, queues } = this.#options;
+    const queue = await queues.of(window.model);
+    const removed = await Promise.all(jobIds.map((jobId) => queue.remove(jobId)));
+    jobIds.forEach((jobId, i) => {
+      if (removed[i] === 0) this.#inherited.set(jobId, window);
+    });
+    await forgetFailures(redis, keys, jobIds);
+  }
+}

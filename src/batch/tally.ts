@@ -1,0 +1,50 @@
+import { createHistogram } from "node:perf_hooks";
+import type { ResultRecord } from "../shared/records.ts";
+
+/** What a batch's succeeded rows used. */
+export interface BatchUse {
+  prompt: number;
+  completion: number;
+  /** Part of `prompt`. */
+  cached: number;
+  /** USD of the rows whose cost is known. */
+  costUsd: number;
+  /** Rows whose cost nobody knows. */
+  unpriced: number;
+  /** Rows whose answer was in the cache already: they used and cost nothing. */
+  cacheHits: number;
+}
+
+/** Sums over the results of a batch: tokens and cost of all its runs, latencies of this one. */
+export class Tally {
+  readonly use: BatchUse;
+  readonly #latencyMs = createHistogram();
+
+  constructor(carried: BatchUse) {
+    this.use = { ...carried };
+  }
+
+  /** USD of the succeeded rows; null when that of one of them is not known. */
+  get costUsd(): number | null {
+    return this.use.unpriced > 0 ? null : Number(this.use.costUsd.toFixed(12));
+  }
+
+  add({ tokens, costUsd, latencyMs, status, fromCache }: ResultRecord): void {
+    this.use.prompt += tokens.prompt;
+    this.use.completion += tokens.completion;
+    this.use.cached += tokens.cached;
+    if (status !== "succeeded") return;
+    this.use.costUsd += costUsd ?? 0;
+    if (costUsd === null) this.use.unpriced += 1;
+    if (fromCache) this.use.cacheHits += 1;
+    else this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));
+  }
+
+  /** Milliseconds of the successful provider calls; zeros when this run made none. */
+  latency(): { p50: number; p95: number; p99: number } {
+    const [p50 = 0, p95 = 0, p99 = 0] = [50, 95, 99].map((p) =>
+      this.#latencyMs.count === 0 ? 0 : this.#latencyMs.percentile(p),
+    );
+    return { p50, p95, p99 };
+  }
+}

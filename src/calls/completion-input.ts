@@ -1,0 +1,82 @@
+import { checkRequest } from "../producers/completion-job.ts";
+import type { CompletionInput } from "../producers/completion-producer.ts";
+import { requirePrices } from "../producers/priced-models.ts";
+import type { CacheOption } from "../shared/cache-option.ts";
+import { InputError } from "../shared/errors.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { SystemPrompt } from "../shared/system-prompt.ts";
+import type { Tool } from "../shared/tool.ts";
+import type { ConversationRef } from "../store/conversation-turns.ts";
+import {
+  type CompletionMessage,
+  checkOptions,
+  type EnqueueOptions,
+  givenMessages,
+  toChatRequest,
+  toOutput,
+  toToolDefinitions,
+  toToolNames,
+} from "./completion-options.ts";
+import { chooseModels, type ModelNames } from "./model-chain.ts";
+
+/** What holds where a call says nothing. */
+export interface InputDefaults {
+  settings: Settings;
+  model?: ModelNames;
+  system?: string | SystemPrompt;
+  tools?: readonly Tool[];
+  maxToolIterations?: number;
+  cache?: CacheOption;
+  /** False when only the running fleet needs the keys. */
+  keyNeeded: boolean;
+  /** Told of the tools that the call brings along, for a worker of this process to run. */
+  offerTools?: (tools: readonly Tool[]) => void;
+}
+
+/**
+ * The job of a call. Everything that can be known to be wrong is said here, before Redis is asked.
+ * @throws InputError; ConfigurationError for an unknown model, a missing key or price
+ */
+export function toCompletionInput(
+  message: CompletionMessage,
+  options: EnqueueOptions,
+  defaults: InputDefaults,
+  ref?: ConversationRef,
+): CompletionInput {
+  const checked = checkOptions(options);
+  const { settings, keyNeeded } = defaults;
+  const { tools: given = defaults.tools ?? [], executeTools = true, extra } = checked;
+  if (given.length > 0 && extra?.tools !== undefined) {
+    throw new InputError("the options are wrong at extra.tools: the tools set it", "with it give tools: []");
+  }
+  const request = checkRequest({
+    ...toChatRequest(message, checked, defaults),
+    ...(!executeTools && given.length > 0 && { tools: toToolDefinitions(given) }),
+  });
+  const defaultModels = defaults.model ?? settings.defaultModel;
+  const models = chooseModels(checked.model, { settings, defaultModels, keyNeeded });
+  const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
+  if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined)
+    requirePrices(settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
+  const tools = executeTools ? toToolNames(given) : [];
+  const output = toOutput(checked);
+  // Last: a call that is refused leaves nothing behind.
+  if (executeTools) defaults.offerTools?.(given.filter((tool) => typeof tool !== "string"));
+  const { maxToolIterations = defaults.maxToolIterations, cache = defaults.cache } = checked;
+  return {
+    ...models,
+    request,
+    ...(tools.length > 0 && { tools, maxToolIterations }),
+    ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),
+    output,
+    conversation: ref && { ref, messages: givenMessages(message, request) },
+    priority,
+    delayMs,
+    deadlineMs,
+    maxAttempts,
+    maxCostUsd,
+    idempotencyKey,
+    stream,
+    cache,
+  };
+}

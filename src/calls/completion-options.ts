@@ -1,0 +1,262 @@
+import { z } from "zod";
+import type { CacheOption } from "../shared/cache-option.ts";
+import type { ChatRequest, Message } from "../shared/chat.ts";
+import { InputError } from "../shared/errors.ts";
+import { isObject } from "../shared/json-schema.ts";
+import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
+import { checkWith } from "../shared/schema-check.ts";
+import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
+import { type Tool, toolsByName, toToolDefinition } from "../shared/tool.ts";
+import type { ContentPart } from "./content-part.ts";
+import type { ModelNames } from "./model-chain.ts";
+import { sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
+import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
+
+/** Parameters of the model's answer, in camelCase; absent: the provider's default. */
+export interface ChatParameters {
+  /** 0 to 2. */
+  temperature?: number;
+  /** Longest answer, in tokens. */
+  maxTokens?: number;
+  /** 0 to 1. */
+  topP?: number;
+  /** Texts at which the answer ends. */
+  stop?: string | string[];
+  seed?: number;
+  frequencyPenalty?: number;
+  presencePenalty?: number;
+  reasoningEffort?: string;
+  /** Further parameters in the words of OpenAI's Chat Completions (`response_format`, `tools` …), sent as they are. */
+  extra?: Readonly<Record<string, unknown>>;
+}
+
+export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends ChatParameters, RunOptions<S> {
+  /**
+   * `provider:model`, or a model of the default model's provider. Up to 10 of them: the next one answers when one is
+   * down, out of quota, not allowed, too small for the prompt, or takes more than 10 s to have room.
+   */
+  model?: ModelNames;
+  /** System prompt, put before the messages. */
+  system?: string | SystemPrompt;
+  /** Id of the conversation that the call goes on with, or begins: see `glue.conversation()`. */
+  conversation?: string;
+  /** Lower comes first; 0, the default, to 2,097,151. Rows of batches have 10. */
+  priority?: number;
+  /** The call is not made earlier, in milliseconds from now. */
+  delayMs?: number;
+  /** No attempt starts later, in milliseconds from the end of the delay; default 10 minutes. */
+  deadlineMs?: number;
+  /** Attempts at failures that may pass; 429s use up none. Default: the setting RETRY_MAX_ATTEMPTS, else 3. */
+  maxAttempts?: number;
+  /**
+   * USD that the provider calls of the job may cost together, those of tool loops and repeated attempts included: it
+   * stops before the call that could pass it (CostLimitError). Default: no limit.
+   */
+  maxCostUsd?: number;
+  /**
+   * For 7 days, calls under the same key with the same model and request are one job, paid once; another request under
+   * the key is refused (`idempotency_conflict`). At most 255 characters.
+   */
+  idempotencyKey?: string;
+  /** The answer's pieces can be read by `stream` of its handles while they come; default false. */
+  stream?: boolean;
+  /**
+   * Whether the answer of an equal request will do, and this one is kept for others; `{ ttlSeconds }`: so too, but none
+   * older than that. Default: the client's, else only with `temperature: 0`.
+   */
+  cache?: CacheOption;
+}
+
+/** What the worker does beside the call. */
+interface RunOptions<S extends OutputSchema = OutputSchema> {
+  /**
+   * What the model may call: tools, or names of tools that the workers have. In mode `fleet` workers must have loaded
+   * them (`gluellm worker --module`). Default: the client's.
+   */
+  tools?: readonly (Tool | string)[];
+  /**
+   * False: the worker runs no tool; the result has the model's calls in `rawResponse`. `once`: it runs the tools of the
+   * model's first answer and ends there; `toolExecutionHistory` has what they brought. Default true.
+   */
+  executeTools?: boolean | "once";
+  /** Answers with tool calls before the model has to answer without; default 10. */
+  maxToolIterations?: number;
+  /**
+   * Of a structured answer: a zod schema, or a JSON Schema of draft 2020-12. The worker checks the answer against all of
+   * it, and the result's `output` is its value.
+   */
+  schema?: S;
+  /** What the structured answer is called towards the model; default the schema's `id` or `title`, else `answer`. */
+  schemaName?: string;
+  /** How the provider is asked for it; default as its entry says, `native` for the built-in ones. */
+  outputMode?: OutputMode;
+  /** Rounds that show the model where its answer does not fit, 0 to 10; default 2. */
+  maxRepairs?: number;
+}
+
+export interface CompleteOptions<S extends OutputSchema = OutputSchema> extends EnqueueOptions<S> {
+  /** Ends the waiting, and cancels the job unless it has an idempotency key. */
+  signal?: AbortSignal;
+}
+
+/** A message in OpenAI's Chat Completions words. */
+export type ChatMessage = Message & { content?: string | ContentPart[] | null };
+/** A prompt, the parts of one user message, or whole messages. */
+export type CompletionMessage = string | readonly ContentPart[] | readonly ChatMessage[];
+
+const DAYS_MS = 86_400_000;
+const MAX_DELAY_MS = 365 * DAYS_MS;
+
+const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
+  ...sharedOptions,
+  conversation: z.string().optional(),
+  temperature: z.number().optional(),
+  maxTokens: z.number().optional(),
+  topP: z.number().optional(),
+  stop: z.union([z.string(), z.array(z.string())]).optional(),
+  seed: z.int().optional(),
+  frequencyPenalty: z.number().optional(),
+  presencePenalty: z.number().optional(),
+  reasoningEffort: z.string().optional(),
+  extra: z.record(z.string(), z.unknown()).optional(),
+  priority: z.int().min(0).max(2_097_151).optional(),
+  delayMs: z.int().min(0).max(MAX_DELAY_MS).optional(),
+  deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
+  maxAttempts: z.int().min(1).max(1000).optional(),
+  idempotencyKey: z.string().min(1).max(255).optional(),
+  stream: z.boolean().optional(),
+  tools: toolsOrNamesOption,
+  executeTools: z.union([z.boolean(), z.literal("once")]).optional(),
+  schema: z.custom<OutputSchema>(isObject, "must be a zod schema or a JSON Schema").optional(),
+  schemaName: z.string().optional(),
+  outputMode: outputModeSchema.optional(),
+  maxRepairs: z.int().min(0).max(10).optional(),
+});
+
+/** What the client itself says; everything else would be silently overridden or would break the queue. */
+const OWN_FIELDS = ["model", "messages", "stream", "stream_options"];
+
+/** @throws InputError naming the option that is unknown or wrong. */
+export function checkOptions(options: EnqueueOptions): EnqueueOptions {
+  const checked = checkWith(optionsSchema, options, "the options", "are");
+  const field = OWN_FIELDS.find((name) => name in (checked.extra ?? {}));
+  if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
+  if (checked.schema && checked.executeTools === "once")
+    throw new InputError('the options are wrong at executeTools: "once" leaves no answer for the schema');
+  if (checked.stream && Number(checked.extra?.n ?? 1) > 1)
+    throw new InputError("the options are wrong at extra.n: a streamed answer has one choice");
+  return checked;
+}
+
+/**
+ * The request of a call, not checked further. A call's system prompt always comes first; that of the client only when
+ * the messages have none.
+ * @throws InputError when nothing is asked.
+ */
+export function toChatRequest(
+  message: CompletionMessage,
+  { system, extra, tools, ...options }: EnqueueOptions,
+  client: Pick<EnqueueOptions, "system" | "tools">,
+): ChatRequest {
+  const asked = toMessages(message);
+  const hasSystem = asked.some(({ role }) => role === "system" || role === "developer");
+  const prompt = toPrompt(system ?? (hasSystem ? undefined : client.system), tools ?? client.tools);
+  const messages: Message[] = prompt ? [{ role: "system", content: prompt }, ...asked] : asked;
+  return { messages, ...toParameters(options), ...extra };
+}
+
+/** The messages of a request that its caller gave: all but the system prompt. */
+export function givenMessages(message: CompletionMessage, { messages }: ChatRequest): Message[] {
+  return isParts(message) ? messages.slice(-1) : messages.slice(-message.length);
+}
+
+function toPrompt(system: EnqueueOptions["system"], tools: EnqueueOptions["tools"] = []): string | undefined {
+  const named = tools.map((tool) => (typeof tool === "string" ? { name: tool } : tool));
+  return isSystemPrompt(system) ? system.format({ tools: named }) : system;
+}
+
+const PARAMETERS = {
+  temperature: "temperature",
+  maxTokens: "max_tokens",
+  topP: "top_p",
+  stop: "stop",
+  seed: "seed",
+  frequencyPenalty: "frequency_penalty",
+  presencePenalty: "presence_penalty",
+  reasoningEffort: "reasoning_effort",
+} as const satisfies Record<keyof Omit<ChatParameters, "extra">, string>;
+
+function toParameters(options: ChatParameters): Record<string, unknown> {
+  const names = Object.keys(PARAMETERS) as (keyof typeof PARAMETERS)[];
+  const given = names.filter((name) => options[name] !== undefined);
+  return Object.fromEntries(given.map((name) => [PARAMETERS[name], options[name]]));
+}
+
+function toMessages(message: CompletionMessage): Message[] {
+  const messages = isParts(message) ? [{ role: "user" as const, content: message }] : message;
+  if (!Array.isArray(messages) || !messages.every(isObject))
+    throw new InputError("the message is neither a text nor a list of parts or messages");
+  if (!messages.some(asksSomething)) {
+    throw new InputError(
+      "the prompt is empty",
+      "give a text, parts or messages with some content",
+      "empty_prompt",
+    );
+  }
+  return messages;
+}
+
+function isParts(message: CompletionMessage): message is string | ContentPart[] {
+  return (
+    typeof message === "string" || (Array.isArray(message) && message.some((item) => "type" in Object(item)))
+  );
+}
+
+/** A system prompt alone is no question. What is no part at all, the schema of the request refuses by its place. */
+function asksSomething({ role, content, ...rest }: Message): boolean {
+  if (role === "system" || role === "developer") return false;
+  // Many a tool has nothing to say.
+  if (role === "tool") return true;
+  if (typeof content === "string") return content.trim() !== "";
+  if (Array.isArray(content))
+    return content.some((part) => part?.type !== "text" || Boolean(part.text?.trim()));
+  return Boolean(rest.tool_calls);
+}
+
+/** For a worker that does not run them. @throws InputError for a name alone, and when two share a name. */
+export function toToolDefinitions(tools: readonly (Tool | string)[]) {
+  const whole = tools.filter((tool) => typeof tool !== "string");
+  const name = tools.find((tool) => typeof tool === "string");
+  if (name === undefined) return [...toolsByName(whole).values()].map(toToolDefinition);
+  throw new InputError(
+    `with executeTools: false the tool "${name}" cannot be given by its name`,
+    "give the tool itself: the worker does not look for it",
+  );
+}
+
+/** @throws InputError when two share a name. */
+export function toToolNames(tools: readonly (Tool | string)[]): string[] {
+  const whole = tools.filter((tool) => typeof tool !== "string");
+  const names = tools.filter((tool) => typeof tool === "string");
+  return [...new Set([...toolsByName(whole).keys(), ...names])];
+}
+
+/**
+ * The structured answer that a call asks for.
+ * @throws InputError (`invalid_schema`) naming what JSON Schema cannot say; InputError for its options without a schema.
+ */
+export function toOutput({
+  schema,
+  schemaName,
+  outputMode,
+  maxRepairs,
+  extra,
+}: EnqueueOptions): OutputSpec | undefined {
+  if (schema && extra && "response_format" in extra)
+    throw new InputError("the options are wrong at extra.response_format: the schema sets it");
+  if (schema) return toOutputSpec(schema, { name: schemaName, mode: outputMode, maxRepairs });
+  const [option] =
+    Object.entries({ schemaName, outputMode, maxRepairs }).find(([, value]) => value !== undefined) ?? [];
+  if (option === undefined) return undefined;
+  throw new InputError(`the options are wrong at ${option}: there is no schema`);
+}

@@ -1,0 +1,29 @@
+import { z } from "zod";
+import { cacheOptionSchema } from "../shared/cache-option.ts";
+import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
+import { isTool, type Tool, toolNameSchema } from "../shared/tool.ts";
+import type { ModelNames } from "./model-chain.ts";
+
+/** What providers take, and a job carries. */
+const MAX_TOOLS = 128;
+
+/** Options that clients, conversations and calls have in common. */
+export const sharedOptions = {
+  model: z.union([z.string(), z.array(z.string())]).optional() as z.ZodType<ModelNames | undefined>,
+  system: z
+    .union([z.string(), z.custom<SystemPrompt>(isSystemPrompt, "must be a text or a SystemPrompt")])
+    .optional(),
+  maxToolIterations: z.int().min(1).max(1000).optional(),
+  maxCostUsd: z.number().positive().optional(),
+  cache: cacheOptionSchema.optional(),
+};
+
+export const toolsOption = z
+  .array(z.custom<Tool>(isTool, "must be what defineTool returns"))
+  .max(MAX_TOOLS)
+  .optional();
+
+export const toolsOrNamesOption = z
+  .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
+  .max(MAX_TOOLS)
+  .optional();

@@ -1,0 +1,105 @@
+import type { Logger } from "../shared/logger.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { StepFunction } from "../shared/step-function.ts";
+import { addTool, type Tool } from "../shared/tool.ts";
+import { checkRedis, connectRedis, type RedisTarget, redisTarget } from "../store/redis.ts";
+import { type RedisKeys, redisKeys } from "../store/redis-keys.ts";
+import type { WorkerOptions } from "../workers/worker-process.ts";
+import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
+import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
+
+/*
+ * The one file of the client that sees the other sides: it brings Redis and a worker into this process. Each is loaded
+ * when it is asked for.
+ */
+
+export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" | "tools"> {
+  /** By name; those that workflows bring along are added. */
+  tools?: Map<string, Tool>;
+  /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
+  workflows?: readonly AnyWorkflow[];
+  /** Retrievers and evaluators of workflows, by reference. */
+  functions?: ReadonlyMap<string, StepFunction>;
+}
+
+/** Everything that works in one process. */
+export interface FleetWorker {
+  id: string;
+  /** Takes runs of workflows too, from now on. */
+  runWorkflows(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
+  const { tools = new Map(), workflows, functions, ...shared } = options;
+  const { WorkerProcess } = await import("../workers/worker-process.ts");
+  const workflowNames = new Set<string>();
+  const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
+  let host: Promise<WorkflowHost> | undefined;
+  const runWorkflows = async () => {
+    host ??= startHost({ ...shared, functions, offerTool: (tool) => addTool(tools, tool) }, workflows);
+    for (const name of (await host).workflowNames) workflowNames.add(name);
+    await worker.announce();
+  };
+  if (workflows) await runWorkflows();
+  return {
+    id: worker.id,
+    runWorkflows,
+    close: async () => {
+      await Promise.all([host?.then((opened) => opened.close()), worker.close()]);
+    },
+  };
+}
+
+async function startHost(
+  options: Omit<WorkflowHostOptions, "workflows">,
+  workflows: readonly AnyWorkflow[] = [],
+): Promise<WorkflowHost> {
+  const [{ WorkflowHost }, { PATTERNS }] = await Promise.all([
+    import("../workflows/workflow-host.ts"),
+    import("../patterns/all.ts"),
+  ]);
+  const known = workflowsByName([...Object.values(PATTERNS), ...workflows]);
+  return WorkflowHost.start({ ...options, workflows: [...known.values()] });
+}
+
+export interface RedisHost extends AsyncDisposable {
+  target: RedisTarget;
+  redis: ReturnType<typeof connectRedis>;
+  keys: RedisKeys;
+  /** True when the server belongs to the data folder. */
+  embedded: boolean;
+}
+
+/**
+ * The configured Redis, checked; or the data folder's embedded one, joined or started, and started again should it
+ * end while this process needs it.
+ * @throws ConfigurationError when neither can be had.
+ */
+export async function openRedis(settings: Settings, logger: Logger): Promise<RedisHost> {
+  const held = settings.redisUrl ? undefined : await holdEmbedded(settings, logger);
+  const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
+  if (!held) await checkRedis(target, logger);
+  const redis = connectRedis(target, logger);
+  return {
+    target,
+    redis,
+    keys: redisKeys(settings.namespace),
+    embedded: held !== undefined,
+    async [Symbol.asyncDispose]() {
+      redis.disconnect();
+      held?.release();
+    },
+  };
+}
+
+async function holdEmbedded({ dataDir, system }: Settings, logger: Logger) {
+  const { holdEmbeddedRedis } = await import("../embedded-redis/hold.ts");
+  return holdEmbeddedRedis({
+    dataDir,
+    system,
+    onProgress: (line) => process.stderr.write(`${line}\n`),
+    onRestart: () => logger.warn("Redis ended and was started again with its data"),
+    onFault: (error) => logger.error({ fault: error.message }, "Redis cannot be started again"),
+  });
+}

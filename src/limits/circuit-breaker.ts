@@ -1,0 +1,325 @@
+import { channel } from "node:diagnostics_channel";
+import type { Redis } from "ioredis";
+import { ConfigurationError, GlueError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import { within } from "../shared/within.ts";
+import {
+  type BreakerReply,
+  breakerScripts,
+  parseBreakerReply,
+  WINDOW_SLOTS,
+} from "../store/breaker-scripts.ts";
+
+export interface CircuitBreakerSettings {
+  /** Opens when this share of the calls failed, of the window or of its latest 50: above 0, at most 1; default 0.5. */
+  failureRate: number;
+  /**
+   * Fewer calls in the window do not make a rate, default 20: then ten failures in a row, however far apart, open it.
+   */
+  minCalls: number;
+  /** Rolling, in ten slots; default 30,000. */
+  windowMs: number;
+  /** From the opening, and from a failed probe, to the next probe; default 2,000. */
+  cooldownMs: number;
+  /** A probe that is not back by then gives its turn to another; default 10,000. */
+  probeMs: number;
+}
+
+const DEFAULTS: CircuitBreakerSettings = {
+  failureRate: 0.5,
+  minCalls: 20,
+  windowMs: 30_000,
+  cooldownMs: 2000,
+  probeMs: 10_000,
+};
+
+export interface CircuitBreakerOptions {
+  redis: Redis;
+  /** Hash-tagged head of all keys: `{gluellm:default}`. */
+  keyPrefix: string;
+  settings?: Partial<CircuitBreakerSettings>;
+  logger?: Logger;
+  /**
+   * Which rejections `run` counts against the provider; default: all but those with an HTTP status of 4xx. The others
+   * count neither way.
+   */
+  isFailure?: (error: unknown) => boolean;
+}
+
+/** What a call hands back with its result, so that a call from before an opening is told from a later one. */
+export interface AdmittedCall {
+  isProbe: boolean;
+  /** How often the breaker had opened when the call was admitted. */
+  opened?: number;
+  /** The probe's number. */
+  probe?: number;
+}
+
+export type Admission = ({ isAllowed: true } & AdmittedCall) | { isAllowed: false; waitMs: number };
+
+/** Published on the diagnostics channel `gluellm:breaker` by the process whose call changed the state. */
+export interface BreakerTransition {
+  key: string;
+  /** `open` also follows `half_open` when the probe failed; `opened` tells the two apart. */
+  state: "open" | "half_open" | "closed";
+  /** Of the window that opened it. */
+  failures: number;
+  calls: number;
+  /** How often it went from closed to open. */
+  opened: number;
+}
+
+/** The provider fails, and the call was not made. `retryAfterMs` says when to ask again. */
+export class CircuitOpenError extends GlueError {
+  constructor(key: string, retryAfterMs: number) {
+    super({
+      code: "circuit_open",
+      category: "provider",
+      message: `${key} fails too often: its circuit breaker is open`,
+      hint: "try again later; one call at a time tests whether the provider is back",
+      retryAfterMs,
+    });
+  }
+}
+
+/** A process learns of a closing by a message that can get lost: nobody sleeps longer than this. */
+const MAX_WAIT_MS = 1000;
+const REPORT_MS = 1000;
+/** A Redis that takes longer is away. */
+const ANSWER_MS = 1000;
+
+const breakerChannel = channel("gluellm:breaker");
+
+/** What this process knows of a key. */
+interface View {
+  openedAt: number;
+  /** Undefined until Redis has answered once. */
+  opened: number | undefined;
+  /** Ended well, and not reported yet. */
+  successes: number;
+  reportTimer: NodeJS.Timeout | undefined;
+}
+
+/**
+ * A circuit breaker per key for a whole fleet (M. Nygard, Release It!, 2007). It opens when calls fail too
+ * often; then one call at a time, of the whole fleet, tests the provider, and the first success closes it.
+ *
+ * While it is closed, calls cost no round trip: successes are reported once a second per key and process
+ * (more often for windows under 10 s), failures at once. Their replies, and the message `breaker:<key>` on
+ * `<keyPrefix>:events`, tell a process that others opened it. Successes are reported even when none of the
+ * own calls failed: one process with a broken network would else open it for all. While Redis is away the
+ * last known state stands, and nothing is counted.
+ *
+ * Keys: the hash `<keyPrefix>:breaker:<key>`, gone an hour after its last change. Diagnostics channel
+ * `gluellm:breaker`: `BreakerTransition`.
+ */
+export class CircuitBreaker implements AsyncDisposable {
+  readonly #options: CircuitBreakerOptions;
+  readonly #settings: CircuitBreakerSettings;
+  readonly #views = new Map<string, View>();
+  #isFaultLogged = false;
+
+  /** @throws ConfigurationError when a setting is out of range */
+  constructor(options: CircuitBreakerOptions) {
+    this.#options = options;
+    this.#settings = withDefaults(options.settings);
+  }
+
+  /** Asked before each call; never rejects, and takes at most a second when Redis does not answer. */
+  async admit(key: string): Promise<Admission> {
+    const view = this.#view(key);
+    if (view.opened === undefined || view.openedAt) {
+      const reply = await this.#ask("admit", key, [this.#settings.probeMs]);
+      if (reply?.hasChanged) {
+        publish(key, "half_open", reply);
+        return { isAllowed: true, isProbe: true, opened: reply.opened, probe: reply.probe };
+      }
+      if (view.openedAt) {
+        return { isAllowed: false, waitMs: Math.min(MAX_WAIT_MS, reply?.waitMs || MAX_WAIT_MS) };
+      }
+    }
+    return { isAllowed: true, isProbe: false, opened: view.opened };
+  }
+
+  /** After each call that succeeded. Resolves to the state that the fleet is in now. */
+  async succeeded(key: string, call?: AdmittedCall): Promise<"closed" | "open"> {
+    if (call?.isProbe) return this.#endProbe(key, call, "succeeded");
+    const view = this.#view(key);
+    if (isCounted(view, call)) {
+      view.successes++;
+      view.reportTimer ??= setTimeout(() => void this.#report(key, 0), this.#reportMs).unref();
+    }
+    return stateOf(view);
+  }
+
+  /** After each call that failed by the provider's fault. Resolves to the state that the fleet is in now. */
+  async failed(key: string, call?: AdmittedCall): Promise<"closed" | "open"> {
+    if (call?.isProbe) return this.#endProbe(key, call, "failed");
+    const view = this.#view(key);
+    return isCounted(view, call) ? this.#report(key, 1) : stateOf(view);
+  }
+
+  /** The call was not made, or says nothing of the provider: a probe gives its turn to the next at once. */
+  async released(key: string, call: AdmittedCall): Promise<void> {
+    if (call.isProbe) await this.#endProbe(key, call, "released");
+  }
+
+  /** As far as this process knows. */
+  isOpen(key: string): boolean {
+    return Boolean(this.#views.get(key)?.openedAt);
+  }
+
+  /**
+   * Another process changed the state: for the text after `breaker:` of a message on `<keyPrefix>:events`.
+   */
+  async onMessage(key: string): Promise<void> {
+    if (this.#views.has(key)) await this.#report(key, 0);
+  }
+
+  /**
+   * Calls `fn` when the breaker lets it, and counts how it ends.
+   *
+   * @throws CircuitOpenError when it does not; what `fn` throws
+   */
+  async run<T>(key: string, fn: () => Promise<T>): Promise<T> {
+    const admission = await this.admit(key);
+    if (!admission.isAllowed) throw new CircuitOpenError(key, admission.waitMs);
+    let value: T;
+    try {
+      value = await fn();
+    } catch (error) {
+      const { isFailure = isProviderFailure } = this.#options;
+      await (isFailure(error) ? this.failed(key, admission) : this.released(key, admission));
+      throw error;
+    }
+    await this.succeeded(key, admission);
+    return value;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const keys = [...this.#views].filter(([, view]) => view.reportTimer).map(([key]) => key);
+    await Promise.all(keys.map((key) => this.#report(key, 0)));
+  }
+
+  get #reportMs(): number {
+    return Math.min(REPORT_MS, this.#settings.windowMs / WINDOW_SLOTS);
+  }
+
+  #view(key: string): View {
+    const view = this.#views.get(key);
+    if (view) return view;
+    const unknown = { openedAt: 0, opened: undefined, successes: 0, reportTimer: undefined };
+    this.#views.set(key, unknown);
+    return unknown;
+  }
+
+  async #report(key: string, failures: number): Promise<"closed" | "open"> {
+    const view = this.#view(key);
+    const { windowMs, minCalls, failureRate, cooldownMs } = this.#settings;
+    const counts = [failures, view.successes, view.opened ?? ""];
+    clearTimeout(view.reportTimer);
+    view.reportTimer = undefined;
+    view.successes = 0;
+    const reply = await this.#ask("report", key, [...counts, windowMs, minCalls, failureRate, cooldownMs]);
+    if (reply?.hasChanged) publish(key, "open", reply);
+    return stateOf(view);
+  }
+
+  async #endProbe(
+    key: string,
+    { opened, probe }: AdmittedCall,
+    outcome: "succeeded" | "failed" | "released",
+  ): Promise<"closed" | "open"> {
+    const { cooldownMs } = this.#settings;
+    const reply = await this.#ask("endProbe", key, [outcome, opened ?? "", probe ?? "", cooldownMs]);
+    if (reply?.hasChanged) publish(key, outcome === "succeeded" ? "closed" : "open", reply);
+    return stateOf(this.#view(key));
+  }
+
+  /** Undefined when Redis is away. An answer that comes too late for the caller is still taken over. */
+  async #ask(
+    script: keyof typeof breakerScripts,
+    key: string,
+    args: readonly (string | number)[],
+  ): Promise<BreakerReply | undefined> {
+    const { redis, keyPrefix } = this.#options;
+    // Commands that wait for a connection would pile up; `wait` is a lazy client that nobody has used yet.
+    if (redis.status !== "ready" && redis.status !== "wait") return undefined;
+    const announcement = [`${keyPrefix}:events`, `breaker:${key}`];
+    let reply: BreakerReply | undefined;
+    const answered = breakerScripts[script]
+      .run(redis, [`${keyPrefix}:breaker:${key}`], [...announcement, ...args])
+      .then((raw) => {
+        reply = parseBreakerReply(raw);
+        this.#adopt(key, reply);
+      });
+    await within(
+      ANSWER_MS,
+      answered.catch((error: Error) => this.#logFault(error)),
+    );
+    return reply;
+  }
+
+  #adopt(key: string, { now, openedAt, opened, failures, calls }: BreakerReply): void {
+    const view = this.#view(key);
+    const { logger } = this.#options;
+    this.#isFaultLogged = false;
+    if (openedAt && openedAt !== view.openedAt) {
+      logger?.warn({ key, failures, calls }, "provider fails; circuit breaker open, calls wait");
+    } else if (view.openedAt && !openedAt) {
+      logger?.info({ key, openMs: now - view.openedAt }, "circuit breaker closed; calls go on");
+    }
+    // Those ended before it opened and closed again.
+    if (opened !== view.opened) view.successes = 0;
+    view.openedAt = openedAt;
+    view.opened = opened;
+  }
+
+  #logFault({ message }: Error): void {
+    if (!this.#isFaultLogged) {
+      this.#options.logger?.warn(
+        { fault: message },
+        "circuit breaker cannot use Redis; its last state stands",
+      );
+    }
+    this.#isFaultLogged = true;
+  }
+}
+
+function stateOf({ openedAt }: View): "closed" | "open" {
+  return openedAt ? "open" : "closed";
+}
+
+/** Calls from before an opening say nothing of the provider as it is after it. */
+function isCounted(view: View, call?: AdmittedCall): boolean {
+  return !view.openedAt && (call?.opened ?? Number.POSITIVE_INFINITY) >= (view.opened ?? 0);
+}
+
+function publish(
+  key: string,
+  state: BreakerTransition["state"],
+  { failures, calls, opened }: BreakerReply,
+): void {
+  breakerChannel.publish({ key, state, failures, calls, opened } satisfies BreakerTransition);
+}
+
+function withDefaults(settings: Partial<CircuitBreakerSettings> = {}): CircuitBreakerSettings {
+  const names = Object.keys(DEFAULTS) as (keyof CircuitBreakerSettings)[];
+  const merged = { ...DEFAULTS };
+  for (const name of names) {
+    const value = settings[name] ?? DEFAULTS[name];
+    const most = name === "failureRate" ? 1 : Number.MAX_SAFE_INTEGER;
+    if (!(value > 0 && value <= most)) {
+      throw new ConfigurationError(
+        `circuit breaker: ${name} must be above 0 and at most ${most}, not ${value}`,
+      );
+    }
+    merged[name] = value;
+  }
+  return merged;
+}
+
+function isProviderFailure(error: unknown): boolean {
+  const { status } = (error ?? {}) as { status?: unknown };
+  return !(typeof status === "number" && status >= 400 && status < 500);
+}

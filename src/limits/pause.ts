@@ -1,0 +1,84 @@
+import { channel } from "node:diagnostics_channel";
+import { NEVER_LIMITING } from "../shared/catalog.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import { completionQueueName, parseCompletionQueueName } from "../shared/queue-name.ts";
+import { registeredQueues } from "../store/queue-registry.ts";
+import type { RedisKeys } from "../store/redis-keys.ts";
+import { RedisScript } from "../store/redis-script.ts";
+import type { WorkerContext } from "../workers/context.ts";
+import type { SnoozeScope } from "../workers/verdict.ts";
+
+const pauseChannel = channel("gluellm:pause");
+
+/**
+ * What BullMQ's `queue.rateLimit` does, for several queues at once, and never shortening a longer pause that another
+ * call was given. A lower value under the key is BullMQ's own counter.
+ */
+const PAUSE = new RedisScript(`
+  local PAUSED, ms = 9007199254740991, tonumber(ARGV[1])
+  for _, limiter in ipairs(KEYS) do
+    local value = tonumber(redis.call('GET', limiter) or '0')
+    if value < PAUSED or redis.call('PTTL', limiter) < ms then
+      redis.call('SET', limiter, string.format('%.0f', PAUSED), 'PX', ms)
+    end
+  end
+`);
+
+/** What the provider of `model` asked for: its queue waits, or every queue of its budget; nothing for the job alone. */
+export async function pauseModel(
+  context: WorkerContext,
+  model: ModelRef,
+  { scope, delayMs }: { scope: SnoozeScope; delayMs: number },
+): Promise<void> {
+  const queue = completionQueueName(model);
+  if (scope === "queue") await pauseQueues(context, [queue], delayMs);
+  if (scope === "budget") await pauseBudget(context, queue, model.key, delayMs);
+}
+
+/** For calls of jobs in other queues than the model's: milliseconds until that goes on, 0 when it is not paused. */
+export async function pausedMs(
+  { redis, keys }: Pick<WorkerContext, "redis" | "keys">,
+  model: ModelRef,
+): Promise<number> {
+  const limiter = limiterKey(keys, completionQueueName(model));
+  const [value, ttlMs] = await Promise.all([redis.get(limiter), redis.pttl(limiter)]);
+  return Number(value) >= NEVER_LIMITING.max ? Math.max(0, ttlMs) : 0;
+}
+
+/** No worker of the fleet takes a job from these queues for `ms`. */
+async function pauseQueues(
+  { redis, keys }: Pick<WorkerContext, "redis" | "keys">,
+  queues: readonly string[],
+  ms: number,
+): Promise<void> {
+  const limiters = queues.map((queue) => limiterKey(keys, queue));
+  await PAUSE.run(redis, limiters, [Math.max(1, Math.ceil(ms))]);
+}
+
+/**
+ * The provider asks for a pause: every queue of the budget waits, in all processes, and so do the jobs that already
+ * wait for the budget. At the end of it the budget is empty, since the provider's is. Diagnostics channel
+ * `gluellm:pause`: `{budget, ms}`.
+ */
+async function pauseBudget(context: WorkerContext, queue: string, key: string, ms: number): Promise<void> {
+  const { redis, keys, budgets, limiter } = context;
+  const id = budgets.idOf(key);
+  // A model that only jobs of several models call has no registered queue.
+  const sharing = id === key ? [queue] : [...new Set([queue, ...(await queuesOf(context, id))])];
+  await pauseQueues(context, sharing, ms);
+  await redis.publish(keys.channel, `pause:${Math.ceil(ms)}:${id}`);
+  await limiter.drain(id, ms);
+  pauseChannel.publish({ budget: id, ms });
+}
+
+async function queuesOf({ redis, keys, budgets }: WorkerContext, id: string): Promise<string[]> {
+  const names = await registeredQueues(redis, keys);
+  return names.filter((name) => {
+    const ref = parseCompletionQueueName(name);
+    return ref && budgets.idOf(ref.key) === id;
+  });
+}
+
+function limiterKey({ prefix }: RedisKeys, queue: string): string {
+  return `${prefix}:${queue}:limiter`;
+}

@@ -1,0 +1,53 @@
+import { Anthropic } from "@anthropic-ai/sdk";
+import type { ChatRequest } from "../shared/chat.ts";
+import type { ProviderEntry } from "../shared/providers.ts";
+import type { AdapterOptions, ProviderAdapter } from "./adapter.ts";
+import { apiVersionFor, DEFAULT_MAX_TOKENS, toMessagesRequest } from "./anthropic-request.ts";
+import { toReply } from "./anthropic-response.ts";
+import { readMessageStream } from "./anthropic-stream.ts";
+import { postOnce } from "./call.ts";
+import { createHttpPool } from "./http-pool.ts";
+import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
+
+/** Anthropic's Messages, asked and answered in Chat Completions' words. */
+export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
+  const pool = createHttpPool(entry, options.connections);
+  const output = new OutputAverage();
+  const client = new Anthropic({
+    baseURL: entry.baseUrl,
+    apiKey: pool.apiKey,
+    fetch: pool.fetch,
+    maxRetries: 0,
+    logLevel: "off",
+    openTelemetry: false,
+    // Left out, each of these would come from an ANTHROPIC_* variable.
+    authToken: null,
+    webhookKey: null,
+  });
+  return {
+    async complete(call) {
+      const body = { ...toMessagesRequest(call.model, call.request), ...(call.onDelta && { stream: true }) };
+      // Not messages.create(): that writes a warning to the console at every call to an ageing model.
+      const answer = await postOnce(entry, call, options, readMessageStream, ({ headers, ...init }) =>
+        client.post<unknown>("/v1/messages", {
+          body,
+          headers: { ...headers, "anthropic-version": apiVersionFor(call.request) },
+          ...init,
+        }),
+      );
+      const reply = toReply(entry, answer);
+      output.observe(call.model, reply.tokens.completion);
+      return reply;
+    },
+    estimateTokens: (model, request) => ({
+      input: estimatePromptTokens(request),
+      // Only the output there is counts, so a generous limit does not reserve what is seldom used.
+      output: Math.min(outputLimit(request), output.of(model)),
+    }),
+    close: () => pool.close(),
+  };
+}
+
+function outputLimit(request: ChatRequest): number {
+  return request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_MAX_TOKENS;
+}

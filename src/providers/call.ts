@@ -1,0 +1,111 @@
+import { APIConnectionError, type LLMError } from "../shared/errors.ts";
+import type { ProviderEntry } from "../shared/providers.ts";
+import type { AdapterOptions, OnDelta, ProviderCall } from "./adapter.ts";
+import { readFault } from "./fault.ts";
+import { connectionError, toLLMError, unusableAnswer } from "./provider-errors.ts";
+
+/** Above the call's own deadline, which also covers the answer's body: the SDKs' timers end with its head. */
+const SDK_TIMEOUT_MARGIN_MS = 5000;
+
+export interface PostOptions {
+  headers: Record<string, string>;
+  signal: AbortSignal;
+  timeout: number;
+  /** The answer comes as a stream of events. */
+  stream: boolean;
+}
+
+/** Reads a stream to its end; undefined when it ended before its finish reason. */
+type ReadStream = (events: AsyncIterable<unknown>, onDelta: OnDelta) => Promise<unknown>;
+
+/** What both SDKs return from `client.post()`. */
+interface SdkPromise {
+  withResponse(): Promise<{ data: unknown; response: Response; request_id?: string | null }>;
+}
+
+export interface Answer {
+  statusCode: number;
+  requestId: string;
+  headers: Headers;
+  /** Parsed JSON, or the text of anything else. */
+  data: unknown;
+}
+
+/** The caller's signal ended the call; `cause` is the signal's reason. */
+class AbortError extends Error {
+  override readonly name = "AbortError";
+
+  constructor(reason: unknown) {
+    super("the provider call was aborted by its caller", { cause: reason });
+  }
+}
+
+/**
+ * Posts once, within the call's deadline, which covers a stream to its last event.
+ * @throws AbortError when the caller's signal ended it; an LLMError for every other failure.
+ */
+export async function postOnce(
+  entry: ProviderEntry,
+  call: ProviderCall,
+  { onHeaders }: AdapterOptions,
+  readStream: ReadStream,
+  post: (options: PostOptions) => SdkPromise,
+): Promise<Answer> {
+  if (call.signal.aborted) throw new AbortError(call.signal.reason);
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  call.signal.addEventListener("abort", abort, { once: true });
+  const sentAtMs = performance.now();
+  const deadline = { passed: false };
+  const timer = setTimeout(() => {
+    deadline.passed = true;
+    abort();
+  }, call.timeoutMs);
+  let response: Response | undefined;
+  try {
+    const answer = await post({
+      headers: { "X-Client-Request-Id": call.requestId },
+      signal: controller.signal,
+      timeout: call.timeoutMs + SDK_TIMEOUT_MARGIN_MS,
+      stream: call.onDelta !== undefined,
+    }).withResponse();
+    response = answer.response;
+    const { status: statusCode, headers } = response;
+    const requestId = answer.request_id ?? "";
+    onHeaders?.({ model: call.model, headers, isSuccess: true, sentAtMs });
+    if (!call.onDelta) return { statusCode, requestId, headers, data: answer.data };
+    const data = await readStream(answer.data as AsyncIterable<unknown>, call.onDelta);
+    // The SDKs end an aborted stream, and one that was cut off, like a whole one.
+    controller.signal.throwIfAborted();
+    if (data === undefined) {
+      const reason = "its stream ended before the finish reason";
+      throw unusableAnswer(entry, reason, { statusCode, requestId });
+    }
+    return { statusCode, requestId, headers, data };
+  } catch (error) {
+    const { headers } = error as { headers?: Headers };
+    if (headers && !response) onHeaders?.({ model: call.model, headers, isSuccess: false, sentAtMs });
+    throw explain(error, entry, call, deadline.passed);
+  } finally {
+    clearTimeout(timer);
+    call.signal.removeEventListener("abort", abort);
+  }
+}
+
+function explain(
+  error: unknown,
+  entry: ProviderEntry,
+  call: ProviderCall,
+  deadlinePassed: boolean,
+): LLMError | AbortError {
+  if (error instanceof APIConnectionError) return error;
+  const fault = readFault(error);
+  if (fault) return toLLMError(fault, entry, call.model);
+  if (call.signal.aborted) return new AbortError(call.signal.reason);
+  if (!deadlinePassed) return connectionError(error, entry);
+  return new APIConnectionError({
+    code: "timeout",
+    message: `${entry.name} did not finish its answer within ${call.timeoutMs / 1000} s`,
+    hint: "give calls more time with GLUELLM_CALL_TIMEOUT_MS, or ask for fewer tokens",
+  });
+}

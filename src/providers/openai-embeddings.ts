@@ -1,0 +1,58 @@
+import { z } from "zod";
+import { type ChatCompletion, type ChatRequest, EMBEDDINGS } from "../shared/chat.ts";
+import { InvalidRequestError } from "../shared/errors.ts";
+import type { ProviderEntry } from "../shared/providers.ts";
+import { readTokenUse } from "../shared/token-use.ts";
+import { vectorToText } from "../shared/vector-text.ts";
+import type { ProviderCall, ProviderReply } from "./adapter.ts";
+import type { Answer } from "./call.ts";
+import { unusableAnswer } from "./provider-errors.ts";
+
+const replySchema = z.looseObject({
+  data: z.array(
+    z.looseObject({ index: z.int().min(0), embedding: z.union([z.array(z.number()), z.base64()]) }),
+  ),
+});
+
+/**
+ * An Embeddings request: one text for each message.
+ * @throws InvalidRequestError for messages that are no texts of a user's
+ */
+export function toEmbeddingsRequest({ model, request }: ProviderCall): Record<string, unknown> {
+  const { messages, embedding } = request;
+  const input = messages.map(({ role, content }) => {
+    if (role === "user" && typeof content === "string") return content;
+    throw new InvalidRequestError({
+      code: "unsupported_parameter",
+      message: "embeddings are made of user messages with a text each",
+      hint: "leave out system prompts, tools and parts",
+    });
+  });
+  return { model, input, encoding_format: "float", ...embedding };
+}
+
+/** In the shape of a chat.completion: one choice per text, whose content is the vector. */
+export function toEmbeddingsReply(
+  entry: ProviderEntry,
+  call: ProviderCall,
+  answer: Answer,
+): Omit<ProviderReply, "charged"> {
+  const { requestId, statusCode, data } = answer;
+  const parsed = replySchema.safeParse(data);
+  const vectors = parsed.data?.data.toSorted((a, b) => a.index - b.index) ?? [];
+  const isWhole = vectors.every(({ index, embedding }, n) => index === n && embedding.length > 0);
+  if (!isWhole || vectors.length !== call.request.messages.length)
+    throw unusableAnswer(entry, "it does not hold one vector per text", answer);
+  const { usage } = parsed.data as { usage?: ChatCompletion["usage"] };
+  const choices = vectors.map(({ embedding }, index) => {
+    const content = typeof embedding === "string" ? embedding : vectorToText(embedding);
+    return { index, message: { role: "assistant", content }, finish_reason: "stop" };
+  });
+  const body = { id: requestId, object: EMBEDDINGS, model: call.model, choices, usage };
+  return { statusCode, requestId, body, tokens: readTokenUse(usage) };
+}
+
+/** True for a request that asks for vectors instead of an answer. */
+export function asksForEmbeddings({ embedding }: ChatRequest): boolean {
+  return embedding !== undefined;
+}

@@ -1,0 +1,109 @@
+import OpenAI from "openai";
+import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
+import { InvalidRequestError } from "../shared/errors.ts";
+import type { ProviderEntry } from "../shared/providers.ts";
+import { readTokenUse } from "../shared/token-use.ts";
+import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./adapter.ts";
+import { type Answer, postOnce } from "./call.ts";
+import { faultInBody } from "./fault.ts";
+import { createHttpPool } from "./http-pool.ts";
+import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
+import { readChatStream } from "./openai-stream.ts";
+import { toLLMError, unusableAnswer } from "./provider-errors.ts";
+import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
+
+/**
+ * Chat Completions at OpenAI and everybody who speaks its dialect. The request's parameters pass through
+ * unchanged; the answer must hold at least one choice.
+ */
+export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
+  const pool = createHttpPool(entry, options.connections);
+  const output = new OutputAverage();
+  const client = new OpenAI({
+    baseURL: entry.baseUrl,
+    apiKey: pool.apiKey,
+    fetch: pool.fetch,
+    maxRetries: 0,
+    logLevel: "off",
+    // Left out, each of these would come from an OPENAI_* variable.
+    adminAPIKey: null,
+    organization: null,
+    project: null,
+    webhookSecret: null,
+  });
+  async function embeddings({ onDelta: _, ...call }: ProviderCall): Promise<ProviderReply> {
+    const body = toEmbeddingsRequest(call);
+    const answer = await postOnce(entry, call, options, readChatStream, (init) =>
+      client.post<unknown>("/embeddings", { body, ...init }),
+    );
+    const fault = faultInBody(answer.data, answer.headers, answer.requestId);
+    if (fault) throw toLLMError(fault, entry, call.model);
+    const reply = toEmbeddingsReply(entry, call, answer);
+    return { ...reply, charged: { input: reply.tokens.prompt, output: 0 } };
+  }
+  return {
+    async complete(call) {
+      if (asksForEmbeddings(call.request)) return embeddings(call);
+      if (call.onDelta && (call.request.n ?? 1) > 1) throw severalChoices();
+      const streaming = call.onDelta && { stream: true, stream_options: { include_usage: true } };
+      const body = { ...call.request, ...streaming, model: call.model };
+      const answer = await postOnce(entry, call, options, readChatStream, (init) =>
+        client.post<unknown>("/chat/completions", { body, ...init }),
+      );
+      const fault = faultInBody(answer.data, answer.headers, answer.requestId);
+      if (fault) throw toLLMError(fault, entry, call.model);
+      const reply = toReply(entry, call.model, answer);
+      const { prompt, completion, total } = reply.tokens;
+      output.observe(call.model, completion / reply.body.choices.length);
+      const counted = entry.tokenCharge === "requested" ? requestedOutput(call.request) : undefined;
+      return { ...reply, charged: total > 0 ? { input: prompt, output: counted ?? completion } : undefined };
+    },
+    estimateTokens: (model, request) => {
+      if (asksForEmbeddings(request)) return { input: estimatePromptTokens(request), output: 0 };
+      const requested = requestedOutput(request);
+      const usual = output.of(model) * (request.n ?? 1);
+      const isCounted = entry.tokenCharge === "requested" && requested !== undefined;
+      return {
+        input: estimatePromptTokens(request),
+        output: isCounted ? requested : Math.min(requested ?? usual, usual),
+      };
+    },
+    close: () => pool.close(),
+  };
+}
+
+function severalChoices(): InvalidRequestError {
+  return new InvalidRequestError({
+    code: "unsupported_parameter",
+    message: "a streamed answer has one choice: n must be 1",
+    hint: "leave out n, or ask without streaming",
+  });
+}
+
+/** What the request allows its answers to take, where it sets a limit. */
+function requestedOutput(request: ChatRequest): number | undefined {
+  const limit = request.max_completion_tokens ?? request.max_tokens;
+  return limit == null ? undefined : limit * (request.n ?? 1);
+}
+
+function toReply(entry: ProviderEntry, model: string, answer: Answer): Omit<ProviderReply, "charged"> {
+  const body = parseBody(entry, model, answer);
+  return {
+    statusCode: answer.statusCode,
+    requestId: answer.requestId || body.id,
+    body,
+    tokens: readTokenUse(body.usage),
+  };
+}
+
+function parseBody(entry: ProviderEntry, model: string, answer: Answer): ChatCompletion {
+  const { data } = answer;
+  if (!data) throw unusableAnswer(entry, "it is empty", answer);
+  if (typeof data !== "object") throw unusableAnswer(entry, "it is not JSON", answer);
+  // Some servers of the dialect leave these out.
+  const named = { id: answer.requestId, object: "chat.completion", model, ...data };
+  const parsed = chatCompletionSchema.safeParse(named);
+  if (!parsed.success) throw unusableAnswer(entry, "it is no chat completion", answer);
+  if (parsed.data.choices.length === 0) throw unusableAnswer(entry, "it holds no choice", answer);
+  return parsed.data;
+}

@@ -1,0 +1,187 @@
+import { z } from "zod";
+import {
+  AccountError,
+  APIConnectionError,
+  AuthenticationError,
+  InvalidRequestError,
+  type LLMError,
+  OverloadedError,
+  RateLimitError,
+  TokenLimitError,
+} from "../shared/errors.ts";
+import type { ProviderEntry } from "../shared/providers.ts";
+import type { Fault } from "./fault.ts";
+
+const QUOTA_CODES = new Set([
+  "insufficient_quota",
+  "billing_error",
+  "billing_hard_limit_reached",
+  "billing_not_active",
+  "contract_spend_limit_reached",
+  "enforced_spend_limit_reached",
+  "linked_organization_spend_limit_reached",
+  "linked_organization_billing_unavailable",
+  "organization_on_hold",
+]);
+const KEY_CODES = new Set(["invalid_api_key", "authentication_error", "permission_error", "API_KEY_INVALID"]);
+const MODEL_CODES = new Set(["model_not_found", "not_found_error"]);
+
+// Where a provider gives the fault no code, the start of its text is all there is. The patterns are anchored:
+// further on the text may quote the prompt.
+const CREDIT_USED_UP = /^Your credit balance is too low/i;
+const BAD_KEY = /^(Incorrect API key provided|API key not valid|Invalid API key)/i;
+const UNKNOWN_MODEL = /^\S{1,100} is not a valid model ID/i;
+const TOO_LONG =
+  /^(prompt is too long|input length and `max_tokens` exceed context limit|This (endpoint|model)'s maximum (context|prompt) length is|The input token count .{0,40}exceeds)/i;
+const MORE_THAN_A_MINUTES_BUDGET = /^Request too large/i;
+const REFUSED_CONTENT = /^Content violates usage guidelines/i;
+
+type Kind =
+  | "quota"
+  | "key"
+  | "model"
+  | "overloaded"
+  | "too_long"
+  | "over_budget"
+  | "rate_limit"
+  | "moderated"
+  | "redirect"
+  | "invalid"
+  | "server";
+
+/**
+ * The error class that a refusal becomes, with our own text. `x-should-retry: false` on a 5xx is not honoured: it
+ * steers the SDKs' retries within seconds, while ours come later, are few, and cost less than a lost row.
+ */
+export function toLLMError(fault: Fault, entry: ProviderEntry, model: string): LLMError {
+  const { status, requestId: providerRequestId, retryAfterMs } = fault;
+  const answered = `${entry.name} answered ${status}${fault.codes[0] ? ` (${fault.codes[0]})` : ""}`;
+  const fields = { status, providerRequestId };
+  switch (kindOf(fault)) {
+    case "quota":
+      return new AccountError({
+        ...fields,
+        message: `${answered}: the account's quota or credit is used up`,
+        hint: `add credit or raise the spending limit of the account behind ${entry.keyVariable}`,
+      });
+    case "key":
+      return new AuthenticationError({
+        ...fields,
+        message: `${answered}: the key is refused`,
+        hint: `check ${entry.keyVariable} and what its account may use`,
+      });
+    case "model":
+      return new AccountError({
+        ...fields,
+        code: "model_not_found",
+        message: `${answered}: no model "${model.slice(0, 100)}" for this account at ${originOf(entry)}`,
+        hint: `check the model's name, the entry's base URL, and what the account behind ${entry.keyVariable} may use`,
+      });
+    case "redirect":
+      return new AccountError({
+        ...fields,
+        code: "redirected",
+        message: `${answered}: ${originOf(entry)} redirects, and the key is not sent on to another address`,
+        hint: `give the entry "${entry.name}" the final address as its base URL`,
+      });
+    case "overloaded":
+      return new OverloadedError({ ...fields, retryAfterMs, message: `${answered}: it is overloaded` });
+    case "rate_limit":
+      return new RateLimitError({
+        ...fields,
+        retryAfterMs,
+        message: `${answered}: too many requests or tokens per minute`,
+        hint: `GLUELLM_LIMITS for ${entry.name}:${model.slice(0, 100)} keeps the fleet below the account's limits`,
+      });
+    case "too_long":
+      return new TokenLimitError({
+        ...fields,
+        message: `${answered}: prompt and answer do not fit the model's context`,
+        hint: "shorten the prompt, ask for fewer tokens, or take a model with a larger context",
+      });
+    case "over_budget":
+      return new TokenLimitError({
+        ...fields,
+        code: "request_too_large",
+        message: `${answered}: the request alone needs more tokens than the account may use in a minute`,
+        hint: "shorten the prompt, ask for fewer tokens, or raise the account's limit",
+      });
+    case "moderated":
+      return new InvalidRequestError({
+        ...fields,
+        code: "content_refused",
+        message: `${answered}: the provider's content filter refuses the prompt`,
+      });
+    case "invalid":
+      return new InvalidRequestError({
+        ...fields,
+        message: `${answered}: it refuses the request${fault.param ? `, parameter ${fault.param}` : ""}`,
+        hint: fault.param ? `correct or leave out ${fault.param}` : "check the request's parameters",
+      });
+    case "server":
+      return new APIConnectionError({
+        ...fields,
+        code: status === 408 || status === 504 ? "timeout" : "server_error",
+        retryAfterMs,
+        message: `${answered}: a fault on its side`,
+      });
+  }
+}
+
+/** What a refusal is. Order matters: codes are more exact than the status they come with. */
+function kindOf({ status, codes, message, moderated }: Fault): Kind {
+  const has = (known: ReadonlySet<string>) => codes.some((code) => known.has(code));
+  if (status < 400) return "redirect";
+  if (status === 402 || has(QUOTA_CODES) || CREDIT_USED_UP.test(message)) return "quota";
+  if (status === 529 || codes.includes("overloaded_error")) return "overloaded";
+  if (status === 429) return MORE_THAN_A_MINUTES_BUDGET.test(message) ? "over_budget" : "rate_limit";
+  if (status >= 500 || [408, 409, 425, 499].includes(status)) return "server";
+  if (moderated || REFUSED_CONTENT.test(message)) return "moderated";
+  if (status === 401 || status === 403 || has(KEY_CODES) || BAD_KEY.test(message)) return "key";
+  if (status === 404 || has(MODEL_CODES) || UNKNOWN_MODEL.test(message)) return "model";
+  if (codes.includes("context_length_exceeded") || TOO_LONG.test(message)) return "too_long";
+  return "invalid";
+}
+
+/** No whole answer came: refused, cut off, or not what a provider sends. */
+export function connectionError(error: unknown, entry: ProviderEntry): APIConnectionError {
+  if (error instanceof SyntaxError) return unusableAnswer(entry, "its JSON is cut off or malformed");
+  if (error instanceof z.ZodError)
+    return unusableAnswer(entry, "its stream holds something else than an answer");
+  const code = systemCode(error);
+  return new APIConnectionError({
+    message: `the connection to ${entry.name} at ${originOf(entry)} failed${code ? ` (${code})` : ""}`,
+    hint: `check the network and the base URL of the entry "${entry.name}"`,
+  });
+}
+
+/** A status of success over a body that holds no answer. */
+export function unusableAnswer(
+  entry: ProviderEntry,
+  reason: string,
+  seen: { statusCode?: number; requestId?: string } = {},
+): APIConnectionError {
+  return new APIConnectionError({
+    code: "invalid_response",
+    message: `${entry.name} sent an unusable answer: ${reason}`,
+    hint: `if it stays, check that ${originOf(entry)} is the provider and not a proxy's page`,
+    status: seen.statusCode,
+    providerRequestId: seen.requestId,
+  });
+}
+
+/** The innermost cause's code, such as ECONNREFUSED; the texts around it may quote what was sent. */
+function systemCode(error: unknown): string | undefined {
+  let found: string | undefined;
+  let cause = error;
+  for (let depth = 0; depth < 5 && cause instanceof Error; depth++) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (typeof code === "string" && /^[A-Z_]{1,60}$/.test(code)) found = code;
+    cause = cause.cause;
+  }
+  return found;
+}
+
+function originOf(entry: ProviderEntry): string {
+  return URL.canParse(entry.baseUrl) ? new URL(entry.baseUrl).origin : "its base URL";
+}

@@ -1,0 +1,174 @@
+import { channel } from "node:diagnostics_channel";
+import type { Redis } from "ioredis";
+import { z } from "zod";
+import { chatCompletionSchema } from "../shared/chat.ts";
+import { JobCancelledError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
+import type { RedisKeys } from "./redis-keys.ts";
+import { untilTaken } from "./redis-refusal.ts";
+import { RedisScript } from "./redis-script.ts";
+
+const appendedChannel = channel("gluellm:journal");
+
+/** As long as a failure's record: an operator's retry goes on from here. */
+const TTL_SECONDS = 30 * 86_400;
+
+const tokensSchema = z.object({
+  prompt: z.number(),
+  completion: z.number(),
+  total: z.number(),
+  cached: z.number(),
+  cacheWritten: z.number().optional(),
+});
+
+/** A provider call that brought an answer. */
+const finishedCallSchema = z.object({
+  entry: z.string(),
+  model: z.string(),
+  statusCode: z.number(),
+  requestId: z.string(),
+  body: chatCompletionSchema,
+  tokens: tokensSchema,
+  costUsd: z.number().nullable(),
+  latencyMs: z.number(),
+  fromCache: z.literal(true).optional(),
+});
+export type FinishedCall = z.infer<typeof finishedCallSchema>;
+
+const entrySchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("call"), call: finishedCallSchema, attemptsMade: z.number() }),
+  /** A tool that must not run twice begins. */
+  z.object({ kind: z.literal("toolStarted"), turn: z.number(), index: z.number() }),
+  z.object({ kind: z.literal("tool"), index: z.number(), execution: toolExecutionSchema }),
+  z.object({ kind: z.literal("fallback"), fallback: fallbackSchema, attemptsMade: z.number() }),
+  /** A job of several models ended: an operator's retry begins with the first of them again. */
+  z.object({ kind: z.literal("failed") }),
+  /** What came before leads to no fitting answer: an operator's retry asks anew. */
+  z.object({ kind: z.literal("restarted") }),
+]);
+type Entry = z.infer<typeof entrySchema>;
+
+/**
+ * Fenced as the result record is; and an entry stands where its writer thinks it does, so that neither a second worker
+ * nor a command that was sent again with a lost connection adds anything.
+ */
+const APPEND = new RedisScript(`
+  local job, lock, journal, result = unpack(KEYS)
+  local token, position, entry, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+  local holder = redis.call('GET', lock)
+  if (holder and holder ~= token) or redis.call('EXISTS', job) == 0 then return 'fenced' end
+  local standing = redis.call('GET', result)
+  if standing and string.find(standing, '"status":"cancelled"', 1, true) then return 'cancelled' end
+  local length = redis.call('LLEN', journal)
+  if length == position + 1 and redis.call('LINDEX', journal, -1) == entry then return 'written' end
+  if length ~= position then return 'fenced' end
+  redis.call('RPUSH', journal, entry)
+  redis.call('EXPIRE', journal, ttl)
+  return 'written'
+`);
+
+/** This worker no longer owns the job: whoever does goes on from the journal. */
+export class FencedError extends Error {
+  override name = "FencedError";
+}
+
+interface JournalOptions {
+  redis: Redis;
+  keys: RedisKeys;
+  queue: string;
+  jobId: string;
+  token: string;
+  logger: Logger;
+}
+
+/**
+ * What a job of several calls has finished so far, in Redis: after a crash the next attempt goes on from here, and pays
+ * for nothing twice.
+ */
+export class Journal {
+  readonly #options: JournalOptions;
+  readonly #entries: Entry[];
+  #appending: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: JournalOptions, entries: Entry[]) {
+    this.#options = options;
+    this.#entries = entries;
+  }
+
+  static async open(options: JournalOptions): Promise<Journal> {
+    const { redis, keys, jobId } = options;
+    const lines = await redis.lrange(keys.journal(jobId), 0, -1);
+    return new Journal(
+      options,
+      lines.map((line) => entrySchema.parse(JSON.parse(line))),
+    );
+  }
+
+  /** By turn. */
+  get calls(): FinishedCall[] {
+    return this.#valid.flatMap((entry) => (entry.kind === "call" ? entry.call : []));
+  }
+
+  /** Those that led to nothing too: all that was paid. */
+  get allCalls(): FinishedCall[] {
+    return this.#entries.flatMap((entry) => (entry.kind === "call" ? entry.call : []));
+  }
+
+  /** The models given up so far, in order. */
+  get fallbacks() {
+    return this.#present.flatMap((entry) => (entry.kind === "fallback" ? entry.fallback : []));
+  }
+
+  /** Attempts that the job had used up when its latest call was finished or model given up: each has its own. */
+  get attemptsMade(): number {
+    return this.#present.findLast((entry) => "attemptsMade" in entry)?.attemptsMade ?? 0;
+  }
+
+  executionOf(turn: number, index: number) {
+    const found = this.#valid.find(
+      (entry) => entry.kind === "tool" && entry.execution.turn === turn && entry.index === index,
+    );
+    return found?.kind === "tool" ? found.execution : undefined;
+  }
+
+  hasStarted(turn: number, index: number): boolean {
+    return this.#valid.some(
+      (entry) => entry.kind === "toolStarted" && entry.turn === turn && entry.index === index,
+    );
+  }
+
+  /**
+   * One after the other. Diagnostics channel `gluellm:journal`, once an entry is safe: `{jobId, position, entry}`.
+   * @throws FencedError when another worker has the job; JobCancelledError
+   */
+  append(entry: Entry): Promise<void> {
+    const appended = this.#appending.then(() => this.#append(entry));
+    this.#appending = appended.catch(() => {});
+    return appended;
+  }
+
+  get #valid() {
+    return this.#entries.slice(this.#entries.findLastIndex(({ kind }) => kind === "restarted") + 1);
+  }
+
+  /** Since the job last failed, if it did. */
+  get #present() {
+    return this.#entries.slice(this.#entries.findLastIndex(({ kind }) => kind === "failed") + 1);
+  }
+
+  async #append(entry: Entry): Promise<void> {
+    const { redis, keys, queue, jobId, token, logger } = this.#options;
+    const outcome = await untilTaken(logger, () =>
+      APPEND.run(
+        redis,
+        [keys.job(queue, jobId), keys.jobLock(queue, jobId), keys.journal(jobId), keys.result(jobId)],
+        [token, this.#entries.length, JSON.stringify(entry), TTL_SECONDS],
+      ),
+    );
+    if (outcome === "cancelled") throw new JobCancelledError();
+    if (outcome !== "written") throw new FencedError("another worker has the job");
+    this.#entries.push(entry);
+    appendedChannel.publish({ jobId, position: this.#entries.length, entry });
+  }
+}

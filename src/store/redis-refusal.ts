@@ -1,0 +1,30 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "../shared/logger.ts";
+
+/** Its memory or disk is full, it became a replica or is loading, a script blocks it: all of them pass. */
+const REFUSALS = /\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN)\b/;
+const WAIT_MS = 250;
+
+/** True when Redis answered that it cannot take a write now, though it may later. */
+export function isRefusal(error: unknown): boolean {
+  if (!(error instanceof Error) || error.name !== "ReplyError") return false;
+  // A transaction only says that it was discarded; the commands in it say why.
+  const { previousErrors = [] } = error as Error & { previousErrors?: Error[] };
+  return [error, ...previousErrors].some(({ message }) => REFUSALS.test(message));
+}
+
+/**
+ * Repeats `action` until Redis takes it: what it writes is paid for, or would have to be begun again. A lost
+ * connection needs no such care, since commands wait for it.
+ */
+export async function untilTaken<T>(logger: Logger, action: () => Promise<T>): Promise<T> {
+  for (let refused = false; ; refused = true) {
+    try {
+      return await action();
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      if (!refused) logger.error({ fault: (error as Error).message }, "Redis refuses writes; waiting");
+      await delay(WAIT_MS);
+    }
+  }
+}

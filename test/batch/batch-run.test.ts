@@ -1,0 +1,233 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { MODEL, TestSite } from "../support/site.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+interface OutputLine {
+  id: string;
+  custom_id: string;
+  response: {
+    status_code: number;
+    request_id: string;
+    body: { choices: { message: { content: string } }[] };
+  } | null;
+  error: { code: string; message: string; hint?: string; attempts?: number } | null;
+}
+const read = (site: TestSite, name: string) => site.read(name) as unknown as OutputLine[];
+
+describe("a batch in the foreground", () => {
+  test("answers every row in input order, reports, and pays nothing when run again", async () => {
+    await using site = await TestSite.open({ jitterMs: 20 });
+    site.write("in.jsonl", site.rows(60));
+    const first = await site.run(...site.batch("--report", "report.json"));
+    expect(first.stderr).toContain("60 of 60 rows succeeded");
+    expect(first.code).toBe(0);
+
+    const lines = read(site, "out.jsonl");
+    expect(lines.map((line) => line.custom_id)).toEqual(site.rows(60).map((row) => row.custom_id));
+    for (const { id, response, error } of lines) {
+      expect(id).toMatch(/^batch_req_[0-9a-f]{32}$/);
+      expect(response?.status_code).toBe(200);
+      expect(response?.body.choices[0]?.message.content).toContain("[simulated]");
+      expect(error).toBeNull();
+    }
+    const report = JSON.parse(readFileSync(site.path("report.json"), "utf8"));
+    expect(report).toMatchObject({ total: 60, succeeded: 60, failed: 0, retries: 0, rateLimited: 0 });
+    expect(report.tokens.total).toBe(report.tokens.prompt + report.tokens.completion);
+    expect(report.tokens.completion).toBeGreaterThan(0);
+    expect(report.latencyMs.p50).toBeGreaterThan(0);
+    for (const leftover of ["out.jsonl.partial", "out.jsonl.index", "out.errors.jsonl"]) {
+      expect(existsSync(site.path(leftover)), leftover).toBe(false);
+    }
+
+    const calls = site.simulator.journal.entries().length;
+    const again = await site.run(...site.batch());
+    expect(again.code).toBe(0);
+    expect(again.stderr).toContain("no provider call");
+    expect(site.simulator.journal.entries().length).toBe(calls);
+  });
+
+  test("takes all three line forms and several models, each with its own queue", async () => {
+    await using site = await TestSite.open();
+    const body = { model: "simulator:other", messages: [{ role: "user", content: "as a batch line" }] };
+    site.write("in.jsonl", [
+      { custom_id: "a", method: "POST", url: "/v1/chat/completions", body },
+      { prompt: "as a prompt", system: "be brief" },
+      { messages: [{ role: "user", content: "as messages" }], model: "third" },
+    ]);
+    expect((await site.run(...site.batch())).code).toBe(0);
+    expect(read(site, "out.jsonl").map((line) => line.custom_id)).toEqual(["a", "line-2", "line-3"]);
+    const models = site.simulator.journal.entries().map((entry) => entry.model);
+    expect(models.sort()).toEqual(["other", "test", "third"]);
+    const queues = await site.run("queues", "--json");
+    expect(JSON.parse(queues.stdout).map((state: { key: string }) => state.key)).toEqual([
+      "simulator:other",
+      "simulator:test",
+      "simulator:third",
+    ]);
+  });
+
+  test("fails single rows with a reason, exits 1, and sends only those again with --retry-failed", async () => {
+    const script = [{ match: "question 3", times: 1, fault: "400" }];
+    await using site = await TestSite.open({ faults: JSON.stringify({ script }) });
+    site.write("in.jsonl", [...site.rows(8), "{broken", { custom_id: "no-prompt" }]);
+    const first = await site.run(...site.batch());
+    expect(first.code).toBe(1);
+    expect(first.stderr).toContain("--retry-failed");
+    const failed = read(site, "out.errors.jsonl");
+    expect(failed.map((line) => line.custom_id)).toEqual(["row-3", "line-9", "no-prompt"]);
+    expect(failed[0]?.error).toMatchObject({ code: "invalid_request", attempts: 1 });
+    expect(failed[1]?.error?.message).toContain("in.jsonl:9");
+    expect(read(site, "out.jsonl")).toHaveLength(10);
+
+    const same = await site.run(...site.batch());
+    expect(same.code).toBe(1);
+    expect(site.repeatedCalls()).toBe(0);
+    const again = await site.run(...site.batch("--retry-failed"));
+    expect(again.code).toBe(1);
+    expect(site.repeatedCalls()).toBe(1);
+    expect(read(site, "out.errors.jsonl").map((line) => line.custom_id)).toEqual(["line-9", "no-prompt"]);
+  });
+
+  test("retries what deserves it and waits out pauses without losing a row", async () => {
+    const script = [
+      { match: "question 1", times: 2, fault: "500" },
+      { match: "question 2", times: 2, fault: "drop" },
+      { match: "question 3", times: 1, fault: "429" },
+      { match: "question 4", times: 1, fault: "529" },
+    ];
+    await using site = await TestSite.open({ faults: JSON.stringify({ script, retryAfterMs: 300 }) });
+    site.write(
+      "in.jsonl",
+      site.rows(6, (n) => `question ${n}`),
+    );
+    const run = await site.run(...site.batch("--report", "report.json"));
+    expect(run.code).toBe(0);
+    const report = JSON.parse(readFileSync(site.path("report.json"), "utf8"));
+    expect(report).toMatchObject({ succeeded: 6, retries: 4, rateLimited: 2 });
+  });
+
+  test("carries a 10 MB row through and keeps no blob of it", async () => {
+    await using site = await TestSite.open();
+    const prompt = "word ".repeat(700_000);
+    const parts = [1, 2, 3].map(() => ({ type: "text", text: prompt }));
+    site.write("in.jsonl", [
+      { custom_id: "big", messages: [{ role: "user", content: parts }] },
+      ...site.rows(3),
+    ]);
+    const run = await site.run(...site.batch());
+    expect(run.stderr).toContain("4 of 4 rows succeeded");
+    const { testRedis } = await import("../support/redis.ts");
+    const redis = testRedis();
+    expect(await redis.keys(`{gluellm:${site.namespace}}:blob:*`)).toEqual([]);
+    redis.disconnect();
+  });
+});
+
+describe("input that stops the run before anything is sent", () => {
+  test.each([
+    [
+      "a duplicate custom_id",
+      [
+        { custom_id: "a", prompt: "x" },
+        { custom_id: "a", prompt: "y" },
+      ],
+      [],
+      2,
+      "in.jsonl:2",
+    ],
+    ["an unknown provider", [{ prompt: "x", model: "nobody:gpt" }], [], 2, "in.jsonl:1"],
+    ["an unknown model", [{ prompt: "x", model: "openai:gpt-4o-mnii" }], [], 3, "GLUELLM_ALLOWED_MODELS"],
+    ["a missing key", [{ prompt: "x", model: "anthropic:claude-sonnet-4-5" }], [], 3, "ANTHROPIC_API_KEY"],
+    ["a malformed line with --strict", [{ prompt: "x" }, "{"], ["--strict"], 2, "in.jsonl:2"],
+    ["an empty file", [""], [], 2, "in.jsonl"],
+  ])("%s", async (_what, rows, options, code, text) => {
+    await using site = await TestSite.open();
+    site.write("in.jsonl", rows);
+    const run = await site.run(...site.batch(...options));
+    expect(run.stderr).toContain(text);
+    expect(run.code).toBe(code);
+    expect(site.simulator.journal.entries()).toEqual([]);
+    expect(existsSync(site.path("out.jsonl"))).toBe(false);
+  });
+
+  test("the input is absent, the output folder is, an option is wrong", async () => {
+    await using site = await TestSite.open();
+    expect((await site.run(...site.batch())).code).toBe(2);
+    site.write("in.jsonl", site.rows(1));
+    expect((await site.run("batch", "run", "in.jsonl", "-o", "no/such/out.jsonl", "-m", MODEL)).code).toBe(2);
+    const wrong = await site.run(...site.batch("--concurrency", "none"));
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain("--concurrency");
+    expect((await site.run("batch", "run", "in.jsonl")).code).toBe(2);
+  });
+
+  test("an output of another input is not overwritten", async () => {
+    await using site = await TestSite.open();
+    site.write("in.jsonl", site.rows(2));
+    const precious = `${JSON.stringify({ id: `batch_req_${"0".repeat(32)}`, custom_id: "z", response: null, error: null })}\n`;
+    writeFileSync(site.path("out.jsonl"), precious);
+    expect((await site.run(...site.batch())).code).toBe(2);
+    expect(readFileSync(site.path("out.jsonl"), "utf8")).toBe(precious);
+  });
+});
+
+describe("account faults", () => {
+  test("stop the batch, keep unsent rows unsent, exit 3, and the same command resumes", async () => {
+    await using site = await TestSite.open({ faults: { "401": 1 } });
+    site.write("in.jsonl", site.rows(200));
+    const stopped = await site.run(...site.batch("--concurrency", "2"));
+    expect(stopped.code).toBe(3);
+    expect(stopped.stderr).toContain("SIMULATOR_API_KEY");
+    expect(stopped.stderr).toContain("gluellm batch run in.jsonl");
+    expect(site.simulator.journal.entries().length).toBeLessThan(20);
+    site.simulator.setFaults({});
+    const resumed = await site.run(...site.batch());
+    expect(resumed.stderr).toContain("200 of 200 rows succeeded");
+    expect(resumed.code).toBe(0);
+  });
+});
+
+describe("a provider with a limit nobody configured", () => {
+  test("is not flooded: calls at a time follow its pauses", async () => {
+    await using site = await TestSite.open({ rpm: 1200, latencyMs: 50 });
+    site.write("in.jsonl", site.rows(120));
+    expect((await site.run(...site.batch())).code).toBe(0);
+    const { rateLimited } = site.simulator.stats();
+    // The first round may be refused whole; without adapting it is thousands.
+    expect(rateLimited).toBeLessThan(250);
+    expect(site.paidCalls().size).toBe(120);
+  });
+});
+
+describe("batch list, status and cancel", () => {
+  test("act on the record; a cancelled batch keeps its results and resumes", async () => {
+    // 25 s of rows: three commands start while the batch runs.
+    await using site = await TestSite.open({ latencyMs: 500 });
+    site.write("in.jsonl", site.rows(100));
+    const run = site.start(...site.batch("--concurrency", "2"));
+    await waitFor("some answers", () => site.paidCalls().size > 4);
+    const [id = ""] = /batch_[0-9a-f]{24}/.exec((await site.run("batch", "list")).stdout) ?? [];
+    const status = JSON.parse((await site.run("batch", "status", id)).stdout);
+    expect(status).toMatchObject({ id, status: "in_progress", total: 100, runner: { pid: run.child.pid } });
+    expect((await site.run("batch", "cancel", id)).stdout).toContain("cancelling");
+    expect(await run.exit).toBe(1);
+    expect(run.stderr()).toContain("cancelled");
+    expect((await site.run("batch", "list")).stdout).toContain("cancelled");
+    expect((await site.run("batch", "status", "batch_none")).code).toBe(2);
+    site.simulator.setLatency({ latencyMs: 1, jitterMs: 0 });
+    expect((await site.run(...site.batch())).code).toBe(0);
+    expect(site.repeatedCalls()).toBe(0);
+  });
+});
+
+test("complete prints the answer, and a failure as one clear error", async () => {
+  await using site = await TestSite.open({ faults: { script: [{ match: "bad", times: 9, fault: "400" }] } });
+  const good = await site.run("complete", "hello", "-m", MODEL);
+  expect(good.stdout).toContain("[simulated]");
+  expect(good.code).toBe(0);
+  const bad = await site.run("complete", "bad", "-m", MODEL);
+  expect(bad.code).toBe(1);
+  expect(bad.stdout).toBe("");
+  expect(bad.stderr).toContain("error:");
+});

@@ -1,0 +1,100 @@
+import { randomBytes } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { DiskIndex } from "../../src/batch/disk-index.ts";
+import { scanInput } from "../../src/batch/scan-input.ts";
+import { InputError } from "../../src/shared/errors.ts";
+import { allMissing, openRun, readAll, resolveModel, scanError, writeInput } from "./files-fixture.ts";
+
+describe("malformed lines", () => {
+  const deep = `${'{"type":"text","x":'.repeat(200)}1${"}".repeat(200)}`;
+  const cases: [string, string | Buffer, string][] = [
+    ["bad JSON", '{"prompt":"SECRET"', "invalid_json_line"],
+    ["not an object", '["SECRET"]', "invalid_json_line"],
+    ["null", "null", "invalid_json_line"],
+    ["NUL bytes", '{"prompt":"SECRET\0"}', "invalid_json_line"],
+    [
+      "invalid UTF-8",
+      Buffer.concat([Buffer.from('{"prompt":"SECRET'), Buffer.from([0xff, 0x22, 0x7d])]),
+      "invalid_encoding",
+    ],
+    ["missing prompt", '{"custom_id":"c","question":"SECRET"}', "missing_prompt"],
+    ["empty prompt", '{"prompt":"  "}', "invalid_prompt"],
+    ["prompt of another type", '{"prompt":42}', "invalid_prompt"],
+    ["prompt and messages", '{"prompt":"SECRET","messages":[]}', "invalid_request"],
+    ["no messages", '{"messages":[]}', "invalid_request"],
+    ["messages that are text", '{"messages":"SECRET","system":"s"}', "invalid_request"],
+    ["unknown role", '{"messages":[{"role":"SECRET","content":"x"}]}', "invalid_request"],
+    ["bad parameter", '{"prompt":"SECRET","temperature":"SECRET"}', "invalid_request"],
+    ["parameter out of range", '{"prompt":"SECRET","temperature":9}', "invalid_request"],
+    ["tools that are none", '{"prompt":"SECRET","tools":["SECRET"]}', "invalid_request"],
+    ["model that is no text", '{"prompt":"SECRET","model":{"SECRET":1}}', "invalid_request"],
+    [
+      "wrong method",
+      '{"custom_id":"c","method":"GET","url":"/v1/chat/completions","body":{}}',
+      "invalid_method",
+    ],
+    ["wrong url", '{"custom_id":"c","method":"POST","url":"/v1/embeddings","body":{}}', "invalid_url"],
+    [
+      "body that is text",
+      '{"method":"POST","url":"/v1/chat/completions","body":"SECRET"}',
+      "invalid_request",
+    ],
+    [
+      "streaming",
+      '{"method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"SECRET"}],"stream":true}}',
+      "invalid_request",
+    ],
+    ["custom_id too long", `{"prompt":"SECRET","custom_id":"${"S".repeat(513)}"}`, "invalid_custom_id"],
+    [
+      "custom_id that lost digits",
+      '{"prompt":"SECRET","custom_id":12345678901234567890}',
+      "invalid_custom_id",
+    ],
+    ["custom_id that is an object", '{"prompt":"SECRET","custom_id":{}}', "invalid_custom_id"],
+    ["text over 4 MiB", JSON.stringify({ prompt: `SECRET${"x".repeat(5_000_000)}` }), "invalid_request"],
+    ["too deep", `{"messages":[{"role":"user","content":[${deep}]}]}`, "invalid_request"],
+    ["over 20 MiB", JSON.stringify({ prompt: `SECRET${"x".repeat(21 * 1024 * 1024)}` }), "line_too_long"],
+  ];
+
+  test.each(cases)("%s is a failed row, not a failed run", async (_, line, code) => {
+    const content = Buffer.concat([
+      Buffer.from('{"prompt":"a"}\n'),
+      Buffer.from(line),
+      Buffer.from('\n{"prompt":"b"}\n'),
+    ]);
+    const inputPath = writeInput(content);
+    const { index, output, scan } = await openRun(inputPath, `${inputPath}.out`);
+    expect(scan).toMatchObject({ rows: 3, malformed: 1 });
+    expect(index.counts()).toMatchObject({ total: 3, missing: 2, failed: 1, malformed: 1 });
+    expect(allMissing(index).map((row) => row.line)).toEqual([1, 3]);
+    await output.close();
+
+    const { error } = await scanError(content, { strict: true });
+    expect(error).toBeInstanceOf(InputError);
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(/in\.jsonl:2: ./);
+    expect(error.message).not.toContain("SECRET");
+    expect(error.hint).toBeTruthy();
+  });
+
+  test("a binary file makes failed rows, never a crash", async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const bytes = Buffer.concat([Buffer.from("x"), randomBytes(4096)]);
+      const { scan } = await readAll(writeInput(bytes));
+      expect(scan.malformed).toBe(scan.rows);
+    }
+  });
+
+  test("equal malformed lines are rows of their own, with stable identities", async () => {
+    const inputPath = writeInput(["{", "{", { prompt: "a" }]);
+    const ids = async () => {
+      using index = DiskIndex.create(`${inputPath}.out`);
+      await scanInput({ inputPath, index, resolveModel });
+      const rows = index.database.prepare("SELECT hex(id) AS id FROM rows ORDER BY line").all();
+      return rows.map(({ id }) => id);
+    };
+    const first = await ids();
+    expect(new Set(first).size).toBe(3);
+    expect(await ids()).toEqual(first);
+  });
+});

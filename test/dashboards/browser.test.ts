@@ -1,0 +1,59 @@
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { type Browser, chromium } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { completionPayload, openDashboard, openQueue } from "../support/dashboard.ts";
+import { testNamespace } from "../support/redis.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const executablePath = findChromium();
+
+function findChromium(): string | undefined {
+  const names = ["chromium", "google-chrome", "google-chrome-stable"];
+  const inPath = (process.env.PATH ?? "")
+    .split(delimiter)
+    .flatMap((folder) => names.map((name) => join(folder, name)));
+  return [process.env.CHROMIUM ?? "", ...inPath].find((path) => path !== "" && existsSync(path));
+}
+
+if (!executablePath) console.warn("Browser test skipped: no Chromium in PATH or at $CHROMIUM");
+
+describe.runIf(executablePath)("in a browser", () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
+    browser = await chromium.launch({ executablePath, args });
+  });
+  afterAll(() => browser.close());
+
+  test("a failed job of a model with a slash is found by clicks and retried, with no other site and no error", async () => {
+    const namespace = testNamespace();
+    const { queue, work } = await openQueue(namespace, "completions.openrouter.meta-llama%2Fllama-3%3Afree");
+    const { url } = await openDashboard({ namespace });
+    await queue.add("completion", completionPayload(), { jobId: "bad" });
+    await work();
+
+    const page = await browser.newPage();
+    const faults: string[] = [];
+    page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
+    page.on("pageerror", (error) => faults.push(error.message));
+    page.on(
+      "request",
+      (request) => request.url().startsWith(new URL(url).origin) || faults.push(request.url()),
+    );
+
+    await page.goto(url);
+    await page.getByRole("link", { name: "openrouter:meta-llama/llama-3:free" }).first().click();
+    await page.getByText("invalid_request (attempt 1): the provider refuses it").first().waitFor();
+    await page.getByRole("link", { name: "How many eggs?" }).click();
+    await page.waitForURL(/\/bad$/);
+    await page.reload();
+    await page.getByText("invalid_request (attempt 1): the provider refuses it").first().waitFor();
+
+    await page.locator("button:has(.lucide-refresh-cw)").click();
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await waitFor("the retry", async () => (await (await queue.getJob("bad"))?.getState()) === "waiting");
+    await page.close();
+    expect(faults).toEqual([]);
+  });
+});

@@ -1,0 +1,56 @@
+import { expect, test } from "vitest";
+import { runFleet, useOf } from "../support/rate-limited-fleet.ts";
+
+/** A correctness floor, far below the 99 % of an idle machine. */
+const FLOOR = 0.8;
+
+test("two processes stay within requests per minute and use them", async () => {
+  const rpm = 3000;
+  const { seen, results } = await runFleet(2, { rpm });
+
+  expect(seen.rejected).toBe(0);
+  expect(useOf(seen.accepted, rpm, seen.arrivalsMs)).toBeGreaterThan(FLOOR);
+  expect(results.every(({ sent }) => sent > 10)).toBe(true);
+});
+
+test("two processes stay within a limit too small for a bucket", async () => {
+  const rpm = 75;
+  const { seen } = await runFleet(2, { rpm });
+
+  expect(seen.rejected).toBe(0);
+  expect(seen.accepted).toBeGreaterThanOrEqual(3);
+});
+
+test("requests and tokens, log-normal sizes, estimates 25 % off either way", async () => {
+  const limits = { rpm: 3000, tpm: 1_500_000, latencyMs: 50 };
+  const { seen } = await runFleet(2, limits, { medianTokens: 420, estimateFactors: [0.75, 1.25] });
+
+  expect(seen.rejected).toBe(0);
+  const uses = [
+    useOf(seen.accepted, limits.rpm, seen.arrivalsMs),
+    useOf(seen.tokens, limits.tpm, seen.arrivalsMs),
+  ];
+  expect(Math.max(...uses)).toBeGreaterThan(FLOOR);
+});
+
+test.each([
+  { title: "twice too high", factor: 2 },
+  { title: "40 % too low", factor: 0.6 },
+])("estimates $title are settled", async ({ factor }) => {
+  const limits = { tpm: 1_200_000, latencyMs: 100 };
+  const { seen } = await runFleet(2, limits, { medianTokens: 400, estimateFactors: [factor, factor] });
+
+  expect(seen.rejected).toBe(0);
+  expect(useOf(seen.tokens, limits.tpm, seen.arrivalsMs)).toBeGreaterThan(FLOOR);
+});
+
+test.each([
+  { title: "requests", limits: { rpm: 6000 }, medianTokens: 1 },
+  { title: "tokens", limits: { tpm: 3_600_000 }, medianTokens: 400 },
+])("bursts of $title after a rest fit the provider's bucket", async ({ limits, medianTokens }) => {
+  const order = { medianTokens, slots: 15, restMs: 1250, durationMs: 5000 };
+  const { seen } = await runFleet(2, limits, order);
+
+  expect(seen.rejected).toBe(0);
+  expect(seen.accepted).toBeGreaterThan(150);
+});

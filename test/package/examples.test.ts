@@ -1,0 +1,143 @@
+import { expect, test } from "vitest";
+import { bareMachine } from "../support/bare-machine.ts";
+import { exampleSite, examplesOf } from "../support/examples.ts";
+import { deadUrl } from "../support/wire-server.ts";
+
+const { dataDir, ran, run } = exampleSite();
+
+test("the basic example brings its own Redis and worker, prints its answers and ends by itself", async () => {
+  const { simulator, env } = await bareMachine();
+  const output = await run("basic-usage", env);
+  expect(output.map((line) => line.replace(/\[simulated\].*/, "[simulated] …"))).toEqual([
+    "answer: [simulated] …",
+    "model: simulator:demo, finish reason: stop, attempts: 1",
+    expect.stringMatching(/^tokens: \d+ \+ \d+ = \d+$/),
+    "same job: true",
+    "later: [simulated] …",
+    "status: succeeded",
+    "cancelled: true",
+    "JobCancelledError: the job was cancelled",
+  ]);
+  expect(simulator.journal.entries()).toHaveLength(2);
+});
+
+test("the conversation example goes on with its conversation and prints its roles", async () => {
+  const { simulator, env } = await bareMachine(dataDir);
+  const output = await run("conversation", env);
+  expect(output.map((line) => line.replace(/\[simulated\].*/, "[simulated] …"))).toEqual([
+    "first: [simulated] …",
+    "then: [simulated] …",
+    "then: [simulated] …",
+    "roles: user assistant user assistant user assistant user user assistant",
+    "usage: 4 calls, some tokens, cost unknown",
+    "after reset: 0 messages",
+  ]);
+  expect(simulator.journal.entries().map(({ turn }) => turn)).toEqual([0, 1, 2, 3]);
+});
+
+test("the example of tools runs them, tells the model of a failure and leaves calls to the caller", async () => {
+  const { env } = await bareMachine(dataDir);
+  const output = await run("tools", env);
+  expect(output).toEqual([
+    "answer: 12 apples; we have no plums.",
+    'count_stock {"article":"apples"} → {"article":"apples","count":12}',
+    'count_stock {"article":"plums"} → tool_failed: we do not sell plums',
+    "left to me: tool_calls, run by the worker: 0",
+    "clerk made 2 calls",
+  ]);
+});
+
+test("the streaming example prints its answers as they come and ends by itself", async () => {
+  const { simulator, env } = await bareMachine(dataDir);
+  const output = await run("streaming", env);
+  expect(output).toEqual([
+    expect.stringMatching(/^\[simulated\] Answer/),
+    expect.stringMatching(/^\d+ tokens$/),
+    "told in whole: true",
+  ]);
+  expect(simulator.journal.entries()).toHaveLength(2);
+});
+
+test("the example of structured answers has all of the schema's types", async () => {
+  const { env } = await bareMachine(dataDir);
+  expect(await run("structured-output", env)).toEqual([
+    "a text: string, minutes: true",
+    expect.stringMatching(/^ingredients: true, diet: (vegan|vegetarian|other)$/),
+    "a list: true, model: simulator:demo",
+    "by JSON Schema: calories",
+    "by a tool call: string",
+    "refused: at /name: must end with ?!",
+  ]);
+});
+
+test("the example of errors shows their classes, fields and hints, a cost limit and a fallback", async () => {
+  const { simulator, env } = await bareMachine(dataDir);
+  const output = await run("error-handling", {
+    ...env,
+    GLUELLM_PRICES: '{"simulator:*":{"inputPerMillion":1,"outputPerMillion":4}}',
+    GLUELLM_PROVIDERS: JSON.stringify({ local: { baseUrl: `${await deadUrl()}/v1`, keyOptional: true } }),
+  });
+  expect(output).toEqual([
+    "InputError empty_prompt (input, error, retryable: false): the prompt is empty",
+    "  hint: give a text, parts or messages with some content",
+    expect.stringMatching(/^InputError unknown_provider .* unknown provider "opneai"/),
+    expect.stringMatching(/^ {2}hint: known providers: openai, /),
+    expect.stringMatching(/^InputError invalid_input .* wrong at temperature: /),
+    "answered by simulator:demo",
+    expect.stringMatching(/^GlueError result_timeout .* has not ended within 10 ms$/),
+    expect.stringMatching(/^ {2}hint: it goes on/),
+    "JobCancelledError cancelled (cancelled, warning, retryable: false): the job was cancelled",
+    expect.stringMatching(/^CostLimitError cost_limit \(account, critical, retryable: false\): /),
+    expect.stringMatching(/^ {2}hint: give the job a higher maxCostUsd/),
+    "  spent: $0",
+    "gave up local:llama: connection",
+    "answered by simulator:demo",
+  ]);
+  expect(simulator.journal.entries()).toHaveLength(3);
+});
+
+test("the example of errors shows what is missing where nothing is configured", async () => {
+  const { env } = await bareMachine(dataDir);
+  const output = await run("error-handling", env);
+  expect(output.filter((line) => /unpriced_model|unknown_provider/.test(line))).toHaveLength(3);
+});
+
+test("the example of settings keeps to its limits, has a price, a cache, and work for another client", async () => {
+  const { simulator, env } = await bareMachine(dataDir);
+  simulator.setLatency({ latencyMs: 150 });
+  expect(await run("configuration", env)).toEqual([
+    "12 answers, priced",
+    "from the cache: true, cost: $0",
+    "done by the worker of the other client: stop",
+  ]);
+  const calls = simulator.journal.entries();
+  expect(calls).toHaveLength(13);
+  const inFlight = calls.map(({ at }) => calls.filter((c) => c.at <= at && (c.finishedAt ?? at) > at).length);
+  expect(Math.max(...inFlight)).toBeLessThanOrEqual(3);
+});
+
+test("the example of batches brings all results, in order, by handles and by a file", async () => {
+  const { simulator, env } = await bareMachine(dataDir);
+  const words = ["sea", "stone", "cloud", "lamp"];
+  expect(await run("batch", env)).toEqual([
+    ...words.map((word) => expect.stringMatching(new RegExp(`^${word}: (stop|length)$`))),
+    ...words.map((word) => expect.stringMatching(new RegExp(`^${word}: status 200, (stop|length)$`))),
+  ]);
+  expect(simulator.journal.entries()).toHaveLength(8);
+});
+
+test("the example of agents asks them alone, in a conversation and one after the other", async () => {
+  const { simulator, env } = await bareMachine(dataDir);
+  expect(await run("agents", env)).toEqual([
+    "librarian: 4 messages",
+    "reviewed: stop, 0 calls of tools",
+    expect.stringMatching(/^brief: (stop|length), 0 calls of tools$/),
+    "anybody: stop, 0 calls of tools",
+  ]);
+  const tools = simulator.journal.entries().map(({ toolNames }) => toolNames.length);
+  expect(tools).toEqual([1, 1, 1, 0, 0, 1]);
+});
+
+test("every example but those of workflows was run", () => {
+  expect([...ran].sort()).toEqual(examplesOf((name) => !name.startsWith("workflow-")));
+});

@@ -1,0 +1,47 @@
+import { inspect } from "node:util";
+import { pino } from "pino";
+import { describe, expect, it } from "vitest";
+import { fromErrorRecord, StructuredOutputError, toErrorRecord } from "../../src/shared/errors.ts";
+
+const rejected = { text: "the private answer", problem: "at /private: must be string" };
+const error = new StructuredOutputError({ message: "no answer fitted the schema", rejected });
+
+describe("StructuredOutputError", () => {
+  it("gives its catcher the last answer and the problem", () => {
+    expect(error).toMatchObject({ code: "structured_output", category: "provider", retryable: false });
+    expect(error.rejected).toEqual(rejected);
+  });
+
+  it("shows neither where errors are stored, logged or inspected", () => {
+    const lines: string[] = [];
+    pino({}, { write: (line: string) => lines.push(line) }).error({ err: error, error });
+    expect(lines[0]).toContain("structured_output");
+    const shown = [
+      JSON.stringify(toErrorRecord(error)),
+      inspect(error, { showHidden: true }),
+      JSON.stringify(error),
+    ];
+    for (const text of [...shown, ...lines, error.stack]) expect(text).not.toContain("private");
+  });
+
+  it("comes back of its class, with what is stored beside it", () => {
+    const record = { ...toErrorRecord(error), attempts: 1 };
+    const back = fromErrorRecord({ ...record, rejected });
+    expect(back).toBeInstanceOf(StructuredOutputError);
+    expect(back).toMatchObject({ rejected, attempts: 1, message: error.message });
+    expect((fromErrorRecord(record) as StructuredOutputError).rejected).toBeUndefined();
+  });
+
+  it("keeps 16 KiB of the answer, in whole characters", () => {
+    const long = new StructuredOutputError({
+      message: "m",
+      rejected: { text: "é".repeat(20_000), problem: "" },
+    });
+    expect(long.rejected?.text).toBe("é".repeat(8192));
+    const odd = new StructuredOutputError({
+      message: "m",
+      rejected: { text: `a${"é".repeat(20_000)}`, problem: "" },
+    });
+    expect(odd.rejected?.text).toBe(`a${"é".repeat(8191)}`);
+  });
+});

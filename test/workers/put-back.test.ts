@@ -1,0 +1,136 @@
+import { Queue } from "bullmq";
+import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
+import { completionJob } from "../../src/producers/completion-job.ts";
+import { CompletionProducer } from "../../src/producers/completion-producer.ts";
+import { createLogger } from "../../src/shared/logger.ts";
+import { modelRef } from "../../src/shared/model-name.ts";
+import { completionQueueName } from "../../src/shared/queue-name.ts";
+import { emptyRecord } from "../../src/shared/records.ts";
+import { loadSettings, type Settings } from "../../src/shared/settings.ts";
+import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
+import { registerQueue } from "../../src/store/queue-registry.ts";
+import { type RedisKeys, redisKeys } from "../../src/store/redis-keys.ts";
+import { WorkerProcess } from "../../src/workers/worker-process.ts";
+import { testNamespace, testRedis } from "../support/redis.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const MODEL = modelRef("simulator", "test");
+const REQUEST = { messages: [{ role: "user" as const, content: "hello" }] };
+const logger = createLogger({ level: "silent", json: true });
+
+let simulator: Simulator;
+let settings: Settings;
+let keys: RedisKeys;
+let queue: Queue;
+let worker: WorkerProcess;
+let producer: CompletionProducer;
+const redis = testRedis();
+
+beforeEach(async () => {
+  simulator = await startSimulator({ latencyMs: 1, jitterMs: 0 });
+  const env = { GLUELLM_NAMESPACE: testNamespace(), SIMULATOR_BASE_URL: `${simulator.url}/v1` };
+  settings = loadSettings({ env, cwd: "/" });
+  keys = redisKeys(settings.namespace);
+  const name = completionQueueName(MODEL);
+  await registerQueue(redis, keys, name);
+  producer = new CompletionProducer({ redis, keys, settings });
+  queue = new Queue(name, { connection: redis, prefix: keys.prefix });
+  worker = await WorkerProcess.start({
+    redisTarget: { socketPath: inject("redisSocket") },
+    settings,
+    logger,
+  });
+});
+afterEach(async () => {
+  await worker.close();
+  await producer.close();
+  await queue.close();
+  await simulator.close();
+});
+
+async function validJob(jobId: string) {
+  return completionJob(redis, keys, settings, {
+    jobId,
+    model: MODEL,
+    request: REQUEST,
+    urgency: "interactive",
+  });
+}
+
+describe("a job this worker cannot run goes back, with a reason and without using an attempt", () => {
+  test.each([
+    ["a newer payload", { v: 2 }, "payload version 2"],
+    [
+      "another server under the entry's name",
+      { provider: { entry: "simulator", fingerprint: "other" } },
+      "set up differently",
+    ],
+    ["an entry nobody knows", { provider: { entry: "nobody", fingerprint: "x" } }, "unknown"],
+  ])("%s", async (_what, change, reason) => {
+    const { name, data, opts } = await validJob("job-1");
+    await queue.add(name, { ...data, ...change }, opts);
+    const waitsFor = await waitFor("a reason", async () => {
+      const job = await queue.getJob("job-1");
+      return (job?.progress as { waitsFor?: string } | undefined)?.waitsFor;
+    });
+    expect(waitsFor).toContain(reason);
+    await waitFor("the job to be delayed", async () => (await queue.getJobState("job-1")) === "delayed");
+    expect((await queue.getJob("job-1"))?.attemptsMade).toBe(0);
+    expect(simulator.journal.entries()).toEqual([]);
+  });
+});
+
+describe("what no attempt can mend fails at once", () => {
+  test("data that is no request", async () => {
+    await queue.add("completion", { hello: "world" }, { jobId: "job-1", attempts: 3 });
+    await waitFor("the failure", async () => (await queue.getJobState("job-1")) === "failed");
+    const job = await queue.getJob("job-1");
+    expect(job?.failedReason).toContain("invalid_payload");
+    expect(job?.failedReason).not.toContain("world");
+  });
+
+  test("a passed deadline", async () => {
+    const { name, data, opts } = await validJob("job-1");
+    await queue.add(name, { ...data, deadlineAt: Date.now() - 1 }, opts);
+    await waitFor("the failure", async () => (await queue.getJobState("job-1")) === "failed");
+    expect((await queue.getJob("job-1"))?.failedReason).toContain("deadline_exceeded");
+    expect(simulator.journal.entries()).toEqual([]);
+  });
+});
+
+describe("the record comes before the call", () => {
+  test("a job that was answered once is completed without another call", async () => {
+    const first = await producer.complete({ model: MODEL, request: REQUEST });
+    const calls = simulator.journal.entries().length;
+    // What a worker killed between record and completion leaves behind: the job waits again, its record stands.
+    const { name, data, opts } = await validJob(first.jobId);
+    await waitFor("the first job's end", async () => (await queue.getJobState(first.jobId)) === "completed");
+    await queue.remove(first.jobId);
+    await queue.add(name, data, opts);
+    await waitFor("its completion", async () => (await queue.getJobState(first.jobId)) === "completed");
+    expect(simulator.journal.entries().length).toBe(calls);
+  });
+
+  test("a caller that gives up cancels its job, in flight too", async () => {
+    simulator.setLatency({ latencyMs: 20_000 });
+    const caller = new AbortController();
+    const answer = producer.complete({ model: MODEL, request: REQUEST }, caller.signal);
+    await waitFor("the call", () => simulator.stats().inFlight === 1);
+    caller.abort(new Error("given up"));
+    await expect(answer).rejects.toThrow("given up");
+    await waitFor("the call's end", () => simulator.stats().inFlight === 0);
+    const record = await waitFor("the record", async () => (await redis.keys(keys.result("*"))).at(0));
+    expect(JSON.parse((await redis.get(record)) ?? "{}")).toMatchObject({ status: "cancelled" });
+  });
+
+  test("a cancelled job makes no call", async () => {
+    const { name, data, opts } = await validJob("job-1");
+    await redis.set(keys.result("job-1"), JSON.stringify(emptyRecord("job-1", data, "cancelled")));
+    await queue.add(name, data, opts);
+    await waitFor("the end", async () => (await queue.getJobState("job-1")) === "failed");
+    expect(JSON.parse((await redis.get(keys.result("job-1"))) ?? "{}")).toMatchObject({
+      status: "cancelled",
+    });
+    expect(simulator.journal.entries()).toEqual([]);
+  });
+});

@@ -1,0 +1,100 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { testRedis } from "../support/redis.ts";
+import { SHORT_LOCKS, TestSite } from "../support/site.ts";
+import { siteClient } from "../support/site-client.ts";
+import { add, charge } from "../support/tools.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const MODULE = join(import.meta.dirname, "../support/tools.ts");
+const KILLED_WORKER = join(import.meta.dirname, "../support/killed-worker.ts");
+/** Five answers that call a tool, five results, and the last answer. */
+const TURNS = [
+  ...Array.from({ length: 5 }, (_, n) => ({ toolCalls: [{ name: "add", arguments: { a: n, b: n } }] })),
+  { reply: "the end" },
+];
+const BOUNDARIES = Array.from({ length: 11 }, (_, n) => n + 1);
+
+async function openSite(): Promise<TestSite> {
+  const site = await TestSite.open({}, SHORT_LOCKS);
+  onTestFinished(() => site[Symbol.asyncDispose]());
+  return site;
+}
+
+test("a worker killed at any boundary of a six-turn loop: no finished turn is sent again", async () => {
+  const site = await openSite();
+  const glue = siteClient(site, { tools: [add] });
+  const handles = await Promise.all(
+    BOUNDARIES.map((n) =>
+      glue.enqueue(`killed after ${n}\n#sim ${JSON.stringify({ turns: TURNS })}`, {
+        model: `simulator:killed-${n}`,
+      }),
+    ),
+  );
+  await Promise.all(
+    BOUNDARIES.map(async (n) => {
+      const env = { ...process.env, ...site.env };
+      const child = spawn(process.execPath, [KILLED_WORKER, `completions.simulator.killed-${n}`, String(n)], {
+        env,
+        stdio: "inherit",
+      });
+      const [, signal] = await once(child, "exit");
+      expect(signal).toBe("SIGKILL");
+    }),
+  );
+  site.start("worker", "--module", MODULE);
+  const results = await Promise.all(handles.map((handle) => handle.result({ timeoutMs: 45_000 })));
+  const sums = TURNS.slice(0, 5).map((_, n) => String(n + n));
+  for (const result of results) {
+    expect(result.finalResponse).toBe("the end");
+    expect(result.toolExecutionHistory.map(({ result }) => result)).toEqual(sums);
+  }
+  const hashes = site.simulator.journal.entries().map(({ contentHash }) => contentHash);
+  expect(hashes).toHaveLength(BOUNDARIES.length * TURNS.length);
+  expect(new Set(hashes).size).toBe(hashes.length);
+});
+
+test("a tool that is not idempotent is never run again: the model is told that its outcome is unknown", async () => {
+  const site = await openSite();
+  const glue = siteClient(site, { tools: [charge] });
+  const turns = [
+    { toolCalls: [{ name: "charge", arguments: { customer: "Ada" } }] },
+    { reply: "asked a person" },
+  ];
+  const TRACE_FILE = site.path("trace");
+  const handle = await glue.enqueue(`charge Ada\n#sim ${JSON.stringify({ turns })}`);
+  const child = spawn(
+    process.execPath,
+    [join(import.meta.dirname, "../../src/cli/main.ts"), "worker", "--module", MODULE],
+    { env: { ...process.env, ...site.env, TRACE_FILE, KILLED_BY_CHARGE: "1" } },
+  );
+  expect((await once(child, "exit"))[1]).toBe("SIGKILL");
+  site.start("worker", "--module", MODULE);
+  const result = await handle.result({ timeoutMs: 45_000 });
+  expect(readFileSync(TRACE_FILE, "utf8")).toBe("charge Ada\n");
+  expect(result.toolExecutionHistory).toMatchObject([
+    {
+      toolName: "charge",
+      error: { code: "outcome_unknown", message: expect.stringContaining("not repeated") },
+    },
+  ]);
+  expect(site.simulator.journal.entries()).toHaveLength(2);
+});
+
+test("the journal goes with the result, and stays with a failure for an operator's retry", async () => {
+  const site = await openSite();
+  const redis = testRedis();
+  onTestFinished(() => redis.disconnect());
+  site.start("worker", "--module", MODULE);
+  const glue = siteClient(site, { tools: [add] });
+  const [first] = TURNS;
+  const done = await glue.enqueue(`done\n#sim ${JSON.stringify({ turns: [first, { reply: "ok" }] })}`);
+  const failed = await glue.enqueue(`failed\n#sim ${JSON.stringify({ turns: [first, { error: "400" }] })}`);
+  await done.result();
+  await expect(failed.result()).rejects.toMatchObject({ code: "invalid_request" });
+  const journals = await waitFor("the journals", () => redis.keys(`*${site.namespace}*:journal:*`));
+  expect(journals).toEqual([expect.stringContaining(failed.id)]);
+});
