@@ -34,7 +34,6 @@ export {
   type CircuitBreakerSettings,
   CircuitOpenError,
 } from "./limits/circuit-breaker.ts";
-export type { TokenCounts } from "./limits/rate-limiter/cost.ts";
 export {
   BudgetExceededError,
   BudgetWaitError,
@@ -101,6 +100,7 @@ export {
   type StepFunction,
 } from "./shared/step-function.ts";
 export { type PromptTool, SystemPrompt, type SystemPromptOptions } from "./shared/system-prompt.ts";
+export type { TokenCounts } from "./shared/token-counts.ts";
 export {
   defineTool,
   type Tool,

@@ -1,13 +1,7 @@
-import type { ChatCompletion } from "../shared/chat.ts";
-import type { ResultRecord } from "../shared/records.ts";
 import { readTokenUse, type TokenUse } from "../shared/token-use.ts";
+import type { InlineResult } from "../store/completed-record.ts";
 
 const ID_PREFIX = "batch_req_";
-
-/** A result record whose answer's body was fetched from its blob. */
-export type InlineResult = Omit<ResultRecord, "response"> & {
-  response?: { statusCode: number; requestId: string; body: ChatCompletion };
-};
 
 /** A row's line in the output, in OpenAI's batch output format: JSON without a line end. */
 export function outputLine(row: { id: string; customId: string }, record: InlineResult): string {

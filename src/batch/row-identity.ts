@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
-import { canonicalJson, NestingError } from "../shared/canonical-json.ts";
+import { NestingError } from "../shared/canonical-json.ts";
 import type { ChatRequest } from "../shared/chat.ts";
+import { requestDigest } from "../shared/digest.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { RowFault } from "./row-fault.ts";
 
@@ -10,9 +11,9 @@ const ID_BYTES = 16;
  * Equal for rows that ask the same of the same model, whatever words their line used.
  * @throws RowFault when the request nests too deeply.
  */
-export function requestDigest({ entry, model }: ModelRef, request: ChatRequest): string {
+export function rowDigest(model: ModelRef, request: ChatRequest): string {
   try {
-    return hash("sha256", canonicalJson({ entry, model, request }), "hex");
+    return requestDigest(model, request);
   } catch (error) {
     throw error instanceof NestingError
       ? new RowFault("invalid_request", `the request ${error.message}`)

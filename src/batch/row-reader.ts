@@ -6,7 +6,7 @@ import type { IndexRow } from "./disk-index.ts";
 import { inputFileError } from "./file-errors.ts";
 import { RowFault } from "./row-fault.ts";
 import { type ParsedRow, parseRow } from "./row-format.ts";
-import { lineLabel, requestDigest, rowId } from "./row-identity.ts";
+import { lineLabel, rowDigest, rowId } from "./row-identity.ts";
 import { cached, type ResolveModel } from "./scan-input.ts";
 
 export interface BatchRow {
@@ -86,5 +86,5 @@ export class RowReader {
 
 function identity({ customId, request }: ParsedRow, model: ModelRef, { occurrence }: IndexRow): string {
   const distinction = customId === undefined ? { occurrence } : { customId };
-  return rowId(requestDigest(model, request), distinction).toString("hex");
+  return rowId(rowDigest(model, request), distinction).toString("hex");
 }

@@ -9,7 +9,7 @@ import { type FileLine, isBlank, readLines } from "./line-reader.ts";
 import { malformedLine } from "./output-line.ts";
 import { RowFault } from "./row-fault.ts";
 import { type ParsedRow, parseRow, tooLongFault } from "./row-format.ts";
-import { lineLabel, malformedDigest, requestDigest } from "./row-identity.ts";
+import { lineLabel, malformedDigest, rowDigest } from "./row-identity.ts";
 
 /**
  * The model a row goes to, from the name it gives, if any.
@@ -97,7 +97,7 @@ class Scan {
       if (line.tooLong) throw tooLongFault();
       parsed = parseRow(line.data, this.#options.promptField);
       const model = this.#modelOf(parsed, line.line);
-      const digest = requestDigest(model, parsed.request);
+      const digest = rowDigest(model, parsed.request);
       this.#index(line, digest, parsed.customId, model);
     } catch (error) {
       if (!(error instanceof RowFault)) throw error;

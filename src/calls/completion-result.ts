@@ -1,9 +1,9 @@
 import { z } from "zod";
-import type { CompletedRecord } from "../producers/completed-record.ts";
 import type { ChatCompletion } from "../shared/chat.ts";
 import { type Fallback, modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
 import { parseArguments } from "../shared/tool.ts";
+import type { CompletedRecord } from "../store/completed-record.ts";
 import { type OutputOf, type OutputSchema, parseOutput } from "./output-schema.ts";
 
 /** What the model wants to be run. */

@@ -1,12 +1,23 @@
 import { channel } from "node:diagnostics_channel";
+import type { Redis } from "ioredis";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName, parseCompletionQueueName } from "../shared/queue-name.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { RedisKeys } from "../store/redis-keys.ts";
 import { RedisScript } from "../store/redis-script.ts";
-import type { WorkerContext } from "../workers/context.ts";
-import type { SnoozeScope } from "../workers/verdict.ts";
+import type { FleetBudgets } from "./fleet-budgets.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
+
+/** Who waits when a provider asks for a pause: the job alone, its queue, or every queue that shares its budget. */
+export type SnoozeScope = "job" | "queue" | "budget";
+
+interface PauseContext {
+  redis: Redis;
+  keys: RedisKeys;
+  budgets: FleetBudgets;
+  limiter: RateLimiter;
+}
 
 const pauseChannel = channel("gluellm:pause");
 
@@ -26,7 +37,7 @@ const PAUSE = new RedisScript(`
 
 /** What the provider of `model` asked for: its queue waits, or every queue of its budget; nothing for the job alone. */
 export async function pauseModel(
-  context: WorkerContext,
+  context: PauseContext,
   model: ModelRef,
   { scope, delayMs }: { scope: SnoozeScope; delayMs: number },
 ): Promise<void> {
@@ -37,7 +48,7 @@ export async function pauseModel(
 
 /** For calls of jobs in other queues than the model's: milliseconds until that goes on, 0 when it is not paused. */
 export async function pausedMs(
-  { redis, keys }: Pick<WorkerContext, "redis" | "keys">,
+  { redis, keys }: Pick<PauseContext, "redis" | "keys">,
   model: ModelRef,
 ): Promise<number> {
   const limiter = limiterKey(keys, completionQueueName(model));
@@ -47,7 +58,7 @@ export async function pausedMs(
 
 /** No worker of the fleet takes a job from these queues for `ms`. */
 async function pauseQueues(
-  { redis, keys }: Pick<WorkerContext, "redis" | "keys">,
+  { redis, keys }: Pick<PauseContext, "redis" | "keys">,
   queues: readonly string[],
   ms: number,
 ): Promise<void> {
@@ -60,7 +71,7 @@ async function pauseQueues(
  * wait for the budget. At the end of it the budget is empty, since the provider's is. Diagnostics channel
  * `gluellm:pause`: `{budget, ms}`.
  */
-async function pauseBudget(context: WorkerContext, queue: string, key: string, ms: number): Promise<void> {
+async function pauseBudget(context: PauseContext, queue: string, key: string, ms: number): Promise<void> {
   const { redis, keys, budgets, limiter } = context;
   const id = budgets.idOf(key);
   // A model that only jobs of several models call has no registered queue.
@@ -71,7 +82,7 @@ async function pauseBudget(context: WorkerContext, queue: string, key: string, m
   pauseChannel.publish({ budget: id, ms });
 }
 
-async function queuesOf({ redis, keys, budgets }: WorkerContext, id: string): Promise<string[]> {
+async function queuesOf({ redis, keys, budgets }: PauseContext, id: string): Promise<string[]> {
   const names = await registeredQueues(redis, keys);
   return names.filter((name) => {
     const ref = parseCompletionQueueName(name);

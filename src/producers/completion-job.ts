@@ -8,6 +8,7 @@ import {
   hasSeveralCalls,
   jobCatalog,
   MANY_ATTEMPTS,
+  type RunOptions,
   type Urgency,
 } from "../shared/catalog.ts";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, previewOf } from "../shared/chat.ts";
@@ -42,9 +43,6 @@ export interface JobOptions {
   /** Default: answers of `temperature` 0 come from the cache, and go there. */
   cache?: CacheOption;
 }
-
-/** What a job's worker does beside the call. */
-export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations" | "endsWithTools" | "output">;
 
 /** Epoch milliseconds after which no attempt starts. */
 export function deadlineOf(urgency: Urgency, { delayMs = 0, deadlineMs }: JobOptions): number {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
-import type { CompletionPayload } from "../shared/catalog.ts";
+import type { CompletionPayload, RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import type { Turn } from "../shared/conversation.ts";
 import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
@@ -9,6 +9,7 @@ import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
+import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import {
   type ConversationRef,
   type ConversationSums,
@@ -19,8 +20,7 @@ import {
 import { reserveJobId } from "../store/idempotency.ts";
 import type { RedisKeys } from "../store/redis-keys.ts";
 import { cancelJob } from "./cancel.ts";
-import { type CompletedRecord, readCompleted } from "./completed-record.ts";
-import { completionJob, deadlineOf, type JobOptions, type RunOptions } from "./completion-job.ts";
+import { completionJob, deadlineOf, type JobOptions } from "./completion-job.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { unpricedError, unpricedModels } from "./priced-models.ts";

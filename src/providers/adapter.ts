@@ -1,7 +1,7 @@
-import type { TokenCounts } from "../limits/rate-limiter/cost.ts";
 import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
 import type { Dialect, ProviderEntry } from "../shared/providers.ts";
 import type { StreamPiece } from "../shared/stream-events.ts";
+import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { createAnthropicAdapter } from "./anthropic.ts";
 import { createOpenAIAdapter } from "./openai.ts";

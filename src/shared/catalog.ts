@@ -56,6 +56,8 @@ export const completionPayloadSchema = z.object({
   workflow: z.object({ runId: z.string(), step: z.string() }).optional(),
 });
 export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
+/** What a job's worker does beside the call. */
+export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations" | "endsWithTools" | "output">;
 
 /** What Bull Board shows of a finished job: a summary, since the result itself is a record of its own. */
 const completionSummarySchema = z.object({

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import type { Ajv2020, ErrorObject, Options } from "ajv/dist/2020.js";
 import { z } from "zod";
-import { sha256 } from "../store/redis-keys.ts";
+import { sha256 } from "./digest.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { interruptible } from "./interruptible.ts";
 import type { JsonSchema } from "./json-schema.ts";

@@ -1,13 +1,9 @@
-import type { Redis } from "ioredis";
 import { z } from "zod";
-import type { RedisKeys } from "../store/redis-keys.ts";
 import type { Message } from "./chat.ts";
 
 /** A conversation ends this long after its last message. */
 export const CONVERSATION_TTL_SECONDS = 30 * 86_400;
 export const MAX_TURNS = 10_000;
-
-const PAGE = 500;
 
 /*
  * A conversation is one hash, so that a turn, an answer and the sums change together and expire together:
@@ -26,10 +22,10 @@ export const turnHeadSchema = z.object({
 export type TurnHead = z.infer<typeof turnHeadSchema>;
 
 /** What was checked when it was written is read as it stands: a conversation must not end by a stricter look. */
-const storedMessageSchema = z.looseObject({ role: z.string() }) as unknown as z.ZodType<Message>;
+export const storedMessageSchema = z.looseObject({ role: z.string() }) as unknown as z.ZodType<Message>;
 
 /** How a turn's job ended. */
-const turnAnswerSchema = z.object({
+export const turnAnswerSchema = z.object({
   /** Epoch milliseconds. */
   at: z.number(),
   /** The answers with their tool calls, and the tools' results; none when the job brought no answer. */
@@ -59,26 +55,6 @@ export const conversationSumsSchema = z.object({
   unpriced: sum,
 });
 export const SUM_FIELDS = Object.keys(conversationSumsSchema.shape);
-
-/** The turns up to `count`, in their order; fewer when the conversation, or a part of it, is not in Redis. */
-export async function readTurns(redis: Redis, keys: RedisKeys, id: string, count: number): Promise<Turn[]> {
-  const turns: Turn[] = [];
-  for (let from = 0; from < count; from += PAGE) {
-    const numbers = Array.from({ length: Math.min(PAGE, count - from) }, (_, i) => from + i);
-    const fields = numbers.flatMap((n) => [`turn:${n}`, `asked:${n}`, `answer:${n}`]);
-    const values = await redis.hmget(keys.conversation(id), ...fields);
-    for (let i = 0; i < values.length; i += 3) {
-      const [head, asked, answer] = values.slice(i, i + 3);
-      if (!head || !asked) return turns;
-      turns.push({
-        createdAt: turnHeadSchema.parse(JSON.parse(head)).createdAt,
-        asked: z.array(storedMessageSchema).parse(JSON.parse(asked)),
-        answer: answer ? turnAnswerSchema.parse(JSON.parse(answer)) : undefined,
-      });
-    }
-  }
-  return turns;
-}
 
 const NOT_ANSWERED = "This call was not run.";
 

@@ -1,4 +1,4 @@
-import { sha256 } from "../store/redis-keys.ts";
+import { sha256 } from "./digest.ts";
 import { ConfigurationError } from "./errors.ts";
 import { matchesGlob } from "./glob.ts";
 import type { OutputMode } from "./output-spec.ts";

@@ -1,8 +1,8 @@
+import { sha256 } from "../shared/digest.ts";
 import type { Call, Tool } from "./call.ts";
 import { type Directive, readDirective } from "./directive.ts";
 import type { FaultKind } from "./faults.ts";
 import { madeUpText } from "./made-up-text.ts";
-import { sha256 } from "./request-hash.ts";
 import { instanceOf } from "./schema-instance.ts";
 import type { ScriptedAnswers } from "./simulator-options.ts";
 import { textOfTokens, tokensOf } from "./token-count.ts";

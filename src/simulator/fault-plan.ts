@@ -1,6 +1,7 @@
+import { sha256 } from "../shared/digest.ts";
 import type { Answer } from "./answer.ts";
 import { type CheckedFaults, FAULT_KINDS, type FaultKind } from "./faults.ts";
-import { sha256, shareOf } from "./request-hash.ts";
+import { shareOf } from "./request-hash.ts";
 
 /** Distinct requests remembered; beyond it the oldest are forgotten and count from 1 again. */
 const MAX_REMEMBERED = 1_000_000;

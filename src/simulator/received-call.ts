@@ -1,7 +1,8 @@
+import { sha256 } from "../shared/digest.ts";
 import { type Answer, answerTo } from "./answer.ts";
 import { type Call, InvalidCallError } from "./call.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
-import { canonicalJson, NestedTooDeeplyError, sha256 } from "./request-hash.ts";
+import { requestHash } from "./request-hash.ts";
 import type { ScriptedAnswers } from "./simulator-options.ts";
 
 /** A request as read from its bytes; the answer it will get is known at once. */
@@ -15,7 +16,7 @@ export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: Script
   let contentHash: string | undefined;
   try {
     const body = parseJson(bytes);
-    contentHash = sha256(canonicalJson(body));
+    contentHash = requestHash(body);
     const call = dialect.readCall(body);
     return { contentHash, call, answer: answerTo(call, contentHash, script) };
   } catch (error) {
@@ -34,7 +35,5 @@ function parseJson(bytes: Uint8Array): unknown {
 function refusalOf(error: unknown): Refusal {
   if (error instanceof InvalidCallError)
     return { kind: "invalid", message: error.message, param: error.param };
-  if (error instanceof NestedTooDeeplyError)
-    return { kind: "invalid", message: `The body is ${error.message}.` };
   return { kind: "internal", reason: String(error) };
 }

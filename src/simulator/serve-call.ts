@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { sha256 } from "../shared/digest.ts";
 import { type Admission, admit } from "./admission.ts";
 import { answerWhenDue, type Exchange, meetOutage, sendError } from "./answer-call.ts";
 import type { TokenCharge } from "./charge.ts";
@@ -7,7 +8,6 @@ import { sendJson } from "./http-answer.ts";
 import type { JournalEntry } from "./journal.ts";
 import { type ReceivedCall, receiveCall } from "./received-call.ts";
 import { MAX_BODY_BYTES, readBody } from "./request-body.ts";
-import { sha256 } from "./request-hash.ts";
 import type { Simulation } from "./simulation.ts";
 
 const NO_CHARGE: TokenCharge = { promptTokens: 0, completionTokens: 0 };

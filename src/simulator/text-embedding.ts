@@ -1,4 +1,4 @@
-import { sha256 } from "./request-hash.ts";
+import { sha256 } from "../shared/digest.ts";
 
 /** Of one SHA-256. */
 const SIGNS_PER_HASH = 256;

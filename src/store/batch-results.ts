@@ -1,8 +1,7 @@
 import type { Redis } from "ioredis";
-import type { InlineResult } from "../batch/output-line.ts";
-import { readAnswerBody } from "../producers/completed-record.ts";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema } from "../shared/records.ts";
 import { isBlobRef, releaseBlob } from "./blobs.ts";
+import { type InlineResult, readAnswerBody } from "./completed-record.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
 

@@ -1,7 +1,8 @@
 import type { Redis } from "ioredis";
 import { type BlobRef, blobRefSchema, MAX_INLINE_BYTES } from "../shared/catalog.ts";
+import { sha256 } from "../shared/digest.ts";
 import { GlueError } from "../shared/errors.ts";
-import { type RedisKeys, sha256 } from "./redis-keys.ts";
+import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
 
 /** Longer than any deadline plus the life of a failure's record: a blob without its owner ends by itself. */

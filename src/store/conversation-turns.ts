@@ -1,17 +1,23 @@
 import type { Redis } from "ioredis";
+import { z } from "zod";
 import { MAX_REQUEST_BYTES, type Message } from "../shared/chat.ts";
 import {
   CONVERSATION_TTL_SECONDS,
   conversationSumsSchema,
   MAX_TURNS,
-  readTurns,
   SUM_FIELDS,
+  storedMessageSchema,
   type Turn,
   type TurnHead,
+  turnAnswerSchema,
+  turnHeadSchema,
 } from "../shared/conversation.ts";
 import { InputError } from "../shared/errors.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+
+/** Turns read at a time. */
+const PAGE = 500;
 
 /** A conversation as its holder knows it. */
 export interface ConversationRef {
@@ -129,4 +135,24 @@ function tooLong(id: string): InputError {
     "begin a new one with what matters of this one: reset(), then addMessage() with a summary",
     "conversation_too_long",
   );
+}
+
+/** The turns up to `count`, in their order; fewer when the conversation, or a part of it, is not in Redis. */
+export async function readTurns(redis: Redis, keys: RedisKeys, id: string, count: number): Promise<Turn[]> {
+  const turns: Turn[] = [];
+  for (let from = 0; from < count; from += PAGE) {
+    const numbers = Array.from({ length: Math.min(PAGE, count - from) }, (_, i) => from + i);
+    const fields = numbers.flatMap((n) => [`turn:${n}`, `asked:${n}`, `answer:${n}`]);
+    const values = await redis.hmget(keys.conversation(id), ...fields);
+    for (let i = 0; i < values.length; i += 3) {
+      const [head, asked, answer] = values.slice(i, i + 3);
+      if (!head || !asked) return turns;
+      turns.push({
+        createdAt: turnHeadSchema.parse(JSON.parse(head)).createdAt,
+        asked: z.array(storedMessageSchema).parse(JSON.parse(asked)),
+        answer: answer ? turnAnswerSchema.parse(JSON.parse(answer)) : undefined,
+      });
+    }
+  }
+  return turns;
 }

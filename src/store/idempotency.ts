@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
 import { z } from "zod";
-import { requestDigest } from "../batch/row-identity.ts";
-import type { RunOptions } from "../producers/completion-job.ts";
+import type { RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
+import { requestDigest } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { RedisKeys } from "./redis-keys.ts";

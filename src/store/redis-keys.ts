@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 /**
  * Every Redis key of a namespace. The hash tag keeps a namespace on one shard, so multi-key scripts and
  * BullMQ flows work on Redis Cluster. The table in ARCHITECTURE.md gives type, content and expiry of each.
@@ -64,7 +62,3 @@ export function redisKeys(namespace: string) {
 }
 
 export type RedisKeys = ReturnType<typeof redisKeys>;
-
-export function sha256(text: string | Uint8Array): string {
-  return createHash("sha256").update(text).digest("hex");
-}

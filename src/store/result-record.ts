@@ -4,7 +4,6 @@ import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversatio
 import { OverloadedError, RateLimitError } from "../shared/errors.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema, resultTtlSeconds } from "../shared/records.ts";
-import type { Verdict } from "../workers/verdict.ts";
 import type { FinishedCall } from "./job-journal.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
@@ -133,7 +132,8 @@ export async function countCall(redis: Redis, keys: RedisKeys, { entry, model, t
 interface FailedCall {
   budgetKey: string;
   error: unknown;
-  verdict: Verdict;
+  /** Another attempt follows. */
+  isRepeated: boolean;
   batchId: string | undefined;
 }
 
@@ -141,11 +141,10 @@ interface FailedCall {
 export async function countFailedCall(
   redis: Redis,
   keys: RedisKeys,
-  { budgetKey, error, verdict, batchId }: FailedCall,
+  { budgetKey, error, isRepeated, batchId }: FailedCall,
 ): Promise<void> {
   const usage = usageKey(keys, budgetKey);
   const isLimit = error instanceof RateLimitError || error instanceof OverloadedError;
-  const isRepeated = verdict.kind === "snooze" || verdict.kind === "retry";
   const counter = isLimit ? "rateLimited" : isRepeated ? "retries" : undefined;
   const pipeline = redis.pipeline().hincrby(usage, counter === "rateLimited" ? counter : "requests", 1);
   pipeline.expire(usage, USAGE_TTL_SECONDS);

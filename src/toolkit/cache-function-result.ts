@@ -1,7 +1,8 @@
-import { hash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { canonicalJson } from "../shared/canonical-json.ts";
+import { sha256 } from "../shared/digest.ts";
 import { CacheStore, type Claim } from "../store/cache-store.ts";
 import { redisKeys } from "../store/redis-keys.ts";
 import { survivesJson } from "./survives-json.ts";
@@ -41,7 +42,7 @@ export function cacheFunctionResult<Args extends unknown[], T>(
   return async (...args) => {
     const keyed = key ? key(...args) : withoutUndefinedEnd(args);
     if (!survivesJson(keyed)) return fn(...args);
-    const digest = hash("sha256", canonicalJson({ function: name, key: keyed }), "hex");
+    const digest = sha256(canonicalJson({ function: name, key: keyed }));
     const token = randomUUID();
     const claim = await settled(cache, digest, token, ttlSeconds * 1000);
     if (claim.kind === "hit") return JSON.parse(claim.text) as T;

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type CircuitBreaker, CircuitOpenError } from "../limits/circuit-breaker.ts";
-import type { TokenCounts } from "../limits/rate-limiter/cost.ts";
 import type { RateLimiter } from "../limits/rate-limiter.ts";
 import { readFault } from "../providers/fault.ts";
 import { toLLMError } from "../providers/provider-errors.ts";
 import { APIConnectionError, GlueError } from "../shared/errors.ts";
+import type { TokenCounts } from "../shared/token-counts.ts";
 import { type AttemptState, verdictOn } from "../workers/verdict.ts";
 
 export interface RetryOptions {

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
-import type { TokenCounts } from "../limits/rate-limiter/cost.ts";
 import { EstimateCorrection } from "../limits/rate-limiter/estimate-correction.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { costUsd, isPriced } from "../shared/cost.ts";
@@ -9,6 +8,7 @@ import { CostLimitError, GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { usd } from "../shared/usd.ts";
 import { type LedgerCall, reserveCost, settleCost } from "../store/cost-ledger.ts";

@@ -2,9 +2,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Job, Queue } from "bullmq";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
-import { readTurns, type TurnAnswer, toRequestMessages, turnHeadSchema } from "../shared/conversation.ts";
+import { type TurnAnswer, toRequestMessages, turnHeadSchema } from "../shared/conversation.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { readTurns } from "../store/conversation-turns.ts";
 import { RedisScript } from "../store/redis-script.ts";
 import type { WorkerContext } from "./context.ts";
 

@@ -184,7 +184,12 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
       if (fault instanceof StructuredOutputError) await journal.append({ kind: "restarted" }).catch(() => {});
     }
     if (!isFinal && !WITHOUT_CALL.some((type) => error instanceof type))
-      await countFailedCall(redis, keys, { budgetKey: model.key, error, verdict, batchId: batch?.id });
+      await countFailedCall(redis, keys, {
+        budgetKey: model.key,
+        error,
+        isRepeated: verdict.kind === "snooze" || verdict.kind === "retry",
+        batchId: batch?.id,
+      });
     if (!payload.fallbacks || !journal) return verdict;
     const hasWaitedForBudget = waitsFor(job).startsWith("budget_wait");
     const attempt = { payload, journal, attemptsMade, snoozes, hasWaitedForBudget };

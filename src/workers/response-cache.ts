@@ -1,8 +1,9 @@
-import { hash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { canonicalJson, NestingError } from "../shared/canonical-json.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
+import { sha256 } from "../shared/digest.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -78,7 +79,7 @@ function digestOf({ settings }: WorkerContext, { model, request }: CachedCallInp
   if (!entry) return undefined;
   const asked = { entry: entry.name, fingerprint: fingerprint(entry), model: model.model, request };
   try {
-    return hash("sha256", canonicalJson(asked), "hex");
+    return sha256(canonicalJson(asked));
   } catch (error) {
     if (error instanceof NestingError) return undefined;
     throw error;

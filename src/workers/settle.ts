@@ -1,5 +1,6 @@
 import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
 import type { Intake } from "../limits/intake.ts";
+import type { SnoozeScope } from "../limits/pause.ts";
 import { pauseModel } from "../limits/pause.ts";
 import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
 import { type Message, previewOfAnswer } from "../shared/chat.ts";
@@ -14,7 +15,7 @@ import { writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/workflow-journal.ts";
 import type { WorkerContext } from "./context.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
-import type { SnoozeScope, Verdict } from "./verdict.ts";
+import type { Verdict } from "./verdict.ts";
 
 export const PUT_BACK_MS = 5_000;
 export const HELD_MS = 30_000;

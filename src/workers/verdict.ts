@@ -1,4 +1,5 @@
 import { CircuitOpenError } from "../limits/circuit-breaker.ts";
+import type { SnoozeScope } from "../limits/pause.ts";
 import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { Message } from "../shared/chat.ts";
 import {
@@ -51,7 +52,6 @@ type Answering = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
 /** What the finished calls of a job took. */
 export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;
 
-export type SnoozeScope = "job" | "queue" | "budget";
 type Action = "retry" | "snooze" | "fail" | "stop";
 
 /** Error class → what happens. The first class that fits decides; anything else is retried. */

@@ -1,14 +1,13 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { setTimeout as delay } from "node:timers/promises";
-import { requestDigest } from "../batch/row-identity.ts";
 import { toCompletionInput } from "../calls/completion-input.ts";
 import type { CompletionMessage } from "../calls/completion-options.ts";
 import { type CompletionResult, toResult } from "../calls/completion-result.ts";
 import type { ModelNames } from "../calls/model-chain.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
-import type { CompletedRecord } from "../producers/completed-record.ts";
 import type { Agent, AgentSpec } from "../shared/agent.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
+import { requestDigest, sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
@@ -16,7 +15,7 @@ import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { textToVector } from "../shared/vector-text.ts";
-import { sha256 } from "../store/redis-keys.ts";
+import type { CompletedRecord } from "../store/completed-record.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import { asJson } from "./as-json.ts";
 import type {

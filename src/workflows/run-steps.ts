@@ -1,7 +1,7 @@
 import { completionJob } from "../producers/completion-job.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { sha256 } from "../shared/digest.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
-import { sha256 } from "../store/redis-keys.ts";
 import { isBounded, type RunRecord } from "../store/run-record.ts";
 import type { AskedEntry } from "../store/workflow-journal.ts";
 import type { Step } from "./execution.ts";

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type CompletedRecord, readCompleted } from "../producers/completed-record.ts";
 import { JobLostError, toErrorRecord } from "../shared/errors.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
+import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { readJournal } from "../store/run-journal.ts";
 import { isBounded, type RunRecord } from "../store/run-record.ts";

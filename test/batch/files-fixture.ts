@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { BatchOutput } from "../../src/batch/batch-output.ts";
 import { DiskIndex, type IndexRow } from "../../src/batch/disk-index.ts";
-import { type InlineResult, outputLine } from "../../src/batch/output-line.ts";
+import { outputLine } from "../../src/batch/output-line.ts";
 import { type BatchRow, RowReader } from "../../src/batch/row-reader.ts";
 import { type ScanOptions, scanInput } from "../../src/batch/scan-input.ts";
 import type { InputError } from "../../src/shared/errors.ts";
 import { parseModel } from "../../src/shared/model-name.ts";
+import type { InlineResult } from "../../src/store/completed-record.ts";
 
 export const resolveModel = (name?: string) =>
   parseModel(name ?? "demo", ["simulator", "openai"], "simulator");

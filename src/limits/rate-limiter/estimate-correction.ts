@@ -1,4 +1,4 @@
-import type { TokenCounts } from "./cost.ts";
+import type { TokenCounts } from "../../shared/token-counts.ts";
 
 /** Fewer settled calls do not make a ratio. */
 const MIN_CALLS = 5;

@@ -3,8 +3,8 @@ import { z } from "zod";
 import type { BlobRef } from "../shared/catalog.ts";
 import { type ChatCompletion, chatCompletionSchema } from "../shared/chat.ts";
 import { type ResultRecord, type ToolExecution, toolExecutionSchema } from "../shared/records.ts";
-import { isBlobRef, readBlob } from "../store/blobs.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import { isBlobRef, readBlob } from "./blobs.ts";
+import type { RedisKeys } from "./redis-keys.ts";
 
 const outputSchema = z.object({ value: z.unknown() });
 
@@ -60,3 +60,8 @@ async function readOutputValue(
 ): Promise<unknown> {
   return isBlobRef(output) ? outputSchema.parse(await readBlob(redis, keys, output)).value : output?.value;
 }
+
+/** A result record whose answer's body was fetched from its blob. */
+export type InlineResult = Omit<ResultRecord, "response"> & {
+  response?: { statusCode: number; requestId: string; body: ChatCompletion };
+};
