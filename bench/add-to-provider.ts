@@ -11,17 +11,18 @@ import { arrivals, epochMs, LATENCY_JOBS, WARM_UP_JOBS } from "./arrivals.ts";
 
 const settings = loadSettings();
 const logger = createLogger({ level: "silent", json: false });
-const { redis, keys, target: redisTarget } = await openRedis(settings, logger);
+const { store, target: redisTarget } = await openRedis(settings, logger);
+const { redis, keys } = store;
 await startWorker({ redisTarget, settings, logger });
 const model = modelRef("simulator", "latency");
-const queue = await new ProducerQueues(redis, keys).of(model);
+const queue = await new ProducerQueues(store).of(model);
 
 const addedAt: number[] = [];
 for (let n = 0; n < WARM_UP_JOBS + LATENCY_JOBS; n++) {
   const request = { messages: [{ role: "user" as const, content: `ours ${n}` }], max_tokens: 16 };
   const jobId = `job-${n}`;
   addedAt.push(epochMs());
-  const job = await completionJob(redis, keys, settings, { jobId, model, request, urgency: "interactive" });
+  const job = await completionJob(store, settings, { jobId, model, request, urgency: "interactive" });
   await queue.add(job.name, job.data, job.opts);
   while (!(await redis.exists(keys.result(jobId)))) await delay(1);
 }

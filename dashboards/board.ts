@@ -3,10 +3,9 @@ import type { AppViewRoute, BeforeHook, ControllerHandlerReturnType } from "@bul
 import { ExpressAdapter } from "@bull-board/express";
 import { Queue } from "bullmq";
 import type { Router } from "express";
-import type { Redis } from "ioredis";
 import type { Logger } from "../src/shared/logger.ts";
 import { registeredQueues } from "../src/store/queue-registry.ts";
-import type { RedisKeys } from "../src/store/redis-keys.ts";
+import type { Store } from "../src/store/store.ts";
 import { QueueAdapter } from "./queue-adapter.ts";
 
 const FOLLOW_INTERVAL_MS = 1000;
@@ -22,14 +21,13 @@ export interface Board {
 
 interface BoardOptions {
   basePath: string;
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   namespace: string;
   logger: Logger;
 }
 
 /** Bull Board over the namespace's registered queues, which it follows once a second. */
-export function createBoard({ basePath, redis, keys, namespace, logger }: BoardOptions): Board {
+export function createBoard({ basePath, store, namespace, logger }: BoardOptions): Board {
   const serverAdapter = new BoardAdapter().setBasePath(basePath);
   const { addQueue, removeQueue } = createBullBoard({
     queues: [],
@@ -50,14 +48,18 @@ export function createBoard({ basePath, redis, keys, namespace, logger }: BoardO
 
   const shown = new Map<string, { queue: Queue; adapter: QueueAdapter }>();
   async function follow(): Promise<void> {
-    const registered = new Set(await registeredQueues(redis, keys));
+    const registered = new Set(await registeredQueues(store));
     for (const name of registered) {
       if (shown.has(name)) continue;
       // The producers own a queue's meta data: written from here it would reset their event stream's length.
-      const queue = new Queue(name, { connection: redis, prefix: keys.prefix, skipMetasUpdate: true });
+      const queue = new Queue(name, {
+        connection: store.redis,
+        prefix: store.keys.prefix,
+        skipMetasUpdate: true,
+      });
       // The shared connection logs its own faults, once for all queues.
       queue.on("error", () => {});
-      const adapter = new QueueAdapter(queue, redis, keys);
+      const adapter = new QueueAdapter(queue, store);
       shown.set(name, { queue, adapter });
       addQueue(adapter);
     }

@@ -1,10 +1,9 @@
 import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
 import type { JobStatus } from "@bull-board/api/typings/app";
 import type { Job, Queue } from "bullmq";
-import type { Redis } from "ioredis";
 import { jobCatalog, NEVER_LIMITING, WORKFLOW_QUEUE } from "../src/shared/catalog.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
-import type { RedisKeys } from "../src/store/redis-keys.ts";
+import type { Store } from "../src/store/store.ts";
 import { jobTitle, readableData, shortened } from "./readable.ts";
 import { showRuns } from "./run-job.ts";
 
@@ -16,12 +15,12 @@ export class QueueAdapter extends BullMQAdapter {
   readonly #renew: (job: Job) => Promise<void>;
   readonly #showRuns: (jobs: readonly Job[]) => Promise<void>;
 
-  constructor(queue: Queue, redis: Redis, keys: RedisKeys) {
+  constructor(queue: Queue, store: Store) {
     super(queue, { description: queue.name });
     this.#queue = queue;
-    this.#renew = (job) => renew(redis, keys, job);
+    this.#renew = (job) => renew(store, job);
     const hasRuns = queue.name === WORKFLOW_QUEUE;
-    this.#showRuns = async (jobs) => (hasRuns ? showRuns(redis, keys, jobs) : undefined);
+    this.#showRuns = async (jobs) => (hasRuns ? showRuns(store, jobs) : undefined);
     this.setFormatter("name", jobTitle);
     this.setFormatter("data", readableData);
     this.setFormatter("returnValue", shortened);
@@ -66,11 +65,11 @@ export class QueueAdapter extends BullMQAdapter {
  * An operator's retry starts afresh: with the deadline or the count of lost workers that ended the job, it
  * would fail at once.
  */
-async function renew(redis: Redis, keys: RedisKeys, job: Job): Promise<void> {
+async function renew(store: Store, job: Job): Promise<void> {
   const data: unknown = job.data;
   if (typeof data === "object" && data !== null && "deadlineAt" in data) {
     const { deadlineMs } = jobCatalog.completion["batch" in data ? "batch" : "interactive"];
     await job.updateData({ ...data, deadlineAt: Date.now() + deadlineMs });
   }
-  await redis.hdel(keys.job(job.queueName, job.id ?? ""), "stc");
+  await store.redis.hdel(store.keys.job(job.queueName, job.id ?? ""), "stc");
 }

@@ -1,7 +1,6 @@
 import type { Job } from "bullmq";
-import type { Redis } from "ioredis";
 import { usd } from "../src/shared/usd.ts";
-import type { RedisKeys } from "../src/store/redis-keys.ts";
+import type { Store } from "../src/store/store.ts";
 import { readWorkerCards } from "../src/store/worker-card.ts";
 
 /** Of a run's record; the run's input and output are not shown. */
@@ -19,11 +18,11 @@ const FIELDS = [
 type RunFields = Record<(typeof FIELDS)[number], string | null>;
 
 /** Jobs of workflow runs with what their records say, for the board alone: the jobs in Redis stay as they are. */
-export async function showRuns(redis: Redis, keys: RedisKeys, jobs: readonly Job[]): Promise<void> {
+export async function showRuns(store: Store, jobs: readonly Job[]): Promise<void> {
   if (jobs.length === 0) return;
   const [records, cards] = await Promise.all([
-    Promise.all(jobs.map((job) => redis.hmget(keys.workflow(job.id ?? ""), ...FIELDS))),
-    readWorkerCards(redis, keys),
+    Promise.all(jobs.map((job) => store.redis.hmget(store.keys.workflow(job.id ?? ""), ...FIELDS))),
+    readWorkerCards(store),
   ]);
   const offered = new Set(cards.flatMap(({ workflows }) => workflows));
   for (const [n, job] of jobs.entries()) {

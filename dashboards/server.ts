@@ -4,11 +4,10 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import express, { type ErrorRequestHandler, type RequestHandler } from "express";
 import helmet from "helmet";
-import type { Redis } from "ioredis";
 import { ConfigurationError } from "../src/shared/errors.ts";
 import type { Logger } from "../src/shared/logger.ts";
 import { connectRedis, type RedisTarget } from "../src/store/redis.ts";
-import { redisKeys } from "../src/store/redis-keys.ts";
+import { type Store, storeOf } from "../src/store/store.ts";
 import { bracketed, guardAccess, isWildcard, requirePassword } from "./access.ts";
 import { createBoard } from "./board.ts";
 
@@ -43,15 +42,14 @@ export interface Dashboard {
 export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
   const { redisTarget, namespace, host, port, logger } = options;
   requirePassword(options);
-  const keys = redisKeys(namespace);
   // One retry: a page says that Redis is away rather than hang until it is back.
-  const redis = connectRedis(redisTarget, logger, { maxRetriesPerRequest: 1 });
-  const board = createBoard({ basePath: BASE_PATH, redis, keys, namespace, logger });
+  const store = storeOf(connectRedis(redisTarget, logger, { maxRetriesPerRequest: 1 }), namespace);
+  const board = createBoard({ basePath: BASE_PATH, store, namespace, logger });
 
   const app = express();
   app.use(securityHeaders(), guardAccess(options));
   app.get("/", (_request, response) => response.redirect(BASE_PATH));
-  app.get("/healthz", health(redis));
+  app.get("/healthz", health(store));
   app.use(BASE_PATH, board.router);
   app.use((_request, response) => void response.status(404).type("text").send("Not found\n"));
   app.use(plainError(logger));
@@ -59,7 +57,7 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
   const server = createServer(app);
   async function close(): Promise<void> {
     board.close();
-    redis.disconnect();
+    store.redis.disconnect();
     if (!server.listening) return;
     server.close();
     server.closeAllConnections();
@@ -117,9 +115,9 @@ function securityHeaders(): RequestHandler {
   });
 }
 
-function health(redis: Redis): RequestHandler {
+function health(store: Store): RequestHandler {
   return async (_request, response) => {
-    const answer = redis.ping().then(
+    const answer = store.redis.ping().then(
       () => true,
       () => false,
     );

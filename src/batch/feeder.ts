@@ -11,8 +11,8 @@ import { acknowledge, inlineResult, readDoneList } from "../store/batch-results.
 import { stopBatch } from "../store/batch-stop.ts";
 import { releaseBlob } from "../store/blobs.ts";
 import { registerQueue } from "../store/queue-registry.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
+import type { Store } from "../store/store.ts";
 import type { BatchOutput } from "./batch-output.ts";
 import type { DiskIndex, IndexRow } from "./disk-index.ts";
 import { outputLine } from "./output-line.ts";
@@ -28,9 +28,8 @@ const WAIT_MS = 1000;
 const SAVE_MS = 500;
 
 export interface FeederOptions {
-  redis: Redis;
+  store: Store;
   subscriber: Redis;
-  keys: RedisKeys;
   settings: Settings;
   logger: Logger;
   queues: ProducerQueues;
@@ -118,13 +117,13 @@ export class Feeder {
   async #findEnd(signal: AbortSignal): Promise<FeedEnd | undefined> {
     const end: FeedEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
     if (end) {
-      const { redis, keys } = this.#options;
+      const { store } = this.#options;
       const reason: ErrorRecord = {
         code: end.kind,
         category: "cancelled",
         message: `the batch was ${end.kind}`,
       };
-      await stopBatch(redis, keys, this.#batchId, reason);
+      await stopBatch(store, this.#batchId, reason);
     }
     return end;
   }
@@ -142,16 +141,16 @@ export class Feeder {
 
   /** The operator's or a worker's word that the batch must not go on. */
   async #readStop(): Promise<FeedEnd | undefined> {
-    const { redis, keys } = this.#options;
-    const [stop, status] = await redis.hmget(keys.batch(this.#batchId), "stop", "status");
+    const { store } = this.#options;
+    const [stop, status] = await store.redis.hmget(store.keys.batch(this.#batchId), "stop", "status");
     if (stop) return { kind: "stopped", error: errorRecordSchema.parse(JSON.parse(stop)) };
     return status === "cancelling" || status === "cancelled" ? { kind: "cancelled" } : undefined;
   }
 
   /** Moves results from the done-list into the file, then forgets them in Redis. Returns how many it took. */
   async #collect(): Promise<number> {
-    const { redis, keys, output, tally, index } = this.#options;
-    const entries = await readDoneList(redis, keys, this.#batchId);
+    const { store, output, tally, index } = this.#options;
+    const entries = await readDoneList(store, this.#batchId);
     const lines: { id: string; line: string; failed: boolean }[] = [];
     const taken: { jobId: string; queue: string; record: ResultRecord | undefined }[] = [];
     for (const { jobId, record } of entries) {
@@ -161,13 +160,13 @@ export class Feeder {
       if (!record || !row || !this.#isNews(jobId, row, record)) continue;
       const line = outputLine(
         { id, customId: await this.#customIdOf(jobId, row) },
-        await inlineResult(redis, keys, record),
+        await inlineResult(store, record),
       );
       lines.push({ id, line, failed: record.status !== "succeeded" });
       tally.add(record);
     }
     if (lines.length > 0) await output.append(lines);
-    await acknowledge(redis, keys, this.#batchId, taken);
+    await acknowledge(store, this.#batchId, taken);
     // An entry whose record is gone brings nothing: its row stays in flight until it is found again or lost.
     for (const { jobId, record } of taken) if (record) await this.#forget(jobId);
     return entries.length;
@@ -194,11 +193,11 @@ export class Feeder {
 
   /** The row is no longer in flight: its window has room again and its request's blob goes. */
   async #forget(jobId: string): Promise<void> {
-    const { redis, keys } = this.#options;
+    const { store } = this.#options;
     this.#sender.forget(jobId);
     for (const window of this.#windows) {
       const row = window.delete(jobId);
-      if (row?.blob) await releaseBlob(redis, keys, row.blob, jobId);
+      if (row?.blob) await releaseBlob(store, row.blob, jobId);
     }
   }
 
@@ -232,13 +231,14 @@ export class Feeder {
 
   /** Sends again what is in flight for us but unknown to Redis, which was emptied or lost its last second. */
   async #reconcile(): Promise<void> {
-    const { index, logger, redis, keys } = this.#options;
+    const { index, logger, store } = this.#options;
     for (const window of this.#windows) {
       const lost = await this.#findLost(window);
       if (lost.length === 0) continue;
       logger.warn({ queue: window.queue, rows: lost.length }, "rows vanished from Redis; sending them again");
-      await registerQueue(redis, keys, window.queue);
-      if (!(await redis.hexists(keys.batch(this.#batchId), "input"))) await this.#options.describe();
+      await registerQueue(store, window.queue);
+      if (!(await store.redis.hexists(store.keys.batch(this.#batchId), "input")))
+        await this.#options.describe();
       for (let i = 0; i < lost.length; i += MAX_ADD) {
         const rows = lost.slice(i, i + MAX_ADD).flatMap((id) => index.find(id) ?? []);
         await this.#sender.send(window, rows, { again: true });
@@ -249,10 +249,11 @@ export class Feeder {
 
   /** The ids of the window's rows that will bring no result. */
   async #findLost(window: Window): Promise<string[]> {
-    const { redis, keys, index } = this.#options;
+    const { store, index } = this.#options;
     const jobIds = [...window.rows.keys()];
-    const pipeline = redis.pipeline();
-    for (const jobId of jobIds) pipeline.hmget(keys.job(window.queue, jobId), "timestamp", "finishedOn");
+    const pipeline = store.redis.pipeline();
+    for (const jobId of jobIds)
+      pipeline.hmget(store.keys.job(window.queue, jobId), "timestamp", "finishedOn");
     const replies = (await pipeline.exec()) ?? [];
     const suspects = jobIds.filter((_, i) => {
       const [timestamp, finishedOn] = (replies[i]?.[1] ?? []) as (string | null)[];
@@ -279,12 +280,12 @@ export class Feeder {
 
 /** Writes where the batch stands into its record. */
 export async function saveCounts(
-  { redis, keys, index, tally }: Pick<FeederOptions, "redis" | "keys" | "index" | "tally">,
+  { store, index, tally }: Pick<FeederOptions, "store" | "index" | "tally">,
   id: string,
 ): Promise<void> {
   const { total, succeeded, failed } = index.counts();
   const { prompt, completion, cached, costUsd, unpriced, cacheHits } = tally.use;
-  await saveBatch(redis, keys, {
+  await saveBatch(store, {
     id,
     total,
     succeeded,

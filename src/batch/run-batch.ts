@@ -1,5 +1,4 @@
 import { resolve } from "node:path";
-import type { Redis } from "ioredis";
 import { ProducerQueues } from "../producers/queues.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
@@ -7,8 +6,8 @@ import type { BatchStatus } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import { Lease } from "../store/batch-lease.ts";
 import { readBatch, saveBatch } from "../store/batch-record.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
+import type { Store } from "../store/store.ts";
 import { BatchOutput } from "./batch-output.ts";
 import { DiskIndex } from "./disk-index.ts";
 import { type FeedEnd, Feeder, saveCounts } from "./feeder.ts";
@@ -65,8 +64,7 @@ export async function prepareBatch(files: BatchFiles): Promise<PreparedBatch> {
 }
 
 export interface FeedOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Settings;
   logger: Logger;
   batch: PreparedBatch;
@@ -91,8 +89,7 @@ const STATUS_AT_END: Record<FeedEnd["kind"], BatchStatus> = {
  * @throws InputError when another run holds the batch.
  */
 export async function feedBatch({
-  redis,
-  keys,
+  store,
   settings,
   logger,
   batch,
@@ -103,18 +100,17 @@ export async function feedBatch({
 }: FeedOptions): Promise<FeedEnd> {
   const { files, index, reader, output } = batch;
   const id = output.batchId;
-  const lease = await Lease.acquire(redis, keys, id);
-  const subscriber = redis.duplicate();
+  const lease = await Lease.acquire(store, id);
+  const subscriber = store.redis.duplicate();
   subscriber.on("error", () => {});
-  const queues = new ProducerQueues(redis, keys);
+  const queues = new ProducerQueues(store);
   try {
-    await subscriber.subscribe(keys.channel);
-    const describe = () => startRecord(redis, keys, id, files, maxCostUsd);
+    await subscriber.subscribe(store.keys.channel);
+    const describe = () => startRecord(store, id, files, maxCostUsd);
     await untilTaken(logger, describe);
     const feeder = new Feeder({
-      redis,
+      store,
       subscriber,
-      keys,
       settings,
       logger,
       queues,
@@ -128,13 +124,13 @@ export async function feedBatch({
     });
     const end = await feeder.run(signal);
     if (end.kind === "finished") {
-      await untilTaken(logger, () => saveBatch(redis, keys, { id, status: "finalizing" }));
+      await untilTaken(logger, () => saveBatch(store, { id, status: "finalizing" }));
       await output.finish();
-      await redis.del(keys.batchDone(id), keys.reserved(keys.batch(id)));
+      await store.redis.del(store.keys.batchDone(id), store.keys.reserved(store.keys.batch(id)));
     }
     await untilTaken(logger, async () => {
-      await saveCounts({ redis, keys, index, tally }, id);
-      await saveBatch(redis, keys, { id, status: STATUS_AT_END[end.kind] });
+      await saveCounts({ store, index, tally }, id);
+      await saveBatch(store, { id, status: STATUS_AT_END[end.kind] });
     });
     return end;
   } finally {
@@ -146,18 +142,17 @@ export async function feedBatch({
 
 /** An earlier run's stop or cancellation ends with the command that starts the batch again. */
 async function startRecord(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   id: string,
   files: BatchFiles,
   maxCostUsd: number | undefined,
 ): Promise<void> {
   const { inputPath, outputPath, promptField, limitRows, strict } = files;
   // The limit of this run stands before any worker goes on.
-  if (maxCostUsd === undefined) await redis.hdel(keys.batch(id), "maxCostUsd");
-  else await redis.hset(keys.batch(id), "maxCostUsd", maxCostUsd);
-  await redis.hdel(keys.batch(id), "stop");
-  await saveBatch(redis, keys, {
+  if (maxCostUsd === undefined) await store.redis.hdel(store.keys.batch(id), "maxCostUsd");
+  else await store.redis.hset(store.keys.batch(id), "maxCostUsd", maxCostUsd);
+  await store.redis.hdel(store.keys.batch(id), "stop");
+  await saveBatch(store, {
     id,
     status: "in_progress",
     input: resolve(inputPath),
@@ -168,10 +163,9 @@ async function startRecord(
 
 /** The 429s and retries of a batch over all its runs, as its workers counted them. */
 export async function readFaultCounts(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   batchId: string,
 ): Promise<{ retries: number; rateLimited: number }> {
-  const record = await readBatch(redis, keys, batchId);
+  const record = await readBatch(store, batchId);
   return { retries: record?.retries ?? 0, rateLimited: record?.rateLimited ?? 0 };
 }

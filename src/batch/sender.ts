@@ -1,17 +1,15 @@
-import type { Redis } from "ioredis";
 import { completionJob } from "../producers/completion-job.ts";
 import type { ProducerQueues } from "../producers/queues.ts";
 import type { Settings } from "../shared/settings.ts";
 import { forgetFailures } from "../store/batch-results.ts";
 import { isBlobRef } from "../store/blobs.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import type { IndexRow } from "./disk-index.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Window } from "./window.ts";
 
 interface SenderOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Settings;
   queues: ProducerQueues;
   reader: RowReader;
@@ -62,10 +60,10 @@ export class Sender {
   }
 
   async #take(window: Window, row: IndexRow) {
-    const { redis, keys, settings, reader, cache } = this.#options;
+    const { store, settings, reader, cache } = this.#options;
     const { id, customId, line, bytes, request } = await reader.readRow(row);
     const jobId = `${this.#batchId}-${id}`;
-    const job = await completionJob(redis, keys, settings, {
+    const job = await completionJob(store, settings, {
       jobId,
       model: window.model,
       request,
@@ -83,12 +81,12 @@ export class Sender {
    * has the job right now, or it was paid for.
    */
   async #makeWay(window: Window, jobIds: readonly string[]): Promise<void> {
-    const { redis, keys, queues } = this.#options;
+    const { store, queues } = this.#options;
     const queue = await queues.of(window.model);
     const removed = await Promise.all(jobIds.map((jobId) => queue.remove(jobId)));
     jobIds.forEach((jobId, i) => {
       if (removed[i] === 0) this.#inherited.set(jobId, window);
     });
-    await forgetFailures(redis, keys, jobIds);
+    await forgetFailures(store, jobIds);
   }
 }

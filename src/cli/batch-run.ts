@@ -13,6 +13,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import { Lease } from "../store/batch-lease.ts";
+import type { Store } from "../store/store.ts";
 import { openRedis, type RedisHost, startWorker } from "./compose.ts";
 import { EXIT, type Interruption } from "./exit.ts";
 import { Progress } from "./progress.ts";
@@ -101,7 +102,7 @@ async function prepare(options: BatchRunOptions, settings: Settings, logger: Log
     if (knownId && error instanceof GlueError && error.code === "output_in_use") {
       // Somebody on this machine has the files: the lease knows who.
       await using host = await openRedis(settings, logger);
-      await (await Lease.acquire(host.redis, host.keys, knownId)).release();
+      await (await Lease.acquire(host.store, knownId)).release();
     }
     throw error;
   }
@@ -128,7 +129,7 @@ interface Feed {
 }
 
 async function feed({ options, settings, logger, interruption, batch, tally, host, startedAt }: Feed) {
-  const { redis, keys } = host;
+  const { store } = host;
   const { workers = 1, concurrency, maxCostUsd, cache } = options;
   const queueGlobs = batch.models.map(completionQueueName);
   const children = spawnWorkers(workers - 1, queueGlobs, concurrency);
@@ -136,17 +137,17 @@ async function feed({ options, settings, logger, interruption, batch, tally, hos
     workers > 0
       ? await startWorker({ redisTarget: host.target, settings, logger, queueGlobs, concurrency })
       : undefined;
-  const progress = new Progress({ redis, keys, settings, batch, tally, startedAt, interruption });
+  const progress = new Progress({ store, settings, batch, tally, startedAt, interruption });
   progress.start();
   const watch = exitWithoutRedis(
-    redis,
+    store.redis,
     interruption,
     `results so far are safe in ${options.outputPath}.partial\nresume with: ${options.resumeCommand}`,
   );
   try {
     const { signal } = interruption;
-    const end = await feedBatch({ redis, keys, settings, logger, batch, tally, maxCostUsd, cache, signal });
-    return { end, faults: await readFaultCounts(redis, keys, batch.output.batchId) };
+    const end = await feedBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, signal });
+    return { end, faults: await readFaultCounts(store, batch.output.batchId) };
   } finally {
     clearInterval(watch);
     await progress.stop();
@@ -156,7 +157,7 @@ async function feed({ options, settings, logger, interruption, batch, tally, hos
 }
 
 /** Nothing can be withdrawn from a Redis that is away: after a signal and some seconds the run ends without it. */
-function exitWithoutRedis(redis: RedisHost["redis"], interruption: Interruption, notice: string) {
+function exitWithoutRedis(redis: Store["redis"], interruption: Interruption, notice: string) {
   let awayMs = 0;
   return setInterval(() => {
     awayMs = redis.status === "ready" || !interruption.signal.aborted ? 0 : awayMs + WATCH_MS;

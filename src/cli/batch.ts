@@ -65,8 +65,8 @@ export function addBatchCommands(program: Command): void {
     .description("The newest batches, newest first.")
     .option("--limit <n>", "how many", integer(1, 1000), 20)
     .action((options: { limit: number }) =>
-      withRedis(async ({ redis, keys }) => {
-        const batches = await listBatches(redis, keys, options.limit);
+      withRedis(async ({ store }) => {
+        const batches = await listBatches(store, options.limit);
         if (batches.length === 0) return "no batches in the last 30 days";
         const heading = ["ID", "STATUS", "DONE", "FAILED", "TOTAL", "CREATED", "OUTPUT"];
         return table([heading, ...batches.map(batchRow)]);
@@ -79,7 +79,7 @@ export function addBatchCommands(program: Command): void {
     .action((id: string) =>
       withRedis(async (host) => {
         const record = await mustRead(host, id);
-        const runner = await host.redis.get(host.keys.batchLease(id));
+        const runner = await host.store.redis.get(host.store.keys.batchLease(id));
         const { options, stop, costUsd, unpriced, ...rest } = record;
         const shown = {
           ...rest,
@@ -97,13 +97,13 @@ export function addBatchCommands(program: Command): void {
     .argument("<id>")
     .action((id: string) =>
       withRedis(async (host) => {
-        const { redis, keys } = host;
+        const { store } = host;
         const { status } = await mustRead(host, id);
         if (!["validating", "in_progress", "failed"].includes(status))
           return `batch ${id} is ${status} already`;
-        const isRunning = (await redis.exists(keys.batchLease(id))) === 1;
-        await saveBatch(redis, keys, { id, status: isRunning ? "cancelling" : "cancelled" });
-        await redis.publish(keys.channel, `batch:${id}`);
+        const isRunning = (await store.redis.exists(store.keys.batchLease(id))) === 1;
+        await saveBatch(store, { id, status: isRunning ? "cancelling" : "cancelled" });
+        await store.redis.publish(store.keys.channel, `batch:${id}`);
         return `batch ${id} is ${isRunning ? "cancelling" : "cancelled"}`;
       }),
     );
@@ -116,8 +116,8 @@ async function withRedis(action: (host: RedisHost) => Promise<string>): Promise<
   process.stdout.write(`${await action(host)}\n`);
 }
 
-async function mustRead({ redis, keys }: RedisHost, id: string): Promise<BatchRecord> {
-  const record = await readBatch(redis, keys, id);
+async function mustRead({ store }: RedisHost, id: string): Promise<BatchRecord> {
+  const record = await readBatch(store, id);
   if (!record) throw new InputError(`no batch ${id}`, "gluellm batch list shows the ids of the last 30 days");
   return record;
 }

@@ -1,4 +1,3 @@
-import type { Redis } from "ioredis";
 import { createLogUpdate } from "log-update";
 import { type PreparedBatch, readFaultCounts } from "../batch/run-batch.ts";
 import type { Tally } from "../batch/tally.ts";
@@ -8,7 +7,7 @@ import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";
 import { readLearnedLimits } from "../store/learned-limits.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import { usagePerMinute } from "../store/usage.ts";
 import { type Interruption, STOPPING } from "./exit.ts";
 import { waitsForText } from "./queues.ts";
@@ -23,8 +22,7 @@ const RATE_WINDOW_MS = 10_000;
 const STILL_MS = 3000;
 
 interface ProgressOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Settings;
   batch: PreparedBatch;
   tally: Tally;
@@ -58,7 +56,7 @@ export class Progress {
     clearInterval(this.#timer);
     await this.#drawing;
     // With Redis gone the last picture is not worth waiting for.
-    if (this.#options.redis.status === "ready") await this.#draw().catch(() => {});
+    if (this.#options.store.redis.status === "ready") await this.#draw().catch(() => {});
     this.#terminal?.done();
   }
 
@@ -99,12 +97,12 @@ export class Progress {
 
   /** Why nothing moves, when nothing does. */
   async #reasons(): Promise<string[]> {
-    const { redis, keys, settings, batch } = this.#options;
+    const { store, settings, batch } = this.#options;
     const { total, missing } = batch.index.counts();
     const now = Date.now();
     if (this.#still.done !== total - missing) this.#still = { done: total - missing, since: now };
     if (missing === 0 || now - this.#still.since < STILL_MS) return [];
-    const states = await readQueueStates(redis, keys, settings, batch.models.map(completionQueueName));
+    const states = await readQueueStates(store, settings, batch.models.map(completionQueueName));
     return states.filter(({ waitsFor }) => waitsFor.length > 0).map(waitsForText);
   }
 
@@ -118,12 +116,12 @@ export class Progress {
   }
 
   async #limitLines(): Promise<string[]> {
-    const { redis, keys, settings, batch, startedAt } = this.#options;
-    const { retries, rateLimited } = await readFaultCounts(redis, keys, batch.output.batchId);
-    const learned = await readLearnedLimits(redis, keys);
+    const { store, settings, batch, startedAt } = this.#options;
+    const { retries, rateLimited } = await readFaultCounts(store, batch.output.batchId);
+    const learned = await readLearnedLimits(store);
     const lines = await Promise.all(
       batch.models.slice(0, MAX_MODELS).map(async ({ key }) => {
-        const used = await usagePerMinute(redis, keys, key, startedAt);
+        const used = await usagePerMinute(store, key, startedAt);
         const limits = limitsOf(settings.limits, learned, key);
         const tokens = limits.tpm ?? limits.itpm;
         const inOut =

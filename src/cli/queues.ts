@@ -17,7 +17,7 @@ export function addQueuesCommand(program: Command): void {
       const settings = loadSettings();
       const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
       await using host = await openRedis(settings, logger);
-      const states = await readQueueStates(host.redis, host.keys, settings);
+      const states = await readQueueStates(host.store, settings);
       process.stdout.write(`${options.json ? JSON.stringify(states, null, 2) : show(states, settings)}\n`);
     });
 }

@@ -137,10 +137,10 @@ async function open(options: ConnectionOptions): Promise<Opened> {
   const { settings, logger, runsWorker, queueGlobs, tools, workflows, defaultModel } = options;
   const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new AsyncDisposableStack();
-  const { redis, keys, target: redisTarget } = parts.use(await openRedis(settings, logger));
-  const producer = new CompletionProducer({ redis, keys, settings });
+  const { store, target: redisTarget } = parts.use(await openRedis(settings, logger));
+  const producer = new CompletionProducer({ store, settings });
   parts.defer(() => producer.close());
-  const runs = new WorkflowRuns({ redis, keys, settings, logger, defaultModel });
+  const runs = new WorkflowRuns({ store, settings, logger, defaultModel });
   parts.defer(() => runs.close());
   let worker: FleetWorker | undefined;
   if (runsWorker) {

@@ -2,8 +2,8 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
-import { checkRedis, connectRedis, type RedisTarget, redisTarget } from "../store/redis.ts";
-import { type RedisKeys, redisKeys } from "../store/redis-keys.ts";
+import { checkRedis, type RedisTarget, redisTarget } from "../store/redis.ts";
+import { openStore, type Store } from "../store/store.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
@@ -65,8 +65,7 @@ async function startHost(
 
 export interface RedisHost extends AsyncDisposable {
   target: RedisTarget;
-  redis: ReturnType<typeof connectRedis>;
-  keys: RedisKeys;
+  store: Store;
   /** True when the server belongs to the data folder. */
   embedded: boolean;
 }
@@ -80,14 +79,13 @@ export async function openRedis(settings: Settings, logger: Logger): Promise<Red
   const held = settings.redisUrl ? undefined : await holdEmbedded(settings, logger);
   const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
   if (!held) await checkRedis(target, logger);
-  const redis = connectRedis(target, logger);
+  const store = openStore(target, settings.namespace, logger);
   return {
     target,
-    redis,
-    keys: redisKeys(settings.namespace),
+    store,
     embedded: held !== undefined,
     async [Symbol.asyncDispose]() {
-      redis.disconnect();
+      store.redis.disconnect();
       held?.release();
     },
   };

@@ -1,6 +1,5 @@
 import { channel } from "node:diagnostics_channel";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Redis } from "ioredis";
 import type { SeenHeaders } from "../providers/adapter.ts";
 import { mentionsLimit, statedLimits } from "../providers/limit-headers.ts";
 import {
@@ -14,7 +13,7 @@ import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import { readLearnedLimits, writeLearnedLimits } from "../store/learned-limits.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 
 const GUARD_MS = 500;
 /** After a change a higher limit is not believed for so long: a gateway may state those of several accounts in turn. */
@@ -24,8 +23,7 @@ const SILENT_ANSWERS = 10;
 const learnedChannel = channel("gluellm:limits");
 
 interface FleetBudgetsOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Pick<Settings, "limits" | "learnLimits">;
   logger: Logger;
   /** The budgets of these keys are others now. */
@@ -70,9 +68,9 @@ export class FleetBudgets {
    * and every few seconds, as messages get lost. What Redis no longer has is told again.
    */
   async read(onlyId?: string): Promise<void> {
-    const { redis, keys, settings } = this.#options;
+    const { store, settings } = this.#options;
     if (!settings.learnLimits) return;
-    const stored = await readLearnedLimits(redis, keys);
+    const stored = await readLearnedLimits(store);
     for (const [id, limits] of stored) {
       const own = this.#learned.get(id);
       const isOther = !own?.isTelling && !isSame(own?.limits, limits);
@@ -122,13 +120,13 @@ export class FleetBudgets {
 
   /** One writer at a time; who comes second writes only when the first wrote something else. */
   async #write(id: string): Promise<void> {
-    const { redis, keys, logger } = this.#options;
+    const { store, logger } = this.#options;
     for (;;) {
       const limits = this.#learned.get(id)?.limits ?? {};
-      const stored = (await readLearnedLimits(redis, keys)).get(id);
+      const stored = (await readLearnedLimits(store)).get(id);
       if (stored && isSame(stored, limits)) return;
-      if (await redis.set(`${keys.learnedLimits}:guard:${id}`, "1", "PX", GUARD_MS, "NX")) {
-        await writeLearnedLimits(redis, keys, id, limits);
+      if (await store.redis.set(`${store.keys.learnedLimits}:guard:${id}`, "1", "PX", GUARD_MS, "NX")) {
+        await writeLearnedLimits(store, id, limits);
         logger.info({ budget: id, ...limits }, "the provider states these limits per minute");
         learnedChannel.publish({ budget: id, ...limits });
       } else await delay(GUARD_MS / 5);

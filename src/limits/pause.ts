@@ -1,11 +1,11 @@
 import { channel } from "node:diagnostics_channel";
-import type { Redis } from "ioredis";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName, parseCompletionQueueName } from "../shared/queue-name.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { RedisKeys } from "../store/redis-keys.ts";
 import { RedisScript } from "../store/redis-script.ts";
+import type { Store } from "../store/store.ts";
 import type { FleetBudgets } from "./fleet-budgets.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 
@@ -13,8 +13,7 @@ import type { RateLimiter } from "./rate-limiter.ts";
 export type SnoozeScope = "job" | "queue" | "budget";
 
 interface PauseContext {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   budgets: FleetBudgets;
   limiter: RateLimiter;
 }
@@ -47,23 +46,20 @@ export async function pauseModel(
 }
 
 /** For calls of jobs in other queues than the model's: milliseconds until that goes on, 0 when it is not paused. */
-export async function pausedMs(
-  { redis, keys }: Pick<PauseContext, "redis" | "keys">,
-  model: ModelRef,
-): Promise<number> {
-  const limiter = limiterKey(keys, completionQueueName(model));
-  const [value, ttlMs] = await Promise.all([redis.get(limiter), redis.pttl(limiter)]);
+export async function pausedMs({ store }: Pick<PauseContext, "store">, model: ModelRef): Promise<number> {
+  const limiter = limiterKey(store.keys, completionQueueName(model));
+  const [value, ttlMs] = await Promise.all([store.redis.get(limiter), store.redis.pttl(limiter)]);
   return Number(value) >= NEVER_LIMITING.max ? Math.max(0, ttlMs) : 0;
 }
 
 /** No worker of the fleet takes a job from these queues for `ms`. */
 async function pauseQueues(
-  { redis, keys }: Pick<PauseContext, "redis" | "keys">,
+  { store }: Pick<PauseContext, "store">,
   queues: readonly string[],
   ms: number,
 ): Promise<void> {
-  const limiters = queues.map((queue) => limiterKey(keys, queue));
-  await PAUSE.run(redis, limiters, [Math.max(1, Math.ceil(ms))]);
+  const limiters = queues.map((queue) => limiterKey(store.keys, queue));
+  await PAUSE.run(store.redis, limiters, [Math.max(1, Math.ceil(ms))]);
 }
 
 /**
@@ -72,18 +68,18 @@ async function pauseQueues(
  * `gluellm:pause`: `{budget, ms}`.
  */
 async function pauseBudget(context: PauseContext, queue: string, key: string, ms: number): Promise<void> {
-  const { redis, keys, budgets, limiter } = context;
+  const { store, budgets, limiter } = context;
   const id = budgets.idOf(key);
   // A model that only jobs of several models call has no registered queue.
   const sharing = id === key ? [queue] : [...new Set([queue, ...(await queuesOf(context, id))])];
   await pauseQueues(context, sharing, ms);
-  await redis.publish(keys.channel, `pause:${Math.ceil(ms)}:${id}`);
+  await store.redis.publish(store.keys.channel, `pause:${Math.ceil(ms)}:${id}`);
   await limiter.drain(id, ms);
   pauseChannel.publish({ budget: id, ms });
 }
 
-async function queuesOf({ redis, keys, budgets }: PauseContext, id: string): Promise<string[]> {
-  const names = await registeredQueues(redis, keys);
+async function queuesOf({ store, budgets }: PauseContext, id: string): Promise<string[]> {
+  const names = await registeredQueues(store);
   return names.filter((name) => {
     const ref = parseCompletionQueueName(name);
     return ref && budgets.idOf(ref.key) === id;

@@ -1,11 +1,10 @@
 import type { Job, Queue } from "bullmq";
-import type { Redis } from "ioredis";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
 import { emptyRecord, RESULT_TTL_SECONDS, type ResultRecord } from "../shared/records.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
 import { RedisScript } from "../store/redis-script.ts";
+import type { Store } from "../store/store.ts";
 
 /**
  * The record is all there is of a cancellation: every attempt looks for it before it pays. The messages abort a call
@@ -35,8 +34,7 @@ const CANCEL = new RedisScript(`
  * @returns what has become of the job: an answer that came first stays.
  */
 export async function cancelJob(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   queue: Queue,
   job: Job<CompletionPayload>,
 ): Promise<ResultRecord["status"] | "lost"> {
@@ -44,14 +42,14 @@ export async function cancelJob(
   const error = { ...toErrorRecord(new JobCancelledError()), attempts: job.attemptsMade };
   const record = { ...emptyRecord(id, job.data, "cancelled", job.attemptsMade), error };
   const outcome = (await CANCEL.run(
-    redis,
-    [keys.result(id), keys.job(queue.name, id)],
-    [JSON.stringify(record), RESULT_TTL_SECONDS.succeeded, keys.channel, id],
+    store.redis,
+    [store.keys.result(id), store.keys.job(queue.name, id)],
+    [JSON.stringify(record), RESULT_TTL_SECONDS.succeeded, store.keys.channel, id],
   )) as ResultRecord["status"] | "lost";
   if (outcome !== "cancelled") return outcome;
   await queue.remove(id);
   // A worker that has the job either read its request before, or finds the record first.
   const { request } = job.data;
-  if (isBlobRef(request)) await releaseBlob(redis, keys, request, id);
+  if (isBlobRef(request)) await releaseBlob(store, request, id);
   return outcome;
 }

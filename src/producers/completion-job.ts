@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import type { JobsOptions } from "bullmq";
-import type { Redis } from "ioredis";
 import type { CacheOption } from "../shared/cache-option.ts";
 import {
   type CompletionPayload,
@@ -17,7 +16,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import { jsonFault } from "./json-fault.ts";
 import { checkMediaParts } from "./media-parts.ts";
 
@@ -62,8 +61,7 @@ export interface CompletionJobInput extends JobOptions, RunOptions {
 
 /** The job of a checked request. A request over 16 KB is put into a blob that the job refers to. */
 export async function completionJob(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   settings: Settings,
   input: CompletionJobInput,
 ): Promise<CompletionJob> {
@@ -79,7 +77,7 @@ export async function completionJob(
       requestId: randomUUID(),
       ...targetOf(settings, model),
       fallbacks,
-      request: await inlineOrBlob(redis, keys, jobId, request),
+      request: await inlineOrBlob(store, jobId, request),
       preview: previewOf(request),
       deadlineAt: deadlineOf(input.urgency, input),
       batch,

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import type { Redis } from "ioredis";
 import type { CompletionPayload, RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import type { Turn } from "../shared/conversation.ts";
@@ -18,7 +17,7 @@ import {
   readSums,
 } from "../store/conversation-turns.ts";
 import { reserveJobId } from "../store/idempotency.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import { cancelJob } from "./cancel.ts";
 import { completionJob, deadlineOf, type JobOptions } from "./completion-job.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
@@ -33,8 +32,7 @@ import { readEntries } from "./stream-reader.ts";
 const POLL_MS = 5000;
 
 export interface ProducerOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Settings;
 }
 
@@ -59,8 +57,8 @@ export class CompletionProducer {
 
   constructor(options: ProducerOptions) {
     this.#options = options;
-    this.#queues = new ProducerQueues(options.redis, options.keys);
-    this.#results = new ResultChannel(options.redis, options.keys);
+    this.#queues = new ProducerQueues(options.store);
+    this.#results = new ResultChannel(options.store);
   }
 
   /**
@@ -78,20 +76,22 @@ export class CompletionProducer {
   }
 
   async #enqueue(input: CompletionInput): Promise<JobRef> {
-    const { redis, keys, settings } = this.#options;
+    const { store, settings } = this.#options;
     const { idempotencyKey: key, conversation, ...fields } = input;
     const newId = `job-${randomUUID()}`;
     const reservation = { ...fields, conversation: conversation?.ref.id, jobId: newId };
-    const jobId = key === undefined ? newId : await reserveJobId(redis, keys, { ...reservation, key });
+    const jobId = key === undefined ? newId : await reserveJobId(store, { ...reservation, key });
     const queue = await (fields.fallbacks
       ? this.#queues.registered(ROUTE_QUEUE)
       : this.#queues.of(fields.model));
     // Who reserved the id may have died before it added the job; adding it twice does nothing.
-    const isKnown = jobId !== newId && (await redis.exists(keys.result(jobId), keys.job(queue.name, jobId)));
+    const isKnown =
+      jobId !== newId &&
+      (await store.redis.exists(store.keys.result(jobId), store.keys.job(queue.name, jobId)));
     if (!isKnown) {
       const place = conversation && (await this.#takeTurn(input, conversation, jobId, queue.name));
       const more = { jobId, urgency: "interactive", conversation: place } as const;
-      const job = await completionJob(redis, keys, settings, { ...fields, ...more });
+      const job = await completionJob(store, settings, { ...fields, ...more });
       await queue.add(job.name, job.data, job.opts);
     }
     return { id: jobId, queue: queue.name };
@@ -115,14 +115,14 @@ export class CompletionProducer {
     job: JobRef,
     signal?: AbortSignal,
   ): AsyncGenerator<StreamEvent | { type: "record"; record: CompletedRecord }> {
-    const { redis, keys } = this.#options;
+    const { store } = this.#options;
     const end = this.#endOf(signal);
     end.throwIfAborted();
     const listening = this.#results.listen(job.id, { toPieces: true });
     try {
       const { wakeup } = await orAborted(end, listening);
       const fold = new StreamFold();
-      const pages = readEntries(redis, keys, job, wakeup);
+      const pages = readEntries(store, job, wakeup);
       for (;;) {
         const { value: page, done } = await orAborted(end, pages.next());
         if (done) return;
@@ -164,29 +164,29 @@ export class CompletionProducer {
 
   /** False when the job had ended before. @throws JobLostError when Redis has neither the job nor its result. */
   async cancel(ref: JobRef): Promise<boolean> {
-    const { redis, keys } = this.#options;
-    const found = await findJob(redis, keys, ref);
+    const { store } = this.#options;
+    const found = await findJob(store, ref);
     const queue = found && this.#queues.named(found.queue);
     const job = await queue?.getJob(ref.id);
-    const outcome = queue && job ? await cancelJob(redis, keys, queue, job) : "lost";
-    const status = outcome === "lost" ? (await readRecord(redis, keys, ref.id))?.status : outcome;
+    const outcome = queue && job ? await cancelJob(store, queue, job) : "lost";
+    const status = outcome === "lost" ? (await readRecord(store, ref.id))?.status : outcome;
     if (!status) throw new JobLostError(ref.id);
     return status === "cancelled";
   }
 
   /** @throws InputError as `pushTurn` does */
   async addMessages(conversation: ConversationRef, messages: readonly Message[]): Promise<void> {
-    await pushTurn(this.#options.redis, this.#options.keys, { conversation, messages });
+    await pushTurn(this.#options.store, { conversation, messages });
   }
 
   /** @throws InputError `unknown_conversation` */
   turns(conversation: ConversationRef): Promise<Turn[]> {
-    return readConversation(this.#options.redis, this.#options.keys, conversation);
+    return readConversation(this.#options.store, conversation);
   }
 
   /** @throws InputError `unknown_conversation` */
   sums(conversation: ConversationRef): Promise<ConversationSums> {
-    return readSums(this.#options.redis, this.#options.keys, conversation);
+    return readSums(this.#options.store, conversation);
   }
 
   /** Those who still wait for a result are told so; their jobs go on. */
@@ -202,11 +202,11 @@ export class CompletionProducer {
     jobId: string,
     queue: string,
   ): Promise<CompletionPayload["conversation"]> {
-    const { redis, keys, settings } = this.#options;
+    const { store, settings } = this.#options;
     const job = { jobId, queue, deadlineAt: deadlineOf("interactive", input) };
     const models = [input.model, ...(input.fallbacks ?? [])];
     const isUnpriced = unpricedModels(settings, models).length > 0;
-    const position = await pushTurn(redis, keys, { conversation: ref, messages, job, isUnpriced });
+    const position = await pushTurn(store, { conversation: ref, messages, job, isUnpriced });
     if (position === "unpriced") throw unpricedError(settings, models, "the conversation's cost limit");
     return { id: ref.id, position };
   }
@@ -216,15 +216,15 @@ export class CompletionProducer {
   }
 
   async #completed(job: JobRef, record: ResultRecord): Promise<CompletedRecord> {
-    const { redis, keys } = this.#options;
+    const { store } = this.#options;
     const { error, rejected, response } = record;
     if (error) throw fromErrorRecord({ ...error, rejected }, { jobId: job.id, model: modelKeyOf(record) });
     if (!response) throw new JobLostError(job.id);
-    return readCompleted(redis, keys, record, response);
+    return readCompleted(store, record, response);
   }
 
   async #record(job: JobRef, signal: AbortSignal): Promise<ResultRecord> {
-    const { redis, keys } = this.#options;
+    const { store } = this.#options;
     signal.throwIfAborted();
     using listener = await this.#results.listen(job.id);
     const { wakeup } = listener;
@@ -234,8 +234,8 @@ export class CompletionProducer {
       for (;;) {
         signal.throwIfAborted();
         // In this order: a job that has ended left its record before.
-        const found = await findJob(redis, keys, job);
-        const record = await readRecord(redis, keys, job.id);
+        const found = await findJob(store, job);
+        const record = await readRecord(store, job.id);
         if (record) return record;
         if (!found || found.hasEnded) throw new JobLostError(job.id);
         await wakeup.wait(POLL_MS);

@@ -1,7 +1,6 @@
-import type { Redis } from "ioredis";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema } from "../shared/records.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 
 /** A job as its holder knows it. */
 export interface JobRef {
@@ -19,11 +18,11 @@ export interface FoundJob {
 }
 
 /** The job as BullMQ has it; undefined when it is in no queue (any more). */
-export async function findJob(redis: Redis, keys: RedisKeys, job: JobRef): Promise<FoundJob | undefined> {
-  const queues = job.queue ? [job.queue] : await registeredQueues(redis, keys);
-  const pipeline = redis.pipeline();
+export async function findJob(store: Store, job: JobRef): Promise<FoundJob | undefined> {
+  const queues = job.queue ? [job.queue] : await registeredQueues(store);
+  const pipeline = store.redis.pipeline();
   for (const queue of queues)
-    pipeline.hmget(keys.job(queue, job.id), "timestamp", "finishedOn", "processedOn");
+    pipeline.hmget(store.keys.job(queue, job.id), "timestamp", "finishedOn", "processedOn");
   for (const [i, [error, reply]] of ((await pipeline.exec()) ?? []).entries()) {
     if (error) throw error;
     const [addedAt, endedAt, startedAt] = reply as (string | null)[];
@@ -37,12 +36,8 @@ export async function findJob(redis: Redis, keys: RedisKeys, job: JobRef): Promi
 }
 
 /** What the job brought; undefined until it has ended. */
-export async function readRecord(
-  redis: Redis,
-  keys: RedisKeys,
-  jobId: string,
-): Promise<ResultRecord | undefined> {
-  return toRecord(await redis.get(keys.result(jobId)));
+export async function readRecord(store: Store, jobId: string): Promise<ResultRecord | undefined> {
+  return toRecord(await store.redis.get(store.keys.result(jobId)));
 }
 
 /** The record in the text that stands under its key. */

@@ -1,8 +1,7 @@
 import type { Queue } from "bullmq";
-import type { Redis } from "ioredis";
 import { JobLostError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { readQueueStates } from "./queue-states.ts";
 import type { ProducerQueues } from "./queues.ts";
@@ -15,8 +14,7 @@ export interface JobStatus {
 }
 
 export interface StatusContext {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Settings;
   queues: ProducerQueues;
 }
@@ -25,11 +23,11 @@ const MAX_LOOKS = 3;
 
 /** @throws JobLostError when Redis has neither the job nor its result. */
 export async function readJobStatus(context: StatusContext, ref: JobRef): Promise<JobStatus> {
-  const { redis, keys, settings, queues } = context;
+  const { store, settings, queues } = context;
   for (let look = 0; look < MAX_LOOKS; look++) {
     // In this order: a job that has ended left its record before.
-    const found = await findJob(redis, keys, ref);
-    const record = await readRecord(redis, keys, ref.id);
+    const found = await findJob(store, ref);
+    const record = await readRecord(store, ref.id);
     // An operator has it retried: BullMQ forgot its attempt, or began another one.
     const isNewer = record && (found?.startedAt === undefined || found.startedAt > record.finishedAt);
     const isRetried = record?.status === "failed" && found && !found.hasEnded && isNewer;
@@ -44,7 +42,7 @@ export async function readJobStatus(context: StatusContext, ref: JobRef): Promis
       case "waiting":
       case "prioritized":
       case "waiting-children": {
-        const [state] = await readQueueStates(redis, keys, settings, [found.queue]);
+        const [state] = await readQueueStates(store, settings, [found.queue]);
         return { state: "waiting", waitsFor: state?.waitsFor ?? [] };
       }
       // It ended, or was removed, between the two questions: asked again, they agree.

@@ -1,5 +1,4 @@
 import { Queue } from "bullmq";
-import type { Redis } from "ioredis";
 import { configuredBudget, limitsOf } from "../shared/budget.ts";
 import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
@@ -8,7 +7,7 @@ import type { Settings } from "../shared/settings.ts";
 import { type BreakerState, readBreakerState } from "../store/breaker-state.ts";
 import { readLearnedLimits } from "../store/learned-limits.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import { type Usage, usagePerMinute } from "../store/usage.ts";
 import { readWorkerCards, type WorkerCard } from "../store/worker-card.ts";
 
@@ -38,14 +37,13 @@ const REASON_SAMPLE = 20;
 
 /** The state of every registered queue, or of those named. */
 export async function readQueueStates(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   settings: Settings,
   queues?: readonly string[],
 ): Promise<QueueState[]> {
-  const [cards, learned] = await Promise.all([readWorkerCards(redis, keys), readLearnedLimits(redis, keys)]);
-  const names = queues ?? (await registeredQueues(redis, keys));
-  const view = { redis, keys, settings, cards, learned };
+  const [cards, learned] = await Promise.all([readWorkerCards(store), readLearnedLimits(store)]);
+  const names = queues ?? (await registeredQueues(store));
+  const view = { store, settings, cards, learned };
   const states = await Promise.all(names.map((name) => readQueueState(view, name)));
   return queues ? states : states.map((state) => ({ ...state, used: usedOfBudget(state, states) }));
 }
@@ -64,20 +62,23 @@ function usedOfBudget({ bucket, used }: QueueState, states: readonly QueueState[
 }
 
 interface FleetView {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Settings;
   cards: readonly WorkerCard[];
   learned: Awaited<ReturnType<typeof readLearnedLimits>>;
 }
 
 async function readQueueState(
-  { redis, keys, settings, cards, learned }: FleetView,
+  { store, settings, cards, learned }: FleetView,
   name: string,
 ): Promise<QueueState> {
   const ref = parseCompletionQueueName(name);
   const key = ref?.key ?? name;
-  const queue = new Queue(name, { connection: redis, prefix: keys.prefix, skipMetasUpdate: true });
+  const queue = new Queue(name, {
+    connection: store.redis,
+    prefix: store.keys.prefix,
+    skipMetasUpdate: true,
+  });
   queue.on("error", () => {});
   try {
     const found = await queue.getJobCounts(
@@ -102,7 +103,7 @@ async function readQueueState(
     const serving = cards.filter(isServing);
     const workers = serving.length;
     const short = serving.filter((card) => card.isMemoryLow).length;
-    const breaker = await readBreakerState(redis, keys, key);
+    const breaker = await readBreakerState(store, key);
     const waitsFor = [];
     if (pausedByOperator) waitsFor.push("an operator's resume");
     if (breaker.state !== "closed") {
@@ -114,7 +115,7 @@ async function readQueueState(
       waitsFor.push(ref ? `a worker with provider entry "${ref.entry}"` : other);
     }
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
-    const used = await usagePerMinute(redis, keys, key, Date.now() - 60_000);
+    const used = await usagePerMinute(store, key, Date.now() - 60_000);
     return {
       queue: name,
       key,

@@ -1,24 +1,21 @@
 import { Queue } from "bullmq";
-import type { Redis } from "ioredis";
 import { QUEUE_DEFAULTS } from "../shared/catalog.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import { registerQueue } from "../store/queue-registry.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 
 /** Redis may have been emptied since a queue was registered: new workers would not find it. */
 const REGISTER_MS = 5000;
 
 /** A producer's BullMQ queues, opened and registered on first use, over one connection. */
 export class ProducerQueues {
-  readonly #redis: Redis;
-  readonly #keys: RedisKeys;
+  readonly #store: Store;
   readonly #open = new Map<string, Queue>();
   readonly #registeredAt = new Map<string, number>();
 
-  constructor(redis: Redis, keys: RedisKeys) {
-    this.#redis = redis;
-    this.#keys = keys;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
   /** @throws ConfigurationError when the namespace already has its 100 queues. */
@@ -29,7 +26,7 @@ export class ProducerQueues {
   /** @throws as `of` */
   async registered(name: string): Promise<Queue> {
     if (performance.now() - (this.#registeredAt.get(name) ?? Number.NEGATIVE_INFINITY) > REGISTER_MS) {
-      await registerQueue(this.#redis, this.#keys, name);
+      await registerQueue(this.#store, name);
       this.#registeredAt.set(name, performance.now());
     }
     return this.named(name);
@@ -40,8 +37,8 @@ export class ProducerQueues {
     const known = this.#open.get(name);
     if (known) return known;
     const queue = new Queue(name, {
-      connection: this.#redis,
-      prefix: this.#keys.prefix,
+      connection: this.#store.redis,
+      prefix: this.#store.keys.prefix,
       defaultJobOptions: QUEUE_DEFAULTS,
       streams: { events: { maxLen: 1000 } },
     });

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import { Wakeup } from "./wakeup.ts";
 
 const PREFIX = "result:";
@@ -9,22 +9,20 @@ const PREFIX = "result:";
  * with the first.
  */
 export class ResultChannel {
-  readonly #redis: Redis;
-  readonly #keys: RedisKeys;
+  readonly #store: Store;
   /** By a message on the shared channel, or by a channel of its own. */
   readonly #listeners = new Map<string, Set<Wakeup>>();
   #subscriber: Redis | undefined;
   #subscribed: Promise<unknown> | undefined;
 
-  constructor(redis: Redis, keys: RedisKeys) {
-    this.#redis = redis;
-    this.#keys = keys;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
   /** Woken by each message from now on, until it is disposed of. */
   async listen(jobId: string, { toPieces = false } = {}): Promise<{ wakeup: Wakeup } & Disposable> {
     const wakeup = new Wakeup();
-    const pieces = this.#keys.streamChannel(jobId);
+    const pieces = this.#store.keys.streamChannel(jobId);
     const topics = toPieces ? [PREFIX + jobId, pieces] : [PREFIX + jobId];
     for (const topic of topics) this.#add(topic, wakeup);
     const stop = () => {
@@ -56,14 +54,14 @@ export class ResultChannel {
 
   async #subscribe(): Promise<void> {
     this.#subscriber?.disconnect();
-    this.#subscriber = this.#redis.duplicate();
+    this.#subscriber = this.#store.redis.duplicate();
     // The command connection's listener reports faults.
     this.#subscriber.on("error", () => {});
     this.#subscriber.on("message", (channel: string, text: string) => {
-      const topic = channel === this.#keys.channel ? text : channel;
+      const topic = channel === this.#store.keys.channel ? text : channel;
       for (const wakeup of this.#listeners.get(topic) ?? []) wakeup.wake();
     });
-    await this.#subscriber.subscribe(this.#keys.channel);
+    await this.#subscriber.subscribe(this.#store.keys.channel);
   }
 
   close(): void {

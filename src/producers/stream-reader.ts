@@ -1,8 +1,7 @@
-import type { Redis } from "ioredis";
 import { JobLostError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { type StreamEntry, streamEntrySchema } from "../shared/stream-events.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import { findJob, type JobRef, toRecord } from "./job-lookup.ts";
 import type { Wakeup } from "./wakeup.ts";
 
@@ -23,16 +22,11 @@ interface Page {
  * @param wakeup woken by new entries and by the record
  * @throws JobLostError
  */
-export async function* readEntries(
-  redis: Redis,
-  keys: RedisKeys,
-  job: JobRef,
-  wakeup: Wakeup,
-): AsyncGenerator<Page> {
+export async function* readEntries(store: Store, job: JobRef, wakeup: Wakeup): AsyncGenerator<Page> {
   let lastId = "0";
   let hasEnded = false;
   for (;;) {
-    const page = await readPage(redis, keys, job.id, lastId);
+    const page = await readPage(store, job.id, lastId);
     lastId = page.lastId;
     yield page;
     if (page.isFull) continue;
@@ -40,7 +34,7 @@ export async function* readEntries(
     if (page.entries.length === 0) {
       // It had ended before this look, and left nothing.
       if (hasEnded) throw new JobLostError(job.id);
-      const found = await findJob(redis, keys, job);
+      const found = await findJob(store, job);
       hasEnded = !found || found.hasEnded;
       if (hasEnded) continue;
     }
@@ -49,9 +43,9 @@ export async function* readEntries(
 }
 
 /** The record first: what a worker told, it told before it wrote that. */
-async function readPage(redis: Redis, keys: RedisKeys, jobId: string, after: string): Promise<Page> {
-  const pipeline = redis.pipeline().get(keys.result(jobId));
-  pipeline.xread("COUNT", PAGE_ENTRIES, "STREAMS", keys.stream(jobId), after);
+async function readPage(store: Store, jobId: string, after: string): Promise<Page> {
+  const pipeline = store.redis.pipeline().get(store.keys.result(jobId));
+  pipeline.xread("COUNT", PAGE_ENTRIES, "STREAMS", store.keys.stream(jobId), after);
   const [json, streams] = ((await pipeline.exec()) ?? []).map(([error, value]) => {
     if (error) throw error;
     return value;

@@ -4,8 +4,8 @@ import type { Redis } from "ioredis";
 import { InputError } from "../shared/errors.ts";
 import { identityOf, isAlive } from "../shared/process-identity.ts";
 import { LEASE_LAPSE_MS, LEASE_LIFE_MS, type LeaseHolder, leaseHolderSchema } from "../shared/records.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 /** Takes a lease that is free, lapsed, ours, or exactly the one of a holder known to be dead. */
 const ACQUIRE = new RedisScript(`
@@ -41,10 +41,10 @@ export class Lease {
   }
 
   /** @throws InputError naming the holder when another live run has the batch. */
-  static async acquire(redis: Redis, keys: RedisKeys, batchId: string): Promise<Lease> {
+  static async acquire(store: Store, batchId: string): Promise<Lease> {
     const startedAt = identityOf(process.pid)?.startedAt ?? "";
     const me: LeaseHolder = { host: hostname(), pid: process.pid, startedAt, token: randomUUID() };
-    const lease = new Lease(redis, keys.batchLease(batchId), JSON.stringify(me));
+    const lease = new Lease(store.redis, store.keys.batchLease(batchId), JSON.stringify(me));
     const holder = await lease.#take();
     if (holder) {
       // A run that was killed on this machine is replaced at once; one elsewhere has its 15 s.

@@ -1,9 +1,8 @@
-import type { Redis } from "ioredis";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema } from "../shared/records.ts";
 import { isBlobRef, releaseBlob } from "./blobs.ts";
 import { type InlineResult, readAnswerBody } from "./completed-record.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 /** Results per turn: one write, one fsync, one acknowledgement. */
 const MAX_GROUP = 500;
@@ -40,27 +39,22 @@ const FORGET_FAILURES = new RedisScript(`
 `);
 
 /** Rows are sent again that have no result in the file: what stands of them in Redis must not end them at once. */
-export async function forgetFailures(
-  redis: Redis,
-  keys: RedisKeys,
-  jobIds: readonly string[],
-): Promise<void> {
+export async function forgetFailures(store: Store, jobIds: readonly string[]): Promise<void> {
   await FORGET_FAILURES.run(
-    redis,
-    jobIds.map((jobId) => keys.result(jobId)),
+    store.redis,
+    jobIds.map((jobId) => store.keys.result(jobId)),
     [],
   );
 }
 
 /** The next results on a batch's done-list, oldest first; entries whose record is gone come without one. */
 export async function readDoneList(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   batchId: string,
 ): Promise<{ jobId: string; record: ResultRecord | undefined }[]> {
-  const jobIds = [...new Set(await redis.lrange(keys.batchDone(batchId), 0, MAX_GROUP - 1))];
+  const jobIds = [...new Set(await store.redis.lrange(store.keys.batchDone(batchId), 0, MAX_GROUP - 1))];
   if (jobIds.length === 0) return [];
-  const records = await redis.mget(jobIds.map((id) => keys.result(id)));
+  const records = await store.redis.mget(jobIds.map((id) => store.keys.result(id)));
   return jobIds.map((jobId, i) => {
     const json = records[i];
     const stored = json && json !== ACKNOWLEDGED;
@@ -69,38 +63,33 @@ export async function readDoneList(
 }
 
 /** The record with its answer's body, fetched from its blob when it was too large to lie in the record. */
-export async function inlineResult(
-  redis: Redis,
-  keys: RedisKeys,
-  record: ResultRecord,
-): Promise<InlineResult> {
+export async function inlineResult(store: Store, record: ResultRecord): Promise<InlineResult> {
   const { response, ...rest } = record;
   if (!response) return rest;
-  const body = await readAnswerBody(redis, keys, response.body);
+  const body = await readAnswerBody(store, response.body);
   return { ...rest, response: { ...response, body } };
 }
 
 /** Frees what Redis holds of results that are safe in the file. */
 export async function acknowledge(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   batchId: string,
   results: readonly { jobId: string; queue: string; record: ResultRecord | undefined }[],
 ): Promise<void> {
   const [recorded, empty] = [results.filter(({ record }) => record), results.filter(({ record }) => !record)];
   // Nothing was read of these, so nothing may be forgotten: their job may be about to write its record.
-  for (const { jobId } of empty) await redis.lrem(keys.batchDone(batchId), 1, jobId);
+  for (const { jobId } of empty) await store.redis.lrem(store.keys.batchDone(batchId), 1, jobId);
   if (recorded.length === 0) return;
   await ACKNOWLEDGE.run(
-    redis,
+    store.redis,
     [
-      keys.batchDone(batchId),
-      ...recorded.flatMap(({ jobId, queue }) => [keys.result(jobId), keys.job(queue, jobId)]),
+      store.keys.batchDone(batchId),
+      ...recorded.flatMap(({ jobId, queue }) => [store.keys.result(jobId), store.keys.job(queue, jobId)]),
     ],
     recorded.map(({ jobId }) => jobId),
   );
   for (const { jobId, record } of recorded) {
     const body = record?.response?.body;
-    if (isBlobRef(body)) await releaseBlob(redis, keys, body, `result:${jobId}`);
+    if (isBlobRef(body)) await releaseBlob(store, body, `result:${jobId}`);
   }
 }

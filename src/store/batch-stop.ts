@@ -1,21 +1,15 @@
-import type { Redis } from "ioredis";
 import type { ErrorRecord } from "../shared/errors.ts";
-import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 
 /**
  * Says why no further row of a batch may start; the first reason stands. Its feeder wakes and withdraws what waits,
  * and workers send back the rows they hold without having called the provider yet.
  */
-export async function stopBatch(
-  redis: Redis,
-  keys: RedisKeys,
-  batchId: string,
-  reason: ErrorRecord,
-): Promise<void> {
-  await redis.hsetnx(keys.batch(batchId), "stop", JSON.stringify(reason));
-  await redis
+export async function stopBatch(store: Store, batchId: string, reason: ErrorRecord): Promise<void> {
+  await store.redis.hsetnx(store.keys.batch(batchId), "stop", JSON.stringify(reason));
+  await store.redis
     .multi()
-    .publish(keys.channel, `batch:${batchId}`)
-    .publish(keys.channel, `stop:${batchId}`)
+    .publish(store.keys.channel, `batch:${batchId}`)
+    .publish(store.keys.channel, `stop:${batchId}`)
     .exec();
 }

@@ -1,9 +1,8 @@
-import type { Redis } from "ioredis";
 import { type BlobRef, blobRefSchema, MAX_INLINE_BYTES } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { GlueError } from "../shared/errors.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 /** Longer than any deadline plus the life of a failure's record: a blob without its owner ends by itself. */
 const BLOB_TTL_SECONDS = 32 * 86_400;
@@ -27,8 +26,7 @@ const RELEASE = new RedisScript(`
  * last owner, or `ttlSeconds` (default 32 days) after the latest of them that asked for so long.
  */
 export async function inlineOrBlob<T>(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   owner: string,
   value: T,
   ttlSeconds = BLOB_TTL_SECONDS,
@@ -38,13 +36,13 @@ export async function inlineOrBlob<T>(
   // Whoever reads it would follow a value of somebody's own that looks like a reference.
   if (bytes <= MAX_INLINE_BYTES && !isBlobRef(value)) return value;
   const blob = sha256(json);
-  await STORE.run(redis, [keys.blob(blob)], [json, `owner:${owner}`, ttlSeconds]);
+  await STORE.run(store.redis, [store.keys.blob(blob)], [json, `owner:${owner}`, ttlSeconds]);
   return { blob, bytes };
 }
 
 /** @throws GlueError `blob_lost` when Redis no longer has it. */
-export async function readBlob(redis: Redis, keys: RedisKeys, ref: BlobRef): Promise<unknown> {
-  const json = await redis.hget(keys.blob(ref.blob), "data");
+export async function readBlob(store: Store, ref: BlobRef): Promise<unknown> {
+  const json = await store.redis.hget(store.keys.blob(ref.blob), "data");
   if (json === null) {
     throw new GlueError({
       code: "blob_lost",
@@ -56,8 +54,8 @@ export async function readBlob(redis: Redis, keys: RedisKeys, ref: BlobRef): Pro
   return JSON.parse(json);
 }
 
-export async function releaseBlob(redis: Redis, keys: RedisKeys, ref: BlobRef, owner: string): Promise<void> {
-  await RELEASE.run(redis, [keys.blob(ref.blob)], [`owner:${owner}`]);
+export async function releaseBlob(store: Store, ref: BlobRef, owner: string): Promise<void> {
+  await RELEASE.run(store.redis, [store.keys.blob(ref.blob)], [`owner:${owner}`]);
 }
 
 /** Exactly what `inlineOrBlob` makes: any other key, or a `blob` that is no digest, is somebody's own value. */

@@ -1,5 +1,4 @@
-import type { Redis } from "ioredis";
-import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 
 export interface BreakerState {
   /** `half_open`: open, and a probe is under way. */
@@ -14,12 +13,11 @@ export interface BreakerState {
 }
 
 /** The fleet's circuit breaker of `entry:model`, for display. A breaker that nobody used is closed. */
-export async function readBreakerState(
-  redis: Redis,
-  keys: Pick<RedisKeys, "breaker">,
-  key: string,
-): Promise<BreakerState> {
-  const [[seconds, microseconds], hash] = await Promise.all([redis.time(), redis.hgetall(keys.breaker(key))]);
+export async function readBreakerState(store: Store, key: string): Promise<BreakerState> {
+  const [[seconds, microseconds], hash] = await Promise.all([
+    store.redis.time(),
+    store.redis.hgetall(store.keys.breaker(key)),
+  ]);
   const now = Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
   const fields = new Map(Object.entries(hash).map(([name, value]) => [name, Number(value)]));
   const field = (name: string) => fields.get(name) ?? 0;

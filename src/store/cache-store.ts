@@ -1,7 +1,6 @@
 import { EventEmitter, once } from "node:events";
-import type { Redis } from "ioredis";
 import { CLAIM, KEEP, RELEASE, RENEW } from "./cache-scripts.ts";
-import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 
 const LEASE_MS = 6000;
 const RENEW_MS = 2000;
@@ -29,8 +28,7 @@ export type Failure = "none" | "passing" | "lasting";
 const WEIGHTS: Readonly<Record<Failure, number>> = { none: 0, passing: 1, lasting: MAX_FAILURES };
 
 interface CacheStoreOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   /** Of all entries together, least recently used ones go first. */
   maxBytes: number;
 }
@@ -47,10 +45,10 @@ export class CacheStore {
 
   /** @param maxAgeMs an older entry counts as absent */
   async claim(digest: string, token: string, maxAgeMs: number): Promise<Claim> {
-    const { redis, keys } = this.#options;
+    const { store } = this.#options;
     const [kind, detail] = (await CLAIM.run(
-      redis,
-      [keys.cached(digest), keys.cacheLead(digest), keys.cacheUses],
+      store.redis,
+      [store.keys.cached(digest), store.keys.cacheLead(digest), store.keys.cacheUses],
       [digest, token, LEASE_MS, maxAgeMs, MAX_FAILURES],
     )) as [Claim["kind"], (string | number)?];
     const text = String(detail);
@@ -60,21 +58,21 @@ export class CacheStore {
 
   /** Renews the lead until it is disposed of. */
   holdLead(digest: string, token: string): Disposable {
-    const { redis, keys } = this.#options;
+    const { store } = this.#options;
     const timer = setInterval(() => {
-      RENEW.run(redis, [keys.cacheLead(digest)], [token, LEASE_MS]).catch(() => {});
+      RENEW.run(store.redis, [store.keys.cacheLead(digest)], [token, LEASE_MS]).catch(() => {});
     }, RENEW_MS);
     return { [Symbol.dispose]: () => clearInterval(timer) };
   }
 
   /** Ends the lead, when the caller has it. What finds no room is not kept, and nobody need wait for it. */
   async keep(digest: string, token: string, text: string, ttlSeconds: number): Promise<void> {
-    const { redis, keys, maxBytes } = this.#options;
-    const args = [keys.cached(""), digest, token, text, ttlSeconds * 1000, memoryOf(text), maxBytes];
+    const { store, maxBytes } = this.#options;
+    const args = [store.keys.cached(""), digest, token, text, ttlSeconds * 1000, memoryOf(text), maxBytes];
     const kept = await KEEP.run(
-      redis,
-      [keys.cached(digest), keys.cacheLead(digest), keys.cacheUses, keys.cacheSizes],
-      [...args, keys.channel, `cache:${digest}`],
+      store.redis,
+      [store.keys.cached(digest), store.keys.cacheLead(digest), store.keys.cacheUses, store.keys.cacheSizes],
+      [...args, store.keys.channel, `cache:${digest}`],
     ).catch(async (error: unknown) => {
       // Deleting needs no memory, which may be what is lacking: nobody need wait for the lead's end.
       await this.release(digest, token, "passing");
@@ -85,9 +83,9 @@ export class CacheStore {
 
   /** Ends the lead without an entry. */
   async release(digest: string, token: string, failure: Failure): Promise<void> {
-    const { redis, keys } = this.#options;
-    const args = [token, WEIGHTS[failure], FAILURES_LIFE_MS, keys.channel, `cache:${digest}`];
-    await RELEASE.run(redis, [keys.cacheLead(digest)], args);
+    const { store } = this.#options;
+    const args = [token, WEIGHTS[failure], FAILURES_LIFE_MS, store.keys.channel, `cache:${digest}`];
+    await RELEASE.run(store.redis, [store.keys.cacheLead(digest)], args);
   }
 
   /**

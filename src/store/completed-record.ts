@@ -1,10 +1,9 @@
-import type { Redis } from "ioredis";
 import { z } from "zod";
 import type { BlobRef } from "../shared/catalog.ts";
 import { type ChatCompletion, chatCompletionSchema } from "../shared/chat.ts";
 import { type ResultRecord, type ToolExecution, toolExecutionSchema } from "../shared/records.ts";
 import { isBlobRef, readBlob } from "./blobs.ts";
-import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 
 const outputSchema = z.object({ value: z.unknown() });
 
@@ -19,46 +18,36 @@ export type CompletedRecord = Omit<ResultRecord, "toolExecutions" | "output"> & 
 
 /** Of a record that has a response. @throws GlueError `blob_lost` */
 export async function readCompleted(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   record: ResultRecord,
   response: NonNullable<ResultRecord["response"]>,
 ): Promise<CompletedRecord> {
   const [body, toolExecutions, output] = await Promise.all([
-    readAnswerBody(redis, keys, response.body),
-    readToolExecutions(redis, keys, record),
-    readOutputValue(redis, keys, record),
+    readAnswerBody(store, response.body),
+    readToolExecutions(store, record),
+    readOutputValue(store, record),
   ]);
   return { ...record, response, body, toolExecutions, output };
 }
 
 /** A recorded answer's body, fetched from its blob when it was too large to lie in the record. */
-export async function readAnswerBody(
-  redis: Redis,
-  keys: RedisKeys,
-  body: ChatCompletion | BlobRef,
-): Promise<ChatCompletion> {
-  return isBlobRef(body) ? chatCompletionSchema.parse(await readBlob(redis, keys, body)) : body;
+export async function readAnswerBody(store: Store, body: ChatCompletion | BlobRef): Promise<ChatCompletion> {
+  return isBlobRef(body) ? chatCompletionSchema.parse(await readBlob(store, body)) : body;
 }
 
 /** A record's tool calls; none when its job had no tools. */
 async function readToolExecutions(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   { toolExecutions = [] }: Pick<ResultRecord, "toolExecutions">,
 ): Promise<ToolExecution[]> {
   return isBlobRef(toolExecutions)
-    ? z.array(toolExecutionSchema).parse(await readBlob(redis, keys, toolExecutions))
+    ? z.array(toolExecutionSchema).parse(await readBlob(store, toolExecutions))
     : toolExecutions;
 }
 
 /** A record's structured answer; undefined when none was asked for. */
-async function readOutputValue(
-  redis: Redis,
-  keys: RedisKeys,
-  { output }: Pick<ResultRecord, "output">,
-): Promise<unknown> {
-  return isBlobRef(output) ? outputSchema.parse(await readBlob(redis, keys, output)).value : output?.value;
+async function readOutputValue(store: Store, { output }: Pick<ResultRecord, "output">): Promise<unknown> {
+  return isBlobRef(output) ? outputSchema.parse(await readBlob(store, output)).value : output?.value;
 }
 
 /** A result record whose answer's body was fetched from its blob. */

@@ -1,4 +1,3 @@
-import type { Redis } from "ioredis";
 import { z } from "zod";
 import { MAX_REQUEST_BYTES, type Message } from "../shared/chat.ts";
 import {
@@ -13,8 +12,8 @@ import {
   turnHeadSchema,
 } from "../shared/conversation.ts";
 import { InputError } from "../shared/errors.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 /** Turns read at a time. */
 const PAGE = 500;
@@ -68,16 +67,15 @@ export interface TurnInput {
  * @throws InputError `unknown_conversation`; `conversation_too_long` when it has 10,000 turns, or 20 MiB with this one
  */
 export async function pushTurn(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   { conversation, messages, job, isUnpriced }: TurnInput,
 ): Promise<number | "unpriced"> {
   const { id } = conversation;
   // A delayed call has to find it.
   const waitSeconds = Math.ceil(Math.max(0, (job?.deadlineAt ?? 0) - Date.now()) / 1000);
   const position = await PUSH.run(
-    redis,
-    [keys.conversation(id)],
+    store.redis,
+    [store.keys.conversation(id)],
     [
       job?.jobId ?? "",
       JSON.stringify(job ?? { isAdded: true }),
@@ -98,24 +96,16 @@ export async function pushTurn(
 }
 
 /** @throws InputError `unknown_conversation` */
-export async function readConversation(
-  redis: Redis,
-  keys: RedisKeys,
-  conversation: ConversationRef,
-): Promise<Turn[]> {
-  const { turns } = await readSums(redis, keys, conversation);
-  return readTurns(redis, keys, conversation.id, turns);
+export async function readConversation(store: Store, conversation: ConversationRef): Promise<Turn[]> {
+  const { turns } = await readSums(store, conversation);
+  return readTurns(store, conversation.id, turns);
 }
 
 export type ConversationSums = ReturnType<typeof conversationSumsSchema.parse>;
 
 /** @throws InputError `unknown_conversation` */
-export async function readSums(
-  redis: Redis,
-  keys: RedisKeys,
-  { id, mustExist }: ConversationRef,
-): Promise<ConversationSums> {
-  const values = await redis.hmget(keys.conversation(id), ...SUM_FIELDS);
+export async function readSums(store: Store, { id, mustExist }: ConversationRef): Promise<ConversationSums> {
+  const values = await store.redis.hmget(store.keys.conversation(id), ...SUM_FIELDS);
   const given = SUM_FIELDS.flatMap((field, i) => (values[i] == null ? [] : [[field, values[i]]]));
   if (given.length === 0 && mustExist) throw unknownConversation(id);
   return conversationSumsSchema.parse(Object.fromEntries(given));
@@ -138,12 +128,12 @@ function tooLong(id: string): InputError {
 }
 
 /** The turns up to `count`, in their order; fewer when the conversation, or a part of it, is not in Redis. */
-export async function readTurns(redis: Redis, keys: RedisKeys, id: string, count: number): Promise<Turn[]> {
+export async function readTurns(store: Store, id: string, count: number): Promise<Turn[]> {
   const turns: Turn[] = [];
   for (let from = 0; from < count; from += PAGE) {
     const numbers = Array.from({ length: Math.min(PAGE, count - from) }, (_, i) => from + i);
     const fields = numbers.flatMap((n) => [`turn:${n}`, `asked:${n}`, `answer:${n}`]);
-    const values = await redis.hmget(keys.conversation(id), ...fields);
+    const values = await store.redis.hmget(store.keys.conversation(id), ...fields);
     for (let i = 0; i < values.length; i += 3) {
       const [head, asked, answer] = values.slice(i, i + 3);
       if (!head || !asked) return turns;

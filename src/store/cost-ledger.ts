@@ -1,6 +1,5 @@
-import type { Redis } from "ioredis";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 /*
  * The ledger of a cost limit: `maxCostUsd`, `spentUsd` and `reservedUsd` in a hash, which may be the record of what has
@@ -90,36 +89,29 @@ export type ReserveOutcome =
  * @param lifeMs longer than the call can take
  */
 export async function reserveCost(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   call: LedgerCall,
   usd: number,
   lifeMs: number,
 ): Promise<ReserveOutcome> {
-  const reply = await run(RESERVE, redis, keys, call, [usd.toFixed(12), lifeMs, KEEP_SECONDS]);
+  const reply = await run(RESERVE, store, call, [usd.toFixed(12), lifeMs, KEEP_SECONDS]);
   const [kind, spent, max] = reply as [ReserveOutcome["kind"], string, string];
   return kind === "over" ? { kind, spentUsd: Number(spent), maxCostUsd: Number(max) } : { kind };
 }
 
 /** The call is over and cost `usd`; 0 when it was not made. What was held for it is free again. */
-export async function settleCost(
-  redis: Redis,
-  keys: RedisKeys,
-  call: LedgerCall,
-  usd: number,
-): Promise<void> {
-  await run(SETTLE, redis, keys, call, [usd.toFixed(12)]);
+export async function settleCost(store: Store, call: LedgerCall, usd: number): Promise<void> {
+  await run(SETTLE, store, call, [usd.toFixed(12)]);
 }
 
 /** The ledger of one job, which lasts a day longer than the job can. Opened again, its limit and sums stand. */
 export async function openJobLedger(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   jobId: string,
   { maxCostUsd, deadlineAt }: { maxCostUsd: number; deadlineAt: number },
 ): Promise<string> {
-  const ledger = keys.jobCost(jobId);
-  await redis
+  const ledger = store.keys.jobCost(jobId);
+  await store.redis
     .multi()
     .hsetnx(ledger, "maxCostUsd", String(maxCostUsd))
     .pexpireat(ledger, deadlineAt + DAY_MS)
@@ -129,10 +121,9 @@ export async function openJobLedger(
 
 function run(
   script: RedisScript,
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   { ledger, jobId, callId }: LedgerCall,
   args: readonly (string | number)[],
 ): Promise<unknown> {
-  return script.run(redis, [ledger, keys.reserved(ledger)], [jobId, callId, ...args]);
+  return script.run(store.redis, [ledger, store.keys.reserved(ledger)], [jobId, callId, ...args]);
 }

@@ -1,12 +1,11 @@
-import type { Redis } from "ioredis";
 import { z } from "zod";
 import type { RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { requestDigest } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 const TTL_MS = 7 * 86_400_000;
 
@@ -38,18 +37,14 @@ export interface ReservationOptions extends RunOptions {
  * The job id that stands under the caller's key: the given one, or that of the first call.
  * @throws InputError (`idempotency_conflict`) when the first call asked something else.
  */
-export async function reserveJobId(
-  redis: Redis,
-  keys: RedisKeys,
-  reservation: ReservationOptions,
-): Promise<string> {
+export async function reserveJobId(store: Store, reservation: ReservationOptions): Promise<string> {
   const { key, jobId, model, request, delayMs = 0 } = reservation;
   const { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation } = reservation;
   // What is asked: how urgent it is does not count.
   const run = { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation };
   const digest = requestDigest(model, { ...request, run });
   const value = JSON.stringify({ jobId, digest });
-  const standing = await RESERVE.run(redis, [keys.idempotency(key)], [value, TTL_MS + delayMs]);
+  const standing = await RESERVE.run(store.redis, [store.keys.idempotency(key)], [value, TTL_MS + delayMs]);
   const first = reservationSchema.parse(JSON.parse(String(standing)));
   if (first.digest === digest) return first.jobId;
   throw new InputError(

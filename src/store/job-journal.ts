@@ -1,13 +1,12 @@
 import { channel } from "node:diagnostics_channel";
-import type { Redis } from "ioredis";
 import { z } from "zod";
 import { chatCompletionSchema } from "../shared/chat.ts";
 import { JobCancelledError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { untilTaken } from "./redis-refusal.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 const appendedChannel = channel("gluellm:journal");
 
@@ -74,8 +73,7 @@ export class FencedError extends Error {
 }
 
 interface JournalOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   queue: string;
   jobId: string;
   token: string;
@@ -97,8 +95,8 @@ export class Journal {
   }
 
   static async open(options: JournalOptions): Promise<Journal> {
-    const { redis, keys, jobId } = options;
-    const lines = await redis.lrange(keys.journal(jobId), 0, -1);
+    const { store, jobId } = options;
+    const lines = await store.redis.lrange(store.keys.journal(jobId), 0, -1);
     return new Journal(
       options,
       lines.map((line) => entrySchema.parse(JSON.parse(line))),
@@ -158,11 +156,16 @@ export class Journal {
   }
 
   async #append(entry: Entry): Promise<void> {
-    const { redis, keys, queue, jobId, token, logger } = this.#options;
+    const { store, queue, jobId, token, logger } = this.#options;
     const outcome = await untilTaken(logger, () =>
       APPEND.run(
-        redis,
-        [keys.job(queue, jobId), keys.jobLock(queue, jobId), keys.journal(jobId), keys.result(jobId)],
+        store.redis,
+        [
+          store.keys.job(queue, jobId),
+          store.keys.jobLock(queue, jobId),
+          store.keys.journal(jobId),
+          store.keys.result(jobId),
+        ],
         [token, this.#entries.length, JSON.stringify(entry), TTL_SECONDS],
       ),
     );

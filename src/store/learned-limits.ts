@@ -1,7 +1,6 @@
-import type { Redis } from "ioredis";
 import { z } from "zod";
 import type { StatedLimits } from "../shared/budget.ts";
-import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 
 const limit = z.number().positive().optional();
 const learnedSchema = z.object({
@@ -12,19 +11,14 @@ const learnedSchema = z.object({
 });
 
 /** What the fleet has learned from the providers' answers: budget id → limits per minute. */
-export async function readLearnedLimits(redis: Redis, keys: RedisKeys): Promise<Map<string, StatedLimits>> {
-  const entries = Object.entries(await redis.hgetall(keys.learnedLimits));
+export async function readLearnedLimits(store: Store): Promise<Map<string, StatedLimits>> {
+  const entries = Object.entries(await store.redis.hgetall(store.keys.learnedLimits));
   return new Map(entries.flatMap(([id, json]) => toEntry(id, json)));
 }
 
-export async function writeLearnedLimits(
-  redis: Redis,
-  keys: RedisKeys,
-  id: string,
-  limits: StatedLimits,
-): Promise<void> {
-  const write = redis.multi().hset(keys.learnedLimits, { [id]: JSON.stringify(limits) });
-  await write.publish(keys.channel, `limits:${id}`).exec();
+export async function writeLearnedLimits(store: Store, id: string, limits: StatedLimits): Promise<void> {
+  const write = store.redis.multi().hset(store.keys.learnedLimits, { [id]: JSON.stringify(limits) });
+  await write.publish(store.keys.channel, `limits:${id}`).exec();
 }
 
 /** Another version's text is not a fault: the next answer teaches anew. */

@@ -1,12 +1,11 @@
-import type { Redis } from "ioredis";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
 import { OverloadedError, RateLimitError } from "../shared/errors.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema, resultTtlSeconds } from "../shared/records.ts";
 import type { FinishedCall } from "./job-journal.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 import { USAGE_TTL_SECONDS, usageKey } from "./usage.ts";
 
 /**
@@ -79,29 +78,25 @@ interface WriteOptions {
 }
 
 /** Makes an attempt's outcome final. Everything after it (BullMQ's own completion) may be lost without harm. */
-export async function writeRecord(
-  redis: Redis,
-  keys: RedisKeys,
-  options: WriteOptions,
-): Promise<WriteOutcome> {
+export async function writeRecord(store: Store, options: WriteOptions): Promise<WriteOutcome> {
   const { queue, token, payload, record, budgetKey, answer } = options;
   const { batch, conversation } = payload;
   const outcome = await WRITE.run(
-    redis,
+    store.redis,
     [
-      keys.job(queue, record.jobId),
-      keys.jobLock(queue, record.jobId),
-      keys.result(record.jobId),
-      usageKey(keys, budgetKey ?? "none"),
-      keys.batchDone(batch?.id ?? "none"),
-      keys.journal(record.jobId),
-      keys.conversation(conversation?.id ?? "none"),
+      store.keys.job(queue, record.jobId),
+      store.keys.jobLock(queue, record.jobId),
+      store.keys.result(record.jobId),
+      usageKey(store.keys, budgetKey ?? "none"),
+      store.keys.batchDone(batch?.id ?? "none"),
+      store.keys.journal(record.jobId),
+      store.keys.conversation(conversation?.id ?? "none"),
     ],
     [
       token,
       JSON.stringify(record),
       resultTtlSeconds(payload, record.status),
-      keys.channel,
+      store.keys.channel,
       batch ? `batch:${batch.id}` : `result:${record.jobId}`,
       batch ? record.jobId : "",
       record.status,
@@ -123,9 +118,12 @@ export async function writeRecord(
 }
 
 /** Counts an answered call of a job of several at once: its record comes late, or never, and cannot say which model used what. */
-export async function countCall(redis: Redis, keys: RedisKeys, { entry, model, tokens }: FinishedCall) {
-  const usage = usageKey(keys, modelRef(entry, model).key);
-  const pipeline = redis.pipeline().hincrby(usage, "requests", 1).hincrby(usage, "tokens", tokens.total);
+export async function countCall(store: Store, { entry, model, tokens }: FinishedCall) {
+  const usage = usageKey(store.keys, modelRef(entry, model).key);
+  const pipeline = store.redis
+    .pipeline()
+    .hincrby(usage, "requests", 1)
+    .hincrby(usage, "tokens", tokens.total);
   await pipeline.hincrby(usage, "outputTokens", tokens.completion).expire(usage, USAGE_TTL_SECONDS).exec();
 }
 
@@ -139,16 +137,15 @@ interface FailedCall {
 
 /** Counts a call that brought no result: the provider saw it all the same. */
 export async function countFailedCall(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   { budgetKey, error, isRepeated, batchId }: FailedCall,
 ): Promise<void> {
-  const usage = usageKey(keys, budgetKey);
+  const usage = usageKey(store.keys, budgetKey);
   const isLimit = error instanceof RateLimitError || error instanceof OverloadedError;
   const counter = isLimit ? "rateLimited" : isRepeated ? "retries" : undefined;
-  const pipeline = redis.pipeline().hincrby(usage, counter === "rateLimited" ? counter : "requests", 1);
+  const pipeline = store.redis.pipeline().hincrby(usage, counter === "rateLimited" ? counter : "requests", 1);
   pipeline.expire(usage, USAGE_TTL_SECONDS);
-  if (batchId && counter) pipeline.hincrby(keys.batch(batchId), counter, 1);
+  if (batchId && counter) pipeline.hincrby(store.keys.batch(batchId), counter, 1);
   await pipeline.exec();
 }
 
@@ -162,15 +159,12 @@ export type Standing =
   | { kind: "held"; reason: string };
 
 /** One round trip that every attempt makes before it pays. */
-export async function lookUp(
-  redis: Redis,
-  keys: RedisKeys,
-  jobId: string,
-  batchId: string | undefined,
-): Promise<Standing> {
-  const pipeline = redis.pipeline().get(keys.result(jobId));
+export async function lookUp(store: Store, jobId: string, batchId: string | undefined): Promise<Standing> {
+  const pipeline = store.redis.pipeline().get(store.keys.result(jobId));
   if (batchId)
-    pipeline.hmget(keys.batch(batchId), "stop", "status", "maxCostUsd").exists(keys.batchLease(batchId));
+    pipeline
+      .hmget(store.keys.batch(batchId), "stop", "status", "maxCostUsd")
+      .exists(store.keys.batchLease(batchId));
   const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
     if (error) throw error;
     return value;

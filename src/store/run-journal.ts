@@ -1,20 +1,14 @@
-import type { Redis } from "ioredis";
-import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 import type { JournalEntry } from "./workflow-journal.ts";
 
 const PAGE = 500;
 
 /** The journal from an entry on, read in pages so that Redis serves others in between. */
-export async function readJournal(
-  redis: Redis,
-  keys: RedisKeys,
-  runId: string,
-  from = 0,
-): Promise<JournalEntry[]> {
+export async function readJournal(store: Store, runId: string, from = 0): Promise<JournalEntry[]> {
   const entries: JournalEntry[] = [];
   for (;;) {
     const start = from + entries.length;
-    const page = await redis.lrange(keys.workflowJournal(runId), start, start + PAGE - 1);
+    const page = await store.redis.lrange(store.keys.workflowJournal(runId), start, start + PAGE - 1);
     entries.push(...page.map(parseEntry));
     if (page.length < PAGE) return entries;
   }

@@ -1,8 +1,7 @@
-import type { Redis } from "ioredis";
 import { z } from "zod";
 import { errorRecordSchema } from "../shared/errors.ts";
 import { isBlobRef } from "./blobs.ts";
-import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 import type { EndedEntry } from "./workflow-journal.ts";
 
 /** How long an ended run can be read and forked. */
@@ -54,8 +53,8 @@ export function isBounded({ createdAt, deadlineAt }: RunRecord): boolean {
   return deadlineAt - createdAt < MAX_DEADLINE_MS;
 }
 
-export async function readRun(redis: Redis, keys: RedisKeys, runId: string): Promise<RunRecord | undefined> {
-  return parseRun(await redis.hgetall(keys.workflow(runId)));
+export async function readRun(store: Store, runId: string): Promise<RunRecord | undefined> {
+  return parseRun(await store.redis.hgetall(store.keys.workflow(runId)));
 }
 
 function parseRun(fields: Record<string, string>): RunRecord | undefined {

@@ -1,15 +1,13 @@
-import type { Redis } from "ioredis";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
 import { parseEntry } from "./run-journal.ts";
 import { RUN_TTL_SECONDS } from "./run-record.ts";
+import type { Store } from "./store.ts";
 import type { JournalEntry } from "./workflow-journal.ts";
 
 /** A worker's hold on a run: its job's lock. */
 export interface RunLock {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   runId: string;
   token: string;
 }
@@ -73,8 +71,12 @@ const BLOCK = new RedisScript(`${FENCE}
   return 'blocked'
 `);
 
-function fenceKeys({ keys, runId }: RunLock): string[] {
-  return [keys.jobLock(WORKFLOW_QUEUE, runId), keys.workflow(runId), keys.workflowJournal(runId)];
+function fenceKeys({ store, runId }: RunLock): string[] {
+  return [
+    store.keys.jobLock(WORKFLOW_QUEUE, runId),
+    store.keys.workflow(runId),
+    store.keys.workflowJournal(runId),
+  ];
 }
 
 /** Appends to the journal. @returns its entries from `seen` on, which are those appended and what came before them. */
@@ -84,7 +86,7 @@ export async function appendEntries(
   entries: readonly JournalEntry[],
 ): Promise<JournalEntry[] | Denied> {
   const texts = entries.map((entry) => JSON.stringify(entry));
-  const reply = (await APPEND.run(lock.redis, fenceKeys(lock), [lock.token, seen, ...texts])) as
+  const reply = (await APPEND.run(lock.store.redis, fenceKeys(lock), [lock.token, seen, ...texts])) as
     | string[]
     | Denied;
   return typeof reply === "string" ? reply : reply.map(parseEntry);
@@ -97,29 +99,29 @@ export async function suspendRun(
   wakeAt: number | undefined,
   fields: readonly string[],
 ): Promise<"suspended" | "news" | Denied> {
-  const { redis, keys, runId, token } = lock;
+  const { store, runId, token } = lock;
   const parts = ["active", "stalled", "waiting-children", "delayed", "marker", "events"];
-  const queueKeys = parts.map((part) => keys.job(WORKFLOW_QUEUE, part));
+  const queueKeys = parts.map((part) => store.keys.job(WORKFLOW_QUEUE, part));
   const args = [token, seen, runId, Date.now(), wakeAt ?? "", ...fields];
-  const outcome = await SUSPEND.run(redis, [...fenceKeys(lock), ...queueKeys], args);
+  const outcome = await SUSPEND.run(store.redis, [...fenceKeys(lock), ...queueKeys], args);
   if (outcome === "rewound") throw new Error("the run's journal has lost its end");
   return outcome as "suspended" | "news" | Denied;
 }
 
 /** Makes a run's end final. Everything after it (BullMQ's own completion) may be lost without harm. */
 export async function finishRun(lock: RunLock, fields: readonly string[]): Promise<"finished" | Denied> {
-  const { redis, keys, runId, token } = lock;
-  const dependencies = `${keys.job(WORKFLOW_QUEUE, runId)}:dependencies`;
-  const args = [token, RUN_TTL_SECONDS, keys.channel, runId, ...fields];
-  return (await FINISH.run(redis, [...fenceKeys(lock), dependencies], args)) as "finished" | Denied;
+  const { store, runId, token } = lock;
+  const dependencies = `${store.keys.job(WORKFLOW_QUEUE, runId)}:dependencies`;
+  const args = [token, RUN_TTL_SECONDS, store.keys.channel, runId, ...fields];
+  return (await FINISH.run(store.redis, [...fenceKeys(lock), dependencies], args)) as "finished" | Denied;
 }
 
 /** Says why no worker could go on with the run, until one can. */
 export async function blockRun(lock: RunLock, error: string): Promise<void> {
-  const { redis, keys, runId, token } = lock;
-  await BLOCK.run(redis, fenceKeys(lock), [token, error, keys.channel, runId]);
+  const { store, runId, token } = lock;
+  await BLOCK.run(store.redis, fenceKeys(lock), [token, error, store.keys.channel, runId]);
 }
 
-export async function unblockRun({ redis, keys, runId }: RunLock): Promise<void> {
-  await redis.hdel(keys.workflow(runId), "blocked");
+export async function unblockRun({ store, runId }: RunLock): Promise<void> {
+  await store.redis.hdel(store.keys.workflow(runId), "blocked");
 }

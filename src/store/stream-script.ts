@@ -1,7 +1,6 @@
-import type { Redis } from "ioredis";
 import type { StreamEntry } from "../shared/stream-events.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 const TTL_SECONDS = 3600;
 /** A bound on what many short entries cost, 40 minutes of them; the writer bounds their bytes. */
@@ -42,15 +41,14 @@ const APPEND = new RedisScript(`
 export type AppendOutcome = "appended" | "superseded" | "lost";
 
 export async function appendToStream(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   jobId: string,
   { token, turn, number, pieces }: StreamEntry,
 ): Promise<AppendOutcome> {
   const outcome = await APPEND.run(
-    redis,
-    [keys.stream(jobId)],
-    [token, turn, number, JSON.stringify(pieces), TTL_SECONDS, MAX_ENTRIES, keys.streamChannel(jobId)],
+    store.redis,
+    [store.keys.stream(jobId)],
+    [token, turn, number, JSON.stringify(pieces), TTL_SECONDS, MAX_ENTRIES, store.keys.streamChannel(jobId)],
   );
   return outcome as AppendOutcome;
 }

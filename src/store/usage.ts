@@ -1,5 +1,5 @@
-import type { Redis } from "ioredis";
 import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 
 const COUNTERS = ["requests", "tokens", "outputTokens", "rateLimited"] as const;
 
@@ -21,18 +21,13 @@ export function usageKey(keys: RedisKeys, budgetKey: string, nowMs = Date.now())
 }
 
 /** The fleet's use of a key in the whole seconds since `sinceMs`, at most the last minute, as a rate per minute. */
-export async function usagePerMinute(
-  redis: Redis,
-  keys: RedisKeys,
-  budgetKey: string,
-  sinceMs: number,
-): Promise<Usage> {
+export async function usagePerMinute(store: Store, budgetKey: string, sinceMs: number): Promise<Usage> {
   const now = Date.now();
   // Another run's calls may lie in the second in which this one began.
   const firstSecond = Math.ceil(Math.max(sinceMs, now - 60_000) / 1000);
-  const pipeline = redis.pipeline();
+  const pipeline = store.redis.pipeline();
   for (let second = firstSecond; second * 1000 <= now; second++) {
-    pipeline.hmget(usageKey(keys, budgetKey, second * 1000), ...COUNTERS);
+    pipeline.hmget(usageKey(store.keys, budgetKey, second * 1000), ...COUNTERS);
   }
   const sums = COUNTERS.map(() => 0);
   for (const [, values] of (await pipeline.exec()) ?? []) {

@@ -1,6 +1,5 @@
-import type { Redis } from "ioredis";
 import { z } from "zod";
-import type { RedisKeys } from "./redis-keys.ts";
+import type { Store } from "./store.ts";
 
 /** A worker process counts as gone when it has not renewed its card for this long. */
 export const WORKER_TTL_SECONDS = 15;
@@ -22,11 +21,11 @@ const workerCardSchema = z.object({
 export type WorkerCard = z.infer<typeof workerCardSchema>;
 
 /** Of the worker processes that are alive. */
-export async function readWorkerCards(redis: Redis, keys: RedisKeys): Promise<WorkerCard[]> {
-  const ids = await redis.smembers(keys.workers);
+export async function readWorkerCards(store: Store): Promise<WorkerCard[]> {
+  const ids = await store.redis.smembers(store.keys.workers);
   if (ids.length === 0) return [];
-  const cards = await redis.mget(ids.map((id) => keys.worker(id)));
+  const cards = await store.redis.mget(ids.map((id) => store.keys.worker(id)));
   const gone = ids.filter((_, i) => cards[i] === null);
-  if (gone.length > 0) await redis.srem(keys.workers, ...gone);
+  if (gone.length > 0) await store.redis.srem(store.keys.workers, ...gone);
   return cards.flatMap((json) => (json ? [workerCardSchema.parse(JSON.parse(json))] : []));
 }

@@ -1,9 +1,8 @@
-import type { Redis } from "ioredis";
 import { type BlobRef, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import { RedisScript } from "./redis-script.ts";
+import type { Store } from "./store.ts";
 
 export type StepKind = "completion" | "child" | "local" | "sleep" | "signal";
 
@@ -91,22 +90,21 @@ export type NotifyOutcome = "woken" | "noted" | "over";
  * @param end fields and values of the run's record that end it
  */
 export async function notifyRun(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   runId: string,
   entry?: JournalEntry,
   end: readonly string[] = [],
 ): Promise<NotifyOutcome> {
-  const of = (part: string) => keys.job(WORKFLOW_QUEUE, part);
+  const of = (part: string) => store.keys.job(WORKFLOW_QUEUE, part);
   const outcome = await NOTIFY.run(
-    redis,
+    store.redis,
     [
-      keys.workflow(runId),
-      keys.workflowJournal(runId),
+      store.keys.workflow(runId),
+      store.keys.workflowJournal(runId),
       of(runId),
       ...["wait", "prioritized", "waiting-children", "delayed", "marker", "meta", "pc", "events"].map(of),
     ],
-    [entry ? JSON.stringify(entry) : "", runId, keys.channel, ...end],
+    [entry ? JSON.stringify(entry) : "", runId, store.keys.channel, ...end],
   );
   return outcome as NotifyOutcome;
 }
@@ -124,10 +122,9 @@ export function endOfStep(step: string, { error, tokens, costUsd }: ResultRecord
 
 /** Tells the run that a completion of its has left its record. */
 export async function endStep(
-  redis: Redis,
-  keys: RedisKeys,
+  store: Store,
   { runId, step }: { runId: string; step: string },
   record: ResultRecord,
 ): Promise<void> {
-  await notifyRun(redis, keys, runId, endOfStep(step, record));
+  await notifyRun(store, runId, endOfStep(step, record));
 }

@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { sha256 } from "../shared/digest.ts";
 import { CacheStore, type Claim } from "../store/cache-store.ts";
-import { redisKeys } from "../store/redis-keys.ts";
+import { storeOf } from "../store/store.ts";
 import { survivesJson } from "./survives-json.ts";
 
 const POLL_MS = 100;
@@ -38,7 +38,7 @@ export function cacheFunctionResult<Args extends unknown[], T>(
   options: FunctionCacheOptions<Args>,
 ): (...args: Args) => Promise<T> {
   const { redis, name, namespace = "default", ttlSeconds = 3600, key, maxBytes = 2 ** 30 } = options;
-  const cache = new CacheStore({ redis, keys: redisKeys(namespace), maxBytes });
+  const cache = new CacheStore({ store: storeOf(redis, namespace), maxBytes });
   return async (...args) => {
     const keyed = key ? key(...args) : withoutUndefinedEnd(args);
     if (!survivesJson(keyed)) return fn(...args);

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Redis } from "ioredis";
 import { EstimateCorrection } from "../limits/rate-limiter/estimate-correction.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { costUsd, isPriced } from "../shared/cost.ts";
@@ -12,8 +11,8 @@ import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { usd } from "../shared/usd.ts";
 import { type LedgerCall, reserveCost, settleCost } from "../store/cost-ledger.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
+import type { Store } from "../store/store.ts";
 
 const POLL_MS = 500;
 /** A row that would hold its place in this process for longer goes back. */
@@ -33,8 +32,7 @@ export interface CostLimit {
 export class CostWaitError extends GlueError {}
 
 interface CallCostsOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Pick<Settings, "prices">;
   logger: Logger;
 }
@@ -110,11 +108,11 @@ export class CallCosts {
     entry: LedgerCall,
     estimateUsd: number,
   ): Promise<void> {
-    const { redis, keys } = this.#options;
+    const { store } = this.#options;
     const lifeMs = timeoutMs + LIFE_MARGIN_MS;
     const waitUntilMs = performance.now() + MAX_WAIT_MS;
     for (;;) {
-      const outcome = await reserveCost(redis, keys, entry, estimateUsd, lifeMs);
+      const outcome = await reserveCost(store, entry, estimateUsd, lifeMs);
       if (outcome.kind === "reserved") return;
       if (outcome.kind === "over") throw limitReached(limit, estimateUsd, outcome);
       if (performance.now() > waitUntilMs) throw heldByOthers(limit);
@@ -140,9 +138,9 @@ export class CallCosts {
   }
 
   async #settle(held: readonly LedgerCall[], cost: number): Promise<void> {
-    const { redis, keys, logger } = this.#options;
+    const { store, logger } = this.#options;
     try {
-      for (const entry of held) await untilTaken(logger, () => settleCost(redis, keys, entry, cost));
+      for (const entry of held) await untilTaken(logger, () => settleCost(store, entry, cost));
     } catch (error) {
       // The answer is worth more than the books: what was held counts as spent then.
       logger.warn({ err: error }, "a call's cost could not be settled");

@@ -130,7 +130,7 @@ async function ask(
   // Nobody tells the pieces of a finished call again.
   await stream?.flush();
   await run.journal?.append({ kind: "call", call, attemptsMade: run.attemptsMade });
-  if (run.journal && !call.fromCache) await countCall(context.redis, context.keys, call);
+  if (run.journal && !call.fromCache) await countCall(context.store, call);
   return call;
 }
 
@@ -219,20 +219,20 @@ async function loadRequest(
   context: WorkerContext,
   { request, conversation }: CompletionPayload,
 ): Promise<ChatRequest> {
-  const { redis, keys } = context;
-  const own = isBlobRef(request) ? chatRequestSchema.parse(await readBlob(redis, keys, request)) : request;
+  const { store } = context;
+  const own = isBlobRef(request) ? chatRequestSchema.parse(await readBlob(store, request)) : request;
   return conversation ? withHistory(context, conversation, own) : own;
 }
 
 async function toRecord(
-  { redis, keys }: WorkerContext,
+  { store }: WorkerContext,
   { jobId, payload, logger, attemptsMade, journal }: CompletionRun,
   { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
   // The record is written a little later, and must not outlive them.
   const ttlSeconds = resultTtlSeconds(payload, "succeeded") + 3600;
   const keep = <T>(value: T) =>
-    untilTaken(logger, () => inlineOrBlob(redis, keys, `result:${jobId}`, value, ttlSeconds));
+    untilTaken(logger, () => inlineOrBlob(store, `result:${jobId}`, value, ttlSeconds));
   const { entry, model, statusCode, requestId, body, fromCache } = calls.at(-1) as FinishedCall;
   return {
     v: 1,

@@ -1,4 +1,3 @@
-import type { Redis } from "ioredis";
 import type { CircuitBreaker } from "../limits/circuit-breaker.ts";
 import type { FleetBudgets } from "../limits/fleet-budgets.ts";
 import type { ProcessLoad } from "../limits/process-load.ts";
@@ -8,14 +7,13 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { CacheStore } from "../store/cache-store.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import type { CallCosts } from "./call-costs.ts";
 
 /** What all jobs of one worker process share. */
 export interface WorkerContext {
   /** The process's one command connection. */
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   settings: Settings;
   logger: Logger;
   budgets: FleetBudgets;

@@ -50,13 +50,13 @@ const COUNT_WAITING = new RedisScript(`
  * @throws GlueError `conversation_lost` when Redis does not have it
  */
 export async function waitForTurn(
-  { redis, keys }: WorkerContext,
+  { store }: WorkerContext,
   jobId: string,
   { id, position }: Place,
   round: number,
 ): Promise<number | undefined> {
-  const args = [position, keys.prefix, ENQUEUE_MS, LATE_MS, jobId];
-  const waiting = Number(await COUNT_WAITING.run(redis, [keys.conversation(id)], args));
+  const args = [position, store.keys.prefix, ENQUEUE_MS, LATE_MS, jobId];
+  const waiting = Number(await COUNT_WAITING.run(store.redis, [store.keys.conversation(id)], args));
   if (waiting < 0) throw lost(id);
   // The end of the call before this one wakes it: the delay is for what goes wrong there.
   return waiting > 0 ? Math.min(MIN_DELAY_MS * 2 ** Math.min(round, 10), MAX_DELAY_MS) : undefined;
@@ -67,11 +67,11 @@ export async function waitForTurn(
  * @throws GlueError `conversation_lost`
  */
 export async function withHistory(
-  { redis, keys }: WorkerContext,
+  { store }: WorkerContext,
   { id, position }: Place,
   request: ChatRequest,
 ): Promise<ChatRequest> {
-  const turns = await readTurns(redis, keys, id, position + 1);
+  const turns = await readTurns(store, id, position + 1);
   const own = turns[position]?.asked;
   if (!own) throw lost(id);
   const prompt = request.messages.slice(0, request.messages.length - own.length);
@@ -98,12 +98,12 @@ export function turnAnswer({ error, finishedAt }: ResultRecord, added: readonly 
 
 /** Lets the job of the next turn start now, when it waits for this one. */
 export async function wakeNextTurn(
-  { redis, keys }: WorkerContext,
+  { store }: WorkerContext,
   queue: Queue,
   { id, position }: Place,
 ): Promise<void> {
   for (let n = position + 1; ; n++) {
-    const head = await redis.hget(keys.conversation(id), `turn:${n}`);
+    const head = await store.redis.hget(store.keys.conversation(id), `turn:${n}`);
     if (!head) return;
     const { jobId, queue: name = queue.name } = turnHeadSchema.parse(JSON.parse(head));
     if (jobId && (await promote(jobId, name))) return;
@@ -112,7 +112,9 @@ export async function wakeNextTurn(
   /** False when it is over. */
   async function promote(jobId: string, name: string): Promise<boolean> {
     const other =
-      name === queue.name ? undefined : new Queue(name, { connection: redis, prefix: keys.prefix });
+      name === queue.name
+        ? undefined
+        : new Queue(name, { connection: store.redis, prefix: store.keys.prefix });
     try {
       const job = await (other ?? queue).getJob(jobId);
       if (!job || job.finishedOn) return false;

@@ -124,7 +124,7 @@ function lackOf(
 
 async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
   const { context, queue, job, jobId, token, logger, signal, beforeCall, intake } = run;
-  const { redis, keys } = context;
+  const { store } = context;
   let payload = given;
   const { batch, conversation } = payload;
   let model = modelRef(payload.provider.entry, payload.model);
@@ -133,7 +133,7 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
   const snoozes = Math.max(0, job.attemptsStarted - attemptsMade - 1);
   let journal: Journal | undefined;
   try {
-    const standing = await lookUp(redis, keys, jobId, batch?.id);
+    const standing = await lookUp(store, jobId, batch?.id);
     const settled = verdictOnStanding(standing, payload, jobId);
     if (settled) return settled;
     if (standing.kind === "clear" && standing.hasFailed) payload = await withNewDeadline(job, payload);
@@ -142,7 +142,7 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
     if (delayMs !== undefined) return { kind: "putBack", delayMs, reason: WAITS_FOR_EARLIER };
     const shared = { jobId, signal, logger };
     if (hasSeveralCalls(payload))
-      journal = await Journal.open({ ...shared, redis, keys, queue: queue.name, token });
+      journal = await Journal.open({ ...shared, store, queue: queue.name, token });
     if (Date.now() > deadlineAt) throw deadlineError();
     const hasBatchLimit = standing.kind === "clear" && standing.hasCostLimit;
     const costLimits = await openCostLimits(context, jobId, payload, hasBatchLimit);
@@ -184,7 +184,7 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
       if (fault instanceof StructuredOutputError) await journal.append({ kind: "restarted" }).catch(() => {});
     }
     if (!isFinal && !WITHOUT_CALL.some((type) => error instanceof type))
-      await countFailedCall(redis, keys, {
+      await countFailedCall(store, {
         budgetKey: model.key,
         error,
         isRepeated: verdict.kind === "snooze" || verdict.kind === "retry",
@@ -215,19 +215,20 @@ function waitsFor({ progress }: Job): string {
 
 /** Everything that the job's calls count towards. */
 async function openCostLimits(
-  { redis, keys }: WorkerContext,
+  { store }: WorkerContext,
   jobId: string,
   { batch, conversation, maxCostUsd, deadlineAt }: CompletionPayload,
   hasBatchLimit: boolean,
 ): Promise<CostLimit[]> {
   const limits: CostLimit[] = [];
-  if (batch && hasBatchLimit) limits.push({ ledger: keys.batch(batch.id), of: "batch" });
+  if (batch && hasBatchLimit) limits.push({ ledger: store.keys.batch(batch.id), of: "batch" });
   if (maxCostUsd !== undefined) {
-    const ledger = await openJobLedger(redis, keys, jobId, { maxCostUsd, deadlineAt });
+    const ledger = await openJobLedger(store, jobId, { maxCostUsd, deadlineAt });
     limits.push({ ledger, of: "job" });
   }
-  const talk = conversation && keys.conversation(conversation.id);
-  if (talk && (await redis.hexists(talk, "maxCostUsd"))) limits.push({ ledger: talk, of: "conversation" });
+  const talk = conversation && store.keys.conversation(conversation.id);
+  if (talk && (await store.redis.hexists(talk, "maxCostUsd")))
+    limits.push({ ledger: talk, of: "conversation" });
   return limits;
 }
 

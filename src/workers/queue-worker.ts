@@ -45,7 +45,7 @@ export class QueueWorker {
       },
     });
     this.#intake.knows(this.#hasBudget);
-    const shared = { connection: context.redis, prefix: context.keys.prefix };
+    const shared = { connection: context.store.redis, prefix: context.store.keys.prefix };
     this.#queue = new Queue(name, { ...shared, streams: { events: { maxLen: 1000 } } });
     this.#worker = new Worker(
       name,

@@ -71,7 +71,7 @@ export async function settle(
       logger.warn("this worker no longer owns the job");
       throw new DelayedError();
     case "stopBatch":
-      await stopBatch(context.redis, context.keys, payload?.batch?.id ?? "", toErrorRecord(verdict.error));
+      await stopBatch(context.store, payload?.batch?.id ?? "", toErrorRecord(verdict.error));
       return putBack(run, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
     case "fail": {
       const attempts = job.attemptsMade + 1;
@@ -109,7 +109,7 @@ async function finish(
   const budgetKey = record.status === "succeeded" ? countedKey(queue.name, payload, record) : undefined;
   const answer = payload.conversation && turnAnswer(record, added);
   const outcome = await untilTaken(logger, () =>
-    writeRecord(context.redis, context.keys, {
+    writeRecord(context.store, {
       queue: queue.name,
       token,
       payload,
@@ -131,11 +131,11 @@ async function finish(
   }
   if (payload.workflow && outcome !== "fenced") {
     const { workflow } = payload;
-    await untilTaken(logger, () => endStep(context.redis, context.keys, workflow, record));
+    await untilTaken(logger, () => endStep(context.store, workflow, record));
   }
   // A fenced worker's job is another one's: it may still have to read its request.
   if (record.status === "succeeded" && outcome !== "fenced" && isBlobRef(payload.request)) {
-    await releaseBlob(context.redis, context.keys, payload.request, jobId);
+    await releaseBlob(context.store, payload.request, jobId);
   }
 }
 

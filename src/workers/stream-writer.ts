@@ -1,11 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Redis } from "ioredis";
 import type { OnDelta } from "../providers/adapter.ts";
 import type { Logger } from "../shared/logger.ts";
 import { addPiece, type StreamEntry, type StreamPiece } from "../shared/stream-events.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import type { RedisKeys } from "../store/redis-keys.ts";
+import type { Store } from "../store/store.ts";
 import { appendToStream } from "../store/stream-script.ts";
 
 const FLUSH_MS = 50;
@@ -14,8 +13,7 @@ const RETRY_MS = 250;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 export interface StreamWriterOptions {
-  redis: Redis;
-  keys: RedisKeys;
+  store: Store;
   jobId: string;
   logger: Logger;
 }
@@ -122,11 +120,11 @@ export class StreamWriter implements AsyncDisposable {
     const [parcel] = this.#parcels;
     if (!parcel) return true;
     const { call, pieces } = parcel;
-    const { redis, keys, jobId, logger } = this.#options;
+    const { store, jobId, logger } = this.#options;
     parcel.entry ??= { token: call.token, turn: call.turn, number: call.nextNumber++, pieces };
     this.#sentAtMs = performance.now();
     try {
-      const outcome = await appendToStream(redis, keys, jobId, parcel.entry);
+      const outcome = await appendToStream(store, jobId, parcel.entry);
       if (outcome === "appended") this.#confirm(parcel);
       else if (outcome === "lost") this.#beginAgain(call);
       else this.#parcels = this.#parcels.filter((other) => other.call !== call);

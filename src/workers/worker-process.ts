@@ -19,7 +19,7 @@ import { CLOSE_MS, within } from "../shared/within.ts";
 import { CacheStore } from "../store/cache-store.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import { connectRedis, type RedisTarget } from "../store/redis.ts";
-import { redisKeys } from "../store/redis-keys.ts";
+import { openStore, type Store } from "../store/store.ts";
 import { WORKER_TTL_SECONDS, type WorkerCard } from "../store/worker-card.ts";
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
@@ -54,7 +54,7 @@ export class WorkerProcess {
   readonly id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   readonly #options: WorkerOptions;
   readonly #context: WorkerContext;
-  readonly #redis: Redis;
+  readonly #store: Store;
   readonly #subscriber: Redis;
   readonly #adapters = new Map<string, ProviderAdapter>();
   readonly #queues = new Map<string, QueueWorker>();
@@ -68,14 +68,13 @@ export class WorkerProcess {
   private constructor(options: WorkerOptions) {
     const { redisTarget, settings, logger } = options;
     this.#options = options;
-    this.#redis = connectRedis(redisTarget, logger);
+    this.#store = openStore(redisTarget, settings.namespace, logger);
     this.#subscriber = connectRedis(redisTarget, logger);
-    const keys = redisKeys(settings.namespace);
+    const store = this.#store;
     const profile = PROFILES[settings.profile];
-    const shared = { redis: this.#redis, keyPrefix: keys.prefix, logger };
+    const shared = { redis: store.redis, keyPrefix: store.keys.prefix, logger };
     const budgets = new FleetBudgets({
-      redis: this.#redis,
-      keys,
+      store,
       settings,
       logger,
       onChange: (changed) => {
@@ -83,17 +82,14 @@ export class WorkerProcess {
       },
     });
     this.#context = {
-      redis: this.#redis,
-      keys,
+      store,
       settings,
       logger,
       draining: this.#drain.signal,
       budgets,
       limiter: new RateLimiter({ ...shared, budgetOf: budgets.of, quantumMs: profile.quantumMs }),
-      costs: new CallCosts({ redis: this.#redis, keys, settings, logger }),
-      cache: settings.cache.enabled
-        ? new CacheStore({ redis: this.#redis, keys, ...settings.cache })
-        : undefined,
+      costs: new CallCosts({ store, settings, logger }),
+      cache: settings.cache.enabled ? new CacheStore({ store, ...settings.cache }) : undefined,
       breaker: settings.circuitBreaker.enabled
         ? new CircuitBreaker({ ...shared, settings: settings.circuitBreaker })
         : undefined,
@@ -119,7 +115,7 @@ export class WorkerProcess {
   }
 
   async #start(): Promise<void> {
-    const { keys } = this.#context;
+    const { keys } = this.#store;
     this.#subscriber.on("message", (_channel, message) => this.#onMessage(message));
     await this.#subscriber.subscribe(keys.channel);
     await this.#context.budgets.read();
@@ -163,7 +159,7 @@ export class WorkerProcess {
 
   async #followOnce(): Promise<void> {
     if (this.#drain.signal.aborted) return;
-    for (const name of await registeredQueues(this.#redis, this.#context.keys)) {
+    for (const name of await registeredQueues(this.#store)) {
       if (!this.#queues.has(name) && this.#serves(name) && (await this.#hasWork(name))) this.#open(name);
     }
     for (const [name, queue] of this.#queues) {
@@ -185,9 +181,9 @@ export class WorkerProcess {
 
   async #hasWork(name: string): Promise<boolean> {
     if (!this.#released.has(name)) return true;
-    const { prefix } = this.#context.keys;
+    const { prefix } = this.#store.keys;
     const states = ["wait", "prioritized", "delayed", "active"].map((state) => `${prefix}:${name}:${state}`);
-    return (await this.#redis.exists(...states)) > 0;
+    return (await this.#store.redis.exists(...states)) > 0;
   }
 
   #open(name: string): void {
@@ -227,8 +223,8 @@ export class WorkerProcess {
       ),
       workflows: [...workflowNames],
     };
-    const { keys } = this.#context;
-    await this.#redis
+    const { keys } = this.#store;
+    await this.#store.redis
       .multi()
       .set(keys.worker(this.id), JSON.stringify(card), "EX", WORKER_TTL_SECONDS)
       .sadd(keys.workers, this.id)
@@ -253,12 +249,12 @@ export class WorkerProcess {
     await Promise.all([this.#context.limiter.close(), this.#context.breaker?.[Symbol.asyncDispose]()]);
     this.#context.load[Symbol.dispose]();
     await Promise.all([...this.#adapters.values()].map((adapter) => adapter.close()));
-    const { keys } = this.#context;
-    if (this.#redis.status === "ready") {
-      const leave = this.#redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec();
+    const { keys } = this.#store;
+    if (this.#store.redis.status === "ready") {
+      const leave = this.#store.redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec();
       await within(CLOSE_MS, leave);
     }
     this.#subscriber.disconnect();
-    this.#redis.disconnect();
+    this.#store.redis.disconnect();
   }
 }

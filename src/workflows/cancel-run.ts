@@ -14,17 +14,17 @@ export async function cancelRun(
   fleet: FleetAccess,
   runId: string,
 ): Promise<"cancelled" | "succeeded" | "failed" | "lost"> {
-  const { redis, keys } = fleet;
+  const { store } = fleet;
   const at = Date.now();
   const error = toErrorRecord(new JobCancelledError({ message: "the run was cancelled" }));
-  const outcome = await notifyRun(redis, keys, runId, { type: "cancelled", at }, [
+  const outcome = await notifyRun(store, runId, { type: "cancelled", at }, [
     ...["status", "cancelled", "finishedAt", String(at), "error", JSON.stringify(error)],
   ]);
-  const run = await readRun(redis, keys, runId);
+  const run = await readRun(store, runId);
   if (!run) return "lost";
   if (outcome === "over") return run.status === "running" ? "lost" : run.status;
-  await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
-  if (run.parentRunId) await notifyRun(redis, keys, run.parentRunId, endOfChild(run));
+  await cancelSteps(fleet, openSteps(await readJournal(store, runId)));
+  if (run.parentRunId) await notifyRun(store, run.parentRunId, endOfChild(run));
   return "cancelled";
 }
 
@@ -40,13 +40,13 @@ export function openSteps(journal: readonly JournalEntry[]): AskedEntry[] {
 
 /** Ends jobs and child runs that nobody waits for any more. */
 export async function cancelSteps(fleet: FleetAccess, asked: readonly AskedEntry[]): Promise<void> {
-  const { redis, keys, queues } = fleet;
+  const { store, queues } = fleet;
   for (const { kind, subject, job: id } of asked) {
     if (id === undefined) continue;
     if (kind === "child") await cancelRun(fleet, id);
     if (kind !== "completion") continue;
     const queue = queues.named(queueOf(subject));
     const job = await queue.getJob(id);
-    if (job) await cancelJob(redis, keys, queue, job);
+    if (job) await cancelJob(store, queue, job);
   }
 }

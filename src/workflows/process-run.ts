@@ -43,25 +43,25 @@ export type RunEnd =
 /** One turn of a run, from its record to what its job does next. */
 export async function processRun(input: RunInput): Promise<RunEnd> {
   const { fleet, workflows, runId, token, cache } = input;
-  const { redis, keys } = fleet;
+  const { store } = fleet;
   const [run, length] = await Promise.all([
-    readRun(redis, keys, runId),
-    redis.llen(keys.workflowJournal(runId)),
+    readRun(store, runId),
+    store.redis.llen(store.keys.workflowJournal(runId)),
   ]);
   // A Redis that was killed has lost its last second: the function in memory knows more than there was.
   if ((cache.get(runId)?.execution.seen ?? 0) > length) cache.delete(runId);
   const cached = cache.get(runId);
-  const journal = await readJournal(redis, keys, runId, cached?.execution.seen);
+  const journal = await readJournal(store, runId, cached?.execution.seen);
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   if (run.status !== "running") {
     // Who ended it may not have lived to end what it had under way.
-    await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
+    await cancelSteps(fleet, openSteps(await readJournal(store, runId)));
     return endedBefore(input, run);
   }
-  const lock: RunLock = { redis, keys, runId, token };
+  const lock: RunLock = { store, runId, token };
   if (Date.now() >= run.deadlineAt) {
     const ended = await fail(input, lock, run, cached, deadlineError());
-    await cancelSteps(fleet, openSteps(await readJournal(redis, keys, runId)));
+    await cancelSteps(fleet, openSteps(await readJournal(store, runId)));
     return ended;
   }
   const workflow = workflows.get(run.workflow);
@@ -99,8 +99,8 @@ async function revive(
 ): Promise<LiveRun | { reason: string }> {
   const { fleet, offerTool, functions, onActivity } = input;
   const { defaultModel } = run;
-  const { redis, keys, settings } = fleet;
-  const stored = isBlobRef(run.input) ? await readBlob(redis, keys, run.input) : run.input;
+  const { store, settings } = fleet;
+  const stored = isBlobRef(run.input) ? await readBlob(store, run.input) : run.input;
   const checked = workflow.requires && workflow.input.safeParse(stored);
   const required = checked?.success ? (workflow.requires?.(checked.data) ?? []) : [];
   const lacking = required.find((reference) => !functions.has(reference));
@@ -129,14 +129,14 @@ async function finish(
 ): Promise<RunEnd> {
   const { outcome } = live.execution;
   if (!outcome || "error" in outcome) return fail(input, lock, run, live, asWorkflowError(outcome?.error));
-  const { redis, keys, logger } = input.fleet;
+  const { store, logger } = input.fleet;
   let output: unknown;
   try {
     output = asJson(checkWith(workflow.output, outcome.value, `the output of workflow "${run.workflow}"`));
   } catch (error) {
     return fail(input, lock, run, live, asWorkflowError(error));
   }
-  const stored = await untilTaken(logger, () => inlineOrBlob(redis, keys, run.id, output ?? null));
+  const stored = await untilTaken(logger, () => inlineOrBlob(store, run.id, output ?? null));
   return end(input, lock, live, ["status", "succeeded", "output", JSON.stringify(stored)]);
 }
 
@@ -171,7 +171,7 @@ async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<Ru
     fleet,
     pending.flatMap(({ asked }) => asked ?? []),
   );
-  const run = await readRun(fleet.redis, fleet.keys, runId);
+  const run = await readRun(fleet.store, runId);
   return run ? endedBefore(input, run) : { kind: "fenced" };
 }
 
@@ -179,7 +179,7 @@ async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<Ru
 async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): Promise<RunEnd> {
   cache.delete(runId);
   const { parentRunId, error, costUsd, promptTokens: prompt, completionTokens: completion } = run;
-  if (parentRunId) await notifyRun(fleet.redis, fleet.keys, parentRunId, endOfChild(run));
+  if (parentRunId) await notifyRun(fleet.store, parentRunId, endOfChild(run));
   const tokens = { prompt, completion, total: prompt + completion };
   const summary = { status: run.status, tokens, costUsd };
   if (run.status === "succeeded") return { kind: "succeeded", summary };

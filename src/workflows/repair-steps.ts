@@ -19,16 +19,17 @@ export async function repair(
   run: RunRecord,
   steps: readonly Step[],
 ): Promise<EndedEntry[]> {
-  const { redis, keys } = fleet;
+  const { store } = fleet;
   const ended: EndedEntry[] = [];
   const missing: Step[] = [];
   for (let i = 0; i < steps.length; i += CHUNK) {
     const chunk = steps.slice(i, i + CHUNK);
-    const pipeline = redis.pipeline();
+    const pipeline = store.redis.pipeline();
     for (const { kind, subject, asked } of chunk) {
       const job = asked?.job ?? "";
-      if (kind === "child") pipeline.hget(keys.workflow(job), "status").exists(keys.job(WORKFLOW_QUEUE, job));
-      else pipeline.get(keys.result(job)).hmget(jobKey(fleet, subject, job), "timestamp", "finishedOn");
+      if (kind === "child")
+        pipeline.hget(store.keys.workflow(job), "status").exists(store.keys.job(WORKFLOW_QUEUE, job));
+      else pipeline.get(store.keys.result(job)).hmget(jobKey(fleet, subject, job), "timestamp", "finishedOn");
     }
     const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
       if (error) throw error;
@@ -56,6 +57,6 @@ export async function repair(
   return ended;
 }
 
-function jobKey({ keys }: FleetAccess, subject: string | undefined, job: string): string {
-  return keys.job(queueOf(subject), job);
+function jobKey({ store }: FleetAccess, subject: string | undefined, job: string): string {
+  return store.keys.job(queueOf(subject), job);
 }

@@ -63,9 +63,9 @@ export async function readRunStatus(fleet: FleetAccess, run: RunRecord): Promise
   };
 }
 
-async function reasons({ redis, keys, queues }: FleetAccess, run: RunRecord): Promise<string[]> {
+async function reasons({ store, queues }: FleetAccess, run: RunRecord): Promise<string[]> {
   if (run.blocked) return [`${run.blocked.code}: ${run.blocked.message}`];
-  const cards = await readWorkerCards(redis, keys);
+  const cards = await readWorkerCards(store);
   if (!cards.some(({ workflows }) => workflows.includes(run.workflow))) {
     return [`a worker with workflow "${run.workflow}"`];
   }

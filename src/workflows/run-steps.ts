@@ -52,7 +52,7 @@ async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, aske
 }
 
 async function addJobs(
-  { redis, keys, settings, queues }: FleetAccess,
+  { store, settings, queues }: FleetAccess,
   run: RunRecord,
   steps: readonly Step[],
 ): Promise<void> {
@@ -77,11 +77,11 @@ async function addJobs(
   const [first] = jobs;
   if (!first) return;
   const queue = await queues.registered(first.fallbacks ? ROUTE_QUEUE : completionQueueName(first.model));
-  const parent = { id: run.id, queue: `${keys.prefix}:${WORKFLOW_QUEUE}` };
+  const parent = { id: run.id, queue: `${store.keys.prefix}:${WORKFLOW_QUEUE}` };
   const made = await Promise.all(
     jobs.map(async ({ step, ...input }) => {
       const workflow = { runId: run.id, step };
-      const job = await completionJob(redis, keys, settings, { ...input, urgency: "interactive", workflow });
+      const job = await completionJob(store, settings, { ...input, urgency: "interactive", workflow });
       return { ...job, name: step, opts: { ...job.opts, parent, ignoreDependencyOnFailure: true } };
     }),
   );

@@ -43,7 +43,7 @@ const START = new RedisScript(`
 
 /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
 export async function startRun(fleet: FleetAccess, start: RunStart): Promise<void> {
-  const { redis, keys } = fleet;
+  const { store } = fleet;
   const { runId, workflow, version, priority, parent, fork } = start;
   const input = asJson(start.input ?? null);
   const digest = sha256(canonicalJson([workflow, input]));
@@ -54,7 +54,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     workflow,
     version,
     status: "running",
-    input: JSON.stringify(await inlineOrBlob(redis, keys, runId, input)),
+    input: JSON.stringify(await inlineOrBlob(store, runId, input)),
     digest,
     seed: fork?.seed ?? randomUUID(),
     priority,
@@ -66,8 +66,8 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   const ttl = RUN_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - now) / 1000);
   const entries = (fork?.entries ?? []).map((entry) => JSON.stringify(entry));
   const [standing, status] = (await START.run(
-    redis,
-    [keys.workflow(runId), keys.workflowJournal(runId), keys.workflowRuns],
+    store.redis,
+    [store.keys.workflow(runId), store.keys.workflowJournal(runId), store.keys.workflowRuns],
     [runId, now, ttl, fields.length, ...fields, ...entries],
   )) as [string, string];
   if (standing !== digest) {
@@ -81,7 +81,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   if (status === "running") await addRunJob(fleet, start);
 }
 
-async function addRunJob({ keys, queues }: FleetAccess, start: RunStart): Promise<void> {
+async function addRunJob({ store, queues }: FleetAccess, start: RunStart): Promise<void> {
   const { runId, workflow, version, priority, parent } = start;
   const queue = await queues.registered(WORKFLOW_QUEUE);
   await queue.add(
@@ -94,7 +94,7 @@ async function addRunJob({ keys, queues }: FleetAccess, start: RunStart): Promis
       attempts: 1000,
       backoff: { type: "fixed", delay: 1000 },
       ...(parent && {
-        parent: { id: parent.runId, queue: `${keys.prefix}:${WORKFLOW_QUEUE}` },
+        parent: { id: parent.runId, queue: `${store.keys.prefix}:${WORKFLOW_QUEUE}` },
         ignoreDependencyOnFailure: true,
       }),
     },

@@ -140,8 +140,8 @@ export class Turn {
 
   async #read(): Promise<true> {
     this.#signal.throwIfAborted();
-    const { redis, keys } = this.#fleet;
-    this.#lookAhead(await readJournal(redis, keys, this.#run.id, this.#execution.seen));
+    const { store } = this.#fleet;
+    this.#lookAhead(await readJournal(store, this.#run.id, this.#execution.seen));
     return true;
   }
 
@@ -187,7 +187,7 @@ export class Turn {
   }
 
   #runLocal(step: Step, work: (signal: AbortSignal) => Promise<unknown>): void {
-    const { redis, keys } = this.#fleet;
+    const { store } = this.#fleet;
     this.#localsInFlight += 1;
     const finish = async () => {
       const entry: EndedEntry = { type: "ended", step: step.id, at: 0, own: true };
@@ -200,9 +200,7 @@ export class Turn {
       if (this.#signal.aborted || this.#over.signal.aborted) return;
       if (entry.value !== undefined) {
         const { value } = entry;
-        const stored = await untilTaken(this.#fleet.logger, () =>
-          inlineOrBlob(redis, keys, this.#run.id, value),
-        );
+        const stored = await untilTaken(this.#fleet.logger, () => inlineOrBlob(store, this.#run.id, value));
         if (isBlobRef(stored)) Object.assign(entry, { value: undefined, blob: stored });
       }
       entry.at = Date.now();
@@ -251,7 +249,7 @@ export class Turn {
 
   async #valueOf(entry: JournalEntry, index: number): Promise<unknown> {
     if (entry.type === "signal" || entry.type === "ended") {
-      if (entry.blob) return readBlob(this.#fleet.redis, this.#fleet.keys, entry.blob);
+      if (entry.blob) return readBlob(this.#fleet.store, entry.blob);
       if (entry.type === "signal" || entry.error || "value" in entry)
         return entry.type === "ended" ? entry.value : entry.data;
       if (!this.#values.has(entry.step)) await this.#readRecords(index);
@@ -264,7 +262,7 @@ export class Turn {
 
   /** The answers of the next ended completions, in one round trip. */
   async #readRecords(from: number): Promise<void> {
-    const { redis, keys } = this.#fleet;
+    const { store } = this.#fleet;
     const jobs = new Map<string, string>();
     for (let i = from; i < this.#ahead.length && jobs.size < RECORD_CHUNK; i++) {
       const entry = this.#ahead[i];
@@ -274,19 +272,19 @@ export class Turn {
       if (kind === "completion" && job) jobs.set(entry.step, job);
     }
     if (jobs.size === 0) return;
-    const records = await redis.mget([...jobs.values()].map((job) => keys.result(job)));
+    const records = await store.redis.mget([...jobs.values()].map((job) => store.keys.result(job)));
     for (const [n, [step, job]] of [...jobs].entries()) {
       this.#values.set(step, await this.#completedRecord(job, records[n] ?? null));
     }
   }
 
   async #completedRecord(job: string, json: string | null): Promise<CompletedRecord | StoredError> {
-    const { redis, keys } = this.#fleet;
+    const { store } = this.#fleet;
     if (json === null || json === ACKNOWLEDGED) return new StoredError(toErrorRecord(new JobLostError(job)));
     const record = resultRecordSchema.parse(JSON.parse(json));
     const { response, error, rejected } = record;
     if (!response) return new StoredError({ ...(error ?? toErrorRecord(new JobLostError(job))), rejected });
-    return readCompleted(redis, keys, record, response);
+    return readCompleted(store, record, response);
   }
 }
 

@@ -8,8 +8,8 @@ import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { connectRedis, type RedisTarget } from "../store/redis.ts";
-import { type RedisKeys, redisKeys } from "../store/redis-keys.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
+import { openStore, type Store } from "../store/store.ts";
 import { notifyRun } from "../store/workflow-journal.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
@@ -41,9 +41,8 @@ const SWEEP_MS = 10 * 60_000;
 /** Runs workflows in this process: takes their jobs from the queue `workflows`, turn by turn. */
 export class WorkflowHost {
   readonly #options: WorkflowHostOptions;
-  readonly #redis: Redis;
+  readonly #store: Store;
   readonly #subscriber: Redis;
-  readonly #keys: RedisKeys;
   readonly #queues: ProducerQueues;
   readonly #worker: Worker;
   readonly #active = new Map<string, { abort: AbortController; live?: LiveRun }>();
@@ -55,18 +54,17 @@ export class WorkflowHost {
   private constructor(options: WorkflowHostOptions) {
     const { redisTarget, settings, logger, workflows, concurrency = 100, stickyRuns = 1000 } = options;
     this.#options = options;
-    this.#redis = connectRedis(redisTarget, logger);
+    this.#store = openStore(redisTarget, settings.namespace, logger);
     this.#subscriber = connectRedis(redisTarget, logger);
-    this.#keys = redisKeys(settings.namespace);
-    this.#queues = new ProducerQueues(this.#redis, this.#keys);
+    this.#queues = new ProducerQueues(this.#store);
     this.#cache = new StickyCache(stickyRuns);
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
     this.#worker = new Worker(
       WORKFLOW_QUEUE,
       async (job: Job, token?: string) => this.#process(job, token ?? ""),
       {
-        connection: this.#redis,
-        prefix: this.#keys.prefix,
+        connection: this.#store.redis,
+        prefix: this.#store.keys.prefix,
         concurrency,
         limiter: NEVER_LIMITING,
         maximumRateLimitDelay: 1000,
@@ -90,7 +88,7 @@ export class WorkflowHost {
   static async start(options: WorkflowHostOptions): Promise<WorkflowHost> {
     const host = new WorkflowHost(options);
     host.#subscriber.on("message", (_channel, message) => host.#onMessage(message));
-    await host.#subscriber.subscribe(host.#keys.channel);
+    await host.#subscriber.subscribe(host.#store.keys.channel);
     return host;
   }
 
@@ -107,8 +105,7 @@ export class WorkflowHost {
     try {
       const end = await processRun({
         fleet: {
-          redis: this.#redis,
-          keys: this.#keys,
+          store: this.#store,
           settings: this.#options.settings,
           queues: this.#queues,
           logger: this.#options.logger,
@@ -179,17 +176,17 @@ export class WorkflowHost {
   /** A function that awaits something of its own went on while its run was suspended. */
   #wake(runId: string): void {
     if (this.#active.has(runId)) return;
-    notifyRun(this.#redis, this.#keys, runId).catch(() => {});
+    notifyRun(this.#store, runId).catch(() => {});
   }
 
   /** A run without a deadline of its own is woken by others alone: those whose 30 days are over end by this. */
   async #sweep(): Promise<void> {
-    const { workflowRuns } = this.#keys;
+    const { workflowRuns } = this.#store.keys;
     const startedBefore = Date.now() - MAX_DEADLINE_MS;
-    const old = await this.#redis.zrangebyscore(workflowRuns, "-inf", startedBefore, "LIMIT", 0, 100);
+    const old = await this.#store.redis.zrangebyscore(workflowRuns, "-inf", startedBefore, "LIMIT", 0, 100);
     for (const runId of old) {
-      const outcome = await notifyRun(this.#redis, this.#keys, runId);
-      if (outcome === "over") await this.#redis.zrem(workflowRuns, runId);
+      const outcome = await notifyRun(this.#store, runId);
+      if (outcome === "over") await this.#store.redis.zrem(workflowRuns, runId);
     }
   }
 
@@ -209,7 +206,7 @@ export class WorkflowHost {
     await within(CLOSE_MS, closed);
     await within(CLOSE_MS, this.#queues.close());
     this.#subscriber.disconnect();
-    this.#redis.disconnect();
+    this.#store.redis.disconnect();
   }
 }
 

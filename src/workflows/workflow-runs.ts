@@ -27,10 +27,10 @@ export class WorkflowRuns {
     defaultModel,
     ...options
   }: Omit<FleetAccess, "queues"> & { defaultModel?: ModelNames | undefined }) {
-    const { redis, keys } = options;
+    const { store } = options;
     this.#defaultModel = defaultModel;
-    this.#fleet = { ...options, queues: new ProducerQueues(redis, keys) };
-    this.#ends = new ResultChannel(redis, keys);
+    this.#fleet = { ...options, queues: new ProducerQueues(store) };
+    this.#ends = new ResultChannel(store);
   }
 
   /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
@@ -40,7 +40,7 @@ export class WorkflowRuns {
 
   /** @throws JobLostError when there is no such run (any more). */
   async read(runId: string): Promise<RunRecord> {
-    const run = await readRun(this.#fleet.redis, this.#fleet.keys, runId);
+    const run = await readRun(this.#fleet.store, runId);
     if (!run) throw new JobLostError(runId);
     return run;
   }
@@ -51,7 +51,7 @@ export class WorkflowRuns {
 
   async steps(runId: string): Promise<RunStep[]> {
     const { status, finishedAt } = await this.read(runId);
-    const steps = stepsOf(await readJournal(this.#fleet.redis, this.#fleet.keys, runId));
+    const steps = stepsOf(await readJournal(this.#fleet.store, runId));
     if (status === "running" || finishedAt === undefined) return steps;
     // The end of a run ends what it still had under way, and nobody writes that down.
     const end = { state: "cancelled", finishedAt: new Date(finishedAt) } as const;
@@ -60,8 +60,8 @@ export class WorkflowRuns {
 
   /** Run ids, the latest first. */
   list(limit: number): Promise<string[]> {
-    const { redis, keys } = this.#fleet;
-    return redis.zrevrange(keys.workflowRuns, 0, limit - 1);
+    const { store } = this.#fleet;
+    return store.redis.zrevrange(store.keys.workflowRuns, 0, limit - 1);
   }
 
   /** False when the run had ended before. @throws JobLostError when there is no such run (any more). */
@@ -73,12 +73,12 @@ export class WorkflowRuns {
 
   /** @throws JobLostError when there is no such run (any more); GlueError `run_over` when it has ended. */
   async signal(runId: string, name: string, data: unknown): Promise<void> {
-    const { redis, keys } = this.#fleet;
+    const { store } = this.#fleet;
     const entry: JournalEntry = { type: "signal", name, at: Date.now() };
-    const stored = data === undefined ? undefined : await inlineOrBlob(redis, keys, runId, data);
+    const stored = data === undefined ? undefined : await inlineOrBlob(store, runId, data);
     if (isBlobRef(stored)) entry.blob = stored;
     else entry.data = stored;
-    if ((await notifyRun(redis, keys, runId, entry)) !== "over") return;
+    if ((await notifyRun(store, runId, entry)) !== "over") return;
     const { status } = await this.read(runId);
     throw new GlueError({
       code: "run_over",
@@ -89,10 +89,10 @@ export class WorkflowRuns {
 
   /** @throws InputError when the run has no such step. */
   async fork(runId: string, newRunId: string, options: ForkOptions): Promise<void> {
-    const { redis, keys } = this.#fleet;
+    const { store } = this.#fleet;
     const run = await this.read(runId);
-    const input = isBlobRef(run.input) ? await readBlob(redis, keys, run.input) : run.input;
-    const entries = forkEntries(await readJournal(redis, keys, runId), options);
+    const input = isBlobRef(run.input) ? await readBlob(store, run.input) : run.input;
+    const entries = forkEntries(await readJournal(store, runId), options);
     const { changes = {} } = options;
     await this.start({
       runId: newRunId,
@@ -112,7 +112,7 @@ export class WorkflowRuns {
    * reason, which leaves the run alone.
    */
   async result(runId: string, signal: AbortSignal): Promise<unknown> {
-    const { redis, keys } = this.#fleet;
+    const { store } = this.#fleet;
     using listener = await this.#ends.listen(runId);
     const { wakeup } = listener;
     const wake = () => wakeup.wake();
@@ -125,7 +125,7 @@ export class WorkflowRuns {
         const error = run.error ?? run.blocked;
         if (error) throw fromErrorRecord(error, { runId });
         const { status, output } = run;
-        if (status === "succeeded") return isBlobRef(output) ? readBlob(redis, keys, output) : output;
+        if (status === "succeeded") return isBlobRef(output) ? readBlob(store, output) : output;
         await wakeup.wait(POLL_MS);
       }
     } finally {

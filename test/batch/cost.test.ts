@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { listBatches } from "../../src/store/batch-record.ts";
 import { reserveCost, settleCost } from "../../src/store/cost-ledger.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { storeOf } from "../../src/store/store.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 import { TestSite } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -24,7 +25,7 @@ const reportOf = (site: TestSite) => JSON.parse(readFileSync(site.path("report.j
 
 async function recordOf(site: TestSite) {
   const redis = testRedis();
-  const [record] = await listBatches(redis, redisKeys(site.namespace));
+  const [record] = await listBatches(storeOf(redis, site.namespace));
   redis.disconnect();
   return record!;
 }
@@ -166,7 +167,7 @@ test("what a lost worker held counts as spent at the job's next attempt, or once
   const keys = redisKeys(testNamespace());
   const ledger = keys.batch("batch_x");
   const reserve = (jobId: string, callId: string, usd: number, lifeMs = 60_000) =>
-    reserveCost(redis, keys, { ledger, jobId, callId }, usd, lifeMs);
+    reserveCost({ redis, keys }, { ledger, jobId, callId }, usd, lifeMs);
   const booked = async () => {
     const amounts = await redis.hmget(ledger, "spentUsd", "reservedUsd");
     return amounts.map(Number);
@@ -178,14 +179,14 @@ test("what a lost worker held counts as spent at the job's next attempt, or once
     expect(await booked()).toEqual([0, 0.3]);
     expect(await reserve("a", "call 2", 0.4, 100)).toEqual({ kind: "reserved" });
     expect(await booked()).toEqual([0.3, 0.4]);
-    await settleCost(redis, keys, { ledger, jobId: "a", callId: "call 1" }, 0);
+    await settleCost({ redis, keys }, { ledger, jobId: "a", callId: "call 1" }, 0);
     expect(await booked()).toEqual([0.3, 0.4]);
     expect(await reserve("b", "call 3", 0.5)).toEqual({ kind: "wait" });
     const over = async () => (await reserve("b", "call 4", 0.5)).kind === "over";
     await waitFor("the end of call 2", over);
     expect(await booked()).toEqual([0.7, 0]);
     expect(await reserve("b", "call 5", 0.3)).toEqual({ kind: "reserved" });
-    await settleCost(redis, keys, { ledger, jobId: "b", callId: "call 5" }, 0.1);
+    await settleCost({ redis, keys }, { ledger, jobId: "b", callId: "call 5" }, 0.1);
     expect(await booked()).toEqual([0.8, 0]);
     expect(await reserve("c", "call 6", 0.21)).toEqual({ kind: "over", spentUsd: 0.8, maxCostUsd: 1 });
     expect(await reserve("c", "call 6", 0.2)).toEqual({ kind: "reserved" });

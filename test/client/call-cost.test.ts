@@ -167,8 +167,7 @@ test("a call under two limits holds nothing of the first when the second has no 
   const keys = redisKeys(testNamespace());
   const settings = { prices: { [MODEL]: PRICE } };
   const costs = new CallCosts({
-    redis,
-    keys,
+    store: { redis, keys },
     settings,
     logger: createLogger({ level: "silent", json: true }),
   });

@@ -16,8 +16,7 @@ async function openFleet(limits = {}) {
     const [redis, subscriber] = [testRedis(), testRedis()];
     const changes: string[][] = [];
     const budgets = new FleetBudgets({
-      redis,
-      keys,
+      store: { redis, keys },
       settings: { limits, learnLimits: true },
       logger: createLogger({ level: "silent", json: true }),
       onChange: (changed) => changes.push(changed),

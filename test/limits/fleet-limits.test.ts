@@ -5,6 +5,7 @@ import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { readBreakerState } from "../../src/store/breaker-state.ts";
 import { readLearnedLimits } from "../../src/store/learned-limits.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { storeOf } from "../../src/store/store.ts";
 import { testRedis } from "../support/redis.ts";
 import { MODEL, TestSite } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -24,7 +25,7 @@ function view(site: TestSite) {
 }
 
 const limitOf = async (site: TestSite) =>
-  (await readLearnedLimits(view(site).redis, redisKeys(site.namespace))).get(KEY);
+  (await readLearnedLimits(storeOf(view(site).redis, site.namespace))).get(KEY);
 
 describe("limits that nobody configured", () => {
   test("are learned from the answers, followed when they change in mid-run, and shown", async () => {
@@ -112,7 +113,10 @@ describe("a provider that is down", () => {
     const run = site.start(...site.batch());
     await waitFor("60 rows", () => site.simulator.stats().accepted.requests > 60);
     site.simulator.setOutage({ forMs: 60_000, kind: "503" });
-    await waitFor("the breaker", async () => (await readBreakerState(redis, keys, KEY)).state !== "closed");
+    await waitFor(
+      "the breaker",
+      async () => (await readBreakerState({ redis, keys }, KEY)).state !== "closed",
+    );
     const queues = await site.run("queues");
     expect(queues.stdout).toMatch(/open|half_open/);
     expect(queues.stdout).toMatch(/its circuit breaker: the provider failed \d+ of \d+ calls/);
@@ -122,7 +126,7 @@ describe("a provider that is down", () => {
     site.simulator.setOutage({ forMs: 0 });
     expect(await run.exit).toBe(0);
     expect(site.read("out.jsonl").every(({ error }) => error === null)).toBe(true);
-    expect(await readBreakerState(redis, keys, KEY)).toMatchObject({ state: "closed", opened: 1 });
+    expect(await readBreakerState({ redis, keys }, KEY)).toMatchObject({ state: "closed", opened: 1 });
   });
 
   test("is called on where the breaker is switched off", async () => {

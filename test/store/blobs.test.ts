@@ -24,7 +24,7 @@ test("a blob lives as long as the owner who needs it longest, and goes with the 
   const keys = redisKeys(site.namespace);
   const value = { text: randomUUID().repeat(1000) };
   const store = (owner: string, days: number) =>
-    inlineOrBlob(redis, keys, owner, value, days * DAY_SECONDS).then((ref) => {
+    inlineOrBlob({ redis, keys }, owner, value, days * DAY_SECONDS).then((ref) => {
       if (!isBlobRef(ref)) throw new Error("it lies inline");
       return ref;
     });
@@ -35,9 +35,9 @@ test("a blob lives as long as the owner who needs it longest, and goes with the 
   expect(await daysLeft()).toBe(32);
   await store("c", 7);
   expect(await daysLeft()).toBe(32);
-  for (const owner of ["a", "b"]) await releaseBlob(redis, keys, ref, owner);
-  expect(await readBlob(redis, keys, ref)).toEqual(value);
-  await releaseBlob(redis, keys, ref, "c");
+  for (const owner of ["a", "b"]) await releaseBlob({ redis, keys }, ref, owner);
+  expect(await readBlob({ redis, keys }, ref)).toEqual(value);
+  await releaseBlob({ redis, keys }, ref, "c");
   expect(await redis.exists(keys.blob(ref.blob))).toBe(0);
 });
 

@@ -39,7 +39,7 @@ export async function openFleet(
   onTestFinished(() => redis.disconnect());
   const breakers = await Promise.all([start(), start(), start()]);
   const [first, second, third] = breakers;
-  const state = () => readBreakerState(redis, keys, KEY);
+  const state = () => readBreakerState({ redis, keys }, KEY);
   return { breakers, first, second, third, keys, redis, logs, start, state };
 }
 

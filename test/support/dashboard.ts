@@ -33,7 +33,7 @@ export async function openQueue(namespace: string, name: string) {
     await queue.close();
     redis.disconnect();
   });
-  await registerQueue(redis, keys, name);
+  await registerQueue({ redis, keys }, name);
   async function work(): Promise<void> {
     const worker = new Worker(name, finish, { connection: redis, prefix: keys.prefix });
     await waitFor(

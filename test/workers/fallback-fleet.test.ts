@@ -14,7 +14,7 @@ afterAll(() => redis.disconnect());
 
 /** Whether the job that waits in the pair's route queue says that it waits for this. */
 async function waitsFor({ keys, settings }: ModelPair, reason: string): Promise<boolean> {
-  const [state] = await readQueueStates(redis, keys, settings, [ROUTE_QUEUE]);
+  const [state] = await readQueueStates({ redis, keys }, settings, [ROUTE_QUEUE]);
   return state?.waitsFor.some((text) => text.includes(reason)) ?? false;
 }
 
@@ -49,7 +49,7 @@ describe.concurrent("limits", () => {
       fallbacks: [{ model: FIRST, code: "budget_wait" }],
     });
     expect(pair.first.journal.entries()).toHaveLength(calls);
-    const states = await readQueueStates(redis, pair.keys, pair.settings);
+    const states = await readQueueStates({ redis, keys: pair.keys }, pair.settings);
     expect(states.map(({ key, workers, pausedMs }) => ({ key, workers, pausedMs }))).toEqual([
       { key: ROUTE_QUEUE, workers: 1, pausedMs: 0 },
     ]);

@@ -157,7 +157,7 @@ describe.concurrent("a call with several models", () => {
   test("counts as the use of the model that answered", async () => {
     await using pair = await openPair({ first: { faults: { "401": 1 } } });
     const { tokensUsed } = await pair.client().complete("hello");
-    const used = (key: string) => usagePerMinute(redis, pair.keys, key, Date.now() - 60_000);
+    const used = (key: string) => usagePerMinute({ redis, keys: pair.keys }, key, Date.now() - 60_000);
     await waitFor("the counters", async () => (await used(SECOND)).requests > 0);
     // A rate of about a minute's whole seconds.
     expect((await used(SECOND)).tokens / tokensUsed.total).toBeCloseTo(1, 1);

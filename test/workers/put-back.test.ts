@@ -32,8 +32,8 @@ beforeEach(async () => {
   settings = loadSettings({ env, cwd: "/" });
   keys = redisKeys(settings.namespace);
   const name = completionQueueName(MODEL);
-  await registerQueue(redis, keys, name);
-  producer = new CompletionProducer({ redis, keys, settings });
+  await registerQueue({ redis, keys }, name);
+  producer = new CompletionProducer({ store: { redis, keys }, settings });
   queue = new Queue(name, { connection: redis, prefix: keys.prefix });
   worker = await WorkerProcess.start({
     redisTarget: { socketPath: inject("redisSocket") },
@@ -49,7 +49,7 @@ afterEach(async () => {
 });
 
 async function validJob(jobId: string) {
-  return completionJob(redis, keys, settings, {
+  return completionJob({ redis, keys }, settings, {
     jobId,
     model: MODEL,
     request: REQUEST,

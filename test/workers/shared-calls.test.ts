@@ -99,7 +99,7 @@ describe.concurrent("equal requests at the same time", () => {
 test("after three failures in a row, or one that lasts, nobody waits for another one", async () => {
   const redis = testRedis();
   const keys = redisKeys(site.namespace);
-  const cache = new CacheStore({ redis, keys, maxBytes: 1e6 });
+  const cache = new CacheStore({ store: { redis, keys }, maxBytes: 1e6 });
   const claim = async (digest: string, token: string) => (await cache.claim(digest, token, 60_000)).kind;
   for (const token of ["a", "b", "c"]) {
     expect(await claim("stumbles", token)).toBe("lead");

@@ -12,7 +12,11 @@ afterAll(() => redis.disconnect());
 
 function newJob() {
   const keys = redisKeys(testNamespace());
-  const options = { redis, keys, jobId: "job-1", logger: createLogger({ level: "silent", json: true }) };
+  const options = {
+    store: { redis, keys },
+    jobId: "job-1",
+    logger: createLogger({ level: "silent", json: true }),
+  };
   const entries = async (): Promise<StreamEntry[]> =>
     (await redis.xrange(keys.stream("job-1"), "-", "+")).map(([, fields]) => {
       const pairs = fields.flatMap((name, i) => (i % 2 === 0 ? [[name, fields[i + 1]]] : []));
@@ -106,7 +110,7 @@ test("an entry that arrives twice is stored once", async () => {
     pieces: [{ type: "text", text: said }],
   });
   const append = async (sent: StreamEntry) => [
-    await appendToStream(redis, keys, options.jobId, sent),
+    await appendToStream({ redis, keys }, options.jobId, sent),
     await text(),
   ];
   expect(await append(entry(0, "a"))).toEqual(["appended", "a"]);

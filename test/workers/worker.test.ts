@@ -44,7 +44,7 @@ beforeEach(async () => {
   };
   settings = loadSettings({ env, cwd: "/" });
   keys = redisKeys(settings.namespace);
-  await registerQueue(redis, keys, NAME);
+  await registerQueue({ redis, keys }, NAME);
   queue = new Queue(NAME, { connection: redis, prefix: keys.prefix });
 });
 afterEach(async () => {
@@ -59,13 +59,13 @@ async function startWorker(socketPath = inject("redisSocket")): Promise<WorkerPr
 }
 
 function testProducer(connection = redis): CompletionProducer {
-  const producer = new CompletionProducer({ redis: connection, keys, settings });
+  const producer = new CompletionProducer({ store: { redis: connection, keys }, settings });
   onTestFinished(() => producer.close());
   return producer;
 }
 
 async function job(jobId: string, request: typeof REQUEST = REQUEST) {
-  return completionJob(redis, keys, settings, { jobId, model: MODEL, request, urgency: "interactive" });
+  return completionJob({ redis, keys }, settings, { jobId, model: MODEL, request, urgency: "interactive" });
 }
 
 async function recordOf(jobId: string) {
@@ -109,7 +109,7 @@ describe("a process that was held up until its job's lock ran out", () => {
 describe("a job that no attempt can bring to its end", () => {
   test("leaves a record of its failure, so that whoever waits for it wakes", async () => {
     const broken = { messages: "x".repeat(20_000) };
-    const request = await inlineOrBlob(redis, keys, "job-1", broken);
+    const request = await inlineOrBlob({ redis, keys }, "job-1", broken);
     const { name, data, opts } = await job("job-1");
     await queue.add(name, { ...data, request }, opts);
     await startWorker();
@@ -167,7 +167,7 @@ describe("Redis refuses or is away", () => {
     onTestFinished(() => held.release());
     const own = connectRedis({ socketPath: held.socketPath }, logger);
     onTestFinished(() => own.disconnect());
-    await registerQueue(own, keys, NAME);
+    await registerQueue({ redis: own, keys }, NAME);
     const ownQueue = new Queue(NAME, { connection: own, prefix: keys.prefix });
     onTestFinished(() => ownQueue.close());
     const { name, data, opts } = await job("job-1");

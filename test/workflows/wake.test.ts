@@ -43,7 +43,7 @@ async function activeRun(
   await queue.add("w", {}, { jobId: runId, ...opts });
   const job = (await taker().getNextJob(TOKEN)) as Job;
   expect(job.id).toBe(runId);
-  return { lock: { redis: fleet.redis, keys, runId, token: TOKEN }, job };
+  return { lock: { store: { redis: fleet.redis, keys }, runId, token: TOKEN }, job };
 }
 
 /** Everything of BullMQ's that says where a job is. */
@@ -86,9 +86,9 @@ test.each([
 ])("a run %s is woken at once, once, and BullMQ's workers take it", async (_what, sleepMs) => {
   const { lock } = await activeRun("run");
   await suspendRun(lock, 0, sleepMs && Date.now() + sleepMs, []);
-  expect(await notifyRun(fleet.redis, keys, "run", ENDED)).toBe("woken");
+  expect(await notifyRun({ redis: fleet.redis, keys }, "run", ENDED)).toBe("woken");
   expect(await queue.getJobState("run")).toBe("waiting");
-  expect(await notifyRun(fleet.redis, keys, "run", ENDED)).toBe("noted");
+  expect(await notifyRun({ redis: fleet.redis, keys }, "run", ENDED)).toBe("noted");
   expect(await queue.getJobCounts("waiting", "delayed", "waiting-children")).toEqual({
     waiting: 1,
     delayed: 0,
@@ -110,7 +110,7 @@ test.each([
 test("a woken run keeps its priority", async () => {
   const { lock } = await activeRun("late", { priority: 5 });
   await suspendRun(lock, 0, undefined, []);
-  await notifyRun(fleet.redis, keys, "late");
+  await notifyRun({ redis: fleet.redis, keys }, "late");
   expect(await queue.getJobState("late")).toBe("prioritized");
   await queue.add("w", {}, { jobId: "soon", priority: 1 });
   const worker = taker();
@@ -130,7 +130,7 @@ test("BullMQ wakes a run by itself when the last of its steps has ended: a lost 
 
 test("a run does not fall asleep over what it has not seen", async () => {
   const { lock } = await activeRun("run");
-  expect(await notifyRun(fleet.redis, keys, "run", ENDED)).toBe("noted");
+  expect(await notifyRun({ redis: fleet.redis, keys }, "run", ENDED)).toBe("noted");
   expect(await suspendRun(lock, 0, undefined, [])).toBe("news");
   expect(await suspendRun(lock, 1, undefined, [])).toBe("suspended");
 });
@@ -149,7 +149,7 @@ test("an ended run takes nothing more, and BullMQ completes its job though steps
   const { lock, job } = await activeRun("run");
   await queue.add("step", {}, { jobId: "step", parent: { id: "run", queue: queue.qualifiedName } });
   expect(await finishRun(lock, ["status", "succeeded"])).toBe("finished");
-  expect(await notifyRun(fleet.redis, keys, "run", ENDED)).toBe("over");
+  expect(await notifyRun({ redis: fleet.redis, keys }, "run", ENDED)).toBe("over");
   expect(await appendEntries(lock, 0, [ENDED])).toBe("over");
   await job.moveToCompleted({}, TOKEN);
   expect(await queue.getJobState("run")).toBe("completed");
