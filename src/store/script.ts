@@ -1,0 +1,68 @@
+import { createHash } from "node:crypto";
+import type { Redis } from "ioredis";
+
+/** What Lua sees of an argument: Redis passes text, and `number` turns it into one. */
+type ArgumentKind = "text" | "number";
+type Arguments<A extends Record<string, ArgumentKind>> = {
+  [Name in keyof A]: A[Name] extends "number" ? number : string;
+};
+
+export interface ScriptDefinition<K extends string, A extends Record<string, ArgumentKind>> {
+  /** Names of the Lua locals that hold the keys. */
+  keys: readonly K[];
+  /** Names and kinds of the Lua locals that hold the arguments; none when absent. */
+  args?: A;
+  /** Name of the Lua table that holds any further keys. */
+  moreKeys?: string;
+  /** Name of the Lua table that holds any further arguments, as text. */
+  moreArgs?: string;
+  lua: string;
+}
+
+/** A Lua script with named keys and arguments, sent once per server and called by its digest afterwards. */
+export class Script<K extends string, const A extends Record<string, ArgumentKind> = Record<never, never>> {
+  readonly #keys: readonly K[];
+  readonly #args: readonly string[];
+  readonly #source: string;
+  readonly #sha1: string;
+
+  constructor({ keys, args, moreKeys, moreArgs, lua }: ScriptDefinition<K, A>) {
+    const kinds = Object.entries<ArgumentKind>(args ?? {});
+    this.#keys = keys;
+    this.#args = kinds.map(([name]) => name);
+    const locals = [
+      ...keys.map((name, i) => `local ${name} = KEYS[${i + 1}]`),
+      ...kinds.map(([name, kind], i) => {
+        const value = `ARGV[${i + 1}]`;
+        return `local ${name} = ${kind === "number" ? `tonumber(${value})` : value}`;
+      }),
+      ...(moreKeys ? [rest(moreKeys, "KEYS", keys.length)] : []),
+      ...(moreArgs ? [rest(moreArgs, "ARGV", kinds.length)] : []),
+    ];
+    this.#source = `${locals.join("\n")}\n${lua}`;
+    this.#sha1 = createHash("sha1").update(this.#source).digest("hex");
+  }
+
+  /** Returns the script's reply. `moreKeys` and `moreArgs` fill the tables of those names. */
+  async run(
+    redis: Redis,
+    keys: Record<K, string>,
+    args: Arguments<A>,
+    more: { keys?: readonly string[]; args?: readonly (string | number)[] } = {},
+  ): Promise<unknown> {
+    const named: Record<string, string | number> = args;
+    const allKeys = [...this.#keys.map((name) => keys[name]), ...(more.keys ?? [])];
+    const allArgs = [...this.#args.map((name) => named[name] ?? ""), ...(more.args ?? [])];
+    try {
+      return await redis.evalsha(this.#sha1, allKeys.length, ...allKeys, ...allArgs);
+    } catch (error) {
+      // A restarted Redis has forgotten its scripts.
+      if (!(error instanceof Error) || !error.message.includes("NOSCRIPT")) throw error;
+      return redis.eval(this.#source, allKeys.length, ...allKeys, ...allArgs);
+    }
+  }
+}
+
+function rest(name: string, from: "KEYS" | "ARGV", named: number): string {
+  return `local ${name} = {}\nfor i = ${named + 1}, #${from} do ${name}[i - ${named}] = ${from}[i] end`;
+}
