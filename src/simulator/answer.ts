@@ -1,10 +1,9 @@
 import { sha256 } from "../shared/digest.ts";
 import type { Call, Tool } from "./call.ts";
-import { type Directive, readDirective } from "./directive.ts";
+import { type Directive, readDirective, type ScriptedAnswers } from "./directive.ts";
 import type { FaultKind } from "./faults.ts";
 import { madeUpText } from "./made-up-text.ts";
 import { instanceOf } from "./schema-instance.ts";
-import type { ScriptedAnswers } from "./simulator-options.ts";
 import { textOfTokens, tokensOf } from "./token-count.ts";
 
 export interface ToolCall {

@@ -1,4 +1,4 @@
-import { InvalidCallError } from "./call.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 
 /** One message of a request, whatever its dialect. */
 export interface Message {

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { InvalidCallError } from "./call.ts";
+import type { Call } from "./call.ts";
 import { type Conversation, directiveJson } from "./conversation.ts";
 import { FAULT_KINDS } from "./faults.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 
 const toolCallSchema = z.strictObject({
   /** May be one that the request does not offer. */
@@ -29,6 +30,8 @@ const turnFields = {
 };
 const turnSchema = z.strictObject(turnFields);
 export type Turn = z.infer<typeof turnSchema>;
+/** Called with each request once it is read; its turn is as in a `#sim` line. */
+export type ScriptedAnswers = (call: Call) => Turn | undefined;
 
 const directiveSchema = z
   .strictObject({

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { InvalidCallError } from "./call.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 
 /** @throws InvalidCallError naming the first field that is wrong. */
 export function readShape<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {

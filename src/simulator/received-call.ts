@@ -1,9 +1,10 @@
 import { sha256 } from "../shared/digest.ts";
 import { type Answer, answerTo } from "./answer.ts";
-import { type Call, InvalidCallError } from "./call.ts";
+import type { Call } from "./call.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
+import type { ScriptedAnswers } from "./directive.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 import { requestHash } from "./request-hash.ts";
-import type { ScriptedAnswers } from "./simulator-options.ts";
 
 /** A request as read from its bytes; the answer it will get is known at once. */
 export type ReceivedCall = { contentHash: string } & (

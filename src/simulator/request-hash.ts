@@ -1,6 +1,6 @@
 import { canonicalJson, NestingError } from "../shared/canonical-json.ts";
 import { sha256 } from "../shared/digest.ts";
-import { InvalidCallError } from "./call.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 
 /** Deeper JSON than any real request; bounds the recursion over what strangers send. */
 const MAX_DEPTH = 200;

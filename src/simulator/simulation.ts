@@ -1,10 +1,11 @@
 import type { ChargePolicy } from "./charge.ts";
+import type { ScriptedAnswers } from "./directive.ts";
 import { FaultPlan } from "./fault-plan.ts";
 import { readFaults } from "./faults.ts";
 import { Journal } from "./journal.ts";
 import { Limits } from "./limits.ts";
 import { Outage } from "./outage.ts";
-import type { ScriptedAnswers, SimulatorSettings } from "./simulator-options.ts";
+import type { SimulatorSettings } from "./simulator-options.ts";
 import { Statistics } from "./statistics.ts";
 
 /** All that changes while a simulator runs. */

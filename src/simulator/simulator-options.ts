@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { InputError } from "../shared/errors.ts";
-import type { Call } from "./call.ts";
 import { CHARGE_POLICIES, type ChargePolicy } from "./charge.ts";
-import type { Turn } from "./directive.ts";
+import type { ScriptedAnswers } from "./directive.ts";
 import type { Faults } from "./faults.ts";
 
 const milliseconds = z
@@ -65,8 +64,6 @@ export interface SimulatorOptions {
   /** Answers in place of the made-up ones, where it returns one and the request has no `#sim` line. */
   answer?: ScriptedAnswers;
 }
-/** Called with each request once it is read; its turn is as in a `#sim` line. */
-export type ScriptedAnswers = (call: Call) => Turn | undefined;
 export type SimulatorSettings = z.output<typeof settingsSchema>;
 
 export const latencyChangeSchema = z.strictObject({

@@ -26,12 +26,12 @@ import type {
   LocalOptions,
   StepOptions,
   WaitForOptions,
+  Workflow,
   WorkflowContext,
 } from "./context.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
 import { subjectOf } from "./step-model.ts";
-import type { Workflow } from "./workflow.ts";
 
 export interface RunContextOptions {
   runId: string;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { evaluate } from "../../examples/parts/arithmetic.ts";
-import type { ScriptedAnswers } from "../../src/simulator/simulator-options.ts";
+import type { ScriptedAnswers } from "../../src/simulator/directive.ts";
 import { bareMachine } from "../support/bare-machine.ts";
 import { exampleSite, examplesOf } from "../support/examples.ts";
 

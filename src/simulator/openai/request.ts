@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { type Call, InvalidCallError, type Tool } from "../call.ts";
+import type { Call, Tool } from "../call.ts";
 import { conversationOf, type Message, textOf } from "../conversation.ts";
+import { InvalidCallError } from "../invalid-call.ts";
 import { readShape } from "../read-shape.ts";
 import type { JsonSchema } from "../schema-instance.ts";
 import { promptTokens } from "../token-count.ts";

@@ -1,0 +1,9 @@
+/** The request is not one the vendor would accept: becomes a 400 in the dialect's shape. */
+export class InvalidCallError extends Error {
+  readonly param: string | undefined;
+
+  constructor(message: string, param?: string) {
+    super(message);
+    this.param = param;
+  }
+}
