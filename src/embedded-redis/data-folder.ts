@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import { chmodSync, existsSync, lstatSync, realpathSync, rmdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { sha256 } from "../shared/digest.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import { makeFolder } from "./make-folder.ts";
 
@@ -65,7 +65,7 @@ function chooseSocketPath(redisDir: string, runtimeDir: string): string {
   if (fits(inFolder)) return inFolder;
   // The inode is part of the name: a folder that was deleted and made anew is another one.
   const identity = `${redisDir}\n${statSync(redisDir).ino}`;
-  const name = `gluellm-${createHash("sha256").update(identity).digest("hex").slice(0, 16)}`;
+  const name = `gluellm-${sha256(identity).slice(0, 16)}`;
   const base = [runtimeDir, tmpdir(), "/tmp"].find(
     (folder) => existsSync(folder) && fits(join(folder, name, "redis.sock")),
   );

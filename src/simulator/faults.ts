@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { InputError } from "../shared/errors.ts";
+import { parseJson } from "../shared/json.ts";
 
 /** Faults that are an HTTP error answer. */
 export const ERROR_FAULTS = [
@@ -25,7 +26,8 @@ export type ErrorFault = (typeof ERROR_FAULTS)[number];
 export const FAULT_KINDS = [...ERROR_FAULTS, "drop", "hang", "cut", "stream_error", "slow"] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
-const milliseconds = z
+/** A span of time that a timer can take, in milliseconds. */
+export const milliseconds = z
   .number()
   .min(0)
   .max(2 ** 31 - 1);
@@ -72,7 +74,9 @@ export type CheckedFaults = z.infer<typeof faultsSchema>;
  * @throws InputError naming the first fault of the faults
  */
 export function readFaults(value: unknown): CheckedFaults {
-  const parsed = faultsSchema.safeParse(typeof value === "string" ? parseJson(value) : (value ?? {}));
+  const given = typeof value === "string" ? parseJson(value) : (value ?? {});
+  if (given === undefined) throw notJson();
+  const parsed = faultsSchema.safeParse(given);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const place = issue?.path.length ? ` at ${issue.path.join(".")}` : "";
@@ -83,14 +87,7 @@ export function readFaults(value: unknown): CheckedFaults {
   );
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new InputError(
-      "faults: not valid JSON",
-      `in a shell put it in single quotes: '{"429": 0.02}'`,
-      "invalid_faults",
-    );
-  }
+function notJson(): InputError {
+  const hint = `in a shell put it in single quotes: '{"429": 0.02}'`;
+  return new InputError("faults: not valid JSON", hint, "invalid_faults");
 }

@@ -1,4 +1,5 @@
 import { sha256 } from "../shared/digest.ts";
+import { parseJson } from "../shared/json.ts";
 import { type Answer, answerTo } from "./answer.ts";
 import type { Call } from "./call.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
@@ -16,20 +17,13 @@ export type ReceivedCall = { contentHash: string } & (
 export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: ScriptedAnswers): ReceivedCall {
   let contentHash: string | undefined;
   try {
-    const body = parseJson(bytes);
+    const body = parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+    if (body === undefined) throw new InvalidCallError("We could not parse the JSON body of your request.");
     contentHash = requestHash(body);
     const call = dialect.readCall(body);
     return { contentHash, call, answer: answerTo(call, contentHash, script) };
   } catch (error) {
     return { contentHash: contentHash ?? sha256(bytes), refusal: refusalOf(error) };
-  }
-}
-
-function parseJson(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
-  } catch {
-    throw new InvalidCallError("We could not parse the JSON body of your request.");
   }
 }
 

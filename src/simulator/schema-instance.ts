@@ -1,3 +1,4 @@
+import { fieldsOf, isObject } from "../shared/json.ts";
 import { toldKeywords } from "../shared/json-schema.ts";
 import { textOfPattern } from "./pattern-text.ts";
 
@@ -106,7 +107,7 @@ function buildObject(schema: Record<string, unknown>, run: Run, depth: number): 
   );
   return Object.fromEntries(
     names.map((name) => {
-      const further = isSchema(schema.additionalProperties)
+      const further = isObject(schema.additionalProperties)
         ? schema.additionalProperties
         : { type: "string" };
       const property = Object.hasOwn(properties, name) ? properties[name] : further;
@@ -120,10 +121,6 @@ function furtherName({ propertyNames }: Record<string, unknown>, index: number):
   const named = listOf(names)[index];
   if (typeof named === "string") return named;
   return typeof pattern === "string" ? textOfPattern(pattern, index + 1) : `name${index + 1}`;
-}
-
-function isSchema(value: unknown): boolean {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 function buildArray(schema: Record<string, unknown>, run: Run, depth: number): unknown[] {
@@ -166,10 +163,6 @@ function matches(text: string | undefined, pattern: string): boolean {
 
 function numberOf(value: unknown): number | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return value !== null && typeof value === "object" ? (value as Record<string, unknown>) : {};
 }
 
 function listOf(value: unknown): unknown[] {

@@ -2,12 +2,8 @@ import { z } from "zod";
 import { InputError } from "../shared/errors.ts";
 import { CHARGE_POLICIES, type ChargePolicy } from "./charge.ts";
 import type { ScriptedAnswers } from "./directive.ts";
-import type { Faults } from "./faults.ts";
+import { type Faults, milliseconds } from "./faults.ts";
 
-const milliseconds = z
-  .number()
-  .min(0)
-  .max(2 ** 31 - 1);
 const rate = z.number().positive();
 
 const settingsSchema = z.object({

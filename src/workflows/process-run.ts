@@ -1,5 +1,6 @@
 import type { LRUCache } from "lru-cache";
 import { type GlueError, NonDeterminismError, toErrorRecord } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
@@ -9,7 +10,6 @@ import { readJournal } from "../store/run-journal.ts";
 import { endOfChild, type RunRecord, readRun } from "../store/run-record.ts";
 import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-scripts.ts";
 import { notifyRun } from "../store/workflow-journal.ts";
-import { asJson } from "./as-json.ts";
 import { cancelSteps, openSteps } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";

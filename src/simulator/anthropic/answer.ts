@@ -1,3 +1,4 @@
+import { isObject, parseJson } from "../../shared/json.ts";
 import type { Answer, ToolCall } from "../answer.ts";
 import type { Call } from "../call.ts";
 import type { AnswerIdentity, StreamTexts } from "../dialect.ts";
@@ -63,12 +64,8 @@ function toolUseOf({ id, ownId, name, argumentsText }: ToolCall): Block {
 
 /** `{}` for what is no JSON object: the dialect has no way to say anything else. */
 function objectOf(json: string): object {
-  try {
-    const value: unknown = JSON.parse(json);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-  } catch {
-    return {};
-  }
+  const value = parseJson(json);
+  return isObject(value) ? value : {};
 }
 
 function blockEvents(block: Block, index: number): string[] {
