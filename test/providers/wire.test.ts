@@ -202,7 +202,7 @@ it("takes nothing from the SDKs' environment variables and writes nothing to the
   const { stdout, stderr } = await promisify(execFile)(
     process.execPath,
     ["--input-type=module", "-e", script],
-    { cwd: new URL("..", import.meta.url), env },
+    { cwd: new URL("../..", import.meta.url), env },
   );
   expect(stdout + stderr).toBe("");
   expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([
