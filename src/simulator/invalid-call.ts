@@ -1,4 +1,4 @@
-/** The request is not one the vendor would accept: becomes a 400 in the dialect's shape. */
+/** The error of a request that the vendor would not accept; it becomes a 400 in the dialect's shape. */
 export class InvalidCallError extends Error {
   readonly param: string | undefined;
 

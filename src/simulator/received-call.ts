@@ -1,20 +1,20 @@
 import { sha256 } from "../shared/digest.ts";
 import { parseJson } from "../shared/json.ts";
-import { type Answer, answerTo } from "./answer.ts";
+import { answerTo, type SimulatedAnswer } from "./answer.ts";
 import type { Call } from "./call.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
-import type { ScriptedAnswers } from "./directive.ts";
+import type { AnswerScript } from "./directive.ts";
 import { InvalidCallError } from "./invalid-call.ts";
 import { requestHash } from "./request-hash.ts";
 
 /** A request as read from its bytes; the answer it will get is known at once. */
 export type ReceivedCall = { contentHash: string } & (
-  | { call: Call; answer: Answer }
+  | { call: Call; answer: SimulatedAnswer }
   | { call?: undefined; refusal: Refusal }
 );
 
-/** Never throws: what cannot be read becomes a refusal. */
-export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: ScriptedAnswers): ReceivedCall {
+/** Returns the request with its answer. It never throws: what cannot be read becomes a refusal. */
+export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: AnswerScript): ReceivedCall {
   let contentHash: string | undefined;
   try {
     const body = parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());

@@ -37,7 +37,7 @@ const requestSchema = z.looseObject({
 });
 type Request = z.infer<typeof requestSchema>;
 
-/** Reads the body of `POST /v1/messages`. */
+/** Returns the call in the body of `POST /v1/messages`. @throws InvalidCallError naming the field that is wrong. */
 export function readCall(body: unknown): Call {
   const request = readShape(requestSchema, body);
   const tools = toolsOf(request);

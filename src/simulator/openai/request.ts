@@ -42,7 +42,10 @@ const requestSchema = z.looseObject({
 });
 type Request = z.infer<typeof requestSchema>;
 
-/** Reads the body of `POST /v1/chat/completions`. */
+/**
+ * Returns the call in the body of `POST /v1/chat/completions`.
+ * @throws InvalidCallError naming the field that is wrong.
+ */
 export function readCall(body: unknown): Call {
   const request = readShape(requestSchema, body);
   const tools = toolsOf(request);
