@@ -1,6 +1,7 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { BlockList, isIPv6 } from "node:net";
 import type { Request, RequestHandler } from "express";
+import { sha256 } from "../src/shared/digest.ts";
 import { ConfigurationError } from "../src/shared/errors.ts";
 
 /** Where the dashboard listens and what a caller has to know. */
@@ -80,7 +81,7 @@ function hasPassword({ headers }: Request, password: string): boolean {
 }
 
 function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+  return Buffer.from(sha256(text));
 }
 
 function hostnameOf(header: string | undefined): string | undefined {

@@ -19,11 +19,12 @@ export type {
 export { type Message, type MessageToolCall, Role } from "./calls/message.ts";
 export type { OutputOf, OutputSchema } from "./calls/output-schema.ts";
 export { RequestConfig } from "./calls/request-config.ts";
-export { CompletionHandle, type WaitOptions } from "./client/completion-handle.ts";
+export { CompletionHandle } from "./client/completion-handle.ts";
 export { Conversation, type ConversationOptions, type ConversationUsage } from "./client/conversation.ts";
 export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
+export type { WaitOptions } from "./client/wait.ts";
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
 export {
@@ -118,14 +119,11 @@ export type {
   RetryPolicy,
   StepOptions,
   WaitForOptions,
+  Workflow,
   WorkflowContext,
+  WorkflowOptions,
 } from "./workflows/context.ts";
 export { type FlowOptions, flow, type TaskOptions, task } from "./workflows/flow.ts";
 export type { ForkOptions } from "./workflows/fork.ts";
 export type { RunStatus, RunStep } from "./workflows/run-status.ts";
-export {
-  type AnyWorkflow,
-  defineWorkflow,
-  type Workflow,
-  type WorkflowOptions,
-} from "./workflows/workflow.ts";
+export { type AnyWorkflow, defineWorkflow } from "./workflows/workflow.ts";

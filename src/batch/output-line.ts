@@ -1,3 +1,4 @@
+import { fieldsOf, parseJson } from "../shared/json.ts";
 import { readTokenUse, type TokenUse } from "../shared/token-use.ts";
 import type { InlineResult } from "../store/completed-record.ts";
 
@@ -54,14 +55,9 @@ interface OutputFields {
 
 /** Undefined when the line is none of ours. */
 export function parseOutputLine(text: string): EarlierResult | undefined {
-  let fields: OutputFields | null;
-  try {
-    fields = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const id = /^batch_req_([0-9a-f]{32})$/.exec(String(fields?.id))?.[1];
-  if (!fields || !id) return undefined;
+  const fields: OutputFields = fieldsOf(parseJson(text));
+  const id = /^batch_req_([0-9a-f]{32})$/.exec(String(fields.id))?.[1];
+  if (!id) return undefined;
   const failed = fields.error !== null || !fields.response;
   const fromCache = !failed && fields.from_cache === true;
   // The usage of an answer from the cache is what it cost somebody else.

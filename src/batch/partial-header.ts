@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { InputError } from "../shared/errors.ts";
+import { fieldsOf, parseJson } from "../shared/json.ts";
 import { inputFileError } from "./file-errors.ts";
 import { outputFiles } from "./output-paths.ts";
 
@@ -39,7 +40,7 @@ export function readHeader(path: string): PartialHeader | undefined {
   const head = readHead(path);
   const end = head?.indexOf("\n") ?? -1;
   if (head === undefined || (end < 0 && head.length < HEAD_BYTES)) return undefined;
-  const { gluellm_batch: batchId, v } = parseFields(head.slice(0, Math.max(end, 0)));
+  const { gluellm_batch: batchId, v } = fieldsOf(parseJson(head.slice(0, Math.max(end, 0))));
   if (typeof batchId !== "string" || !/^batch_[0-9a-f]{24}$/.test(batchId)) {
     throw new InputError(
       `${path} is not the partial output of a batch`,
@@ -68,13 +69,5 @@ function readHead(path: string): string | undefined {
     return head.toString("latin1", 0, readSync(file, head, 0, HEAD_BYTES, 0));
   } finally {
     closeSync(file);
-  }
-}
-
-function parseFields(line: string): { gluellm_batch?: unknown; v?: unknown } {
-  try {
-    return JSON.parse(line) ?? {};
-  } catch {
-    return {};
   }
 }

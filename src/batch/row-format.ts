@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { z } from "zod";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES } from "../shared/chat.ts";
+import { isObject, parseJson } from "../shared/json.ts";
 import { RowFault } from "./row-fault.ts";
 
 const URL = "/v1/chat/completions";
@@ -69,20 +70,10 @@ function parseObject(data: Buffer): Fields {
   if (!isUtf8(data)) {
     throw new RowFault("invalid_encoding", "the line is not UTF-8 text", "save the file as UTF-8");
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(data.toString());
-  } catch {
-    throw new RowFault("invalid_json_line", "the line is not valid JSON", "write one JSON object per line");
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new RowFault(
-      "invalid_json_line",
-      "the line is not a JSON object",
-      "write one JSON object per line",
-    );
-  }
-  return value as Fields;
+  const value = parseJson(data.toString());
+  if (isObject(value)) return value;
+  const fault = value === undefined ? "the line is not valid JSON" : "the line is not a JSON object";
+  throw new RowFault("invalid_json_line", fault, "write one JSON object per line");
 }
 
 function readCustomId(value: unknown): string | undefined {

@@ -1,7 +1,6 @@
-import { hash } from "node:crypto";
 import { NestingError } from "../shared/canonical-json.ts";
 import type { ChatRequest } from "../shared/chat.ts";
-import { requestDigest } from "../shared/digest.ts";
+import { requestDigest, sha256 } from "../shared/digest.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { RowFault } from "./row-fault.ts";
 
@@ -23,7 +22,7 @@ export function rowDigest(model: ModelRef, request: ChatRequest): string {
 
 /** Of a line that is no request: its bytes, or the head and length of one that is too long to be read whole. */
 export function malformedDigest(data: Uint8Array, bytes: number): string {
-  return hash("sha256", `malformed:${bytes}:${hash("sha256", data, "hex")}`, "hex");
+  return sha256(`malformed:${bytes}:${sha256(data)}`);
 }
 
 /** What tells equal requests apart: their custom_id, or which one of them it is, counted from 1. */
@@ -42,5 +41,5 @@ export function lineLabel(line: number): string {
 }
 
 export function digest16(text: string): Buffer {
-  return hash("sha256", text, "buffer").subarray(0, ID_BYTES);
+  return Buffer.from(sha256(text), "hex").subarray(0, ID_BYTES);
 }

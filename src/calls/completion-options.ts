@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { CacheOption } from "../shared/cache-option.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
-import { isObject } from "../shared/json-schema.ts";
+import { isObject } from "../shared/json.ts";
 import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";

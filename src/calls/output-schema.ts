@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { schemaFault } from "../shared/compile-schema.ts";
 import { InputError, StructuredOutputError } from "../shared/errors.ts";
-import { isObject, type JsonSchema, mapSchemas } from "../shared/json-schema.ts";
+import { asJson, isObject } from "../shared/json.ts";
+import { type JsonSchema, mapSchemas } from "../shared/json-schema.ts";
 import { type OutputMode, type OutputSpec, outputSpecSchema } from "../shared/output-spec.ts";
 
 /** What a structured answer may be described by: a zod 4 schema, or a JSON Schema of draft 2020-12. */
@@ -96,7 +97,7 @@ function plainSchema(schema: JsonSchema): JsonSchema {
     throw invalidSchema("it is a schema of an older zod", "import z from zod 4");
   }
   try {
-    const json: unknown = JSON.parse(JSON.stringify(schema));
+    const json = asJson(schema);
     if (isObject(json)) return json;
   } catch {
     // Cyclic, or with a bigint.

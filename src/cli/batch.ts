@@ -8,6 +8,7 @@ import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
 import { CACHE_HELP, integer, NO_CACHE_HELP, number, table } from "./options.ts";
+import { jsonText } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
 
 /** `gluellm batch run|list|status|cancel`. */
@@ -88,7 +89,7 @@ export function addBatchCommands(program: Command): void {
           stop: stop && JSON.parse(stop),
           runner: runner && JSON.parse(runner),
         };
-        return JSON.stringify(shown, null, 2);
+        return jsonText(shown);
       }),
     );
   batch

@@ -7,7 +7,7 @@ import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { onInterruption } from "./exit.ts";
 import { CACHE_HELP, collect, integer, NO_CACHE_HELP, number } from "./options.ts";
-import { printable } from "./output.ts";
+import { jsonText, print } from "./output.ts";
 import { printStream } from "./print-stream.ts";
 import { waitsForText } from "./queues.ts";
 import { readSchemaFile } from "./schema-file.ts";
@@ -58,7 +58,7 @@ export function addCompleteCommand(program: Command): void {
       const callOptions = { maxTokens, maxCostUsd, stream, cache, tools: [...tools.values()], schema };
       const handle = await client.enqueue(prompt, callOptions);
       const text = await answerOf(handle, names.join(" or "), options);
-      if (text !== undefined) process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
+      if (text !== undefined) print(`${text}\n`);
     });
 }
 
@@ -90,8 +90,8 @@ async function answerOf(
       return undefined;
     }
     const result = await handle.result({ signal });
-    if (json) return JSON.stringify(result, null, 2);
-    return result.output === undefined ? result.finalResponse : JSON.stringify(result.output, null, 2);
+    if (json) return jsonText(result);
+    return result.output === undefined ? result.finalResponse : jsonText(result.output);
   } catch (error) {
     if (interruption.exitCode === undefined) throw error;
     process.exitCode = interruption.exitCode;

@@ -1,5 +1,5 @@
 import type { CompletionEvent } from "../calls/completion-result.ts";
-import { printable } from "./output.ts";
+import { jsonText, print } from "./output.ts";
 
 /** `events`: each on a line of its own. `output`: the structured answer, once it is whole and fits. */
 export type StreamForm = "text" | "events" | "output";
@@ -11,17 +11,17 @@ export type StreamForm = "text" | "events" | "output";
 export async function printStream(events: AsyncIterable<CompletionEvent>, form: StreamForm): Promise<void> {
   for await (const event of events) {
     if (form === "events") process.stdout.write(`${JSON.stringify(event)}\n`);
-    else if (form === "text") print(event);
+    else if (form === "text") printEvent(event);
     else if (event.type === "result") {
-      process.stdout.write(`${JSON.stringify(event.result.output, null, 2)}\n`);
+      process.stdout.write(`${jsonText(event.result.output)}\n`);
     }
   }
 }
 
-function print(event: CompletionEvent): void {
+function printEvent(event: CompletionEvent): void {
   switch (event.type) {
     case "text":
-      process.stdout.write(process.stdout.isTTY ? printable(event.text) : event.text);
+      print(event.text);
       break;
     case "restart":
       process.stdout.write("\n");

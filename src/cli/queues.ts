@@ -5,6 +5,7 @@ import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
+import { jsonText } from "./output.ts";
 import { count } from "./report.ts";
 
 /** `gluellm queues`. */
@@ -18,7 +19,7 @@ export function addQueuesCommand(program: Command): void {
       const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
       await using host = await openRedis(settings, logger);
       const states = await readQueueStates(host.store, settings);
-      process.stdout.write(`${options.json ? JSON.stringify(states, null, 2) : show(states, settings)}\n`);
+      process.stdout.write(`${options.json ? jsonText(states) : show(states, settings)}\n`);
     });
 }
 

@@ -2,6 +2,7 @@ import { accessSync, constants, realpathSync, statSync, writeFileSync } from "no
 import { basename, dirname, join, resolve } from "node:path";
 import { outputFiles } from "../batch/output-paths.ts";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
+import { jsonText } from "./output.ts";
 import type { Report } from "./report.ts";
 
 /**
@@ -32,7 +33,7 @@ export function checkReportFile(path: string, inputPath: string, outputPath: str
 /** @throws ConfigurationError; the results are safe then. */
 export function writeReportFile(path: string, report: Report, outputPath: string): void {
   try {
-    writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`);
+    writeFileSync(path, `${jsonText(report)}\n`);
   } catch (error) {
     throw new ConfigurationError(
       `the report ${path} cannot be written: ${(error as NodeJS.ErrnoException).code}`,

@@ -7,7 +7,7 @@ import { ConfigurationError } from "../shared/errors.ts";
 import { onInterruption } from "./exit.ts";
 import { followRun } from "./follow-run.ts";
 import { integer } from "./options.ts";
-import { printable } from "./output.ts";
+import { printFact } from "./output.ts";
 import {
   MODEL_OPTION,
   type SelfTestOptions,
@@ -101,9 +101,9 @@ async function run(options: SelfTestOptions, pattern: string, input: object): Pr
   await withTestClient(options, async (client) => {
     const result = await followed(client, pattern, input);
     if (!result) return;
-    print("answer", result.finalOutput);
-    print("rounds", String(result.iterations));
-    print("calls", String(result.agentInteractions.length));
+    printFact("answer", result.finalOutput);
+    printFact("rounds", String(result.iterations));
+    printFact("calls", String(result.agentInteractions.length));
   });
 }
 
@@ -121,8 +121,4 @@ async function followed(client: GlueLLM, pattern: string, input: object): Promis
   } finally {
     interruption.release();
   }
-}
-
-function print(what: string, text: string): void {
-  process.stdout.write(`${what.padEnd(8)}${printable(text)}\n`);
 }

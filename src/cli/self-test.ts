@@ -7,7 +7,7 @@ import { loadSettings } from "../shared/settings.ts";
 import { defineTool } from "../shared/tool.ts";
 import { usd } from "../shared/usd.ts";
 import { startSimulator } from "./compose.ts";
-import { printable } from "./output.ts";
+import { printFact } from "./output.ts";
 
 export const MODEL_OPTION = ["-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)"] as const;
 export const SIMULATOR_OPTION = ["--simulator", "ask a simulated provider: no key, no cost"] as const;
@@ -84,7 +84,7 @@ async function testToolCall(glue: GlueLLM, isSimulated: boolean): Promise<Comple
   const script = isSimulated ? '\n#sim {"callTools": true}' : "";
   const result = await glue.complete(`${prompt}${script}`, { tools: [clock] });
   for (const { toolName, result: output, error } of result.toolExecutionHistory) {
-    print("tool", `${toolName} → ${output ?? error?.message}`);
+    printFact("tool", `${toolName} → ${output ?? error?.message}`);
   }
   if (result.toolExecutionHistory.some(({ error }) => !error)) return result;
   throw new GlueError({
@@ -97,13 +97,9 @@ async function testToolCall(glue: GlueLLM, isSimulated: boolean): Promise<Comple
 
 function report({ model, finalResponse, tokensUsed, costUsd, latencyMs, attempts }: CompletionResult): void {
   const { prompt, completion, total } = tokensUsed;
-  print("model", model);
-  print("answer", finalResponse);
-  print("tokens", `${total} (prompt ${prompt}, completion ${completion})`);
-  print("cost", costUsd === null ? "unknown: no price of this model is known" : usd(costUsd));
-  print("time", `${latencyMs} ms at the provider, ${attempts} attempt${attempts === 1 ? "" : "s"}`);
-}
-
-function print(what: string, text: string): void {
-  process.stdout.write(`${what.padEnd(8)}${printable(text)}\n`);
+  printFact("model", model);
+  printFact("answer", finalResponse);
+  printFact("tokens", `${total} (prompt ${prompt}, completion ${completion})`);
+  printFact("cost", costUsd === null ? "unknown: no price of this model is known" : usd(costUsd));
+  printFact("time", `${latencyMs} ms at the provider, ${attempts} attempt${attempts === 1 ? "" : "s"}`);
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type Agent, isAgent } from "../shared/agent.ts";
 import { InputError } from "../shared/errors.ts";
-import { isObject } from "../shared/json-schema.ts";
+import { isObject } from "../shared/json.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { inputShape, mapAgents } from "./input-shape.ts";
 

@@ -5,13 +5,13 @@ import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { type Definitions, loadModules } from "../host/load-modules.ts";
 import { PATTERNS } from "../patterns/all.ts";
 import { InputError } from "../shared/errors.ts";
-import { isObject } from "../shared/json-schema.ts";
+import { isObject } from "../shared/json.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { describeError, EXIT, exitCodeOf, onInterruption } from "./exit.ts";
 import { followRun } from "./follow-run.ts";
 import { collect, integer, number } from "./options.ts";
-import { printable } from "./output.ts";
+import { jsonText, print } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
 import { readWorkflowInput, withAgents } from "./workflow-input.ts";
 
@@ -84,7 +84,7 @@ async function runWorkflow(name: string, options: RunOptions): Promise<void> {
   const deadlineMs = deadline === undefined ? undefined : Math.ceil(deadline * 1000);
   const run = await client.workflows.start(workflow, input, { runId, priority, deadlineMs });
   if (options.wait) await untilEnd(client, run, options);
-  else print(options.json ? JSON.stringify({ id: run.id }) : run.id);
+  else print(`${options.json ? JSON.stringify({ id: run.id }) : run.id}\n`);
 }
 
 /** A pattern, or a workflow of the modules. @throws InputError */
@@ -109,7 +109,7 @@ async function untilEnd(client: GlueLLM, run: WorkflowHandle, { runId, json }: R
   process.stderr.write(`run ${run.id}\n`);
   try {
     const output = await followRun(client, run, interruption.signal);
-    print(json ? JSON.stringify({ ...(await run.status()), output }, null, 2) : outputText(output));
+    print(`${json ? jsonText({ ...(await run.status()), output }) : outputText(output)}\n`);
   } catch (error) {
     if (interruption.exitCode !== undefined) {
       process.exitCode = interruption.exitCode;
@@ -117,7 +117,7 @@ async function untilEnd(client: GlueLLM, run: WorkflowHandle, { runId, json }: R
       if (process.stderr.isTTY) process.stderr.write(`${STOPPING}\n`);
       return;
     }
-    if (json) print(JSON.stringify(await run.status(), null, 2));
+    if (json) print(`${jsonText(await run.status())}\n`);
     process.stderr.write(`${describeError(error)}\n`);
     // What was given on the command line was right: it is the run that failed.
     process.exitCode = exitCodeOf(error) === EXIT.input ? EXIT.rowsFailed : exitCodeOf(error);
@@ -138,9 +138,5 @@ function leaveNotice(runId: string, isNamed: boolean): string {
 /** A pattern's final output, a text as it is, anything else as JSON. */
 function outputText(output: unknown): string {
   const text = isObject(output) && "finalOutput" in output ? output.finalOutput : output;
-  return typeof text === "string" ? text : JSON.stringify(text, null, 2);
-}
-
-function print(text: string): void {
-  process.stdout.write(`${process.stdout.isTTY ? printable(text) : text}\n`);
+  return typeof text === "string" ? text : jsonText(text);
 }

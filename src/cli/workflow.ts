@@ -3,12 +3,12 @@ import { GlueLLM } from "../client/glue-llm.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { loadModules } from "../host/load-modules.ts";
 import { InputError, JobLostError } from "../shared/errors.ts";
-import { isObject } from "../shared/json-schema.ts";
+import { isObject } from "../shared/json.ts";
 import { usd } from "../shared/usd.ts";
 import type { ForkOptions } from "../workflows/fork.ts";
 import type { RunStatus } from "../workflows/run-status.ts";
 import { integer } from "./options.ts";
-import { printable } from "./output.ts";
+import { jsonText, printable } from "./output.ts";
 import { StepReader } from "./read-steps.ts";
 import { count } from "./report.ts";
 import { durationText, stepTree } from "./step-tree.ts";
@@ -42,7 +42,7 @@ export function addWorkflowCommands(program: Command): void {
     .action((id: string, { json }: Shown) =>
       withRun(id, async (run) => {
         const status = await run.status();
-        return json ? asJson(status) : showStatus(status);
+        return json ? jsonText(status) : showStatus(status);
       }),
     );
   workflow
@@ -53,7 +53,7 @@ export function addWorkflowCommands(program: Command): void {
     .action((id: string, { json }: Shown) =>
       withRun(id, async (_run, client) => {
         const steps = await new StepReader(client).read(id);
-        return json ? asJson(steps) : stepTree(steps, { now: Date.now() }).join("\n");
+        return json ? jsonText(steps) : stepTree(steps, { now: Date.now() }).join("\n");
       }),
     );
   workflow
@@ -64,7 +64,7 @@ export function addWorkflowCommands(program: Command): void {
     .action((id: string, { json }: Shown) =>
       withRun(id, async (run) => {
         const isCancelled = await run.cancel();
-        if (json) return asJson({ id, cancelled: isCancelled });
+        if (json) return jsonText({ id, cancelled: isCancelled });
         return isCancelled ? `run ${id} is cancelled` : `run ${id} had ended: ${(await run.status()).state}`;
       }),
     );
@@ -78,7 +78,7 @@ export function addWorkflowCommands(program: Command): void {
     .action((id: string, name: string, data: string | undefined, { json }: Shown) =>
       withRun(id, async (run) => {
         await run.signal(name, data === undefined ? undefined : parseJson(data, "the signal"));
-        return json ? asJson({ id, signal: name }) : `run ${id} has signal ${name}`;
+        return json ? jsonText({ id, signal: name }) : `run ${id} has signal ${name}`;
       }),
     );
   workflow
@@ -93,7 +93,7 @@ export function addWorkflowCommands(program: Command): void {
       withRun(id, async (run) => {
         const { fromStep, changes, runId, json } = options;
         const fork = await run.fork({ fromStep, changes: changesIn(changes), runId });
-        return json ? asJson({ id: fork.id }) : fork.id;
+        return json ? jsonText({ id: fork.id }) : fork.id;
       }),
     );
 }
@@ -116,7 +116,7 @@ async function listWorkflows(names: readonly string[], { module = [], json }: Li
     throw new InputError(`no workflow "${unknown}"`, `known: ${cards.map(({ name }) => name).join(", ")}`);
   }
   const chosen = names.length === 0 ? cards : cards.filter(({ name }) => names.includes(name));
-  process.stdout.write(`${json ? asJson(chosen) : showCards(chosen)}\n`);
+  process.stdout.write(`${json ? jsonText(chosen) : showCards(chosen)}\n`);
 }
 
 function listRuns(names: readonly string[], { limit, json }: ListOptions): Promise<void> {
@@ -133,7 +133,7 @@ function listRuns(names: readonly string[], { limit, json }: ListOptions): Promi
     );
     const statuses = found.filter((status) => status !== undefined);
     const chosen = statuses.filter(({ workflow }) => names.length === 0 || names.includes(workflow));
-    return json ? asJson(chosen) : showRuns(chosen);
+    return json ? jsonText(chosen) : showRuns(chosen);
   });
 }
 
@@ -155,10 +155,6 @@ function withRun(
       throw new InputError(`no run ${id}`, "gluellm workflow list --runs shows the ids of the last 30 days");
     }
   });
-}
-
-function asJson(value: unknown): string {
-  return JSON.stringify(value, null, 2);
 }
 
 function changesIn(json: string | undefined): ForkOptions["changes"] {

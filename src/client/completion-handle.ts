@@ -3,14 +3,7 @@ import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
 import type { Connection } from "./connection.ts";
-import { untilTimeout } from "./wait.ts";
-
-export interface WaitOptions {
-  /** Ends the waiting; the job goes on. */
-  signal?: AbortSignal;
-  /** Longest wait, in milliseconds; default: until a worker ends the job, which it does at its deadline. */
-  timeoutMs?: number;
-}
+import { untilTimeout, type WaitOptions } from "./wait.ts";
 
 /** A job, from any process that has its id. */
 export class CompletionHandle<S extends OutputSchema = OutputSchema> {

@@ -7,7 +7,7 @@ import type { OutputSchema } from "../calls/output-schema.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
-import { isObject } from "../shared/json-schema.ts";
+import { isObject } from "../shared/json.ts";
 import { createLogger, type Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";

@@ -1,5 +1,11 @@
 import { GlueError, InputError } from "../shared/errors.ts";
-import type { WaitOptions } from "./completion-handle.ts";
+
+export interface WaitOptions {
+  /** Ends the waiting; the job goes on. */
+  signal?: AbortSignal;
+  /** Longest wait, in milliseconds; default: until a worker ends the job, which it does at its deadline. */
+  timeoutMs?: number;
+}
 
 /** The longest that a timer can run. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;

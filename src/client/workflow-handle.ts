@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { ForkOptions } from "../workflows/fork.ts";
 import type { RunStatus, RunStep } from "../workflows/run-status.ts";
-import type { WaitOptions } from "./completion-handle.ts";
 import type { Connection } from "./connection.ts";
-import { untilTimeout } from "./wait.ts";
+import { untilTimeout, type WaitOptions } from "./wait.ts";
 
 /** A workflow run, from any process that has its id. */
 export class WorkflowHandle<Output = unknown> {

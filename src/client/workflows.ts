@@ -3,7 +3,8 @@ import { PATTERNS } from "../patterns/all.ts";
 import { InputError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
-import { type AnyWorkflow, type Workflow, workflowsByName } from "../workflows/workflow.ts";
+import type { Workflow } from "../workflows/context.ts";
+import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { Connection } from "./connection.ts";
 import { WorkflowHandle } from "./workflow-handle.ts";
 

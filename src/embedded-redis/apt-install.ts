@@ -9,7 +9,10 @@ import { cachedServerFolder, findCachedServer, firstWritable, verifyUnpacked } f
 
 const run = promisify(execFile);
 
-/** In order of preference; a release has one or both. The program itself is in the tools package. */
+/**
+ * The packages of a server, in order of preference; a release has one or both. The program itself is in the tools
+ * package.
+ */
 const PACKAGES = [
   ["redis-server", "redis-tools"],
   ["valkey-server", "valkey-tools"],
@@ -17,13 +20,13 @@ const PACKAGES = [
 
 export interface AptInstallOptions extends AptOptions {
   dpkgDeb: string;
-  /** The first one that can be written is used. */
+  /** Folders for the download; the first one that can be written is used. */
   cacheDirs: readonly string[];
 }
 
 /**
- * Downloads a server, and the libraries this machine lacks, into the cache. The packages are unpacked, never
- * installed: none of their scripts run, and no root is needed.
+ * Downloads a server, and the libraries this machine lacks, into the cache and returns it. The packages are unpacked,
+ * never installed: none of their scripts run, and no root is needed.
  * @throws Error with apt's own complaint.
  */
 export async function installWithApt(options: AptInstallOptions): Promise<ServerBinary> {
@@ -46,7 +49,7 @@ export async function installWithApt(options: AptInstallOptions): Promise<Server
   }
 }
 
-/** Returns a folder inside `workDir` with a server that was seen to run. */
+/** Downloads the packages, and returns a folder inside `workDir` with a server that was seen to run. */
 async function download(options: AptInstallOptions, workDir: string): Promise<string> {
   const apt = privateApt(options, workDir);
   // Some source of the system may be broken without harm to the one that has Redis: the next step decides.

@@ -15,8 +15,8 @@ export interface AptOptions {
 export type Apt = (...args: string[]) => Promise<string | undefined>;
 
 /**
- * An apt that needs no root: it has state, lists and archives of its own in `workDir`, but the system's sources,
- * keys, proxy and list of installed packages.
+ * Returns an apt that needs no root: it has state, lists and archives of its own in `workDir`, but the system's
+ * sources, keys, proxy and list of installed packages.
  */
 export function privateApt({ aptGet, searchPath, proxyVariables }: AptOptions, workDir: string): Apt {
   for (const folder of ["lists/partial", "archives/partial"]) {
@@ -41,14 +41,14 @@ export function privateApt({ aptGet, searchPath, proxyVariables }: AptOptions, w
   };
 }
 
-/** Where `install --download-only` puts the packages. */
+/** Returns the folder in which `install --download-only` puts the packages. */
 export function archiveFolder(workDir: string): string {
   return join(workDir, "archives");
 }
 
 /**
- * Read after the system's own configuration, so it wins over it. The hooks that it clears would tell desktop
- * services of this private run, or empty the archive folder (as in container images).
+ * Returns the configuration, which is read after the system's own and so wins over it. The hooks that it clears would
+ * tell desktop services of this private run, or empty the archive folder (as in container images).
  */
 function configurationFor(workDir: string): string {
   return `Dir::State ${quote(workDir)};
@@ -88,7 +88,7 @@ const CLEARED = [
   "DPkg::Post-Invoke",
 ];
 
-/** apt has no escape for a quote inside a value. */
+/** Returns a value between quotes; apt has no escape for a quote inside it. */
 function quote(path: string): string {
   if (/["\n]/.test(path)) throw new Error(`${path} holds a character that apt cannot take`);
   return `"${path}"`;

@@ -1,30 +1,30 @@
-import { createHash } from "node:crypto";
 import { chmodSync, existsSync, lstatSync, realpathSync, rmdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { sha256 } from "../shared/digest.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import { makeFolder } from "./make-folder.ts";
 
 /** The kernel's limit is 108 bytes on Linux and 104 on macOS. */
 const MAX_SOCKET_PATH_BYTES = 100;
 
-/** Where everything of one embedded Redis lies: one folder, so that one data folder has one server. */
+/** The places of one embedded Redis: all in one folder, so that one data folder has one server. */
 export interface DataFolder {
   /** `<data folder>/redis`: append-only file, log and locks; mode 0700. */
   redisDir: string;
-  /** Held while starting, joining or stopping. */
+  /** The lock that is held while starting, joining or stopping. */
   lockPath: string;
-  /** Held by the keeper as long as it lives. */
-  keeperLockPath: string;
-  /** Which process is the server and where its socket is (see server-record.ts). */
+  /** The lock that the supervisor holds as long as it lives. */
+  supervisorLockPath: string;
+  /** The file that says which process is the server and where its socket is (see server-record.ts). */
   recordPath: string;
   logPath: string;
-  /** Where a new server would listen. */
+  /** The socket of a server that is started anew. */
   socketPath: string;
 }
 
 /**
- * Creates the folders with mode 0700 and names the files in them.
+ * Creates the folders with mode 0700 and returns the places in them.
  * @throws ConfigurationError when a folder cannot be created, or the socket's folder is not private.
  */
 export function prepareDataFolder(dataDir: string, runtimeDir: string): DataFolder {
@@ -34,7 +34,8 @@ export function prepareDataFolder(dataDir: string, runtimeDir: string): DataFold
     return {
       redisDir,
       lockPath: join(redisDir, "lock"),
-      keeperLockPath: join(redisDir, "keeper.lock"),
+      // The name of version 0.1, whose supervisors may still be running.
+      supervisorLockPath: join(redisDir, "keeper.lock"),
       recordPath: join(redisDir, "server.json"),
       logPath: join(redisDir, "redis.log"),
       socketPath: chooseSocketPath(redisDir, runtimeDir),
@@ -44,7 +45,7 @@ export function prepareDataFolder(dataDir: string, runtimeDir: string): DataFold
   }
 }
 
-/** Turns a file system fault into the sentence a user can act on. */
+/** Returns the error of a fault of the file system, in words that a user can act on. */
 export function unusable(dataDir: string, error: unknown): ConfigurationError {
   if (error instanceof ConfigurationError) return error;
   return new ConfigurationError(
@@ -65,7 +66,7 @@ function chooseSocketPath(redisDir: string, runtimeDir: string): string {
   if (fits(inFolder)) return inFolder;
   // The inode is part of the name: a folder that was deleted and made anew is another one.
   const identity = `${redisDir}\n${statSync(redisDir).ino}`;
-  const name = `gluellm-${createHash("sha256").update(identity).digest("hex").slice(0, 16)}`;
+  const name = `gluellm-${sha256(identity).slice(0, 16)}`;
   const base = [runtimeDir, tmpdir(), "/tmp"].find(
     (folder) => existsSync(folder) && fits(join(folder, name, "redis.sock")),
   );
@@ -81,7 +82,7 @@ export function prepareSocketFolder({ redisDir, socketPath }: DataFolder): void 
   checkPrivate(dirname(socketPath));
 }
 
-/** Called once the server has ended. */
+/** Removes the folder of a socket that did not lie in the data folder, once the server has ended. */
 export function removeSocketFolder(redisDir: string, socketPath: string): void {
   if (dirname(socketPath) === redisDir) return;
   try {
@@ -92,8 +93,8 @@ export function removeSocketFolder(redisDir: string, socketPath: string): void {
 }
 
 /**
- * Where a download lies when the user's cache cannot be written. Not in the data folder, which may have come with
- * somebody else's checkout: what lies here is run.
+ * Returns the folder of a download when the user's cache cannot be written. It is not in the data folder, which may
+ * have come with somebody else's checkout: what lies here is run.
  */
 export function fallbackCacheFolder(runtimeDir: string): string {
   const path = join(runtimeDir, `gluellm-cache-${process.getuid?.() ?? "user"}`);
@@ -101,7 +102,11 @@ export function fallbackCacheFolder(runtimeDir: string): string {
   return path;
 }
 
-/** The folder is under a shared one such as /tmp: somebody else may have made it, and listen in it. */
+/**
+ * Refuses a folder that others can use: under a shared one such as /tmp somebody else may have made it, and listen in
+ * it.
+ * @throws ConfigurationError (`socket_folder_unsafe`)
+ */
 function checkPrivate(path: string): void {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat || (stat.isDirectory() && stat.uid === process.getuid?.() && (stat.mode & 0o077) === 0)) return;

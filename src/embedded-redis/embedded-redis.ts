@@ -7,27 +7,27 @@ import { findServer, type SystemFolders } from "./find-server.ts";
 import { acquireLock, livingHolder } from "./lock.ts";
 import { openOnce, probeServer } from "./probe.ts";
 import { awaitServer, currentSocketPath, shutDownServer } from "./server.ts";
-import { startKeeper } from "./start-keeper.ts";
+import { startSupervisor } from "./start-supervisor.ts";
 
-/** Loading a large append-only file takes a while: about 10 s per gigabyte. */
+/** The time to start: loading a large append-only file takes about 10 s per gigabyte. */
 const START_TIMEOUT_MS = 120_000;
-/** Longer than a keeper waits for its server. */
+/** The time to stop, longer than a supervisor waits for its server. */
 const STOP_TIMEOUT_MS = 30_000;
 const DEFAULT_IDLE_SHUTDOWN_MS = 30_000;
 
 export interface EmbeddedRedisOptions {
-  /** The server belongs to this folder: two folders never share data. Created with mode 0700. */
+  /** The folder that the server belongs to: two folders never share data. It is created with mode 0700. */
   dataDir: string;
   system: SystemFolders;
-  /** How long the server outlives its last client. Default 30 s; who starts the server decides. */
+  /** How long the server outlives its last client, in milliseconds; default 30,000. Who starts the server decides. */
   idleShutdownMs?: number;
-  /** One line for a user who waits for a download. */
+  /** Gets one line for a user who waits for a download. */
   onProgress?: (line: string) => void;
 }
 
 /**
- * Joins the data folder's Redis, or starts it (finding or downloading the program first). After this the caller has
- * `idleShutdownMs` to connect before the server may shut down again.
+ * Joins the data folder's Redis, or starts it (finding or downloading the program first), and returns its socket. The
+ * caller then has `idleShutdownMs` to connect before the server may shut down again.
  * @throws ConfigurationError: `redis_unavailable` (no program, and how to get one), `redis_start_failed` (with the
  * end of its log), `data_folder_unusable`, `lock_timeout`.
  */
@@ -39,8 +39,8 @@ export async function ensureEmbeddedRedis(options: EmbeddedRedisOptions): Promis
 }
 
 /**
- * Shuts the data folder's Redis down, whoever uses it. Resolves when it has ended with all data on disk; with false
- * when none was running.
+ * Shuts the data folder's Redis down, whoever uses it. Resolves with true when it has ended with all data on disk, with
+ * false when none was running.
  * @throws ConfigurationError (`redis_stop_failed`) when it does not end.
  */
 export async function stopEmbeddedRedis(
@@ -49,10 +49,10 @@ export async function stopEmbeddedRedis(
   if (!existsSync(options.dataDir)) return false;
   return underLock(options, async (folder) => {
     const socketPath = currentSocketPath(folder);
-    const keeper = livingHolder(folder.keeperLockPath);
-    if (!keeper && (await probeServer(socketPath)) === "gone") return false;
+    const supervisor = livingHolder(folder.supervisorLockPath);
+    if (!supervisor && (await probeServer(socketPath)) === "gone") return false;
     try {
-      if (keeper) await endKeeper(keeper);
+      if (supervisor) await endSupervisor(supervisor);
       if ((await probeServer(socketPath)) !== "gone") await endServer(socketPath);
     } catch (error) {
       throw new ConfigurationError(
@@ -65,36 +65,37 @@ export async function stopEmbeddedRedis(
   });
 }
 
-/** True when a server with a living keeper answers. */
+/** Returns whether a server with a living supervisor answers, once it is known. */
 async function join(folder: DataFolder): Promise<boolean> {
-  const keeperLives = () => livingHolder(folder.keeperLockPath) !== undefined;
-  if (!keeperLives()) return false;
+  const supervisorLives = () => livingHolder(folder.supervisorLockPath) !== undefined;
+  if (!supervisorLives()) return false;
   try {
-    return await awaitServer(folder, keeperLives, START_TIMEOUT_MS);
+    return await awaitServer(folder, supervisorLives, START_TIMEOUT_MS);
   } catch (error) {
     throw new ConfigurationError(
       `Redis in ${folder.redisDir} runs, but ${(error as Error).message}`,
-      `see ${folder.logPath}; end process ${livingHolder(folder.keeperLockPath)?.pid} to have it started again`,
+      `see ${folder.logPath}; end process ${livingHolder(folder.supervisorLockPath)?.pid} to have it started again`,
       "redis_start_failed",
     );
   }
 }
 
-/** A server without a keeper is adopted by a new one. */
+/** Starts a supervisor, which starts a server or adopts one that has no supervisor. */
 async function start(folder: DataFolder, options: EmbeddedRedisOptions): Promise<void> {
   const { system, onProgress, idleShutdownMs = DEFAULT_IDLE_SHUTDOWN_MS } = options;
   const isGone = (await probeServer(currentSocketPath(folder))) === "gone";
   const binary = isGone
     ? await findServer({ system, fallbackCacheDir: fallbackCacheFolder(system.runtimeDir), onProgress })
     : undefined;
-  await startKeeper({ folder, idleShutdownMs, binary }, START_TIMEOUT_MS);
+  await startSupervisor({ folder, idleShutdownMs, binary }, START_TIMEOUT_MS);
 }
 
-async function endKeeper(keeper: ProcessIdentity): Promise<void> {
-  process.kill(keeper.pid, "SIGTERM");
+async function endSupervisor(supervisor: ProcessIdentity): Promise<void> {
+  process.kill(supervisor.pid, "SIGTERM");
   const deadline = performance.now() + STOP_TIMEOUT_MS;
-  while (isAlive(keeper)) {
-    if (performance.now() > deadline) throw new Error(`its keeper (process ${keeper.pid}) does not end`);
+  while (isAlive(supervisor)) {
+    if (performance.now() > deadline)
+      throw new Error(`its supervisor (process ${supervisor.pid}) does not end`);
     await delay(20);
   }
 }

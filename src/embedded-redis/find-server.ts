@@ -7,26 +7,26 @@ import { findCachedServer } from "./server-cache.ts";
 
 /** What the embedded Redis needs to know of the machine. */
 export interface SystemFolders {
-  /** Per user; a downloaded server is kept here. */
+  /** The user's cache; a downloaded server is kept here. */
   cacheDir: string;
-  /** For sockets of data folders with a long path. */
+  /** The folder for sockets of data folders with a long path. */
   runtimeDir: string;
-  /** `PATH`. */
+  /** The folders of `PATH`. */
   searchPath: string;
-  /** `http_proxy` and the like, for the download. */
+  /** Variables such as `http_proxy`, for the download. */
   proxyVariables?: Readonly<Record<string, string>>;
 }
 
 export interface FindOptions {
   system: SystemFolders;
-  /** Used for the download when the cache folder cannot be written (a user without a home). */
+  /** The folder for the download when the cache cannot be written (a user without a home). */
   fallbackCacheDir: string;
-  /** One line for a user who waits. */
+  /** Gets one line for a user who waits. */
   onProgress?: (line: string) => void;
 }
 
 /**
- * Finds a server: `redis-server` or `valkey-server` on the search path, an earlier download, or a download
+ * Returns a server: `redis-server` or `valkey-server` on the search path, an earlier download, or a download
  * with apt that needs no root.
  * @throws ConfigurationError (`redis_unavailable`) that says how to get one.
  */

@@ -5,9 +5,9 @@ import { type EmbeddedRedisOptions, ensureEmbeddedRedis } from "./embedded-redis
 const RETRY_MS = 1000;
 
 export interface HoldOptions extends EmbeddedRedisOptions {
-  /** The server ended without having been asked and was started again with its data. */
+  /** Called when the server ended without having been asked, and was started again with its data. */
   onRestart?: () => void;
-  /** Starting it again failed; it is tried again every second. */
+  /** Called when it could not be started again; that is tried every second. */
   onFault?: (error: Error) => void;
 }
 
@@ -18,9 +18,9 @@ export interface HeldRedis {
 }
 
 /**
- * Like `ensureEmbeddedRedis`, for processes that live longer than one connection: one idle connection keeps the
- * server from shutting down, and when the server is gone (killed, out of memory) it is started again. The socket
- * path stays the same, so ioredis connections that wait for their server find it again.
+ * Ensures the embedded Redis for a process that lives longer than one connection: an idle connection keeps the server
+ * from shutting down, and a server that is gone (killed, out of memory) is started again. The socket path stays the
+ * same, so ioredis connections that wait for their server find it again.
  * @throws ConfigurationError as `ensureEmbeddedRedis` does.
  */
 export async function holdEmbeddedRedis(options: HoldOptions): Promise<HeldRedis> {
@@ -63,7 +63,7 @@ export async function holdEmbeddedRedis(options: HoldOptions): Promise<HeldRedis
   };
 }
 
-/** A connection that never asks anything still counts as a client. */
+/** Opens a connection that never asks anything: it still counts as a client. */
 function open(socketPath: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(socketPath);

@@ -9,7 +9,7 @@ const POLL_MS = 20;
 
 interface Holder extends ProcessIdentity {
   token: string;
-  /** Real path of the lock's folder: a copied folder does not inherit the lock. */
+  /** The real path of the lock's folder: a copied folder does not inherit the lock. */
   place: string;
 }
 
@@ -39,7 +39,7 @@ export async function acquireLock(path: string, timeoutMs = 120_000): Promise<Lo
   }
 }
 
-/** Takes the lock if it is free or its holder is dead; otherwise `undefined`, at once. */
+/** Takes the lock if it is free or its holder is dead; returns undefined otherwise, at once. */
 export function tryLock(path: string): Lock | undefined {
   const mine = ownHolder(path);
   const draft = `${path}.${mine.pid}-${mine.token}`;
@@ -56,15 +56,15 @@ export function tryLock(path: string): Lock | undefined {
   };
 }
 
-/** The process that holds the lock; `undefined` when it is free or its holder is dead. */
+/** Returns the process that holds the lock; undefined when it is free or its holder is dead. */
 export function livingHolder(path: string): ProcessIdentity | undefined {
   const holder = readHolder(path);
   return holder && isHeld(path, holder) ? holder : undefined;
 }
 
 /**
- * Replaces a dead holder's lock. Deciding that it is dead and replacing it are two steps, so two takers could
- * undo each other: the takeover is itself under a lock, which is taken the same way.
+ * Replaces a dead holder's lock, and returns whether it did. Deciding that it is dead and replacing it are two steps,
+ * so two takers could undo each other: the takeover is itself under a lock, which is taken the same way.
  */
 function takeOver(path: string, draft: string): boolean {
   if (livingHolder(path)) return false;
@@ -94,7 +94,7 @@ function placeOf(path: string): string {
   return realpathSync(dirname(path));
 }
 
-/** Creates the lock with its content in one step; false when there is one already. */
+/** Creates the lock with its content in one step; returns false when there is one already. */
 function link(draft: string, path: string): boolean {
   try {
     linkSync(draft, path);

@@ -2,8 +2,8 @@ import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
- * Creates the folder and those above it, each with mode 0700, where they are missing. Not `mkdirSync`'s own
- * `recursive`: where nothing can be created in an existing folder, as in /proc, that one never ends.
+ * Creates the folder and those above it, each with mode 0700, where they are missing. `mkdirSync`'s own
+ * `recursive` would never end where nothing can be created in an existing folder, as in /proc.
  * @throws the file system's error.
  */
 export function makeFolder(path: string): void {

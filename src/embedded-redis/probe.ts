@@ -1,9 +1,12 @@
 import { Redis } from "ioredis";
 
-/** `silent`: something accepts connections but does not answer in time (a long script, a stopped process). */
+/**
+ * What answers on a socket. `silent`: it accepts connections but does not answer in time (a long script, a stopped
+ * process).
+ */
 export type ServerState = "ready" | "loading" | "silent" | "gone";
 
-/** A connection that never retries; for questions about whether the server is there. */
+/** Returns a connection that never retries, to ask whether the server is there. */
 export function openOnce(socketPath: string, timeoutMs: number): Redis {
   const client = new Redis({
     path: socketPath,
@@ -20,7 +23,7 @@ export function openOnce(socketPath: string, timeoutMs: number): Redis {
   return client;
 }
 
-/** Asks the socket who is there. Never throws. */
+/** Returns what answers on the socket. It never throws. */
 export async function probeServer(socketPath: string, timeoutMs = 1000): Promise<ServerState> {
   const client = openOnce(socketPath, timeoutMs);
   let fault: NodeJS.ErrnoException | undefined;

@@ -4,22 +4,20 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 
 /**
- * BullMQ runs on 5.0 and warns below 6.2; 6.0.16 is what Debian 11 and Ubuntu 22.04 ship, so nothing here may
- * use a command newer than 6.0.
+ * The oldest server in use. BullMQ runs on 5.0 and warns below 6.2; 6.0.16 is what Debian 11 and Ubuntu 22.04 ship,
+ * so nothing here may use a command newer than 6.0.
  */
 const MIN_SERVER_VERSION = "6.0.0";
 
 /** A Redis or Valkey server program that ran at least once on this machine. */
 export interface ServerBinary {
   path: string;
-  /** `LD_LIBRARY_PATH` for a downloaded one. */
+  /** `LD_LIBRARY_PATH`, for a downloaded one. */
   libraryPath?: string;
   version: string;
 }
 
-/**
- * Runs `--version`; returns the server, or the reason why it cannot be used.
- */
+/** Runs `--version`; returns the server, or the reason why it cannot be used. */
 export async function verifyServer(path: string, libraryPath?: string): Promise<ServerBinary | string> {
   try {
     const { stdout } = await run(path, ["--version"], {
@@ -38,7 +36,7 @@ export async function verifyServer(path: string, libraryPath?: string): Promise<
   }
 }
 
-/** The server gets nothing else of the environment: no keys of the process that happened to start it. */
+/** Returns the whole environment of a server: it has no keys of the process that happened to start it. */
 export function serverEnvironment(libraryPath?: string): Record<string, string> {
   return { LC_ALL: "C", ...(libraryPath ? { LD_LIBRARY_PATH: libraryPath } : {}) };
 }

@@ -5,20 +5,22 @@ import { type ServerBinary, verifyServer } from "./server-binary.ts";
 
 const PROGRAMS = ["usr/bin/redis-server", "usr/bin/valkey-server"];
 
-/** An earlier download that still runs; a system upgrade can take its libraries away. */
+/** Returns an earlier download that still runs; a system upgrade can take its libraries away. */
 export async function findCachedServer(cacheDir: string): Promise<ServerBinary | undefined> {
   const server = await verifyUnpacked(cachedServerFolder(cacheDir));
   return typeof server === "string" ? undefined : server;
 }
 
-/** One folder per release and processor: a cache can outlive an upgrade, or be shared through a network home. */
+/**
+ * Returns the folder of a release and processor: a cache can outlive an upgrade, or be shared through a network home.
+ */
 export function cachedServerFolder(cacheDir: string): string {
   const release = readRelease();
   const name = `${release.get("ID") ?? process.platform}-${release.get("VERSION_ID") ?? "rolling"}`;
   return join(cacheDir, `redis-${name.replace(/[^\w.-]/g, "_")}-${process.arch}`);
 }
 
-/** Runs the server of unpacked packages with their libraries; a text says why it does not run. */
+/** Returns the server of unpacked packages with their libraries, or the reason why it does not run. */
 export async function verifyUnpacked(folder: string): Promise<ServerBinary | string> {
   const program = PROGRAMS.map((name) => join(folder, name)).find((path) => existsSync(path));
   return program
@@ -26,7 +28,7 @@ export async function verifyUnpacked(folder: string): Promise<ServerBinary | str
     : `${folder} holds no server`;
 }
 
-/** @throws the last folder's fault when none can be written. */
+/** Returns the first folder that can be written. @throws the last folder's fault when none can. */
 export function firstWritable(folders: readonly string[]): string {
   let fault: unknown;
   for (const folder of folders) {

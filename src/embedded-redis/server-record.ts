@@ -3,8 +3,8 @@ import { dirname } from "node:path";
 import { isAlive, type ProcessIdentity } from "../shared/process-identity.ts";
 
 /**
- * What the keeper notes of its server. It is written before the server is spawned (without `process`), so a
- * keeper that dies in between leaves a trace, and no second server is started on the same files.
+ * What the supervisor notes of its server. It is written before the server is spawned (without `process`), so a
+ * supervisor that dies in between leaves a trace, and no second server is started on the same files.
  */
 export interface ServerRecord {
   socketPath: string;
@@ -12,7 +12,7 @@ export interface ServerRecord {
 }
 
 interface StoredRecord extends ServerRecord {
-  /** Real path of the folder: a copied folder does not inherit the server. */
+  /** The real path of the folder: a copied folder does not inherit the server. */
   place: string;
 }
 
@@ -21,7 +21,7 @@ export function writeServerRecord(path: string, record: ServerRecord): void {
   writeFileSync(path, JSON.stringify(stored), { mode: 0o600 });
 }
 
-/** The record of a server that lives or was about to start; `undefined` when there is none. */
+/** Returns the record of a server that lives or was about to start; undefined when there is none. */
 export function readServerRecord(path: string): ServerRecord | undefined {
   try {
     const record = JSON.parse(readFileSync(path, "utf8")) as StoredRecord;

@@ -4,7 +4,7 @@ import type { DataFolder } from "./data-folder.ts";
 import { type Lock, tryLock } from "./lock.ts";
 
 export interface WatchOptions {
-  /** The keeper's own connection, the only one that does not count as use. */
+  /** The supervisor's own connection, the only one that does not count as use. */
   watch: Redis;
   folder: DataFolder;
   idleShutdownMs: number;
@@ -13,7 +13,7 @@ export interface WatchOptions {
 
 export interface EndOfUse {
   reason: "no clients" | "asked to stop" | "Redis ended by itself";
-  /** Held when the reason is "no clients", so that nobody joins a server that is about to end. */
+  /** The lock of starts, held when the reason is "no clients", so that nobody joins a server that is about to end. */
   startLock?: Lock;
 }
 
@@ -43,7 +43,7 @@ export async function untilUnused({ watch, folder, idleShutdownMs, stop }: Watch
 }
 
 /**
- * How many others are connected, and how many connections there ever were: who joins connects for a moment, and
+ * Returns how many others are connected, and how many connections there ever were: who joins connects for a moment, and
  * then has the whole idle time to connect for good. A server too busy to say counts as used.
  */
 async function readUse(watch: Redis): Promise<{ clients: number; connections: number }> {

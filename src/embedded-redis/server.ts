@@ -11,13 +11,13 @@ import { readServerRecord, removeServerRecord, writeServerRecord } from "./serve
 const POLL_MS = 20;
 const STOP_TIMEOUT_MS = 20_000;
 
-/** The socket of the server that lives, else the one a new server would open. */
+/** Returns the socket of the server that lives, else the one that a new server would open. */
 export function currentSocketPath(folder: DataFolder): string {
   return readServerRecord(folder.recordPath)?.socketPath ?? folder.socketPath;
 }
 
 /**
- * Waits for a server to answer; resolves with false when there is none and `mayStillCome` says there will be none.
+ * Waits for a server to answer, and returns true; false when there is none and `mayStillCome` says there will be none.
  * @throws Error when something is there but does not answer within `timeoutMs`.
  */
 export async function awaitServer(
@@ -100,7 +100,7 @@ export async function shutDownServer(connection: Redis): Promise<void> {
   }
 }
 
-/** The process of the server behind a connection. */
+/** Returns the process of the server behind a connection. @throws Error when it is on another machine. */
 export async function findProcess(connection: Redis): Promise<ProcessIdentity> {
   const pid = Number(/^process_id:(\d+)/m.exec(await connection.info("server"))?.[1]);
   const identity = identityOf(pid);

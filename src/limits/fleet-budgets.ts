@@ -1,7 +1,7 @@
 import { channel } from "node:diagnostics_channel";
 import { setTimeout as delay } from "node:timers/promises";
-import type { SeenHeaders } from "../providers/adapter.ts";
 import { mentionsLimit, statedLimits } from "../providers/limit-headers.ts";
+import type { SeenHeaders } from "../providers/provider.ts";
 import {
   budgetId,
   budgetInForce,

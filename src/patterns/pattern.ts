@@ -1,8 +1,8 @@
 import { z } from "zod";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import { type AgentSpec, agentSpecSchema } from "../shared/agent.ts";
-import type { StepOptions, WorkflowContext } from "../workflows/context.ts";
-import { defineWorkflow, type Workflow } from "../workflows/workflow.ts";
+import type { StepOptions, Workflow, WorkflowContext } from "../workflows/context.ts";
+import { defineWorkflow } from "../workflows/workflow.ts";
 
 /** Who takes part: an `Agent`, or its words in JSON. */
 export const agent = agentSpecSchema;

@@ -10,7 +10,7 @@ import { toMessages, toSystem } from "./anthropic-messages.ts";
 import { cannotHonour } from "./unsupported.ts";
 
 /** Anthropic requires a limit; this one holds where the request names none. */
-export const DEFAULT_MAX_TOKENS = 4096;
+const DEFAULT_MAX_TOKENS = 4096;
 /** The last version that knows `temperature` and `top_p`; the next one answers them with 400. */
 const SAMPLING_VERSION = "2023-06-01";
 const CURRENT_VERSION = "2026-10-21";
@@ -78,7 +78,7 @@ export function toMessagesRequest(model: string, request: ChatRequest): Messages
   const outputConfig = toOutputConfig(request);
   return {
     model,
-    max_tokens: request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_MAX_TOKENS,
+    max_tokens: outputLimit(request),
     messages: toMessages(messages),
     ...(system.length > 0 && { system }),
     ...(stop != null && { stop_sequences: typeof stop === "string" ? [stop] : stop }),
@@ -89,6 +89,11 @@ export function toMessagesRequest(model: string, request: ChatRequest): Messages
     ...(outputConfig && { output_config: outputConfig }),
     ...(typeof user === "string" && { metadata: { user_id: user } }),
   };
+}
+
+/** Returns the most tokens that the answer may have. */
+export function outputLimit({ max_completion_tokens, max_tokens }: ChatRequest): number {
+  return max_completion_tokens ?? max_tokens ?? DEFAULT_MAX_TOKENS;
 }
 
 /** The API version to ask for: the older one only where the request needs it. */

@@ -2,8 +2,8 @@ import { z } from "zod";
 import type { ChatCompletion } from "../shared/chat.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
-import type { ProviderReply } from "./adapter.ts";
 import type { Answer } from "./call.ts";
+import type { ProviderReply } from "./provider.ts";
 import { unusableAnswer } from "./provider-errors.ts";
 
 const count = z.number().nullish();

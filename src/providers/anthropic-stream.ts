@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { OnDelta } from "./adapter.ts";
+import type { OnDelta } from "./provider.ts";
 
 const blockSchema = z.looseObject({
   type: z.string(),

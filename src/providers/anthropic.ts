@@ -1,12 +1,11 @@
 import { Anthropic } from "@anthropic-ai/sdk";
-import type { ChatRequest } from "../shared/chat.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import type { AdapterOptions, ProviderAdapter } from "./adapter.ts";
-import { apiVersionFor, DEFAULT_MAX_TOKENS, toMessagesRequest } from "./anthropic-request.ts";
+import { apiVersionFor, outputLimit, toMessagesRequest } from "./anthropic-request.ts";
 import { toReply } from "./anthropic-response.ts";
 import { readMessageStream } from "./anthropic-stream.ts";
 import { postOnce } from "./call.ts";
 import { createHttpPool } from "./http-pool.ts";
+import type { AdapterOptions, ProviderAdapter } from "./provider.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 /** Anthropic's Messages, asked and answered in Chat Completions' words. */
@@ -46,8 +45,4 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
     }),
     close: () => pool.close(),
   };
-}
-
-function outputLimit(request: ChatRequest): number {
-  return request.max_completion_tokens ?? request.max_tokens ?? DEFAULT_MAX_TOKENS;
 }

@@ -1,7 +1,7 @@
 import { APIConnectionError, type LLMError } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import type { AdapterOptions, OnDelta, ProviderCall } from "./adapter.ts";
 import { readFault } from "./fault.ts";
+import type { AdapterOptions, OnDelta, ProviderCall } from "./provider.ts";
 import { connectionError, toLLMError, unusableAnswer } from "./provider-errors.ts";
 
 /** Above the call's own deadline, which also covers the answer's body: the SDKs' timers end with its head. */

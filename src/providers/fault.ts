@@ -1,3 +1,4 @@
+import { fieldsOf } from "../shared/json.ts";
 import { durationMs, retryAfterMs } from "./retry-after.ts";
 
 /** A provider's refusal, whatever its dialect, in the few facts that decide what happens next. */
@@ -114,10 +115,6 @@ function retryDelay(details: Fields[]): number | undefined {
   const text = details.map((detail) => detail.retryDelay).find((delay) => typeof delay === "string");
   const millis = durationMs(text);
   return millis > 0 ? Math.ceil(millis) : undefined;
-}
-
-function fieldsOf(value: unknown): Fields {
-  return value !== null && typeof value === "object" ? (value as Fields) : {};
 }
 
 function isSafeWord(value: unknown): value is string {

@@ -4,8 +4,8 @@ import { InvalidRequestError } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { vectorToText } from "../shared/vector-text.ts";
-import type { ProviderCall, ProviderReply } from "./adapter.ts";
 import type { Answer } from "./call.ts";
+import type { ProviderCall, ProviderReply } from "./provider.ts";
 import { unusableAnswer } from "./provider-errors.ts";
 
 const replySchema = z.looseObject({

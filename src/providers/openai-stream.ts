@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { OnDelta } from "./adapter.ts";
+import { isObject } from "../shared/json.ts";
+import type { OnDelta } from "./provider.ts";
 
 type Fields = Record<string, unknown>;
 
@@ -112,8 +113,4 @@ function merge(target: Fields, piece: Fields): void {
       target[key] = value;
     }
   }
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -3,12 +3,12 @@ import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../
 import { InvalidRequestError } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
-import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./adapter.ts";
 import { type Answer, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool } from "./http-pool.ts";
 import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
 import { readChatStream } from "./openai-stream.ts";
+import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./provider.ts";
 import { toLLMError, unusableAnswer } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 

@@ -1,15 +1,16 @@
 import { createRequire } from "node:module";
 import type { Ajv2020, ErrorObject, Options } from "ajv/dist/2020.js";
+import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { sha256 } from "./digest.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { interruptible } from "./interruptible.ts";
 import type { JsonSchema } from "./json-schema.ts";
 
-/** What a value violates; empty when it fits. */
+/** Returns what a value violates; an empty list when it fits. */
 export type CheckValue = (value: unknown) => readonly ErrorObject[];
 
-/** Loaded by the first schema: it would cost every command a tenth of a second. */
+/** Ajv is loaded by the first schema: it would cost every command a tenth of a second. */
 const require = createRequire(import.meta.url);
 
 const MAX_COMPILED = 200;
@@ -17,7 +18,7 @@ const MAX_COMPILE_MS = 5000;
 const MAX_CHECK_MS = 1000;
 
 /**
- * A format is checked as loosely as anybody writes it, since zod adds its own stricter pattern; unknown ones pass, as
+ * A format is checked as loosely as anybody writes it, since zod adds its own stricter pattern. Unknown formats pass, as
  * the draft has it.
  */
 const FORMATS: Options["formats"] = {
@@ -44,10 +45,10 @@ const regExp = Object.assign(
 );
 
 let ajv: Ajv2020 | undefined;
-/** By the schema's hash; the longest unused is first. */
-const compiled = new Map<string, CheckValue>();
+/** The checks by their schema's hash. */
+const compiled = new LRUCache<string, CheckValue>({ max: MAX_COMPILED });
 
-/** The schema is none. */
+/** The error of a schema that is none. */
 class SchemaError extends InvalidRequestError {
   readonly reason: string;
 
@@ -61,7 +62,7 @@ class SchemaError extends InvalidRequestError {
   }
 }
 
-/** Why a schema cannot be checked with, naming the place; undefined when it can. */
+/** Returns why a schema cannot be used, naming the place; undefined when it can. */
 export function schemaFault(schema: JsonSchema): string | undefined {
   try {
     compileSchema(schema);
@@ -73,18 +74,15 @@ export function schemaFault(schema: JsonSchema): string | undefined {
 }
 
 /**
- * The check of a schema, compiled once.
- * @throws InvalidRequestError `invalid_schema` when the schema is none; the check throws it too, when it takes longer
+ * Returns the check of a schema, compiled once while it is among the last 200 in use.
+ * @throws InvalidRequestError `invalid_schema` when the schema is none. The check throws it too, when it takes longer
  * than a second.
  */
 export function compileSchema(schema: JsonSchema): CheckValue {
   const json = JSON.stringify(schema);
   const hash = sha256(json);
   const check = compiled.get(hash) ?? compile(schema, /"\$(id|anchor|dynamicAnchor)"/.test(json));
-  compiled.delete(hash);
   compiled.set(hash, check);
-  const [oldest] = compiled.keys();
-  if (compiled.size > MAX_COMPILED && oldest !== undefined) compiled.delete(oldest);
   return check;
 }
 
@@ -99,7 +97,7 @@ function compile({ $schema: _dialect, ...schema }: JsonSchema, isNamed: boolean)
       return error as Error;
     }
   });
-  // It would keep every schema.
+  // Ajv would keep every schema.
   compiler.removeSchema(schema);
   if (validate instanceof Error) throw new SchemaError(validate.message.slice(0, 300));
   return (value) =>

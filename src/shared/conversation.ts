@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Message } from "./chat.ts";
+import { isObject, parseJson } from "./json.ts";
 
 /** A conversation ends this long after its last message. */
 export const CONVERSATION_TTL_SECONDS = 30 * 86_400;
@@ -86,20 +87,11 @@ export function toRequestMessages(earlier: readonly Turn[], own: readonly Messag
 
 /** Arguments that a model wrote in broken JSON: other providers refuse them. */
 function withObjectArguments(message: Message): Message {
-  if (!message.tool_calls?.some((call) => !isJsonObject(call.function.arguments))) return message;
+  if (!message.tool_calls?.some((call) => !isObject(parseJson(call.function.arguments)))) return message;
   const calls = message.tool_calls.map((call) =>
-    isJsonObject(call.function.arguments)
+    isObject(parseJson(call.function.arguments))
       ? call
       : { ...call, function: { ...call.function, arguments: "{}" } },
   );
   return { ...message, tool_calls: calls };
-}
-
-function isJsonObject(text: string): boolean {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value);
-  } catch {
-    return false;
-  }
 }

@@ -1,3 +1,5 @@
+import { isObject, parseJson } from "./json.ts";
+
 /** A JSON Schema of draft 2020-12. */
 export type JsonSchema = { [keyword: string]: unknown };
 
@@ -16,10 +18,6 @@ const ONE_SCHEMA = [
 ];
 const SCHEMA_LISTS = ["anyOf", "oneOf", "allOf", "prefixItems"];
 const SCHEMA_MAPS = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
-}
 
 /**
  * A copy with `change` applied to every schema in it, the innermost first. A property's name is no keyword, and what
@@ -66,10 +64,6 @@ export function tellKeywords(schema: JsonSchema, keywords: JsonSchema): JsonSche
 export function toldKeywords({ description }: JsonSchema): JsonSchema {
   const line = typeof description === "string" ? (description.split("\n").at(-1) ?? "") : "";
   if (!line.startsWith(TOLD)) return {};
-  try {
-    const keywords: unknown = JSON.parse(line.slice(TOLD.length));
-    return isObject(keywords) ? keywords : {};
-  } catch {
-    return {};
-  }
+  const keywords = parseJson(line.slice(TOLD.length));
+  return isObject(keywords) ? keywords : {};
 }

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { schemaFault } from "./compile-schema.ts";
 import { InputError } from "./errors.ts";
-import { isObject, type JsonSchema } from "./json-schema.ts";
+import { isObject, parseJson } from "./json.ts";
+import type { JsonSchema } from "./json-schema.ts";
 import { checkWith } from "./schema-check.ts";
 
 /** Known across copies of this package, such as the one a worker runs and the one a module of tools imports. */
@@ -167,9 +168,5 @@ async function parseWith(schema: z.ZodType, args: unknown): Promise<ParsedArgume
 
 /** The arguments a model wrote; undefined when they are not JSON. Some models call a tool without arguments with an empty text. */
 export function parseArguments(text: string): unknown {
-  try {
-    return JSON.parse(text.trim() === "" ? "{}" : text);
-  } catch {
-    return undefined;
-  }
+  return parseJson(text.trim() === "" ? "{}" : text);
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { isIPv4 } from "node:net";
 import { ConfigurationError } from "../shared/errors.ts";
 
-/** @throws ConfigurationError unless the host is loopback: a simulator has no authentication. */
+/** Refuses a host that is not loopback, since a simulator has no authentication. @throws ConfigurationError */
 export function requireLoopback(host: string): void {
   if (isLoopbackName(host)) return;
   throw new ConfigurationError(
@@ -12,7 +12,7 @@ export function requireLoopback(host: string): void {
 }
 
 /**
- * True when Host and Origin, if sent, name loopback. A web page can make a browser call loopback under its own
+ * Returns whether Host and Origin, if sent, name loopback. A web page can make a browser call loopback under its own
  * name (DNS rebinding) or across origins; neither may change the simulator.
  */
 export function isLocalRequest({ headers: { host, origin } }: IncomingMessage): boolean {

@@ -1,26 +1,26 @@
 import { chargeOf, type TokenCharge } from "./charge.ts";
 import type { Refusal } from "./dialect.ts";
-import type { Fate, Fault } from "./fault-plan.ts";
+import type { AttemptOutcome, Fault } from "./fault-plan.ts";
 import { ERROR_FAULTS, type ErrorFault, type FaultKind } from "./faults.ts";
 import type { OutageKind } from "./outage.ts";
 import type { ReceivedCall } from "./received-call.ts";
 import type { Simulation } from "./simulation.ts";
 
-/** Errors that come from the model's side, after the call was charged. */
+/** The errors that come from the model's side, after the call was charged. */
 const CHARGED_ERRORS: readonly string[] = ["500", "503"];
 const DEFAULT_RETRY_AFTER_MS = 1000;
 
+/** What becomes of a call before it is answered; only an admitted call is charged. */
 export type Admission =
-  | { outcome: "admitted"; fate: Fate; charge: TokenCharge }
-  /** Nothing was charged. `fault`: it was injected. */
-  | { outcome: "refused"; refusal: Refusal; fault?: FaultKind }
-  /** Nothing was charged. */
-  | { outcome: "outage"; kind: OutageKind };
+  | { state: "admitted"; outcome: AttemptOutcome; charge: TokenCharge }
+  /** `fault`: the one that was injected. */
+  | { state: "refused"; refusal: Refusal; fault?: FaultKind }
+  | { state: "outage"; kind: OutageKind };
 
 /**
- * Whether a call gets through: first an outage, then the request itself, then the limits, then the injected faults;
- * what gets through is charged. The limits come before the faults so that only admitted attempts count for these,
- * which keeps them repeatable whatever the rate.
+ * Returns whether a call gets through: first an outage decides, then the request itself, then the limits, then the
+ * injected faults. What gets through is charged. The limits come before the faults so that only admitted attempts count
+ * for these, which keeps them repeatable whatever the rate.
  */
 export function admit(
   { limits, faults, outage, chargePolicy }: Simulation,
@@ -29,19 +29,19 @@ export function admit(
   nowMs: number,
 ): Admission {
   const outageKind = outage.kindAt(nowMs);
-  if (outageKind) return { outcome: "outage", kind: outageKind };
-  if (!received.call) return { outcome: "refused", refusal: received.refusal };
+  if (outageKind) return { state: "outage", kind: outageKind };
+  if (!received.call) return { state: "refused", refusal: received.refusal };
   const { call, answer, contentHash } = received;
   const charge = chargeOf(call, answer, chargePolicy);
   const limit = limits.check(account, charge, nowMs);
-  if (limit) return { outcome: "refused", refusal: { kind: "limit", model: call.model, limit } };
-  const fate = faults.next(contentHash, call.lastUserText, answer.error);
-  const { fault } = fate;
+  if (limit) return { state: "refused", refusal: { kind: "limit", model: call.model, limit } };
+  const outcome = faults.next(contentHash, call.lastUserText, answer.error);
+  const { fault } = outcome;
   if (fault && isErrorFault(fault.kind) && !CHARGED_ERRORS.includes(fault.kind)) {
-    return { outcome: "refused", refusal: faultRefusal(fault.kind, fault, call.model), fault: fault.kind };
+    return { state: "refused", refusal: faultRefusal(fault.kind, fault, call.model), fault: fault.kind };
   }
   limits.charge(account, charge, nowMs);
-  return { outcome: "admitted", fate, charge };
+  return { state: "admitted", outcome, charge };
 }
 
 export function isErrorFault(kind: string): kind is ErrorFault {

@@ -1,42 +1,42 @@
 import type { ServerResponse } from "node:http";
 import { faultRefusal, isErrorFault } from "./admission.ts";
-import type { Answer } from "./answer.ts";
+import type { SimulatedAnswer } from "./answer.ts";
 import type { Call } from "./call.ts";
 import type { AnswerIdentity, Dialect, Refusal } from "./dialect.ts";
-import type { Fate, Fault } from "./fault-plan.ts";
+import type { AttemptOutcome, Fault } from "./fault-plan.ts";
 import { send, sendJson, sendStream, waitWhileOpen } from "./http-answer.ts";
-import type { JournalEntry } from "./journal.ts";
+import type { JournaledCall } from "./journal.ts";
 import type { OutageKind } from "./outage.ts";
 import type { Simulation } from "./simulation.ts";
 
 const OUTAGE_REFUSAL: Refusal = { kind: "fault", fault: "503", model: "", retryAfterMs: undefined };
 
-/** Faults that show in a stream, or come before it. */
+/** The faults that show in a stream, or come before it. */
 const STREAMED_FAULTS: ReadonlySet<string> = new Set(["cut", "stream_error", "slow"]);
 
-/** One admitted or refused call under way. */
+/** A call under way, admitted or refused. */
 export interface Exchange {
   simulation: Simulation;
   dialect: Dialect;
   response: ServerResponse;
-  entry: JournalEntry;
+  entry: JournaledCall;
   limitHeaders: Record<string, string>;
-  /** Ended by the simulator itself, by an injected fault. */
+  /** Whether the simulator itself ended the connection, by an injected fault. */
   dropped: boolean;
 }
 
-/** Answers a charged call after its latency, as its fate says; gives up when the client goes away. */
+/** Answers a charged call after its latency, as its outcome says; gives up when the client goes away. */
 export async function answerWhenDue(
   exchange: Exchange,
   call: Call,
-  answer: Answer,
-  fate: Fate,
+  answer: SimulatedAnswer,
+  outcome: AttemptOutcome,
 ): Promise<void> {
   const { response, simulation } = exchange;
-  const { fault } = fate;
+  const { fault } = outcome;
   const cut = fault?.kind === "cut";
   const streams = call.stream && (!fault || STREAMED_FAULTS.has(fault.kind));
-  const latencyMs = latencyOf(simulation, answer, fate);
+  const latencyMs = latencyOf(simulation, answer, outcome);
   if (!(await waitWhileOpen(response, streams ? latencyMs / 2 : latencyMs))) return;
   if (fault && isErrorFault(fault.kind)) {
     sendError(exchange, faultRefusal(fault.kind, fault, call.model));
@@ -67,7 +67,7 @@ export function sendError(exchange: Exchange, refusal: Refusal): void {
   sendJson(response, status, body, { ...headersOf(exchange), ...headers });
 }
 
-function sendAnswer(exchange: Exchange, call: Call, answer: Answer, cut: boolean): void {
+function sendAnswer(exchange: Exchange, call: Call, answer: SimulatedAnswer, cut: boolean): void {
   const { dialect, response, entry } = exchange;
   const text = JSON.stringify(dialect.answerBody(call, answer, identityOf(entry)));
   entry.status = 200;
@@ -78,7 +78,7 @@ function sendAnswer(exchange: Exchange, call: Call, answer: Answer, cut: boolean
 function streamAnswer(
   exchange: Exchange,
   call: Call,
-  answer: Answer,
+  answer: SimulatedAnswer,
   fault: Fault | undefined,
   durationMs: number,
 ): Promise<void> {
@@ -93,7 +93,11 @@ function streamAnswer(
   return sendStream(response, texts, durationMs, headersOf(exchange));
 }
 
-function latencyOf({ latency }: Simulation, answer: Answer, { fault, jitterShare }: Fate): number {
+function latencyOf(
+  { latency }: Simulation,
+  answer: SimulatedAnswer,
+  { fault, jitterShare }: AttemptOutcome,
+): number {
   if (fault?.kind === "hang") return fault.hangMs;
   if (fault?.kind === "slow") return fault.latencyMs;
   return answer.latencyMs ?? Math.max(0, latency.latencyMs + (2 * jitterShare - 1) * latency.jitterMs);
@@ -103,10 +107,10 @@ function headersOf({ dialect, entry, limitHeaders }: Exchange): Record<string, s
   return { [dialect.requestIdHeader]: requestIdOf(entry), ...limitHeaders };
 }
 
-function identityOf(entry: JournalEntry): AnswerIdentity {
+function identityOf(entry: JournaledCall): AnswerIdentity {
   return { requestId: requestIdOf(entry), createdAt: Math.floor(entry.at / 1000) };
 }
 
-function requestIdOf({ n }: JournalEntry): string {
+function requestIdOf({ n }: JournaledCall): string {
   return `req_simulator_${n}`;
 }

@@ -1,31 +1,32 @@
 import { sha256 } from "../shared/digest.ts";
 import type { Call, Tool } from "./call.ts";
-import { type Directive, readDirective } from "./directive.ts";
+import { type AnswerScript, type Directive, readDirective } from "./directive.ts";
 import type { FaultKind } from "./faults.ts";
 import { madeUpText } from "./made-up-text.ts";
 import { instanceOf } from "./schema-instance.ts";
-import type { ScriptedAnswers } from "./simulator-options.ts";
 import { textOfTokens, tokensOf } from "./token-count.ts";
 
+/** A call of a tool in an answer. */
 export interface ToolCall {
-  /** Hex; the dialect puts its prefix before it. */
+  /** Hex digits; the dialect puts its prefix before it. */
   id: string;
-  /** As the `#sim` line wants it, without prefix. */
+  /** The whole id where the `#sim` line names one. */
   ownId: string | undefined;
   name: string;
-  /** JSON, unless a `#sim` line wants it otherwise. */
+  /** The arguments as JSON, unless a `#sim` line wants it otherwise. */
   argumentsText: string;
 }
 
-export interface Answer {
+/** An answer before a dialect puts it into words. */
+export interface SimulatedAnswer {
   text: string;
   toolCalls: readonly ToolCall[];
   finish: "stop" | "length" | "tool_call" | "content_filter";
-  /** Of all choices together. */
+  /** Tokens of all choices together. */
   completionTokens: number;
-  /** Set by the request's own `#sim` line, as is `error`. */
+  /** Time to answer that the request's own `#sim` line sets; undefined: the simulator's. */
   latencyMs: number | undefined;
-  /** A fault in place of the answer, the first `times` times the request is admitted. */
+  /** A fault that comes in place of the answer, the first `times` times the request is admitted. */
   error: { kind: FaultKind; times: number } | undefined;
 }
 
@@ -39,12 +40,12 @@ interface Content {
 const QUOTED_CHARS = 200;
 
 /**
- * The answer to a request, a function of its content alone: same request, same answer and same usage.
+ * Returns the answer to a request, a function of its content alone: same request, same answer and same usage.
  * @param contentHash hex SHA-256 of the request
  * @param script answers a request without a `#sim` line
  * @throws InvalidCallError for a `#sim` line that cannot be used
  */
-export function answerTo(call: Call, contentHash: string, script?: ScriptedAnswers): Answer {
+export function answerTo(call: Call, contentHash: string, script?: AnswerScript): SimulatedAnswer {
   const directive: Directive = call.directiveText ? readDirective(call) : (script?.(call) ?? {});
   const { text, calls = [], tokens } = contentOf(call, contentHash, directive);
   const toolCalls = calls.map((one, index) => toolCallOf(one, contentHash, index));
@@ -65,7 +66,7 @@ export function answerTo(call: Call, contentHash: string, script?: ScriptedAnswe
   };
 }
 
-/** What the `#sim` line says comes first, then what the request demands. */
+/** Returns what the `#sim` line says; where it says nothing, what the request demands. */
 function contentOf(call: Call, contentHash: string, directive: Directive): Content {
   const { reply, json, toolCalls, callTools } = directive;
   const { tools, forcedTool, answerSchema, toolResults } = call;
@@ -93,7 +94,7 @@ function quoted(toolResults: readonly string[]): string {
   return `[simulated] The tools say ${quotes.join(" and ")}.`;
 }
 
-/** Ids differ within an answer, and from turn to turn as the requests do. */
+/** Returns a tool call whose id differs within an answer, and from turn to turn as the requests do. */
 function toolCallOf(
   call: NonNullable<Content["calls"]>[number],
   contentHash: string,

@@ -5,15 +5,15 @@ import type { JsonSchema } from "./schema-instance.ts";
 export interface Call extends Conversation {
   model: string;
   stream: boolean;
-  /** OpenAI's `stream_options.include_usage`. */
+  /** Whether a stream tells its usage: OpenAI's `stream_options.include_usage`. */
   includeUsage: boolean;
   promptTokens: number;
   maxTokens: number | undefined;
-  /** OpenAI's `n`. */
+  /** The number of answers: OpenAI's `n`. */
   choices: number;
-  /** Those that may be called: none when `tool_choice` is `none`. */
+  /** The tools that may be called: none when `tool_choice` is `none`. */
   tools: readonly Tool[];
-  /** The one that `tool_choice` demands. */
+  /** The tool that `tool_choice` demands. */
   forcedTool: Tool | undefined;
   /** The schema of a structured answer. */
   answerSchema: JsonSchema | undefined;
@@ -21,18 +21,9 @@ export interface Call extends Conversation {
   embeddings?: { texts: readonly string[]; dimensions: number; isBase64: boolean };
 }
 
+/** A tool that a request offers. */
 export interface Tool {
   name: string;
-  /** Of its arguments. */
+  /** The schema of its arguments. */
   schema: JsonSchema;
-}
-
-/** The request is not one the vendor would accept: becomes a 400 in the dialect's shape. */
-export class InvalidCallError extends Error {
-  readonly param: string | undefined;
-
-  constructor(message: string, param?: string) {
-    super(message);
-    this.param = param;
-  }
 }

@@ -1,4 +1,4 @@
-import type { Answer } from "./answer.ts";
+import type { SimulatedAnswer } from "./answer.ts";
 import type { Call } from "./call.ts";
 
 export const CHARGE_POLICIES = ["used", "requested"] as const;
@@ -14,7 +14,8 @@ export interface TokenCharge {
   completionTokens: number;
 }
 
-export function chargeOf(call: Call, answer: Answer, policy: ChargePolicy): TokenCharge {
+/** Returns what a call costs by a policy. */
+export function chargeOf(call: Call, answer: SimulatedAnswer, policy: ChargePolicy): TokenCharge {
   const { promptTokens, maxTokens, choices } = call;
   const isRequested = policy === "requested" && maxTokens !== undefined;
   return { promptTokens, completionTokens: isRequested ? maxTokens * choices : answer.completionTokens };

@@ -8,8 +8,8 @@ import { latencyChangeSchema, readWith } from "./simulator-options.ts";
 const MAX_ENTRIES_PER_ANSWER = 100_000;
 
 /**
- * The control endpoints, by method and path; tests in other processes use them.
- * @returns the answer's body; `undefined` when there is no such endpoint
+ * Serves a control endpoint, given by method and path; tests in other processes use them.
+ * @returns the answer's body; undefined when there is no such endpoint
  * @throws InputError for parameters or a body that cannot be used
  */
 export function control(
@@ -45,7 +45,7 @@ export function control(
   }
 }
 
-/** `{entries, more}`: entries after number `since`; while `more`, ask again after the last one. */
+/** Returns `{entries, more}`: entries after number `since`; while `more`, ask again after the last one. */
 function journalPage({ journal }: Simulation, since: number): object {
   const entries = journal.entries(since, MAX_ENTRIES_PER_ANSWER + 1);
   return {

@@ -1,35 +1,35 @@
-import { InvalidCallError } from "./call.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 
 /** One message of a request, whatever its dialect. */
 export interface Message {
   role: string;
-  /** Its text parts, joined by line breaks. */
+  /** The text parts, joined by line breaks. */
   text: string;
   /** The texts of the tool results it carries. */
   toolResults: readonly string[];
-  /** Ids of the tool calls that it makes. */
+  /** The ids of the tool calls that it makes. */
   callIds: readonly string[];
-  /** Ids of the tool calls that it has the results of. */
+  /** The ids of the tool calls whose results it has. */
   resultIds: readonly string[];
 }
 
 /** What a request's messages say about the call. */
 export interface Conversation {
-  /** Assistant messages in the request: 0 in the first call of a conversation. */
+  /** The number of assistant messages in the request: 0 in the first call of a conversation. */
   turn: number;
   /** The last user message with a text; tool results alone are none. */
   lastUserText: string;
   /** The last user message with a `#sim` line, or "". */
   directiveText: string;
-  /** Assistant messages after that one. */
+  /** The number of assistant messages after that one. */
   directiveTurn: number;
-  /** Of the messages after that one. */
+  /** The tool results in the messages after that one. */
   toolResults: readonly string[];
 }
 
 const DIRECTIVE_LINE = /^#sim (\{.*\})[ \t\r]*$/m;
 
-/** @throws InvalidCallError when tool calls and results do not belong together. */
+/** Returns what messages say about the call. @throws InvalidCallError when tool calls and results do not match. */
 export function conversationOf(messages: readonly Message[]): Conversation {
   checkToolResults(messages);
   const at = messages.findLastIndex(({ role, text }) => role === "user" && directiveJson(text) !== undefined);
@@ -44,7 +44,7 @@ export function conversationOf(messages: readonly Message[]): Conversation {
 }
 
 /**
- * The vendors' rule: each tool call has its result right after the message that made it, and each result its call.
+ * Enforces the vendors' rule: each tool call has its result right after the message that made it, each result its call.
  * @throws InvalidCallError
  */
 function checkToolResults(messages: readonly Message[]): void {
@@ -66,13 +66,13 @@ function checkAnswered(open: ReadonlySet<string>, i: number): void {
   throw new InvalidCallError(`messages[${i}]: the tool call "${id}" has no result before it`, "messages");
 }
 
-/** The JSON of a text's first `#sim {json}` line. */
+/** Returns the JSON of a text's first `#sim {json}` line; undefined when it has none. */
 export function directiveJson(text: string): string | undefined {
   // Most texts have none: the search for a substring is far cheaper than the pattern.
   return text.includes("#sim {") ? DIRECTIVE_LINE.exec(text)?.[1] : undefined;
 }
 
-/** The text of a message's `content`: a string, or a list of parts of which some have a `text`. */
+/** Returns the text of a message's `content`: a string, or a list of parts of which some have a `text`. */
 export function textOf(content: unknown): string {
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) return "";

@@ -1,4 +1,4 @@
-import type { Answer } from "./answer.ts";
+import type { SimulatedAnswer } from "./answer.ts";
 import type { Call } from "./call.ts";
 import type { ErrorFault } from "./faults.ts";
 import type { LimitReadings, LimitRefusal } from "./limits.ts";
@@ -13,6 +13,7 @@ export type Refusal =
   | { kind: "wrong_method"; method: string; path: string }
   | { kind: "internal"; reason: string };
 
+/** An error in a vendor's words. */
 export interface ErrorAnswer {
   status: number;
   headers: Record<string, string>;
@@ -22,7 +23,7 @@ export interface ErrorAnswer {
 /** Names and times that the simulator gives an answer. */
 export interface AnswerIdentity {
   requestId: string;
-  /** Epoch seconds. */
+  /** The time in epoch seconds. */
   createdAt: number;
 }
 
@@ -36,11 +37,11 @@ export interface StreamTexts {
 export interface Dialect {
   name: "openai" | "anthropic";
   requestIdHeader: string;
-  /** @throws InvalidCallError when the vendor would not accept the body. */
+  /** Returns the call in a body. @throws InvalidCallError when the vendor would not accept it. */
   readCall(body: unknown): Call;
-  answerBody(call: Call, answer: Answer, identity: AnswerIdentity): object;
-  streamTexts(call: Call, answer: Answer, identity: AnswerIdentity): StreamTexts;
-  /** An error answer's body as an event of a stream that has begun. */
+  answerBody(call: Call, answer: SimulatedAnswer, identity: AnswerIdentity): object;
+  streamTexts(call: Call, answer: SimulatedAnswer, identity: AnswerIdentity): StreamTexts;
+  /** Returns an error's body as an event of a stream that has begun. */
   errorEvent(body: object): string;
   errorAnswer(refusal: Refusal, requestId: string): ErrorAnswer;
   limitHeaders(readings: LimitReadings, nowEpochMs: number): Record<string, string>;

@@ -1,14 +1,17 @@
 import { z } from "zod";
-import { InvalidCallError } from "./call.ts";
+import type { Call } from "./call.ts";
 import { type Conversation, directiveJson } from "./conversation.ts";
 import { FAULT_KINDS } from "./faults.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 
 const toolCallSchema = z.strictObject({
-  /** May be one that the request does not offer. */
+  /** The tool's name; the request need not offer it. */
   name: z.string(),
-  /** A string is sent as it stands, so that it need not be JSON; Anthropic's dialect sends `{}` for what is no object. */
+  /**
+   * The arguments. A string is sent as it stands, JSON or not; Anthropic's dialect sends `{}` for what is no object.
+   */
   arguments: z.union([z.string(), z.record(z.string(), z.unknown())]).default({}),
-  /** Default: made from the request's hash. */
+  /** The call's id; default: made from the request's hash. */
   id: z.string().optional(),
 });
 
@@ -20,7 +23,7 @@ const turnFields = {
   toolCalls: z.array(toolCallSchema).min(1).optional(),
   /** Completion tokens of the answer. */
   tokens: z.int().min(0).max(200_000).optional(),
-  /** Time to answer, without jitter. */
+  /** Time to answer in milliseconds, without jitter. */
   latencyMs: z.number().min(0).max(3_600_000).optional(),
   finish: z.enum(["length", "content_filter"]).optional(),
   /** A fault in place of the answer, the first `errorTimes` times this request is admitted (default: always). */
@@ -28,14 +31,17 @@ const turnFields = {
   errorTimes: z.int().positive().optional(),
 };
 const turnSchema = z.strictObject(turnFields);
-export type Turn = z.infer<typeof turnSchema>;
+/** What a `#sim` line or a script sets of one answer. */
+export type ScriptedAnswer = z.infer<typeof turnSchema>;
+/** Returns the answer to a request, as a `#sim` line would say it; undefined: the simulator makes one up. */
+export type AnswerScript = (call: Call) => ScriptedAnswer | undefined;
 
 const directiveSchema = z
   .strictObject({
     ...turnFields,
-    /** Call every tool of the request once, then quote the results. */
+    /** Whether every tool of the request is called once, and then its result quoted. */
     callTools: z.boolean().optional(),
-    /** One for each call of a conversation; beyond the end the last one again. */
+    /** The answers to the calls of a conversation; beyond the end the last one again. */
     turns: z.array(turnSchema).min(1).optional(),
   })
   .refine(({ turns, ...others }) => turns === undefined || Object.keys(others).length === 0, {
@@ -43,13 +49,13 @@ const directiveSchema = z
   });
 
 /** How this call is to be answered. */
-export interface Directive extends Turn {
+export interface Directive extends ScriptedAnswer {
   callTools?: boolean | undefined;
 }
 
 /**
- * The `#sim {json}` line of a user message, by which a caller sets its own answers. The last one of a conversation
- * counts; of its `turns` the one after as many assistant messages as follow that message.
+ * Returns what the `#sim {json}` line of a user message says, by which a caller sets its own answers. The last one of a
+ * conversation counts; of its `turns` the one after as many assistant messages as follow that message.
  * @throws InvalidCallError when the line is there and cannot be used.
  */
 export function readDirective({ directiveText, directiveTurn }: Conversation): Directive {

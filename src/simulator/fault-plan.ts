@@ -1,11 +1,12 @@
 import { sha256 } from "../shared/digest.ts";
-import type { Answer } from "./answer.ts";
+import type { SimulatedAnswer } from "./answer.ts";
 import { type CheckedFaults, FAULT_KINDS, type FaultKind } from "./faults.ts";
 import { shareOf } from "./request-hash.ts";
 
-/** Distinct requests remembered; beyond it the oldest are forgotten and count from 1 again. */
+/** The most distinct requests remembered; the oldest are forgotten first, and count from 1 again. */
 const MAX_REMEMBERED = 1_000_000;
 
+/** A fault to inject, with its times in milliseconds. */
 export interface Fault {
   kind: FaultKind;
   retryAfterMs: number | undefined;
@@ -13,10 +14,10 @@ export interface Fault {
   latencyMs: number;
 }
 
-/** How one attempt at a request goes. */
-export interface Fate {
+/** What comes of one attempt at a request. */
+export interface AttemptOutcome {
   fault: Fault | undefined;
-  /** In [0, 1), for the jitter of the latency. */
+  /** A number in [0, 1), for the jitter of the latency. */
   jitterShare: number;
 }
 
@@ -35,7 +36,7 @@ export class FaultPlan {
     this.#faults = faults;
   }
 
-  /** New faults, and all counts from zero. */
+  /** Takes new faults, and counts from zero. */
   replace(faults: CheckedFaults): void {
     this.#faults = faults;
     this.reset();
@@ -46,8 +47,11 @@ export class FaultPlan {
     this.#ruleUses = new Map();
   }
 
-  /** @param own the fault that the request asks for itself, the first `times` times */
-  next(contentHash: string, lastUserText: string, own?: Answer["error"]): Fate {
+  /**
+   * Returns the outcome of the next attempt at a request.
+   * @param own the fault that the request asks for itself, the first `times` times
+   */
+  next(contentHash: string, lastUserText: string, own?: SimulatedAnswer["error"]): AttemptOutcome {
     const attempt = count(this.#attempts, contentHash);
     const digest = sha256(`${this.#seed}:${contentHash}:${attempt}`);
     return {

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { InputError } from "../shared/errors.ts";
+import { parseJson } from "../shared/json.ts";
 
-/** Faults that are an HTTP error answer. */
+/** The faults that are an HTTP error answer. */
 export const ERROR_FAULTS = [
   "400",
   "401",
@@ -17,15 +18,16 @@ export const ERROR_FAULTS = [
 export type ErrorFault = (typeof ERROR_FAULTS)[number];
 
 /**
- * All faults. `drop`: the socket is destroyed when the answer is due. `hang`: no answer for `hangMs`, then `drop`.
- * `cut`: the answer ends cleanly but too early: a stream before its finish reason, a body in the middle of its JSON.
- * `stream_error`: an overload in the middle of a stream, as an error event; without a stream the 529 answer.
+ * The kinds of faults. `drop`: the socket is destroyed when the answer is due. `hang`: no answer for `hangMs`, then
+ * `drop`. `cut`: the answer ends cleanly but too early: a stream before its finish reason, a body in the middle of its
+ * JSON. `stream_error`: an overload in the middle of a stream, as an error event; without a stream the 529 answer.
  * `slow`: the answer comes after `latencyMs`.
  */
 export const FAULT_KINDS = [...ERROR_FAULTS, "drop", "hang", "cut", "stream_error", "slow"] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
-const milliseconds = z
+/** A span of time that a timer can take, in milliseconds. */
+export const milliseconds = z
   .number()
   .min(0)
   .max(2 ** 31 - 1);
@@ -48,10 +50,10 @@ const shares = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, share])) as R
 const faultsSchema = z
   .strictObject({
     ...shares,
-    /** Of 429 (default 1,000), 503 and 529 (default: no header). */
+    /** The wait that a 429 names (default 1,000), and a 503 and 529 (default: none). */
     retryAfterMs: milliseconds.optional(),
     hangMs: milliseconds.default(600_000),
-    /** Of `slow`. */
+    /** The time to answer of `slow`. */
     latencyMs: milliseconds.default(10_000),
     script: z.array(ruleSchema).default([]),
   })
@@ -68,11 +70,14 @@ export type FaultRule = z.infer<typeof ruleSchema>;
 export type CheckedFaults = z.infer<typeof faultsSchema>;
 
 /**
+ * Returns checked faults.
  * @param value faults as JSON text or as an object; `undefined` for none
  * @throws InputError naming the first fault of the faults
  */
 export function readFaults(value: unknown): CheckedFaults {
-  const parsed = faultsSchema.safeParse(typeof value === "string" ? parseJson(value) : (value ?? {}));
+  const given = typeof value === "string" ? parseJson(value) : (value ?? {});
+  if (given === undefined) throw notJson();
+  const parsed = faultsSchema.safeParse(given);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const place = issue?.path.length ? ` at ${issue.path.join(".")}` : "";
@@ -83,14 +88,7 @@ export function readFaults(value: unknown): CheckedFaults {
   );
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new InputError(
-      "faults: not valid JSON",
-      `in a shell put it in single quotes: '{"429": 0.02}'`,
-      "invalid_faults",
-    );
-  }
+function notJson(): InputError {
+  const hint = `in a shell put it in single quotes: '{"429": 0.02}'`;
+  return new InputError("faults: not valid JSON", hint, "invalid_faults");
 }

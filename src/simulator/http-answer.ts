@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 
 const SIMULATOR_HEADERS = { "x-gluellm-simulator": "1" };
 
-/** Waits `durationMs`, or until the connection closes; true when there is still a client to answer. */
+/** Waits `durationMs`, or until the connection closes; returns whether there is still a client to answer. */
 export function waitWhileOpen(response: ServerResponse, durationMs: number): Promise<boolean> {
   if (response.closed) return Promise.resolve(false);
   if (durationMs <= 0) return Promise.resolve(true);

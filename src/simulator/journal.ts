@@ -2,50 +2,53 @@ import { closeSync, openSync, writeSync } from "node:fs";
 import { ConfigurationError } from "../shared/errors.ts";
 import type { FaultKind } from "./faults.ts";
 
-/** The oldest entries go when there are more. */
+/** The most entries kept; the oldest go first. */
 const MAX_ENTRIES = 1_000_000;
 
 /** One call of a model endpoint. */
-export interface JournalEntry {
-  /** 1, 2, 3, … in order of arrival; goes on counting after a reset. */
+export interface JournaledCall {
+  /** The number in order of arrival, from 1; it goes on counting after a reset. */
   n: number;
-  /** Arrival of the whole request, milliseconds since the epoch with fractions, from a monotonic clock. */
+  /** The arrival of the whole request, milliseconds since the epoch with fractions, from a monotonic clock. */
   at: number;
-  /** First 12 hex digits of the SHA-256 of the API key; null when there was none. */
+  /** The first 12 hex digits of the SHA-256 of the API key; null when there was none. */
   key: string | null;
-  /** Empty when the request could not be read. */
+  /** The model's name; empty when the request could not be read. */
   model: string;
   dialect: "openai" | "anthropic";
   operation: "chat" | "embeddings";
   /** Hex SHA-256 of the request's canonical JSON; of its bytes when it was no JSON. */
   contentHash: string;
-  /** Its first 80 characters. */
+  /** The first 80 characters of that text. */
   lastUserText: string;
-  /** Assistant messages in the request: 0 in the first call of a conversation. */
+  /** The number of assistant messages in the request: 0 in the first call of a conversation. */
   turn: number;
   /** The tools that may be called. */
   toolNames: readonly string[];
-  /** A structured answer was asked for. */
+  /** Whether a structured answer was asked for. */
   hasAnswerSchema: boolean;
-  /** HTTP status; null as long as none was sent. */
+  /** The HTTP status; null as long as none was sent. */
   status: number | null;
   /** The injected fault; a 429 without one came from the limits. */
   fault: FaultKind | "outage" | null;
-  /** Epoch milliseconds; null while the call is in flight. */
+  /** The end in epoch milliseconds; null while the call is in flight. */
   finishedAt: number | null;
-  /** Charged to the token buckets (see `ChargePolicy`); both are 0 when the request was refused or met an outage. */
+  /**
+   * Tokens charged to the buckets (see `ChargePolicy`); both counts are 0 when the request was refused or met an
+   * outage.
+   */
   promptTokens: number;
   completionTokens: number;
-  /** The client went away before the end of its answer. */
+  /** Whether the client went away before the end of its answer. */
   aborted: boolean;
 }
 
 /**
- * All calls in order of arrival. With a file, each entry is appended to it twice as a JSON line, on arrival
+ * The calls in order of arrival. With a file, each entry is appended to it twice as a JSON line, on arrival
  * (before any answer) and when finished: the last line of an `n` counts.
  */
-export class Journal {
-  #entries: JournalEntry[] = [];
+export class CallJournal {
+  #entries: JournaledCall[] = [];
   #lastN = 0;
   #file: number | undefined;
 
@@ -61,7 +64,7 @@ export class Journal {
     }
   }
 
-  arrived(fields: Omit<JournalEntry, "n" | "finishedAt" | "aborted">): JournalEntry {
+  arrived(fields: Omit<JournaledCall, "n" | "finishedAt" | "aborted">): JournaledCall {
     const entry = { n: ++this.#lastN, ...fields, finishedAt: null, aborted: false };
     this.#entries.push(entry);
     // In large steps: moving a million entries for each new one would be slow.
@@ -70,14 +73,14 @@ export class Journal {
     return entry;
   }
 
-  finished(entry: JournalEntry, at: number, aborted: boolean): void {
+  finished(entry: JournaledCall, at: number, aborted: boolean): void {
     entry.finishedAt = at;
     entry.aborted = aborted;
     this.#append(entry);
   }
 
-  /** Entries after number `since`, at most `limit`. They are live: calls in flight still change. */
-  entries(since = 0, limit = Number.POSITIVE_INFINITY): readonly JournalEntry[] {
+  /** Returns the entries after number `since`, at most `limit`. They are live: calls in flight still change. */
+  entries(since = 0, limit = Number.POSITIVE_INFINITY): readonly JournaledCall[] {
     const oldest = this.#entries[0]?.n ?? 0;
     const from = Math.max(0, since - oldest + 1);
     return this.#entries.slice(from, from + limit);
@@ -92,7 +95,7 @@ export class Journal {
     this.#file = undefined;
   }
 
-  #append(entry: JournalEntry): void {
+  #append(entry: JournaledCall): void {
     if (this.#file !== undefined) writeSync(this.#file, `${JSON.stringify(entry)}\n`);
   }
 }

@@ -11,10 +11,10 @@ export const limitChangeSchema = z.strictObject({
   otpm: rate.nullish(),
   burstSeconds: rate.optional(),
 });
-/** Requests, tokens, input and output tokens per minute, `null` for no limit; what is absent stays as it is. */
+/** New limits: requests, tokens, input and output tokens per minute, null for none; what is absent stays as it is. */
 export type LimitChange = z.infer<typeof limitChangeSchema>;
 
-/** As Anthropic's headers name them. */
+/** What limits count, as Anthropic's headers name it. */
 export const LIMIT_SCOPES = ["requests", "tokens", "input-tokens", "output-tokens"] as const;
 export type LimitScope = (typeof LIMIT_SCOPES)[number];
 const OPTION_OF = {
@@ -24,7 +24,7 @@ const OPTION_OF = {
   "output-tokens": "otpm",
 } as const;
 
-/** Of the limits that are set. */
+/** The states of the buckets, for the limits that are set. */
 export type LimitReadings = { [scope in LimitScope]?: BucketReading };
 
 /** Why a request is not admitted: `waitMs` is Infinity when it never will be under these limits. */
@@ -63,12 +63,12 @@ export class Limits {
     for (const buckets of this.#accounts.values()) this.#fit(buckets, nowMs);
   }
 
-  /** All buckets as at the start. */
+  /** Makes all buckets as at the start. */
   reset(): void {
     this.#accounts.clear();
   }
 
-  /** The refusal of the bucket that must wait longest, or `undefined` when all hold enough. Takes nothing. */
+  /** Returns the refusal of the bucket that must wait longest; undefined when all hold enough. Takes nothing. */
   check(account: string, charge: TokenCharge, nowMs: number): LimitRefusal | undefined {
     const buckets = this.#buckets(account, nowMs);
     const amounts = amountsOf(charge);

@@ -1,6 +1,6 @@
 const CREATED_AT = new Date("2026-01-01T00:00:00Z");
 
-/** One body for both dialects' `GET /v1/models`: each SDK reads its own fields. */
+/** Returns one body for both dialects' `GET /v1/models`: each SDK reads its own fields. */
 export function modelList(): object {
   const demo = {
     id: "demo",

@@ -14,7 +14,10 @@ export const outageChangeSchema = z.strictObject({
 /** An outage of `forMs` milliseconds from now on; 0 ends the one under way. Default kind: `refuse`. */
 export type OutageChange = z.input<typeof outageChangeSchema>;
 
-/** A time in which every call of a model endpoint fails before limits and faults see it. Times are monotonic. */
+/**
+ * A time in which every call of a model endpoint fails, before limits and faults see it. Times are monotonic
+ * milliseconds.
+ */
 export class Outage {
   #kind: OutageKind = "refuse";
   #untilMs = Number.NEGATIVE_INFINITY;
@@ -24,7 +27,7 @@ export class Outage {
     this.#untilMs = nowMs + forMs;
   }
 
-  /** `undefined` when there is no outage. */
+  /** Returns the kind of the outage; undefined when there is none. */
   kindAt(nowMs: number): OutageKind | undefined {
     return nowMs < this.#untilMs ? this.#kind : undefined;
   }

@@ -11,16 +11,16 @@ const SIMPLE = "simulated";
 const MAX_REPEATS = 10_000;
 
 /** What the parser stands at, and how often it repeats what may be repeated further. */
-interface Run {
+interface Cursor {
   source: string;
   at: number;
   further: number;
 }
 
 /**
- * A text of at least `minLength` characters that the pattern matches: the first alternative of each group, the fewest
- * repetitions that reach the length. Lookaround and back references are read over, so a pattern that hangs on them may
- * give a text that it does not match.
+ * Returns a text of at least `minLength` characters that the pattern matches: the first alternative of each group, the
+ * fewest repetitions that reach the length. Lookaround and back references are read over, so a pattern that hangs on
+ * them may give a text that it does not match.
  */
 export function textOfPattern(pattern: string, minLength = 0): string {
   const expression = compile(pattern);
@@ -41,40 +41,40 @@ function compile(pattern: string): RegExp | undefined {
   }
 }
 
-/** The first alternative; the others are read over. */
-function alternativesOf(run: Run): string {
-  const first = sequenceOf(run);
-  while (run.source[run.at] === "|") {
-    run.at++;
-    sequenceOf(run);
+/** Returns the first alternative; the others are read over. */
+function alternativesOf(cursor: Cursor): string {
+  const first = sequenceOf(cursor);
+  while (cursor.source[cursor.at] === "|") {
+    cursor.at++;
+    sequenceOf(cursor);
   }
   return first;
 }
 
-function sequenceOf(run: Run): string {
+function sequenceOf(cursor: Cursor): string {
   let text = "";
-  while (run.at < run.source.length && !"|)".includes(run.source[run.at] ?? "")) {
-    const atom = atomOf(run);
-    text += atom.repeat(repeatsOf(run));
+  while (cursor.at < cursor.source.length && !"|)".includes(cursor.source[cursor.at] ?? "")) {
+    const atom = atomOf(cursor);
+    text += atom.repeat(repeatsOf(cursor));
   }
   return text;
 }
 
-function atomOf(run: Run): string {
-  const character = run.source[run.at] ?? "";
-  if (character === "(") return groupOf(run);
-  if (character === "[") return characterOf(take(run, /\[(?:[^\]\\]|\\.)*\]/sy));
+function atomOf(cursor: Cursor): string {
+  const character = cursor.source[cursor.at] ?? "";
+  if (character === "(") return groupOf(cursor);
+  if (character === "[") return characterOf(take(cursor, /\[(?:[^\]\\]|\\.)*\]/sy));
   if (character === "\\")
-    return escapeOf(take(run, /\\(?:u\{?[\da-f]+\}?|x[\da-f]{2}|[pP]\{[^}]*\}|k<[^>]*>|.)/sy));
-  run.at++;
+    return escapeOf(take(cursor, /\\(?:u\{?[\da-f]+\}?|x[\da-f]{2}|[pP]\{[^}]*\}|k<[^>]*>|.)/sy));
+  cursor.at++;
   if (character === "^" || character === "$") return "";
   return character === "." ? "a" : character;
 }
 
-function groupOf(run: Run): string {
-  const opening = take(run, /\((?:\?(?:[:=!]|<[=!]|<[^>]+>))?/y);
-  const text = alternativesOf(run);
-  run.at++;
+function groupOf(cursor: Cursor): string {
+  const opening = take(cursor, /\((?:\?(?:[:=!]|<[=!]|<[^>]+>))?/y);
+  const text = alternativesOf(cursor);
+  cursor.at++;
   return /^\(\?<?[=!]/.test(opening) ? "" : text;
 }
 
@@ -83,14 +83,14 @@ function escapeOf(escaped: string): string {
   return /^\\[wWdDsSpPuxnrtvf0]/.test(escaped) ? characterOf(escaped) : escaped.slice(1);
 }
 
-/** A character that the class, as it is written, takes. */
+/** Returns a character that the class, as it is written, takes. */
 function characterOf(characterClass: string): string {
   const expression = new RegExp(`^${characterClass}$`, /\\[pP]\{/.test(characterClass) ? "u" : "");
   return CHARACTERS.find((character) => expression.test(character)) ?? "";
 }
 
-function repeatsOf(run: Run): number {
-  const quantifier = take(run, /(?:[*+?]|\{\d+(?:,\d*)?\})\??/y);
+function repeatsOf(cursor: Cursor): number {
+  const quantifier = take(cursor, /(?:[*+?]|\{\d+(?:,\d*)?\})\??/y);
   if (quantifier === "") return 1;
   const [, least = quantifier.startsWith("+") ? "1" : "0"] = /^\{(\d+)/.exec(quantifier) ?? [];
   const most = /^[*+]|,\}/.test(quantifier)
@@ -98,12 +98,12 @@ function repeatsOf(run: Run): number {
     : quantifier.startsWith("?")
       ? 1
       : Number(/(\d+)\}/.exec(quantifier)?.[1]);
-  return Math.min(Number(least) + run.further, most, MAX_REPEATS);
+  return Math.min(Number(least) + cursor.further, most, MAX_REPEATS);
 }
 
-function take(run: Run, expression: RegExp): string {
-  expression.lastIndex = run.at;
-  const [text = ""] = expression.exec(run.source) ?? [];
-  run.at += text.length;
+function take(cursor: Cursor, expression: RegExp): string {
+  expression.lastIndex = cursor.at;
+  const [text = ""] = expression.exec(cursor.source) ?? [];
+  cursor.at += text.length;
   return text;
 }

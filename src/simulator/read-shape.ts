@@ -1,7 +1,7 @@
 import type { z } from "zod";
-import { InvalidCallError } from "./call.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 
-/** @throws InvalidCallError naming the first field that is wrong. */
+/** Returns a body as its schema has it. @throws InvalidCallError naming the first field that is wrong. */
 export function readShape<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;

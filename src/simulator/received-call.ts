@@ -1,34 +1,29 @@
 import { sha256 } from "../shared/digest.ts";
-import { type Answer, answerTo } from "./answer.ts";
-import { type Call, InvalidCallError } from "./call.ts";
+import { parseJson } from "../shared/json.ts";
+import { answerTo, type SimulatedAnswer } from "./answer.ts";
+import type { Call } from "./call.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
+import type { AnswerScript } from "./directive.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 import { requestHash } from "./request-hash.ts";
-import type { ScriptedAnswers } from "./simulator-options.ts";
 
 /** A request as read from its bytes; the answer it will get is known at once. */
 export type ReceivedCall = { contentHash: string } & (
-  | { call: Call; answer: Answer }
+  | { call: Call; answer: SimulatedAnswer }
   | { call?: undefined; refusal: Refusal }
 );
 
-/** Never throws: what cannot be read becomes a refusal. */
-export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: ScriptedAnswers): ReceivedCall {
+/** Returns the request with its answer. It never throws: what cannot be read becomes a refusal. */
+export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: AnswerScript): ReceivedCall {
   let contentHash: string | undefined;
   try {
-    const body = parseJson(bytes);
+    const body = parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+    if (body === undefined) throw new InvalidCallError("We could not parse the JSON body of your request.");
     contentHash = requestHash(body);
     const call = dialect.readCall(body);
     return { contentHash, call, answer: answerTo(call, contentHash, script) };
   } catch (error) {
     return { contentHash: contentHash ?? sha256(bytes), refusal: refusalOf(error) };
-  }
-}
-
-function parseJson(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
-  } catch {
-    throw new InvalidCallError("We could not parse the JSON body of your request.");
   }
 }
 

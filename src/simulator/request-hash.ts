@@ -1,8 +1,8 @@
 import { canonicalJson, NestingError } from "../shared/canonical-json.ts";
 import { sha256 } from "../shared/digest.ts";
-import { InvalidCallError } from "./call.ts";
+import { InvalidCallError } from "./invalid-call.ts";
 
-/** Deeper JSON than any real request; bounds the recursion over what strangers send. */
+/** The deepest JSON, more than any real request has; it bounds the recursion over what strangers send. */
 const MAX_DEPTH = 200;
 
 /**
@@ -18,7 +18,7 @@ export function requestHash(body: unknown): string {
   }
 }
 
-/** A number in [0, 1) from 48 bits of a hex digest, starting at digit `from`. */
+/** Returns a number in [0, 1) from 48 bits of a hex digest, starting at digit `from`. */
 export function shareOf(digest: string, from = 0): number {
   return Number.parseInt(digest.slice(from, from + 12), 16) / 2 ** 48;
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { InputError } from "../shared/errors.ts";
+import { parseJson } from "../shared/json.ts";
 import { isLocalRequest } from "./access.ts";
 import { anthropicDialect } from "./anthropic/dialect.ts";
 import { control } from "./control.ts";
@@ -94,9 +95,7 @@ async function serveControl(
 
 function parseBody(body: Buffer | "too_large"): unknown {
   if (body.length === 0) return {};
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    throw new InputError("the body is not valid JSON");
-  }
+  const parsed = parseJson(body.toString());
+  if (parsed === undefined) throw new InputError("the body is not valid JSON");
+  return parsed;
 }

@@ -1,3 +1,4 @@
+import { fieldsOf, isObject } from "../shared/json.ts";
 import { toldKeywords } from "../shared/json-schema.ts";
 import { textOfPattern } from "./pattern-text.ts";
 
@@ -20,43 +21,43 @@ const FORMATS: Record<string, string> = {
   uuid: "00000000-0000-4000-8000-000000000000",
 };
 
-/** One run over a schema; `nodesLeft` bounds what a schema that refers to itself twice can cost. */
-interface Run {
+/** One walk through a schema; `nodesLeft` bounds what a schema that refers to itself twice can cost. */
+interface Walk {
   root: JsonSchema;
   nodesLeft: number;
 }
 
 /**
- * A minimal instance of a JSON Schema: required properties only, the first branch of `anyOf`/`oneOf`, the least
- * number, the shortest list; local `$ref`s are followed, and most patterns are met. `not`, `if` and `uniqueItems` are not
- * looked at. Like a model, it heeds the keywords that a description tells.
+ * Returns a minimal instance of a JSON Schema: required properties only, the first branch of `anyOf`/`oneOf`, the least
+ * number, the shortest list; local `$ref`s are followed, and most patterns are met. `not`, `if` and `uniqueItems` are
+ * not looked at. Like a model, it heeds the keywords that a description tells.
  */
 export function instanceOf(schema: JsonSchema): unknown {
   return build(schema, { root: schema, nodesLeft: MAX_NODES }, 0);
 }
 
-function build(schema: unknown, run: Run, depth: number): unknown {
-  if (isExhausted(run, depth)) return null;
-  const resolved = resolve(schema, run, depth);
+function build(schema: unknown, walk: Walk, depth: number): unknown {
+  if (isExhausted(walk, depth)) return null;
+  const resolved = resolve(schema, walk, depth);
   if ("const" in resolved) return resolved.const;
   if (Array.isArray(resolved.enum) && resolved.enum.length > 0) return resolved.enum[0];
   const branches = listOf(resolved.anyOf ?? resolved.oneOf);
   if (branches.length > 0) {
     const { anyOf: _anyOf, oneOf: _oneOf, ...rest } = resolved;
-    return build({ allOf: [rest, leastNested(branches)] }, run, depth + 1);
+    return build({ allOf: [rest, leastNested(branches)] }, walk, depth + 1);
   }
-  return buildType(typeOf(resolved), resolved, run, depth);
+  return buildType(typeOf(resolved), resolved, walk, depth);
 }
 
 /** Follows `$ref` and merges `allOf`, so that what is left names its type itself. */
-function resolve(schema: unknown, run: Run, depth: number): Record<string, unknown> {
+function resolve(schema: unknown, walk: Walk, depth: number): Record<string, unknown> {
   const said = fieldsOf(schema);
   const { $ref, allOf, ...own } = { ...said, ...toldKeywords(said) };
-  if (isExhausted(run, depth)) return own;
+  if (isExhausted(walk, depth)) return own;
   const merged =
-    typeof $ref === "string" ? { ...resolve(lookUp($ref, run.root), run, depth + 1), ...own } : own;
+    typeof $ref === "string" ? { ...resolve(lookUp($ref, walk.root), walk, depth + 1), ...own } : own;
   for (const part of listOf(allOf)) {
-    const { properties, required, ...next } = resolve(part, run, depth + 1);
+    const { properties, required, ...next } = resolve(part, walk, depth + 1);
     Object.assign(merged, next, {
       properties: { ...fieldsOf(merged.properties), ...fieldsOf(properties) },
       required: [...listOf(merged.required), ...listOf(required)],
@@ -73,11 +74,11 @@ function lookUp(ref: string, root: JsonSchema): unknown {
   );
 }
 
-function isExhausted(run: Run, depth: number): boolean {
-  return depth > MAX_DEPTH || run.nodesLeft-- <= 0;
+function isExhausted(walk: Walk, depth: number): boolean {
+  return depth > MAX_DEPTH || walk.nodesLeft-- <= 0;
 }
 
-/** A branch without `$ref` ends a recursive schema, such as a tree whose leaf is `null`. */
+/** Returns a branch without `$ref`, which ends a recursive schema such as a tree whose leaf is `null`. */
 function leastNested(branches: unknown[]): unknown {
   return branches.find((branch) => !JSON.stringify(branch).includes('"$ref"')) ?? branches[0];
 }
@@ -89,15 +90,15 @@ function typeOf(schema: Record<string, unknown>): unknown {
   return schema.items || schema.prefixItems ? "array" : "string";
 }
 
-function buildType(type: unknown, schema: Record<string, unknown>, run: Run, depth: number): unknown {
-  if (type === "object") return buildObject(schema, run, depth);
-  if (type === "array") return buildArray(schema, run, depth);
+function buildType(type: unknown, schema: Record<string, unknown>, walk: Walk, depth: number): unknown {
+  if (type === "object") return buildObject(schema, walk, depth);
+  if (type === "array") return buildArray(schema, walk, depth);
   if (type === "integer" || type === "number") return leastNumber(schema, type === "integer");
   if (type === "boolean") return false;
   return type === "null" ? null : buildString(schema);
 }
 
-function buildObject(schema: Record<string, unknown>, run: Run, depth: number): object {
+function buildObject(schema: Record<string, unknown>, walk: Walk, depth: number): object {
   const properties = fieldsOf(schema.properties);
   const names = listOf(schema.required).map(String);
   const least = Math.min(numberOf(schema.minProperties) ?? 0, 1000);
@@ -106,11 +107,11 @@ function buildObject(schema: Record<string, unknown>, run: Run, depth: number): 
   );
   return Object.fromEntries(
     names.map((name) => {
-      const further = isSchema(schema.additionalProperties)
+      const further = isObject(schema.additionalProperties)
         ? schema.additionalProperties
         : { type: "string" };
       const property = Object.hasOwn(properties, name) ? properties[name] : further;
-      return [name, build(property, run, depth + 1)];
+      return [name, build(property, walk, depth + 1)];
     }),
   );
 }
@@ -122,15 +123,11 @@ function furtherName({ propertyNames }: Record<string, unknown>, index: number):
   return typeof pattern === "string" ? textOfPattern(pattern, index + 1) : `name${index + 1}`;
 }
 
-function isSchema(value: unknown): boolean {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
-}
-
-function buildArray(schema: Record<string, unknown>, run: Run, depth: number): unknown[] {
+function buildArray(schema: Record<string, unknown>, walk: Walk, depth: number): unknown[] {
   const prefix = listOf(schema.prefixItems);
   const length = Math.min(Math.max(numberOf(schema.minItems) ?? 0, prefix.length), 1000);
   return Array.from({ length }, (_, index) =>
-    build(prefix[index] ?? schema.items ?? { type: "string" }, run, depth + 1),
+    build(prefix[index] ?? schema.items ?? { type: "string" }, walk, depth + 1),
   );
 }
 
@@ -166,10 +163,6 @@ function matches(text: string | undefined, pattern: string): boolean {
 
 function numberOf(value: unknown): number | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return value !== null && typeof value === "object" ? (value as Record<string, unknown>) : {};
 }
 
 function listOf(value: unknown): unknown[] {

@@ -1,29 +1,30 @@
 const SLOT_MS = 100;
-/** Half an hour without a pause. */
+/** The most slots kept: half an hour without a pause. */
 const MAX_SLOTS = 18_000;
 
 /** What happened in one slot. */
 export interface SeriesSlot {
-  /** Epoch milliseconds of its begin, a multiple of the slot's length. */
+  /** The begin in epoch milliseconds, a multiple of the slot's length. */
   at: number;
   accepted: number;
   /** Tokens charged, prompt and completion. */
   tokens: number;
-  /** Refused by the limits. */
+  /** Calls refused by the limits. */
   rateLimited: number;
 }
 
+/** The slots of a time. */
 export interface SeriesSnapshot {
   slotMs: number;
   /** In order of time; slots in which nothing was accepted or refused are left out. */
   slots: SeriesSlot[];
 }
 
-/** The last half hour at least in slots of 100 ms, for plots. */
+/** Counts in slots of 100 ms, of the last half hour at least, for plots. */
 export class Series {
   #slots: SeriesSlot[] = [];
 
-  /** The slot of an instant, to count in; instants never go back. */
+  /** Returns the slot of an instant, to count in; instants never go back. */
   slot(epochMs: number): SeriesSlot {
     const at = Math.floor(epochMs / SLOT_MS) * SLOT_MS;
     const last = this.#slots.at(-1);
@@ -34,7 +35,7 @@ export class Series {
     return next;
   }
 
-  /** Slots that began at `sinceEpochMs` or later; the last one may still grow. */
+  /** Returns the slots that began at `sinceEpochMs` or later; the last one may still grow. */
   since(sinceEpochMs = 0): SeriesSnapshot {
     const slots = this.#slots.filter(({ at }) => at >= sinceEpochMs).map((slot) => ({ ...slot }));
     return { slotMs: SLOT_MS, slots };

@@ -5,14 +5,14 @@ import { answerWhenDue, type Exchange, meetOutage, sendError } from "./answer-ca
 import type { TokenCharge } from "./charge.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
 import { sendJson } from "./http-answer.ts";
-import type { JournalEntry } from "./journal.ts";
+import type { JournaledCall } from "./journal.ts";
 import { type ReceivedCall, receiveCall } from "./received-call.ts";
 import { MAX_BODY_BYTES, readBody } from "./request-body.ts";
 import type { Simulation } from "./simulation.ts";
 
 const NO_CHARGE: TokenCharge = { promptTokens: 0, completionTokens: 0 };
 
-/** A model endpoint: read → admit (outage, limits, faults) → journal → wait → answer. */
+/** Serves a model endpoint: read → admit (outage, limits, faults) → journal → wait → answer. */
 export async function serveCall(
   simulation: Simulation,
   dialect: Dialect,
@@ -31,16 +31,16 @@ export async function serveCall(
   const at = performance.timeOrigin + nowMs;
   const admission = admit(simulation, received, account, nowMs);
   const entry = record(simulation, dialect, received, admission, key, at);
-  const hasLimits = received.call && admission.outcome !== "outage";
+  const hasLimits = received.call && admission.state !== "outage";
   const limitHeaders = hasLimits ? dialect.limitHeaders(simulation.limits.read(account, nowMs), at) : {};
   const exchange: Exchange = { simulation, dialect, response, entry, limitHeaders, dropped: false };
   watchEnd(exchange);
-  if (admission.outcome === "refused") sendError(exchange, admission.refusal);
-  else if (admission.outcome === "outage") meetOutage(exchange, admission.kind);
-  else if (received.call) await answerWhenDue(exchange, received.call, received.answer, admission.fate);
+  if (admission.state === "refused") sendError(exchange, admission.refusal);
+  else if (admission.state === "outage") meetOutage(exchange, admission.kind);
+  else if (received.call) await answerWhenDue(exchange, received.call, received.answer, admission.outcome);
 }
 
-/** An error answer that is not journaled: nothing was asked of a model. */
+/** Sends an error that is not journaled, since nothing was asked of a model. */
 export function refuse(dialect: Dialect, response: ServerResponse, refusal: Refusal): void {
   const requestId = "req_simulator";
   const { status, headers, body } = dialect.errorAnswer(refusal, requestId);
@@ -54,13 +54,13 @@ function record(
   admission: Admission,
   key: string | null,
   at: number,
-): JournalEntry {
+): JournaledCall {
   const fault = faultOf(admission);
-  const admitted = admission.outcome === "admitted";
+  const admitted = admission.state === "admitted";
   const { promptTokens, completionTokens } = admitted ? admission.charge : NO_CHARGE;
   statistics.arrived(at);
   if (admitted) statistics.accepted(at, promptTokens, completionTokens);
-  if (admission.outcome === "refused" && admission.refusal.kind === "limit") statistics.rateLimited(at);
+  if (admission.state === "refused" && admission.refusal.kind === "limit") statistics.rateLimited(at);
   if (fault) statistics.fault(fault);
   return journal.arrived({
     at,
@@ -80,9 +80,9 @@ function record(
   });
 }
 
-function faultOf(admission: Admission): JournalEntry["fault"] {
-  if (admission.outcome === "outage") return "outage";
-  return (admission.outcome === "refused" ? admission.fault : admission.fate.fault?.kind) ?? null;
+function faultOf(admission: Admission): JournaledCall["fault"] {
+  if (admission.state === "outage") return "outage";
+  return (admission.state === "refused" ? admission.fault : admission.outcome.fault?.kind) ?? null;
 }
 
 function watchEnd(exchange: Exchange): void {
@@ -94,13 +94,13 @@ function watchEnd(exchange: Exchange): void {
   });
 }
 
-/** Only a digest of the key is ever kept. */
+/** Returns a digest of the key, which alone is ever kept; null without a key. */
 function keyDigest({ headers }: IncomingMessage): string | null {
   const key = headers["x-api-key"] ?? headers.authorization?.replace(/^Bearer /i, "");
   return key ? sha256(String(key)).slice(0, 12) : null;
 }
 
-/** A copy: a slice would keep the whole text of each journaled call in memory. */
+/** Returns the begin of a text as a copy: a slice would keep the whole text of each journaled call in memory. */
 function preview(text: string): string {
   return text.length <= 80 ? text : Buffer.from(text.slice(0, 80)).toString();
 }

@@ -1,14 +1,9 @@
 import { z } from "zod";
 import { InputError } from "../shared/errors.ts";
-import type { Call } from "./call.ts";
 import { CHARGE_POLICIES, type ChargePolicy } from "./charge.ts";
-import type { Turn } from "./directive.ts";
-import type { Faults } from "./faults.ts";
+import type { AnswerScript } from "./directive.ts";
+import { type Faults, milliseconds } from "./faults.ts";
 
-const milliseconds = z
-  .number()
-  .min(0)
-  .max(2 ** 31 - 1);
 const rate = z.number().positive();
 
 const settingsSchema = z.object({
@@ -26,12 +21,12 @@ const settingsSchema = z.object({
   faults: z.custom<Faults | string>().optional(),
   seed: z.int().default(1),
   journalFile: z.string().optional(),
-  answer: z.custom<ScriptedAnswers>((value) => typeof value === "function").optional(),
+  answer: z.custom<AnswerScript>((value) => typeof value === "function").optional(),
 });
 
 /** What a simulator starts with; all but the port and host can be changed while it runs. */
 export interface SimulatorOptions {
-  /** Default 0: a free one. */
+  /** The port; default 0: a free one. */
   port?: number;
   /** A loopback address or name; default 127.0.0.1. */
   host?: string;
@@ -52,36 +47,34 @@ export interface SimulatorOptions {
   burstSeconds?: number;
   /** Whether buckets start full; default true. */
   startFull?: boolean;
-  /** Time to answer; default 200. A stream begins after half of it. */
+  /** Time to answer in milliseconds; default 200. A stream begins after half of it. */
   latencyMs?: number;
-  /** Latencies lie within ± this; default 50. */
+  /** Latencies lie within ± these milliseconds; default 50. */
   jitterMs?: number;
-  /** An object or its JSON text; default none. */
+  /** The faults, as an object or its JSON text; default none. */
   faults?: Faults | string;
-  /** Of faults and jitter; default 1. */
+  /** The seed of faults and jitter; default 1. */
   seed?: number;
-  /** Append every call to this file as JSON lines. */
+  /** A file to which every call is appended as JSON lines; default none. */
   journalFile?: string;
-  /** Answers in place of the made-up ones, where it returns one and the request has no `#sim` line. */
-  answer?: ScriptedAnswers;
+  /** The script of answers to requests without a `#sim` line; default: answers are made up. */
+  answer?: AnswerScript;
 }
-/** Called with each request once it is read; its turn is as in a `#sim` line. */
-export type ScriptedAnswers = (call: Call) => Turn | undefined;
 export type SimulatorSettings = z.output<typeof settingsSchema>;
 
 export const latencyChangeSchema = z.strictObject({
   latencyMs: milliseconds.optional(),
   jitterMs: milliseconds.optional(),
 });
-/** What is absent stays as it is. */
+/** New latencies in milliseconds; what is absent stays as it is. */
 export type LatencyChange = z.infer<typeof latencyChangeSchema>;
 
-/** @throws InputError naming the option. */
+/** Returns the options with their defaults. @throws InputError naming the option that is wrong. */
 export function readSettings(options: SimulatorOptions): SimulatorSettings {
   return readWith(settingsSchema, options, "simulator");
 }
 
-/** @throws InputError naming the first field that is wrong. */
+/** Returns a value as its schema has it. @throws InputError naming the first field that is wrong. */
 export function readWith<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -3,7 +3,7 @@ import { type AddressInfo, isIPv6 } from "node:net";
 import { ConfigurationError } from "../shared/errors.ts";
 import { requireLoopback } from "./access.ts";
 import { type Faults, readFaults } from "./faults.ts";
-import type { Journal } from "./journal.ts";
+import type { CallJournal } from "./journal.ts";
 import { type LimitChange, limitChangeSchema } from "./limits.ts";
 import { type OutageChange, outageChangeSchema } from "./outage.ts";
 import { requestListener } from "./router.ts";
@@ -18,37 +18,39 @@ import {
 } from "./simulator-options.ts";
 import type { StatisticsSnapshot } from "./statistics.ts";
 
-/** Longer than clients keep idle connections, so that it is never the simulator that closes one under a request. */
+/** Longer than clients keep idle connections: the simulator never closes one under a request. */
 const KEEP_ALIVE_TIMEOUT_MS = 300_000;
 
 export type { SimulatorOptions } from "./simulator-options.ts";
 
+/** A running simulator. */
 export interface Simulator {
-  /** Base URL for Anthropic's SDK; OpenAI's takes it with `/v1`. */
+  /** The base URL for Anthropic's SDK; OpenAI's takes it with `/v1`. */
   url: string;
   port: number;
-  journal: Pick<Journal, "entries">;
+  journal: Pick<CallJournal, "entries">;
   stats(): StatisticsSnapshot;
-  /** Counts by 100 ms, from the epoch millisecond `since` on; default all. */
+  /** Returns counts by 100 ms, from the epoch millisecond `since` on; default all. */
   series(since?: number): SeriesSnapshot;
-  /** @throws InputError */
+  /** Changes limits for all accounts. @throws InputError */
   setLimits(change: LimitChange): void;
   /** Replaces all faults; their counts start from zero. @throws InputError */
   setFaults(faults: Faults | string): void;
-  /** Of calls that arrive from now on. @throws InputError */
+  /** Changes the latency of calls that arrive from now on. @throws InputError */
   setLatency(change: LatencyChange): void;
-  /** Of calls that arrive while it lasts. @throws InputError */
+  /** Begins or ends an outage, for calls that arrive while it lasts. @throws InputError */
   setOutage(change: OutageChange): void;
-  /** Journal, statistics, buckets and fault counts as at the start. */
+  /** Sets journal, statistics, buckets and fault counts as at the start. */
   reset(): void;
   /** Cuts all connections and frees the port. */
   close(): Promise<void>;
 }
 
 /**
- * Starts a simulated provider on loopback: OpenAI Chat Completions and Embeddings and Anthropic Messages, with live limits,
- * seeded faults and a journal. Any API key and model name is accepted, and no model is behind it: free text starts
- * with `[simulated] ` and every answer has the header `x-gluellm-simulator: 1`. Four characters count as a token.
+ * Starts a simulated provider on loopback: OpenAI Chat Completions and Embeddings and Anthropic Messages, with live
+ * limits, seeded faults and a journal. Any API key and model name is accepted, and no model is behind it: free text
+ * starts with `[simulated] ` and every answer has the header `x-gluellm-simulator: 1`. Four characters count as a
+ * token.
  * @throws InputError for options that cannot be used
  * @throws ConfigurationError for a host that is not loopback, a port in use, a journal file that cannot be opened
  */

@@ -4,16 +4,17 @@ const MAX_SECONDS = 3600;
 
 /** What happened in one second, for plots. */
 export interface SecondStatistics {
-  /** Epoch seconds. */
+  /** The second since the epoch. */
   second: number;
   requests: number;
   accepted: number;
-  /** Refused by the limits. */
+  /** Calls refused by the limits. */
   rateLimited: number;
   /** Tokens accepted, prompt and completion. */
   tokens: number;
 }
 
+/** The counts at one instant. */
 export interface StatisticsSnapshot {
   /** Calls of the model endpoints. */
   requests: number;
@@ -86,7 +87,7 @@ export class Statistics {
     return this.#series.since(sinceEpochMs);
   }
 
-  /** All counts from zero; calls in flight stay in flight. */
+  /** Counts from zero again; calls in flight stay in flight. */
   reset(): void {
     this.#counts = { ...emptyCounts(), maxInFlight: this.#inFlight };
     this.#seconds = [];

@@ -1,11 +1,11 @@
 import { sha256 } from "../shared/digest.ts";
 
-/** Of one SHA-256. */
+/** The bits of one SHA-256. */
 const SIGNS_PER_HASH = 256;
 
 /**
- * A unit vector made of the text's words alone, so that texts which share words are near each other and others about
- * orthogonal: the sum of one vector of random signs for each word, as in random projection (D. Achlioptas,
+ * Returns a unit vector made of the text's words alone, so that texts which share words are near each other and others
+ * about orthogonal: the sum of one vector of random signs for each word, as in random projection (D. Achlioptas,
  * "Database-friendly random projections", 2003). `#sim` lines are left out.
  */
 export function textEmbedding(text: string, dimensions: number): Float32Array {
@@ -19,7 +19,7 @@ export function textEmbedding(text: string, dimensions: number): Float32Array {
   return sum.map((value) => value / length);
 }
 
-/** Each word and, so that its other forms are near it, its first four letters. */
+/** Returns each word and, so that its other forms are near it, its first four letters. */
 function featuresOf(text: string): string[] {
   const spoken = text.replaceAll(/^#sim \{.*$/gm, "");
   const words = spoken.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [spoken];

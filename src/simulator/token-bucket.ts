@@ -1,13 +1,13 @@
 /** A bucket's state at one instant, as the limit headers tell it. */
 export interface BucketReading {
   perMinute: number;
-  /** Whole units that may be taken now. */
+  /** The whole units that may be taken now. */
   remaining: number;
   fullInMs: number;
 }
 
 /**
- * Continuous token bucket (A. Tanenbaum, Computer Networks, "token bucket"): holds `capacity`, gains
+ * A continuous token bucket (A. Tanenbaum, Computer Networks, "token bucket"): holds `capacity`, gains
  * `perMinute / 60,000` each millisecond, never gives what it does not hold. Hence no window of t milliseconds
  * ever sees more than `capacity + t · perMinute / 60,000` taken. The one exception is an amount above the capacity
  * but within a minute's limit: a full bucket gives it and owes the rest, as no other instant could serve it.
@@ -34,7 +34,9 @@ export class TokenBucket {
     return this.#perMinute;
   }
 
-  /** 0 when `amount` may be taken now, Infinity when it is more than a minute's limit and the capacity. */
+  /**
+   * Returns the milliseconds until `amount` may be taken; Infinity when it is above a minute's limit and the capacity.
+   */
   waitMs(amount: number, nowMs: number): number {
     if (amount > Math.max(this.#capacity, this.#perMinute)) return Number.POSITIVE_INFINITY;
     const missing = Math.min(amount, this.#capacity) - this.#refill(nowMs);
@@ -46,7 +48,7 @@ export class TokenBucket {
     this.#level = this.#refill(nowMs) - amount;
   }
 
-  /** A new rate from now on; what the bucket holds stays, up to the new capacity. */
+  /** Sets a new rate from now on; what the bucket holds stays, up to the new capacity. */
   resize(perMinute: number, capacity: number, nowMs: number): void {
     this.#level = Math.min(this.#refill(nowMs), capacity);
     this.#perMinute = perMinute;

@@ -1,25 +1,25 @@
 const CHARS_PER_TOKEN = 4;
-/** Fields of messages and content parts that hold what a model reads; images and ids are left out. */
+/** The fields of messages and content parts that hold what a model reads; images and ids are left out. */
 const READ_FIELDS = ["content", "text", "name", "arguments", "input", "function", "tool_calls"];
 
-/** The simulator's tokenizer: four UTF-16 units are one token, rounded up. */
+/** Returns the tokens of a text: four UTF-16 units are one, rounded up. */
 export function tokensOf(chars: number): number {
   return Math.ceil(chars / CHARS_PER_TOKEN);
 }
 
-/** The longest text of that many tokens. */
+/** Returns the longest begin of a text that has so many tokens. */
 export function textOfTokens(text: string, tokens: number): string {
   return text.slice(0, tokens * CHARS_PER_TOKEN).toWellFormed();
 }
 
-/** The text in pieces of one token each. */
+/** Returns the text in pieces of one token each. */
 export function tokenTexts(text: string): string[] {
   return Array.from({ length: tokensOf(text.length) }, (_, index) =>
     text.slice(index * CHARS_PER_TOKEN, (index + 1) * CHARS_PER_TOKEN),
   );
 }
 
-/** Tokens of a prompt: the text of its messages and system prompt, and its tool definitions as JSON. */
+/** Returns the tokens of a prompt: the text of its messages and system prompt, and its tool definitions as JSON. */
 export function promptTokens(messages: unknown, system: unknown, tools: unknown): number {
   const toolChars = tools === undefined ? 0 : JSON.stringify(tools).length;
   return Math.max(1, tokensOf(readChars(messages) + readChars(system) + toolChars));

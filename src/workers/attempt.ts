@@ -3,7 +3,7 @@ import type { Intake } from "../limits/intake.ts";
 import { pausedMs } from "../limits/pause.ts";
 import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { Reservation } from "../limits/rate-limiter.ts";
-import type { OnDelta, ProviderCall, ProviderReply } from "../providers/adapter.ts";
+import type { OnDelta, ProviderCall, ProviderReply } from "../providers/provider.ts";
 import { jobCatalog } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";

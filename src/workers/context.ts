@@ -2,7 +2,7 @@ import type { CircuitBreaker } from "../limits/circuit-breaker.ts";
 import type { FleetBudgets } from "../limits/fleet-budgets.ts";
 import type { ProcessLoad } from "../limits/process-load.ts";
 import type { RateLimiter } from "../limits/rate-limiter.ts";
-import type { ProviderAdapter } from "../providers/adapter.ts";
+import type { ProviderAdapter } from "../providers/provider.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";

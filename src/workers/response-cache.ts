@@ -5,6 +5,7 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
 import { sha256 } from "../shared/digest.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
+import { parseJson } from "../shared/json.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { CacheStore, Failure } from "../store/cache-store.ts";
@@ -122,14 +123,6 @@ async function claimNow(
     logger.debug({ err: error }, "the cache could not be asked");
   }
   return { kind: "alone" };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 async function waitHere({ draining }: WorkerContext, input: CachedCallInput, slot: Slot): Promise<boolean> {

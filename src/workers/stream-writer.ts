@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import type { OnDelta } from "../providers/adapter.ts";
+import type { OnDelta } from "../providers/provider.ts";
 import type { Logger } from "../shared/logger.ts";
 import { addPiece, type StreamEntry, type StreamPiece } from "../shared/stream-events.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";

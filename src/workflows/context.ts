@@ -4,7 +4,6 @@ import type { CompletionResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { Agent, AgentSpec } from "../shared/agent.ts";
 import type { Logger } from "../shared/logger.ts";
-import type { Workflow } from "./workflow.ts";
 
 /** Options of a completion inside a workflow; the run gives priority and deadline where they are absent. */
 export type StepOptions<S extends OutputSchema = OutputSchema> = Omit<
@@ -120,4 +119,28 @@ export interface WorkflowContext {
   readonly log: Pick<Logger, "debug" | "info" | "warn" | "error">;
   /** Small JSON that the run's status shows. */
   readonly metadata: { get(key: string): unknown; set(key: string, value: unknown): void };
+}
+
+export interface WorkflowOptions<Input, Output, Given = Input> {
+  /** Letters, digits, `_`, `-` and `.`; unique among the workflows of a namespace. */
+  name: string;
+  /** Of the code, from 1; default 1. A worker leaves runs of later versions to those that have them. */
+  version?: number;
+  /** Checked when a run is started; its defaults and transforms shape what the function gets. */
+  input: z.ZodType<Input, Given>;
+  /** Checked when the function has returned. */
+  output: z.ZodType<Output>;
+  /**
+   * Plain async code. What costs, has effects or may differ a second time goes through `ctx`: the function is run again
+   * from its beginning after a crash, and gets from the journal what it had.
+   */
+  run: (ctx: WorkflowContext, input: Input) => Promise<Output>;
+  /** References to retrievers and evaluators that this input needs (`retriever:docs`): a worker without them leaves the run to others. */
+  requires?: (input: Input) => readonly string[];
+}
+
+/** A durable function, made by `defineWorkflow`. */
+export interface Workflow<Input = unknown, Output = unknown, Given = Input>
+  extends WorkflowOptions<Input, Output, Given> {
+  version: number;
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import type { LocalOptions } from "./context.ts";
+import type { LocalOptions, Workflow } from "./context.ts";
 import { currentContext } from "./run-context.ts";
-import { defineWorkflow, type Workflow } from "./workflow.ts";
+import { defineWorkflow } from "./workflow.ts";
 
 export interface TaskOptions extends LocalOptions {}
 

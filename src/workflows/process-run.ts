@@ -1,4 +1,6 @@
+import type { LRUCache } from "lru-cache";
 import { type GlueError, NonDeterminismError, toErrorRecord } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
@@ -8,12 +10,10 @@ import { readJournal } from "../store/run-journal.ts";
 import { endOfChild, type RunRecord, readRun } from "../store/run-record.ts";
 import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-scripts.ts";
 import { notifyRun } from "../store/workflow-journal.ts";
-import { asJson } from "./as-json.ts";
 import { cancelSteps, openSteps } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
 import { asWorkflowError, deadlineError } from "./run-errors.ts";
-import type { StickyCache } from "./sticky-cache.ts";
 import { Turn } from "./turn.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
@@ -22,7 +22,8 @@ export interface RunInput {
   workflows: ReadonlyMap<string, AnyWorkflow>;
   offerTool: (tool: Tool) => void;
   functions: ReadonlyMap<string, StepFunction>;
-  cache: StickyCache<LiveRun>;
+  /** Suspended functions by run id, so that they need no replay; undefined: each turn replays. */
+  cache: LRUCache<string, LiveRun> | undefined;
   runId: string;
   token: string;
   signal: AbortSignal;
@@ -49,8 +50,8 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
     store.redis.llen(store.keys.workflowJournal(runId)),
   ]);
   // A Redis that was killed has lost its last second: the function in memory knows more than there was.
-  if ((cache.get(runId)?.execution.seen ?? 0) > length) cache.delete(runId);
-  const cached = cache.get(runId);
+  if ((cache?.get(runId)?.execution.seen ?? 0) > length) cache?.delete(runId);
+  const cached = cache?.get(runId);
   const journal = await readJournal(store, runId, cached?.execution.seen);
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   if (run.status !== "running") {
@@ -77,15 +78,15 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   try {
     const end = await turn.take(journal);
     if (end === "suspended") {
-      cache.set(runId, live);
+      cache?.set(runId, live);
       if (run.blocked) await unblockRun(lock);
       return { kind: "suspended" };
     }
-    cache.delete(runId);
+    cache?.delete(runId);
     if (end === "fenced") return { kind: "fenced" };
     return end === "over" ? overtaken(input, live) : finish(input, lock, run, live, workflow);
   } catch (error) {
-    cache.delete(runId);
+    cache?.delete(runId);
     if (!(error instanceof NonDeterminismError)) throw error;
     return block(input, lock, run, workflow, error);
   }
@@ -157,7 +158,7 @@ async function end(
   live: LiveRun | undefined,
   fields: readonly string[],
 ): Promise<RunEnd> {
-  input.cache.delete(lock.runId);
+  input.cache?.delete(lock.runId);
   const standing = [...(live ? standingOf(live) : []), "finishedAt", String(Date.now())];
   const outcome = await finishRun(lock, [...fields, ...standing]);
   return outcome === "fenced" ? { kind: "fenced" } : overtaken(input, live);
@@ -177,7 +178,7 @@ async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<Ru
 
 /** Tells its parent, which may have been told before, and its job. */
 async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): Promise<RunEnd> {
-  cache.delete(runId);
+  cache?.delete(runId);
   const { parentRunId, error, costUsd, promptTokens: prompt, completionTokens: completion } = run;
   if (parentRunId) await notifyRun(fleet.store, parentRunId, endOfChild(run));
   const tokens = { prompt, completion, total: prompt + completion };

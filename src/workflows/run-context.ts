@@ -9,6 +9,7 @@ import type { Agent, AgentSpec } from "../shared/agent.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { requestDigest, sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -17,7 +18,6 @@ import type { Tool } from "../shared/tool.ts";
 import { textToVector } from "../shared/vector-text.ts";
 import type { CompletedRecord } from "../store/completed-record.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
-import { asJson } from "./as-json.ts";
 import type {
   BranchFunctions,
   BranchResults,
@@ -26,12 +26,12 @@ import type {
   LocalOptions,
   StepOptions,
   WaitForOptions,
+  Workflow,
   WorkflowContext,
 } from "./context.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
 import { subjectOf } from "./step-model.ts";
-import type { Workflow } from "./workflow.ts";
 
 export interface RunContextOptions {
   runId: string;

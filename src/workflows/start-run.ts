@@ -4,11 +4,11 @@ import { canonicalJson } from "../shared/canonical-json.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
 import { RedisScript } from "../store/redis-script.ts";
 import { MAX_DEADLINE_MS, RUN_TTL_SECONDS } from "../store/run-record.ts";
 import type { JournalEntry } from "../store/workflow-journal.ts";
-import { asJson } from "./as-json.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
 export interface RunStart {

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { JobLostError, toErrorRecord } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
@@ -8,7 +9,6 @@ import { readJournal } from "../store/run-journal.ts";
 import { isBounded, type RunRecord } from "../store/run-record.ts";
 import { appendEntries, type Denied, type RunLock, suspendRun } from "../store/run-scripts.ts";
 import type { EndedEntry, JournalEntry } from "../store/workflow-journal.ts";
-import { asJson } from "./as-json.ts";
 import { type Execution, type Step, StoredError } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type LiveRun, standingOf } from "./live-run.ts";

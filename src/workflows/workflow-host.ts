@@ -1,5 +1,6 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError, Worker } from "bullmq";
 import type { Redis } from "ioredis";
+import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
 import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -13,7 +14,6 @@ import { openStore, type Store } from "../store/store.ts";
 import { notifyRun } from "../store/workflow-journal.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
-import { StickyCache } from "./sticky-cache.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 export interface WorkflowHostOptions {
@@ -27,7 +27,7 @@ export interface WorkflowHostOptions {
   functions?: ReadonlyMap<string, StepFunction>;
   /** Runs whose functions are at work at a time; suspended ones do not count. Default 100. */
   concurrency?: number;
-  /** Suspended functions kept in memory, so that they need no replay in this process. Default 1,000. */
+  /** Suspended functions kept in memory, so that they need no replay in this process; 0 keeps none. Default 1,000. */
   stickyRuns?: number;
 }
 
@@ -46,7 +46,7 @@ export class WorkflowHost {
   readonly #queues: ProducerQueues;
   readonly #worker: Worker;
   readonly #active = new Map<string, { abort: AbortController; live?: LiveRun }>();
-  readonly #cache: StickyCache<LiveRun>;
+  readonly #cache: LRUCache<string, LiveRun> | undefined;
   readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
   readonly #sweepTimer: NodeJS.Timeout;
   #lastErrorLogAt = 0;
@@ -57,7 +57,7 @@ export class WorkflowHost {
     this.#store = openStore(redisTarget, settings.namespace, logger);
     this.#subscriber = connectRedis(redisTarget, logger);
     this.#queues = new ProducerQueues(this.#store);
-    this.#cache = new StickyCache(stickyRuns);
+    this.#cache = stickyRuns > 0 ? new LRUCache({ max: stickyRuns }) : undefined;
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
     this.#worker = new Worker(
       WORKFLOW_QUEUE,
@@ -160,7 +160,7 @@ export class WorkflowHost {
   async #settleFault(job: Job, token: string, signal: AbortSignal, error: unknown): Promise<never> {
     if (error instanceof DelayedError || error instanceof WaitingChildrenError) throw error;
     if (error instanceof UnrecoverableError) throw error;
-    this.#cache.delete(job.id ?? "");
+    this.#cache?.delete(job.id ?? "");
     if (signal.reason === "lock lost") throw new DelayedError();
     if (signal.reason === "draining") return this.#putBack(job, token, 1, "its worker stopped");
     this.#options.logger.error({ err: error as Error, runId: job.id }, "unexpected fault in a run's turn");

@@ -1,33 +1,8 @@
-import type { z } from "zod";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
-import type { WorkflowContext } from "./context.ts";
-
-export interface WorkflowOptions<Input, Output, Given = Input> {
-  /** Letters, digits, `_`, `-` and `.`; unique among the workflows of a namespace. */
-  name: string;
-  /** Of the code, from 1; default 1. A worker leaves runs of later versions to those that have them. */
-  version?: number;
-  /** Checked when a run is started; its defaults and transforms shape what the function gets. */
-  input: z.ZodType<Input, Given>;
-  /** Checked when the function has returned. */
-  output: z.ZodType<Output>;
-  /**
-   * Plain async code. What costs, has effects or may differ a second time goes through `ctx`: the function is run again
-   * from its beginning after a crash, and gets from the journal what it had.
-   */
-  run: (ctx: WorkflowContext, input: Input) => Promise<Output>;
-  /** References to retrievers and evaluators that this input needs (`retriever:docs`): a worker without them leaves the run to others. */
-  requires?: (input: Input) => readonly string[];
-}
+import type { Workflow, WorkflowOptions } from "./context.ts";
 
 /** Known across copies of this package, such as the one a worker runs and the one a module of workflows imports. */
 const WORKFLOW = Symbol.for("gluellm.workflow");
-
-/** A durable function, made by `defineWorkflow`. */
-export interface Workflow<Input = unknown, Output = unknown, Given = Input>
-  extends WorkflowOptions<Input, Output, Given> {
-  version: number;
-}
 
 /** A workflow of any types, as workers hold them. */
 // biome-ignore lint/suspicious/noExplicitAny: a function's parameter accepts its own type only.

@@ -6,9 +6,9 @@ import { probeServer } from "../../src/embedded-redis/probe.ts";
 import { startTimeOf } from "../../src/shared/process-identity.ts";
 import {
   joinInOtherProcess,
-  keeperPid,
   redisOptions,
   serverPid,
+  supervisorPid,
   temporaryFolder,
   withClient,
 } from "../support/redis-folders.ts";
@@ -100,13 +100,13 @@ describe("end", () => {
     const options = redisOptions({ idleShutdownMs: 250 });
     const { socketPath } = await ensureEmbeddedRedis(options);
     const server = await serverPid(socketPath);
-    const keeper = keeperPid(options.dataDir);
+    const supervisor = supervisorPid(options.dataDir);
     await withClient(socketPath, async (redis) => {
       const connectedAt = performance.now();
       await waitFor("three idle times", () => performance.now() - connectedAt > 750);
       expect(await redis.ping()).toBe("PONG");
     });
-    for (const pid of [server, keeper]) {
+    for (const pid of [server, supervisor]) {
       await waitFor("the idle shutdown", () => startTimeOf(pid) === undefined);
     }
     await expect(ensureEmbeddedRedis(options)).resolves.toEqual({ socketPath });
@@ -118,34 +118,34 @@ describe("end", () => {
     await withClient(socketPath, (redis) => redis.config("SET", "appendfsync", "always"));
     await set(socketPath, "kept");
     const killed = await serverPid(socketPath);
-    const keeper = keeperPid(options.dataDir);
+    const supervisor = supervisorPid(options.dataDir);
     process.kill(killed, "SIGKILL");
 
     expect(await get((await ensureEmbeddedRedis(options)).socketPath)).toBe("kept");
     expect(await serverPid(socketPath)).not.toBe(killed);
-    expect(keeperPid(options.dataDir)).not.toBe(keeper);
+    expect(supervisorPid(options.dataDir)).not.toBe(supervisor);
   });
 
-  test("a server whose keeper was ended by kill -9 is adopted, and still ends when idle", async () => {
+  test("a server whose supervisor was ended by kill -9 is adopted, and still ends when idle", async () => {
     const options = redisOptions({ idleShutdownMs: 300 });
     const { socketPath } = await ensureEmbeddedRedis({ ...options, idleShutdownMs: 60_000 });
     const server = await serverPid(socketPath);
-    const keeper = keeperPid(options.dataDir);
-    process.kill(keeper, "SIGKILL");
-    await waitFor("the keeper's end", () => startTimeOf(keeper) === undefined);
+    const supervisor = supervisorPid(options.dataDir);
+    process.kill(supervisor, "SIGKILL");
+    await waitFor("the supervisor's end", () => startTimeOf(supervisor) === undefined);
 
     expect(await ensureEmbeddedRedis(options)).toEqual({ socketPath });
     expect(await serverPid(socketPath)).toBe(server);
-    expect(keeperPid(options.dataDir)).not.toBe(keeper);
+    expect(supervisorPid(options.dataDir)).not.toBe(supervisor);
     await waitFor("the idle shutdown", () => startTimeOf(server) === undefined);
   });
 
-  test("stop ends a server without a keeper too", async () => {
+  test("stop ends a server without a supervisor too", async () => {
     const options = redisOptions();
     const { socketPath } = await ensureEmbeddedRedis(options);
-    const keeper = keeperPid(options.dataDir);
-    process.kill(keeper, "SIGKILL");
-    await waitFor("the keeper's end", () => startTimeOf(keeper) === undefined);
+    const supervisor = supervisorPid(options.dataDir);
+    process.kill(supervisor, "SIGKILL");
+    await waitFor("the supervisor's end", () => startTimeOf(supervisor) === undefined);
     expect(await stopEmbeddedRedis(options)).toBe(true);
     expect(await isGone(socketPath)).toBe(true);
   });

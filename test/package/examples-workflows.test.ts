@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { evaluate } from "../../examples/parts/arithmetic.ts";
-import type { ScriptedAnswers } from "../../src/simulator/simulator-options.ts";
+import type { AnswerScript } from "../../src/simulator/directive.ts";
 import { bareMachine } from "../support/bare-machine.ts";
 import { exampleSite, examplesOf } from "../support/examples.ts";
 
 const { dataDir, ran, run } = exampleSite();
 
 /** Runs an example on a machine whose provider follows the script. */
-async function runScripted(name: string, answer?: ScriptedAnswers) {
+async function runScripted(name: string, answer?: AnswerScript) {
   const { simulator, env } = await bareMachine(dataDir, { answer });
   const lines = await run(`workflow-${name}`, env);
   return { lines, calls: simulator.journal.entries() };
@@ -173,7 +173,7 @@ const THOUGHTS: Record<string, [thought: string, score: number][]> = {
   "10 - 4 = 6 (left: 4, 6)": [["6 * 4 = 24", 1]],
 };
 
-function game24(reply: string): ScriptedAnswers {
+function game24(reply: string): AnswerScript {
   const scores = Object.fromEntries(Object.values(THOUGHTS).flat());
   return ({ lastUserText: asked, answerSchema }) => {
     if (!answerSchema) return { reply };

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { constitutional } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
-import type { Turn } from "../../src/simulator/directive.ts";
+import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
 import { patternSite } from "../support/pattern-site.ts";
 import { slowScript } from "../support/slow-script.ts";
 
@@ -26,7 +26,7 @@ function script(...versions: Verdicts[]) {
       prompts.push(call.lastUserText);
       return `text ${versionOf(call) + 1}`;
     },
-    critic: (call: Call): Turn => {
+    critic: (call: Call): ScriptedAnswer => {
       const [, name = ""] = /<principle>\n(\w+):/.exec(call.lastUserText) ?? [];
       const passes = versions[Math.min(versionOf(call), versions.length) - 1]?.[name] ?? true;
       if (passes === "error") return { error: "400" };

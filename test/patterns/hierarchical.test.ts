@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { hierarchical } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
-import type { Turn } from "../../src/simulator/directive.ts";
+import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
 import { patternSite } from "../support/pattern-site.ts";
 import { slowScript } from "../support/slow-script.ts";
 
@@ -18,10 +18,13 @@ const PLAN = [
   { worker: "host", task: "Invite guests." },
   { worker: "cook", task: "Buy the food." },
 ];
-const planned = (subtasks: readonly object[] = PLAN): Turn => ({ json: { subtasks } });
+const planned = (subtasks: readonly object[] = PLAN): ScriptedAnswer => ({ json: { subtasks } });
 
 /** A worker answers `<its name>: <its subtask>`; the manager plans, and puts together. */
-function script(plan: Turn = planned(), others: Record<string, (call: Call) => Turn | string> = {}) {
+function script(
+  plan: ScriptedAnswer = planned(),
+  others: Record<string, (call: Call) => ScriptedAnswer | string> = {},
+) {
   const prompts: Record<string, string[]> = { manager: [], cook: [], host: [] };
   const answer = (name: string) => (call: Call) => {
     prompts[name]?.push(call.lastUserText);
@@ -130,7 +133,7 @@ test.each([
   ["fail, side by side", {}, undefined],
   ["skip: when all of them fail", { parallelWorkers: false, onAgentError: "skip" }, 4],
 ])("%s: the run fails with the worker's error", async (_what, options, expected) => {
-  const broken = (): Turn => ({ error: "400" });
+  const broken = (): ScriptedAnswer => ({ error: "400" });
   const { run, calls } = await patternSite(script(planned(), { cook: broken, host: broken }).models);
   await expect(run(hierarchical, { ...config, ...options })).rejects.toMatchObject({
     code: "invalid_request",

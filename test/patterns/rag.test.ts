@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { defineRetriever, InputError, JobCancelledError, rag } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
-import type { Turn } from "../../src/simulator/directive.ts";
+import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
 import { notes } from "../support/notes-retriever.ts";
 import { patternSite } from "../support/pattern-site.ts";
 import { slowScript } from "../support/slow-script.ts";
@@ -18,8 +18,8 @@ const UNVERIFIED = { ...config, verifier: undefined, verifyFacts: false };
 
 type Citation = { document: number; quote: string };
 const paragraph = (text: string, ...citations: Citation[]) => ({ text, citations });
-const answered = (...paragraphs: object[]): Turn => ({ json: { paragraphs } });
-const claims = (...supported: boolean[]): Turn => ({
+const answered = (...paragraphs: object[]): ScriptedAnswer => ({ json: { paragraphs } });
+const claims = (...supported: boolean[]): ScriptedAnswer => ({
   json: {
     claims: supported.map((isSupported, i) => ({ claim: `claim ${i + 1}`, evidence: "", isSupported })),
   },
@@ -30,9 +30,9 @@ const MOON = { document: 2, quote: "The Moon pulls" };
 
 /** The answer, its verdict, and where asked for the corrected answer and its verdict. */
 function script(
-  answer: Turn | string,
-  verdict: Turn = claims(true),
-  corrected: Turn | string = "corrected",
+  answer: ScriptedAnswer | string,
+  verdict: ScriptedAnswer = claims(true),
+  corrected: ScriptedAnswer | string = "corrected",
   second = verdict,
 ) {
   const prompts: Record<string, string[]> = { writer: [], verifier: [] };

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Agent, type PatternResult, treeOfThoughts } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
-import type { Turn } from "../../src/simulator/directive.ts";
+import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
 import { patternSite } from "../support/pattern-site.ts";
 
 interface Noted {
@@ -28,7 +28,7 @@ function script(
   scores: Record<string, number>,
   solutions: readonly string[] = [],
   letters = ["a", "b"],
-): Record<"thinker" | "judge", (call: Call) => string | Turn> {
+): Record<"thinker" | "judge", (call: Call) => string | ScriptedAnswer> {
   return {
     thinker: (call) => {
       if (!call.lastUserText.startsWith("Propose")) return `answer by ${subject(call)}`;
@@ -206,7 +206,8 @@ test("more thoughts than branchingFactor are sent back to the thinker", async ()
 
 test("an evaluation that fails: the run fails, or with onAgentError skip only its thought is given up", async () => {
   const { thinker: think, judge } = script({});
-  const failing = (call: Call): string | Turn => (subject(call) === "b" ? { error: "400" } : judge(call));
+  const failing = (call: Call): string | ScriptedAnswer =>
+    subject(call) === "b" ? { error: "400" } : judge(call);
   const { run } = await patternSite({ thinker: think, judge: failing });
   const options = { branchingFactor: 2, maxDepth: 1 };
   await expect(run(treeOfThoughts, { ...INPUT, ...options })).rejects.toMatchObject({

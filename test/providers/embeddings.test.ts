@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { ProviderCall } from "../../src/providers/adapter.ts";
+import type { ProviderCall } from "../../src/providers/provider.ts";
 import { vectorToText } from "../../src/shared/vector-text.ts";
 import { anyWorkflow } from "../support/any-workflow.ts";
 import { callOf, failureOf, testAdapter, testEntry } from "../support/provider.ts";

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { SeenHeaders } from "../../src/providers/adapter.ts";
+import type { SeenHeaders } from "../../src/providers/provider.ts";
 import {
   APIConnectionError,
   InvalidRequestError,

@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 import { inspect, promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { createAdapter } from "../../src/providers/adapter.ts";
+import { createAdapter } from "../../src/providers/create-adapter.ts";
 import { AuthenticationError, ConfigurationError } from "../../src/shared/errors.ts";
 import { Secret } from "../../src/shared/secret.ts";
 import {
@@ -173,7 +173,7 @@ it("takes nothing from the SDKs' environment variables and writes nothing to the
   );
   const trap = "http://127.0.0.1:1";
   const script = `
-    const { createAdapter } = await import("./src/providers/adapter.ts");
+    const { createAdapter } = await import("./src/providers/create-adapter.ts");
     const { Secret } = await import("./src/shared/secret.ts");
     for (const [dialect, model] of [["openai", "gpt-4o-mini"], ["anthropic", "claude-sonnet-4-5"]]) {
       const baseUrl = ${JSON.stringify(server.url)} + (dialect === "openai" ? "/v1" : "");
@@ -202,7 +202,7 @@ it("takes nothing from the SDKs' environment variables and writes nothing to the
   const { stdout, stderr } = await promisify(execFile)(
     process.execPath,
     ["--input-type=module", "-e", script],
-    { cwd: new URL("..", import.meta.url), env },
+    { cwd: new URL("../..", import.meta.url), env },
   );
   expect(stdout + stderr).toBe("");
   expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FaultPlan } from "../../src/simulator/fault-plan.ts";
 import { readFaults } from "../../src/simulator/faults.ts";
-import type { JournalEntry } from "../../src/simulator/journal.ts";
+import type { JournaledCall } from "../../src/simulator/journal.ts";
 import { Series, type SeriesSnapshot } from "../../src/simulator/series.ts";
 import { startSimulator } from "../../src/simulator/simulator.ts";
 import type { StatisticsSnapshot } from "../../src/simulator/statistics.ts";
@@ -56,7 +56,7 @@ describe("the journal", () => {
     const lines = readFileSync(file, "utf8")
       .trim()
       .split("\n")
-      .map((line) => JSON.parse(line) as JournalEntry);
+      .map((line) => JSON.parse(line) as JournaledCall);
     expect(lines.map(({ n, status }) => [n, status])).toEqual([
       [1, null],
       [1, 200],

@@ -1,7 +1,7 @@
 import type Anthropic from "@anthropic-ai/sdk";
 import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { JournalEntry } from "../../src/simulator/journal.ts";
+import type { JournaledCall } from "../../src/simulator/journal.ts";
 import {
   anthropicRequest,
   openaiRequest,
@@ -291,7 +291,7 @@ describe("the journal of a conversation", () => {
     };
     for (const request of [first, second, first]) await post(`${url}/v1/chat/completions`, request);
     const page = await (await fetch(`${url}/_simulator/journal`)).json();
-    const { entries } = page as { entries: JournalEntry[] };
+    const { entries } = page as { entries: JournaledCall[] };
     expect(entries).toMatchObject([
       { turn: 0, toolNames: ["get_weather", "get_time"], hasAnswerSchema: false },
       { turn: 1, toolNames: ["get_weather", "get_time"], hasAnswerSchema: true },

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import type { Pattern, PatternResult, StepFunction } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
-import type { Turn } from "../../src/simulator/directive.ts";
+import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
 import { SHORT_LOCKS } from "./site.ts";
 import { waitFor } from "./wait-for.ts";
 import { workflowSite } from "./workflow-site.ts";
@@ -13,13 +13,13 @@ const WAIT = { timeoutMs: 40_000 };
  * played call by call, its last entry again and again; a text stands for `{reply: text}`.
  */
 export type Script = Record<string, Scripted | readonly Scripted[] | ((call: Call, n: number) => Scripted)>;
-type Scripted = string | Turn;
+type Scripted = string | ScriptedAnswer;
 
 /** A fleet whose models follow a script, and whose worker has these retrievers and evaluators. */
 export async function patternSite(script: Script = {}, ...functions: StepFunction[]) {
   const counts = new Map<string, number>();
-  const seen = new Map<string, Turn>();
-  const answer = (call: Call): Turn | undefined => {
+  const seen = new Map<string, ScriptedAnswer>();
+  const answer = (call: Call): ScriptedAnswer | undefined => {
     const entry = script[call.model];
     if (entry === undefined) return undefined;
     // The same question gets the same answer: a repeated call does not move the script on.
@@ -34,7 +34,7 @@ export async function patternSite(script: Script = {}, ...functions: StepFunctio
         : Array.isArray(entry)
           ? entry[Math.min(n, entry.length - 1)]
           : entry;
-    const turn = typeof scripted === "string" ? { reply: scripted } : (scripted as Turn);
+    const turn = typeof scripted === "string" ? { reply: scripted } : (scripted as ScriptedAnswer);
     seen.set(question, turn);
     return turn;
   };

@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createAdapter, type ProviderAdapter, type ProviderReply } from "../../src/providers/adapter.ts";
+import { createAdapter } from "../../src/providers/create-adapter.ts";
+import type { ProviderAdapter, ProviderReply } from "../../src/providers/provider.ts";
 import {
   AccountError,
   APIConnectionError,

@@ -1,10 +1,6 @@
 import { onTestFinished } from "vitest";
-import {
-  type AdapterOptions,
-  createAdapter,
-  type ProviderAdapter,
-  type ProviderCall,
-} from "../../src/providers/adapter.ts";
+import { createAdapter } from "../../src/providers/create-adapter.ts";
+import type { AdapterOptions, ProviderAdapter, ProviderCall } from "../../src/providers/provider.ts";
 import type { ChatRequest } from "../../src/shared/chat.ts";
 import type { Dialect, ProviderEntry } from "../../src/shared/providers.ts";
 import { Secret } from "../../src/shared/secret.ts";

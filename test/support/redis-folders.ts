@@ -55,6 +55,6 @@ export async function serverPid(socketPath: string): Promise<number> {
   return Number(/^process_id:(\d+)/m.exec(info)?.[1]);
 }
 
-export function keeperPid(dataDir: string): number {
+export function supervisorPid(dataDir: string): number {
   return JSON.parse(readFileSync(join(dataDir, "redis", "keeper.lock"), "utf8")).pid;
 }

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { type OutputSchema, parseOutput, toOutputSpec } from "../../src/calls/output-schema.ts";
-import { createAdapter, type ProviderAdapter } from "../../src/providers/adapter.ts";
+import { createAdapter } from "../../src/providers/create-adapter.ts";
+import type { ProviderAdapter } from "../../src/providers/provider.ts";
 import type { ChatRequest } from "../../src/shared/chat.ts";
 import type { Dialect } from "../../src/shared/providers.ts";
 import { instanceOf } from "../../src/simulator/schema-instance.ts";

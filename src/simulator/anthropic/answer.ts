@@ -1,4 +1,5 @@
-import type { Answer, ToolCall } from "../answer.ts";
+import { isObject, parseJson } from "../../shared/json.ts";
+import type { SimulatedAnswer, ToolCall } from "../answer.ts";
 import type { Call } from "../call.ts";
 import type { AnswerIdentity, StreamTexts } from "../dialect.ts";
 import { tokenTexts } from "../token-count.ts";
@@ -10,8 +11,8 @@ const STOP_REASONS = {
   content_filter: "refusal",
 };
 
-/** A `message` body. */
-export function answerBody(call: Call, answer: Answer, identity: AnswerIdentity): object {
+/** Returns a `message` body. */
+export function answerBody(call: Call, answer: SimulatedAnswer, identity: AnswerIdentity): object {
   return {
     ...headOf(call, identity),
     content: blocksOf(answer),
@@ -20,8 +21,8 @@ export function answerBody(call: Call, answer: Answer, identity: AnswerIdentity)
   };
 }
 
-/** The events from `message_start` to `message_stop`. */
-export function streamTexts(call: Call, answer: Answer, identity: AnswerIdentity): StreamTexts {
+/** Returns the events from `message_start` to `message_stop`. */
+export function streamTexts(call: Call, answer: SimulatedAnswer, identity: AnswerIdentity): StreamTexts {
   const message = { ...headOf(call, identity), content: [], usage: usageOf(call, 1) };
   const start = [sse({ type: "message_start", message }), sse({ type: "ping" })];
   const events = blocksOf(answer).flatMap(blockEvents);
@@ -52,7 +53,7 @@ function headOf(call: Call, { requestId }: AnswerIdentity) {
 
 type Block = { type: "text"; text: string } | { type: "tool_use"; id: string; name: string; input: object };
 
-function blocksOf({ toolCalls, text }: Answer): Block[] {
+function blocksOf({ toolCalls, text }: SimulatedAnswer): Block[] {
   const isTextless = text === "" && toolCalls.length > 0;
   return [...(isTextless ? [] : [{ type: "text" as const, text }]), ...toolCalls.map(toolUseOf)];
 }
@@ -61,14 +62,10 @@ function toolUseOf({ id, ownId, name, argumentsText }: ToolCall): Block {
   return { type: "tool_use", id: ownId ?? `toolu_${id}`, name, input: objectOf(argumentsText) };
 }
 
-/** `{}` for what is no JSON object: the dialect has no way to say anything else. */
+/** Returns a JSON object; `{}` for any other text, since the dialect has no way to say it. */
 function objectOf(json: string): object {
-  try {
-    const value: unknown = JSON.parse(json);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-  } catch {
-    return {};
-  }
+  const value = parseJson(json);
+  return isObject(value) ? value : {};
 }
 
 function blockEvents(block: Block, index: number): string[] {

@@ -4,7 +4,7 @@ import { errorAnswer } from "./errors.ts";
 import { limitHeaders } from "./limit-headers.ts";
 import { readCall } from "./request.ts";
 
-/** Anthropic Messages. */
+/** The dialect Anthropic Messages. */
 export const anthropicDialect: Dialect = {
   name: "anthropic",
   requestIdHeader: "request-id",

@@ -9,7 +9,7 @@ interface AnthropicError {
   headers?: Record<string, string>;
 }
 
-/** `{type: "error", error: {type, message}, request_id}` with the status and headers Anthropic gives it. */
+/** Returns `{type: "error", error: {type, message}, request_id}` with the status and headers Anthropic gives it. */
 export function errorAnswer(refusal: Refusal, requestId: string): ErrorAnswer {
   const { status, type, message, headers = {} } = errorOf(refusal);
   const error = { type, message: `[simulated] ${message}` };
@@ -82,7 +82,7 @@ function limitError({ scope, perMinute, capacity, requested, waitMs }: LimitRefu
   return { ...rateLimit(`${message} Please try again later.`), ...retryHeaders(waitMs) };
 }
 
-/** Whole seconds, rounded up: Anthropic has no header in milliseconds. */
+/** Returns the wait in whole seconds, rounded up: Anthropic has no header in milliseconds. */
 function retryHeaders(waitMs: number | undefined): { headers?: Record<string, string> } {
   return waitMs === undefined ? {} : { headers: { "retry-after": String(Math.ceil(waitMs / 1000)) } };
 }

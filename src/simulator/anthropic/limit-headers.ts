@@ -1,8 +1,8 @@
 import { LIMIT_SCOPES, type LimitReadings } from "../limits.ts";
 
 /**
- * `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`: per minute, takable
- * now, instant when full; each from its own bucket, and only when that limit is set.
+ * Returns `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`: per minute,
+ * takable now, instant when full; each from its own bucket, and only when that limit is set.
  */
 export function limitHeaders(readings: LimitReadings, nowEpochMs: number): Record<string, string> {
   const headers: Record<string, string> = {};
@@ -16,7 +16,7 @@ export function limitHeaders(readings: LimitReadings, nowEpochMs: number): Recor
   return headers;
 }
 
-/** RFC 3339 without fractions, rounded up: never an instant at which the bucket is not full yet. */
+/** Returns RFC 3339 without fractions, rounded up: never an instant at which the bucket is not full yet. */
 function wholeSecond(epochMs: number): string {
   return new Date(Math.ceil(epochMs / 1000) * 1000).toISOString().replace(".000Z", "Z");
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { type Call, InvalidCallError, type Tool } from "../call.ts";
+import type { Call, Tool } from "../call.ts";
 import { conversationOf, type Message, textOf } from "../conversation.ts";
+import { InvalidCallError } from "../invalid-call.ts";
 import { readShape } from "../read-shape.ts";
 import { promptTokens } from "../token-count.ts";
 
@@ -36,7 +37,7 @@ const requestSchema = z.looseObject({
 });
 type Request = z.infer<typeof requestSchema>;
 
-/** Reads the body of `POST /v1/messages`. */
+/** Returns the call in the body of `POST /v1/messages`. @throws InvalidCallError naming the field that is wrong. */
 export function readCall(body: unknown): Call {
   const request = readShape(requestSchema, body);
   const tools = toolsOf(request);

@@ -1,12 +1,12 @@
-import type { Answer, ToolCall } from "../answer.ts";
+import type { SimulatedAnswer, ToolCall } from "../answer.ts";
 import type { Call } from "../call.ts";
 import type { AnswerIdentity, StreamTexts } from "../dialect.ts";
 import { tokenTexts } from "../token-count.ts";
 
 const FINGERPRINT = "gluellm-simulator";
 
-/** A `chat.completion` body. */
-export function answerBody(call: Call, answer: Answer, identity: AnswerIdentity): object {
+/** Returns a `chat.completion` body. */
+export function answerBody(call: Call, answer: SimulatedAnswer, identity: AnswerIdentity): object {
   const { text, toolCalls } = answer;
   const message = {
     role: "assistant",
@@ -26,8 +26,8 @@ export function answerBody(call: Call, answer: Answer, identity: AnswerIdentity)
   };
 }
 
-/** The `chat.completion.chunk` events of a streamed answer. */
-export function streamTexts(call: Call, answer: Answer, identity: AnswerIdentity): StreamTexts {
+/** Returns the `chat.completion.chunk` events of a streamed answer. */
+export function streamTexts(call: Call, answer: SimulatedAnswer, identity: AnswerIdentity): StreamTexts {
   const head = headOf(call, identity, "chat.completion.chunk");
   const usage = call.includeUsage ? { usage: null } : {};
   const event = (delta: object, finish: string | null = null) =>
@@ -40,7 +40,7 @@ export function streamTexts(call: Call, answer: Answer, identity: AnswerIdentity
   return { content: deltasOf(answer).flatMap((delta) => event(delta)), closing };
 }
 
-function deltasOf({ text, toolCalls }: Answer): object[] {
+function deltasOf({ text, toolCalls }: SimulatedAnswer): object[] {
   const content = toolCalls.length > 0 && text === "" ? null : "";
   return [
     { role: "assistant", content, refusal: null },
@@ -73,7 +73,7 @@ function headOf(call: Call, { requestId, createdAt }: AnswerIdentity, object: st
   };
 }
 
-function usageOf({ promptTokens }: Call, { completionTokens }: Answer) {
+function usageOf({ promptTokens }: Call, { completionTokens }: SimulatedAnswer) {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
@@ -83,7 +83,7 @@ function usageOf({ promptTokens }: Call, { completionTokens }: Answer) {
   };
 }
 
-function finishReason({ finish }: Answer): string {
+function finishReason({ finish }: SimulatedAnswer): string {
   return finish === "tool_call" ? "tool_calls" : finish;
 }
 

@@ -4,7 +4,7 @@ import { errorAnswer } from "./errors.ts";
 import { limitHeaders } from "./limit-headers.ts";
 import { readCall } from "./request.ts";
 
-/** OpenAI Chat Completions. */
+/** The dialect OpenAI Chat Completions. */
 export const openaiDialect: Dialect = {
   name: "openai",
   requestIdHeader: "x-request-id",

@@ -12,13 +12,13 @@ const text = z.string().min(1);
 
 const requestSchema = z.looseObject({
   model: z.string().min(1),
-  /** Tokens instead of texts are not accepted. */
+  /** Texts; tokens instead of them are not accepted. */
   input: z.union([text, z.array(text).min(1).max(2048)]),
   dimensions: z.int().min(1).max(4096).optional(),
   encoding_format: z.enum(["float", "base64"]).optional(),
 });
 
-/** OpenAI Embeddings: a call without `#sim` lines and without output tokens, otherwise as any other. */
+/** The dialect OpenAI Embeddings: a call without `#sim` lines and without output tokens, otherwise as any other. */
 export const openaiEmbeddingsDialect: Dialect = {
   ...openaiDialect,
   readCall,
@@ -56,7 +56,7 @@ function embeddingsBody({ model, promptTokens: tokens, embeddings }: Call): obje
   };
 }
 
-/** Little-endian 32-bit floats, as OpenAI packs them. */
+/** Returns little-endian 32-bit floats, as OpenAI packs them. */
 function base64(vector: Float32Array): string {
   const bytes = Buffer.alloc(vector.length * 4);
   for (const [at, value] of vector.entries()) bytes.writeFloatLE(value, at * 4);

@@ -20,7 +20,7 @@ const LIMIT_UNITS: Record<LimitScope, string> = {
 };
 const NEVER_RETRY = { "x-should-retry": "false" };
 
-/** `{error: {message, type, param, code}}` with the status and headers OpenAI gives it. */
+/** Returns `{error: {message, type, param, code}}` with the status and headers OpenAI gives it. */
 export function errorAnswer(refusal: Refusal): ErrorAnswer {
   const { status, type, code, message, param = null, headers = {} } = errorOf(refusal);
   return { status, headers, body: { error: { message: `[simulated] ${message}`, type, param, code } } };

@@ -1,8 +1,8 @@
 import type { LimitReadings } from "../limits.ts";
 
 /**
- * `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`: per minute, takable now, time until full. OpenAI has no
- * headers for input and output apart.
+ * Returns `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`: per minute, takable now, time until full. OpenAI has
+ * no headers for input and output apart.
  */
 export function limitHeaders(readings: LimitReadings): Record<string, string> {
   const headers: Record<string, string> = {};
@@ -16,7 +16,7 @@ export function limitHeaders(readings: LimitReadings): Record<string, string> {
   return headers;
 }
 
-/** A Go duration, as OpenAI writes them: `12ms`, `1.5s`, `6m0s`, `1h0m30s`; rounded up to milliseconds. */
+/** Returns a Go duration, as OpenAI writes them: `12ms`, `1.5s`, `6m0s`, `1h0m30s`; rounded up to milliseconds. */
 export function goDuration(durationMs: number): string {
   const wholeMs = Math.ceil(durationMs);
   if (wholeMs < 1000) return `${wholeMs}ms`;

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { type Call, InvalidCallError, type Tool } from "../call.ts";
+import type { Call, Tool } from "../call.ts";
 import { conversationOf, type Message, textOf } from "../conversation.ts";
+import { InvalidCallError } from "../invalid-call.ts";
 import { readShape } from "../read-shape.ts";
 import type { JsonSchema } from "../schema-instance.ts";
 import { promptTokens } from "../token-count.ts";
@@ -41,7 +42,10 @@ const requestSchema = z.looseObject({
 });
 type Request = z.infer<typeof requestSchema>;
 
-/** Reads the body of `POST /v1/chat/completions`. */
+/**
+ * Returns the call in the body of `POST /v1/chat/completions`.
+ * @throws InvalidCallError naming the field that is wrong.
+ */
 export function readCall(body: unknown): Call {
   const request = readShape(requestSchema, body);
   const tools = toolsOf(request);

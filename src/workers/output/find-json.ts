@@ -1,3 +1,5 @@
+import { parseJson } from "../../shared/json.ts";
+
 const FENCE = /```[^\n`]*\n([\s\S]*?)```/g;
 const MAX_CANDIDATES = 20;
 
@@ -7,21 +9,17 @@ const MAX_CANDIDATES = 20;
  * answer are not the answer.
  */
 export function findJson(text: string): unknown[] {
-  const whole = parse(text);
-  if (whole) return [whole.value];
+  const whole = parseJson(text);
+  if (whole !== undefined) return [whole];
   const fenced = [...text.matchAll(FENCE)]
     .slice(0, MAX_CANDIDATES)
-    .flatMap(([, block = ""]) => parse(block) ?? []);
-  const found = fenced.length > 0 ? fenced : balanced(text).flatMap((piece) => parse(piece) ?? []);
-  return found.map(({ value }) => value);
-}
-
-function parse(text: string): { value: unknown } | undefined {
-  try {
-    return { value: JSON.parse(text) };
-  } catch {
-    return undefined;
-  }
+    .map(([, block = ""]) => parseJson(block))
+    .filter((value) => value !== undefined);
+  return fenced.length > 0
+    ? fenced
+    : balanced(text)
+        .map(parseJson)
+        .filter((value) => value !== undefined);
 }
 
 function balanced(text: string): string[] {

@@ -1,4 +1,5 @@
-import { isObject, type JsonSchema, tellKeywords } from "../../shared/json-schema.ts";
+import { isObject } from "../../shared/json.ts";
+import { type JsonSchema, tellKeywords } from "../../shared/json-schema.ts";
 import type { SchemaSubset } from "./schema-subset.ts";
 
 /** Keywords that say nothing of the instance, or that the copy makes true anyway. */

@@ -1,6 +1,6 @@
 import type { ChatCompletion } from "../../shared/chat.ts";
 import { compileSchema } from "../../shared/compile-schema.ts";
-import { isObject } from "../../shared/json-schema.ts";
+import { isObject } from "../../shared/json.ts";
 import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
 import { findJson } from "./find-json.ts";
 import { outputMessageOf } from "./output-message.ts";

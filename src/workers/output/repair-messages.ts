@@ -1,5 +1,5 @@
 import type { ChatCompletion, Message } from "../../shared/chat.ts";
-import { isObject } from "../../shared/json-schema.ts";
+import { isObject, parseJson } from "../../shared/json.ts";
 import type { OutputMode } from "../../shared/output-spec.ts";
 import { type AnswerCall, outputMessageOf } from "./output-message.ts";
 
@@ -34,9 +34,5 @@ function resultOf({ id, function: called }: AnswerCall, name: string, complaint:
 }
 
 function hasObjectArguments({ function: called }: AnswerCall): boolean {
-  try {
-    return isObject(JSON.parse(called.arguments));
-  } catch {
-    return false;
-  }
+  return isObject(parseJson(called.arguments));
 }

@@ -1,6 +1,7 @@
 import type { ChatRequest, Message } from "../../shared/chat.ts";
 import { InvalidRequestError } from "../../shared/errors.ts";
-import { isObject, type JsonSchema, mapSchemas, tellKeywords } from "../../shared/json-schema.ts";
+import { isObject } from "../../shared/json.ts";
+import { type JsonSchema, mapSchemas, tellKeywords } from "../../shared/json-schema.ts";
 import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
 import { narrowSchema } from "./narrow-schema.ts";

@@ -1,10 +1,7 @@
 import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
-import type { Dialect, ProviderEntry } from "../shared/providers.ts";
 import type { StreamPiece } from "../shared/stream-events.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
-import { createAnthropicAdapter } from "./anthropic.ts";
-import { createOpenAIAdapter } from "./openai.ts";
 
 /** Told a piece of an answer. */
 export type OnDelta = (piece: StreamPiece) => void;
@@ -67,17 +64,4 @@ export interface SeenHeaders {
   isSuccess: boolean;
   /** When the call was sent, by `performance.now()`. */
   sentAtMs: number;
-}
-
-const CREATE: Record<Dialect, (entry: ProviderEntry, options: AdapterOptions) => ProviderAdapter> = {
-  openai: createOpenAIAdapter,
-  anthropic: createAnthropicAdapter,
-};
-
-/**
- * The adapter for an entry's dialect. A new dialect is one new file and one row above.
- * @throws ConfigurationError when the key is missing; AuthenticationError when no HTTP header can carry it.
- */
-export function createAdapter(entry: ProviderEntry, options: AdapterOptions = {}): ProviderAdapter {
-  return CREATE[entry.dialect](entry, options);
 }

@@ -2,42 +2,42 @@ import { spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readFileSync, statfsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { ConfigurationError } from "../shared/errors.ts";
-import type { KeeperOrder, KeeperReport } from "./keeper.ts";
+import type { SupervisorOrder, SupervisorReport } from "./supervisor.ts";
 
 const LOG_TAIL_LINES = 8;
 const MIN_FREE_BYTES = 1024 * 1024;
 
-/** The sources run as they are; the published package holds JavaScript. */
-const KEEPER = fileURLToPath(
+/** The supervisor's program: the sources run as they are, and the published package holds JavaScript. */
+const SUPERVISOR = fileURLToPath(
   import.meta.url.endsWith(".ts")
-    ? new URL("./keeper.ts", import.meta.url)
-    : new URL("./keeper.js", import.meta.url),
+    ? new URL("./supervisor.ts", import.meta.url)
+    : new URL("./supervisor.js", import.meta.url),
 );
 
 /**
- * Starts a keeper that outlives this process. Resolves with "ready" when the server answers, with "again" when
+ * Starts a supervisor that outlives this process. Resolves with "ready" when the server answers, with "again" when
  * somebody else was quicker.
  * @throws ConfigurationError (`redis_start_failed`) with the end of the server's log.
  */
-export async function startKeeper(order: KeeperOrder, timeoutMs: number): Promise<"ready" | "again"> {
+export async function startSupervisor(order: SupervisorOrder, timeoutMs: number): Promise<"ready" | "again"> {
   const { logPath, redisDir } = order.folder;
   const log = openSync(logPath, "a", 0o600);
   const logStart = fstatSync(log).size;
-  const child = spawn(process.execPath, [KEEPER, JSON.stringify(order)], {
+  const child = spawn(process.execPath, [SUPERVISOR, JSON.stringify(order)], {
     cwd: redisDir,
     detached: true,
-    // None of this process's environment: it holds keys, and the keeper outlives it.
+    // None of this process's environment: it holds keys, and the supervisor outlives it.
     env: {},
     stdio: ["ignore", log, log, "ipc"],
   });
   closeSync(log);
   let timer: NodeJS.Timeout | undefined;
-  const report = await new Promise<KeeperReport>((resolve) => {
+  const report = await new Promise<SupervisorReport>((resolve) => {
     const fail = (reason: string) => resolve({ state: "failed", reason });
     timer = setTimeout(fail, timeoutMs, `it was not ready after ${Math.round(timeoutMs / 1000)} s`);
-    child.once("message", (message) => resolve(message as KeeperReport));
+    child.once("message", (message) => resolve(message as SupervisorReport));
     child.once("error", (error) => fail(error.message));
-    child.once("exit", (code, signal) => fail(`its keeper ended (${signal ?? `code ${code}`})`));
+    child.once("exit", (code, signal) => fail(`its supervisor ended (${signal ?? `code ${code}`})`));
   });
   clearTimeout(timer);
   if (child.connected) child.disconnect();
@@ -50,13 +50,13 @@ export async function startKeeper(order: KeeperOrder, timeoutMs: number): Promis
   );
 }
 
-/** On a full disk the log cannot say why. */
+/** Returns the words for a full disk, on which the log cannot say why. */
 function fullDisk(folder: string): string {
   const { bavail, bsize } = statfsSync(folder);
   return bavail * bsize < MIN_FREE_BYTES ? "; the disk is full" : "";
 }
 
-/** The last lines that were written since `start`. */
+/** Returns the last lines that were written after byte `start`. */
 function logTail(path: string, start: number): string {
   const lines = readFileSync(path).subarray(start).toString("utf8").trimEnd().split("\n");
   const tail = lines.slice(-LOG_TAIL_LINES).filter(Boolean);
