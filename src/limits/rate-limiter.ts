@@ -4,11 +4,11 @@ import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type TokenCounts, tokenCounts } from "../shared/token-counts.ts";
 import { BucketConnection } from "./rate-limiter/bucket-connection.ts";
-import { BudgetLine, type Grant } from "./rate-limiter/budget-line.ts";
 import { type Cost, costOf } from "./rate-limiter/cost.ts";
 import { BudgetExceededError, RateLimiterClosedError } from "./rate-limiter/errors.ts";
 import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";
-import type { Waiter } from "./rate-limiter/waiting-line.ts";
+import type { Waiter } from "./rate-limiter/priority-queue.ts";
+import { type Grant, WaitQueue } from "./rate-limiter/wait-queue.ts";
 
 const DEFAULT_PRIORITY = 10;
 const CLOSE_MS = 2000;
@@ -52,8 +52,8 @@ export interface Reservation {
  * Keeps a fleet of processes under the limits of each budget (requests and tokens per minute over Bottleneck, calls in
  * flight by leases). Keys whose budgets name the same `bucket` share one.
  *
- * Every process buys quanta of equal size from a token bucket in Redis into a purse of its
- * own, and the head of its line spends from the purse. A bucket holds 0.7 s of rate for a provider's bucket of
+ * Every process buys quanta of equal size from a token bucket in Redis into a allotment of its
+ * own, and the head of its line spends from the allotment. A bucket holds 0.7 s of rate for a provider's bucket of
  * 1 s (`burstSeconds`, default 1), so bursts after a pause stay within what the provider accepts. Limits
  * too small for that (under about 86 per minute with `burstSeconds` 1) are granted at even spacing.
  *
@@ -67,7 +67,7 @@ export interface Reservation {
  */
 export class RateLimiter implements AsyncDisposable {
   readonly #options: RateLimiterOptions;
-  readonly #lines = new Map<string, BudgetLine>();
+  readonly #lines = new Map<string, WaitQueue>();
   readonly #correction = new EstimateCorrection();
   #connection: BucketConnection | undefined;
   #closing: Promise<void> | undefined;
@@ -145,7 +145,7 @@ export class RateLimiter implements AsyncDisposable {
   }
 
   /** Undefined without a limit. */
-  #lineOf(key: string, budget: Budget | undefined): BudgetLine | undefined {
+  #lineOf(key: string, budget: Budget | undefined): WaitQueue | undefined {
     const { bucket: _, burstSeconds: __, ...limits } = budget ?? {};
     const isLimited = Object.values(limits).some((limit) => limit !== undefined);
     const name = this.#nameOf(key, budget);
@@ -154,7 +154,7 @@ export class RateLimiter implements AsyncDisposable {
       const { redis, keyPrefix, quantumMs, logger } = this.#options;
       this.#connection ??= new BucketConnection(redis);
       const id = `${keyPrefix}:limit:${name}`;
-      line = new BudgetLine({ connection: this.#connection, name, id, quantumMs, logger });
+      line = new WaitQueue({ connection: this.#connection, name, id, quantumMs, logger });
       this.#lines.set(name, line);
     }
     line?.setBudget(budget ?? {});
@@ -193,7 +193,7 @@ function atMost(cost: Cost, { tpm, itpm, otpm }: Budget = {}): Cost {
   };
 }
 
-function waitIn(line: BudgetLine, cost: Cost, options: AcquireOptions): Promise<Grant> {
+function waitIn(line: WaitQueue, cost: Cost, options: AcquireOptions): Promise<Grant> {
   const { priority = DEFAULT_PRIORITY, maxWaitMs = Number.POSITIVE_INFINITY, signal } = options;
   return new Promise((resolve, reject) => {
     let waiter: Waiter | undefined;
@@ -216,7 +216,7 @@ function waitIn(line: BudgetLine, cost: Cost, options: AcquireOptions): Promise<
 }
 
 interface Granted {
-  line: BudgetLine;
+  line: WaitQueue;
   grant: Grant;
   cost: Cost;
   /** Told what the request really took, when it took anything. */

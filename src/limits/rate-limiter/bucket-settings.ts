@@ -27,7 +27,7 @@ const PACING_JITTER_MS = 100;
 
 /**
  * Fits the shared bucket into the provider's bucket C = `burstSeconds` × rate (at least 1 unit), so that
- * `maximum + processes × quantum + jitter × rate ≤ C`: units in purses and requests that travel at different
+ * `maximum + processes × quantum + jitter × rate ≤ C`: units in allotments and requests that travel at different
  * speeds must fit beside a full bucket. The headroom is 0.3 s of rate (3 % of long buckets, 30 % of buckets
  * under 1 s); a quantum is at most a sixth of it.
  *

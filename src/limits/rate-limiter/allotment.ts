@@ -8,7 +8,7 @@ const IDLE_MS = 200;
  * The units of one limit that this process has bought and not yet spent. Estimates are settled here, without
  * a call to Redis: an overestimate pays for the next request, an underestimate makes the balance negative.
  */
-export class Purse {
+export class Allotment {
   readonly #bucket: SharedBucket;
   readonly #unitsNeeded: () => number;
   #settings: BucketSettings;
@@ -96,7 +96,7 @@ export class Purse {
   }
 
   /**
-   * An idle purse goes back to the fleet, debts too. A busy one returns what exceeds the next request and a
+   * An idle allotment goes back to the fleet, debts too. A busy one returns what exceeds the next request and a
    * quantum: hoarded refunds, spent at once, would overrun the provider's bucket.
    */
   #sweep(): void {

@@ -11,7 +11,7 @@ const BUSY_CONCURRENCY = 8;
 const SHRINK_PER_SECOND = 0.9;
 const GROW_PER_SECOND = 1.25;
 
-export interface IntakeOptions {
+export interface ConcurrencyControllerOptions {
   /** Most jobs at a time, at least 1. */
   maxConcurrency: number;
   /** Calls at a time to a provider about which nothing is known yet, at least 1. */
@@ -39,8 +39,8 @@ export interface IntakeOptions {
  *
  * Every `granted` is followed by one of `answered`, `limited` and `unanswered`.
  */
-export class Intake {
-  readonly #options: IntakeOptions;
+export class ConcurrencyController {
+  readonly #options: ConcurrencyControllerOptions;
   readonly #now: () => number;
   readonly #grants = new GrantRate();
   #concurrency: number;
@@ -56,7 +56,7 @@ export class Intake {
   #hasBudget = false;
   #isBlocked = false;
 
-  constructor(options: IntakeOptions) {
+  constructor(options: ConcurrencyControllerOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
     this.#window = Math.min(options.firstConcurrency, options.maxConcurrency);

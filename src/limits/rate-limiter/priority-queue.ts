@@ -12,7 +12,7 @@ export interface Waiter {
 }
 
 /** First in, first out within a priority. */
-export class WaitingLine {
+export class PriorityQueue {
   readonly #waiters: Waiter[] = [];
 
   get length(): number {

@@ -1,18 +1,18 @@
 import type { Budget } from "../../shared/limits-setting.ts";
 import type { Logger } from "../../shared/logger.ts";
+import { Allotment } from "./allotment.ts";
 import type { BucketConnection } from "./bucket-connection.ts";
 import { bucketSettings } from "./bucket-settings.ts";
 import { type Cost, LIMIT_NAMES, type LimitName } from "./cost.ts";
 import { BudgetWaitError } from "./errors.ts";
 import { InFlightSlots } from "./in-flight.ts";
-import { Purse } from "./purse.ts";
+import { PriorityQueue, type Waiter } from "./priority-queue.ts";
 import { SharedBucket } from "./shared-bucket.ts";
-import { type Waiter, WaitingLine } from "./waiting-line.ts";
 
 const RETRY_MS = 250;
 const LIMIT_SETTINGS = { inputTokens: "itpm", outputTokens: "otpm", tokens: "tpm", requests: "rpm" } as const;
 
-export interface BudgetLineOptions {
+export interface WaitQueueOptions {
   connection: BucketConnection;
   /** Names the budget for people. */
   name: string;
@@ -27,26 +27,26 @@ export interface BudgetLineOptions {
 export interface Grant {
   slot: string | undefined;
   /** A limit that was learned since then was not paid. */
-  purses: ReadonlySet<Purse>;
+  allotments: ReadonlySet<Allotment>;
   /** Pauses so far: what a call before a pause cost is part of what the provider then said. */
   pauses: number;
 }
 
 /**
- * The requests of this process that wait for one budget, and the purses that pay for them. Only the head of
+ * The requests of this process that wait for one budget, and the allotments that pay for them. Only the head of
  * the line buys, so a large request is never overtaken within its priority.
  */
-export class BudgetLine {
-  readonly #options: BudgetLineOptions;
-  readonly #line = new WaitingLine();
-  readonly #purses = new Map<LimitName, Purse>();
+export class WaitQueue {
+  readonly #options: WaitQueueOptions;
+  readonly #line = new PriorityQueue();
+  readonly #allotments = new Map<LimitName, Allotment>();
   #slots: InFlightSlots | undefined;
   #budget: Budget = {};
   #pauses = 0;
   #pausedUntilMs = 0;
   #isClosed = false;
 
-  constructor(options: BudgetLineOptions) {
+  constructor(options: WaitQueueOptions) {
     this.#options = options;
   }
 
@@ -76,8 +76,8 @@ export class BudgetLine {
     const entry: Waiter = {
       ...waiter,
       grant: () => {
-        const purses = new Set(this.#purses.values());
-        waiter.grant({ slot: this.#slots?.use(), purses, pauses: this.#pauses });
+        const allotments = new Set(this.#allotments.values());
+        waiter.grant({ slot: this.#slots?.use(), allotments, pauses: this.#pauses });
       },
     };
     this.#line.add(entry);
@@ -93,10 +93,11 @@ export class BudgetLine {
   }
 
   /** A granted request ended; `units` corrects what it was charged. */
-  end({ slot, purses, pauses }: Grant, units: Cost): void {
+  end({ slot, allotments, pauses }: Grant, units: Cost): void {
     if (slot) this.#slots?.release(slot);
-    for (const [name, purse] of this.#purses) {
-      if (pauses === this.#pauses && purses.has(purse) && units[name] !== 0) purse.refund(units[name]);
+    for (const [name, allotment] of this.#allotments) {
+      if (pauses === this.#pauses && allotments.has(allotment) && units[name] !== 0)
+        allotment.refund(units[name]);
     }
     this.#pump();
   }
@@ -105,7 +106,7 @@ export class BudgetLine {
   pause(ms: number): void {
     this.#pauses += 1;
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + ms);
-    for (const purse of this.#purses.values()) purse.empty(ms);
+    for (const allotment of this.#allotments.values()) allotment.empty(ms);
     for (const waiter of this.#line.all) {
       if (waiter.maxWaitMs < ms && this.#line.remove(waiter))
         waiter.reject(new BudgetWaitError(this.#options.name, ms));
@@ -116,7 +117,7 @@ export class BudgetLine {
 
   /** Nobody in the fleet can buy for `ms`, and the buckets are empty then. */
   async drain(ms: number): Promise<void> {
-    await Promise.all([...this.#purses.values()].map((purse) => purse.drain(ms)));
+    await Promise.all([...this.#allotments.values()].map((allotment) => allotment.drain(ms)));
   }
 
   /** About how long a request of this cost and priority would wait now, in milliseconds. */
@@ -126,19 +127,19 @@ export class BudgetLine {
     return this.#waitMs(units);
   }
 
-  /** Rejects all who wait, then returns the purses to the fleet. */
+  /** Rejects all who wait, then returns the allotments to the fleet. */
   async close(error: Error): Promise<void> {
     this.#isClosed = true;
     for (const waiter of this.#line.all) {
       this.#line.remove(waiter);
       waiter.reject(error);
     }
-    await Promise.all([...this.#purses.values(), this.#slots].map((part) => part?.close()));
+    await Promise.all([...this.#allotments.values(), this.#slots].map((part) => part?.close()));
   }
 
   /** About how long until so many units can be had, pauses included. */
   #waitMs(units: Cost): number {
-    const waits = [...this.#purses].map(([name, purse]) => purse.predictedWaitMs(units[name]));
+    const waits = [...this.#allotments].map(([name, allotment]) => allotment.predictedWaitMs(units[name]));
     return Math.max(0, this.#pausedUntilMs - performance.now(), ...waits);
   }
 
@@ -154,21 +155,21 @@ export class BudgetLine {
   }
 
   #setLimit(name: LimitName, perMinute: number | undefined): void {
-    const purse = this.#purses.get(name);
+    const allotment = this.#allotments.get(name);
     if (perMinute === undefined) {
-      this.#purses.delete(name);
-      purse?.close().catch(() => {});
+      this.#allotments.delete(name);
+      allotment?.close().catch(() => {});
       return;
     }
     const { connection, id, quantumMs, logger } = this.#options;
     const settings = bucketSettings(perMinute, this.#budget.burstSeconds, quantumMs);
-    if (purse) {
-      purse.retune(settings);
+    if (allotment) {
+      allotment.retune(settings);
       return;
     }
     const bucket = new SharedBucket(connection, `${id}:${name}`, settings, logger);
     const unitsNeeded = () => this.#line.head?.cost[name] ?? 0;
-    this.#purses.set(name, new Purse(bucket, settings, unitsNeeded));
+    this.#allotments.set(name, new Allotment(bucket, settings, unitsNeeded));
   }
 
   #pump(): void {
@@ -179,7 +180,7 @@ export class BudgetLine {
         this.#await(missing);
         break;
       }
-      for (const [name, purse] of this.#purses) purse.spend(head.cost[name]);
+      for (const [name, allotment] of this.#allotments) allotment.spend(head.cost[name]);
       this.#line.remove(head);
       head.grant();
     }
@@ -190,8 +191,8 @@ export class BudgetLine {
   /** Starts to get what the head lacks first; undefined when it lacks nothing. */
   #firstMissing(cost: Cost): (() => Promise<boolean>) | undefined {
     for (const name of LIMIT_NAMES) {
-      const purse = this.#purses.get(name);
-      if (purse?.covers(cost[name]) === false) return () => purse.buy();
+      const allotment = this.#allotments.get(name);
+      if (allotment?.covers(cost[name]) === false) return () => allotment.buy();
     }
     const slots = this.#slots;
     return slots && !slots.isFree ? () => slots.take() : undefined;
