@@ -3,7 +3,7 @@ import type { Redis } from "ioredis";
 import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type TokenCounts, tokenCounts } from "../shared/token-counts.ts";
-import { BucketConnection } from "./rate-limiter/bucket-connection.ts";
+import { BucketConnection } from "./rate-limiter/bottleneck.ts";
 import { type Cost, costOf } from "./rate-limiter/cost.ts";
 import { BudgetExceededError, RateLimiterClosedError } from "./rate-limiter/errors.ts";
 import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";

@@ -1,7 +1,7 @@
 import type { Budget } from "../../shared/limits-setting.ts";
 import type { Logger } from "../../shared/logger.ts";
 import { Allotment } from "./allotment.ts";
-import type { BucketConnection } from "./bucket-connection.ts";
+import type { BucketConnection } from "./bottleneck.ts";
 import { bucketSettings } from "./bucket-settings.ts";
 import { type Cost, LIMIT_NAMES, type LimitName } from "./cost.ts";
 import { BudgetWaitError } from "./errors.ts";
