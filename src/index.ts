@@ -26,12 +26,12 @@ export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
+export type { CircuitBreakerSettings } from "./limits/breaker-settings.ts";
 export {
   type Admission,
   type BreakerTransition,
   CircuitBreaker,
   type CircuitBreakerOptions,
-  type CircuitBreakerSettings,
   CircuitOpenError,
 } from "./limits/circuit-breaker.ts";
 export {

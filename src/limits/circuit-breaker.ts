@@ -1,6 +1,6 @@
 import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
-import { ConfigurationError, GlueError } from "../shared/errors.ts";
+import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { within } from "../shared/within.ts";
 import {
@@ -9,29 +9,7 @@ import {
   parseBreakerReply,
   WINDOW_SLOTS,
 } from "../store/breaker-scripts.ts";
-
-export interface CircuitBreakerSettings {
-  /** Opens when this share of the calls failed, of the window or of its latest 50: above 0, at most 1; default 0.5. */
-  failureRate: number;
-  /**
-   * Fewer calls in the window do not make a rate, default 20: then ten failures in a row, however far apart, open it.
-   */
-  minCalls: number;
-  /** Rolling, in ten slots; default 30,000. */
-  windowMs: number;
-  /** From the opening, and from a failed probe, to the next probe; default 2,000. */
-  cooldownMs: number;
-  /** A probe that is not back by then gives its turn to another; default 10,000. */
-  probeMs: number;
-}
-
-const DEFAULTS: CircuitBreakerSettings = {
-  failureRate: 0.5,
-  minCalls: 20,
-  windowMs: 30_000,
-  cooldownMs: 2000,
-  probeMs: 10_000,
-};
+import { breakerSettings, type CircuitBreakerSettings } from "./breaker-settings.ts";
 
 export interface CircuitBreakerOptions {
   redis: Redis;
@@ -122,7 +100,7 @@ export class CircuitBreaker implements AsyncDisposable {
   /** @throws ConfigurationError when a setting is out of range */
   constructor(options: CircuitBreakerOptions) {
     this.#options = options;
-    this.#settings = withDefaults(options.settings);
+    this.#settings = breakerSettings(options.settings);
   }
 
   /** Asked before each call; never rejects, and takes at most a second when Redis does not answer. */
@@ -301,22 +279,6 @@ function publish(
   { failures, calls, opened }: BreakerReply,
 ): void {
   breakerChannel.publish({ key, state, failures, calls, opened } satisfies BreakerTransition);
-}
-
-function withDefaults(settings: Partial<CircuitBreakerSettings> = {}): CircuitBreakerSettings {
-  const names = Object.keys(DEFAULTS) as (keyof CircuitBreakerSettings)[];
-  const merged = { ...DEFAULTS };
-  for (const name of names) {
-    const value = settings[name] ?? DEFAULTS[name];
-    const most = name === "failureRate" ? 1 : Number.MAX_SAFE_INTEGER;
-    if (!(value > 0 && value <= most)) {
-      throw new ConfigurationError(
-        `circuit breaker: ${name} must be above 0 and at most ${most}, not ${value}`,
-      );
-    }
-    merged[name] = value;
-  }
-  return merged;
 }
 
 function isProviderFailure(error: unknown): boolean {
