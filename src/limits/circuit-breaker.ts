@@ -13,7 +13,7 @@ import { breakerSettings, type CircuitBreakerSettings } from "./breaker-settings
 
 export interface CircuitBreakerOptions {
   redis: Redis;
-  /** Hash-tagged head of all keys: `{gluellm:default}`. */
+  /** Head of all keys, with the hash tag: `{gluellm:default}`. */
   keyPrefix: string;
   settings?: Partial<CircuitBreakerSettings>;
   logger?: Logger;
@@ -24,7 +24,7 @@ export interface CircuitBreakerOptions {
   isFailure?: (error: unknown) => boolean;
 }
 
-/** What a call hands back with its result, so that a call from before an opening is told from a later one. */
+/** What `admit` gave a call, and the call hands back with its result: so calls from before an opening are told from later ones. */
 export interface AdmittedCall {
   isProbe: boolean;
   /** How often the breaker had opened when the call was admitted. */
@@ -33,14 +33,15 @@ export interface AdmittedCall {
   probe?: number;
 }
 
+/** Whether a call may be made; if not, when to ask again. */
 export type Admission = ({ isAllowed: true } & AdmittedCall) | { isAllowed: false; waitMs: number };
 
-/** Published on the diagnostics channel `gluellm:breaker` by the process whose call changed the state. */
+/** A change of state. The process whose call caused it publishes it on the diagnostics channel `gluellm:breaker`. */
 export interface BreakerTransition {
   key: string;
   /** `open` also follows `half_open` when the probe failed; `opened` tells the two apart. */
   state: "open" | "half_open" | "closed";
-  /** Of the window that opened it. */
+  /** Failures and calls of the window that opened it. */
   failures: number;
   calls: number;
   /** How often it went from closed to open. */
@@ -73,7 +74,7 @@ interface View {
   openedAt: number;
   /** Undefined until Redis has answered once. */
   opened: number | undefined;
-  /** Ended well, and not reported yet. */
+  /** Calls that ended well and are not reported yet. */
   successes: number;
   reportTimer: NodeJS.Timeout | undefined;
 }
@@ -103,7 +104,7 @@ export class CircuitBreaker implements AsyncDisposable {
     this.#settings = breakerSettings(options.settings);
   }
 
-  /** Asked before each call; never rejects, and takes at most a second when Redis does not answer. */
+  /** Returns whether a call may be made. It never rejects, and takes at most a second when Redis does not answer. */
   async admit(key: string): Promise<Admission> {
     const view = this.#view(key);
     if (view.opened === undefined || view.openedAt) {
@@ -119,7 +120,7 @@ export class CircuitBreaker implements AsyncDisposable {
     return { isAllowed: true, isProbe: false, opened: view.opened };
   }
 
-  /** After each call that succeeded. Resolves to the state that the fleet is in now. */
+  /** Counts a call that succeeded, and returns the state that the fleet is in now. */
   async succeeded(key: string, call?: AdmittedCall): Promise<"closed" | "open"> {
     if (call?.isProbe) return this.#endProbe(key, call, "succeeded");
     const view = this.#view(key);
@@ -130,34 +131,32 @@ export class CircuitBreaker implements AsyncDisposable {
     return stateOf(view);
   }
 
-  /** After each call that failed by the provider's fault. Resolves to the state that the fleet is in now. */
+  /** Counts a call that failed by the provider's fault, and returns the state that the fleet is in now. */
   async failed(key: string, call?: AdmittedCall): Promise<"closed" | "open"> {
     if (call?.isProbe) return this.#endProbe(key, call, "failed");
     const view = this.#view(key);
     return isCounted(view, call) ? this.#report(key, 1) : stateOf(view);
   }
 
-  /** The call was not made, or says nothing of the provider: a probe gives its turn to the next at once. */
+  /** Ends a call that was not made, or says nothing of the provider: a probe gives its turn to the next at once. */
   async released(key: string, call: AdmittedCall): Promise<void> {
     if (call.isProbe) await this.#endProbe(key, call, "released");
   }
 
-  /** As far as this process knows. */
+  /** Returns whether the breaker is open, as far as this process knows. */
   isOpen(key: string): boolean {
     return Boolean(this.#views.get(key)?.openedAt);
   }
 
-  /**
-   * Another process changed the state: for the text after `breaker:` of a message on `<keyPrefix>:events`.
-   */
+  /** Learns the state that another process changed; `key` is the text after `breaker:` of a message on `<keyPrefix>:events`. */
   async onMessage(key: string): Promise<void> {
     if (this.#views.has(key)) await this.#report(key, 0);
   }
 
   /**
-   * Calls `fn` when the breaker lets it, and counts how it ends.
+   * Calls `fn` when the breaker is closed, counts how it ends, and returns what it returns.
    *
-   * @throws CircuitOpenError when it does not; what `fn` throws
+   * @throws CircuitOpenError when the breaker is open; what `fn` throws
    */
   async run<T>(key: string, fn: () => Promise<T>): Promise<T> {
     const admission = await this.admit(key);
@@ -214,7 +213,7 @@ export class CircuitBreaker implements AsyncDisposable {
     return stateOf(this.#view(key));
   }
 
-  /** Undefined when Redis is away. An answer that comes too late for the caller is still taken over. */
+  /** Returns what the script says; undefined when Redis is away. An answer that comes too late for the caller is still taken over. */
   async #ask(
     script: keyof typeof breakerScripts,
     key: string,
@@ -247,7 +246,7 @@ export class CircuitBreaker implements AsyncDisposable {
     } else if (view.openedAt && !openedAt) {
       logger?.info({ key, openMs: now - view.openedAt }, "circuit breaker closed; calls go on");
     }
-    // Those ended before it opened and closed again.
+    // Successes that were not reported yet came before it opened and closed again.
     if (opened !== view.opened) view.successes = 0;
     view.openedAt = openedAt;
     view.opened = opened;

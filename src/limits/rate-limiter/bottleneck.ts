@@ -1,9 +1,9 @@
 /**
- * All that knows Bottleneck 2.19.5. It is ten years of use old and no longer maintained, so what it does wrong for a
- * fleet under load is worked around here, each time with what it does, why that hurts, and what is done instead. The
- * rest of the limiter sees `BucketConnection` and `FleetBucket`.
+ * All that knows Bottleneck. Nobody maintains it any more, so what it does wrong for a fleet under load is worked around
+ * here: each comment says what it does, why that hurts, and what is done instead. The rest of the limiter sees
+ * `BucketConnection` and `FleetBucket`.
  */
-import { setTimeout as delay, setImmediate } from "node:timers/promises";
+import { setImmediate } from "node:timers/promises";
 import Bottleneck from "bottleneck";
 import { Redis } from "ioredis";
 import type { BucketSettings } from "./bucket-settings.ts";
@@ -18,7 +18,6 @@ const CLIENT_TIMEOUT_MS = 10_000;
 /** A purchase of a process that died in the midst of it would stay on Bottleneck's books for ever without this. */
 const PURCHASE_EXPIRATION_MS = 60_000;
 const WATCH_MS = 1000;
-const GUARD_MS = 1000;
 /** Bottleneck adds whole units at any interval; small steps keep the bucket close to continuous. */
 const INCREASE_STEP_SECONDS = 0.02;
 
@@ -39,14 +38,15 @@ const CLOCK_TOLERANCE_MS = 1000;
  *   since raised. Here such times are brought back: a fill to now, a slot to one that the known clients may have.
  * - Bottleneck's keys never expire. Its option `timeout` leaves out what heartbeats and waiting clients write, and
  *   what is there already. Here every script gives every key its expiry, which waits for a slot far in the future.
- * - Bottleneck recognises its two errors by the whole message, but Redis 7 puts `ERR ` before them, so an emptied
- *   Redis would leave all waiting. Here the prefix goes.
+ * - Bottleneck recognises its two errors by the whole message, but Redis 7 puts `ERR ` before them; and it does nothing
+ *   when a heartbeat finds that Redis was emptied. All would wait for ever. Here the prefix goes, and a heartbeat gets the
+ *   other error, after which Bottleneck restores the bucket.
  *
  * KEYS: Bottleneck's eight keys of a bucket: 1 settings, 8 when each client was last seen. ARGV: 1 the time in ms, replaced
  * here; the others are the script's own. Returns what the script returns. Bottleneck alone calls it, and each call is a
  * whole step of the bucket, so nothing else fences it.
  */
-const wrapped = (script: string) => `
+const wrapped = (name: string, script: string) => `
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   ARGV[1] = string.format('%.0f', now)
@@ -66,7 +66,10 @@ const wrapped = (script: string) => `
   for _, key in ipairs(KEYS) do
     if redis.call('PTTL', key) < keepMs - ${KEEP_TOLERANCE_MS} then redis.call('PEXPIRE', key, string.format('%.0f', keepMs)) end
   end
-  if type(reply) == 'table' and reply.err then reply.err = string.gsub(reply.err, '^ERR ', '') end
+  if type(reply) == 'table' and reply.err then
+    reply.err = string.gsub(reply.err, '^ERR ', '')
+    if '${name}' == 'heartbeat' then reply.err = string.gsub(reply.err, '^SETTINGS_KEY_NOT_FOUND$', 'UNKNOWN_CLIENT') end
+  end
   return reply
 `;
 
@@ -87,7 +90,8 @@ export class BucketConnection {
       retryStrategy: (times: number) => Math.min(50 * 2 ** times, 1000),
     });
     const define = this.client.defineCommand.bind(this.client);
-    this.client.defineCommand = (name, command) => define(name, { ...command, lua: wrapped(command.lua) });
+    this.client.defineCommand = (name, command) =>
+      define(name, { ...command, lua: wrapped(name, command.lua) });
     this.bottleneck = new Bottleneck.IORedisConnection({ client: this.client, Redis });
     this.#subscriber = (this.bottleneck as unknown as { subscriber: Redis }).subscriber;
     ignoreFailedUnsubscriptions(this.#subscriber);
@@ -116,31 +120,24 @@ function ignoreFailedUnsubscriptions(subscriber: Redis): void {
   subscriber.unsubscribe = quietly as typeof subscriber.unsubscribe;
 }
 
-export interface FleetBucketOptions {
-  connection: BucketConnection;
-  /** Names the keys in Redis (`b_<id>_…`), so it carries the hash tag. */
-  id: string;
-  settings: BucketSettings;
-  /** Called when Redis refuses something that nobody waits for. */
-  onFault: (error: unknown) => void;
-}
-
 /**
  * The token bucket of one limit, which all processes of the fleet buy from: a Bottleneck limiter whose jobs do nothing
  * and weigh one quantum. `open` comes first, `release` last; the state stays in Redis.
  */
 export class FleetBucket {
-  readonly #options: FleetBucketOptions;
-  readonly #limiter: Bottleneck;
+  readonly #connection: BucketConnection;
+  readonly #settings: BucketSettings;
   readonly #settingsKey: string;
+  readonly #limiter: Bottleneck;
   #quantum: number;
   #released: Promise<void> | undefined;
 
-  constructor(options: FleetBucketOptions) {
-    const { connection, id, settings, onFault } = options;
-    this.#options = options;
-    this.#quantum = settings.quantum;
+  /** @param id names the keys in Redis (`b_<id>_…`), so it carries the hash tag */
+  constructor(connection: BucketConnection, id: string, settings: BucketSettings) {
+    this.#connection = connection;
+    this.#settings = settings;
     this.#settingsKey = `b_${id}_settings`;
+    this.#quantum = settings.quantum;
     this.#limiter = new Bottleneck({
       id,
       // Without the class, Bottleneck evaluates a `require`, which ES modules do not have.
@@ -150,11 +147,14 @@ export class FleetBucket {
       clientTimeout: CLIENT_TIMEOUT_MS,
       ...storedSettings(settings),
     });
-    this.#limiter.on("error", onFault);
   }
 
-  /** @param isFirst this process has not written these settings for the fleet yet */
-  async open(isFirst: boolean): Promise<void> {
+  /**
+   * @param isFirst this process has not written these settings for the fleet yet
+   * @param onFault is called when Redis refuses something that nobody waits for
+   */
+  async open(isFirst: boolean, onFault: (error: unknown) => void): Promise<void> {
+    this.#limiter.on("error", onFault);
     await this.#limiter.ready();
     if (isFirst) await this.#assertSettings();
     this.#quantum = Math.min(this.#quantum, await this.#storedMaximum());
@@ -166,7 +166,7 @@ export class FleetBucket {
    * @throws when Redis refuses, or the bucket was released meanwhile
    */
   async buy(): Promise<number> {
-    const watch = setInterval(() => void this.#watchPurchase(), WATCH_MS).unref();
+    const watch = setInterval(() => void this.#releaseWhenTooSmall(), WATCH_MS).unref();
     try {
       await new Promise<void>((resolve, reject) => {
         // Resolved from inside the job: the units count from here, without the round trip that ends the job.
@@ -183,7 +183,7 @@ export class FleetBucket {
   /** Adds units, or takes them away. Bottleneck would go over the bucket's size: what does not fit is taken out again. */
   async add(units: number): Promise<void> {
     const level = await this.#limiter.incrementReservoir(units);
-    const overflow = Math.min(units, level - this.#options.settings.maximum);
+    const overflow = Math.min(units, level - this.#settings.maximum);
     if (overflow > 0) await this.#limiter.incrementReservoir(-overflow);
   }
 
@@ -195,28 +195,20 @@ export class FleetBucket {
 
   /** Rejects a purchase that waits. The same id may be opened again once this has resolved. */
   release(): Promise<void> {
-    this.#released ??= this.#release().catch(() => {});
+    this.#released ??= this.#limiter
+      .stop({ dropWaitingJobs: true })
+      .catch(() => {})
+      .then(() => this.#limiter.disconnect(false))
+      .then(() => this.#connection.unsubscribed())
+      .catch(() => {});
     return this.#released;
   }
 
-  async #release(): Promise<void> {
-    await this.#limiter.stop({ dropWaitingJobs: true }).catch(() => {});
-    await this.#limiter.disconnect(false);
-    await this.#options.connection.unsubscribed();
-  }
-
-  /**
-   * Bottleneck's heartbeats do not restore what Redis lost, so that a waiting job would hear nothing any more: asking for
-   * the level does. A job heavier than a maximum that another process lowered would wait for ever: it is released.
-   */
-  async #watchPurchase(): Promise<void> {
-    if (this.#released !== undefined) return;
-    try {
-      await this.#limiter.currentReservoir();
-      if (this.#quantum > (await this.#storedMaximum())) await this.release();
-    } catch {
-      // Redis is away; the next round asks again.
-    }
+  /** A job heavier than a maximum that another process lowered would wait for ever: its bucket is released. */
+  async #releaseWhenTooSmall(): Promise<void> {
+    // While Redis is away the next round asks again.
+    const maximum = await this.#storedMaximum().catch(() => Number.POSITIVE_INFINITY);
+    if (this.#quantum > maximum) await this.release();
   }
 
   /**
@@ -224,22 +216,17 @@ export class FleetBucket {
    * once when they differ, so the last one configured wins and a mixed fleet does not write in turns.
    */
   async #assertSettings(): Promise<void> {
-    const { client } = this.#options.connection;
-    const settings = storedSettings(this.#options.settings);
+    const settings = storedSettings(this.#settings);
     const { reservoir: _, ...compared } = settings;
     const wanted = Object.values(compared).map((value) => String(value ?? ""));
-    const guard = `${this.#options.id}:guard:${wanted.join("/")}`;
-    for (;;) {
-      const current = await client.hmget(this.#settingsKey, ...Object.keys(compared));
-      if (wanted.every((value, index) => value === current[index])) return;
-      if (await client.set(guard, "1", "PX", GUARD_MS, "NX")) await this.#limiter.updateSettings(settings);
-      else await delay(GUARD_MS / 10);
-    }
+    const names = Object.keys(compared);
+    const current = await this.#connection.client.hmget(this.#settingsKey, ...names);
+    if (wanted.some((value, index) => value !== current[index])) await this.#limiter.updateSettings(settings);
   }
 
   /** What the fleet's bucket holds at most; infinite for a paced one. */
   async #storedMaximum(): Promise<number> {
-    const text = await this.#options.connection.client.hget(this.#settingsKey, "reservoirIncreaseMaximum");
+    const text = await this.#connection.client.hget(this.#settingsKey, "reservoirIncreaseMaximum");
     return text ? Number(text) : Number.POSITIVE_INFINITY;
   }
 }

@@ -84,11 +84,10 @@ export class SharedBucket {
 
   async #create(): Promise<FleetBucket> {
     const settings = this.#settings;
-    const onFault = (error: unknown) => this.#reportFault(error);
-    const bucket = new FleetBucket({ connection: this.#connection, id: this.#id, settings, onFault });
+    const bucket = new FleetBucket(this.#connection, this.#id, settings);
     this.#bucket = bucket;
     try {
-      await bucket.open(this.#asserted !== settings);
+      await bucket.open(this.#asserted !== settings, (error) => this.#reportFault(error));
       this.#asserted = settings;
       return bucket;
     } catch (error) {
