@@ -27,12 +27,12 @@ export { complete, enqueue, stream, structuredComplete } from "./client/shared-c
 export type { WaitOptions } from "./client/wait.ts";
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
+export type { CircuitBreakerSettings } from "./limits/breaker-settings.ts";
 export {
   type Admission,
   type BreakerTransition,
   CircuitBreaker,
   type CircuitBreakerOptions,
-  type CircuitBreakerSettings,
   CircuitOpenError,
 } from "./limits/circuit-breaker.ts";
 export {

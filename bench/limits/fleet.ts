@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import type { SenderOrder } from "./sender.ts";
+import type { SenderOrder } from "./sender-order.ts";
 
 const SENDER = join(import.meta.dirname, "sender.ts");
 

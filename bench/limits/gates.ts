@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { RateLimiter } from "../../src/limits/rate-limiter.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { drawTokens, meanTokens } from "./load.ts";
-import type { SenderOrder } from "./sender.ts";
+import type { GateName, SenderOrder } from "./sender-order.ts";
 
 export interface Reply {
   status: number;
@@ -22,8 +22,13 @@ export interface Gate {
   work?(send: (tokens: number) => Promise<Reply>): Promise<void>;
 }
 
-const GATES = { gluellm, bottleneck, bullmq, retryAfter, fullJitter };
-export type GateName = keyof typeof GATES;
+const GATES: Record<GateName, (order: SenderOrder) => Gate | Promise<Gate>> = {
+  gluellm,
+  bottleneck,
+  bullmq,
+  retryAfter,
+  fullJitter,
+};
 
 export async function openGate(order: SenderOrder): Promise<Gate> {
   return GATES[order.gate](order);

@@ -4,7 +4,7 @@ import type { Bench } from "./bench.ts";
 import { epochMs, type Figures, figuresOf, type Span } from "./figures.ts";
 import { Fleet } from "./fleet.ts";
 import { type Limits, uniqueName } from "./load.ts";
-import type { SenderOrder } from "./sender.ts";
+import type { SenderOrder } from "./sender-order.ts";
 import type { Arrival } from "./simulator-control.ts";
 
 export interface LimiterRun {

@@ -5,26 +5,9 @@
 import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { type GateName, openGate, type Reply } from "./gates.ts";
-import { drawTokens, type Limits, messageOf, type Sizes } from "./load.ts";
-
-export interface SenderOrder {
-  gate: GateName;
-  /** Names the model at the provider and the keys in Redis. */
-  name: string;
-  redisSocket: string;
-  providerUrl: string;
-  limits: Limits;
-  /** Only gluellm's limiter has one. */
-  quantumMs: number;
-  /** Callers: requests that this process would have under way at a time. */
-  slots: number;
-  sizes: Sizes;
-  /** Estimate = size × this. */
-  estimateFactor: number;
-  /** Jobs laid into the queue beforehand, where the gate has one. */
-  backlog: number;
-}
+import { openGate, type Reply } from "./gates.ts";
+import { drawTokens, messageOf } from "./load.ts";
+import type { SenderOrder } from "./sender-order.ts";
 
 const order = JSON.parse(process.argv[2] ?? "") as SenderOrder;
 const agent = new Agent({ keepAlive: true });

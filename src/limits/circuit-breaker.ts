@@ -1,6 +1,6 @@
 import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
-import { ConfigurationError, GlueError } from "../shared/errors.ts";
+import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { within } from "../shared/within.ts";
 import {
@@ -9,33 +9,11 @@ import {
   parseBreakerReply,
   WINDOW_SLOTS,
 } from "../store/breaker-scripts.ts";
-
-export interface CircuitBreakerSettings {
-  /** Opens when this share of the calls failed, of the window or of its latest 50: above 0, at most 1; default 0.5. */
-  failureRate: number;
-  /**
-   * Fewer calls in the window do not make a rate, default 20: then ten failures in a row, however far apart, open it.
-   */
-  minCalls: number;
-  /** Rolling, in ten slots; default 30,000. */
-  windowMs: number;
-  /** From the opening, and from a failed probe, to the next probe; default 2,000. */
-  cooldownMs: number;
-  /** A probe that is not back by then gives its turn to another; default 10,000. */
-  probeMs: number;
-}
-
-const DEFAULTS: CircuitBreakerSettings = {
-  failureRate: 0.5,
-  minCalls: 20,
-  windowMs: 30_000,
-  cooldownMs: 2000,
-  probeMs: 10_000,
-};
+import { breakerSettings, type CircuitBreakerSettings } from "./breaker-settings.ts";
 
 export interface CircuitBreakerOptions {
   redis: Redis;
-  /** Hash-tagged head of all keys: `{gluellm:default}`. */
+  /** Head of all keys, with the hash tag: `{gluellm:default}`. */
   keyPrefix: string;
   settings?: Partial<CircuitBreakerSettings>;
   logger?: Logger;
@@ -46,7 +24,7 @@ export interface CircuitBreakerOptions {
   isFailure?: (error: unknown) => boolean;
 }
 
-/** What a call hands back with its result, so that a call from before an opening is told from a later one. */
+/** What `admit` gave a call, and the call hands back with its result: so calls from before an opening are told from later ones. */
 export interface AdmittedCall {
   isProbe: boolean;
   /** How often the breaker had opened when the call was admitted. */
@@ -55,14 +33,15 @@ export interface AdmittedCall {
   probe?: number;
 }
 
+/** Whether a call may be made; if not, when to ask again. */
 export type Admission = ({ isAllowed: true } & AdmittedCall) | { isAllowed: false; waitMs: number };
 
-/** Published on the diagnostics channel `gluellm:breaker` by the process whose call changed the state. */
+/** A change of state. The process whose call caused it publishes it on the diagnostics channel `gluellm:breaker`. */
 export interface BreakerTransition {
   key: string;
   /** `open` also follows `half_open` when the probe failed; `opened` tells the two apart. */
   state: "open" | "half_open" | "closed";
-  /** Of the window that opened it. */
+  /** Failures and calls of the window that opened it. */
   failures: number;
   calls: number;
   /** How often it went from closed to open. */
@@ -95,7 +74,7 @@ interface View {
   openedAt: number;
   /** Undefined until Redis has answered once. */
   opened: number | undefined;
-  /** Ended well, and not reported yet. */
+  /** Calls that ended well and are not reported yet. */
   successes: number;
   reportTimer: NodeJS.Timeout | undefined;
 }
@@ -122,10 +101,10 @@ export class CircuitBreaker implements AsyncDisposable {
   /** @throws ConfigurationError when a setting is out of range */
   constructor(options: CircuitBreakerOptions) {
     this.#options = options;
-    this.#settings = withDefaults(options.settings);
+    this.#settings = breakerSettings(options.settings);
   }
 
-  /** Asked before each call; never rejects, and takes at most a second when Redis does not answer. */
+  /** Returns whether a call may be made. It never rejects, and takes at most a second when Redis does not answer. */
   async admit(key: string): Promise<Admission> {
     const view = this.#view(key);
     if (view.opened === undefined || view.openedAt) {
@@ -141,7 +120,7 @@ export class CircuitBreaker implements AsyncDisposable {
     return { isAllowed: true, isProbe: false, opened: view.opened };
   }
 
-  /** After each call that succeeded. Resolves to the state that the fleet is in now. */
+  /** Counts a call that succeeded, and returns the state that the fleet is in now. */
   async succeeded(key: string, call?: AdmittedCall): Promise<"closed" | "open"> {
     if (call?.isProbe) return this.#endProbe(key, call, "succeeded");
     const view = this.#view(key);
@@ -152,34 +131,32 @@ export class CircuitBreaker implements AsyncDisposable {
     return stateOf(view);
   }
 
-  /** After each call that failed by the provider's fault. Resolves to the state that the fleet is in now. */
+  /** Counts a call that failed by the provider's fault, and returns the state that the fleet is in now. */
   async failed(key: string, call?: AdmittedCall): Promise<"closed" | "open"> {
     if (call?.isProbe) return this.#endProbe(key, call, "failed");
     const view = this.#view(key);
     return isCounted(view, call) ? this.#report(key, 1) : stateOf(view);
   }
 
-  /** The call was not made, or says nothing of the provider: a probe gives its turn to the next at once. */
+  /** Ends a call that was not made, or says nothing of the provider: a probe gives its turn to the next at once. */
   async released(key: string, call: AdmittedCall): Promise<void> {
     if (call.isProbe) await this.#endProbe(key, call, "released");
   }
 
-  /** As far as this process knows. */
+  /** Returns whether the breaker is open, as far as this process knows. */
   isOpen(key: string): boolean {
     return Boolean(this.#views.get(key)?.openedAt);
   }
 
-  /**
-   * Another process changed the state: for the text after `breaker:` of a message on `<keyPrefix>:events`.
-   */
+  /** Learns the state that another process changed; `key` is the text after `breaker:` of a message on `<keyPrefix>:events`. */
   async onMessage(key: string): Promise<void> {
     if (this.#views.has(key)) await this.#report(key, 0);
   }
 
   /**
-   * Calls `fn` when the breaker lets it, and counts how it ends.
+   * Calls `fn` when the breaker is closed, counts how it ends, and returns what it returns.
    *
-   * @throws CircuitOpenError when it does not; what `fn` throws
+   * @throws CircuitOpenError when the breaker is open; what `fn` throws
    */
   async run<T>(key: string, fn: () => Promise<T>): Promise<T> {
     const admission = await this.admit(key);
@@ -236,7 +213,7 @@ export class CircuitBreaker implements AsyncDisposable {
     return stateOf(this.#view(key));
   }
 
-  /** Undefined when Redis is away. An answer that comes too late for the caller is still taken over. */
+  /** Returns what the script says; undefined when Redis is away. An answer that comes too late for the caller is still taken over. */
   async #ask(
     script: keyof typeof breakerScripts,
     key: string,
@@ -269,7 +246,7 @@ export class CircuitBreaker implements AsyncDisposable {
     } else if (view.openedAt && !openedAt) {
       logger?.info({ key, openMs: now - view.openedAt }, "circuit breaker closed; calls go on");
     }
-    // Those ended before it opened and closed again.
+    // Successes that were not reported yet came before it opened and closed again.
     if (opened !== view.opened) view.successes = 0;
     view.openedAt = openedAt;
     view.opened = opened;
@@ -301,22 +278,6 @@ function publish(
   { failures, calls, opened }: BreakerReply,
 ): void {
   breakerChannel.publish({ key, state, failures, calls, opened } satisfies BreakerTransition);
-}
-
-function withDefaults(settings: Partial<CircuitBreakerSettings> = {}): CircuitBreakerSettings {
-  const names = Object.keys(DEFAULTS) as (keyof CircuitBreakerSettings)[];
-  const merged = { ...DEFAULTS };
-  for (const name of names) {
-    const value = settings[name] ?? DEFAULTS[name];
-    const most = name === "failureRate" ? 1 : Number.MAX_SAFE_INTEGER;
-    if (!(value > 0 && value <= most)) {
-      throw new ConfigurationError(
-        `circuit breaker: ${name} must be above 0 and at most ${most}, not ${value}`,
-      );
-    }
-    merged[name] = value;
-  }
-  return merged;
 }
 
 function isProviderFailure(error: unknown): boolean {

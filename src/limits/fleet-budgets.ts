@@ -26,14 +26,14 @@ interface FleetBudgetsOptions {
   store: Store;
   settings: Pick<Settings, "limits" | "learnLimits">;
   logger: Logger;
-  /** The budgets of these keys are others now. */
+  /** It is told the keys whose budgets have changed. */
   onChange: (keys: string[]) => void;
 }
 
 /** What a process knows of one budget. */
 interface Learned {
   limits: StatedLimits;
-  /** Answers to calls that were sent before say what was true before. */
+  /** When the limits changed: answers to calls that were sent before say what was true before. */
   changedAtMs: number;
   /** Successful answers in a row that did not mention a limit that is known. */
   silent: number;
@@ -54,11 +54,13 @@ export class FleetBudgets {
     this.#options = options;
   }
 
+  /** Returns the budget in force of `entry:model`; undefined without a limit. */
   of = (key: string): Budget | undefined => {
     if (!this.#inForce.has(key)) this.#inForce.set(key, this.#merge(key));
     return this.#inForce.get(key);
   };
 
+  /** Returns the name of the budget of `entry:model`: its bucket, else the key. */
   idOf(key: string): string {
     return budgetId(this.#options.settings.limits, key);
   }
@@ -118,7 +120,7 @@ export class FleetBudgets {
       });
   }
 
-  /** One writer at a time; who comes second writes only when the first wrote something else. */
+  /** Writes what was learned, one process at a time; who comes second writes only when the first wrote something else. */
   async #write(id: string): Promise<void> {
     const { store, logger } = this.#options;
     for (;;) {

@@ -7,14 +7,14 @@ const MEBIBYTE = 2 ** 20;
 const COLLECT_MS = 2000;
 
 export interface MemoryUseOptions {
-  /** What the process may hold in all; default: its container's limit, if it has one. */
+  /** The bytes that the process may hold in all; default: its container's limit, if it has one. */
   maxRssBytes?: number | undefined;
-  /** Called after every major garbage collection, once its effect is counted. */
+  /** It is called after every major garbage collection, once its effect is counted. */
   onCollected: () => void;
 }
 
 /**
- * How much memory this process really needs. The heap is measured right after garbage collections, since before them
+ * Measures how much memory this process really needs. The heap is measured right after garbage collections, since before them
  * it may be garbage for the most part; resident memory is counted without the heap's pages that hold none.
  */
 export class MemoryUse implements Disposable {
@@ -37,7 +37,7 @@ export class MemoryUse implements Disposable {
     this.sample();
   }
 
-  /** 0 to 1: of the heap's limit or of the limit of resident memory, the larger. */
+  /** The share in use of the heap's limit or of that of resident memory, the larger: 0 to 1. */
   get share(): number {
     return Math.min(
       1,
@@ -45,7 +45,7 @@ export class MemoryUse implements Disposable {
     );
   }
 
-  /** For the log. */
+  /** The figures for the log, in mebibytes. */
   get figures(): Record<string, number | undefined> {
     const mebibytes = (bytes: number) => (Number.isFinite(bytes) ? Math.round(bytes / MEBIBYTE) : undefined);
     return {
@@ -57,6 +57,7 @@ export class MemoryUse implements Disposable {
     };
   }
 
+  /** Measures now. */
   sample(): void {
     this.#liveHeapBytes = Math.min(this.#liveHeapBytes, oldGenerationBytes());
     const { rss, heapTotal } = process.memoryUsage();
@@ -82,7 +83,7 @@ export class MemoryUse implements Disposable {
   #onCollected(): void {
     this.#collectedAtMs = performance.now();
     this.#liveHeapBytes = oldGenerationBytes();
-    // The guess of the limit was wrong.
+    // So the limit was guessed too low.
     if (this.#liveHeapBytes > 1.1 * this.#maxHeapBytes)
       this.#maxHeapBytes = getHeapStatistics().heap_size_limit;
     this.sample();
@@ -95,7 +96,7 @@ function isMajorCollection(entry: PerformanceEntry): boolean {
   return detail?.kind === constants.NODE_PERFORMANCE_GC_MAJOR;
 }
 
-/** The heap without the space of new objects, most of which are garbage. */
+/** Returns the bytes of the heap without the space of new objects, most of which are garbage. */
 function oldGenerationBytes(): number {
   return getHeapSpaceStatistics()
     .filter(({ space_name }) => !space_name.startsWith("new"))
@@ -103,7 +104,7 @@ function oldGenerationBytes(): number {
 }
 
 /**
- * V8 states the limit of all spaces and fails at that of old objects, `--max-old-space-size`. The difference is V8's
+ * Returns the limit of the old objects in bytes. V8 states the limit of all spaces and fails at that of old objects, `--max-old-space-size`. The difference is V8's
  * default for new objects, 3/64 of its default for old ones: a quarter of the machine's memory, at most 2 GB, or 4 GB
  * from 15 GB on.
  */
@@ -118,7 +119,7 @@ function maxOldGenerationBytes(): number {
   return newBytes < limit ? limit - newBytes : limit;
 }
 
-/** Infinity outside a container, or in one without a limit. */
+/** Returns the container's limit in bytes; infinity outside a container, or in one without a limit. */
 function containerBytes(): number {
   const bytes = process.constrainedMemory();
   return bytes > 0 && bytes < totalmem() ? bytes : Number.POSITIVE_INFINITY;

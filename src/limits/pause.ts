@@ -21,8 +21,9 @@ interface PauseContext {
 const pauseChannel = channel("gluellm:pause");
 
 /**
- * What BullMQ's `queue.rateLimit` does, for several queues at once, and never shortening a longer pause that another
- * call was given. A lower value under the key is BullMQ's own counter.
+ * Does what BullMQ's `queue.rateLimit` does, for several queues at once, and never shortens a longer pause that another
+ * call was given. KEYS: BullMQ's limiter key of each queue. ARGV: 1 ms. A lower value under a key is BullMQ's own counter.
+ * Called by `pauseQueues`.
  */
 const PAUSE = new RedisScript(`
   local PAUSED, ms = 9007199254740991, tonumber(ARGV[1])
@@ -34,7 +35,7 @@ const PAUSE = new RedisScript(`
   end
 `);
 
-/** What the provider of `model` asked for: its queue waits, or every queue of its budget; nothing for the job alone. */
+/** Pauses what the provider of `model` asked for: its queue, or every queue of its budget; nothing for the job alone. */
 export async function pauseModel(
   context: PauseContext,
   model: ModelRef,
@@ -45,14 +46,14 @@ export async function pauseModel(
   if (scope === "budget") await pauseBudget(context, queue, model.key, delayMs);
 }
 
-/** For calls of jobs in other queues than the model's: milliseconds until that goes on, 0 when it is not paused. */
+/** Returns in how many milliseconds the queue of `model` goes on, 0 when it is not paused: for jobs of other queues. */
 export async function pausedMs({ store }: Pick<PauseContext, "store">, model: ModelRef): Promise<number> {
   const limiter = limiterKey(store.keys, completionQueueName(model));
   const [value, ttlMs] = await Promise.all([store.redis.get(limiter), store.redis.pttl(limiter)]);
   return Number(value) >= NEVER_LIMITING.max ? Math.max(0, ttlMs) : 0;
 }
 
-/** No worker of the fleet takes a job from these queues for `ms`. */
+/** Lets no worker of the fleet take a job from these queues for `ms`. */
 async function pauseQueues(
   { store }: Pick<PauseContext, "store">,
   queues: readonly string[],
@@ -63,7 +64,7 @@ async function pauseQueues(
 }
 
 /**
- * The provider asks for a pause: every queue of the budget waits, in all processes, and so do the jobs that already
+ * Pauses a budget, as its provider asked: every queue of it waits, in all processes, and so do the jobs that already
  * wait for the budget. At the end of it the budget is empty, since the provider's is. Diagnostics channel
  * `gluellm:pause`: `{budget, ms}`.
  */

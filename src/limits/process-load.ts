@@ -16,7 +16,7 @@ const memoryChannel = channel("gluellm:memory");
 export interface ProcessLoadOptions {
   profile: Pick<Profile, "maxEventLoopLagMs" | "memoryGuard">;
   logger?: Logger;
-  /** What the process may hold in all; default: its container's limit, if it has one. */
+  /** The bytes that the process may hold in all; default: its container's limit, if it has one. */
   maxRssBytes?: number;
 }
 
@@ -48,12 +48,12 @@ export class ProcessLoad implements Disposable {
     this.#timer = setInterval(() => this.#sample(), SAMPLE_MS).unref();
   }
 
-  /** In the last half second the event loop hardly rested, or timers came later than the profile allows. */
+  /** Whether the event loop hardly rested in the last half second, or timers came later than the profile allows. */
   get isBusy(): boolean {
     return this.#utilisedShare > BUSY_UTILISATION || this.#lagMs > this.#options.profile.maxEventLoopLagMs;
   }
 
-  /** How late timers were in the last half second, on average. */
+  /** How many milliseconds timers were late in the last half second, on average. */
   get lagMs(): number {
     return this.#lagMs;
   }

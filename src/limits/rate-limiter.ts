@@ -1,50 +1,55 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type TokenCounts, tokenCounts } from "../shared/token-counts.ts";
-import { BucketConnection } from "./rate-limiter/bucket-connection.ts";
-import { BudgetLine, type Grant } from "./rate-limiter/budget-line.ts";
+import { CLOSE_MS, within } from "../shared/within.ts";
+import { BucketConnection } from "./rate-limiter/bottleneck.ts";
 import { type Cost, costOf } from "./rate-limiter/cost.ts";
 import { BudgetExceededError, RateLimiterClosedError } from "./rate-limiter/errors.ts";
 import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";
-import type { Waiter } from "./rate-limiter/waiting-line.ts";
+import type { Waiter } from "./rate-limiter/priority-queue.ts";
+import { type Grant, WaitQueue } from "./rate-limiter/wait-queue.ts";
 
 const DEFAULT_PRIORITY = 10;
-const CLOSE_MS = 2000;
+const TOKEN_LIMITS = [
+  ["tokens", "tpm", "tokens"],
+  ["inputTokens", "itpm", "input tokens"],
+  ["outputTokens", "otpm", "output tokens"],
+] as const;
 
 export interface RateLimiterOptions {
-  /** Duplicated for the two connections of the limiter, at the first `acquire` that has a budget. */
+  /** The limiter makes its two connections after the model of this one, at the first `acquire` that has a budget. */
   redis: Redis;
-  /** Hash-tagged head of all keys: `{gluellm:default}`. */
+  /** Head of all keys, with the hash tag: `{gluellm:default}`. */
   keyPrefix: string;
-  /** Asked at every `acquire`: a budget that changed is changed for the whole fleet. */
+  /** Returns the budget of a key. It is asked at every `acquire`; a budget that changed is changed for the whole fleet. */
   budgetOf: (key: string) => Budget | undefined;
-  /** How much of the rate a process buys at once, default 50: less uses the limit better, and Redis more. */
+  /** How many ms of the rate a process buys at once; default 50. Less uses the limit better, and Redis more. */
   quantumMs?: number;
   logger?: Logger;
 }
 
 export interface AcquireOptions {
-  /** Estimate of what the request will be charged; a plain number counts as input. Default 0. */
+  /** An estimate of what the request will be charged; a plain number counts as input. Default 0. */
   tokens?: TokenCounts | number;
-  /** 0 = interactive, larger = later; default 10. */
+  /** The place in the wait queue: 0 is interactive, larger comes later; default 10. */
   priority?: number;
-  /** Rejects with BudgetWaitError when those ahead take longer than this; default: waits for ever. */
+  /** `acquire` rejects with BudgetWaitError when those ahead take longer than this; default: no limit. */
   maxWaitMs?: number;
-  /** Leaves the line; `acquire` rejects with the signal's reason. */
+  /** The signal takes the request out of the wait queue; `acquire` rejects with its reason. */
   signal?: AbortSignal;
 }
 
 /**
- * Leave to send one request. The first of `settle` and `cancel` counts. One of them must be called where the budget
+ * The permission to send one request. The first of `settle` and `cancel` counts. One of them must be called where the budget
  * has `maxInFlight`, as it ends the request; elsewhere the estimate stands without them.
  */
 export interface Reservation {
+  /** How long `acquire` took. */
   waitedMs: number;
   /** Corrects the estimate to what the provider charged; without an argument the estimate stands. */
   settle(actualTokens?: TokenCounts | number): void;
-  /** Nothing was sent: gives back request and tokens. */
+  /** Gives back the request and its tokens, as nothing was sent. */
   cancel(): void;
 }
 
@@ -52,22 +57,21 @@ export interface Reservation {
  * Keeps a fleet of processes under the limits of each budget (requests and tokens per minute over Bottleneck, calls in
  * flight by leases). Keys whose budgets name the same `bucket` share one.
  *
- * Every process buys quanta of equal size from a token bucket in Redis into a purse of its
- * own, and the head of its line spends from the purse. A bucket holds 0.7 s of rate for a provider's bucket of
+ * Every process buys quanta of equal size from a token bucket in Redis into an allotment of its
+ * own, and the head of its wait queue spends from the allotment. A bucket holds 0.7 s of rate for a provider's bucket of
  * 1 s (`burstSeconds`, default 1), so bursts after a pause stay within what the provider accepts. Limits
  * too small for that (under about 86 per minute with `burstSeconds` 1) are granted at even spacing.
  *
  * Keys: `b_<keyPrefix>:limit:<key or bucket>:<requests|tokens|inputTokens|outputTokens>` + `_settings` (hash), `_job_weights` (hash),
  * `_job_expirations` (zset), `_job_clients` (hash), `_client_running` (zset), `_client_num_queued` (hash),
- * `_client_last_registered` (zset), `_client_last_seen` (zset), none of which expires; the strings
+ * `_client_last_registered` (zset), `_client_last_seen` (zset), which expire 7 days after their last use; the strings
  * `<keyPrefix>:limit:<…>:guard:…` (1 s); the zset `<keyPrefix>:limit:<…>:in-flight` (15 s). Pub/sub: `b_<id>` and `b_<id>_<client>`.
  *
- * The bucket is refilled by the clocks of the processes, not of Redis: keep them synchronised (NTP). A clock
- * 2 s ahead doubles the rate for a second.
+ * Time is that of Redis; the clocks of the processes do not matter.
  */
 export class RateLimiter implements AsyncDisposable {
   readonly #options: RateLimiterOptions;
-  readonly #lines = new Map<string, BudgetLine>();
+  readonly #queues = new Map<string, WaitQueue>();
   readonly #correction = new EstimateCorrection();
   #connection: BucketConnection | undefined;
   #closing: Promise<void> | undefined;
@@ -92,42 +96,42 @@ export class RateLimiter implements AsyncDisposable {
     const estimate = tokenCounts(options.tokens ?? 0);
     const budget = this.#options.budgetOf(key);
     if (budget) assertPossible(key, costOf(estimate), budget);
-    const line = this.#lineOf(key, budget);
-    if (!line) return { waitedMs: 0, settle() {}, cancel() {} };
+    const queue = this.#queueOf(key, budget);
+    if (!queue) return { waitedMs: 0, settle() {}, cancel() {} };
     const cost = atMost(costOf(this.#correction.correct(key, estimate)), budget);
     const startedAtMs = performance.now();
-    const grant = await waitIn(line, cost, options);
+    const grant = await waitIn(queue, cost, options);
     const settled = (actual: TokenCounts) => this.#correction.settled(key, estimate, actual);
-    return reservation({ line, grant, cost, settled }, performance.now() - startedAtMs);
+    return reservation({ queue, grant, cost, settled }, performance.now() - startedAtMs);
   }
 
-  /** The key's budget changed: those who wait under the old one wait under the new one. */
+  /** Takes over the budget of a key when it has changed: those who wait under the old one wait under the new one. */
   refresh(key: string): void {
-    this.#lineOf(key, this.#options.budgetOf(key));
+    this.#queueOf(key, this.#options.budgetOf(key));
   }
 
   /**
-   * The provider said that nothing will be accepted for `ms`: this process grants nothing until then, and what it
-   * has bought is void, since the provider holds less than was counted.
+   * Grants nothing in this process for `ms`, as the provider said that it will accept nothing. What was bought is void,
+   * since the provider holds less than was counted.
    *
    * @param id the budget's `bucket`, else the key
    */
   pause(id: string, ms: number): void {
-    this.#lines.get(id)?.pause(ms);
+    this.#queues.get(id)?.pause(ms);
   }
 
   /** Empties the fleet's buckets so that they hold their first unit after `ms`. Every process pauses for itself. */
   async drain(id: string, ms: number): Promise<void> {
-    await this.#lines.get(id)?.drain(ms);
+    await this.#queues.get(id)?.drain(ms);
   }
 
   /**
-   * About how long an `acquire` would wait now, in milliseconds: 0 without a budget. A guess from this process's
-   * recent purchases, without asking Redis.
+   * Returns about how long an `acquire` would wait now, in milliseconds: 0 without a budget. It guesses from this
+   * process's recent purchases, without asking Redis.
    */
   predictedWaitMs(key: string, { tokens = 0, priority = DEFAULT_PRIORITY }: AcquireOptions = {}): number {
-    const line = this.#lines.get(this.#nameOf(key, this.#options.budgetOf(key)));
-    return line?.predictedWaitMs(costOf(tokens), priority) ?? 0;
+    const queue = this.#queues.get(this.#nameOf(key, this.#options.budgetOf(key)));
+    return queue?.predictedWaitMs(costOf(tokens), priority) ?? 0;
   }
 
   /** Rejects all who wait, returns unspent units to the fleet and disconnects: in 2 s at most. */
@@ -144,61 +148,54 @@ export class RateLimiter implements AsyncDisposable {
     return budget?.bucket ?? key;
   }
 
-  /** Undefined without a limit. */
-  #lineOf(key: string, budget: Budget | undefined): BudgetLine | undefined {
+  /** Returns the wait queue of the budget, with its limits as they are now; undefined without a limit. */
+  #queueOf(key: string, budget: Budget | undefined): WaitQueue | undefined {
     const { bucket: _, burstSeconds: __, ...limits } = budget ?? {};
     const isLimited = Object.values(limits).some((limit) => limit !== undefined);
     const name = this.#nameOf(key, budget);
-    let line = this.#lines.get(name);
-    if (!line && isLimited) {
+    let queue = this.#queues.get(name);
+    if (!queue && isLimited) {
       const { redis, keyPrefix, quantumMs, logger } = this.#options;
       this.#connection ??= new BucketConnection(redis);
       const id = `${keyPrefix}:limit:${name}`;
-      line = new BudgetLine({ connection: this.#connection, name, id, quantumMs, logger });
-      this.#lines.set(name, line);
+      queue = new WaitQueue({ connection: this.#connection, name, id, quantumMs, logger });
+      this.#queues.set(name, queue);
     }
-    line?.setBudget(budget ?? {});
-    return isLimited ? line : undefined;
+    queue?.setBudget(budget ?? {});
+    return isLimited ? queue : undefined;
   }
 
   async #close(): Promise<void> {
-    const lines = [...this.#lines.values()];
-    const timer = new AbortController();
-    const deadline = delay(CLOSE_MS, undefined, { signal: timer.signal }).catch(() => {});
-    await Promise.race([
-      Promise.all(lines.map((line) => line.close(new RateLimiterClosedError()))),
-      deadline,
-    ]);
-    timer.abort();
+    const closing = [...this.#queues.values()].map((queue) => queue.close(new RateLimiterClosedError()));
+    await within(CLOSE_MS, Promise.all(closing));
     await this.#connection?.close();
   }
 }
 
-function assertPossible(key: string, cost: Cost, { tpm, itpm, otpm }: Budget): void {
-  if (tpm !== undefined && cost.tokens > tpm) throw new BudgetExceededError(key, cost.tokens, tpm);
-  if (itpm !== undefined && cost.inputTokens > itpm)
-    throw new BudgetExceededError(key, cost.inputTokens, itpm, "input tokens");
-  if (otpm !== undefined && cost.outputTokens > otpm)
-    throw new BudgetExceededError(key, cost.outputTokens, otpm, "output tokens");
+function assertPossible(key: string, cost: Cost, budget: Budget): void {
+  for (const [name, limit, kind] of TOKEN_LIMITS) {
+    const perMinute = budget[limit];
+    if (perMinute !== undefined && cost[name] > perMinute) {
+      throw new BudgetExceededError(key, cost[name], perMinute, kind);
+    }
+  }
 }
 
-/** Nothing larger than a minute of its limit can be had, however much more it may turn out to be. */
-function atMost(cost: Cost, { tpm, itpm, otpm }: Budget = {}): Cost {
-  const bounded = (units: number, limit = Number.POSITIVE_INFINITY) => Math.min(units, Math.floor(limit));
-  return {
-    ...cost,
-    tokens: bounded(cost.tokens, tpm),
-    inputTokens: bounded(cost.inputTokens, itpm),
-    outputTokens: bounded(cost.outputTokens, otpm),
-  };
+/** Returns the cost, cut to a minute of each limit: more cannot be had, however large the request turns out to be. */
+function atMost(cost: Cost, budget: Budget = {}): Cost {
+  const bounded = { ...cost };
+  for (const [name, limit] of TOKEN_LIMITS) {
+    bounded[name] = Math.min(cost[name], Math.floor(budget[limit] ?? Number.POSITIVE_INFINITY));
+  }
+  return bounded;
 }
 
-function waitIn(line: BudgetLine, cost: Cost, options: AcquireOptions): Promise<Grant> {
+function waitIn(queue: WaitQueue, cost: Cost, options: AcquireOptions): Promise<Grant> {
   const { priority = DEFAULT_PRIORITY, maxWaitMs = Number.POSITIVE_INFINITY, signal } = options;
   return new Promise((resolve, reject) => {
     let waiter: Waiter | undefined;
     const abort = () => {
-      if (waiter && line.leave(waiter)) reject(signal?.reason);
+      if (waiter && queue.leave(waiter)) reject(signal?.reason);
     };
     const leaveWith = (finish: () => void) => {
       signal?.removeEventListener("abort", abort);
@@ -208,25 +205,26 @@ function waitIn(line: BudgetLine, cost: Cost, options: AcquireOptions): Promise<
     const leaveWithFault = (error: unknown) => leaveWith(() => reject(error));
     try {
       const grant = (granted: Grant) => leaveWith(() => resolve(granted));
-      waiter = line.enqueue({ cost, priority, maxWaitMs, grant, reject: leaveWithFault });
+      waiter = queue.enqueue({ cost, priority, maxWaitMs, grant, reject: leaveWithFault });
     } catch (error) {
       leaveWithFault(error);
     }
   });
 }
 
+/** A request that was let through. */
 interface Granted {
-  line: BudgetLine;
+  queue: WaitQueue;
   grant: Grant;
   cost: Cost;
-  /** Told what the request really took, when it took anything. */
+  /** It is told what the request really took, when it took anything. */
   settled: (actual: TokenCounts) => void;
 }
 
-function reservation({ line, grant, cost, settled }: Granted, waitedMs: number): Reservation {
+function reservation({ queue, grant, cost, settled }: Granted, waitedMs: number): Reservation {
   let isOpen = true;
   const end = (refund: Cost) => {
-    if (isOpen) line.end(grant, refund);
+    if (isOpen) queue.end(grant, refund);
     isOpen = false;
   };
   return {

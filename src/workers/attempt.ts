@@ -1,5 +1,5 @@
 import { CircuitOpenError } from "../limits/circuit-breaker.ts";
-import type { Intake } from "../limits/intake.ts";
+import type { ConcurrencyController } from "../limits/concurrency-controller.ts";
 import { pausedMs } from "../limits/pause.ts";
 import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { Reservation } from "../limits/rate-limiter.ts";
@@ -31,7 +31,7 @@ export interface CallInput {
   signal: AbortSignal;
   /** Aborts when the job's batch ended; counts until the call begins. */
   beforeCall: AbortSignal;
-  intake: Intake;
+  controller: ConcurrencyController;
   /** The job is not in the queue of its model, whose pauses the call has to keep to all the same. */
   isRouted: boolean;
   /** What the call counts towards; mostly nothing. */
@@ -70,7 +70,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
   };
   const held = await reserve(context, input, call, adapter.estimateTokens(model.model, request));
   if (Date.now() > input.deadlineAt) {
-    input.intake.unanswered();
+    input.controller.unanswered();
     await release(held);
     throw deadlineError();
   }
@@ -88,39 +88,39 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
   };
 }
 
-/** The call between budget, breaker and intake, each of which learns how it ended. */
+/** The call between budget, breaker and concurrency controller, each of which learns how it ended. */
 async function guarded(
   { breaker }: WorkerContext,
-  { model: { key }, intake, isRouted }: CallInput,
+  { model: { key }, controller, isRouted }: CallInput,
   held: Held,
   complete: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
   const admission = (await breaker?.admit(key)) ?? { isAllowed: true, isProbe: false };
   if (!admission.isAllowed) {
-    intake.unanswered();
-    if (!isRouted) intake.blocked();
+    controller.unanswered();
+    if (!isRouted) controller.blocked();
     await release(held);
     throw new CircuitOpenError(key, admission.waitMs);
   }
-  if (!admission.isProbe) intake.unblocked();
+  if (!admission.isProbe) controller.unblocked();
   const { reservation, outlay } = held;
   const startedAt = performance.now();
   try {
     const reply = await complete();
     reservation.settle(reply.charged);
-    intake.answered();
+    controller.answered();
     await outlay?.settle(reply.tokens);
     await breaker?.succeeded(key, admission);
-    intake.unblocked();
+    controller.unblocked();
     return reply;
   } catch (error) {
     const outcome = outcomeOf(error);
     // A refusal costs no tokens; what else failed may have cost all that was estimated.
     const used = outcome === "answered" || outcome === "limited" ? 0 : undefined;
     reservation.settle(used);
-    if (outcome === "limited") intake.limited(startedAt);
-    else if (outcome === "answered") intake.answered();
-    else intake.unanswered();
+    if (outcome === "limited") controller.limited(startedAt);
+    else if (outcome === "answered") controller.answered();
+    else controller.unanswered();
     await outlay?.settle(used);
     if (outcome === "down") await breaker?.failed(key, admission);
     else if (outcome === "aborted") await breaker?.released(key, admission);
@@ -158,7 +158,7 @@ async function reserve(
       maxWaitMs: MAX_WAIT_MS,
       signal,
     });
-    input.intake.granted(reservation.waitedMs);
+    input.controller.granted(reservation.waitedMs);
     if (reservation.waitedMs > 1000)
       input.logger.debug({ waitedMs: reservation.waitedMs }, "waited for the budget");
     return { reservation, outlay };

@@ -123,7 +123,7 @@ function lackOf(
 }
 
 async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
-  const { context, queue, job, jobId, token, logger, signal, beforeCall, intake } = run;
+  const { context, queue, job, jobId, token, logger, signal, beforeCall, controller } = run;
   const { store } = context;
   let payload = given;
   const { batch, conversation } = payload;
@@ -151,7 +151,7 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
     const lack = isRouted ? lackOf(context, target.provider) : undefined;
     if (lack) return lack;
     model = modelRef(target.provider.entry, target.model);
-    const limits = { deadlineAt, priority, costLimits, beforeCall, intake };
+    const limits = { deadlineAt, priority, costLimits, beforeCall, controller };
     const outcome = await runCompletion(context, {
       ...shared,
       ...limits,

@@ -1,5 +1,5 @@
 import { DelayedError, type Job, Queue, Worker } from "bullmq";
-import { Intake } from "../limits/intake.ts";
+import { ConcurrencyController } from "../limits/concurrency-controller.ts";
 import { setConcurrency } from "../limits/set-concurrency.ts";
 import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { PROFILES } from "../shared/profiles.ts";
@@ -12,7 +12,7 @@ import { type AbortReason, PUT_BACK_MS, RetryError } from "./settle.ts";
 
 const ERROR_LOG_MS = 10_000;
 const REST_MS = 500;
-const INTAKE_MS = 250;
+const CONTROLLER_MS = 250;
 
 /** One queue's BullMQ worker in this process. */
 export class QueueWorker {
@@ -23,8 +23,8 @@ export class QueueWorker {
   readonly #worker: Worker;
   /** By job id: ends an attempt that has not called the provider yet. */
   readonly #active = new Map<string, AbortController>();
-  readonly #intake: Intake;
-  readonly #intakeTimer: NodeJS.Timeout;
+  readonly #controller: ConcurrencyController;
+  readonly #controllerTimer: NodeJS.Timeout;
   /** Why no jobs are taken at present. */
   readonly #holds = new Set<"memory" | "refusal">();
   #lastActiveAt = Date.now();
@@ -36,7 +36,7 @@ export class QueueWorker {
     this.#context = context;
     this.#key = parseCompletionQueueName(name)?.key;
     const { firstConcurrency } = PROFILES[settings.profile];
-    this.#intake = new Intake({
+    this.#controller = new ConcurrencyController({
       maxConcurrency,
       firstConcurrency,
       load,
@@ -44,7 +44,7 @@ export class QueueWorker {
         if (this.#worker) setConcurrency(this.#worker, concurrency);
       },
     });
-    this.#intake.knows(this.#hasBudget);
+    this.#controller.knows(this.#hasBudget);
     const shared = { connection: context.store.redis, prefix: context.store.keys.prefix };
     this.#queue = new Queue(name, { ...shared, streams: { events: { maxLen: 1000 } } });
     this.#worker = new Worker(
@@ -53,7 +53,7 @@ export class QueueWorker {
       async (job: Job, token?: string, signal?: AbortSignal) => this.#run(job, token ?? "", signal),
       {
         ...shared,
-        concurrency: this.#intake.concurrency,
+        concurrency: this.#controller.concurrency,
         limiter: NEVER_LIMITING,
         maximumRateLimitDelay: 1000,
         lockDuration: settings.lockMs,
@@ -70,7 +70,7 @@ export class QueueWorker {
     this.#worker.on("lockRenewalFailed", (jobIds: string[]) => {
       for (const jobId of jobIds) this.abort(jobId, "lock lost");
     });
-    this.#intakeTimer = setInterval(() => this.#followIntake(), INTAKE_MS).unref();
+    this.#controllerTimer = setInterval(() => this.#followController(), CONTROLLER_MS).unref();
     if (load.isMemoryLow) this.hold("memory");
   }
 
@@ -119,12 +119,12 @@ export class QueueWorker {
         token,
         signal,
         beforeCall: beforeCall.signal,
-        intake: this.#intake,
+        controller: this.#controller,
       });
     } finally {
       this.#active.delete(jobId);
       this.#lastActiveAt = Date.now();
-      this.#followIntake();
+      this.#followController();
     }
   }
 
@@ -132,9 +132,9 @@ export class QueueWorker {
     return this.#key !== undefined && this.#context.budgets.of(this.#key) !== undefined;
   }
 
-  #followIntake(): void {
-    this.#intake.knows(this.#hasBudget);
-    this.#intake.update(this.#active.size);
+  #followController(): void {
+    this.#controller.knows(this.#hasBudget);
+    this.#controller.update(this.#active.size);
   }
 
   /** This process was held up until the job's lock ran out: the call that it already makes is still good. */
@@ -160,7 +160,7 @@ export class QueueWorker {
 
   /** Takes no more jobs, waits `drainMs` for the active ones, then aborts them so that they go back. */
   async close(drainMs = 0): Promise<void> {
-    clearInterval(this.#intakeTimer);
+    clearInterval(this.#controllerTimer);
     // pause() would wait for the blocking connection's next answer, up to 5 s; close() cuts it.
     const closed = this.#worker.close().then(() => this.#queue.close());
     await within(drainMs, closed);

@@ -1,5 +1,5 @@
 import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
-import type { Intake } from "../limits/intake.ts";
+import type { ConcurrencyController } from "../limits/concurrency-controller.ts";
 import type { SnoozeScope } from "../limits/pause.ts";
 import { pauseModel } from "../limits/pause.ts";
 import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
@@ -33,7 +33,7 @@ export interface Run {
   signal: AbortSignal;
   /** Aborts when the job's batch ended: it goes back unless its call has begun. */
   beforeCall: AbortSignal;
-  intake: Intake;
+  controller: ConcurrencyController;
   logger: Logger;
 }
 

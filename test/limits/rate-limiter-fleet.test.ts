@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { runFleet, useOf } from "../support/rate-limited-fleet.ts";
 
 /** A correctness floor, far below the 99 % of an idle machine. */
@@ -53,4 +53,31 @@ test.each([
 
   expect(seen.rejected).toBe(0);
   expect(seen.accepted).toBeGreaterThan(150);
+});
+
+describe("processes whose clocks are wrong", () => {
+  const HOUR_MS = 3_600_000;
+  const durationMs = 5000;
+
+  test.each([
+    { title: "by hours", clocks: [[0], [HOUR_MS], [-5 * HOUR_MS]] },
+    { title: "and jump by an hour or two", clocks: [[0], [0, HOUR_MS, -HOUR_MS], [HOUR_MS, 0]] },
+  ])("$title neither stall nor pass the limit", async ({ clocks }) => {
+    const rpm = 3000;
+    const processes = clocks.map((clockErrorsMs) => ({ clockErrorsMs }));
+    const { seen, results } = await runFleet(processes, { rpm }, { durationMs });
+
+    expect(seen.rejected).toBe(0);
+    expect(seen.accepted, "no standstill").toBeGreaterThan((FLOOR * rpm * durationMs) / 60_000);
+    expect(results.every(({ sent }) => sent > 10)).toBe(true);
+  });
+
+  test("share a limit too small for a bucket", async () => {
+    const rpm = 75;
+    const processes = [{ clockErrorsMs: [0, HOUR_MS] }, { clockErrorsMs: [-HOUR_MS, 0] }];
+    const { seen } = await runFleet(processes, { rpm }, { durationMs });
+
+    expect(seen.rejected).toBe(0);
+    expect(seen.accepted).toBeGreaterThanOrEqual(4);
+  });
 });

@@ -1,14 +1,14 @@
 import { expect, test } from "vitest";
+import { storedSettings } from "../../src/limits/rate-limiter/bottleneck.ts";
 import { bucketSettings } from "../../src/limits/rate-limiter/bucket-settings.ts";
 
 const PER_MINUTE = [0.5, 1, 3, 10, 60, 61, 85, 86, 100, 500, 6000, 30_000, 3_600_000, 30_000_000, 1e12];
 const BURST_SECONDS = [0.1, 0.5, 1, 2, 10, 60];
 const CASES = PER_MINUTE.flatMap((perMinute) =>
-  BURST_SECONDS.map((burstSeconds) => ({
-    perMinute,
-    burstSeconds,
-    ...bucketSettings(perMinute, burstSeconds),
-  })),
+  BURST_SECONDS.map((burstSeconds) => {
+    const settings = bucketSettings(perMinute, burstSeconds);
+    return { perMinute, burstSeconds, ...settings, stored: storedSettings(settings) };
+  }),
 );
 
 test("a full bucket and one part-used quantum of each of five processes fit the provider's bucket", () => {
@@ -37,14 +37,17 @@ test("limits too small for a bucket are paced, never faster than the rate", () =
   for (const { perMinute, stored } of CASES.filter(({ isPaced }) => isPaced)) {
     expect(stored.minTime).toBeGreaterThanOrEqual(60_000 / perMinute);
   }
-  expect(bucketSettings(10).stored).toMatchObject({ minTime: 6100, reservoir: null });
+  expect(storedSettings(bucketSettings(10))).toMatchObject({ minTime: 6100, reservoir: null });
 });
 
 test("the measured settings for 6,000 requests per minute", () => {
-  expect(bucketSettings(6000)).toMatchObject({
-    quantum: 5,
-    maximum: 70,
-    stored: { reservoir: 0, reservoirIncreaseAmount: 2, reservoirIncreaseInterval: 20 },
+  expect(bucketSettings(6000)).toMatchObject({ quantum: 5, maximum: 70 });
+  expect(storedSettings(bucketSettings(6000))).toEqual({
+    reservoir: 0,
+    reservoirIncreaseAmount: 2,
+    reservoirIncreaseInterval: 20,
+    reservoirIncreaseMaximum: 70,
+    minTime: 0,
   });
   expect(bucketSettings(6000, 60)).toMatchObject({ quantum: 5, maximum: 5820 });
   expect(bucketSettings(6000, 1, 20)).toMatchObject({ quantum: 2, maximum: 70 });

@@ -10,9 +10,12 @@ import { type StrictLimits, startStrictProvider } from "./strict-provider.ts";
 const run = promisify(execFile);
 const WORKER = fileURLToPath(new URL("./rate-limited-worker.ts", import.meta.url));
 
-/** Lets worker processes send as fast as they may to a strict provider with the same limits. */
+/**
+ * Lets worker processes send as fast as they may to a strict provider with the same limits.
+ * @param processes how many, or what is special about each
+ */
 export async function runFleet(
-  processes: number,
+  processes: number | Partial<WorkerOrder>[],
   limits: StrictLimits,
   order: Partial<WorkerOrder> = {},
 ): Promise<{ seen: Awaited<ReturnType<typeof startStrictProvider>>["seen"]; results: WorkerResult[] }> {
@@ -31,7 +34,9 @@ export async function runFleet(
     ...order,
   };
   const outputs = await Promise.all(
-    Array.from({ length: processes }, () => run(process.execPath, [WORKER, JSON.stringify(whole)])),
+    (typeof processes === "number" ? Array<object>(processes).fill({}) : processes).map((own) =>
+      run(process.execPath, [WORKER, JSON.stringify({ ...whole, ...own })]),
+    ),
   );
   return { seen: provider.seen, results: outputs.map(({ stdout }) => JSON.parse(stdout) as WorkerResult) };
 }

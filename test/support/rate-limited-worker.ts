@@ -18,6 +18,8 @@ export interface WorkerOrder {
   estimateFactors: [number, number];
   /** Rests for this long, then sends for as long, and so on: in all processes at the same times. */
   restMs?: number;
+  /** What this process's clock is off by: each for a second, in turn. */
+  clockErrorsMs?: number[];
 }
 
 export interface WorkerResult {
@@ -27,6 +29,7 @@ export interface WorkerResult {
 }
 
 const order = JSON.parse(process.argv[2]!) as WorkerOrder;
+if (order.clockErrorsMs) shiftClock(order.clockErrorsMs);
 const redis = new Redis({ path: order.redisSocket, maxRetriesPerRequest: null });
 const limiter = new RateLimiter({ redis, keyPrefix: order.keyPrefix, budgetOf: () => order.budget });
 const agent = new Agent({ keepAlive: true });
@@ -58,6 +61,12 @@ async function runSlot(): Promise<void> {
     if (status === 429) result.rejected++;
     reservation.settle(tokens);
   }
+}
+
+/** The wall clock alone: timers and `performance` go on as they do when a machine's clock is set. */
+function shiftClock(errorsMs: number[]): void {
+  const rightNow = Date.now;
+  Date.now = () => rightNow() + errorsMs[Math.floor(performance.now() / 1000) % errorsMs.length]!;
 }
 
 async function rest(restMs: number): Promise<void> {

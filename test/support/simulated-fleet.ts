@@ -1,4 +1,7 @@
-import { Intake, type IntakeOptions } from "../../src/limits/intake.ts";
+import {
+  ConcurrencyController,
+  type ConcurrencyControllerOptions,
+} from "../../src/limits/concurrency-controller.ts";
 
 export const RESTING = { isBusy: false };
 
@@ -79,9 +82,9 @@ interface Provider {
   maxInFlight?: number;
 }
 
-/** A worker process with an endless backlog: fetch → line → call → record, as many at a time as its intake says. */
+/** A worker process with an endless backlog: fetch → line → call → record, as many at a time as its controller says. */
 export class SimulatedProcess {
-  readonly intake: Intake;
+  readonly controller: ConcurrencyController;
   readonly waitsMs: number[] = [];
   calls = 0;
   refusals = 0;
@@ -100,12 +103,12 @@ export class SimulatedProcess {
     simulation: Simulation,
     budget: SharedBudget | undefined,
     provider: Provider,
-    options: Partial<IntakeOptions> = {},
+    options: Partial<ConcurrencyControllerOptions> = {},
   ) {
     this.#simulation = simulation;
     this.#budget = budget;
     this.#provider = provider;
-    this.intake = new Intake({
+    this.controller = new ConcurrencyController({
       maxConcurrency: 1000,
       firstConcurrency: 8,
       load: RESTING,
@@ -113,7 +116,7 @@ export class SimulatedProcess {
       onChange: () => this.#fetch(),
       ...options,
     });
-    this.intake.knows(budget !== undefined);
+    this.controller.knows(budget !== undefined);
     this.#fetch();
   }
 
@@ -136,7 +139,7 @@ export class SimulatedProcess {
   }
 
   #hasSlot(): boolean {
-    return !this.#isStopped && this.active < this.intake.concurrency;
+    return !this.#isStopped && this.active < this.controller.concurrency;
   }
 
   #begin(): void {
@@ -170,15 +173,15 @@ export class SimulatedProcess {
     const isRefused = this.inFlight >= (this.#provider.maxInFlight ?? Number.POSITIVE_INFINITY);
     this.waitsMs.push(waitedMs);
     if (!isRefused) this.inFlight += 1;
-    this.intake.granted(waitedMs);
+    this.controller.granted(waitedMs);
     this.#simulation.after(isRefused ? 50 : this.#provider.latencyMs(), () => {
       if (isRefused) {
         this.refusals += 1;
-        this.intake.limited(startedAtMs);
+        this.controller.limited(startedAtMs);
       } else {
         this.calls += 1;
         this.inFlight -= 1;
-        this.intake.answered();
+        this.controller.answered();
       }
       this.#simulation.after(RECORD_MS, () => this.#end());
     });
@@ -186,7 +189,7 @@ export class SimulatedProcess {
 
   #end(): void {
     this.active -= 1;
-    this.intake.update(this.active);
+    this.controller.update(this.active);
     if (this.#hasSlot()) {
       this.active += 1;
       this.#begin();

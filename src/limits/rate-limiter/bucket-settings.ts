@@ -7,27 +7,15 @@ export interface BucketSettings {
   maximum: number;
   /** The bucket is too small to hold a unit and headroom: units are granted one by one at even spacing. */
   isPaced: boolean;
-  /** What Bottleneck stores for the fleet; the first process writes it. */
-  stored: StoredSettings;
 }
 
-interface StoredSettings {
-  reservoir: number | null;
-  reservoirIncreaseAmount: number | null;
-  reservoirIncreaseInterval: number | null;
-  reservoirIncreaseMaximum: number | null;
-  minTime: number;
-}
-
-/** Small steps keep the bucket close to continuous; Bottleneck needs whole amounts, not whole intervals. */
-const INCREASE_STEP_SECONDS = 0.02;
 const DEFAULT_QUANTUM_MS = 50;
 /** How much later than its neighbour a request may reach the provider (a cold TLS connection). */
 const PACING_JITTER_MS = 100;
 
 /**
  * Fits the shared bucket into the provider's bucket C = `burstSeconds` × rate (at least 1 unit), so that
- * `maximum + processes × quantum + jitter × rate ≤ C`: units in purses and requests that travel at different
+ * `maximum + processes × quantum + jitter × rate ≤ C`: units in allotments and requests that travel at different
  * speeds must fit beside a full bucket. The headroom is 0.3 s of rate (3 % of long buckets, 30 % of buckets
  * under 1 s); a quantum is at most a sixth of it.
  *
@@ -44,19 +32,11 @@ export function bucketSettings(
   const headroomSeconds = Math.max(Math.min(0.3, 0.3 * burstSeconds), 0.03 * burstSeconds);
   const maximum = Math.floor(ratePerSecond * (burstSeconds - headroomSeconds));
   if (maximum < 1) return pacedSettings(ratePerSecond, burstSeconds);
-  const increaseAmount = Math.max(1, Math.round(ratePerSecond * INCREASE_STEP_SECONDS));
   return {
     ratePerSecond,
     quantum: Math.max(1, Math.round(ratePerSecond * Math.min(quantumMs / 1000, headroomSeconds / 6))),
     maximum,
     isPaced: false,
-    stored: {
-      reservoir: 0,
-      reservoirIncreaseAmount: increaseAmount,
-      reservoirIncreaseInterval: (increaseAmount / ratePerSecond) * 1000,
-      reservoirIncreaseMaximum: maximum,
-      minTime: 0,
-    },
   };
 }
 
@@ -68,17 +48,5 @@ function pacedSettings(ratePerSecond: number, burstSeconds: number): BucketSetti
   const intervalMs = 1000 / ratePerSecond;
   const absorbedMs = Math.max(0, burstSeconds * ratePerSecond - 1) * intervalMs;
   const minTime = Math.ceil(intervalMs + Math.max(0, PACING_JITTER_MS - absorbedMs));
-  return {
-    ratePerSecond: 1000 / minTime,
-    quantum: 1,
-    maximum: 1,
-    isPaced: true,
-    stored: {
-      reservoir: null,
-      reservoirIncreaseAmount: null,
-      reservoirIncreaseInterval: null,
-      reservoirIncreaseMaximum: null,
-      minTime,
-    },
-  };
+  return { ratePerSecond: 1000 / minTime, quantum: 1, maximum: 1, isPaced: true };
 }

@@ -7,6 +7,7 @@ export const LIMIT_NAMES = ["inputTokens", "outputTokens", "tokens", "requests"]
 export type LimitName = (typeof LIMIT_NAMES)[number];
 export type Cost = Record<LimitName, number>;
 
+/** Returns what a request of so many tokens costs of each limit; a plain number counts as input. */
 export function costOf(tokens: TokenCounts | number): Cost {
   const { input, output } = tokenCounts(tokens);
   return { inputTokens: input, outputTokens: output, tokens: input + output, requests: 1 };

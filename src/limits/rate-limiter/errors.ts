@@ -11,7 +11,7 @@ export class BudgetExceededError extends TokenLimitError {
   }
 }
 
-/** The line ahead, or a pause, is longer than the request was willing to wait: come back later. */
+/** The requests ahead, or a pause, take longer than the request was willing to wait: come back later. */
 export class BudgetWaitError extends GlueError {
   readonly waitMs: number;
 

@@ -14,11 +14,13 @@ export class EstimateCorrection {
   /** By `entry:model`: models of one budget may be estimated differently well. */
   readonly #ratios = new Map<string, { input: Ratio; output: Ratio }>();
 
+  /** Returns the estimate, raised where those of this key were too low. */
   correct(key: string, { input, output }: TokenCounts): TokenCounts {
     const ratios = this.#ratiosOf(key);
     return { input: input * ratios.input.factor, output: output * ratios.output.factor };
   }
 
+  /** Learns from what a call was estimated at and what it took. */
   settled(key: string, estimate: TokenCounts, actual: TokenCounts): void {
     const { input, output } = this.#ratiosOf(key);
     input.add(actual.input, estimate.input);

@@ -8,7 +8,11 @@ const LEASE_MS = 15_000;
 const RENEW_MS = 5000;
 const POLL_MS = 50;
 
-/** Sorted set: slot id by the end of its lease, on the clock of Redis. */
+/**
+ * Takes a slot when one is free.
+ * KEYS: 1 the slots, a sorted set: slot id by the end of its lease on the clock of Redis. ARGV: 1 slot id, 2 length of the
+ * lease in ms, 3 number of slots. Returns 1 when it was taken, else 0. Called by `take`; the count of the set fences it.
+ */
 const TAKE = new RedisScript(`
   local time = redis.call('TIME')
   local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -18,6 +22,10 @@ const TAKE = new RedisScript(`
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 1
 `);
+/**
+ * Renews leases. KEYS: 1 the slots. ARGV: 1 length of the lease in ms, then slot ids. Called by the timer of the process
+ * that holds them; a lease that ended does not come back.
+ */
 const RENEW = new RedisScript(`
   local time = redis.call('TIME')
   local endsMs = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
@@ -48,14 +56,14 @@ export class InFlightSlots {
     return this.#free !== undefined;
   }
 
-  /** Takes the free slot; the caller gives it back with `release`. */
+  /** Returns the free slot; the caller gives it back with `release`. */
   use(): string {
     const slot = this.#free!;
     this.#free = undefined;
     return slot;
   }
 
-  /** Tries once for a slot; while all are used it takes its time. @returns whether to look again */
+  /** Tries once for a slot; while all are used it takes its time. Returns whether to look again. */
   async take(): Promise<boolean> {
     if (this.#isTaking || this.#free) return false;
     this.#isTaking = true;

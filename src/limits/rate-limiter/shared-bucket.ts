@@ -1,41 +1,28 @@
-import Bottleneck from "bottleneck";
-import { Redis } from "ioredis";
 import type { Logger } from "../../shared/logger.ts";
-import type { BucketConnection } from "./bucket-connection.ts";
+import { type BucketConnection, FleetBucket, isReleased } from "./bottleneck.ts";
 import type { BucketSettings } from "./bucket-settings.ts";
-import { assertSettings, storedMaximum } from "./fleet-settings.ts";
 
-/** Bottleneck's default of 5 s wakes waiters so late that 80 % of the rate is lost. */
-const HEARTBEAT_MS = 250;
-const CLIENT_TIMEOUT_MS = 10_000;
-const PURCHASE_EXPIRATION_MS = 60_000;
-const REVIVE_MS = 1000;
 const RETIRE_AFTER_MS = 30_000;
 
-/**
- * One token bucket that all processes of the fleet buy from: a Bottleneck limiter whose jobs do nothing and
- * weigh one quantum. The limiter exists only while it is used; the state stays in Redis.
- */
+/** This process's access to the fleet's bucket of one limit, which is open only while it is used. */
 export class SharedBucket {
   readonly #connection: BucketConnection;
   readonly #id: string;
   readonly #logger: Logger | undefined;
   #settings: BucketSettings;
   #asserted: BucketSettings | undefined;
-  #quantum: number;
-  #opening: Promise<Bottleneck> | undefined;
-  #limiter: Bottleneck | undefined;
+  #opening: Promise<FleetBucket> | undefined;
+  #bucket: FleetBucket | undefined;
   #releasing: Promise<void> = Promise.resolve();
   #isBuying = false;
   #isFaultReported = false;
   #retireTimer: NodeJS.Timeout | undefined;
 
-  /** @param id names the keys in Redis (`b_<id>_…`), so it carries the hash tag. */
+  /** @param id head of the keys in Redis, so it carries the hash tag */
   constructor(connection: BucketConnection, id: string, settings: BucketSettings, logger?: Logger) {
     this.#connection = connection;
     this.#id = id;
     this.#settings = settings;
-    this.#quantum = settings.quantum;
     this.#logger = logger;
   }
 
@@ -46,13 +33,14 @@ export class SharedBucket {
    */
   async buy(): Promise<number> {
     this.#isBuying = true;
+    let bucket: FleetBucket | undefined;
     try {
-      const limiter = await this.#open();
-      const quantum = this.#quantum;
-      await this.#purchase(limiter, quantum);
+      bucket = await this.#open();
+      const units = await bucket.buy();
       this.#isFaultReported = false;
-      return quantum;
+      return units;
     } catch (error) {
+      if (bucket) this.#drop(bucket);
       this.#reportFault(error);
       throw error;
     } finally {
@@ -61,31 +49,10 @@ export class SharedBucket {
     }
   }
 
-  async #purchase(limiter: Bottleneck, quantum: number): Promise<void> {
-    const reviver = setInterval(() => {
-      if (this.#limiter === limiter) void this.#revive(limiter, quantum);
-      else clearInterval(reviver);
-    }, REVIVE_MS).unref();
-    try {
-      await new Promise<void>((resolve, reject) => {
-        // Resolved from inside the job: the units count from here, without the round trip that ends the job.
-        const noop = async () => resolve();
-        limiter.schedule({ weight: quantum, expiration: PURCHASE_EXPIRATION_MS }, noop).catch(reject);
-      });
-    } catch (error) {
-      this.#drop(limiter);
-      throw error;
-    } finally {
-      clearInterval(reviver);
-    }
-  }
-
   /** Returns units nobody uses (or, negative, takes what was overspent); what does not fit is discarded. */
   async giveBack(units: number): Promise<void> {
-    const limiter = await this.#open();
-    const reservoir = await limiter.incrementReservoir(units);
-    const overflow = Math.min(units, reservoir - this.#settings.maximum);
-    if (overflow > 0) await limiter.incrementReservoir(-overflow);
+    const bucket = await this.#open();
+    await bucket.add(units);
     this.#retireLater();
   }
 
@@ -93,9 +60,8 @@ export class SharedBucket {
   async drain(ms: number): Promise<void> {
     const { ratePerSecond, isPaced } = this.#settings;
     if (isPaced) return;
-    const limiter = await this.#open();
-    const level = -Math.round((ratePerSecond * ms) / 1000);
-    if ((await limiter.currentReservoir())! > level) await limiter.updateSettings({ reservoir: level });
+    const bucket = await this.#open();
+    await bucket.lowerTo(-Math.round((ratePerSecond * ms) / 1000));
   }
 
   /** Changes the limit for the whole fleet; a purchase that waits is thrown back. */
@@ -107,50 +73,26 @@ export class SharedBucket {
   async close(): Promise<void> {
     clearTimeout(this.#retireTimer);
     this.#isFaultReported = true;
-    if (this.#limiter) this.#drop(this.#limiter);
+    if (this.#bucket) this.#drop(this.#bucket);
     await this.#releasing;
   }
 
-  #open(): Promise<Bottleneck> {
+  #open(): Promise<FleetBucket> {
     this.#opening ??= this.#releasing.then(() => this.#create());
     return this.#opening;
   }
 
-  async #create(): Promise<Bottleneck> {
+  async #create(): Promise<FleetBucket> {
     const settings = this.#settings;
-    const limiter = new Bottleneck({
-      id: this.#id,
-      // Without the class, Bottleneck evaluates a `require`, which ES modules do not have.
-      Redis,
-      connection: this.#connection.bottleneck,
-      heartbeatInterval: HEARTBEAT_MS,
-      clientTimeout: CLIENT_TIMEOUT_MS,
-      ...settings.stored,
-    });
-    this.#limiter = limiter;
-    limiter.on("error", (error) => this.#reportFault(error));
+    const bucket = new FleetBucket(this.#connection, this.#id, settings);
+    this.#bucket = bucket;
     try {
-      await limiter.ready();
-      if (this.#asserted !== settings) await assertSettings(this.#connection.client, limiter, settings);
+      await bucket.open(this.#asserted !== settings, (error) => this.#reportFault(error));
       this.#asserted = settings;
-      this.#quantum = Math.min(settings.quantum, await storedMaximum(this.#connection.client, limiter));
-      return limiter;
+      return bucket;
     } catch (error) {
-      this.#drop(limiter);
+      this.#drop(bucket);
       throw error;
-    }
-  }
-
-  /**
-   * A waiting job hears nothing after Redis lost its keys, because heartbeats do not restore them; and a job
-   * heavier than a maximum that another process lowered would wait for ever.
-   */
-  async #revive(limiter: Bottleneck, quantum: number): Promise<void> {
-    try {
-      await limiter.currentReservoir();
-      if (quantum > (await storedMaximum(this.#connection.client, limiter))) this.#drop(limiter);
-    } catch {
-      // Redis is away; the next round asks again.
     }
   }
 
@@ -165,20 +107,20 @@ export class SharedBucket {
 
   #dropWhenOpen(): void {
     this.#opening?.then(
-      (limiter) => this.#drop(limiter),
+      (bucket) => this.#drop(bucket),
       () => {},
     );
   }
 
-  #drop(limiter: Bottleneck): void {
-    if (this.#limiter !== limiter) return;
-    this.#limiter = undefined;
+  #drop(bucket: FleetBucket): void {
+    if (this.#bucket !== bucket) return;
+    this.#bucket = undefined;
     this.#opening = undefined;
-    this.#releasing = this.#connection.release(limiter).catch(() => {});
+    this.#releasing = bucket.release();
   }
 
   #reportFault(error: unknown): void {
-    if (this.#isFaultReported || error instanceof Bottleneck.BottleneckError) return;
+    if (this.#isFaultReported || isReleased(error)) return;
     this.#isFaultReported = true;
     this.#logger?.warn(
       { bucket: this.#id, fault: (error as Error).message },

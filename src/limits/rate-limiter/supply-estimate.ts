@@ -23,6 +23,7 @@ export class SupplyEstimate {
     this.#stockAtMs = nowMs;
   }
 
+  /** Learns from a purchase and how long it took. */
   bought(units: number, tookMs: number, nowMs: number): void {
     this.#boughtSinceEmpty += units;
     if (tookMs < WAITED_MS) {
@@ -40,18 +41,19 @@ export class SupplyEstimate {
     this.#boughtSinceEmpty = 0;
   }
 
-  /** Demand paused: what arrives next says nothing about the rate. */
+  /** Notes that demand paused: what arrives next says nothing about the rate. */
   idle(): void {
     this.#emptyAtMs = undefined;
     this.#boughtSinceEmpty = 0;
   }
 
-  /** The fleet's bucket holds nothing, and gains nothing before `fromMs`. */
+  /** Notes that the fleet's bucket holds nothing, and gains nothing before `fromMs`. */
   empty(fromMs: number): void {
     this.#setStock(0, fromMs);
     this.idle();
   }
 
+  /** Returns the milliseconds until the fleet can sell so many units to this process. */
   waitMs(units: number, nowMs: number): number {
     return Math.max(0, units - this.#stockAt(nowMs)) / this.#ratePerMs;
   }

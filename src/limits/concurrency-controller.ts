@@ -11,25 +11,25 @@ const BUSY_CONCURRENCY = 8;
 const SHRINK_PER_SECOND = 0.9;
 const GROW_PER_SECOND = 1.25;
 
-export interface IntakeOptions {
-  /** Most jobs at a time, at least 1. */
+export interface ConcurrencyControllerOptions {
+  /** Most jobs at a time, 1 or more. */
   maxConcurrency: number;
-  /** Calls at a time to a provider about which nothing is known yet, at least 1. */
+  /** Calls at a time to a provider about which nothing is known yet, 1 or more. */
   firstConcurrency: number;
   load: Pick<ProcessLoad, "isBusy">;
-  /** Called with every new value of `concurrency`, in the midst of the call that changed it. */
+  /** It is called with every new value of `concurrency`, in the midst of the call that changed it. */
   onChange?: (concurrency: number) => void;
-  /** Milliseconds; default `performance.now`. */
+  /** The clock, in milliseconds; default `performance.now`. */
   now?: () => number;
 }
 
 /**
- * How many jobs of one queue this process has at a time: the least of three numbers.
+ * Decides how many jobs of one queue this process has at a time: the least of three numbers.
  *
- * 1. The line. Under a budget, the calls in flight plus a line that waits 0.25 s for the budget at the present rate of
+ * 1. The calls in flight and the wait queue. Under a budget, as many wait as get their turn in 0.25 s at the present rate of
  *    grants (Little's law: J. Little, A Proof for the Queuing Formula L = λW, 1961), at least one job. Calls in flight
  *    are counted, so no latency is estimated: they grow as fast as the fleet's budget grants, and when another process
- *    takes its share they and the line shrink as calls end.
+ *    takes its share they and the wait queue shrink as calls end.
  * 2. The window: the calls that the provider is trusted to bear. Without a budget it starts small and doubles per round
  *    of answers until the first 429, which halves it; then it grows by one per round (slow start, additive increase,
  *    multiplicative decrease: V. Jacobson, Congestion Avoidance and Control, 1988). A budget opens it at once: the
@@ -39,8 +39,8 @@ export interface IntakeOptions {
  *
  * Every `granted` is followed by one of `answered`, `limited` and `unanswered`.
  */
-export class Intake {
-  readonly #options: IntakeOptions;
+export class ConcurrencyController {
+  readonly #options: ConcurrencyControllerOptions;
   readonly #now: () => number;
   readonly #grants = new GrantRate();
   #concurrency: number;
@@ -56,7 +56,7 @@ export class Intake {
   #hasBudget = false;
   #isBlocked = false;
 
-  constructor(options: IntakeOptions) {
+  constructor(options: ConcurrencyControllerOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
     this.#window = Math.min(options.firstConcurrency, options.maxConcurrency);
@@ -65,12 +65,12 @@ export class Intake {
     this.#updatedAtMs = this.#now();
   }
 
-  /** Jobs to have at a time from now on: 1 to `maxConcurrency`. */
+  /** How many jobs to have at a time from now on: 1 to `maxConcurrency`. */
   get concurrency(): number {
     return this.#concurrency;
   }
 
-  /** Whether a budget, configured or learned, governs this queue's calls. */
+  /** Learns whether a budget, configured or learned, governs this queue's calls. */
   knows(hasBudget: boolean): void {
     if (hasBudget === this.#hasBudget) return;
     this.#hasBudget = hasBudget;
@@ -79,7 +79,7 @@ export class Intake {
     this.#decide();
   }
 
-  /** A job got its budget after so long in this process's line, 0 without a wait; its call begins. */
+  /** Counts a job that got its budget after so long in the wait queue, 0 without a wait; its call begins. */
   granted(waitedMs: number): void {
     this.#inFlight += 1;
     this.#peakJobs = Math.max(this.#peakJobs, this.#inFlight);
@@ -88,7 +88,7 @@ export class Intake {
     this.#decide();
   }
 
-  /** A call ended with an answer, of any status other than 429. */
+  /** Counts a call that ended with an answer, of any status other than 429. */
   answered(): void {
     // What was hardly used has not shown that the provider bears it, let alone more.
     const isUsed = 2 * this.#peakJobs >= this.#window;
@@ -103,12 +103,15 @@ export class Intake {
     this.#end();
   }
 
-  /** A call ended without an answer (timeout, cut connection, abort), or was given up before it was made. */
+  /** Counts a call that ended without an answer (timeout, cut connection, abort), or was given up before it was made. */
   unanswered(): void {
     this.#end();
   }
 
-  /** @param startedAtMs of the call refused with 429, on the clock of `now`: calls of one round halve it only once */
+  /**
+   * Counts a call that was refused with 429: the window halves, once per round of calls.
+   * @param startedAtMs when the call began, on the clock of `now`
+   */
   limited(startedAtMs: number): void {
     if (startedAtMs > this.#limitedAtMs) {
       this.#limitedAtMs = this.#now();
@@ -117,19 +120,19 @@ export class Intake {
     this.#end();
   }
 
-  /** The circuit breaker is open: one job at a time, to find out when it lets calls through. */
+  /** Leaves one job at a time while the circuit breaker is open, to find out when it lets calls through. */
   blocked(): void {
     this.#isBlocked = true;
     this.#decide();
   }
 
-  /** The circuit breaker lets calls through: as many jobs as before. */
+  /** Allows as many jobs as before, as the circuit breaker lets calls through. */
   unblocked(): void {
     this.#isBlocked = false;
     this.#decide();
   }
 
-  /** Called at every job's end, and now and then between, with the jobs that this process has of the queue. */
+  /** Decides anew. It is called at every job's end, and now and then between, with the jobs that this process has of the queue. */
   update(activeJobs: number): void {
     this.#peakJobs = Math.max(this.#peakJobs, activeJobs);
     this.#inFlight = Math.min(this.#inFlight, activeJobs);
@@ -163,15 +166,15 @@ export class Intake {
   }
 
   #decide(): void {
-    const line = this.#hasBudget ? this.#inFlight + this.#lineLength() : Number.POSITIVE_INFINITY;
-    const least = Math.floor(Math.min(line, this.#window, this.#capacity));
+    const queued = this.#hasBudget ? this.#inFlight + this.#waitQueueLength() : Number.POSITIVE_INFINITY;
+    const least = Math.floor(Math.min(queued, this.#window, this.#capacity));
     const concurrency = this.#isBlocked ? 1 : Math.max(1, least);
     if (concurrency === this.#concurrency) return;
     this.#concurrency = concurrency;
     this.#options.onChange?.(concurrency);
   }
 
-  #lineLength(): number {
+  #waitQueueLength(): number {
     return Math.max(1, Math.ceil(this.#grants.perSecond(this.#now()) * TARGET_WAIT_SECONDS));
   }
 }

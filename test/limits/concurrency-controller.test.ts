@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
-import { Intake, type IntakeOptions } from "../../src/limits/intake.ts";
+import {
+  ConcurrencyController,
+  type ConcurrencyControllerOptions,
+} from "../../src/limits/concurrency-controller.ts";
 import {
   constant,
   logNormal,
@@ -45,31 +48,31 @@ test("a process that joins gets its share, and the others take over the share of
   const join = () => new SimulatedProcess(simulation, budget, { latencyMs: logNormal(3000) });
   const fleet = [join()];
   simulation.runUntil(20_000);
-  const alone = fleet[0]?.intake.concurrency ?? 0;
+  const alone = fleet[0]?.controller.concurrency ?? 0;
 
   fleet.push(join());
   simulation.runUntil(simulation.nowMs + 3000);
   const together = measure(simulation, fleet, { ratePerSecond, seconds: 30 });
   expect(together.use).toBeGreaterThan(0.97);
   expect(Math.min(...together.granted) / Math.max(...together.granted), "shares").toBeGreaterThan(0.9);
-  expect(fleet[0]?.intake.concurrency).toBeLessThan(0.7 * alone);
+  expect(fleet[0]?.controller.concurrency).toBeLessThan(0.7 * alone);
 
   fleet.pop()?.stop();
   simulation.runUntil(simulation.nowMs + 1000);
   const after = measure(simulation, fleet, { ratePerSecond, seconds: 30 });
   expect(after.use).toBeGreaterThan(0.97);
-  expect(fleet[0]?.intake.concurrency).toBeGreaterThan(0.8 * alone);
+  expect(fleet[0]?.controller.concurrency).toBeGreaterThan(0.8 * alone);
 });
 
 test("a provider without limits and latency gets every slot within milliseconds", () => {
   const simulation = new Simulation();
   const options = { maxConcurrency: 250 };
   const process = new SimulatedProcess(simulation, undefined, { latencyMs: constant(0) }, options);
-  expect(process.intake.concurrency, "firstConcurrency").toBe(8);
+  expect(process.controller.concurrency, "firstConcurrency").toBe(8);
   simulation.runUntil(100);
-  expect(process.intake.concurrency).toBeGreaterThanOrEqual(50);
+  expect(process.controller.concurrency).toBeGreaterThanOrEqual(50);
   simulation.runUntil(1000);
-  expect(process.intake.concurrency, "maxConcurrency").toBe(250);
+  expect(process.controller.concurrency, "maxConcurrency").toBe(250);
 });
 
 test("a provider that only says 429 is called near what it bears", () => {
@@ -84,84 +87,84 @@ test("a provider that only says 429 is called near what it bears", () => {
   expect((process.refusals - refusals) / (process.calls - calls), "refusals per call").toBeLessThan(0.02);
 });
 
-/** An intake on a clock that the test sets, and the means to have calls answered. */
-function intakeAt(options: Partial<IntakeOptions> = {}) {
+/** A controller on a clock that the test sets, and the means to have calls answered. */
+function controllerAt(options: Partial<ConcurrencyControllerOptions> = {}) {
   const clock = { ms: 0 };
   const own = { maxConcurrency: 250, firstConcurrency: 8, load: RESTING, now: () => clock.ms };
-  const intake = new Intake({ ...own, ...options });
+  const controller = new ConcurrencyController({ ...own, ...options });
   /** Has as many calls answered as the process may have at a time. */
   const round = () => {
-    const calls = intake.concurrency;
-    for (let call = 0; call < calls; call++) intake.granted(0);
-    for (let call = 0; call < calls; call++) intake.answered();
-    return intake.concurrency;
+    const calls = controller.concurrency;
+    for (let call = 0; call < calls; call++) controller.granted(0);
+    for (let call = 0; call < calls; call++) controller.answered();
+    return controller.concurrency;
   };
-  return { clock, intake, round };
+  return { clock, controller, round };
 }
 
 test("calls to an unknown provider double per round of answers until the first 429, then add one per round", () => {
-  const { clock, intake, round } = intakeAt();
+  const { clock, controller, round } = controllerAt();
   expect([round(), round()]).toEqual([16, 32]);
   clock.ms = 1000;
-  for (let call = 0; call < 3; call++) intake.granted(0);
-  for (let call = 0; call < 3; call++) intake.limited(900);
-  expect(intake.concurrency, "one round of refusals halves once").toBe(16);
-  intake.granted(0);
-  intake.limited(1001);
-  expect(intake.concurrency, "a later call halves again").toBe(8);
+  for (let call = 0; call < 3; call++) controller.granted(0);
+  for (let call = 0; call < 3; call++) controller.limited(900);
+  expect(controller.concurrency, "one round of refusals halves once").toBe(16);
+  controller.granted(0);
+  controller.limited(1001);
+  expect(controller.concurrency, "a later call halves again").toBe(8);
   for (let rounds = 0; rounds < 10; rounds++) round();
-  expect(intake.concurrency).toBeGreaterThanOrEqual(14);
-  expect(intake.concurrency).toBeLessThanOrEqual(18);
+  expect(controller.concurrency).toBeGreaterThanOrEqual(14);
+  expect(controller.concurrency).toBeLessThanOrEqual(18);
   for (let refused = 1; refused < 10; refused++) {
     clock.ms += 1000;
-    intake.granted(0);
-    intake.limited(clock.ms - 1);
+    controller.granted(0);
+    controller.limited(clock.ms - 1);
   }
-  expect(intake.concurrency, "never less than one").toBe(1);
+  expect(controller.concurrency, "never less than one").toBe(1);
 });
 
 test("a few jobs do not raise what a provider is trusted with", () => {
-  const { intake } = intakeAt();
+  const { controller } = controllerAt();
   for (let call = 0; call < 100; call++) {
-    intake.granted(0);
-    intake.answered();
+    controller.granted(0);
+    controller.answered();
   }
-  expect(intake.concurrency).toBe(8);
+  expect(controller.concurrency).toBe(8);
 });
 
 test("a budget that becomes known replaces the careful start", () => {
   const simulation = new Simulation();
   const process = new SimulatedProcess(simulation, undefined, { latencyMs: constant(10_000) });
   simulation.runUntil(1000);
-  expect(process.intake.concurrency).toBe(8);
-  process.intake.knows(true);
+  expect(process.controller.concurrency).toBe(8);
+  process.controller.knows(true);
   simulation.runUntil(2000);
   expect(process.inFlight, "as many as were granted").toBeGreaterThan(500);
 });
 
 test("while the circuit breaker is open one job at a time is taken, afterwards as many as before", () => {
-  const { intake, round } = intakeAt();
+  const { controller, round } = controllerAt();
   round();
-  intake.blocked();
-  expect(intake.concurrency).toBe(1);
-  intake.granted(0);
-  intake.answered();
-  expect(intake.concurrency, "an answer does not end it").toBe(1);
-  intake.unblocked();
-  expect(intake.concurrency).toBe(16);
+  controller.blocked();
+  expect(controller.concurrency).toBe(1);
+  controller.granted(0);
+  controller.answered();
+  expect(controller.concurrency, "an answer does not end it").toBe(1);
+  controller.unblocked();
+  expect(controller.concurrency).toBe(16);
 });
 
 test("a busy process does not grow, gives up a tenth per second down to eight, and grows again when it rests", () => {
   const load = { isBusy: false };
-  const { clock, intake, round } = intakeAt({ load });
+  const { clock, controller, round } = controllerAt({ load });
   while (round() < 250);
   load.isBusy = true;
   const passSeconds = (seconds: number) => {
     for (let tick = 0; tick < 10 * seconds; tick++) {
       clock.ms += 100;
-      intake.update(intake.concurrency);
+      controller.update(controller.concurrency);
     }
-    return intake.concurrency;
+    return controller.concurrency;
   };
   const shrunk = passSeconds(5);
   expect(shrunk).toBeGreaterThan(250 * 0.9 ** 6);
@@ -182,16 +185,16 @@ test("a busy process keeps the jobs that a budget gives it calls for", () => {
 });
 
 test("calls whose end nobody tells are forgotten with their jobs", () => {
-  const { clock, intake } = intakeAt();
-  intake.knows(true);
+  const { clock, controller } = controllerAt();
+  controller.knows(true);
   for (let call = 0; call < 100; call++) {
     clock.ms += 100;
-    intake.granted(300);
+    controller.granted(300);
   }
-  const lineLength = intake.concurrency - 100;
+  const lineLength = controller.concurrency - 100;
   expect(lineLength).toBeGreaterThan(0);
-  for (let call = 0; call < 50; call++) intake.unanswered();
-  expect(intake.concurrency).toBe(50 + lineLength);
-  intake.update(10);
-  expect(intake.concurrency).toBe(10 + lineLength);
+  for (let call = 0; call < 50; call++) controller.unanswered();
+  expect(controller.concurrency).toBe(50 + lineLength);
+  controller.update(10);
+  expect(controller.concurrency).toBe(10 + lineLength);
 });

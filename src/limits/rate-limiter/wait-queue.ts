@@ -1,52 +1,53 @@
 import type { Budget } from "../../shared/limits-setting.ts";
 import type { Logger } from "../../shared/logger.ts";
-import type { BucketConnection } from "./bucket-connection.ts";
+import { Allotment } from "./allotment.ts";
+import type { BucketConnection } from "./bottleneck.ts";
 import { bucketSettings } from "./bucket-settings.ts";
 import { type Cost, LIMIT_NAMES, type LimitName } from "./cost.ts";
 import { BudgetWaitError } from "./errors.ts";
 import { InFlightSlots } from "./in-flight.ts";
-import { Purse } from "./purse.ts";
+import { PriorityQueue, type Waiter } from "./priority-queue.ts";
 import { SharedBucket } from "./shared-bucket.ts";
-import { type Waiter, WaitingLine } from "./waiting-line.ts";
 
 const RETRY_MS = 250;
 const LIMIT_SETTINGS = { inputTokens: "itpm", outputTokens: "otpm", tokens: "tpm", requests: "rpm" } as const;
 
-export interface BudgetLineOptions {
+export interface WaitQueueOptions {
   connection: BucketConnection;
-  /** Names the budget for people. */
+  /** The name of the budget, for people. */
   name: string;
-  /** Head of the keys in Redis, so it carries the hash tag. */
+  /** Head of the keys in Redis, with the hash tag. */
   id: string;
-  /** Of the rate, bought at once; default 50. */
+  /** How many ms of the rate are bought at once; default 50. */
   quantumMs?: number | undefined;
   logger?: Logger | undefined;
 }
 
 /** What a granted request holds. */
 export interface Grant {
+  /** Its place among the calls in flight, where those are limited. */
   slot: string | undefined;
-  /** A limit that was learned since then was not paid. */
-  purses: ReadonlySet<Purse>;
-  /** Pauses so far: what a call before a pause cost is part of what the provider then said. */
+  /** What it was paid from: a limit that was learned since then was not paid. */
+  allotments: ReadonlySet<Allotment>;
+  /** How many pauses there had been: what a call before a pause cost is part of what the provider then said. */
   pauses: number;
 }
 
 /**
- * The requests of this process that wait for one budget, and the purses that pay for them. Only the head of
- * the line buys, so a large request is never overtaken within its priority.
+ * The requests of this process that wait for one budget, and the allotments that pay for them. Only the head of
+ * the queue buys, so a large request is never overtaken within its priority.
  */
-export class BudgetLine {
-  readonly #options: BudgetLineOptions;
-  readonly #line = new WaitingLine();
-  readonly #purses = new Map<LimitName, Purse>();
+export class WaitQueue {
+  readonly #options: WaitQueueOptions;
+  readonly #queue = new PriorityQueue();
+  readonly #allotments = new Map<LimitName, Allotment>();
   #slots: InFlightSlots | undefined;
   #budget: Budget = {};
   #pauses = 0;
   #pausedUntilMs = 0;
   #isClosed = false;
 
-  constructor(options: BudgetLineOptions) {
+  constructor(options: WaitQueueOptions) {
     this.#options = options;
   }
 
@@ -68,77 +69,81 @@ export class BudgetLine {
     if (isChanged) this.#pump();
   }
 
-  /** @throws BudgetWaitError when those ahead take longer than the request would wait */
+  /**
+   * Adds a request and returns its place, for `leave`.
+   * @throws BudgetWaitError when those ahead take longer than the request would wait
+   */
   enqueue(waiter: Omit<Waiter, "grant"> & { grant: (grant: Grant) => void }): Waiter {
     const isPatient = waiter.maxWaitMs === Number.POSITIVE_INFINITY;
-    const waitMs = isPatient ? 0 : this.#waitMs(this.#line.ahead(waiter.priority));
+    const waitMs = isPatient ? 0 : this.#waitMs(this.#queue.ahead(waiter.priority));
     if (waitMs > waiter.maxWaitMs) throw new BudgetWaitError(this.#options.name, waitMs);
     const entry: Waiter = {
       ...waiter,
       grant: () => {
-        const purses = new Set(this.#purses.values());
-        waiter.grant({ slot: this.#slots?.use(), purses, pauses: this.#pauses });
+        const allotments = new Set(this.#allotments.values());
+        waiter.grant({ slot: this.#slots?.use(), allotments, pauses: this.#pauses });
       },
     };
-    this.#line.add(entry);
+    this.#queue.add(entry);
     this.#pump();
     return entry;
   }
 
-  /** Takes a request out of the line; what was bought for it pays for the next. */
+  /** Takes a request out, and returns whether it was still there; what was bought for it pays for the next. */
   leave(waiter: Waiter): boolean {
-    const left = this.#line.remove(waiter);
+    const left = this.#queue.remove(waiter);
     if (left) this.#pump();
     return left;
   }
 
-  /** A granted request ended; `units` corrects what it was charged. */
-  end({ slot, purses, pauses }: Grant, units: Cost): void {
+  /** Ends a granted request; `units` are given back of what it was charged. */
+  end({ slot, allotments, pauses }: Grant, units: Cost): void {
     if (slot) this.#slots?.release(slot);
-    for (const [name, purse] of this.#purses) {
-      if (pauses === this.#pauses && purses.has(purse) && units[name] !== 0) purse.refund(units[name]);
+    for (const [name, allotment] of this.#allotments) {
+      if (pauses === this.#pauses && allotments.has(allotment) && units[name] !== 0)
+        allotment.refund(units[name]);
     }
     this.#pump();
   }
 
-  /** Nothing is granted for `ms`, and what was bought is void; those who would not wait so long leave. */
+  /** Grants nothing for `ms`, and voids what was bought; those who would not wait so long leave. */
   pause(ms: number): void {
     this.#pauses += 1;
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + ms);
-    for (const purse of this.#purses.values()) purse.empty(ms);
-    for (const waiter of this.#line.all) {
-      if (waiter.maxWaitMs < ms && this.#line.remove(waiter))
+    for (const allotment of this.#allotments.values()) allotment.empty(ms);
+    for (const waiter of this.#queue.all) {
+      if (waiter.maxWaitMs < ms && this.#queue.remove(waiter))
         waiter.reject(new BudgetWaitError(this.#options.name, ms));
     }
     // A timer may come a moment early.
     setTimeout(() => this.#pump(), ms + 1).unref();
   }
 
-  /** Nobody in the fleet can buy for `ms`, and the buckets are empty then. */
+  /** Empties the fleet's buckets, so that nobody can buy for `ms`. */
   async drain(ms: number): Promise<void> {
-    await Promise.all([...this.#purses.values()].map((purse) => purse.drain(ms)));
+    await Promise.all([...this.#allotments.values()].map((allotment) => allotment.drain(ms)));
   }
 
-  /** About how long a request of this cost and priority would wait now, in milliseconds. */
+  /** Returns about how long a request of this cost and priority would wait now, in milliseconds. */
   predictedWaitMs(cost: Cost, priority: number): number {
-    const units = this.#line.ahead(priority);
+    const units = this.#queue.ahead(priority);
     for (const name of LIMIT_NAMES) units[name] += cost[name];
     return this.#waitMs(units);
   }
 
-  /** Rejects all who wait, then returns the purses to the fleet. */
+  /** Rejects all who wait, then returns the allotments to the fleet. */
   async close(error: Error): Promise<void> {
     this.#isClosed = true;
-    for (const waiter of this.#line.all) {
-      this.#line.remove(waiter);
+    for (const waiter of this.#queue.all) {
+      this.#queue.remove(waiter);
       waiter.reject(error);
     }
-    await Promise.all([...this.#purses.values(), this.#slots].map((part) => part?.close()));
+    await Promise.all([...this.#allotments.values(), this.#slots].map((part) => part?.close()));
   }
 
-  /** About how long until so many units can be had, pauses included. */
+  /** Returns in about how many milliseconds so many units can be had, pauses included. */
   #waitMs(units: Cost): number {
-    const waits = [...this.#purses].map(([name, purse]) => purse.predictedWaitMs(units[name]));
+    const waits = [...this.#allotments].map(([name, allotment]) => allotment.predictedWaitMs(units[name]));
     return Math.max(0, this.#pausedUntilMs - performance.now(), ...waits);
   }
 
@@ -154,50 +159,50 @@ export class BudgetLine {
   }
 
   #setLimit(name: LimitName, perMinute: number | undefined): void {
-    const purse = this.#purses.get(name);
+    const allotment = this.#allotments.get(name);
     if (perMinute === undefined) {
-      this.#purses.delete(name);
-      purse?.close().catch(() => {});
+      this.#allotments.delete(name);
+      allotment?.close().catch(() => {});
       return;
     }
     const { connection, id, quantumMs, logger } = this.#options;
     const settings = bucketSettings(perMinute, this.#budget.burstSeconds, quantumMs);
-    if (purse) {
-      purse.retune(settings);
+    if (allotment) {
+      allotment.retune(settings);
       return;
     }
     const bucket = new SharedBucket(connection, `${id}:${name}`, settings, logger);
-    const unitsNeeded = () => this.#line.head?.cost[name] ?? 0;
-    this.#purses.set(name, new Purse(bucket, settings, unitsNeeded));
+    const unitsNeeded = () => this.#queue.head?.cost[name] ?? 0;
+    this.#allotments.set(name, new Allotment(bucket, settings, unitsNeeded));
   }
 
   #pump(): void {
-    while (!this.#isClosed && this.#line.head && performance.now() >= this.#pausedUntilMs) {
-      const { head } = this.#line;
+    while (!this.#isClosed && this.#queue.head && performance.now() >= this.#pausedUntilMs) {
+      const { head } = this.#queue;
       const missing = this.#firstMissing(head.cost);
       if (missing) {
         this.#await(missing);
         break;
       }
-      for (const [name, purse] of this.#purses) purse.spend(head.cost[name]);
-      this.#line.remove(head);
+      for (const [name, allotment] of this.#allotments) allotment.spend(head.cost[name]);
+      this.#queue.remove(head);
       head.grant();
     }
-    // The one it was taken for has left.
-    if (!this.#line.head || performance.now() < this.#pausedUntilMs) this.#slots?.releaseFree();
+    // The request that the free slot was taken for has left.
+    if (!this.#queue.head || performance.now() < this.#pausedUntilMs) this.#slots?.releaseFree();
   }
 
-  /** Starts to get what the head lacks first; undefined when it lacks nothing. */
+  /** Returns what gets that which the head lacks first; undefined when it lacks nothing. */
   #firstMissing(cost: Cost): (() => Promise<boolean>) | undefined {
     for (const name of LIMIT_NAMES) {
-      const purse = this.#purses.get(name);
-      if (purse?.covers(cost[name]) === false) return () => purse.buy();
+      const allotment = this.#allotments.get(name);
+      if (allotment?.covers(cost[name]) === false) return () => allotment.buy();
     }
     const slots = this.#slots;
     return slots && !slots.isFree ? () => slots.take() : undefined;
   }
 
-  /** Another one may be at it already; then its end looks again. */
+  /** Looks again once `get` has got something. Where another one is at it already, the end of that one looks again. */
   #await(get: () => Promise<boolean>): void {
     get().then(
       (isNew) => {

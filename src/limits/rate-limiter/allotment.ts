@@ -8,7 +8,7 @@ const IDLE_MS = 200;
  * The units of one limit that this process has bought and not yet spent. Estimates are settled here, without
  * a call to Redis: an overestimate pays for the next request, an underestimate makes the balance negative.
  */
-export class Purse {
+export class Allotment {
   readonly #bucket: SharedBucket;
   readonly #unitsNeeded: () => number;
   #settings: BucketSettings;
@@ -19,7 +19,7 @@ export class Purse {
   #usedAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param unitsNeeded what the next request in line needs of this limit; 0 when none waits */
+  /** @param unitsNeeded what the next request in the wait queue needs of this limit; 0 when none waits */
   constructor(bucket: SharedBucket, settings: BucketSettings, unitsNeeded: () => number) {
     this.#bucket = bucket;
     this.#settings = settings;
@@ -60,18 +60,18 @@ export class Purse {
     return true;
   }
 
-  /** What is bought is void, and nothing can be bought for `ms`: the provider holds less than was counted. Debts stay. */
+  /** Voids what is bought, since the provider holds less than was counted; debts stay. Nothing can be bought for `ms`. */
   empty(ms: number): void {
     this.#balance = Math.min(0, this.#balance);
     this.#supply.empty(performance.now() + ms);
   }
 
-  /** Nobody in the fleet can buy for so long. */
+  /** Empties the fleet's bucket, so that nobody can buy for so long. */
   drain(ms: number): Promise<void> {
     return this.#bucket.drain(ms);
   }
 
-  /** How long until `units` more than the balance can be had, in milliseconds. */
+  /** Returns in how many milliseconds `units` can be had, the balance counted in. */
   predictedWaitMs(units: number): number {
     return this.#supply.waitMs(units - this.#balance, performance.now());
   }
@@ -96,7 +96,7 @@ export class Purse {
   }
 
   /**
-   * An idle purse goes back to the fleet, debts too. A busy one returns what exceeds the next request and a
+   * Returns an idle allotment to the fleet, debts too. A busy one returns what exceeds the next request and a
    * quantum: hoarded refunds, spent at once, would overrun the provider's bucket.
    */
   #sweep(): void {

@@ -1,18 +1,18 @@
 import { type Cost, LIMIT_NAMES } from "./cost.ts";
 
-/** A request in line. */
+/** A request that waits for its budget. */
 export interface Waiter {
   /** Lower comes first. */
   priority: number;
   cost: Cost;
-  /** Leaves rather than wait longer than this for those ahead of it, in milliseconds. */
+  /** The request leaves rather than wait longer than this for those ahead of it. */
   maxWaitMs: number;
   grant: () => void;
   reject: (error: Error) => void;
 }
 
-/** First in, first out within a priority. */
-export class WaitingLine {
+/** Requests in the order of their priority, and within one first in, first out. */
+export class PriorityQueue {
   readonly #waiters: Waiter[] = [];
 
   get length(): number {
@@ -23,12 +23,12 @@ export class WaitingLine {
     return this.#waiters[0];
   }
 
-  /** A copy, in the order of the line. */
+  /** A copy of the requests, in their order. */
   get all(): Waiter[] {
     return [...this.#waiters];
   }
 
-  /** What those ask for together who come before a request of this priority. */
+  /** Returns what those ask for together who come before a new request of this priority. */
   ahead(priority: number): Cost {
     const sum: Cost = { inputTokens: 0, outputTokens: 0, tokens: 0, requests: 0 };
     for (const waiter of this.#waiters) {
