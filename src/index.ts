@@ -32,13 +32,7 @@ export {
   CircuitBreaker,
   type CircuitBreakerOptions,
   type CircuitBreakerSettings,
-  CircuitOpenError,
 } from "./limits/circuit-breaker.ts";
-export {
-  BudgetExceededError,
-  BudgetWaitError,
-  RateLimiterClosedError,
-} from "./limits/rate-limiter/errors.ts";
 export {
   type AcquireOptions,
   RateLimiter,
@@ -107,6 +101,12 @@ export {
   type ToolContext,
   type ToolOptions,
 } from "./shared/tool.ts";
+export {
+  BudgetExceededError,
+  BudgetWaitError,
+  CircuitOpenError,
+  RateLimiterClosedError,
+} from "./shared/unsent-errors.ts";
 export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./toolkit/retry.ts";
 export type {

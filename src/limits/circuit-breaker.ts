@@ -1,7 +1,8 @@
 import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
-import { ConfigurationError, GlueError } from "../shared/errors.ts";
+import { ConfigurationError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
+import { CircuitOpenError } from "../shared/unsent-errors.ts";
 import { within } from "../shared/within.ts";
 import {
   type BreakerReply,
@@ -67,19 +68,6 @@ export interface BreakerTransition {
   calls: number;
   /** How often it went from closed to open. */
   opened: number;
-}
-
-/** The provider fails, and the call was not made. `retryAfterMs` says when to ask again. */
-export class CircuitOpenError extends GlueError {
-  constructor(key: string, retryAfterMs: number) {
-    super({
-      code: "circuit_open",
-      category: "provider",
-      message: `${key} fails too often: its circuit breaker is open`,
-      hint: "try again later; one call at a time tests whether the provider is back",
-      retryAfterMs,
-    });
-  }
 }
 
 /** A process learns of a closing by a message that can get lost: nobody sleeps longer than this. */

@@ -3,10 +3,10 @@ import type { Redis } from "ioredis";
 import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type TokenCounts, tokenCounts } from "../shared/token-counts.ts";
+import { BudgetExceededError, RateLimiterClosedError } from "../shared/unsent-errors.ts";
 import { BucketConnection } from "./rate-limiter/bucket-connection.ts";
 import { BudgetLine, type Grant } from "./rate-limiter/budget-line.ts";
 import { type Cost, costOf } from "./rate-limiter/cost.ts";
-import { BudgetExceededError, RateLimiterClosedError } from "./rate-limiter/errors.ts";
 import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";
 import type { Waiter } from "./rate-limiter/waiting-line.ts";
 

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type CircuitBreaker, CircuitOpenError } from "../limits/circuit-breaker.ts";
+import type { CircuitBreaker } from "../limits/circuit-breaker.ts";
 import type { RateLimiter } from "../limits/rate-limiter.ts";
 import { readFault } from "../providers/fault.ts";
 import { toLLMError } from "../providers/provider-errors.ts";
 import { APIConnectionError, GlueError } from "../shared/errors.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
+import { CircuitOpenError } from "../shared/unsent-errors.ts";
 import { type AttemptState, verdictOn } from "../workers/verdict.ts";
 
 export interface RetryOptions {

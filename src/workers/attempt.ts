@@ -1,7 +1,5 @@
-import { CircuitOpenError } from "../limits/circuit-breaker.ts";
 import type { Intake } from "../limits/intake.ts";
 import { pausedMs } from "../limits/pause.ts";
-import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { Reservation } from "../limits/rate-limiter.ts";
 import type { OnDelta, ProviderCall, ProviderReply } from "../providers/adapter.ts";
 import { jobCatalog } from "../shared/catalog.ts";
@@ -10,6 +8,7 @@ import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from ".
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
+import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";

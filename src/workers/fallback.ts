@@ -1,19 +1,17 @@
-import { CircuitOpenError } from "../limits/circuit-breaker.ts";
 import { pauseModel } from "../limits/pause.ts";
-import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { CompletionPayload, FallbackTarget } from "../shared/catalog.ts";
+import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
 import {
   APIConnectionError,
   CostLimitError,
-  fromErrorRecord,
   type GlueError,
   InvalidRequestError,
   OverloadedError,
   StructuredOutputError,
-  toErrorRecord,
 } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
+import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
 import { FencedError, type Journal } from "../store/job-journal.ts";
 import type { WorkerContext } from "./context.ts";
 import { backoffMs, type Verdict } from "./verdict.ts";

@@ -1,29 +1,28 @@
 import type { Job } from "bullmq";
-import { CircuitOpenError } from "../limits/circuit-breaker.ts";
-import { BudgetExceededError, BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import {
   type CompletionPayload,
   type CompletionSummary,
   hasSeveralCalls,
   jobCatalog,
 } from "../shared/catalog.ts";
-import {
-  CostLimitError,
-  GlueError,
-  JobCancelledError,
-  StructuredOutputError,
-  toErrorRecord,
-} from "../shared/errors.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { CostLimitError, GlueError, JobCancelledError, StructuredOutputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
+import {
+  BudgetExceededError,
+  BudgetWaitError,
+  CacheWaitError,
+  CircuitOpenError,
+  CostWaitError,
+} from "../shared/unsent-errors.ts";
 import { openJobLedger } from "../store/cost-ledger.ts";
 import { FencedError, Journal } from "../store/job-journal.ts";
 import { countFailedCall, lookUp, type Standing } from "../store/result-record.ts";
 import { NotStartedError } from "./attempt.ts";
-import { CacheWaitError } from "./cache-wait.ts";
-import { type CostLimit, CostWaitError } from "./call-costs.ts";
+import type { CostLimit } from "./call-costs.ts";
 import { runCompletion } from "./completion-run.ts";
 import type { WorkerContext } from "./context.ts";
 import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";

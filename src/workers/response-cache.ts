@@ -7,10 +7,10 @@ import { sha256 } from "../shared/digest.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
+import { CacheWaitError } from "../shared/unsent-errors.ts";
 import type { CacheStore, Failure } from "../store/cache-store.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import { type CallInput, callProvider, NotStartedError } from "./attempt.ts";
-import { CacheWaitError } from "./cache-wait.ts";
 import type { WorkerContext } from "./context.ts";
 
 /** A job that waits for an equal request goes back for as long as that one has taken so far. */

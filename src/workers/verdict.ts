@@ -1,24 +1,20 @@
-import { CircuitOpenError } from "../limits/circuit-breaker.ts";
 import type { SnoozeScope } from "../limits/pause.ts";
-import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { Message } from "../shared/chat.ts";
+import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
 import {
   AccountError,
   APIConnectionError,
   AuthenticationError,
   CostLimitError,
-  fromErrorRecord,
   GlueError,
   InvalidRequestError,
   OverloadedError,
   RateLimitError,
   StructuredOutputError,
   TokenLimitError,
-  toErrorRecord,
 } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
-import { CacheWaitError } from "./cache-wait.ts";
-import { CostWaitError } from "./call-costs.ts";
+import { BudgetWaitError, CacheWaitError, CircuitOpenError, CostWaitError } from "../shared/unsent-errors.ts";
 
 /** What becomes of an attempt; nothing else can. */
 export type Verdict =

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { JobLostError, toErrorRecord } from "../shared/errors.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { JobLostError } from "../shared/errors.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";

@@ -1,9 +1,9 @@
 import type { Budget } from "../../shared/limits-setting.ts";
 import type { Logger } from "../../shared/logger.ts";
+import { BudgetWaitError } from "../../shared/unsent-errors.ts";
 import type { BucketConnection } from "./bucket-connection.ts";
 import { bucketSettings } from "./bucket-settings.ts";
 import { type Cost, LIMIT_NAMES, type LimitName } from "./cost.ts";
-import { BudgetWaitError } from "./errors.ts";
 import { InFlightSlots } from "./in-flight.ts";
 import { Purse } from "./purse.ts";
 import { SharedBucket } from "./shared-bucket.ts";
