@@ -1,6 +1,7 @@
 import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
-import { ConfigurationError } from "../shared/errors.ts";
+import { policyOf } from "../shared/error-policy.ts";
+import { ConfigurationError, GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { CircuitOpenError } from "../shared/unsent-errors.ts";
 import { within } from "../shared/within.ts";
@@ -41,8 +42,9 @@ export interface CircuitBreakerOptions {
   settings?: Partial<CircuitBreakerSettings>;
   logger?: Logger;
   /**
-   * Which rejections `run` counts against the provider; default: all but those with an HTTP status of 4xx. The others
-   * count neither way.
+   * Which rejections `run` counts against the provider; default: of this package's errors those that say that it is
+   * down (5xx, network, timeout, overload), of any others all but those with an HTTP status of 4xx. The others count
+   * neither way.
    */
   isFailure?: (error: unknown) => boolean;
 }
@@ -308,6 +310,7 @@ function withDefaults(settings: Partial<CircuitBreakerSettings> = {}): CircuitBr
 }
 
 function isProviderFailure(error: unknown): boolean {
+  if (error instanceof GlueError) return policyOf(error).provider === "down";
   const { status } = (error ?? {}) as { status?: unknown };
   return !(typeof status === "number" && status >= 400 && status < 500);
 }

@@ -5,7 +5,6 @@ import { readFault } from "../providers/fault.ts";
 import { toLLMError } from "../providers/provider-errors.ts";
 import { APIConnectionError, GlueError } from "../shared/errors.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
-import { CircuitOpenError } from "../shared/unsent-errors.ts";
 import { type AttemptState, verdictOn } from "../workers/verdict.ts";
 
 export interface RetryOptions {
@@ -53,9 +52,14 @@ export function callLlmWithRetry<T>(call: () => Promise<T>, options: LlmCallOpti
   const { key, limiter, breaker, tokens, chargedTokens, signal } = options;
   const once = async () => {
     const reservation = await limiter?.acquire(key, { tokens, signal });
-    const result = await (breaker ? breaker.run(key, call) : call()).catch((error) => {
-      if (error instanceof CircuitOpenError) reservation?.cancel();
-      else reservation?.settle();
+    let isMade = false;
+    const make = () => {
+      isMade = true;
+      return call();
+    };
+    const result = await (breaker ? breaker.run(key, make) : make()).catch((error) => {
+      if (isMade) reservation?.settle();
+      else reservation?.cancel();
       throw error;
     });
     reservation?.settle(chargedOf(result, chargedTokens));
