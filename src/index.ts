@@ -33,13 +33,7 @@ export {
   type BreakerTransition,
   CircuitBreaker,
   type CircuitBreakerOptions,
-  CircuitOpenError,
 } from "./limits/circuit-breaker.ts";
-export {
-  BudgetExceededError,
-  BudgetWaitError,
-  RateLimiterClosedError,
-} from "./limits/rate-limiter/errors.ts";
 export {
   type AcquireOptions,
   RateLimiter,
@@ -108,6 +102,12 @@ export {
   type ToolContext,
   type ToolOptions,
 } from "./shared/tool.ts";
+export {
+  BudgetExceededError,
+  BudgetWaitError,
+  CircuitOpenError,
+  RateLimiterClosedError,
+} from "./shared/unsent-errors.ts";
 export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./toolkit/retry.ts";
 export type {

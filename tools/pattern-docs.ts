@@ -3,13 +3,13 @@ import { join } from "node:path";
 import type { z } from "zod";
 import { inputFields, inputShape } from "../src/cli/input-shape.ts";
 import { PATTERNS, type PatternName } from "../src/patterns/all.ts";
+import { cell, withGeneratedPart } from "./generated-part.ts";
 
 /*
  * The part of docs/workflows.md that is made from the patterns' configs; `node tools/pattern-docs.ts` writes it anew.
  */
 
 export const DOCS = join(import.meta.dirname, "../docs/workflows.md");
-const [START, END] = ["<!-- patterns -->", "<!-- /patterns -->"];
 
 /** Mermaid: what asks whom, in which order. */
 const DIAGRAMS: Readonly<Record<PatternName, string>> = {
@@ -73,15 +73,9 @@ function describePattern(name: PatternName): string[] {
   ];
 }
 
-function cell(text: string): string {
-  return text.replaceAll("|", "\\|").replaceAll("\n", " ");
-}
-
 /** The document with its generated part as it should be. */
 export function withPatternDocs(text: string): string {
-  const [before, rest = ""] = text.split(START);
-  const [, after = ""] = rest.split(END);
-  return `${before}${START}\n${patternDocs()}${END}${after}`;
+  return withGeneratedPart(text, "patterns", patternDocs());
 }
 
 if (import.meta.main) writeFileSync(DOCS, withPatternDocs(readFileSync(DOCS, "utf8")));

@@ -1,7 +1,8 @@
 import type { Redis } from "ioredis";
 import type { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
-import { type ErrorRecord, errorRecordSchema, GlueError } from "../shared/errors.ts";
+import { type ErrorRecord, errorRecordSchema } from "../shared/error-record.ts";
+import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";

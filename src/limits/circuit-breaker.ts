@@ -1,7 +1,9 @@
 import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
+import { policyOf } from "../shared/error-policy.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
+import { CircuitOpenError } from "../shared/unsent-errors.ts";
 import { within } from "../shared/within.ts";
 import {
   type BreakerReply,
@@ -18,8 +20,9 @@ export interface CircuitBreakerOptions {
   settings?: Partial<CircuitBreakerSettings>;
   logger?: Logger;
   /**
-   * Which rejections `run` counts against the provider; default: all but those with an HTTP status of 4xx. The others
-   * count neither way.
+   * Which rejections `run` counts against the provider; default: of this package's errors those that say that it is
+   * down (5xx, network, timeout, overload), of any others all but those with an HTTP status of 4xx. The others count
+   * neither way.
    */
   isFailure?: (error: unknown) => boolean;
 }
@@ -46,19 +49,6 @@ export interface BreakerTransition {
   calls: number;
   /** How often it went from closed to open. */
   opened: number;
-}
-
-/** The provider fails, and the call was not made. `retryAfterMs` says when to ask again. */
-export class CircuitOpenError extends GlueError {
-  constructor(key: string, retryAfterMs: number) {
-    super({
-      code: "circuit_open",
-      category: "provider",
-      message: `${key} fails too often: its circuit breaker is open`,
-      hint: "try again later; one call at a time tests whether the provider is back",
-      retryAfterMs,
-    });
-  }
 }
 
 /** A process learns of a closing by a message that can get lost: nobody sleeps longer than this. */
@@ -281,6 +271,7 @@ function publish(
 }
 
 function isProviderFailure(error: unknown): boolean {
+  if (error instanceof GlueError) return policyOf(error).provider === "down";
   const { status } = (error ?? {}) as { status?: unknown };
   return !(typeof status === "number" && status >= 400 && status < 500);
 }

@@ -1,6 +1,7 @@
 import type { Job, Queue } from "bullmq";
 import type { CompletionPayload } from "../shared/catalog.ts";
-import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { JobCancelledError } from "../shared/errors.ts";
 import { emptyRecord, RESULT_TTL_SECONDS, type ResultRecord } from "../shared/records.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
 import { RedisScript } from "../store/redis-script.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { blobRefSchema, type CompletionPayload } from "./catalog.ts";
 import { chatCompletionSchema } from "./chat.ts";
-import { errorRecordSchema } from "./errors.ts";
+import { errorRecordSchema } from "./error-record.ts";
 import { modelRef } from "./model-name.ts";
 
 export const RESULT_TTL_SECONDS = {

@@ -24,7 +24,7 @@ export type Claim =
   | { kind: "alone" };
 
 /** How an entry's maker failed: by no fault of the entry, in a way that may pass, or as everyone will. */
-export type Failure = "none" | "passing" | "lasting";
+type Failure = "none" | "passing" | "lasting";
 const WEIGHTS: Readonly<Record<Failure, number>> = { none: 0, passing: 1, lasting: MAX_FAILURES };
 
 interface CacheStoreOptions {

@@ -1,6 +1,6 @@
 import type { CompletionPayload } from "../shared/catalog.ts";
 import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
-import { OverloadedError, RateLimitError } from "../shared/errors.ts";
+import { policyOf } from "../shared/error-policy.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema, resultTtlSeconds } from "../shared/records.ts";
 import type { FinishedCall } from "./job-journal.ts";
@@ -135,14 +135,15 @@ interface FailedCall {
   batchId: string | undefined;
 }
 
-/** Counts a call that brought no result: the provider saw it all the same. */
+/** Counts a call that brought no result, if one was made: the provider saw it all the same. */
 export async function countFailedCall(
   store: Store,
   { budgetKey, error, isRepeated, batchId }: FailedCall,
 ): Promise<void> {
+  const { counts } = policyOf(error);
+  if (counts === "nothing") return;
   const usage = usageKey(store.keys, budgetKey);
-  const isLimit = error instanceof RateLimitError || error instanceof OverloadedError;
-  const counter = isLimit ? "rateLimited" : isRepeated ? "retries" : undefined;
+  const counter = counts === "rateLimited" ? "rateLimited" : isRepeated ? "retries" : undefined;
   const pipeline = store.redis.pipeline().hincrby(usage, counter === "rateLimited" ? counter : "requests", 1);
   pipeline.expire(usage, USAGE_TTL_SECONDS);
   if (batchId && counter) pipeline.hincrby(store.keys.batch(batchId), counter, 1);

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { errorRecordSchema } from "../shared/errors.ts";
+import { errorRecordSchema } from "../shared/error-record.ts";
 import { isBlobRef } from "./blobs.ts";
 import type { Store } from "./store.ts";
 import type { EndedEntry } from "./workflow-journal.ts";

@@ -1,5 +1,5 @@
 import { type BlobRef, WORKFLOW_QUEUE } from "../shared/catalog.ts";
-import type { ErrorRecord } from "../shared/errors.ts";
+import type { ErrorRecord } from "../shared/error-record.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { RedisScript } from "./redis-script.ts";
 import type { Store } from "./store.ts";

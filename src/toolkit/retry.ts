@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type CircuitBreaker, CircuitOpenError } from "../limits/circuit-breaker.ts";
+import type { CircuitBreaker } from "../limits/circuit-breaker.ts";
 import type { RateLimiter } from "../limits/rate-limiter.ts";
 import { readFault } from "../providers/fault.ts";
 import { toLLMError } from "../providers/provider-errors.ts";
@@ -52,9 +52,14 @@ export function callLlmWithRetry<T>(call: () => Promise<T>, options: LlmCallOpti
   const { key, limiter, breaker, tokens, chargedTokens, signal } = options;
   const once = async () => {
     const reservation = await limiter?.acquire(key, { tokens, signal });
-    const result = await (breaker ? breaker.run(key, call) : call()).catch((error) => {
-      if (error instanceof CircuitOpenError) reservation?.cancel();
-      else reservation?.settle();
+    let isMade = false;
+    const make = () => {
+      isMade = true;
+      return call();
+    };
+    const result = await (breaker ? breaker.run(key, make) : make()).catch((error) => {
+      if (isMade) reservation?.settle();
+      else reservation?.cancel();
       throw error;
     });
     reservation?.settle(chargedOf(result, chargedTokens));

@@ -1,15 +1,14 @@
-import { CircuitOpenError } from "../limits/circuit-breaker.ts";
 import type { ConcurrencyController } from "../limits/concurrency-controller.ts";
 import { pausedMs } from "../limits/pause.ts";
-import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { Reservation } from "../limits/rate-limiter.ts";
 import type { OnDelta, ProviderCall, ProviderReply } from "../providers/provider.ts";
 import { jobCatalog } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
-import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
+import { policyOf } from "../shared/error-policy.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
+import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
@@ -54,7 +53,7 @@ export class NotStartedError extends Error {
 
 /**
  * One provider call: waits for its money and its budget, asks the circuit breaker, calls, settles.
- * @throws GlueError of a class that the verdict table knows; NotStartedError when aborted before the call; what
+ * @throws GlueError, which the error policy knows; NotStartedError when aborted before the call; what
  * else comes is a bug, or a fault of Redis.
  */
 export async function callProvider(context: WorkerContext, input: CallInput): Promise<FinishedCall> {
@@ -114,26 +113,19 @@ async function guarded(
     controller.unblocked();
     return reply;
   } catch (error) {
-    const outcome = outcomeOf(error);
+    const { provider } = policyOf(error);
     // A refusal costs no tokens; what else failed may have cost all that was estimated.
-    const used = outcome === "answered" || outcome === "limited" ? 0 : undefined;
+    const used = provider === "works" || provider === "limited" ? 0 : undefined;
     reservation.settle(used);
-    if (outcome === "limited") controller.limited(startedAt);
-    else if (outcome === "answered") controller.answered();
+    if (provider === "limited") controller.limited(startedAt);
+    else if (provider === "works") controller.answered();
     else controller.unanswered();
     await outlay?.settle(used);
-    if (outcome === "down") await breaker?.failed(key, admission);
-    else if (outcome === "aborted") await breaker?.released(key, admission);
+    if (provider === "down") await breaker?.failed(key, admission);
+    else if (provider === "unknown") await breaker?.released(key, admission);
     else await breaker?.succeeded(key, admission);
     throw error;
   }
-}
-
-/** What a failed call says of the provider: that it is down, that it works, or nothing. */
-function outcomeOf(error: unknown): "down" | "limited" | "answered" | "aborted" {
-  if (error instanceof APIConnectionError || error instanceof OverloadedError) return "down";
-  if (error instanceof RateLimitError) return "limited";
-  return error instanceof LLMError ? "answered" : "aborted";
 }
 
 /** The money first: while others hold it, this call must not hold what it could use of the budget. */

@@ -3,12 +3,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { EstimateCorrection } from "../limits/rate-limiter/estimate-correction.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { costUsd, isPriced } from "../shared/cost.ts";
-import { CostLimitError, GlueError } from "../shared/errors.ts";
+import { CostLimitError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
+import { CostWaitError } from "../shared/unsent-errors.ts";
 import { usd } from "../shared/usd.ts";
 import { type LedgerCall, reserveCost, settleCost } from "../store/cost-ledger.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
@@ -27,9 +28,6 @@ export interface CostLimit {
   /** What has it. */
   of: "batch" | "job" | "conversation";
 }
-
-/** No call was made; the job waits and uses up no attempt. */
-export class CostWaitError extends GlueError {}
 
 interface CallCostsOptions {
   store: Store;

@@ -3,6 +3,8 @@ import { type Job, Queue } from "bullmq";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { type TurnAnswer, toRequestMessages, turnHeadSchema } from "../shared/conversation.ts";
+import { policyOf } from "../shared/error-policy.ts";
+import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { readTurns } from "../store/conversation-turns.ts";
@@ -92,7 +94,7 @@ export function withNamedTools(request: ChatRequest): ChatRequest {
 
 /** What is kept of a turn whose job has ended. */
 export function turnAnswer({ error, finishedAt }: ResultRecord, added: readonly Message[]): TurnAnswer {
-  const isRefused = error?.type === "invalid_request" || error?.type === "token_limit";
+  const isRefused = error && policyOf(fromErrorRecord(error)).spoils === "messages";
   return { at: finishedAt, messages: [...added], ...(isRefused && { isRefused }) };
 }
 

@@ -1,17 +1,8 @@
-import { CircuitOpenError } from "../limits/circuit-breaker.ts";
 import { pauseModel } from "../limits/pause.ts";
-import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { CompletionPayload, FallbackTarget } from "../shared/catalog.ts";
-import {
-  APIConnectionError,
-  CostLimitError,
-  fromErrorRecord,
-  type GlueError,
-  InvalidRequestError,
-  OverloadedError,
-  StructuredOutputError,
-  toErrorRecord,
-} from "../shared/errors.ts";
+import { policyOf } from "../shared/error-policy.ts";
+import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
+import type { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
 import { FencedError, type Journal } from "../store/job-journal.ts";
@@ -70,8 +61,7 @@ export async function fallBack(context: WorkerContext, attempt: FailedAttempt): 
   }
   if (verdict.kind !== "snooze") return verdict;
   // Its queue does not wait, so that a fixed short delay would have all its jobs ask the breaker again and again.
-  const isBlocked = error instanceof CircuitOpenError;
-  const leastMs = isBlocked ? backoffMs(attempt.snoozes, context.settings.retry) : 0;
+  const leastMs = policyOf(error).wait === "breaker" ? backoffMs(attempt.snoozes, context.settings.retry) : 0;
   return { ...verdict, scope: "job", delayMs: Math.max(verdict.delayMs, leastMs) };
 }
 
@@ -81,33 +71,18 @@ export function givesUp({
   verdict,
   hasWaitedForBudget,
 }: Pick<FailedAttempt, "error" | "verdict" | "hasWaitedForBudget">): boolean {
-  if (isOfTheRequest(error)) return false;
+  const { fallsBack, wait } = policyOf(error);
+  if (fallsBack === "never") return false;
   if (verdict.kind === "fail") return true;
   if (verdict.kind !== "snooze") return false;
   // A line that is predicted to be short, and was not, is a long one.
-  const isLongLine = error instanceof BudgetWaitError && hasWaitedForBudget;
-  return isDown(error) || isLongLine || verdict.delayMs > MAX_WAIT_MS;
-}
-
-/** No model can answer it. A prompt that is too long for one may fit another, and so may a parameter. */
-function isOfTheRequest(error: GlueError): boolean {
-  return (
-    error.code === "deadline_exceeded" ||
-    (error instanceof InvalidRequestError && error.code !== "unsupported_parameter") ||
-    error instanceof StructuredOutputError ||
-    error instanceof CostLimitError ||
-    error.category === "cancelled"
-  );
-}
-
-/** An APIConnectionError is a snooze only while the breaker is open. */
-function isDown(error: GlueError): boolean {
-  return [CircuitOpenError, OverloadedError, APIConnectionError].some((type) => error instanceof type);
+  const isLongLine = wait === "guess" && hasWaitedForBudget;
+  return fallsBack === "atOnce" || isLongLine || verdict.delayMs > MAX_WAIT_MS;
 }
 
 async function pauseFor(context: WorkerContext, model: ModelRef, error: GlueError, verdict: Verdict) {
   // Every call asks the breaker anyway.
-  if (error instanceof CircuitOpenError) return;
+  if (policyOf(error).wait === "breaker") return;
   if (verdict.kind === "snooze") await pauseModel(context, model, verdict);
   if (verdict.kind === "fail" && verdict.pause) await pauseModel(context, model, verdict.pause);
 }

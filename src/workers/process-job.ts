@@ -1,19 +1,13 @@
 import type { Job } from "bullmq";
-import { CircuitOpenError } from "../limits/circuit-breaker.ts";
-import { BudgetExceededError, BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import {
   type CompletionPayload,
   type CompletionSummary,
   hasSeveralCalls,
   jobCatalog,
 } from "../shared/catalog.ts";
-import {
-  CostLimitError,
-  GlueError,
-  JobCancelledError,
-  StructuredOutputError,
-  toErrorRecord,
-} from "../shared/errors.ts";
+import { policyOf } from "../shared/error-policy.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { GlueError, JobCancelledError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
@@ -22,8 +16,7 @@ import { openJobLedger } from "../store/cost-ledger.ts";
 import { FencedError, Journal } from "../store/job-journal.ts";
 import { countFailedCall, lookUp, type Standing } from "../store/result-record.ts";
 import { NotStartedError } from "./attempt.ts";
-import { CacheWaitError } from "./cache-wait.ts";
-import { type CostLimit, CostWaitError } from "./call-costs.ts";
+import type { CostLimit } from "./call-costs.ts";
 import { runCompletion } from "./completion-run.ts";
 import type { WorkerContext } from "./context.ts";
 import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
@@ -34,19 +27,6 @@ import { deadlineError, type Verdict, verdictOn } from "./verdict.ts";
 
 /** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
 const MAX_LOST_WORKERS = 10;
-
-/** Codes of errors that no further attempt can mend, and that say nothing of the provider. */
-const FINAL: readonly string[] = ["cancelled", "deadline_exceeded", "conversation_lost"];
-/** Errors that are not about a call that failed. */
-const WITHOUT_CALL = [
-  BudgetExceededError,
-  BudgetWaitError,
-  CacheWaitError,
-  CircuitOpenError,
-  CostLimitError,
-  CostWaitError,
-  StructuredOutputError,
-];
 
 /**
  * A job's whole path in the worker: parse again → bind the logger → look for the record → budget → provider →
@@ -166,7 +146,6 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
     if (error instanceof FencedError) return { kind: "lost" };
     if (error instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal, journal);
     const fault = error instanceof GlueError ? error : unexpected(error, logger);
-    const isFinal = FINAL.includes(fault.code);
     const state = {
       attempt: attemptsMade - (journal?.attemptsMade ?? 0) + 1,
       maxAttempts: payload.maxAttempts,
@@ -175,21 +154,18 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
       snoozes,
       isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
     };
-    const verdict: Verdict = isFinal
-      ? { kind: "fail", error: fault }
-      : verdictOn(fault, state, context.settings.retry);
+    const verdict = verdictOn(fault, state, context.settings.retry);
     if (verdict.kind === "fail" && journal) {
       verdict.spent = spentOn(journal.allCalls);
       // Replayed, the same answers would fail the same way.
-      if (fault instanceof StructuredOutputError) await journal.append({ kind: "restarted" }).catch(() => {});
+      if (policyOf(fault).spoils === "answers") await journal.append({ kind: "restarted" }).catch(() => {});
     }
-    if (!isFinal && !WITHOUT_CALL.some((type) => error instanceof type))
-      await countFailedCall(store, {
-        budgetKey: model.key,
-        error,
-        isRepeated: verdict.kind === "snooze" || verdict.kind === "retry",
-        batchId: batch?.id,
-      });
+    await countFailedCall(store, {
+      budgetKey: model.key,
+      error,
+      isRepeated: verdict.kind === "snooze" || verdict.kind === "retry",
+      batchId: batch?.id,
+    });
     if (!payload.fallbacks || !journal) return verdict;
     const hasWaitedForBudget = waitsFor(job).startsWith("budget_wait");
     const attempt = { payload, journal, attemptsMade, snoozes, hasWaitedForBudget };

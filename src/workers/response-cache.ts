@@ -6,12 +6,13 @@ import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../
 import { sha256 } from "../shared/digest.ts";
 import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
 import { parseJson } from "../shared/json.ts";
+import { policyOf } from "../shared/error-policy.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
-import type { CacheStore, Failure } from "../store/cache-store.ts";
+import { CacheWaitError } from "../shared/unsent-errors.ts";
+import type { CacheStore } from "../store/cache-store.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import { type CallInput, callProvider, NotStartedError } from "./attempt.ts";
-import { CacheWaitError } from "./cache-wait.ts";
 import type { WorkerContext } from "./context.ts";
 
 /** A job that waits for an equal request goes back for as long as that one has taken so far. */
@@ -138,7 +139,7 @@ async function lead(context: WorkerContext, input: CachedCallInput, slot: Slot):
   try {
     return await callAndKeep(context, input, slot);
   } catch (error) {
-    await quietly(input, () => cache.release(digest, token, failureOf(error)));
+    await quietly(input, () => cache.release(digest, token, policyOf(error).followers));
     throw error;
   }
 }
@@ -163,13 +164,6 @@ async function callAndKeep(
 /** An answer cut at `max_tokens` would be cut there again; what a content filter did may not happen again. */
 function isWhole({ choices }: ChatCompletion): boolean {
   return choices.length > 0 && choices.every(({ finish_reason }) => finish_reason !== "content_filter");
-}
-
-/** Another equal request would be refused too; a pause, an abort or a budget says nothing of the request. */
-function failureOf(error: unknown): Failure {
-  if (error instanceof APIConnectionError) return "passing";
-  if (error instanceof RateLimitError || error instanceof OverloadedError) return "none";
-  return error instanceof LLMError ? "lasting" : "none";
 }
 
 /** A cache that is full, or a Redis that refuses writes, costs others a call and this one nothing. */

@@ -1,24 +1,9 @@
-import { CircuitOpenError } from "../limits/circuit-breaker.ts";
 import type { SnoozeScope } from "../limits/pause.ts";
-import { BudgetWaitError } from "../limits/rate-limiter/errors.ts";
 import type { Message } from "../shared/chat.ts";
-import {
-  AccountError,
-  APIConnectionError,
-  AuthenticationError,
-  CostLimitError,
-  fromErrorRecord,
-  GlueError,
-  InvalidRequestError,
-  OverloadedError,
-  RateLimitError,
-  StructuredOutputError,
-  TokenLimitError,
-  toErrorRecord,
-} from "../shared/errors.ts";
+import { policyOf } from "../shared/error-policy.ts";
+import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
+import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
-import { CacheWaitError } from "./cache-wait.ts";
-import { CostWaitError } from "./call-costs.ts";
 
 /** What becomes of an attempt; nothing else can. */
 export type Verdict =
@@ -52,25 +37,6 @@ type Answering = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
 /** What the finished calls of a job took. */
 export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;
 
-type Action = "retry" | "snooze" | "fail" | "stop";
-
-/** Error class → what happens. The first class that fits decides; anything else is retried. */
-const ACTIONS: readonly (readonly [new (...args: never[]) => GlueError, Action])[] = [
-  [RateLimitError, "snooze"],
-  [OverloadedError, "snooze"],
-  [BudgetWaitError, "snooze"],
-  [CircuitOpenError, "snooze"],
-  [CostWaitError, "snooze"],
-  [CacheWaitError, "snooze"],
-  [CostLimitError, "stop"],
-  [APIConnectionError, "retry"],
-  [TokenLimitError, "fail"],
-  [InvalidRequestError, "fail"],
-  [StructuredOutputError, "fail"],
-  [AuthenticationError, "stop"],
-  [AccountError, "stop"],
-];
-
 const MAX_GUESSED_WAIT_MS = 30_000;
 
 export interface AttemptState {
@@ -98,31 +64,29 @@ export function verdictOn(
   backoff: BackoffSettings,
   now = Date.now(),
 ): Verdict {
-  const action = ACTIONS.find(([type]) => error instanceof type)?.[1] ?? "retry";
-  if (action === "fail") return { kind: "fail", error };
-  if (action === "stop") return state.isBatchRow ? { kind: "stopBatch", error } : { kind: "fail", error };
-  const isSnooze = action === "snooze" || (error instanceof APIConnectionError && state.isBreakerOpen);
+  const { verdict, provider } = policyOf(error);
+  if (verdict === "fail" || (verdict === "stop" && !state.isBatchRow)) return { kind: "fail", error };
+  if (verdict === "stop") return { kind: "stopBatch", error };
+  const isSnooze = verdict === "snooze" || (provider === "down" && state.isBreakerOpen);
   if (!isSnooze && state.attempt >= state.maxAttempts) return { kind: "fail", error };
-  // Put-backs count as snoozes too: a whole budget does not wait longer for them.
-  const round = error instanceof RateLimitError ? 1 : isSnooze ? state.snoozes : state.attempt;
-  const formula = backoffMs(round, backoff);
   const leftMs = state.deadlineAt - now;
-  // How long the budget is taken is a guess: the deadline decides.
-  const delayMs = Math.ceil(
-    error instanceof BudgetWaitError
-      ? Math.min(error.waitMs, MAX_GUESSED_WAIT_MS, leftMs)
-      : (error.retryAfterMs ?? formula),
-  );
+  const delayMs = waitMs(error, isSnooze ? state.snoozes : state.attempt, backoff, leftMs);
   const scope = scopeOf(error);
   if (delayMs > leftMs) return { kind: "fail", error: deadlineError(error), pause: { scope, delayMs } };
   return isSnooze ? { kind: "snooze", scope, delayMs, error } : { kind: "retry", delayMs, error };
 }
 
-/** A 429 is about the budget. An overload that names no time says nothing about the next call. */
+/** @param round how often the job has waited for this kind of fault; put-backs count as snoozes too */
+function waitMs(error: GlueError, round: number, backoff: BackoffSettings, leftMs: number): number {
+  const { wait } = policyOf(error);
+  const ms = error.retryAfterMs ?? backoffMs(wait === "level" ? 1 : round, backoff);
+  return Math.ceil(wait === "guess" ? Math.min(ms, MAX_GUESSED_WAIT_MS, leftMs) : ms);
+}
+
 function scopeOf(error: GlueError): SnoozeScope {
-  if (error instanceof RateLimitError) return "budget";
-  if (error instanceof CircuitOpenError) return "queue";
-  return error instanceof OverloadedError && error.retryAfterMs !== undefined ? "queue" : "job";
+  const { scope } = policyOf(error);
+  if (scope !== "queueIfTimed") return scope;
+  return error.retryAfterMs === undefined ? "job" : "queue";
 }
 
 /** min + random(0, min(max, min·2ⁿ) − min): exponential with full jitter above a floor. */

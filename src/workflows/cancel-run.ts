@@ -1,5 +1,6 @@
 import { cancelJob } from "../producers/cancel.ts";
-import { JobCancelledError, toErrorRecord } from "../shared/errors.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { JobCancelledError } from "../shared/errors.ts";
 import { readJournal } from "../store/run-journal.ts";
 import { endOfChild, readRun } from "../store/run-record.ts";
 import { type AskedEntry, type JournalEntry, notifyRun } from "../store/workflow-journal.ts";

@@ -1,6 +1,7 @@
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { Wakeup } from "../producers/wakeup.ts";
-import { fromErrorRecord, NonDeterminismError } from "../shared/errors.ts";
+import { fromErrorRecord } from "../shared/error-record.ts";
+import { NonDeterminismError } from "../shared/errors.ts";
 import type { AskedEntry, EndedEntry, JournalEntry, StepKind } from "../store/workflow-journal.ts";
 import type { Effect } from "./effect.ts";
 

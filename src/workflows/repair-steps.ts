@@ -1,6 +1,7 @@
 import { toRecord } from "../producers/job-lookup.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
-import { JobLostError, toErrorRecord } from "../shared/errors.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { JobLostError } from "../shared/errors.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import { type EndedEntry, endOfStep } from "../store/workflow-journal.ts";
 import type { Step } from "./execution.ts";

@@ -1,5 +1,5 @@
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
-import type { ErrorRecord } from "../shared/errors.ts";
+import type { ErrorRecord } from "../shared/error-record.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import type { JournalEntry, StepKind } from "../store/workflow-journal.ts";

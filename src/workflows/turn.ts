@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { JobLostError, toErrorRecord } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { JobLostError } from "../shared/errors.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";

@@ -1,7 +1,8 @@
 import type { ModelNames } from "../calls/model-chain.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { ResultChannel } from "../producers/result-channel.ts";
-import { fromErrorRecord, GlueError, JobLostError } from "../shared/errors.ts";
+import { fromErrorRecord } from "../shared/error-record.ts";
+import { GlueError, JobLostError } from "../shared/errors.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { readJournal } from "../store/run-journal.ts";
 import { isBounded, type RunRecord, readRun } from "../store/run-record.ts";

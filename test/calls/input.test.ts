@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { checkOptions, type EnqueueOptions, toChatRequest } from "../../src/calls/completion-options.ts";
 import { ConfigurationError, defineTool, GlueError, GlueLLM, InputError } from "../../src/index.ts";
-import { BudgetExceededError } from "../../src/limits/rate-limiter/errors.ts";
-import { fromErrorRecord, toErrorRecord } from "../../src/shared/errors.ts";
+import { fromErrorRecord, toErrorRecord } from "../../src/shared/error-record.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
+import { BudgetExceededError } from "../../src/shared/unsent-errors.ts";
 import { failureOf } from "../support/provider.ts";
 
 const USER = { role: "user" as const, content: "hello" };

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { expect, onTestFinished, test } from "vitest";
-import { type Admission, CircuitBreaker, CircuitOpenError } from "../../src/limits/circuit-breaker.ts";
+import { type Admission, CircuitBreaker } from "../../src/limits/circuit-breaker.ts";
 import { ConfigurationError } from "../../src/shared/errors.ts";
+import { CircuitOpenError } from "../../src/shared/unsent-errors.ts";
 import {
   admitted,
   fail,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { BudgetExceededError, BudgetWaitError } from "../../src/limits/rate-limiter/errors.ts";
+import { BudgetExceededError, BudgetWaitError } from "../../src/shared/unsent-errors.ts";
 import { KEY, openLimiter } from "../support/rate-limiter.ts";
 import { waitFor } from "../support/wait-for.ts";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ensureEmbeddedRedis } from "../../src/embedded-redis/embedded-redis.ts";
-import { RateLimiterClosedError } from "../../src/limits/rate-limiter/errors.ts";
+import { RateLimiterClosedError } from "../../src/shared/unsent-errors.ts";
 import { KEY, openLimiter } from "../support/rate-limiter.ts";
 import { redisOptions, serverPid, withClient } from "../support/redis-folders.ts";
 import { startStrictProvider } from "../support/strict-provider.ts";

@@ -1,7 +1,7 @@
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { BudgetExceededError, RateLimiterClosedError } from "../../src/limits/rate-limiter/errors.ts";
 import { TokenLimitError } from "../../src/shared/errors.ts";
+import { BudgetExceededError, RateLimiterClosedError } from "../../src/shared/unsent-errors.ts";
 import { connectionsOf, KEY, openLimiter } from "../support/rate-limiter.ts";
 import { waitFor } from "../support/wait-for.ts";
 

@@ -1,7 +1,8 @@
 import { inspect } from "node:util";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { fromErrorRecord, StructuredOutputError, toErrorRecord } from "../../src/shared/errors.ts";
+import { fromErrorRecord, toErrorRecord } from "../../src/shared/error-record.ts";
+import { StructuredOutputError } from "../../src/shared/errors.ts";
 
 const rejected = { text: "the private answer", problem: "at /private: must be string" };
 const error = new StructuredOutputError({ message: "no answer fitted the schema", rejected });

@@ -2,7 +2,7 @@ import { Queue } from "bullmq";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { defineTool, JobCancelledError, StructuredOutputError } from "../../src/index.ts";
-import { toErrorRecord } from "../../src/shared/errors.ts";
+import { toErrorRecord } from "../../src/shared/error-record.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { emptyRecord } from "../../src/shared/records.ts";

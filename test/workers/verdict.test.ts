@@ -1,6 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { CircuitOpenError } from "../../src/limits/circuit-breaker.ts";
-import { BudgetWaitError } from "../../src/limits/rate-limiter/errors.ts";
 import {
   AccountError,
   APIConnectionError,
@@ -12,6 +10,7 @@ import {
   StructuredOutputError,
   TokenLimitError,
 } from "../../src/shared/errors.ts";
+import { BudgetWaitError, CircuitOpenError } from "../../src/shared/unsent-errors.ts";
 import { backoffMs, verdictOn } from "../../src/workers/verdict.ts";
 
 const BACKOFF = { minWaitMs: 2000, maxWaitMs: 30_000 };

@@ -1,4 +1,21 @@
-import { GlueError, TokenLimitError } from "../../shared/errors.ts";
+import { GlueError, TokenLimitError } from "./errors.ts";
+
+/*
+ * Errors of calls that were not made: something of ours held them back. Those of provider calls are in errors.ts.
+ */
+
+/** The provider fails, and the call was not made. `retryAfterMs` says when to ask again. */
+export class CircuitOpenError extends GlueError {
+  constructor(key: string, retryAfterMs: number) {
+    super({
+      code: "circuit_open",
+      category: "provider",
+      message: `${key} fails too often: its circuit breaker is open`,
+      hint: "try again later; one call at a time tests whether the provider is back",
+      retryAfterMs,
+    });
+  }
+}
 
 /** One request needs more tokens than its budget allows in a minute: it can never be sent. */
 export class BudgetExceededError extends TokenLimitError {
@@ -34,6 +51,21 @@ export class RateLimiterClosedError extends GlueError {
       code: "rate_limiter_closed",
       category: "cancelled",
       message: "the rate limiter was closed before the request could be sent",
+    });
+  }
+}
+
+/** Calls under way hold what is left of a cost limit, or this worker has no price for the model; no call was made. */
+export class CostWaitError extends GlueError {}
+
+/** An equal request is being answered; no call was made. The job waits, and uses up no attempt. */
+export class CacheWaitError extends GlueError {
+  constructor(waitMs: number) {
+    super({
+      code: "cache_wait",
+      category: "internal",
+      message: "an equal request is being answered; its answer will do for this one too",
+      retryAfterMs: waitMs,
     });
   }
 }
