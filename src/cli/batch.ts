@@ -4,6 +4,7 @@ import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { listBatches, readBatch, saveBatch } from "../store/batch-record.ts";
+import { notify } from "../store/topics.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
@@ -104,7 +105,7 @@ export function addBatchCommands(program: Command): void {
           return `batch ${id} is ${status} already`;
         const isRunning = (await store.redis.exists(store.keys.batchLease(id))) === 1;
         await saveBatch(store, { id, status: isRunning ? "cancelling" : "cancelled" });
-        await store.redis.publish(store.keys.channel, `batch:${id}`);
+        await notify(store, "batch", id);
         return `batch ${id} is ${isRunning ? "cancelling" : "cancelled"}`;
       }),
     );

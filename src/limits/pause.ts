@@ -6,6 +6,7 @@ import { registeredQueues } from "../store/queue-registry.ts";
 import type { RedisKeys } from "../store/redis-keys.ts";
 import { RedisScript } from "../store/redis-script.ts";
 import type { Store } from "../store/store.ts";
+import { notify } from "../store/topics.ts";
 import type { FleetBudgets } from "./fleet-budgets.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 
@@ -74,7 +75,7 @@ async function pauseBudget(context: PauseContext, queue: string, key: string, ms
   // A model that only jobs of several models call has no registered queue.
   const sharing = id === key ? [queue] : [...new Set([queue, ...(await queuesOf(context, id))])];
   await pauseQueues(context, sharing, ms);
-  await store.redis.publish(store.keys.channel, `pause:${Math.ceil(ms)}:${id}`);
+  await notify(store, "pause", `${Math.ceil(ms)}:${id}`);
   await limiter.drain(id, ms);
   pauseChannel.publish({ budget: id, ms });
 }

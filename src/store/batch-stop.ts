@@ -1,5 +1,6 @@
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { Store } from "./store.ts";
+import { publish } from "./topics.ts";
 
 /**
  * Says why no further row of a batch may start; the first reason stands. Its feeder wakes and withdraws what waits,
@@ -7,9 +8,6 @@ import type { Store } from "./store.ts";
  */
 export async function stopBatch(store: Store, batchId: string, reason: ErrorRecord): Promise<void> {
   await store.redis.hsetnx(store.keys.batch(batchId), "stop", JSON.stringify(reason));
-  await store.redis
-    .multi()
-    .publish(store.keys.channel, `batch:${batchId}`)
-    .publish(store.keys.channel, `stop:${batchId}`)
-    .exec();
+  const messages = publish(store.redis.multi(), store.keys, "batch", batchId);
+  await publish(messages, store.keys, "stop", batchId).exec();
 }

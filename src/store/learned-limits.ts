@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { StatedLimits } from "../shared/budget.ts";
 import type { Store } from "./store.ts";
+import { publish } from "./topics.ts";
 
 const limit = z.number().positive().optional();
 const learnedSchema = z.object({
@@ -18,7 +19,7 @@ export async function readLearnedLimits(store: Store): Promise<Map<string, State
 
 export async function writeLearnedLimits(store: Store, id: string, limits: StatedLimits): Promise<void> {
   const write = store.redis.multi().hset(store.keys.learnedLimits, { [id]: JSON.stringify(limits) });
-  await write.publish(store.keys.channel, `limits:${id}`).exec();
+  await publish(write, store.keys, "limits", id).exec();
 }
 
 /** Another version's text is not a fault: the next answer teaches anew. */

@@ -1,6 +1,7 @@
 import { MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import type { Store } from "./store.ts";
+import { notify } from "./topics.ts";
 
 /**
  * Makes a queue known to workers and dashboards. Registering twice is harmless.
@@ -20,7 +21,7 @@ export async function registerQueue(store: Store, queue: string): Promise<void> 
       "too_many_queues",
     );
   }
-  await store.redis.publish(store.keys.channel, `queue:${queue}`);
+  await notify(store, "queue", queue);
 }
 
 export async function registeredQueues(store: Store): Promise<string[]> {

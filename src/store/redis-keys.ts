@@ -51,9 +51,12 @@ export function redisKeys(namespace: string) {
     cacheSizes: `${prefix}:cache-sizes`,
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
     /**
-     * Pub/sub: `queue:<name>`, `result:<jobId>`, `batch:<id>`, `stop:<batchId>`, `cancel:<jobId>`, `breaker:<key>`,
-     * `limits:<budgetId>`, `pause:<ms>:<budgetId>`, `cache:<digest>`, `workflow:<runId>`.
+     * Pub/sub: `queue`, `stop`, `cancel`, `breaker`, `limits`, `pause`, `cache`, whose messages name a queue, a batch, a
+     * job, a key, a budget id, `<ms>:<budget id>`, a digest; `result:<jobId or runId>`, `batch:<id>`, `workflow:<runId>`,
+     * `stream:<jobId>` (see `topics.ts`).
      */
+    topic: (topic: string) => `${prefix}:events:${topic}`,
+    /** Pub/sub of version 0.1: the messages of all topics but `stream`, as `<topic>:<subject>`. */
     channel: `${prefix}:events`,
     /** BullMQ's own keys, read by our fenced scripts. */
     job: (queue: string, jobId: string) => `${prefix}:${queue}:${jobId}`,

@@ -32,10 +32,15 @@ export class SocketProxy {
     return proxy;
   }
 
+  /** Ends the connections that there are; new ones find the way. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   async close(): Promise<void> {
     const closed = once(this.#server, "close");
     this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    this.cut();
     await closed;
   }
 }

@@ -1,0 +1,28 @@
+import type { Redis } from "ioredis";
+import type { Logger } from "../shared/logger.ts";
+import { Notifier } from "./notifier.ts";
+import { connectRedis, type RedisTarget } from "./redis.ts";
+import { type Store, storeOf } from "./store.ts";
+
+/** The store of a whole process: one connection for commands, and one for messages, which begins with its first listener. */
+export interface ConnectedStore extends Store {
+  readonly notifier: Notifier;
+  /** Ends both connections at once. */
+  disconnect(): void;
+}
+
+/** Returns the connected store of `namespace` whose commands go over `redis`. */
+export function connectedStore(redis: Redis, namespace: string): ConnectedStore {
+  const store = storeOf(redis, namespace);
+  const notifier = new Notifier(store);
+  const disconnect = () => {
+    notifier.close();
+    redis.disconnect();
+  };
+  return { ...store, notifier, disconnect };
+}
+
+/** Returns the connected store of `namespace` over a new connection to `target`; whoever opens it disconnects it. */
+export function openStore(target: RedisTarget, namespace: string, logger: Logger): ConnectedStore {
+  return connectedStore(connectRedis(target, logger, { connectionName: "gluellm:commands" }), namespace);
+}

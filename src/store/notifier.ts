@@ -1,0 +1,104 @@
+import type { Redis } from "ioredis";
+import type { Store } from "./store.ts";
+import { type Topic, topicOf } from "./topics.ts";
+
+/** Is told the subject of each message. */
+type Listener = (subject: string) => void;
+
+/** Those of this process who listen to one topic, and the subscription that they share. */
+interface Subscription {
+  listeners: Set<Listener>;
+  made: Promise<unknown>;
+}
+
+/**
+ * The messages of a namespace that this process listens to, over one connection that begins with the first listener.
+ * After a lost connection ioredis subscribes again; what was published meanwhile is lost, so who waits also polls.
+ */
+export class Notifier {
+  readonly #store: Store;
+  readonly #subscriptions = new Map<string, Subscription>();
+  #subscriber: Redis | undefined;
+  /** What was heard last on a topic's own channel: on the one channel of version 0.1 it comes a second time. */
+  #heard: string | undefined;
+
+  /** @param store whose connection is duplicated */
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * Calls the listener of each topic for every message from now on, until it is disposed of. Resolves once Redis has
+   * the subscriptions; while Redis is away it waits.
+   * @throws Error when the notifier is closed meanwhile
+   */
+  async listen(listeners: { readonly [T in Topic]?: Listener }): Promise<Disposable> {
+    const all = Object.entries(listeners).flatMap(([topic, listener]) =>
+      listener ? [{ topic, listener }] : [],
+    );
+    const stop = () => {
+      for (const { topic, listener } of all) this.#remove(topic, listener);
+    };
+    try {
+      await Promise.all(all.map(({ topic, listener }) => this.#add(topic, listener)));
+    } catch (error) {
+      stop();
+      throw error;
+    }
+    return { [Symbol.dispose]: stop };
+  }
+
+  #add(topic: string, listener: Listener): Promise<unknown> {
+    const known = this.#subscriptions.get(topic);
+    const { listeners, made } = known ?? {
+      listeners: new Set(),
+      made: this.#open().subscribe(this.#store.keys.topic(topic)),
+    };
+    if (!known) this.#subscriptions.set(topic, { listeners, made });
+    listeners.add(listener);
+    return made;
+  }
+
+  #remove(topic: string, listener: Listener): void {
+    const subscription = this.#subscriptions.get(topic);
+    if (!subscription?.listeners.delete(listener) || subscription.listeners.size > 0) return;
+    this.#subscriptions.delete(topic);
+    this.#subscriber?.unsubscribe(this.#store.keys.topic(topic)).catch(() => {});
+  }
+
+  #open(): Redis {
+    if (this.#subscriber) return this.#subscriber;
+    const { redis, keys } = this.#store;
+    const subscriber = redis.duplicate({ connectionName: "gluellm:subscriber" });
+    this.#subscriber = subscriber;
+    // The command connection's listener reports faults.
+    subscriber.on("error", () => {});
+    subscriber.on("message", (channel: string, text: string) => {
+      if (channel === keys.channel) this.#onOldMessage(text);
+      else this.#onMessage(channel.slice(keys.topic("").length), text);
+    });
+    // Processes of version 0.1 publish here alone (see `NOTIFY`).
+    subscriber.subscribe(keys.channel).catch(() => {});
+    return subscriber;
+  }
+
+  #onMessage(topic: string, subject: string): void {
+    this.#heard = topic.includes(":") ? topic : `${topic}:${subject}`;
+    this.#tell(topic, subject);
+  }
+
+  #onOldMessage(text: string): void {
+    const isSecond = text === this.#heard;
+    this.#heard = undefined;
+    if (!isSecond) this.#tell(topicOf(text), text.slice(text.indexOf(":") + 1));
+  }
+
+  #tell(topic: string, subject: string): void {
+    for (const listener of this.#subscriptions.get(topic)?.listeners ?? []) listener(subject);
+  }
+
+  /** Ends the connection at once: nobody hears anything more. */
+  close(): void {
+    this.#subscriber?.disconnect();
+  }
+}
