@@ -1,5 +1,6 @@
 /** The public API, beside the command `gluellm`. */
 
+export type { BatchOptions, BatchProgress, BatchReport, BatchRun } from "./batch/batch-run.ts";
 export type {
   ChatMessage,
   ChatParameters,
@@ -19,6 +20,7 @@ export type {
 export { type Message, type MessageToolCall, Role } from "./calls/message.ts";
 export type { OutputOf, OutputSchema } from "./calls/output-schema.ts";
 export { RequestConfig } from "./calls/request-config.ts";
+export { Batches, BatchHandle } from "./client/batches.ts";
 export { CompletionHandle } from "./client/completion-handle.ts";
 export { Conversation, type ConversationOptions, type ConversationUsage } from "./client/conversation.ts";
 export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";

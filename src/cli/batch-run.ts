@@ -1,48 +1,35 @@
 import { spawn } from "node:child_process";
 import { extname, join } from "node:path";
-import type { FeedEnd } from "../batch/feeder.ts";
-import { readBatchId } from "../batch/partial-header.ts";
-import { feedBatch, type PreparedBatch, prepareBatch, readFaultCounts } from "../batch/run-batch.ts";
-import { Tally } from "../batch/tally.ts";
-import { chooseModel } from "../calls/model-choice.ts";
-import { requirePrices, unpricedModels } from "../producers/priced-models.ts";
-import { costUsd } from "../shared/cost.ts";
-import { GlueError } from "../shared/errors.ts";
+import { type BatchOptions, type BatchReport, BatchRun } from "../batch/batch-run.ts";
+import { unpricedModels } from "../producers/priced-models.ts";
 import type { Logger } from "../shared/logger.ts";
-import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
-import { Lease } from "../store/batch-lease.ts";
 import type { Store } from "../store/store.ts";
 import { openRedis, type RedisHost, startWorker } from "./compose.ts";
 import { EXIT, type Interruption } from "./exit.ts";
 import { Progress } from "./progress.ts";
-import { buildReport, type Report, summarize } from "./report.ts";
+import { summarize } from "./report.ts";
 import { checkReportFile, writeReportFile } from "./report-file.ts";
 
 const WATCH_MS = 500;
 const MAX_AWAY_MS = 5000;
 
-export interface BatchRunOptions {
-  inputPath: string;
-  outputPath: string;
-  model?: string;
-  promptField?: string;
-  limitRows?: number;
-  strict?: boolean;
-  retryFailed?: boolean;
+export interface BatchRunOptions extends BatchOptions {
   /** Jobs at a time per worker process and queue. */
   concurrency?: number;
   /** Worker processes of this run's own, this one included; 0: the running fleet does the work. Default 1. */
   workers?: number;
-  /** What the batch may cost in USD, all its runs together. */
-  maxCostUsd?: number;
-  /** Of all rows; default: the cache serves rows with `temperature` 0. */
-  cache?: boolean;
   /** Where to write the report as JSON. */
   reportPath?: string;
   /** The command that goes on with this batch, for the messages. */
   resumeCommand: string;
+}
+
+interface BatchSite {
+  settings: Settings;
+  logger: Logger;
+  interruption: Interruption;
 }
 
 /** Runs a batch in the foreground. Returns the exit code; throws what stops it before it starts. */
@@ -53,102 +40,65 @@ export async function runBatchCommand(
   interruption: Interruption,
   opened?: RedisHost,
 ): Promise<number> {
-  const startedAt = Date.now();
-  const { reportPath, inputPath, outputPath } = options;
+  const { reportPath, inputPath, outputPath, workers } = options;
   if (reportPath) checkReportFile(reportPath, inputPath, outputPath);
-  const batch = await prepare(options, settings, logger);
-  const tally = new Tally(batch.output.use);
-  try {
-    if (batch.output.complete) {
-      process.stderr.write("every row has its result already; no provider call made\n");
-      return finish(
-        options,
-        buildReport(batch.index.counts(), tally, { retries: 0, rateLimited: 0 }, startedAt),
-      );
-    }
-    checkPrices(batch.models, settings, options.maxCostUsd);
-    await using host = opened ? borrowed(opened) : await openRedis(settings, logger);
-    const { end, faults } = await feed({
-      options,
-      settings,
-      logger,
-      interruption,
-      batch,
-      tally,
-      host,
-      startedAt,
-    });
-    const report = buildReport(batch.index.counts(), tally, faults, startedAt);
-    return conclude(end, options, report, batch.output.batchId, interruption);
-  } finally {
-    await batch.close();
-  }
-}
-
-async function prepare(options: BatchRunOptions, settings: Settings, logger: Logger): Promise<PreparedBatch> {
-  const choice = {
-    settings,
-    defaultModel: options.model ?? settings.defaultModel,
-    keyNeeded: options.workers !== 0,
+  await using parts = new AsyncDisposableStack();
+  let host = opened;
+  const openHost = async () => {
+    host ??= parts.use(await openRedis(settings, logger));
+    return host;
   };
-  const knownId = readBatchId(options.outputPath);
-  try {
-    return await prepareBatch({
-      ...options,
-      resolveModel: (name) => chooseModel(name, choice),
-      costOf: (model, use) => costUsd(settings.prices, model, use),
-    });
-  } catch (error) {
-    if (knownId && error instanceof GlueError && error.code === "output_in_use") {
-      // Somebody on this machine has the files: the lease knows who.
-      await using host = await openRedis(settings, logger);
-      await (await Lease.acquire(host.store, knownId)).release();
-    }
-    throw error;
+  const run = await BatchRun.prepare(options, {
+    settings,
+    logger,
+    keyNeeded: workers !== 0,
+    costLimitName: "--max-cost",
+    openStore: async () => (await openHost()).store,
+  });
+  parts.defer(() => run.close());
+  if (run.isComplete) {
+    process.stderr.write("every row has its result already; no provider call made\n");
+    return finish(options, await run.report());
   }
+  sayUnpriced(run, settings);
+  const report = await work(run, options, await openHost(), { settings, logger, interruption });
+  return conclude(options, report, interruption);
 }
 
-/** Says once whose costs cannot be counted. @throws ConfigurationError when they must be. */
-function checkPrices(models: readonly ModelRef[], settings: Settings, maxCostUsd: number | undefined): void {
-  if (maxCostUsd !== undefined) requirePrices(settings, models, "--max-cost");
+/** Says once whose costs cannot be counted. */
+function sayUnpriced({ models }: BatchRun, settings: Settings): void {
   const unpriced = unpricedModels(settings, models);
   if (unpriced.length === 0) return;
   const fact = `no price is known for ${unpriced.join(", ")}`;
   process.stderr.write(`${fact}, so the cost is not shown; GLUELLM_PRICES sets one\n`);
 }
 
-interface Feed {
-  options: BatchRunOptions;
-  settings: Settings;
-  logger: Logger;
-  interruption: Interruption;
-  batch: PreparedBatch;
-  tally: Tally;
-  host: RedisHost;
-  startedAt: number;
-}
-
-async function feed({ options, settings, logger, interruption, batch, tally, host, startedAt }: Feed) {
-  const { store } = host;
-  const { workers = 1, concurrency, maxCostUsd, cache } = options;
-  const queueGlobs = batch.models.map(completionQueueName);
+/** Brings the run to its end with workers of its own, and shows where it stands. */
+async function work(
+  run: BatchRun,
+  options: BatchRunOptions,
+  { store, target: redisTarget }: RedisHost,
+  { settings, logger, interruption }: BatchSite,
+): Promise<BatchReport> {
+  const { workers = 1, concurrency } = options;
+  const queueGlobs = run.models.map(completionQueueName);
   const children = spawnWorkers(workers - 1, queueGlobs, concurrency);
   const worker =
-    workers > 0
-      ? await startWorker({ redisTarget: host.target, settings, logger, queueGlobs, concurrency })
-      : undefined;
-  const progress = new Progress({ store, settings, batch, tally, startedAt, interruption });
+    workers > 0 ? await startWorker({ redisTarget, settings, logger, queueGlobs, concurrency }) : undefined;
+  const progress = new Progress({ store, settings, run, interruption });
   progress.start();
+  const stop = () => run.stop();
+  interruption.signal.addEventListener("abort", stop);
+  if (interruption.signal.aborted) stop();
   const watch = exitWithoutRedis(
     store.redis,
     interruption,
-    `results so far are safe in ${options.outputPath}.partial\nresume with: ${options.resumeCommand}`,
+    `results so far are safe in ${run.files.partial}\nresume with: ${options.resumeCommand}`,
   );
   try {
-    const { signal } = interruption;
-    const end = await feedBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, signal });
-    return { end, faults: await readFaultCounts(store, batch.output.batchId) };
+    return await run.report();
   } finally {
+    interruption.signal.removeEventListener("abort", stop);
     clearInterval(watch);
     await progress.stop();
     for (const child of children) child.kill("SIGTERM");
@@ -177,28 +127,21 @@ function spawnWorkers(count: number, queueGlobs: readonly string[], concurrency:
   );
 }
 
-function conclude(
-  end: FeedEnd,
-  options: BatchRunOptions,
-  report: Report,
-  batchId: string,
-  interruption: Interruption,
-): number {
-  const missing = report.total - report.succeeded - report.failed;
-  const kept = `${report.succeeded + report.failed} of ${report.total} results are safe in ${options.outputPath}.partial; ${missing} rows are not sent`;
-  switch (end.kind) {
-    case "finished":
+function conclude(options: BatchRunOptions, report: BatchReport, interruption: Interruption): number {
+  const { id, status, error, files, total, succeeded, failed } = report;
+  const done = succeeded + failed;
+  const kept = `${done} of ${total} results are safe in ${files.partial}; ${total - done} rows are not sent`;
+  switch (status) {
+    case "completed":
       return finish(options, report);
     case "interrupted":
       process.stderr.write(`${kept}\nresume with: ${options.resumeCommand}\n`);
       return interruption.exitCode ?? EXIT.sigint;
     case "cancelled":
-      process.stderr.write(
-        `batch ${batchId} was cancelled; ${kept}\nresume with: ${options.resumeCommand}\n`,
-      );
+      process.stderr.write(`batch ${id} was cancelled; ${kept}\nresume with: ${options.resumeCommand}\n`);
       return EXIT.rowsFailed;
-    case "stopped": {
-      const { code, message, hint } = end.error;
+    case "failed": {
+      const { code, message, hint } = error ?? { code: "unknown", message: "no reason was given" };
       process.stderr.write(
         `batch stopped (${code}): ${message}${hint ? `\n  → ${hint}` : ""}\n${kept}\nthen resume with: ${options.resumeCommand}\n`,
       );
@@ -207,13 +150,8 @@ function conclude(
   }
 }
 
-function finish({ outputPath, reportPath }: BatchRunOptions, report: Report): number {
-  process.stderr.write(`${summarize(report, outputPath)}\n`);
-  if (reportPath) writeReportFile(reportPath, report, outputPath);
+function finish({ reportPath }: BatchRunOptions, report: BatchReport): number {
+  process.stderr.write(`${summarize(report)}\n`);
+  if (reportPath) writeReportFile(reportPath, report);
   return report.failed > 0 ? EXIT.rowsFailed : EXIT.ok;
-}
-
-/** A host that somebody else closes. */
-function borrowed(host: RedisHost): RedisHost {
-  return { ...host, [Symbol.asyncDispose]: async () => {} };
 }

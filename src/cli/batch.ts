@@ -1,10 +1,8 @@
 import type { Command } from "commander";
-import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
-import { listBatches, readBatch, saveBatch } from "../store/batch-record.ts";
-import { notify } from "../store/topics.ts";
+import { cancelBatch, listBatches, viewBatch } from "../store/batch-record.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
@@ -78,35 +76,15 @@ export function addBatchCommands(program: Command): void {
     .command("status")
     .description("Everything known of one batch, as JSON.")
     .argument("<id>")
-    .action((id: string) =>
-      withRedis(async (host) => {
-        const record = await mustRead(host, id);
-        const runner = await host.store.redis.get(host.store.keys.batchLease(id));
-        const { options, stop, costUsd, unpriced, ...rest } = record;
-        const shown = {
-          ...rest,
-          costUsd: unpriced > 0 ? null : costUsd,
-          options: JSON.parse(options),
-          stop: stop && JSON.parse(stop),
-          runner: runner && JSON.parse(runner),
-        };
-        return jsonText(shown);
-      }),
-    );
+    .action((id: string) => withRedis(async ({ store }) => jsonText(await viewBatch(store, id))));
   batch
     .command("cancel")
     .description("Withdraw a batch's waiting rows; calls in flight finish and their results are kept.")
     .argument("<id>")
     .action((id: string) =>
-      withRedis(async (host) => {
-        const { store } = host;
-        const { status } = await mustRead(host, id);
-        if (!["validating", "in_progress", "failed"].includes(status))
-          return `batch ${id} is ${status} already`;
-        const isRunning = (await store.redis.exists(store.keys.batchLease(id))) === 1;
-        await saveBatch(store, { id, status: isRunning ? "cancelling" : "cancelled" });
-        await notify(store, "batch", id);
-        return `batch ${id} is ${isRunning ? "cancelling" : "cancelled"}`;
+      withRedis(async ({ store }) => {
+        const { status, isNew } = await cancelBatch(store, id);
+        return `batch ${id} is ${status}${isNew ? "" : " already"}`;
       }),
     );
 }
@@ -116,12 +94,6 @@ async function withRedis(action: (host: RedisHost) => Promise<string>): Promise<
   const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
   await using host = await openRedis(settings, logger);
   process.stdout.write(`${await action(host)}\n`);
-}
-
-async function mustRead({ store }: RedisHost, id: string): Promise<BatchRecord> {
-  const record = await readBatch(store, id);
-  if (!record) throw new InputError(`no batch ${id}`, "gluellm batch list shows the ids of the last 30 days");
-  return record;
 }
 
 function batchRow(batch: BatchRecord): string[] {

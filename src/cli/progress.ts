@@ -1,11 +1,11 @@
 import { createLogUpdate } from "log-update";
-import { type PreparedBatch, readFaultCounts } from "../batch/run-batch.ts";
-import type { Tally } from "../batch/tally.ts";
+import type { BatchRun } from "../batch/batch-run.ts";
 import { readQueueStates } from "../producers/queue-states.ts";
 import { type LimitInForce, limitsOf } from "../shared/budget.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";
+import { readBatch } from "../store/batch-record.ts";
 import { readLearnedLimits } from "../store/learned-limits.ts";
 import type { Store } from "../store/store.ts";
 import { usagePerMinute } from "../store/usage.ts";
@@ -24,9 +24,7 @@ const STILL_MS = 3000;
 interface ProgressOptions {
   store: Store;
   settings: Settings;
-  batch: PreparedBatch;
-  tally: Tally;
-  startedAt: number;
+  run: BatchRun;
   interruption: Interruption;
 }
 
@@ -74,12 +72,12 @@ export class Progress {
   }
 
   #share(): number {
-    const { total, missing } = this.#options.batch.index.counts();
+    const { total, missing } = this.#options.run.progress();
     return total === 0 ? 1 : (total - missing) / total;
   }
 
   #rowsLine(): string {
-    const { total, missing, failed } = this.#options.batch.index.counts();
+    const { total, missing, failed } = this.#options.run.progress();
     const done = total - missing;
     const rate = this.#rowsPerSecond(done);
     const eta = missing === 0 ? "done" : rate > 0 ? `ETA ${duration(missing / rate)}` : "ETA …";
@@ -88,21 +86,19 @@ export class Progress {
 
   /** What is spent, and what the batch will have cost when the missing rows cost what the others did. */
   #costLines(): string[] {
-    const { batch, tally } = this.#options;
-    const { succeeded, missing } = batch.index.counts();
-    const spent = tally.costUsd;
+    const { succeeded, missing, costUsd: spent } = this.#options.run.progress();
     if (spent === null || succeeded === 0) return [];
     return [`${usd(spent)} of about ${usd((spent / succeeded) * (succeeded + missing))}`];
   }
 
   /** Why nothing moves, when nothing does. */
   async #reasons(): Promise<string[]> {
-    const { store, settings, batch } = this.#options;
-    const { total, missing } = batch.index.counts();
+    const { store, settings, run } = this.#options;
+    const { total, missing } = run.progress();
     const now = Date.now();
     if (this.#still.done !== total - missing) this.#still = { done: total - missing, since: now };
     if (missing === 0 || now - this.#still.since < STILL_MS) return [];
-    const states = await readQueueStates(store, settings, batch.models.map(completionQueueName));
+    const states = await readQueueStates(store, settings, run.models.map(completionQueueName));
     return states.filter(({ waitsFor }) => waitsFor.length > 0).map(waitsForText);
   }
 
@@ -116,12 +112,12 @@ export class Progress {
   }
 
   async #limitLines(): Promise<string[]> {
-    const { store, settings, batch, startedAt } = this.#options;
-    const { retries, rateLimited } = await readFaultCounts(store, batch.output.batchId);
+    const { store, settings, run } = this.#options;
+    const { retries = 0, rateLimited = 0 } = (await readBatch(store, run.id)) ?? {};
     const learned = await readLearnedLimits(store);
     const lines = await Promise.all(
-      batch.models.slice(0, MAX_MODELS).map(async ({ key }) => {
-        const used = await usagePerMinute(store, key, startedAt);
+      run.models.slice(0, MAX_MODELS).map(async ({ key }) => {
+        const used = await usagePerMinute(store, key, run.startedAt);
         const limits = limitsOf(settings.limits, learned, key);
         const tokens = limits.tpm ?? limits.itpm;
         const inOut =

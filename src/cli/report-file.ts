@@ -1,9 +1,8 @@
 import { accessSync, constants, realpathSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { outputFiles } from "../batch/output-paths.ts";
+import { type BatchReport, filesOfBatch } from "../batch/batch-run.ts";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
 import { jsonText } from "./output.ts";
-import type { Report } from "./report.ts";
 
 /**
  * Checks before the run that its report can be written and overwrites neither its input nor its results.
@@ -13,7 +12,7 @@ export function checkReportFile(path: string, inputPath: string, outputPath: str
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat?.isDirectory())
     throw new InputError(`the report ${path} is a folder`, "name a file with --report");
-  const taken = [inputPath, ...Object.values(outputFiles(outputPath))].map(realPath);
+  const taken = filesOfBatch(inputPath, outputPath).map(realPath);
   if (taken.includes(realPath(path))) {
     throw new InputError(
       `the report ${path} would overwrite a file of the batch`,
@@ -31,13 +30,14 @@ export function checkReportFile(path: string, inputPath: string, outputPath: str
 }
 
 /** @throws ConfigurationError; the results are safe then. */
-export function writeReportFile(path: string, report: Report, outputPath: string): void {
+export function writeReportFile(path: string, report: BatchReport): void {
+  const { id: _id, status: _status, error: _error, files, ...figures } = report;
   try {
-    writeFileSync(path, `${jsonText(report)}\n`);
+    writeFileSync(path, `${jsonText(figures)}\n`);
   } catch (error) {
     throw new ConfigurationError(
       `the report ${path} cannot be written: ${(error as NodeJS.ErrnoException).code}`,
-      `mend that and run the same command again; all results are in ${outputPath}`,
+      `mend that and run the same command again; all results are in ${files.output}`,
     );
   }
 }

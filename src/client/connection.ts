@@ -6,6 +6,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import { type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
+import type { Store } from "../store/store.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
 
@@ -28,6 +29,7 @@ export interface ConnectionOptions {
 }
 
 interface Opened {
+  store: Store;
   producer: CompletionProducer;
   runs: WorkflowRuns;
   worker: FleetWorker | undefined;
@@ -49,21 +51,32 @@ export class Connection {
 
   /** @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had. */
   async use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
-    using _use = this.#hold();
+    using _use = this.hold();
     return await work((await this.#ready()).producer);
   }
 
   /** As `use`, with the workflow runs. */
   async useRuns<T>(work: (runs: WorkflowRuns) => Promise<T>): Promise<T> {
-    using _use = this.#hold();
+    using _use = this.hold();
     const { runs, worker } = await this.#ready();
     await worker?.runWorkflows();
     return await work(runs);
   }
 
+  /** As `use`, with Redis itself. */
+  async useStore<T>(work: (store: Store) => Promise<T>): Promise<T> {
+    using _use = this.hold();
+    return await work(await this.store());
+  }
+
+  /** Returns the store, for as long as somebody holds the connection. @throws as `use` */
+  async store(): Promise<Store> {
+    return (await this.#ready()).store;
+  }
+
   /** As `use`, until the iteration has ended. */
   async *iterate<T>(work: (producer: CompletionProducer) => AsyncIterable<T>): AsyncGenerator<T> {
-    using _use = this.#hold();
+    using _use = this.hold();
     yield* work((await this.#ready()).producer);
   }
 
@@ -74,7 +87,8 @@ export class Connection {
     return this.#disconnect();
   }
 
-  #hold(): Disposable {
+  /** Keeps what is open until it is disposed of, also without a call. @throws InputError (`client_closed`) */
+  hold(): Disposable {
     this.#checkOpen();
     this.#uses += 1;
     clearTimeout(this.#idleTimer);
@@ -149,5 +163,5 @@ async function open(options: ConnectionOptions): Promise<Opened> {
     parts.defer(() => started.close());
     worker = started;
   }
-  return { producer, runs, worker, parts: parts.move() };
+  return { store, producer, runs, worker, parts: parts.move() };
 }

@@ -16,6 +16,7 @@ import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { type Tool, toolsByName } from "../shared/tool.ts";
 import type { ConversationRef } from "../store/conversation-turns.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
+import { Batches } from "./batches.ts";
 import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import { Connection } from "./connection.ts";
@@ -93,6 +94,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #memory: Conversation | undefined;
   /** Durable workflows: start, open, fork, signal. */
   readonly workflows: Workflows;
+  /** Files of rows: run, open, list, cancel. */
+  readonly batches: Batches;
 
   /**
    * @throws ConfigurationError listing every setting that is wrong; InputError naming the option that is unknown or
@@ -122,6 +125,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.#isLocal = isLocal;
     this.#tools = tools;
     this.workflows = new Workflows(connection, options.workflows);
+    this.batches = new Batches(connection, { settings, logger, keyNeeded: isLocal });
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
   }
@@ -170,8 +174,9 @@ export class GlueLLM extends Caller implements AsyncDisposable {
    * Closes what the calls opened; calls in flight in this process get 30 s. Jobs that are not done stay in Redis and
    * go on with the next worker.
    */
-  close(): Promise<void> {
-    return this.connection.close();
+  async close(): Promise<void> {
+    await this.batches.close();
+    await this.connection.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,67 +1,15 @@
 import { resolve } from "node:path";
 import { ProducerQueues } from "../producers/queues.ts";
 import type { Logger } from "../shared/logger.ts";
-import type { ModelRef } from "../shared/model-name.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import { Lease } from "../store/batch-lease.ts";
-import { readBatch, saveBatch } from "../store/batch-record.ts";
+import { saveBatch } from "../store/batch-record.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
-import { BatchOutput } from "./batch-output.ts";
-import { DiskIndex } from "./disk-index.ts";
 import { type FeedEnd, Feeder, saveCounts } from "./feeder.ts";
-import { checkPaths } from "./output-paths.ts";
-import type { CostOf } from "./result-places.ts";
-import { RowReader } from "./row-reader.ts";
-import { type ResolveModel, scanInput } from "./scan-input.ts";
+import type { BatchFiles, PreparedBatch } from "./prepare-batch.ts";
 import type { Tally } from "./tally.ts";
-
-export interface BatchFiles {
-  inputPath: string;
-  outputPath: string;
-  resolveModel: ResolveModel;
-  costOf: CostOf;
-  promptField?: string;
-  limitRows?: number;
-  strict?: boolean;
-  retryFailed?: boolean;
-}
-
-/** A batch whose input is scanned and whose earlier results are found; nothing was sent yet. */
-export interface PreparedBatch {
-  files: BatchFiles;
-  index: DiskIndex;
-  reader: RowReader;
-  output: BatchOutput;
-  models: readonly ModelRef[];
-  close(): Promise<void>;
-}
-
-/**
- * Scans the input and opens the output; needs no Redis.
- * @throws InputError and ConfigurationError before anything is sent (see `scanInput`, `BatchOutput.open`).
- */
-export async function prepareBatch(files: BatchFiles): Promise<PreparedBatch> {
-  const { input, output: outputPath } = checkPaths(files.inputPath, files.outputPath);
-  const index = DiskIndex.create(outputPath);
-  let reader: RowReader | undefined;
-  try {
-    const { models } = await scanInput({ ...files, inputPath: input, index });
-    reader = await RowReader.open({ ...files, inputPath: input });
-    const opened = reader;
-    const output = await BatchOutput.open({ ...files, outputPath, index });
-    const close = async () => {
-      await opened.close();
-      await output.close();
-    };
-    return { files, index, reader, output, models, close };
-  } catch (error) {
-    await reader?.close();
-    index.close();
-    throw error;
-  }
-}
 
 export interface FeedOptions {
   store: Store;
@@ -159,13 +107,4 @@ async function startRecord(
     output: resolve(outputPath),
     options: JSON.stringify({ promptField, limitRows, strict }),
   });
-}
-
-/** The 429s and retries of a batch over all its runs, as its workers counted them. */
-export async function readFaultCounts(
-  store: Store,
-  batchId: string,
-): Promise<{ retries: number; rateLimited: number }> {
-  const record = await readBatch(store, batchId);
-  return { retries: record?.retries ?? 0, rateLimited: record?.rateLimited ?? 0 };
 }

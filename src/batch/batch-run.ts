@@ -1,0 +1,215 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { chooseModel } from "../calls/model-choice.ts";
+import { requirePrices } from "../producers/priced-models.ts";
+import { costUsd } from "../shared/cost.ts";
+import { GlueError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import type { Settings } from "../shared/settings.ts";
+import { Lease } from "../store/batch-lease.ts";
+import { readBatch } from "../store/batch-record.ts";
+import type { Store } from "../store/store.ts";
+import { type BatchReport, batchFigures } from "./batch-report.ts";
+import { feedBatch } from "./feed-batch.ts";
+import type { FeedEnd } from "./feeder.ts";
+import { type OutputFiles, outputFiles } from "./output-paths.ts";
+import { readBatchId } from "./partial-header.ts";
+import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
+import { Tally } from "./tally.ts";
+
+export type { BatchReport } from "./batch-report.ts";
+
+export interface BatchOptions {
+  /** The file of rows: OpenAI batch lines, `{prompt}` or `{messages}`. */
+  inputPath: string;
+  /** Where the results go, in input order; failed rows also to `<stem>.errors.jsonl`. */
+  outputPath: string;
+  /** `provider:model` of the rows that name none; default: the setting DEFAULT_MODEL. */
+  model?: string;
+  /** The field of a plain row that holds its prompt; default `prompt`. */
+  promptField?: string;
+  /** Only the first rows; default all. */
+  limitRows?: number;
+  /** Stops at the first malformed line instead of failing that row; default false. */
+  strict?: boolean;
+  /** Sends rows again that failed in an earlier run; default false. */
+  retryFailed?: boolean;
+  /** USD that all runs of the batch may cost together; default: no limit. */
+  maxCostUsd?: number;
+  /** Whether rows share answers through the cache; default: those with `temperature` 0. */
+  cache?: boolean;
+}
+
+export interface BatchContext {
+  settings: Settings;
+  logger: Logger;
+  /** Whether this process calls the providers, so that their keys must be set here. */
+  keyNeeded: boolean;
+  /** What a message calls `maxCostUsd`; default `maxCostUsd`. */
+  costLimitName?: string;
+  /** Asked for when the batch starts, and when somebody else has its files. */
+  openStore: () => Promise<Store>;
+}
+
+/** Where a run of a batch stands. */
+export interface BatchProgress {
+  total: number;
+  succeeded: number;
+  failed: number;
+  /** Rows without a result. */
+  missing: number;
+  /** USD of the succeeded rows; null when the cost of one of them is not known. */
+  costUsd: number | null;
+}
+
+const STATUS_AT_END: Record<FeedEnd["kind"], BatchReport["status"]> = {
+  finished: "completed",
+  interrupted: "interrupted",
+  cancelled: "cancelled",
+  stopped: "failed",
+};
+
+/** One run of a batch in this process: `prepare`, `start`, `follow`, `report`. A run after it sends what is missing. */
+export class BatchRun {
+  /** The batch's id, the same in all its runs. */
+  readonly id: string;
+  /** The models that its rows go to. */
+  readonly models: readonly ModelRef[];
+  readonly files: OutputFiles;
+  /** Every row has its result already: nothing is to be sent. */
+  readonly isComplete: boolean;
+  readonly startedAt = Date.now();
+  readonly #batch: PreparedBatch;
+  readonly #tally: Tally;
+  readonly #options: BatchOptions;
+  readonly #context: BatchContext;
+  readonly #stop = new AbortController();
+  #ended: Promise<BatchReport> | undefined;
+
+  private constructor(batch: PreparedBatch, options: BatchOptions, context: BatchContext) {
+    this.id = batch.output.batchId;
+    this.models = batch.models;
+    this.files = outputFiles(options.outputPath);
+    this.isComplete = batch.output.complete;
+    this.#batch = batch;
+    this.#tally = new Tally(batch.output.use);
+    this.#options = options;
+    this.#context = context;
+  }
+
+  /**
+   * Checks the whole input and finds the results of earlier runs; sends nothing.
+   * @throws InputError for the input, the output, or a batch that another run holds; ConfigurationError for an unknown
+   * model, a missing key, or a cost limit over models without a price.
+   */
+  static async prepare(options: BatchOptions, context: BatchContext): Promise<BatchRun> {
+    const { settings, keyNeeded } = context;
+    const choice = { settings, keyNeeded, defaultModel: options.model ?? settings.defaultModel };
+    const knownId = readBatchId(options.outputPath);
+    try {
+      const batch = await prepareBatch({
+        ...options,
+        resolveModel: (name) => chooseModel(name, choice),
+        costOf: (model, use) => costUsd(settings.prices, model, use),
+      });
+      const run = new BatchRun(batch, options, context);
+      await run.#checkPrices();
+      return run;
+    } catch (error) {
+      if (knownId && error instanceof GlueError && error.code === "output_in_use") {
+        // Somebody on this machine has the files: the lease knows who.
+        await (await Lease.acquire(await context.openStore(), knownId)).release();
+      }
+      throw error;
+    }
+  }
+
+  async #checkPrices(): Promise<void> {
+    if (this.#options.maxCostUsd === undefined || this.isComplete) return;
+    const { settings, costLimitName = "maxCostUsd" } = this.#context;
+    try {
+      requirePrices(settings, this.models, costLimitName);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** Sends the missing rows in the background; `report` says how that ends. A second call does nothing. */
+  start(): void {
+    this.#ended ??= this.#run();
+    // Whoever asks for the report hears of it.
+    this.#ended.catch(() => {});
+  }
+
+  /** Returns where the run stands now. */
+  progress(): BatchProgress {
+    const { total, succeeded, failed, missing } = this.#batch.index.counts();
+    return { total, succeeded, failed, missing, costUsd: this.#tally.costUsd };
+  }
+
+  /** Yields the progress now, then every `everyMs` (default 500) while it runs, and once more at its end. */
+  async *follow({ everyMs = 500 }: { everyMs?: number } = {}): AsyncGenerator<BatchProgress> {
+    let isOver = this.#ended === undefined;
+    const over = this.#ended?.finally(() => {
+      isOver = true;
+    });
+    yield this.progress();
+    while (!isOver) {
+      await Promise.race([over, delay(everyMs)]);
+      yield this.progress();
+    }
+  }
+
+  /** Waits for the end of the run, which it starts when nobody has. @throws what ended it, other than its account. */
+  async report(): Promise<BatchReport> {
+    this.start();
+    return await (this.#ended as Promise<BatchReport>);
+  }
+
+  /** Withdraws waiting rows and lets calls in flight finish; `report` resolves then. */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  /** Frees the files of a run that was not started. */
+  async close(): Promise<void> {
+    await this.#batch.close();
+  }
+
+  async #run(): Promise<BatchReport> {
+    try {
+      if (this.isComplete) return this.#report({ kind: "finished" }, { retries: 0, rateLimited: 0 });
+      const store = await this.#context.openStore();
+      const end = await this.#feed(store);
+      const record = await readBatch(store, this.id);
+      return this.#report(end, { retries: record?.retries ?? 0, rateLimited: record?.rateLimited ?? 0 });
+    } finally {
+      await this.close();
+    }
+  }
+
+  #feed(store: Store): Promise<FeedEnd> {
+    const { settings, logger } = this.#context;
+    const { maxCostUsd, cache } = this.#options;
+    const { signal } = this.#stop;
+    const [batch, tally] = [this.#batch, this.#tally];
+    return feedBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, signal });
+  }
+
+  #report(end: FeedEnd, faults: { retries: number; rateLimited: number }): BatchReport {
+    const figures = batchFigures(this.#batch.index.counts(), this.#tally, faults, this.startedAt);
+    return {
+      id: this.id,
+      status: STATUS_AT_END[end.kind],
+      ...(end.kind === "stopped" && { error: end.error }),
+      files: this.files,
+      ...figures,
+    };
+  }
+}
+
+/** Returns all files that a run of a batch reads or writes. */
+export function filesOfBatch(inputPath: string, outputPath: string): string[] {
+  return [inputPath, ...Object.values(outputFiles(outputPath))];
+}

@@ -1,0 +1,123 @@
+import { z } from "zod";
+import { type BatchOptions, BatchRun } from "../batch/batch-run.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { BatchStatus } from "../shared/records.ts";
+import { checkWith } from "../shared/schema-check.ts";
+import type { Settings } from "../shared/settings.ts";
+import { within } from "../shared/within.ts";
+import { type BatchView, cancelBatch, listBatches, viewBatch } from "../store/batch-record.ts";
+import type { Connection } from "./connection.ts";
+
+export interface BatchesOptions {
+  settings: Settings;
+  logger: Logger;
+  /** Whether this process calls the providers. */
+  keyNeeded: boolean;
+}
+
+/** As long as calls in flight have when a client closes. */
+const CLOSE_MS = 30_000;
+
+const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
+  inputPath: z.string().min(1),
+  outputPath: z.string().min(1),
+  model: z.string().optional(),
+  promptField: z.string().optional(),
+  limitRows: z.int().positive().optional(),
+  strict: z.boolean().optional(),
+  retryFailed: z.boolean().optional(),
+  maxCostUsd: z.number().positive().optional(),
+  cache: z.boolean().optional(),
+});
+
+/** The batches of a client: files of rows, run by this process and seen from any. */
+export class Batches {
+  readonly #connection: Connection;
+  readonly #options: BatchesOptions;
+  readonly #running = new Set<BatchRun>();
+
+  /** Made by a client. */
+  constructor(connection: Connection, options: BatchesOptions) {
+    this.#connection = connection;
+    this.#options = options;
+  }
+
+  /**
+   * Starts a batch and returns once its whole input was checked: `report()` waits for its end, `follow()` yields where
+   * it stands, `stop()` withdraws what waits. The same options again continue it, also after a crash of this process;
+   * rows that have a result are not sent again.
+   * @throws as `BatchRun.prepare`; InputError naming the option that is unknown or wrong.
+   */
+  async run(options: BatchOptions): Promise<BatchRun> {
+    checkWith(optionsSchema, options, "the batch's options", "are");
+    // Held from here to the end of the run: an idle client closes its connection.
+    const held = this.#connection.hold();
+    try {
+      const openStore = () => this.#connection.store();
+      const run = await BatchRun.prepare(options, { ...this.#options, openStore });
+      this.#running.add(run);
+      run.start();
+      void run
+        .report()
+        .catch(() => {})
+        .finally(() => {
+          this.#running.delete(run);
+          held[Symbol.dispose]();
+        });
+      return run;
+    } catch (error) {
+      held[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Returns the handle of a batch that was run here or elsewhere. */
+  open(id: string): BatchHandle {
+    return new BatchHandle(this.#connection, id);
+  }
+
+  /** Returns the newest batches of the last 30 days, newest first; default 20. */
+  async list({ limit = 20 }: { limit?: number } = {}): Promise<BatchHandle[]> {
+    const records = await this.#connection.useStore((store) => listBatches(store, limit));
+    return records.map(({ id }) => this.open(id));
+  }
+
+  /** As `open(id).cancel()`. */
+  cancel(id: string): Promise<BatchStatus> {
+    return this.open(id).cancel();
+  }
+
+  /** Stops the runs of this process and waits up to 30 s for their calls; the same options continue them. */
+  async close(): Promise<void> {
+    for (const run of this.#running) run.stop();
+    await within(CLOSE_MS, Promise.allSettled([...this.#running].map((run) => run.report())));
+  }
+}
+
+/** A batch, from any process that has its id. */
+export class BatchHandle {
+  readonly #connection: Connection;
+  /** Opens the handle again: `glue.batches.open(id)`. */
+  readonly id: string;
+
+  /** Made by `open` and `list`. */
+  constructor(connection: Connection, id: string) {
+    this.#connection = connection;
+    this.id = id;
+  }
+
+  /** Returns everything known of the batch. @throws InputError `unknown_batch` when Redis has no record of it. */
+  async status(): Promise<BatchView> {
+    return await this.#connection.useStore((store) => viewBatch(store, this.id));
+  }
+
+  /**
+   * Withdraws the waiting rows; calls in flight finish and their results are kept. Returns the status that the batch
+   * has then: `cancelling` while its run ends, or the one that it had ended with before.
+   * @throws InputError `unknown_batch` when Redis has no record of it.
+   */
+  async cancel(): Promise<BatchStatus> {
+    const { status } = await this.#connection.useStore((store) => cancelBatch(store, this.id));
+    return status;
+  }
+}
