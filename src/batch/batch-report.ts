@@ -1,4 +1,4 @@
-import type { ErrorRecord } from "../shared/errors.ts";
+import type { ErrorRecord } from "../shared/error-record.ts";
 import type { OutputFiles } from "./output-paths.ts";
 import type { Tally } from "./tally.ts";
 

@@ -11,6 +11,8 @@ import type { Connection } from "./connection.ts";
 export interface BatchesOptions {
   settings: Settings;
   logger: Logger;
+  /** The model of rows that name none, when the batch names none either. */
+  model?: string;
   /** Whether this process calls the providers. */
   keyNeeded: boolean;
 }
@@ -54,7 +56,8 @@ export class Batches {
     const held = this.#connection.hold();
     try {
       const openStore = () => this.#connection.store();
-      const run = await BatchRun.prepare(options, { ...this.#options, openStore });
+      const { model, ...context } = this.#options;
+      const run = await BatchRun.prepare({ model, ...options }, { ...context, openStore });
       this.#running.add(run);
       run.start();
       void run

@@ -125,7 +125,12 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.#isLocal = isLocal;
     this.#tools = tools;
     this.workflows = new Workflows(connection, options.workflows);
-    this.batches = new Batches(connection, { settings, logger, keyNeeded: isLocal });
+    this.batches = new Batches(connection, {
+      settings,
+      logger,
+      model: [options.model ?? []].flat()[0],
+      keyNeeded: isLocal,
+    });
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
   }

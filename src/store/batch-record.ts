@@ -1,4 +1,5 @@
-import { type ErrorRecord, errorRecordSchema, InputError } from "../shared/errors.ts";
+import { type ErrorRecord, errorRecordSchema } from "../shared/error-record.ts";
+import { InputError } from "../shared/errors.ts";
 import {
   type BatchRecord,
   type BatchStatus,

@@ -41,7 +41,7 @@ test("a run that was stopped goes on with what is missing", async () => {
   const glue = siteClient(site, { mode: "local" });
   const options = optionsOf(site, 40);
   const first = await glue.batches.run(options);
-  await waitFor(() => first.progress().succeeded >= 4);
+  await waitFor("some answers", () => first.progress().succeeded >= 4);
   first.stop();
   const stopped = await first.report();
   expect(stopped.status).toBe("interrupted");
@@ -60,6 +60,7 @@ test("any process cancels a batch by its id; closing the client stops its runs",
   const options = optionsOf(site, 60);
   const run = await glue.batches.run(options);
   await waitFor(
+    "its runner",
     async () =>
       (
         await other.batches
@@ -73,7 +74,7 @@ test("any process cancels a batch by its id; closing the client stops its runs",
   expect(await other.batches.cancel(run.id)).toBe("cancelled");
 
   const again = await glue.batches.run(options);
-  await waitFor(() => again.progress().succeeded > 0);
+  await waitFor("an answer", () => again.progress().succeeded > 0);
   await glue.close();
   expect((await again.report()).status).toBe("interrupted");
   expect(await failureOf(glue.batches.run(options))).toMatchObject({ code: "client_closed" });
