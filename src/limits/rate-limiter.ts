@@ -64,8 +64,8 @@ export interface Reservation {
  *
  * Keys: `b_<keyPrefix>:limit:<key or bucket>:<requests|tokens|inputTokens|outputTokens>` + `_settings` (hash), `_job_weights` (hash),
  * `_job_expirations` (zset), `_job_clients` (hash), `_client_running` (zset), `_client_num_queued` (hash),
- * `_client_last_registered` (zset), `_client_last_seen` (zset), which expire 7 days after their last use; the strings
- * `<keyPrefix>:limit:<…>:guard:…` (1 s); the zset `<keyPrefix>:limit:<…>:in-flight` (15 s). Pub/sub: `b_<id>` and `b_<id>_<client>`.
+ * `_client_last_registered` (zset), `_client_last_seen` (zset), which expire 7 days after their last use; the zset
+ * `<keyPrefix>:limit:<key or bucket>:in-flight` (15 s). Pub/sub: `b_<id>` and `b_<id>_<client>`.
  *
  * Time is that of Redis; the clocks of the processes do not matter.
  */

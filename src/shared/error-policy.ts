@@ -129,7 +129,7 @@ const ROWS: readonly GivenRow[] = [
   },
   {
     of: [BudgetWaitError],
-    when: "the line for the budget is longer than 5 s, or a pause is",
+    when: "the wait queue of the budget takes longer than 5 s, or a pause does",
     ...UNSENT,
     verdict: "snooze",
     wait: "guess",
