@@ -7,6 +7,7 @@ export type Role = (typeof Role)[keyof typeof Role];
 
 /** A call of a tool in an assistant's message. */
 export interface MessageToolCall {
+  /** The id, which the message with its result names. */
   id: string;
   name: string;
   /** The arguments as the model wrote them: JSON, as a rule. */
@@ -22,6 +23,7 @@ export interface Message {
   toolCalls: MessageToolCall[];
   /** The id of the call that a tool's message answers. */
   toolCallId?: string;
+  /** The time when it was asked or answered. */
   createdAt: Date;
 }
 

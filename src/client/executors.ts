@@ -28,6 +28,7 @@ export class SimpleExecutor<S extends OutputSchema = OutputSchema> implements Ex
     this.#options = options;
   }
 
+  /** Returns the result for a message. @throws as `complete` of a client */
   execute(message: CompletionMessage): Promise<CompletionResult<OutputOf<S>>> {
     return this.#completer.complete(message, this.#options);
   }
@@ -36,6 +37,7 @@ export class SimpleExecutor<S extends OutputSchema = OutputSchema> implements Ex
 /** An executor with an agent's prompt, tools and model for each message. */
 export class AgentExecutor implements Executor {
   readonly #completer: Completer;
+  /** The agent that answers. */
   readonly agent: Agent;
 
   constructor(completer: Completer, agent: Agent) {
@@ -43,6 +45,7 @@ export class AgentExecutor implements Executor {
     this.agent = agent;
   }
 
+  /** Returns the result for a message. @throws as `complete` of a client */
   execute(message: CompletionMessage): Promise<CompletionResult> {
     const { systemPrompt: system, tools, maxToolIterations, model } = this.agent;
     return this.#completer.complete(message, {
