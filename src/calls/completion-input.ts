@@ -19,7 +19,7 @@ import {
 } from "./completion-options.ts";
 import { chooseModels, type ModelNames } from "./model-chain.ts";
 
-/** What holds where a call says nothing. */
+/** The values that hold where a call says nothing. */
 export interface InputDefaults {
   settings: Settings;
   model?: ModelNames;
@@ -27,14 +27,14 @@ export interface InputDefaults {
   tools?: readonly Tool[];
   maxToolIterations?: number;
   cache?: CacheOption;
-  /** False when only the running fleet needs the keys. */
+  /** Whether this process needs the keys; false when only the running fleet does. */
   keyNeeded: boolean;
-  /** Told of the tools that the call brings along, for a worker of this process to run. */
+  /** Gets the tools that the call brings along, for a worker of this process to run. */
   offerTools?: (tools: readonly Tool[]) => void;
 }
 
 /**
- * The job of a call. Everything that can be known to be wrong is said here, before Redis is asked.
+ * Returns the job of a call. Everything that can be known to be wrong is said here, before Redis is asked.
  * @throws InputError; ConfigurationError for an unknown model, a missing key or price
  */
 export function toCompletionInput(

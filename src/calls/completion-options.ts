@@ -12,90 +12,99 @@ import type { ModelNames } from "./model-chain.ts";
 import { sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
 import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
 
-/** Parameters of the model's answer, in camelCase; absent: the provider's default. */
+/** Parameters of the model's answer, in camelCase; each defaults to the provider's own value. */
 export interface ChatParameters {
-  /** 0 to 2. */
+  /** How random the answer is, 0 to 2; Anthropic's models take 0 to 1. */
   temperature?: number;
-  /** Longest answer, in tokens. */
+  /** The longest answer, in tokens. */
   maxTokens?: number;
-  /** 0 to 1. */
+  /** The probability of the likeliest tokens together, of which each one is chosen, 0 to 1. */
   topP?: number;
   /** Texts at which the answer ends. */
   stop?: string | string[];
+  /**
+   * A whole number with which equal requests have like answers, as far as the model can; not for Anthropic's models.
+   */
   seed?: number;
+  /** How much repeated words are avoided, -2 to 2; not for Anthropic's models. */
   frequencyPenalty?: number;
+  /** How much new subjects are favoured, -2 to 2; not for Anthropic's models. */
   presencePenalty?: number;
+  /** How much a model thinks before it answers, in the provider's words: `low`, `medium`, `high` … */
   reasoningEffort?: string;
   /** Further parameters in the words of OpenAI's Chat Completions (`response_format`, `tools` …), sent as they are. */
   extra?: Readonly<Record<string, unknown>>;
 }
 
+/** Options of a call that is enqueued. */
 export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends ChatParameters, RunOptions<S> {
   /**
    * `provider:model`, or a model of the default model's provider. Up to 10 of them: the next one answers when one is
    * down, out of quota, not allowed, too small for the prompt, or takes more than 10 s to have room.
    */
   model?: ModelNames;
-  /** System prompt, put before the messages. */
+  /** The system prompt, put before the messages; default: the client's, unless the messages have one. */
   system?: string | SystemPrompt;
-  /** Id of the conversation that the call goes on with, or begins: see `glue.conversation()`. */
+  /** The id of the conversation that the call goes on with, or begins (see `glue.conversation()`); default: none. */
   conversation?: string;
-  /** Lower comes first; 0, the default, to 2,097,151. Rows of batches have 10. */
+  /** The rank among waiting jobs: lower comes first, from 0, the default, to 2,097,151. Rows of batches have 10. */
   priority?: number;
-  /** The call is not made earlier, in milliseconds from now. */
+  /** The time before which the call is not made, in milliseconds from now; default 0. */
   delayMs?: number;
-  /** No attempt starts later, in milliseconds from the end of the delay; default 10 minutes. */
+  /** The time after which no attempt starts, in milliseconds from the end of the delay; default 600,000. */
   deadlineMs?: number;
-  /** Attempts at failures that may pass; 429s use up none. Default: the setting RETRY_MAX_ATTEMPTS, else 3. */
+  /** The attempts at failures that may pass; a 429 uses up none. Default: the setting RETRY_MAX_ATTEMPTS, else 3. */
   maxAttempts?: number;
   /**
-   * USD that the provider calls of the job may cost together, those of tool loops and repeated attempts included: it
-   * stops before the call that could pass it (CostLimitError). Default: no limit.
+   * The most USD that the provider calls of the job may cost together, those of tool loops and repeated attempts
+   * included: the job fails before the call that could pass it (CostLimitError). Default: no limit.
    */
   maxCostUsd?: number;
   /**
-   * For 7 days, calls under the same key with the same model and request are one job, paid once; another request under
-   * the key is refused (`idempotency_conflict`). At most 255 characters.
+   * The caller's name for the request, at most 255 characters. For 7 days, calls under the same key with the same model
+   * and request are one job, paid once; another request under the key is refused (`idempotency_conflict`). Default:
+   * none.
    */
   idempotencyKey?: string;
-  /** The answer's pieces can be read by `stream` of its handles while they come; default false. */
+  /** Whether `stream` of the job's handles can read the answer's pieces while they come; default false. */
   stream?: boolean;
   /**
-   * Whether the answer of an equal request will do, and this one is kept for others; `{ ttlSeconds }`: so too, but none
-   * older than that. Default: the client's, else only with `temperature: 0`.
+   * Whether the answer of an equal request will do, and this one is kept for others; with `{ ttlSeconds }` no answer
+   * older than that will. Default: the client's, else true with `temperature: 0` only.
    */
   cache?: CacheOption;
 }
 
-/** What the worker does beside the call. */
+/** Options of what the worker does beside the call. */
 interface RunOptions<S extends OutputSchema = OutputSchema> {
   /**
-   * What the model may call: tools, or names of tools that the workers have. In mode `fleet` workers must have loaded
-   * them (`gluellm worker --module`). Default: the client's.
+   * The tools that the model may call, or names of tools that the workers have. In mode `fleet` workers must have
+   * loaded them (`gluellm worker --module`). Default: the client's.
    */
   tools?: readonly (Tool | string)[];
   /**
-   * False: the worker runs no tool; the result has the model's calls in `rawResponse`. `once`: it runs the tools of the
-   * model's first answer and ends there; `toolExecutionHistory` has what they brought. Default true.
+   * Whether the worker runs the tools, default true. False: the result has the model's calls in `toolCalls`. `once`: it
+   * runs those of the model's first answer and ends there; `toolExecutionHistory` has what they brought.
    */
   executeTools?: boolean | "once";
-  /** Answers with tool calls before the model has to answer without; default 10. */
+  /** The answers with tool calls before the model has to answer without, 1 to 1,000; default 10. */
   maxToolIterations?: number;
   /**
-   * Of a structured answer: a zod schema, or a JSON Schema of draft 2020-12. The worker checks the answer against all of
-   * it, and the result's `output` is its value.
+   * The schema of a structured answer: of zod, or a JSON Schema of draft 2020-12. The worker checks the answer against
+   * all of it, and the result's `output` is its value. Default: none, the answer is a text.
    */
   schema?: S;
-  /** What the structured answer is called towards the model; default the schema's `id` or `title`, else `answer`. */
+  /** The name of the structured answer towards the model; default the schema's `id` or `title`, else `answer`. */
   schemaName?: string;
-  /** How the provider is asked for it; default as its entry says, `native` for the built-in ones. */
+  /** The way in which the provider is asked for it; default as its entry says, `native` for the built-in ones. */
   outputMode?: OutputMode;
-  /** Rounds that show the model where its answer does not fit, 0 to 10; default 2. */
+  /** The rounds that show the model where its answer does not fit, 0 to 10; default 2. */
   maxRepairs?: number;
 }
 
+/** Options of a call whose result is waited for. */
 export interface CompleteOptions<S extends OutputSchema = OutputSchema> extends EnqueueOptions<S> {
-  /** Ends the waiting, and cancels the job unless it has an idempotency key. */
+  /** A signal that ends the waiting, and cancels the job unless it has an idempotency key; default: none. */
   signal?: AbortSignal;
 }
 
@@ -133,10 +142,10 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   maxRepairs: z.int().min(0).max(10).optional(),
 });
 
-/** What the client itself says; everything else would be silently overridden or would break the queue. */
+/** The fields that the client itself sets: others would be overridden unseen, or would break the queue. */
 const OWN_FIELDS = ["model", "messages", "stream", "stream_options"];
 
-/** @throws InputError naming the option that is unknown or wrong. */
+/** Returns checked options. @throws InputError naming the option that is unknown or wrong. */
 export function checkOptions(options: EnqueueOptions): EnqueueOptions {
   const checked = checkWith(optionsSchema, options, "the options", "are");
   const field = OWN_FIELDS.find((name) => name in (checked.extra ?? {}));
@@ -149,8 +158,8 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
 }
 
 /**
- * The request of a call, not checked further. A call's system prompt always comes first; that of the client only when
- * the messages have none.
+ * Returns the request of a call, not checked further. A call's system prompt always comes first; that of the client
+ * only when the messages have none.
  * @throws InputError when nothing is asked.
  */
 export function toChatRequest(
@@ -165,7 +174,7 @@ export function toChatRequest(
   return { messages, ...toParameters(options), ...extra };
 }
 
-/** The messages of a request that its caller gave: all but the system prompt. */
+/** Returns the messages of a request that its caller gave: all but the system prompt. */
 export function givenMessages(message: CompletionMessage, { messages }: ChatRequest): Message[] {
   return isParts(message) ? messages.slice(-1) : messages.slice(-message.length);
 }
@@ -212,7 +221,10 @@ function isParts(message: CompletionMessage): message is string | ContentPart[] 
   );
 }
 
-/** A system prompt alone is no question. What is no part at all, the schema of the request refuses by its place. */
+/**
+ * Returns whether a message asks something: a system prompt alone is no question. The request's schema refuses wrong
+ * parts.
+ */
 function asksSomething({ role, content, ...rest }: Message): boolean {
   if (role === "system" || role === "developer") return false;
   // Many a tool has nothing to say.
@@ -223,7 +235,10 @@ function asksSomething({ role, content, ...rest }: Message): boolean {
   return Boolean(rest.tool_calls);
 }
 
-/** For a worker that does not run them. @throws InputError for a name alone, and when two share a name. */
+/**
+ * Returns the definitions of tools that no worker runs.
+ * @throws InputError for a name alone, and when two share a name.
+ */
 export function toToolDefinitions(tools: readonly (Tool | string)[]) {
   const whole = tools.filter((tool) => typeof tool !== "string");
   const name = tools.find((tool) => typeof tool === "string");
@@ -234,7 +249,7 @@ export function toToolDefinitions(tools: readonly (Tool | string)[]) {
   );
 }
 
-/** @throws InputError when two share a name. */
+/** Returns the names of tools. @throws InputError when two share a name. */
 export function toToolNames(tools: readonly (Tool | string)[]): string[] {
   const whole = tools.filter((tool) => typeof tool !== "string");
   const names = tools.filter((tool) => typeof tool === "string");
@@ -242,8 +257,9 @@ export function toToolNames(tools: readonly (Tool | string)[]): string[] {
 }
 
 /**
- * The structured answer that a call asks for.
- * @throws InputError (`invalid_schema`) naming what JSON Schema cannot say; InputError for its options without a schema.
+ * Returns what a call says of its structured answer; undefined when it asks for none.
+ * @throws InputError (`invalid_schema`) naming what JSON Schema cannot say; InputError for its options without a
+ * schema.
  */
 export function toOutput({
   schema,

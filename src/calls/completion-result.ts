@@ -6,57 +6,66 @@ import { parseArguments } from "../shared/tool.ts";
 import type { CompletedRecord } from "../store/completed-record.ts";
 import { type OutputOf, type OutputSchema, parseOutput } from "./output-schema.ts";
 
-/** What the model wants to be run. */
+/** A call of a tool that the model wants to be run. */
 export interface ToolCall {
-  /** The model's; `tool_call_id` of the message that answers it. */
+  /** The model's id of the call: `tool_call_id` of the message that answers it. */
   id: string;
+  /** The name of the tool. */
   name: string;
-  /** Parsed JSON; the model's own text where it is none. */
+  /** The arguments as parsed JSON; the model's own text where it is none. */
   arguments: unknown;
 }
 
-/** What a finished job brought. */
+/** The result of a finished job. */
 export interface CompletionResult<Output = unknown> {
+  /** The job's id, which opens its handle again. */
   jobId: string;
   /** The answer's text; empty when the model answered with tool calls only. */
   finalResponse: string;
   /** The structured answer, as the call's `schema` gives it; undefined when none was asked for. */
   output: Output;
-  /** `stop`, `length`, `tool_calls`, `content_filter`; undefined when the provider names none. */
+  /**
+   * Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`; undefined when the provider names no
+   * reason.
+   */
   finishReason: string | undefined;
-  /** `provider:model` as it was asked; `rawResponse.model` is what the provider calls it. */
+  /** The model that answered, as `provider:model`; `rawResponse.model` is what the provider calls it. */
   model: string;
-  /** The models that were given up before, in order, each with why; empty for a call with one model. */
+  /** The models that were given up before, in order, each with the reason; empty for a call with one model. */
   fallbacks: Fallback[];
-  /** Of all calls of the job, as the provider reports them; zeros when it reports nothing. */
+  /** The tokens of all calls of the job, as the provider reports them; zeros when it reports nothing. */
   tokensUsed: ResultRecord["tokens"];
-  /** USD; null when no price of the model is known (`GLUELLM_PRICES` sets one). */
+  /** The cost in USD; null when no price of the model is known (`GLUELLM_PRICES` sets one). */
   costUsd: number | null;
   /** The provider's answer as a chat.completion body, whatever its dialect. */
   rawResponse: ChatCompletion;
-  /** The provider's id of the call, for its support. */
+  /** The provider's id of the call that answered, for its support. */
   requestId: string;
-  /** The answer was in the cache already: no call was made for it, and it cost nothing. */
+  /** Whether the answer was in the cache already: no call was made for it, and it cost nothing. */
   fromCache: boolean;
-  /** What the model called in its last answer and nobody has run, as with `executeTools: false`. */
+  /** The tool calls of the last answer that nobody has run, as with `executeTools: false`. */
   toolCalls: ToolCall[];
-  /** Calls of tools that the worker ran, failed ones included. */
+  /** The number of tool calls that the worker ran, failed ones included. */
   toolCallsMade: number;
-  /** In the order in which the model asked for them. */
+  /** The tool calls that the worker ran, in the order in which the model asked for them. */
   toolExecutionHistory: ToolExecution[];
-  /** Attempts it took, this one included; pauses the provider asked for are not counted. */
+  /** The number of attempts, this one included; pauses that the provider asked for are not counted. */
   attempts: number;
-  /** Time of the provider calls that brought an answer, in milliseconds. */
+  /** The time of the provider calls that brought an answer, in milliseconds. */
   latencyMs: number;
+  /** The time when the result was recorded. */
   finishedAt: Date;
 }
 
-/** What `stream` yields; `result` comes last. */
+/** An event that `stream` yields; `result` comes last. */
 export type CompletionEvent<Output = unknown> =
   | StreamEvent
   | { type: "result"; result: CompletionResult<Output> };
 
-/** @throws StructuredOutputError when the caller's own schema refuses what its JSON Schema allowed. */
+/**
+ * Returns the result in a record.
+ * @throws StructuredOutputError when the caller's own schema refuses what its JSON Schema allowed.
+ */
 export async function toResult<S extends OutputSchema>(
   record: CompletedRecord,
   schema: S | undefined,
@@ -85,7 +94,7 @@ export async function toResult<S extends OutputSchema>(
   };
 }
 
-/** The same whichever way the provider was asked for a structured answer. */
+/** Returns the answer's text, the same whichever way the provider was asked for a structured answer. */
 function textOf({ body, output }: CompletedRecord): string {
   const text = body.choices[0]?.message.content ?? "";
   return text === "" && output !== undefined ? JSON.stringify(output) : text;

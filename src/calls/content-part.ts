@@ -3,18 +3,21 @@
  * Aliases, not interfaces, which could not be passed on as messages of any fields.
  */
 
+/** A text. */
 export type TextPart = { type: "text" /** At most 4 MiB. */; text: string };
 
+/** A picture. */
 export type ImagePart = {
   type: "image_url";
   image_url: {
     /** An https URL, or a data URL: `data:image/png;base64,…`. */
     url: string;
+    /** How closely the model looks; default `auto`. */
     detail?: "auto" | "low" | "high";
   };
 };
 
-/** Sound. Anthropic's models take none. */
+/** A sound. Anthropic's models take none. */
 export type AudioPart = {
   type: "input_audio";
   input_audio: { /** Base64. */ data: string; format: "wav" | "mp3" };
@@ -24,15 +27,19 @@ export type AudioPart = {
 export type FilePart = {
   type: "file";
   file: {
-    /** A data URL: `data:application/pdf;base64,…`. Anthropic's models take `application/pdf` and `text/plain`. */
+    /**
+     * The document as a data URL: `data:application/pdf;base64,…`. Anthropic's models take `application/pdf` and
+     * `text/plain`.
+     */
     file_data?: string;
+    /** The name that the model sees. */
     filename?: string;
-    /** Not for Anthropic's models. */
+    /** The id of an uploaded document; not for Anthropic's models. */
     file_id?: string;
   };
 };
 
-/** What only some provider knows. */
+/** A part of a type that only some providers know. */
 export type OtherPart = { type: string; text?: string; [field: string]: unknown };
 
 /** One of a message's parts. A request may have 20 MiB in all, base64 included. */

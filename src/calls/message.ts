@@ -1,28 +1,33 @@
 import type { Message as ProviderMessage } from "../shared/chat.ts";
 import type { ContentPart } from "./content-part.ts";
 
+/** The authors of messages. */
 export const Role = { system: "system", user: "user", assistant: "assistant", tool: "tool" } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
+/** A call of a tool in an assistant's message. */
 export interface MessageToolCall {
+  /** The id, which the message with its result names. */
   id: string;
   name: string;
-  /** As the model wrote them: JSON, as a rule. */
+  /** The arguments as the model wrote them: JSON, as a rule. */
   arguments: string;
 }
 
 /** A message of a conversation. */
 export interface Message {
   role: Role;
-  /** Its text, or its parts; empty for an answer of tool calls alone. */
+  /** The text, or the parts; empty for an answer of tool calls alone. */
   content: string | ContentPart[];
-  /** What an assistant's message calls. */
+  /** The tools that an assistant's message calls; else empty. */
   toolCalls: MessageToolCall[];
-  /** The call that a tool's message answers. */
+  /** The id of the call that a tool's message answers. */
   toolCallId?: string;
+  /** The time when it was asked or answered. */
   createdAt: Date;
 }
 
+/** Returns a stored message as a conversation's callers see it. */
 export function toMessage({ role, content, ...fields }: ProviderMessage, createdAt: Date): Message {
   const calls = fields.tool_calls ?? [];
   return {

@@ -7,14 +7,15 @@ const MAX_MODELS = 10;
 /** A model, or several in the order in which they are tried. */
 export type ModelNames = string | readonly string[];
 
+/** The models of a request, in the order in which they are tried. */
 export interface ModelChain {
   model: ModelRef;
-  /** Absent when there is only one model. */
+  /** The further models; absent when there is only one. */
   fallbacks?: ModelRef[];
 }
 
 /**
- * The models that a request may go to. Those that name no provider have that of the first default.
+ * Returns the models that a request may go to. Those that name no provider have that of the first default.
  * @throws as `chooseModel`; InputError for no model, more than 10, or one that comes twice (`duplicate_model`)
  */
 export function chooseModels(

@@ -5,16 +5,17 @@ import { isListed } from "../shared/price-list.ts";
 import { type ProviderEntry, requireKey, servesModel } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 
+/** The facts by which a model is chosen. */
 export interface ModelChoice {
   settings: Settings;
   /** The `-m` option: the model of rows that name none, and the provider of rows that name only a model. */
   defaultModel: string;
-  /** False when only the running fleet needs the keys. */
+  /** Whether this process needs the key; false when only the running fleet does. */
   keyNeeded: boolean;
 }
 
 /**
- * The model a request goes to.
+ * Returns the model that a request goes to.
  * @throws InputError for an unknown provider or a malformed name, ConfigurationError for a missing key or a model
  * that neither the configuration nor the price list knows (a typo would open a queue that never finishes).
  */

@@ -4,10 +4,10 @@ import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { isTool, type Tool, toolNameSchema } from "../shared/tool.ts";
 import type { ModelNames } from "./model-chain.ts";
 
-/** What providers take, and a job carries. */
+/** The most tools that providers take, and a job carries. */
 const MAX_TOOLS = 128;
 
-/** Options that clients, conversations and calls have in common. */
+/** The options that clients, conversations and calls have in common. */
 export const sharedOptions = {
   model: z.union([z.string(), z.array(z.string())]).optional() as z.ZodType<ModelNames | undefined>,
   system: z
@@ -18,11 +18,13 @@ export const sharedOptions = {
   cache: cacheOptionSchema.optional(),
 };
 
+/** The option of a client for its tools. */
 export const toolsOption = z
   .array(z.custom<Tool>(isTool, "must be what defineTool returns"))
   .max(MAX_TOOLS)
   .optional();
 
+/** The option of a call for tools, or names of tools that workers have. */
 export const toolsOrNamesOption = z
   .array(z.union([z.custom<Tool>(isTool, "must be tools, or names of tools"), toolNameSchema]))
   .max(MAX_TOOLS)

@@ -5,23 +5,27 @@ import { asJson, isObject } from "../shared/json.ts";
 import { type JsonSchema, mapSchemas } from "../shared/json-schema.ts";
 import { type OutputMode, type OutputSpec, outputSpecSchema } from "../shared/output-spec.ts";
 
-/** What a structured answer may be described by: a zod 4 schema, or a JSON Schema of draft 2020-12. */
+/** A schema of a structured answer: a zod 4 schema, or a JSON Schema of draft 2020-12. */
 export type OutputSchema = z.core.$ZodType | JsonSchema;
 /** The type of the answer's value; unknown for a plain JSON Schema. */
 export type OutputOf<S extends OutputSchema> = S extends z.core.$ZodType ? z.core.output<S> : unknown;
 
+/** Options of a structured answer. */
 export interface OutputOptions {
-  /** What the answer is called towards the model; default the schema's `id` or `title`, else `answer`. */
+  /** The name of the answer towards the model; default the schema's `id` or `title`, else `answer`. */
   name?: string;
-  /** Default: as the provider entry says, `native` for the built-in ones. */
+  /** The way to ask for it; default as the provider entry says, `native` for the built-in ones. */
   mode?: OutputMode;
-  /** Rounds that show the model what was wrong with its answer, 0 to 10; default 2. */
+  /** The rounds that show the model what was wrong with its answer, 0 to 10; default 2. */
   maxRepairs?: number;
 }
 
 const HINT = "use what JSON can hold: objects, lists, texts, numbers, booleans, null, and unions of them";
 
-/** @throws InputError `invalid_schema` naming the place of what JSON Schema cannot say, or of what is none. */
+/**
+ * Returns what a job says of its structured answer.
+ * @throws InputError `invalid_schema` naming the place of what JSON Schema cannot say, or of what is none
+ */
 export function toOutputSpec(schema: OutputSchema, options: OutputOptions = {}): OutputSpec {
   const { $schema: _dialect, ...given } = isZod(schema) ? fromZod(schema) : plainSchema(schema);
   checkReferences(given);
@@ -44,7 +48,7 @@ export function toOutputSpec(schema: OutputSchema, options: OutputOptions = {}):
 }
 
 /**
- * The value as the caller's zod schema gives it: transforms, defaults and refinements have their say here.
+ * Returns the value as the caller's zod schema gives it: transforms, defaults and refinements have their say here.
  * @throws StructuredOutputError when a rule that JSON Schema cannot say refuses it.
  */
 export async function parseOutput<S extends OutputSchema>(schema: S, value: unknown): Promise<OutputOf<S>> {
@@ -74,7 +78,7 @@ function fromZod(schema: z.core.$ZodType): JsonSchema {
   }
 }
 
-/** Zod's own error does not say where. */
+/** Returns the place of what JSON Schema cannot say: zod's own error does not tell it. */
 function untoldPlaceOf(schema: z.core.$ZodType): string {
   let place = "/";
   try {
@@ -117,7 +121,7 @@ function checkReferences(json: JsonSchema): void {
   });
 }
 
-/** Zod keeps a schema with an `id` under `$defs`, and leaves a reference at the root. */
+/** Returns the schema at the root: zod keeps one with an `id` under `$defs`, and leaves a reference. */
 function atRoot(given: JsonSchema): { json: JsonSchema; title: string } {
   const { $ref, $defs } = given;
   const id = /^#\/\$defs\/([^/~%]+)$/.exec(String($ref))?.[1];
@@ -126,7 +130,7 @@ function atRoot(given: JsonSchema): { json: JsonSchema; title: string } {
   return { json: given, title: typeof given.title === "string" ? given.title : "" };
 }
 
-/** The schema under `value` of an object, and its references led there. */
+/** Returns an object's schema with the given one under `value`, and its references led there. */
 function wrap({ $defs, ...json }: JsonSchema): JsonSchema {
   const defs = isObject($defs) ? $defs : {};
   let name = "value";

@@ -11,6 +11,7 @@ import type { OutputSchema } from "./output-schema.ts";
  */
 export class RequestConfig<S extends OutputSchema = OutputSchema> {
   readonly message: CompletionMessage;
+  /** The options, frozen. */
   readonly options: Readonly<CompleteOptions<S>>;
 
   constructor(message: CompletionMessage, options: CompleteOptions<S> = {}) {
@@ -19,7 +20,7 @@ export class RequestConfig<S extends OutputSchema = OutputSchema> {
     Object.freeze(this);
   }
 
-  /** A copy with another message, or other options. */
+  /** Returns a copy with another message, or other options. */
   with<T extends OutputSchema = S>({
     message = this.message,
     ...changes
@@ -29,7 +30,7 @@ export class RequestConfig<S extends OutputSchema = OutputSchema> {
   }
 }
 
-/** What is asked: the options beside a configuration come before its own. */
+/** Returns message and options of what is asked: options beside a configuration come before its own. */
 export function unpack<S extends OutputSchema>(
   asked: CompletionMessage | RequestConfig<S>,
   options: CompleteOptions<S>,

@@ -7,7 +7,7 @@ import { InputError } from "../shared/errors.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import type { Connection } from "./connection.ts";
 
-/** The ways to make a call: those of a client, and of a conversation. */
+/** The ways to make a call, which a client and a conversation share. */
 export abstract class Caller {
   protected readonly connection: Connection;
 
@@ -15,11 +15,13 @@ export abstract class Caller {
     this.connection = connection;
   }
 
-  /** @internal Everything that can be known to be wrong is said here, before Redis is asked. */
+  /**
+   * @internal Returns the job of a call. Everything that can be known to be wrong is said here, before Redis is asked.
+   */
   abstract toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput;
 
   /**
-   * Enqueues a call and waits for its result.
+   * Enqueues a call, waits for its result and returns it.
    * @throws as `enqueue`, and as `result` of a handle.
    */
   async complete<S extends OutputSchema>(
@@ -33,8 +35,8 @@ export abstract class Caller {
   }
 
   /**
-   * Enqueues a call and waits for its structured answer alone, of the schema's type; `complete` with a `schema` tells
-   * tokens and cost too.
+   * Enqueues a call, waits for its structured answer and returns that alone, of the schema's type; `complete` with a
+   * `schema` tells tokens and cost too.
    * @throws as `complete` does; StructuredOutputError when no answer fitted, the rounds of repair included.
    */
   async structuredComplete<S extends OutputSchema>(config: RequestConfig<S>): Promise<OutputOf<S>>;
@@ -52,10 +54,10 @@ export abstract class Caller {
   }
 
   /**
-   * Resolves once the job is safe in Redis.
+   * Enqueues a call, and returns its handle once the job is safe in Redis.
    * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`,
-   * `unknown_conversation`, a text over 4 MiB …); ConfigurationError for an unknown model, a missing key (`missing_key`)
-   * or price (`unpriced_model`), or no Redis.
+   * `unknown_conversation`, a text over 4 MiB …); ConfigurationError for an unknown model, a missing key
+   * (`missing_key`) or price (`unpriced_model`), or no Redis.
    */
   async enqueue<S extends OutputSchema>(
     message: CompletionMessage | RequestConfig<S>,

@@ -5,31 +5,31 @@ import type { JobStatus } from "../producers/job-status.ts";
 import type { Connection } from "./connection.ts";
 import { untilTimeout, type WaitOptions } from "./wait.ts";
 
-/** A job, from any process that has its id. */
+/** The handle of a job, for any process that has its id. */
 export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   readonly #connection: Connection;
   readonly #job: JobRef;
   readonly #schema: S | undefined;
 
-  /** Made by `enqueue` and `handle` of a client. */
+  /** Makes a handle, as `enqueue` and `handle` of a client do. */
   constructor(connection: Connection, job: JobRef, schema?: S) {
     this.#connection = connection;
     this.#job = job;
     this.#schema = schema;
   }
 
-  /** Opens the handle again: `glue.handle(id)`. */
+  /** The job's id, which opens the handle again: `glue.handle(id)`. */
   get id(): string {
     return this.#job.id;
   }
 
-  /** @throws JobLostError when Redis has neither the job nor its result. */
+  /** Returns where the job stands. @throws JobLostError when Redis has neither the job nor its result. */
   status(): Promise<JobStatus> {
     return this.#connection.use((producer) => producer.status(this.#job));
   }
 
   /**
-   * Waits for the result, which is kept for 7 days.
+   * Waits for the result and returns it; it is kept for 7 days.
    * @throws the job's error, of its class (`RateLimitError`, `JobCancelledError` …) with `attempts` and
    * `context.jobId`; JobLostError; GlueError `result_timeout`; the signal's reason.
    */
@@ -41,8 +41,8 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   }
 
   /**
-   * The answer's pieces while a worker produces them, from its beginning whenever one joins, and last the result. A job
-   * that was not enqueued with `stream` brings its answer in one piece. Leaving the loop leaves the job alone.
+   * Yields the answer's pieces while a worker produces them, from its beginning whenever one joins, and last the result. A
+   * job that was not enqueued with `stream` brings its answer in one piece. Leaving the loop leaves the job alone.
    *
    * ```ts
    * for await (const event of handle.stream()) if (event.type === "text") process.stdout.write(event.text);
@@ -63,7 +63,7 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   }
 
   /**
-   * Ends the job: it is not called for any more, and a call in flight is aborted. Whoever waits for it gets a
+   * Ends the job: no further call is made for it, and one in flight is aborted. Whoever waits for it gets a
    * JobCancelledError.
    * @returns false when it had succeeded or failed before.
    * @throws JobLostError when Redis has neither the job nor its result.

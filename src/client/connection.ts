@@ -10,21 +10,23 @@ import type { Store } from "../store/store.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
 
+/** Options of a client's connection. */
 export interface ConnectionOptions {
   settings: Settings;
   logger: Logger;
   /** Whether this process works too. */
   runsWorker: boolean;
-  /** The queues of that worker. */
+  /** The queues of that worker; default all. */
   queueGlobs?: readonly string[];
-  /** What the worker of this process can run, by name; it may grow. */
+  /** The tools that the worker of this process can run, by name; they may grow. */
   tools: Map<string, Tool>;
-  /** The workflows that worker runs, and the model of their calls that name none. */
+  /** The workflows that this worker runs. */
   workflows?: readonly AnyWorkflow[];
+  /** The model of the workflows' calls that name none. */
   defaultModel?: ModelNames;
-  /** Retrievers and evaluators of the workflows. */
+  /** The retrievers and evaluators of the workflows. */
   functions?: readonly StepFunction[];
-  /** After so long without a call everything is closed, until the next call. */
+  /** The time without a call after which everything is closed until the next one; default never. */
   idleCloseMs?: number;
 }
 
@@ -36,7 +38,7 @@ interface Opened {
   parts: AsyncDisposableStack;
 }
 
-/** What a client has of the fleet, opened by its first call: Redis, a producer and, in one process, a worker. */
+/** A client's connection to the fleet, opened by its first call: Redis, a producer and, in one process, a worker. */
 export class Connection {
   readonly #options: ConnectionOptions;
   #opened: Promise<Opened> | undefined;
@@ -49,13 +51,16 @@ export class Connection {
     this.#options = options;
   }
 
-  /** @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had. */
+  /**
+   * Does work with the producer, and returns what it brings.
+   * @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had
+   */
   async use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
     using _use = this.hold();
     return await work((await this.#ready()).producer);
   }
 
-  /** As `use`, with the workflow runs. */
+  /** Does work as `use`, with the workflow runs. */
   async useRuns<T>(work: (runs: WorkflowRuns) => Promise<T>): Promise<T> {
     using _use = this.hold();
     const { runs, worker } = await this.#ready();
@@ -74,13 +79,13 @@ export class Connection {
     return (await this.#ready()).store;
   }
 
-  /** As `use`, until the iteration has ended. */
+  /** Yields what the work yields, as `use` until the iteration has ended. */
   async *iterate<T>(work: (producer: CompletionProducer) => AsyncIterable<T>): AsyncGenerator<T> {
     using _use = this.hold();
     yield* work((await this.#ready()).producer);
   }
 
-  /** Lets calls in flight in this process finish for 30 s; what waits stays in Redis. */
+  /** Closes everything. Calls in flight in this process have 30 s to finish; what waits stays in Redis. */
   close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#idleTimer);

@@ -15,30 +15,41 @@ import type { ConversationRef } from "../store/conversation-turns.ts";
 import { Caller } from "./caller.ts";
 import type { Connection } from "./connection.ts";
 
+/** Options of a conversation. */
 export interface ConversationOptions {
-  /** 1 to 128 letters, digits, `_`, `.` or `-`. Begun, or gone on with. Default: a new `conv-<uuid>`. */
+  /**
+   * The id of the conversation to begin or go on with: 1 to 128 letters, digits, `_`, `.` or `-`. Default: a new
+   * `conv-<uuid>`.
+   */
   id?: string;
-  /** True: an id that Redis does not have is refused (`unknown_conversation`). Default: for ids that a client made. */
+  /**
+   * Whether an id that Redis does not have is refused (`unknown_conversation`); default: for ids that a client made.
+   */
   mustExist?: boolean;
-  /** Of the calls that have none of their own; default: the client's. */
+  /** The system prompt of the calls that have none of their own; default: the client's. */
   system?: string | SystemPrompt;
+  /** The tools of the calls that name none; default: the client's. */
   tools?: readonly (Tool | string)[];
+  /** The most answers with tool calls, 1 to 1,000, of the calls that say nothing of it; default: the client's. */
   maxToolIterations?: number;
+  /** The model, or the models in the order to try them in, of the calls that name none; default: the client's. */
   model?: ModelNames;
   /**
-   * USD that all its calls may cost together; kept with the conversation, for whoever goes on with it, until another
-   * limit is given. Calls stop before the one that could pass it (CostLimitError). Default: no limit.
+   * The most USD that all its calls may cost together; kept with the conversation, for whoever goes on with it, until
+   * another limit is given. Calls stop before the one that could pass it (CostLimitError). Default: no limit.
    */
   maxCostUsd?: number;
 }
 
+/** The sums of a conversation's answers. */
 export interface ConversationUsage {
-  /** Calls of the provider that brought an answer. */
+  /** The number of provider calls that brought an answer. */
   calls: number;
+  /** The tokens of these calls. */
   tokensUsed: { prompt: number; completion: number; total: number; cached: number };
-  /** USD; null as soon as an answer's cost is unknown. */
+  /** The cost in USD; null as soon as an answer's cost is unknown. */
   costUsd: number | null;
-  /** Answers whose cost is unknown. */
+  /** The number of answers whose cost is unknown. */
   unpriced: number;
 }
 
@@ -52,7 +63,7 @@ const optionsSchema: z.ZodType<ConversationOptions> = z.strictObject({
   maxCostUsd: sharedOptions.maxCostUsd,
 });
 
-/** The one thing a conversation needs of its client. */
+/** Returns the job of a conversation's call: the one thing that it needs of its client. */
 export type ToInput = (
   message: CompletionMessage,
   options: EnqueueOptions,
@@ -61,14 +72,14 @@ export type ToInput = (
 
 /**
  * A conversation in Redis: each call knows all turns before it, whichever process made them, and waits for those that
- * have no answer yet. Kept for 30 days after its last message. Made by `glue.conversation()`.
+ * have no answer yet. It is kept for 30 days after its last message. `glue.conversation()` makes one.
  */
 export class Conversation extends Caller {
   readonly #toInput: ToInput;
   readonly #defaults: EnqueueOptions;
   #ref: ConversationRef;
 
-  /** @throws InputError when the id is none, or naming the option that is unknown or wrong. */
+  /** Makes a conversation. @throws InputError when the id is none, or naming the option that is unknown or wrong. */
   constructor(connection: Connection, toInput: ToInput, options: ConversationOptions = {}) {
     const { id, mustExist, maxCostUsd, ...defaults } = checkWith(
       optionsSchema,
@@ -83,7 +94,7 @@ export class Conversation extends Caller {
     this.#ref = { ...ref, maxCostUsd };
   }
 
-  /** Opens the conversation again, in any process: `glue.conversation({ id })`. */
+  /** The id, which opens the conversation again in any process: `glue.conversation({ id })`. */
   get id(): string {
     return this.#ref.id;
   }
@@ -93,7 +104,7 @@ export class Conversation extends Caller {
     return this.#toInput(message, withDefaults(options, this.#defaults), this.#ref);
   }
 
-  /** All messages so far, those of failed calls included. @throws InputError `unknown_conversation` */
+  /** Returns all messages so far, those of failed calls included. @throws InputError `unknown_conversation` */
   async messages(): Promise<Message[]> {
     const turns = await this.connection.use((producer) => producer.turns(this.#ref));
     return turns.flatMap(({ createdAt, asked, answer }) => [
@@ -117,12 +128,12 @@ export class Conversation extends Caller {
     await this.connection.use((producer) => producer.addMessages(this.#ref, messages));
   }
 
-  /** The messages as the next call sends them before its own. @throws InputError `unknown_conversation` */
+  /** Returns the messages as the next call sends them before its own. @throws InputError `unknown_conversation` */
   async toProviderMessages(): Promise<ChatMessage[]> {
     return toRequestMessages(await this.connection.use((producer) => producer.turns(this.#ref)), []);
   }
 
-  /** What its answers cost so far. @throws InputError `unknown_conversation` */
+  /** Returns what its answers cost so far. @throws InputError `unknown_conversation` */
   async usage(): Promise<ConversationUsage> {
     const sums = await this.connection.use((producer) => producer.sums(this.#ref));
     const { calls, promptTokens: prompt, completionTokens: completion, cachedTokens: cached } = sums;
@@ -141,7 +152,7 @@ export class Conversation extends Caller {
   }
 }
 
-/** @throws InputError when the id is none. */
+/** Returns the reference to a conversation. @throws InputError when the id is none. */
 export function conversationRef(id: string, mustExist = isMadeId(id)): ConversationRef {
   const parsed = conversationIdSchema.safeParse(id);
   if (parsed.success) return { id, mustExist };

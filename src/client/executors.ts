@@ -3,20 +3,22 @@ import type { CompletionResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { Agent } from "../shared/agent.ts";
 
-/** Answers messages. Any object of this shape is one. */
+/** An object that answers messages; any object of this shape is one. */
 export interface Executor<Output = unknown> {
+  /** Returns the result for a message. @throws as `complete` of a client */
   execute(message: CompletionMessage): Promise<CompletionResult<Output>>;
 }
 
-/** What an executor calls through: a client, or a conversation when its messages belong together. */
+/** The object that an executor calls through: a client, or a conversation when its messages belong together. */
 export interface Completer {
+  /** Returns the result of a call, once there is one. */
   complete<S extends OutputSchema>(
     message: CompletionMessage,
     options?: CompleteOptions<S>,
   ): Promise<CompletionResult<OutputOf<S>>>;
 }
 
-/** The same options for each message. */
+/** An executor with the same options for each message. */
 export class SimpleExecutor<S extends OutputSchema = OutputSchema> implements Executor<OutputOf<S>> {
   readonly #completer: Completer;
   readonly #options: CompleteOptions<S>;
@@ -26,14 +28,16 @@ export class SimpleExecutor<S extends OutputSchema = OutputSchema> implements Ex
     this.#options = options;
   }
 
+  /** Returns the result for a message. @throws as `complete` of a client */
   execute(message: CompletionMessage): Promise<CompletionResult<OutputOf<S>>> {
     return this.#completer.complete(message, this.#options);
   }
 }
 
-/** An agent's prompt, tools and model for each message. */
+/** An executor with an agent's prompt, tools and model for each message. */
 export class AgentExecutor implements Executor {
   readonly #completer: Completer;
+  /** The agent that answers. */
   readonly agent: Agent;
 
   constructor(completer: Completer, agent: Agent) {
@@ -41,6 +45,7 @@ export class AgentExecutor implements Executor {
     this.agent = agent;
   }
 
+  /** Returns the result for a message. @throws as `complete` of a client */
   execute(message: CompletionMessage): Promise<CompletionResult> {
     const { systemPrompt: system, tools, maxToolIterations, model } = this.agent;
     return this.#completer.complete(message, {

@@ -23,39 +23,40 @@ import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
 import { Workflows } from "./workflows.ts";
 
+/** Options of a client. */
 export interface GlueLLMOptions {
-  /** `provider:model`, or several of them in the order to try them in; default: the setting DEFAULT_MODEL. */
+  /** The model as `provider:model`, or several in the order to try them in; default: the setting DEFAULT_MODEL. */
   model?: ModelNames;
-  /** System prompt of the calls that have none. */
+  /** The system prompt of the calls that have none; default: none. */
   system?: string | SystemPrompt;
   /**
-   * Memory: the client's calls go through one conversation, a new one (`true`) or that of the id, and wait for each
+   * The client's memory: its calls go through one conversation, a new one (`true`) or that of the id, and wait for each
    * other. Default: each call stands alone; `conversation()` gives memory to those that need it.
    */
   conversation?: boolean | string;
   /**
-   * `local`: this process works too, so that nothing else need run. `fleet`: it only enqueues, and the provider's keys
-   * are needed by the workers alone. Default: `fleet` when a Redis is configured, else `local`. Without a configured
-   * Redis both use the embedded one of the data folder.
+   * Who works. `local`: this process works too, so that nothing else need run. `fleet`: it only enqueues, and the
+   * provider's keys are needed by the workers alone. Default: `fleet` when a Redis is configured, else `local`. Without
+   * a configured Redis both use the embedded one of the data folder.
    */
   mode?: "local" | "fleet";
-  /** What the model may call in every call that names no tools itself. */
+  /** The tools that the model may call in every call that names none itself; default: none. */
   tools?: readonly Tool[];
-  /** Of the calls that have none of their own; default 10. */
+  /** The most answers with tool calls, 1 to 1,000, of the calls that say nothing of it; default 10. */
   maxToolIterations?: number;
-  /** Of the calls that have none of their own (see `EnqueueOptions`). */
+  /** The use of the cache by calls that say nothing of it (see `EnqueueOptions`). */
   cache?: CacheOption;
-  /** Replaces single settings of the environment and `.env`. */
+  /** Settings that replace those of the environment and `.env`; default: none. */
   settings?: Partial<Settings>;
-  /** Default: one of level LOG_LEVEL, else `error`, on standard error. */
+  /** The logger; default: one of level LOG_LEVEL, else `error`, on standard error. */
   logger?: Logger;
   /** The queues that mode `local` works on, such as `completions.openai.*`; default all. */
   queueGlobs?: readonly string[];
-  /** What this client may start by name, and what mode `local` runs. */
+  /** The workflows that this client may start by name, and that mode `local` runs; the patterns are always there. */
   workflows?: readonly AnyWorkflow[];
-  /** Retrievers and evaluators that the workflows of mode `local` may call. */
+  /** The retrievers and evaluators that the workflows of mode `local` may call; default: none. */
   functions?: readonly StepFunction[];
-  /** After so long without a call everything is closed until the next one; default never. */
+  /** The milliseconds without a call after which everything is closed until the next one; default never. */
   idleCloseMs?: number;
 }
 
@@ -78,7 +79,7 @@ const optionsSchema: z.ZodType<GlueLLMOptions> = z.strictObject({
 });
 
 /**
- * Completions through durable jobs: a call waits its turn within the account's limits, survives crashes, and an answer
+ * A client, which makes completions through durable jobs: a call waits its turn within the account's limits, survives crashes, and an answer
  * is never paid for twice. Redis and, in mode `local`, a worker are opened by the first call.
  *
  * ```ts
@@ -92,12 +93,13 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #isLocal: boolean;
   readonly #tools: Map<string, Tool>;
   readonly #memory: Conversation | undefined;
-  /** Durable workflows: start, open, fork, signal. */
+  /** The durable workflows: start, open, list. */
   readonly workflows: Workflows;
   /** Files of rows: run, open, list, cancel. */
   readonly batches: Batches;
 
   /**
+   * Makes a client; it opens nothing yet.
    * @throws ConfigurationError listing every setting that is wrong; InputError naming the option that is unknown or
    * wrong, or `duplicate_tool`.
    */
@@ -142,7 +144,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   }
 
   /**
-   * A conversation, new or gone on with; Redis is asked by its first call.
+   * Returns a conversation, new or gone on with; Redis is asked by its first call.
    * @throws InputError when the id is none.
    */
   conversation(options: ConversationOptions = {}): Conversation {
@@ -156,7 +158,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     return this.#memory;
   }
 
-  /** The client's calls go on in a new conversation. @throws InputError when the client has no memory. */
+  /** Lets the client's calls go on in a new conversation. @throws InputError when the client has no memory. */
   resetConversation(): void {
     if (!this.#memory) {
       throw new InputError("this client has no memory", "make it with new GlueLLM({ conversation: true })");
@@ -165,8 +167,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   }
 
   /**
-   * The handle of a job that was enqueued here or elsewhere; a workflow's call too (`RunStep.job`).
-   * @param schema what its structured answer is parsed with here; without it `output` is as the worker checked it
+   * Returns the handle of a job that was enqueued here or elsewhere; a workflow's call too (`RunStep.job`).
+   * @param schema parses the structured answer here; without it `output` is as the worker checked it
    * @throws InputError when it is no job's id.
    */
   handle<S extends OutputSchema>(id: string, { schema }: { schema?: S } = {}): CompletionHandle<S> {
@@ -203,7 +205,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     return toCompletionInput(message, options, defaults, ref);
   }
 
-  /** All of them or none. */
+  /** Adds tools for the worker of this process, all of them or none. @throws InputError (`duplicate_tool`) */
   #offerTools(tools: readonly Tool[]): void {
     const known = toolsByName([...this.#tools.values(), ...tools]);
     for (const [name, tool] of known) this.#tools.set(name, tool);

@@ -15,7 +15,7 @@ function sharedClient(): GlueLLM {
   return client;
 }
 
-/** `complete` of a client that the whole process shares, with the settings of the environment. */
+/** Does `complete` of a client that the whole process shares, with the settings of the environment. */
 export async function complete<S extends OutputSchema>(
   message: CompletionMessage | RequestConfig<S>,
   options?: CompleteOptions<S>,
@@ -23,7 +23,7 @@ export async function complete<S extends OutputSchema>(
   return sharedClient().complete(message, options);
 }
 
-/** `structuredComplete` of a client that the whole process shares, with the settings of the environment. */
+/** Does `structuredComplete` of a client that the whole process shares, with the settings of the environment. */
 export async function structuredComplete<S extends OutputSchema>(
   config: RequestConfig<S>,
 ): Promise<OutputOf<S>>;
@@ -38,7 +38,7 @@ export async function structuredComplete<S extends OutputSchema>(
   return sharedClient().structuredComplete(message as CompletionMessage, options as { schema: S });
 }
 
-/** `enqueue` of a client that the whole process shares, with the settings of the environment. */
+/** Does `enqueue` of a client that the whole process shares, with the settings of the environment. */
 export async function enqueue<S extends OutputSchema>(
   message: CompletionMessage | RequestConfig<S>,
   options?: EnqueueOptions<S>,
@@ -46,7 +46,7 @@ export async function enqueue<S extends OutputSchema>(
   return sharedClient().enqueue(message, options);
 }
 
-/** `stream` of a client that the whole process shares, with the settings of the environment. */
+/** Does `stream` of a client that the whole process shares, with the settings of the environment. */
 export function stream<S extends OutputSchema>(
   message: CompletionMessage | RequestConfig<S>,
   options?: CompleteOptions<S>,

@@ -1,16 +1,17 @@
 import { GlueError, InputError } from "../shared/errors.ts";
 
+/** Options of waiting for a result. */
 export interface WaitOptions {
-  /** Ends the waiting; the job goes on. */
+  /** A signal that ends the waiting; the job goes on. Default: none. */
   signal?: AbortSignal;
-  /** Longest wait, in milliseconds; default: until a worker ends the job, which it does at its deadline. */
+  /** The longest wait, in milliseconds; default: until a worker ends the job, which it does at its deadline. */
   timeoutMs?: number;
 }
 
-/** The longest that a timer can run. */
+/** The longest time of a timer. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** A signal that aborts with the caller's, and with a GlueError `result_timeout` when the time is over. */
+/** Returns a signal that aborts with the caller's, and with a GlueError `result_timeout` when the time is over. */
 export function untilTimeout(
   what: string,
   { signal, timeoutMs }: WaitOptions,

@@ -4,30 +4,30 @@ import type { RunStatus, RunStep } from "../workflows/run-status.ts";
 import type { Connection } from "./connection.ts";
 import { untilTimeout, type WaitOptions } from "./wait.ts";
 
-/** A workflow run, from any process that has its id. */
+/** The handle of a workflow run, for any process that has its id. */
 export class WorkflowHandle<Output = unknown> {
   readonly #connection: Connection;
-  /** Opens the handle again: `glue.workflows.open(id)`. */
+  /** The run's id, which opens the handle again: `glue.workflows.open(id)`. */
   readonly id: string;
 
-  /** Made by `start`, `open` and `fork`. */
+  /** Makes a handle, as `start`, `open` and `fork` do. */
   constructor(connection: Connection, id: string) {
     this.#connection = connection;
     this.id = id;
   }
 
-  /** @throws JobLostError when there is no such run (any more). */
+  /** Returns where the run stands. @throws JobLostError when there is no such run (any more). */
   status(): Promise<RunStatus> {
     return this.#connection.useRuns((runs) => runs.status(this.id));
   }
 
-  /** Its steps in the order in which they were asked for. @throws as `status`. */
+  /** Returns its steps in the order in which they were asked for. @throws as `status`. */
   steps(): Promise<RunStep[]> {
     return this.#connection.useRuns((runs) => runs.steps(this.id));
   }
 
   /**
-   * Waits for the output, which is kept for 30 days.
+   * Waits for the output and returns it; it is kept for 30 days.
    * @throws the run's error, of its class; NonDeterminismError while no worker's code fits the run, which goes on with
    * code that does; JobLostError; GlueError `result_timeout`; the signal's reason.
    */
@@ -49,7 +49,10 @@ export class WorkflowHandle<Output = unknown> {
     return this.#connection.useRuns((runs) => runs.signal(this.id, name, data));
   }
 
-  /** A new run of the same workflow that takes over what came before a step. @throws InputError; JobLostError. */
+  /**
+   * Starts a run of the same workflow that takes over what came before a step, and returns its handle.
+   * @throws InputError for a step or changes that do not fit; JobLostError
+   */
   async fork(options: ForkOptions & { runId?: string }): Promise<WorkflowHandle<Output>> {
     const { runId = `run-${randomUUID()}`, ...rest } = options;
     await this.#connection.useRuns((runs) => runs.fork(this.id, runId, rest));

@@ -8,12 +8,13 @@ import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { Connection } from "./connection.ts";
 import { WorkflowHandle } from "./workflow-handle.ts";
 
+/** Options of a run. */
 export interface StartOptions {
   /** The caller's name for the run: the same one with the same input is one run, paid once. Default: a new one. */
   runId?: string;
-  /** Of the run and of its steps: lower comes first, from 0, the default. */
+  /** The rank of the run and of its steps: lower comes first, from 0, the default, to 2,097,151. */
   priority?: number;
-  /** Within which the run must end, in milliseconds; less than 30 days, which is the default. */
+  /** The time within which the run must end, in milliseconds; less than 30 days, which is the default. */
   deadlineMs?: number;
 }
 
@@ -26,14 +27,14 @@ export class Workflows {
   readonly #connection: Connection;
   readonly #known: ReadonlyMap<string, AnyWorkflow>;
 
-  /** Made by a client. @throws InputError (`duplicate_workflow`), also for the name of a built-in pattern. */
+  /** Makes the runs of a client. @throws InputError (`duplicate_workflow`), also for the name of a built-in pattern. */
   constructor(connection: Connection, known: readonly AnyWorkflow[] = []) {
     this.#connection = connection;
     this.#known = workflowsByName([...Object.values(PATTERNS), ...known]);
   }
 
   /**
-   * Resolves once the run is safe in Redis.
+   * Starts a run, and returns its handle once it is safe in Redis.
    * @param workflow itself, or the name of a built-in pattern or of one that the client was made with
    * @throws InputError naming the field of the input that is wrong; `run_conflict` when `runId` stands for another
    * workflow or input
@@ -67,12 +68,12 @@ export class Workflows {
     return new WorkflowHandle(this.#connection, runId);
   }
 
-  /** The handle of a run that was started here or elsewhere. */
+  /** Returns the handle of a run that was started here or elsewhere. */
   open<Output = unknown>(runId: string): WorkflowHandle<Output> {
     return new WorkflowHandle(this.#connection, runId);
   }
 
-  /** The latest runs first; default 100. */
+  /** Returns the handles of the latest runs, the newest first; by default 100. */
   async list({ limit = 100 }: { limit?: number } = {}): Promise<WorkflowHandle[]> {
     const ids = await this.#connection.useRuns((runs) => runs.list(limit));
     return ids.map((id) => this.open(id));

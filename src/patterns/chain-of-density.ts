@@ -8,7 +8,7 @@ const INCREMENTS = {
   examples: "examples (cases, instances, evidence)",
 } as const;
 
-/** How much longer than the first text a denser one may be; beyond, it is cut once. */
+/** How many times as long as the first text a denser one may be; a longer one is shortened once. */
 const MAX_GROWTH = 1.2;
 
 const denserSchema = z.object({
@@ -20,11 +20,9 @@ const denserSchema = z.object({
 });
 
 /**
- * A first text with little in it, then one that says more in the same space, and so on: each names up to three things that
- * are missing and works them in, by rewording what is there. Take it for summaries and abstracts of bounded length. It ends
- * early when nothing is missing.
- * Calls: numIterations at most, and with preserveLength one more for each text of them that grew by over a fifth.
- * Source: Adams et al. 2023, "From Sparse to Dense: GPT-4 Summarization with Chain of Density Prompting".
+ * The pattern that makes a text denser: the first one has little in it, and each further one names up to three things
+ * that are missing and works them in by rewording what is there. It ends early when nothing is missing. A text that
+ * grew by over a fifth is shortened (`preserveLength`).
  */
 export const chainOfDensity = definePattern({
   name: "chain-of-density",

@@ -1,9 +1,10 @@
-/** Of a chunk's new text: from there on it ends with a line, or with a word, where it can. */
+/** The share of a chunk's new text from which on it ends with a line, or with a word, where it can. */
 const LEAST_FILLED = 0.75;
 
 /**
- * Parts of at most `size` characters (UTF-16 units), each of which begins with the last `overlap` characters of the one
- * before; one unit more or less where a character of two units would be split. `overlap` must be less than `size`.
+ * Returns parts of at most `size` characters (UTF-16 units), each of which begins with the last `overlap` characters of
+ * the one before; one unit more or less where a character of two units would be split. `overlap` must be less than
+ * `size`.
  */
 export function chunksOf(text: string, size: number, overlap: number): string[] {
   const chunks: string[] = [];

@@ -13,14 +13,14 @@ export interface Ballot {
 export interface Round {
   /** The label of the proposal that most accept; of several, the one that most prefer. */
   leader: string;
-  /** The leader's. */
+  /** The share of the votes that accept the leader. */
   agreementRatio: number;
-  /** By label: the share of the votes that accept it. */
+  /** The share of the votes that accept a proposal, by its label. */
   ratios: Record<string, number>;
   votes: Pick<Ballot, "voter" | "accepted" | "preferred">[];
 }
 
-/** A structured vote on the proposals of these labels. */
+/** Returns the schema of a vote on the proposals of these labels. */
 export function voteSchema(labels: readonly string[]) {
   const label = z.enum(labels);
   const assessment = z.object({
@@ -34,6 +34,7 @@ export function voteSchema(labels: readonly string[]) {
   });
 }
 
+/** Returns a vote as it is counted. */
 export function toBallot(
   voter: string,
   weight: number,
@@ -44,6 +45,7 @@ export function toBallot(
   return { voter, weight, accepted: [...new Set(accepted)], preferred, objections };
 }
 
+/** Returns what came of the votes on proposals. */
 export function count(labels: readonly string[], ballots: readonly Ballot[]): Round {
   const share = (counts: (ballot: Ballot) => boolean) => weightOf(ballots.filter(counts)) / weightOf(ballots);
   const ranked = labels

@@ -17,19 +17,17 @@ interface Proposal {
   label: string;
   by: string;
   text: string;
-  /** Of the last vote. */
+  /** The objections of the last vote. */
   objections: string[];
 }
 
-/** Shares of weights add up to a hair less than they should. */
+/** The tolerance for shares of weights, which add up to a hair less than they should. */
 const ROUNDING = 1e-9;
 
 /**
- * Agents propose, vote on all proposals, and revise their own with the objections and the others' in view, until one
- * proposal is accepted by enough of them. Voters say for each proposal whether they accept it, and which one they prefer;
- * the latter breaks ties. Take it when several right answers are possible and one is needed that all can live with.
- * Calls: 2 × proposers × rounds, with 1 to maxRounds rounds.
- * Source: Chen et al. 2023, "ReConcile: Round-Table Conference Improves Reasoning via Consensus among Diverse LLMs".
+ * The pattern in which agents propose, vote on all proposals, and revise their own with the objections and the others'
+ * in view, until enough of them accept one proposal. Voters say for each proposal whether they accept it, and which one
+ * they prefer; the latter breaks ties.
  */
 export const consensus = definePattern({
   name: "consensus",

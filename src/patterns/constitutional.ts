@@ -25,10 +25,9 @@ type Verdict = Principle & z.output<typeof verdictSchema>;
 type Check = Pick<Principle, "name" | "severity"> & { passes: boolean | null; explanation?: string };
 
 /**
- * A text is checked against written principles, each by a call of its own, and revised until it keeps to them; every
- * revision is checked against all of them again. Take it when the text has to keep to rules that can be said in words.
- * Calls: 1 + principles + (1 + principles) × revisions, with 0 to maxRevisions revisions.
- * Source: Bai et al. 2022, "Constitutional AI: Harmlessness from AI Feedback".
+ * The pattern that checks a text against written principles, each by a call of its own, and revises it until it keeps
+ * to them; every revision is checked against all of them again. The run fails with WorkflowError (`principle_broken`)
+ * when a critical principle is not kept to at its end.
  */
 export const constitutional = definePattern({
   name: "constitutional",
@@ -93,7 +92,10 @@ function toCheck({ name, severity }: Principle, verdict: Verdict | undefined): C
   return { name, severity, passes, explanation };
 }
 
-/** @throws WorkflowError when a critical principle is broken, or was not checked. */
+/**
+ * Refuses a text whose critical principles are not met.
+ * @throws WorkflowError when a critical principle is broken, or was not checked.
+ */
 function refuseCritical(checks: readonly Check[]): void {
   const unmet = checks.filter(({ severity, passes }) => severity === "critical" && !passes);
   if (unmet.length === 0) return;

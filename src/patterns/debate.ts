@@ -41,14 +41,9 @@ const consensusSchema = z.object({
 });
 
 /**
- * Participants argue over a question in rounds; each sees what all said in the rounds before, and may change its mind.
- * It ends when they agree (`requireConsensus`) or after `maxRounds`. The result is the position agreed on; without
- * agreement the judge's decision or summary; without a judge the last positions. Take it when a question has several
- * defensible answers, or when errors of one model should be caught by others.
- * Calls: rounds × participants; with `requireConsensus` one more each round; one of the judge unless they agree.
- *
- * Y. Du et al. (2023), Improving Factuality and Reasoning in Language Models through Multiagent Debate;
- * with a judge: G. Irving et al. (2018), AI Safety via Debate.
+ * The pattern in which participants argue over a question in rounds; each sees what all said in the rounds before, and
+ * may change its mind. It ends when they agree (`requireConsensus`) or after `maxRounds`. The result is the position
+ * agreed on; without agreement the judge's decision or summary; without a judge the last positions.
  */
 export const debate = definePattern({
   name: "debate",
@@ -101,7 +96,7 @@ const AGREE = "Do these positions give the same answer to the question?";
 const SUM_UP = "Sum up the debate: where the positions agree, where they differ and why. Do not decide it.";
 const DECIDE = "Decide the debate by its arguments, not by who is in the majority.";
 
-/** Asked with the first participant's model, and none of its views. */
+/** Returns an agent with the first participant's model, and none of its views. */
 function moderator([first]: readonly AgentSpec[]): AgentSpec {
   const systemPrompt = "You moderate a debate and take no side.";
   return {

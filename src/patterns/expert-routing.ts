@@ -15,16 +15,16 @@ export const expert = z.object({
 });
 export type Expert = z.output<typeof expert>;
 
-/** Who is asked, the most fitting first. */
+/** The experts that are asked, the most fitting first. */
 export interface Route {
   chosen: readonly Expert[];
-  /** By specialty, where the routing has any. */
+  /** The scores by specialty, where the routing has any. */
   scores?: Record<string, number>;
   /** True when nothing fitted, and all are asked. */
   isFallback?: boolean;
 }
 
-/** Those of whose keywords the input has any, by how many; all when there are none such. */
+/** Returns the experts of whose keywords the input has any, by how many; all when there are none such. */
 export function routeByKeyword(experts: readonly Expert[], input: string): Route {
   const counts = experts.map(
     ({ activationKeywords }) => activationKeywords.filter((keyword) => hasWord(input, keyword)).length,
@@ -36,7 +36,7 @@ export function routeByKeyword(experts: readonly Expert[], input: string): Route
   return matched.length > 0 ? { chosen: matched, scores } : { chosen: experts, scores, isFallback: true };
 }
 
-/** The topK that the coordinator scores highest. */
+/** Returns the topK experts that the coordinator scores highest. */
 export async function routeByScore(
   config: { experts: readonly Expert[]; topK: number; coordinator: AgentSpec; input: string },
   ask: Ask,
@@ -57,7 +57,7 @@ export async function routeByScore(
   return { chosen: best(experts, scores, topK), scores: scoresOf(experts, scores) };
 }
 
-/** The topK whose words are nearest to the input's, by the cosine of their vectors. */
+/** Returns the topK experts whose words are nearest to the input's, by the cosine of their vectors. */
 export async function routeByEmbedding(
   ctx: WorkflowContext,
   config: { experts: readonly Expert[]; topK: number; input: string; embeddingModel?: string | undefined },
@@ -76,7 +76,7 @@ function cosine(a: readonly number[], b: readonly number[]): number {
   return product / (Math.hypot(...a) * Math.hypot(...b) || 1);
 }
 
-/** Of equals the earlier one. */
+/** Returns the experts with the highest scores; of equals the earlier one. */
 function best(experts: readonly Expert[], scores: readonly number[], count: number): Expert[] {
   const order = experts.map((expert, n) => ({ expert, score: scores[n] ?? 0 }));
   return order
@@ -89,7 +89,7 @@ function scoresOf(experts: readonly Expert[], scores: readonly number[]): Record
   return Object.fromEntries(experts.map(({ specialty }, n) => [specialty, scores[n] ?? 0]));
 }
 
-/** "tax" is in "Tax, please", and not in "taxi". */
+/** Returns whether a text has a word: "tax" is in "Tax, please", and not in "taxi". */
 function hasWord(text: string, word: string): boolean {
   const escaped = word.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
   return new RegExp(`(?<![\\p{L}\\p{N}])${escaped}(?![\\p{L}\\p{N}])`, "iu").test(text);

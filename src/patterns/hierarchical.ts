@@ -11,7 +11,7 @@ import {
 } from "./pattern.ts";
 
 interface Subtask {
-  /** The worker's name. */
+  /** The name of the worker. */
   worker: string;
   task: string;
 }
@@ -20,11 +20,8 @@ interface Done extends Subtask {
 }
 
 /**
- * A manager divides the task among workers by their descriptions, and makes one answer of what they bring. The plan has
- * at most `maxSubtasks` subtasks of workers that there are: a plan that has not is shown to the manager again.
- * Take it when the parts of the task are found only by looking at it, and specialists do them.
- * Calls: 2 + subtasks, with 1 to maxSubtasks subtasks; 1 less with synthesisStrategy concatenate.
- * Source: Shen et al. 2023, "HuggingGPT: Solving AI Tasks with ChatGPT and its Friends in Hugging Face".
+ * The pattern in which a manager divides the task among workers by their descriptions, and makes one answer of what
+ * they bring. A plan with too many subtasks, or with workers that do not exist, is shown to the manager again.
  */
 export const hierarchical = definePattern({
   name: "hierarchical",
@@ -99,7 +96,10 @@ function planSchema(workers: readonly AgentSpec[], maxSubtasks: number) {
   return z.object({ subtasks: z.array(subtask).min(1).max(maxSubtasks) });
 }
 
-/** What the subtasks brought, once all have ended. @throws the first error with `fail`: nothing more is asked then */
+/**
+ * Returns what the subtasks brought, once all have ended.
+ * @throws the first error with `fail`: no more is asked then
+ */
 async function endedOf(asked: readonly Promise<Done>[], policy: OnAgentError): Promise<Done[]> {
   if (policy === "fail") return Promise.all(asked);
   const settled = await Promise.allSettled(asked);

@@ -40,7 +40,7 @@ const config = z.object({
     .describe("name of an evaluator, whose score stands in place of the critics' mean"),
   onAgentError,
 });
-type Config = z.output<typeof config>;
+type RefinementConfig = z.output<typeof config>;
 
 const critiqueSchema = z.object({
   score: z.number().min(0).max(1).describe("0: misses the goal entirely; 1: nothing to improve"),
@@ -52,12 +52,9 @@ type Critic = z.output<typeof critic>;
 type Critique = Omit<Critic, "agent"> & z.infer<typeof critiqueSchema>;
 
 /**
- * A producer writes, critics with a specialty each judge side by side, the producer revises; until the draft is good
- * enough, gets no better, or the iterations are used up. The result is the draft with the best score. Take it when
- * quality counts more than time and can be judged. Calls: iterations × (1 + critics), at most maxIterations of them.
- *
- * Self-refine: A. Madaan et al. (2023), Self-Refine: Iterative Refinement with Self-Feedback; here with other agents'
- * feedback.
+ * The pattern in which a producer writes, critics with a specialty each judge side by side, and the producer revises,
+ * until the draft is good enough, gets no better, or the iterations are used up. The result is the draft with the best
+ * score.
  */
 export const iterativeRefinement = definePattern({
   name: "iterative-refinement",
@@ -89,7 +86,7 @@ export const iterativeRefinement = definePattern({
 
 async function criticise(
   ask: Ask,
-  { critics, onAgentError }: Config,
+  { critics, onAgentError }: RefinementConfig,
   input: string,
   draft: string,
 ): Promise<Critique[]> {
@@ -102,10 +99,13 @@ async function criticise(
   return (await settleGroup(onAgentError, critiques)).filter((critique) => critique !== undefined);
 }
 
-/** The weighted mean of the critics' scores, or the evaluator's. @throws InputError for a score that is none. */
+/**
+ * Returns the weighted mean of the critics' scores, or the evaluator's.
+ * @throws InputError for a score that is none.
+ */
 async function scoreOf(
   ctx: WorkflowContext,
-  { qualityEvaluator }: Config,
+  { qualityEvaluator }: RefinementConfig,
   subject: { input: string; output: string },
   critiques: readonly Critique[],
 ): Promise<number> {
@@ -122,12 +122,12 @@ function evaluatorReference(name: string): string {
   return referenceTo({ kind: "evaluator", name });
 }
 
-/** So that 0.82 - 0.8 is a gain of 0.02. */
+/** Returns a score without the errors of floats, so that 0.82 - 0.8 is a gain of 0.02. */
 function rounded(score: number): number {
   return Math.round(score * 1e6) / 1e6;
 }
 
-function stopReasonOf(config: Config, scores: readonly number[]): string | undefined {
+function stopReasonOf(config: RefinementConfig, scores: readonly number[]): string | undefined {
   const { maxIterations, minQualityScore = Number.POSITIVE_INFINITY } = config;
   const { convergenceThreshold = Number.NEGATIVE_INFINITY } = config;
   const [score = 0, before] = scores.toReversed();

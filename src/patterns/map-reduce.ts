@@ -3,7 +3,7 @@ import { block } from "./block.ts";
 import { chunksOf } from "./chunks.ts";
 import { type Ask, agent, definePattern, type OnAgentError, onAgentError, settleGroup } from "./pattern.ts";
 
-/** A run of more steps in a row has not been measured. */
+/** The most chunks; a run of more steps in a row has not been measured. */
 const MAX_CHUNKS = 5000;
 
 const config = z.object({
@@ -30,17 +30,12 @@ const config = z.object({
     "when the mapper fails on a chunk: fail: so does the run; skip: its result is left out. A failed reduction fails the run",
   ),
 });
-type Config = z.output<typeof config>;
+type MapReduceConfig = z.output<typeof config>;
 
 /**
- * Cuts a long input into chunks that overlap, works on them side by side, and makes one result of theirs. Take it when
- * the input is longer than a model can read, or reads well. A group of `hierarchical` has two results at least, so
- * that it ends also when they do not fit `chunkSize`. A lone chunk is reduced by a `reducer` only.
- * Calls: chunks + reductions: none to concatenate, 1 to summarize, less than chunks when hierarchical; of a lone result 1
- * with a `reducer`, none without.
- *
- * J. Dean, S. Ghemawat (2004), MapReduce: Simplified Data Processing on Large Clusters; for the levels: J. Wu et al.
- * (2021), Recursively Summarizing Books with Human Feedback.
+ * The pattern that cuts a long input into chunks that overlap, works on them side by side, and makes one result of
+ * theirs. A group of `hierarchical` has two results at least, so that it ends also when they do not fit `chunkSize`. A
+ * lone chunk is reduced by a `reducer` only.
  */
 export const mapReduce = definePattern({
   name: "map-reduce",
@@ -72,7 +67,7 @@ export const mapReduce = definePattern({
   },
 });
 
-async function reduce(ask: Ask, config: Config, results: readonly string[]) {
+async function reduce(ask: Ask, config: MapReduceConfig, results: readonly string[]) {
   const { mapper, reducer = mapper, reduceStrategy, chunkSize, maxParallelChunks } = config;
   let left = results;
   let [levels, reductions] = [0, 0];
@@ -91,7 +86,7 @@ async function reduce(ask: Ask, config: Config, results: readonly string[]) {
   return { finalOutput: left[0] ?? "", levels, reductions };
 }
 
-/** Neighbours together as far as they fit `size`; two at least, except for the last one. */
+/** Returns neighbours together as far as they fit `size` characters; two at least, except for the last group. */
 function groupsOf(results: readonly string[], size: number): string[][] {
   const groups: string[][] = [];
   let chars = 0;
@@ -115,7 +110,7 @@ function reducePrompt(results: readonly string[]): string {
   ].join("\n\n");
 }
 
-/** Works on items in their order, so many at a time. */
+/** Works on items in their order, `lanes` at a time, and returns the results in that order. */
 async function inLanes<Item, T>(
   policy: OnAgentError,
   items: readonly Item[],

@@ -9,7 +9,7 @@ import {
   routeByKeyword,
   routeByScore,
 } from "./expert-routing.ts";
-import { type Ask, agent, definePattern, onAgentError, settleGroup } from "./pattern.ts";
+import { type Ask, agent, definePattern, onAgentError, type PatternInput, settleGroup } from "./pattern.ts";
 
 const config = z.object({
   experts: z.array(expert).min(2, "must have at least two experts").max(100).describe("who may be asked"),
@@ -32,18 +32,16 @@ const config = z.object({
   embeddingModel: z.string().optional().describe("of routingStrategy semantic, which needs it"),
   onAgentError,
 });
-type Config = z.output<typeof config> & { input: string };
+type ExpertsInput = PatternInput<typeof config>;
 
-interface Answer {
+interface ExpertAnswer {
   expert: Expert;
   text: string;
 }
 
 /**
- * Mixture of experts: the input goes to the experts that it concerns, side by side, and their answers become one. Take it
- * when questions are of different fields. With k experts asked, calls: k; one more to route by top_k, and one embeddings
- * call by semantic; one more to synthesize, or k to vote. A single answer is neither synthesized nor voted on. After the
- * gating and combining of R. Jacobs and others, "Adaptive Mixtures of Local Experts", 1991, with agents as the experts.
+ * The pattern that asks the experts whom the input concerns, side by side, and makes one answer of theirs. A single
+ * answer is neither synthesized nor voted on.
  */
 export const mixtureOfExperts = definePattern({
   name: "mixture-of-experts",
@@ -88,7 +86,7 @@ export const mixtureOfExperts = definePattern({
   },
 });
 
-function route(ctx: WorkflowContext, config: Config, ask: Ask): Promise<Route> | Route {
+function route(ctx: WorkflowContext, config: ExpertsInput, ask: Ask): Promise<Route> | Route {
   switch (config.routingStrategy) {
     case "all":
       return { chosen: config.experts };
@@ -107,8 +105,8 @@ function questionTo({ specialty }: Expert, input: string): string {
 }
 
 async function combine(
-  config: Config,
-  answers: readonly Answer[],
+  config: ExpertsInput,
+  answers: readonly ExpertAnswer[],
   ask: Ask,
 ): Promise<{ finalOutput: string; votes?: Record<string, number> }> {
   const [first] = answers;
@@ -129,8 +127,8 @@ async function combine(
   }
 }
 
-/** Of equal votes the answer of the expert who was routed to first. */
-async function vote(config: Config, answers: readonly Answer[], ask: Ask) {
+/** Returns the answer with the most votes; of equal ones that of the expert who was routed to first. */
+async function vote(config: ExpertsInput, answers: readonly ExpertAnswer[], ask: Ask) {
   const question = `Choose the best answer to the question: right, complete, to the point.\n\n${shown(config, answers)}`;
   const schema = z.object({
     reason: z.string().describe("one sentence"),
@@ -146,7 +144,7 @@ async function vote(config: Config, answers: readonly Answer[], ask: Ask) {
   return { finalOutput: winner?.text ?? "", votes };
 }
 
-function shown({ input }: Config, answers: readonly Answer[]): string {
+function shown({ input }: ExpertsInput, answers: readonly ExpertAnswer[]): string {
   const listed = answers.map(({ expert, text }, n) =>
     block("answer", text, { number: n + 1, specialty: expert.specialty }),
   );

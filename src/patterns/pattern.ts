@@ -4,10 +4,10 @@ import { type AgentSpec, agentSpecSchema } from "../shared/agent.ts";
 import type { StepOptions, Workflow, WorkflowContext } from "../workflows/context.ts";
 import { defineWorkflow } from "../workflows/workflow.ts";
 
-/** Who takes part: an `Agent`, or its words in JSON. */
+/** The option for an agent: an `Agent`, or its words in JSON. */
 export const agent = agentSpecSchema;
 
-/** What becomes of a run when one of several agents at work side by side fails. */
+/** The option for what becomes of a run when one of several agents at work side by side fails. */
 export const onAgentError = z
   .enum(["fail", "skip"])
   .default("fail")
@@ -15,7 +15,7 @@ export const onAgentError = z
 export type OnAgentError = z.infer<typeof onAgentError>;
 
 /**
- * What came of work side by side, in its order; with `skip`, undefined for what failed.
+ * Returns what came of work side by side, in its order; with `skip`, undefined for what failed.
  * @throws the first error with `fail`, and with `skip` when nothing succeeded
  */
 export async function settleGroup<T>(
@@ -31,77 +31,82 @@ export async function settleGroup<T>(
 }
 
 const interactionSchema = z.object({
-  /** What the call was for, as the run's steps name it. */
+  /** The purpose of the call, as the run's steps name it. */
   stage: z.string(),
   agent: z.string(),
   input: z.string(),
   /** The answer's text; JSON for a structured one. */
   output: z.string(),
   tokens: z.object({ prompt: z.number(), completion: z.number(), total: z.number(), cached: z.number() }),
-  /** USD; null when no price of the model is known. */
+  /** The cost in USD; null when no price of the model is known. */
   costUsd: z.number().nullable(),
 });
 
 const resultSchema = z.object({
   finalOutput: z.string(),
-  /** Rounds, levels or stages, as the pattern counts them. */
+  /** The number of rounds, levels or stages, as the pattern counts them. */
   iterations: z.number(),
-  /** In the order in which they were asked for. */
+  /** The calls, in the order in which they were asked for. */
   agentInteractions: z.array(interactionSchema),
   /** What else the pattern found out: scores, votes, why it ended. */
   metadata: z.record(z.string(), z.unknown()),
 });
 type Interaction = z.infer<typeof interactionSchema>;
+/**
+ * The output of every pattern: its answer, each call of an agent with tokens and cost in USD, and what it found out.
+ */
 export type PatternResult = z.infer<typeof resultSchema>;
 
-/** What stands for a call that failed. */
+/** The part of an interaction that stands for a call that failed. */
 const NO_ANSWER = {
   output: "",
   tokens: { prompt: 0, completion: 0, total: 0, cached: 0 },
   costUsd: null,
 } as const;
 
-/** What every pattern takes beside its own options. */
+/** The field that every pattern takes beside its own options. */
 const inputSchema = z.object({ input: z.string().min(1, "must not be empty") });
+/** A pattern's options and its input, as `run` gets them. */
+export type PatternInput<Config extends z.ZodObject> = z.output<Config> & { input: string };
 
+/** The parts of a pattern. */
 export interface PatternOptions<Config extends z.ZodObject> {
-  /** As `gluellm workflow run` knows it. */
+  /** The name, as `gluellm workflow run` knows it. */
   name: string;
-  /** One sentence: when to take this one. */
+  /** One sentence that says when to take this one. */
   when: string;
-  /** Calls of models, as a formula over the options. */
+  /** The number of calls of models, as a formula over the options. */
   calls: string;
-  /** Where the method comes from. */
+  /** The publication of the method. */
   source?: string;
   /** The options, each with its default and a `describe()`. */
   config: Config;
   /** Refuses options that contradict each other, naming the field. */
-  check?: (
-    config: z.output<Config> & { input: string },
-    refuse: (field: string, message: string) => void,
-  ) => void;
+  check?: (config: PatternInput<Config>, refuse: (field: string, message: string) => void) => void;
   /** References to retrievers and evaluators that these options need (`retriever:docs`). */
-  requires?: (config: z.output<Config> & { input: string }) => readonly string[];
+  requires?: (config: PatternInput<Config>) => readonly string[];
   run: (
     ctx: WorkflowContext,
-    config: z.output<Config> & { input: string },
+    config: PatternInput<Config>,
     ask: Ask,
   ) => Promise<Omit<PatternResult, "agentInteractions">>;
 }
 
-/** A workflow pattern: a durable workflow that says what it is for and what it costs. */
+/**
+ * A workflow pattern: a durable workflow that says when to take it, how many calls it makes and where it comes from.
+ */
 export interface Pattern<Config extends z.ZodObject = z.ZodObject>
-  extends Workflow<z.output<Config> & { input: string }, PatternResult, z.input<Config> & { input: string }> {
+  extends Workflow<PatternInput<Config>, PatternResult, z.input<Config> & { input: string }> {
   when: string;
   calls: string;
   source: string | undefined;
   config: Config;
 }
 
-/** The result's interactions are those that the pattern made through `ask`. */
+/** Returns a pattern as a workflow; its result's interactions are those that it made through `ask`. */
 export function definePattern<Config extends z.ZodObject>(options: PatternOptions<Config>): Pattern<Config> {
   const { name, when, calls, source, config, check, requires, run } = options;
-  type Input = z.output<Config> & { input: string };
+  type Input = PatternInput<Config>;
   const input = z.strictObject({ ...inputSchema.shape, ...config.shape }).superRefine((given, context) => {
     check?.(given as Input, (field, message) => {
       context.addIssue({ code: "custom", path: field.split("."), message });
@@ -123,20 +128,20 @@ export function definePattern<Config extends z.ZodObject>(options: PatternOption
 
 type StepResult = Awaited<ReturnType<WorkflowContext["agent"]>>;
 
-/** Asks agents, and writes down what was said. */
+/** The way to ask agents, which writes down what was said. */
 export interface Ask {
-  /** The answer's text. @throws the call's error */
+  /** Returns the answer's text. @throws the call's error */
   (stage: string, who: AgentSpec, message: string, options?: StepOptions): Promise<string>;
-  /** The whole result: what the answer's text does not say, such as the tools that were run. */
+  /** Returns the whole result, such as the tools that were run. @throws the call's error */
   result(stage: string, who: AgentSpec, message: string, options?: StepOptions): Promise<StepResult>;
-  /** A structured answer: what a pattern has to read from a model. */
+  /** Returns a structured answer, for what a pattern has to read. @throws the call's error; StructuredOutputError */
   structured<S extends OutputSchema>(
     stage: string,
     who: AgentSpec,
     message: string,
     options: StepOptions<S> & { schema: S },
   ): Promise<OutputOf<S>>;
-  /** The same within a branch, whose steps are named after it. */
+  /** Returns the same way within a branch, whose steps are named after it. */
   within(ctx: WorkflowContext): Ask;
 }
 
@@ -171,7 +176,7 @@ function askThrough(ctx: WorkflowContext, interactions: Interaction[]): Ask {
   });
 }
 
-/** The place of the first name that stood before; -1 when all differ. */
+/** Returns the place of the first name that stood before; -1 when all differ. */
 export function secondOfName(named: readonly { name: string }[]): number {
   return named.findIndex(({ name }, i) => named.findIndex((other) => other.name === name) < i);
 }

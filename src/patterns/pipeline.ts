@@ -10,8 +10,7 @@ const stage = z.object({
 });
 
 /**
- * Stages in a row, each working on what the one before wrote: research, outline, draft, edit. Take it when the steps of the
- * work are known beforehand. Calls: one per stage.
+ * The pattern with stages in a row, each of which works on what the one before wrote: research, outline, draft, edit.
  */
 export const pipeline = definePattern({
   name: "pipeline",

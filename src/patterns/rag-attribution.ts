@@ -6,7 +6,7 @@ const citationSchema = z.object({
   quote: z.string().describe("the words of the document, as they stand there, that say so"),
 });
 
-/** An answer that says of each paragraph where it has it from. */
+/** The schema of an answer that says of each paragraph where it has it from. */
 export const attributedSchema = z.object({
   paragraphs: z
     .array(
@@ -20,18 +20,22 @@ export const attributedSchema = z.object({
 type Paragraph = z.output<typeof attributedSchema>["paragraphs"][number];
 type Citation = z.output<typeof citationSchema>;
 
+/** An answer with its sources. */
 export interface Attribution {
-  /** With `[1]` after each paragraph that a source supports, and the list of these sources. */
+  /** The answer with `[1]` after each paragraph that a source supports, and the list of these sources. */
   text: string;
-  /** Those that hold, paragraphs counted from 1. */
+  /** The citations that hold, paragraphs counted from 1. */
   citations: { paragraph: number; source: string; quote: string }[];
-  /** Of a document that was not retrieved, or of words that are not in it. */
+  /** The citations of a document that was not retrieved, or of words that are not in it. */
   rejectedCitations: Citation[];
-  /** Paragraphs without a citation that holds, counted from 1. */
+  /** The paragraphs without a citation that holds, counted from 1. */
   unattributedParagraphs: number[];
 }
 
-/** Keeps the citations whose quote stands in the retrieved document; spaces, case, forms of letters and `&lt;` for `<` do not count. */
+/**
+ * Returns the answer with the citations whose quote stands in the retrieved document; spaces, case, forms of letters
+ * and `&lt;` for `<` do not count.
+ */
 export function attribute(
   paragraphs: readonly Paragraph[],
   documents: readonly RetrievedChunk[],
@@ -60,7 +64,7 @@ export function attribute(
   };
 }
 
-/** A prompt's `block` shows `<` as `&lt;`, and a model may quote it so. */
+/** Returns a text for comparison. A prompt's `block` shows `<` as `&lt;`, and a model may quote it so. */
 function plain(text: string): string {
   return text.normalize("NFKC").toLowerCase().replaceAll("&lt;", "<").replaceAll(/\s+/g, " ").trim();
 }

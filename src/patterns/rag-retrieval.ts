@@ -6,10 +6,11 @@ import type { WorkflowContext } from "../workflows/context.ts";
 const documentsSchema = z.array(z.object({ content: z.string(), source: z.string() }));
 const RETRY = { maxAttempts: 3, minWaitMs: 500 };
 
+/** What a retriever brought. */
 export interface Retrieval {
-  /** The best ones as the retriever ranks them, none of them empty. */
+  /** The best documents as the retriever ranks them, none of them empty. */
   documents: RetrievedChunk[];
-  /** Why there are none, when the retriever failed. */
+  /** The reason why there are none, when the retriever failed. */
   retrieverError?: string;
 }
 
@@ -18,8 +19,8 @@ export function retrieverReference(name: string): string {
 }
 
 /**
- * Asks a retriever, as a step.
- * @throws what says that the run has been cancelled or is over its deadline
+ * Returns what a retriever finds, asked as a step; a failure is part of the result.
+ * @throws the error of a run that was cancelled or is past its deadline
  */
 export async function retrieve(
   ctx: WorkflowContext,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { WorkflowError } from "../shared/errors.ts";
-import { type Ask, agent, definePattern } from "./pattern.ts";
+import { type Ask, agent, definePattern, type PatternInput } from "./pattern.ts";
 import { type Attribution, attribute, attributedSchema } from "./rag-attribution.ts";
 import { answerPrompt, correctPrompt, fallbackPrompt, verifyPrompt } from "./rag-prompts.ts";
 import { retrieve, retrieverReference } from "./rag-retrieval.ts";
@@ -34,10 +34,10 @@ const config = z.object({
     .default("fail")
     .describe("when the retriever fails: fail: so does the run; no_context: as if nothing had been found"),
 });
-type Config = z.output<typeof config> & { input: string };
+type RagInput = PatternInput<typeof config>;
 
-interface Answer {
-  /** Without sources. */
+interface WrittenAnswer {
+  /** The text without sources. */
   plain: string;
   attribution?: Attribution;
 }
@@ -57,11 +57,9 @@ const claimsSchema = z.object({
 });
 
 /**
- * Answers from documents that a retriever finds, names its sources, and has its facts checked against the documents. Take
- * it when the answer is in texts that the model does not know.
- * Calls: 1; with verifyFacts 2, or 4 when a fact has no support (the correction and its check). Without context 1, or 0
- * with onNoContext decline.
- * Source: Lewis et al. 2020, "Retrieval-Augmented Generation for Knowledge-Intensive NLP Tasks".
+ * The pattern that answers from documents that a retriever finds, names its sources, and has its facts checked against
+ * the documents; facts without support are corrected once. The run fails with WorkflowError `retriever_failed` or
+ * `no_context` where the options say so.
  */
 export const rag = definePattern({
   name: "rag",
@@ -80,13 +78,13 @@ export const rag = definePattern({
     const { documents, retrieverError } = await retrieve(ctx, retriever, question);
     if (documents.length === 0) return withoutContext(given, ask, retrieverError);
 
-    const write = async (stage: string, prompt: string): Promise<Answer> => {
+    const write = async (stage: string, prompt: string): Promise<WrittenAnswer> => {
       if (!given.includeSources) return { plain: await ask(stage, generator, prompt) };
       const { paragraphs } = await ask.structured(stage, generator, prompt, { schema: attributedSchema });
       const plain = paragraphs.map(({ text }) => text).join("\n\n");
       return { plain, attribution: attribute(paragraphs, documents) };
     };
-    const findUnsupported = async ({ plain }: Answer): Promise<string[]> => {
+    const findUnsupported = async ({ plain }: WrittenAnswer): Promise<string[]> => {
       const prompt = verifyPrompt(plain, documents);
       const { claims } = await ask.structured("verify", verifier, prompt, { schema: claimsSchema });
       return claims.flatMap(({ claim, isSupported }) => (isSupported ? [] : claim));
@@ -115,8 +113,11 @@ export const rag = definePattern({
   },
 });
 
-/** @throws WorkflowError `retriever_failed`, `no_context`, where the options say so */
-async function withoutContext(given: Config, ask: Ask, retrieverError?: string) {
+/**
+ * Returns the result without documents.
+ * @throws WorkflowError `retriever_failed`, `no_context`, where the options say so
+ */
+async function withoutContext(given: RagInput, ask: Ask, retrieverError?: string) {
   const { input, generator, retriever, onNoContext, onRetrieverError } = given;
   if (retrieverError !== undefined && onRetrieverError === "fail") {
     const message = `the retriever "${retriever}" failed: ${retrieverError}`;

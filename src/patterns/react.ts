@@ -8,7 +8,7 @@ interface Action {
   arguments: unknown;
   observation: string;
 }
-/** Without actions its thought is an answer. */
+/** A step of the run; without actions its thought is an answer. */
 interface Step {
   thought: string;
   actions: Action[];
@@ -22,11 +22,9 @@ const CONCLUDE =
   "No more tools can be called. Give the best answer that these steps allow, and say what is open.";
 
 /**
- * Reasoning and acting in turn: each step says a thought and calls tools, whose observations the next step has. Take it
- * when the way to the answer only shows itself by looking things up. Calls: one per step, and one more when none of
- * maxSteps gave the answer. Each step is one recorded job: its thought, its actions and their observations, so that a
- * crash repeats no finished call of a model or a tool. S. Yao and others, "ReAct: Synergizing Reasoning and Acting in
- * Language Models", 2022.
+ * The pattern of reasoning and acting in turn: each step says a thought and calls tools, whose observations the next
+ * step has. Each step is one recorded job with its thought, its actions and their observations, so that a crash repeats
+ * no finished call of a model or a tool.
  */
 export const react = definePattern({
   name: "react",

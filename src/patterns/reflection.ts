@@ -15,12 +15,9 @@ const REFLECT =
   "Judge how well the text does the task. Name what is wrong or missing, and what to do about it.";
 
 /**
- * One agent writes, looks back at what it wrote, and writes again with all that it learned so far. Take it when a second
- * look finds what the first try missed. It ends when a reflection names no issue, when the score gained less than
- * `improvementThreshold` over the version before (the better of the two is the result), or after the last revision, which
- * is not judged any more.
- * Calls: 1 + 2 × maxReflections at most; 2 × r when it ends at reflection r.
- * Source: Shinn et al. 2023, "Reflexion: Language Agents with Verbal Reinforcement Learning".
+ * The pattern in which one agent writes, looks back at what it wrote, and writes again with all that it learned so far.
+ * It ends when a reflection names no issue, when the score gained less than `improvementThreshold` over the version
+ * before (the better of the two is the result), or after the last revision, which is not judged any more.
  */
 export const reflection = definePattern({
   name: "reflection",
@@ -91,7 +88,7 @@ function revisePrompt(task: string, text: string, reflections: readonly Reflecti
   ].join("\n\n");
 }
 
-/** The memory of earlier tries: without it, one revision undoes what the other mended. */
+/** Returns the memory of earlier tries: without it, one revision undoes what the other mended. */
 function lessons(reflections: readonly Reflection[]): string[] {
   return reflections.map(({ issues, suggestions }, i) => {
     const list = [

@@ -9,11 +9,11 @@ interface Contribution {
 }
 
 interface Style {
-  /** What an agent is told to do with what is there. */
+  /** The order to an agent: what it does with what is there. */
   turn: string;
-  /** What the next agent, and the synthesis, are shown. */
+  /** Returns the contributions that the next agent, and the synthesis, are shown. */
   shown: (contributions: readonly Contribution[], agents: number) => readonly Contribution[];
-  /** The result without a synthesis. */
+  /** Returns the result without a synthesis. */
   joined: (contributions: readonly Contribution[]) => string;
 }
 
@@ -41,12 +41,9 @@ const SYNTHESIS =
   "Several agents worked on the task in turn. Do the task with what they contributed: keep what holds, settle what is in dispute, leave out what was refuted or is said twice. Answer with the result alone.";
 
 /**
- * Agents take turns at one task, each seeing what the others wrote. Take it when the task needs several kinds of knowledge
- * that build on each other. `extend` gathers additions, `refine` passes one text on, `challenge` gathers objections. The
- * first agent writes the synthesis; without one the result is the additions as one text, the last text, or the objections
- * under their authors' names.
- * Calls: agents × maxRounds, and 1 with finalSynthesis.
- * Source: Wu et al. 2023, "AutoGen: Enabling Next-Gen LLM Applications via Multi-Agent Conversation" (round-robin chat).
+ * The pattern in which agents take turns at one task, each seeing what the others wrote. `extend` gathers additions,
+ * `refine` passes one text on, `challenge` gathers objections. The first agent writes the synthesis; without one the
+ * result is the additions as one text, the last text, or the objections under their authors' names.
  */
 export const roundRobin = definePattern({
   name: "round-robin",

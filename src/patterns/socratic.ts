@@ -28,10 +28,8 @@ const SYNTHESIS =
   "Write what the dialogue came to: what was found, for which reasons, and what stays open. Leave out what it refuted.";
 
 /**
- * One agent asks, another answers, and each question works on the answers before it. Take it to examine an idea, or to find
- * what an answer rests on. The responder writes the synthesis; without one the dialogue itself is the result.
- * Calls: 2 × maxExchanges, and 1 with synthesisAtEnd.
- * Source: Chang 2023, "Prompting Large Language Models With the Socratic Method".
+ * The pattern in which one agent asks, another answers, and each question works on the answers before it. The responder
+ * writes the synthesis; without one the dialogue itself is the result.
  */
 export const socratic = definePattern({
   name: "socratic",

@@ -1,8 +1,15 @@
 import { z } from "zod";
 import { block } from "./block.ts";
-import { type Ask, agent, type OnAgentError, onAgentError, settleGroup } from "./pattern.ts";
+import {
+  type Ask,
+  agent,
+  type OnAgentError,
+  onAgentError,
+  type PatternInput,
+  settleGroup,
+} from "./pattern.ts";
 
-/** Options of `treeOfThoughts`. */
+/** The options of `treeOfThoughts`. */
 export const thoughtTreeConfig = z.object({
   thinker: agent.describe("proposes thoughts, and writes the answer from the best line of them"),
   evaluator: agent.optional().describe("judges thoughts; default: the thinker"),
@@ -24,16 +31,16 @@ export const thoughtTreeConfig = z.object({
     .describe("thoughts below this score are given up; not used with evaluationStrategy vote"),
   onAgentError,
 });
-export type ThoughtTreeConfig = z.output<typeof thoughtTreeConfig> & { input: string };
+export type ThoughtTreeInput = PatternInput<typeof thoughtTreeConfig>;
 
 export interface Thought {
   id: number;
   parent: Thought | undefined;
-  /** From 1. */
+  /** The number of thoughts in its line, from 1. */
   depth: number;
   text: string;
   isSolution: boolean;
-  /** 0 to 1, by vote its share of the votes; undefined when its evaluation failed. */
+  /** The score from 0 to 1, by vote its share of the votes; undefined when its evaluation failed. */
   score: number | undefined;
 }
 const scoreSchema = z.object({
@@ -45,17 +52,17 @@ const scoreSchema = z.object({
 export class ThoughtTree {
   readonly thoughts: Thought[] = [];
   expansions = 0;
-  readonly #config: ThoughtTreeConfig;
+  readonly #config: ThoughtTreeInput;
   readonly #ask: Ask;
   readonly #onAgentError: OnAgentError;
 
-  constructor(config: ThoughtTreeConfig, ask: Ask) {
+  constructor(config: ThoughtTreeInput, ask: Ask) {
     this.#config = config;
     this.#ask = ask;
     this.#onAgentError = config.onAgentError;
   }
 
-  /** What follows on each of them; the root is undefined. */
+  /** Returns the thoughts that follow on each of these; the root is undefined. */
   async expand(parents: readonly (Thought | undefined)[]): Promise<Thought[]> {
     const { thinker, branchingFactor } = this.#config;
     const thoughts = z
@@ -85,7 +92,7 @@ export class ThoughtTree {
     });
   }
 
-  /** Those that are worth going on with, the best one first. */
+  /** Returns the thoughts that are worth going on with, the best one first. */
   async select(thoughts: readonly Thought[]): Promise<Thought[]> {
     const { evaluationStrategy, pruneThreshold } = this.#config;
     const isVote = evaluationStrategy === "vote";
@@ -95,6 +102,7 @@ export class ThoughtTree {
     return thoughts.filter((thought) => isKept(scoreOf(thought))).sort(byScore);
   }
 
+  /** Returns the answer to the problem, written from a line of thoughts. */
   answer(best: Thought | undefined): Promise<string> {
     const task = "Write the answer to the problem, following these thoughts where they are right.";
     return this.#ask("answer", this.#config.thinker, this.#say(best ? task : "Solve the problem.", best));
@@ -113,7 +121,7 @@ export class ThoughtTree {
     await settleGroup(this.#onAgentError, scored);
   }
 
-  /** Models favour places of a list: each vote is on a list that begins elsewhere. */
+  /** Scores thoughts by votes. Models favour places of a list: each vote is on a list that begins elsewhere. */
   async #vote(thoughts: readonly Thought[]): Promise<void> {
     const { evaluator, thinker, votes } = this.#config;
     const [only] = thoughts;
@@ -146,7 +154,7 @@ export class ThoughtTree {
   }
 }
 
-/** From the first thought to this one. */
+/** Returns the thoughts from the first one to this one. */
 export function pathTo(thought: Thought | undefined): Thought[] {
   return thought ? [...pathTo(thought.parent), thought] : [];
 }
@@ -161,7 +169,7 @@ function scoreOf({ score }: Thought): number {
   return score ?? -1;
 }
 
-/** Of equals the earlier one, as sorting is stable. */
+/** Compares thoughts, the best one first; of equals the earlier one, as sorting is stable. */
 export function byScore(a: Thought, b: Thought): number {
   return scoreOf(b) - scoreOf(a);
 }

@@ -4,7 +4,7 @@ import {
   pathTo,
   type Thought,
   ThoughtTree,
-  type ThoughtTreeConfig,
+  type ThoughtTreeInput,
   thoughtTreeConfig,
 } from "./thought-tree.ts";
 
@@ -14,8 +14,8 @@ interface Found {
   stopReason: StopReason;
 }
 
-/** Depth by depth, the best `beamWidth` go on; solutions stay among them. */
-async function breadthFirst(tree: ThoughtTree, { beamWidth, maxDepth }: ThoughtTreeConfig): Promise<Found> {
+/** Searches depth by depth: the best `beamWidth` go on, and solutions stay among them. */
+async function breadthFirst(tree: ThoughtTree, { beamWidth, maxDepth }: ThoughtTreeInput): Promise<Found> {
   let beam: (Thought | undefined)[] = [undefined];
   for (let depth = 1; depth <= maxDepth; depth++) {
     const solutions = beam.filter((thought) => thought?.isSolution) as Thought[];
@@ -27,8 +27,8 @@ async function breadthFirst(tree: ThoughtTree, { beamWidth, maxDepth }: ThoughtT
   return { best: beam[0], stopReason: "max_depth" };
 }
 
-/** The best one that any line has come to goes on, until it is a solution or as deep as allowed. */
-async function bestFirst(tree: ThoughtTree, { beamWidth, maxDepth }: ThoughtTreeConfig): Promise<Found> {
+/** Searches from the best thought that any line has come to, until it is a solution or as deep as allowed. */
+async function bestFirst(tree: ThoughtTree, { beamWidth, maxDepth }: ThoughtTreeInput): Promise<Found> {
   const maxExpansions = 1 + beamWidth * (maxDepth - 1);
   let frontier = await tree.select(await tree.expand([undefined]));
   for (;;) {
@@ -42,12 +42,8 @@ async function bestFirst(tree: ThoughtTree, { beamWidth, maxDepth }: ThoughtTree
 }
 
 /**
- * Tree of thoughts: several next thoughts at each place, judged before any is followed, so that wrong turns are left
- * early. Take it for problems in which a first step can look right and be wrong: puzzles, plans, proofs.
- *
- * Calls, at most, with e = 1 + beamWidth × (maxDepth − 1): e × (1 + branchingFactor) + 1 by score and best first;
- * e + votes × maxDepth + 1 by vote. S. Yao and others, "Tree of Thoughts: Deliberate Problem Solving with Large Language
- * Models", 2023.
+ * The pattern that proposes several next thoughts at each place and judges them before it follows any, so that wrong
+ * turns are left early.
  */
 export const treeOfThoughts = definePattern({
   name: "tree-of-thoughts",

@@ -6,10 +6,11 @@ import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
 import { readQueueStates } from "./queue-states.ts";
 import type { ProducerQueues } from "./queues.ts";
 
+/** The state of a job. */
 export interface JobStatus {
-  /** `delayed` until its time, its next attempt, or the reason in `waitsFor` has passed. */
+  /** Where the job stands; `delayed` until its time, its next attempt, or the reason in `waitsFor` has passed. */
   state: "waiting" | "delayed" | "active" | "succeeded" | "failed" | "cancelled";
-  /** Why it does not run yet, for people; empty when no reason is known. */
+  /** The reasons why it does not run yet, for people; empty when none is known. */
   waitsFor: string[];
 }
 

@@ -11,7 +11,7 @@ import { cannotHonour } from "./unsupported.ts";
 
 const objectSchema = z.record(z.string(), z.unknown());
 
-/** The system and developer messages, in their order. */
+/** Returns the system and developer messages, in their order. */
 export function toSystem(messages: readonly Message[]): TextBlockParam[] {
   return messages.flatMap((message, i) =>
     isSystem(message) ? toParts(message, i).map((part) => textOnly(part, i)) : [],
@@ -19,21 +19,22 @@ export function toSystem(messages: readonly Message[]): TextBlockParam[] {
 }
 
 /**
- * All other messages. Turns of one role are joined, since the results of parallel tool calls must stand in one
- * message; empty texts, which Anthropic refuses, fall away.
+ * Returns all other messages. Neighbours of one role are joined, since the results of parallel tool calls must stand in
+ * one message; empty texts, which Anthropic refuses, fall away.
+ * @throws InvalidRequestError naming what Anthropic cannot take
  */
 export function toMessages(messages: readonly Message[]): MessageParam[] {
-  const turns: { role: "user" | "assistant"; content: ContentBlockParam[] }[] = [];
+  const joined: { role: "user" | "assistant"; content: ContentBlockParam[] }[] = [];
   messages.forEach((message, i) => {
     if (isSystem(message)) return;
     const role = message.role === "assistant" ? "assistant" : "user";
     const content = toBlocks(message, i);
-    const last = turns.at(-1);
+    const last = joined.at(-1);
     if (content.length === 0) return;
     if (last?.role === role) last.content.push(...content);
-    else turns.push({ role, content });
+    else joined.push({ role, content });
   });
-  if (turns.length > 0) return turns;
+  if (joined.length > 0) return joined;
   throw cannotHonour("messages", "give at least one user message with a text");
 }
 

@@ -25,7 +25,7 @@ const fileSchema = z.object({
   }),
 });
 
-/** What stands in a message, in Anthropic's words; empty texts, which it refuses, fall away. */
+/** Returns the parts of a message in Anthropic's words; empty texts, which it refuses, fall away. */
 export function toParts({ content }: Message, i: number): Part[] {
   if (!content) return [];
   const parts =

@@ -38,7 +38,7 @@ const formatSchema = z.object({
   json_schema: z.looseObject({ schema: z.record(z.string(), z.unknown()) }),
 });
 
-/** Parameters that the translation below reads. */
+/** The parameters that the translation below reads. */
 const TRANSLATED = new Set([
   "messages",
   "max_tokens",
@@ -53,7 +53,7 @@ const TRANSLATED = new Set([
   "reasoning_effort",
   "user",
 ]);
-/** Values that ask for nothing, of parameters that have no counterpart. */
+/** The values that ask for nothing, of parameters that have no counterpart. */
 const NEUTRAL: Record<string, readonly unknown[]> = {
   n: [1],
   stream: [false],
@@ -65,7 +65,7 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
 };
 
 /**
- * A Chat Completions request in the words of Messages. System and developer messages move to the front, as
+ * Returns a Chat Completions request in the words of Messages. System and developer messages move to the front, as
  * Anthropic's `system`.
  * @throws InvalidRequestError naming the first parameter that Anthropic cannot honour.
  */
@@ -96,7 +96,7 @@ export function outputLimit({ max_completion_tokens, max_tokens }: ChatRequest):
   return max_completion_tokens ?? max_tokens ?? DEFAULT_MAX_TOKENS;
 }
 
-/** The API version to ask for: the older one only where the request needs it. */
+/** Returns the API version to ask for: the older one only where the request needs it. */
 export function apiVersionFor({ temperature, top_p }: ChatRequest): string {
   return temperature != null || top_p != null ? SAMPLING_VERSION : CURRENT_VERSION;
 }

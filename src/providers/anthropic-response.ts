@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { ChatCompletion } from "../shared/chat.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
-import type { Answer } from "./call.ts";
+import type { HttpReply } from "./call.ts";
 import type { ProviderReply } from "./provider.ts";
 import { unusableAnswer } from "./provider-errors.ts";
 
@@ -44,11 +44,11 @@ const FINISH_REASONS: Record<string, string> = {
 };
 
 /**
- * A Messages answer as a chat.completion. Thinking blocks have no place in it and stay out; an unknown stop
+ * Returns a Messages answer as a chat.completion. Thinking blocks have no place in it and stay out; an unknown stop
  * reason becomes `stop`.
  * @throws APIConnectionError `invalid_response` when the body is no Messages answer.
  */
-export function toReply(entry: ProviderEntry, answer: Answer): ProviderReply {
+export function toReply(entry: ProviderEntry, answer: HttpReply): ProviderReply {
   if (!answer.data) throw unusableAnswer(entry, "it is empty", answer);
   if (typeof answer.data !== "object") throw unusableAnswer(entry, "it is not JSON", answer);
   const message = messageSchema.safeParse(answer.data);
@@ -94,13 +94,15 @@ function toCompletion(message: MessagesAnswer, usage: ReturnType<typeof toUsage>
   };
 }
 
-/** Prompt tokens read from its cache do not count against its limits. */
+/** Returns what counts against the limits: prompt tokens read from the cache do not. */
 function chargedBy(usage: MessagesAnswer["usage"]) {
   const input = (usage?.input_tokens ?? 0) + (usage?.cache_creation_input_tokens ?? 0);
   return { input, output: usage?.output_tokens ?? 0 };
 }
 
-/** Anthropic counts cache reads and writes apart; OpenAI's prompt tokens include them. */
+/**
+ * Returns the usage in OpenAI's words, whose prompt tokens include cache reads and writes; Anthropic counts them apart.
+ */
 function toUsage(usage: MessagesAnswer["usage"]) {
   const cached = usage?.cache_read_input_tokens ?? 0;
   const written = usage?.cache_creation_input_tokens ?? 0;

@@ -67,7 +67,7 @@ class MessageStream {
     }
   }
 
-  /** Undefined without a stop reason. */
+  /** Returns the `message` so far; undefined without a stop reason. */
   body(): unknown {
     if (!this.#message.stop_reason) return undefined;
     return { ...this.#message, content: [...this.#blocks.values()] };
@@ -95,7 +95,7 @@ class MessageStream {
     }
   }
 
-  /** Among the tool calls, as Chat Completions counts them. */
+  /** Returns the place of a block among the tool calls, as Chat Completions counts them. */
   #toolIndex(index: number): number {
     return [...this.#blocks].filter(([at, { type }]) => at < index && type === "tool_use").length;
   }

@@ -8,7 +8,7 @@ import { createHttpPool } from "./http-pool.ts";
 import type { AdapterOptions, ProviderAdapter } from "./provider.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
-/** Anthropic's Messages, asked and answered in Chat Completions' words. */
+/** Returns the adapter of Anthropic's Messages, asked and answered in Chat Completions' words. */
 export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
   const pool = createHttpPool(entry, options.connections);
   const output = new OutputAverage();

@@ -3,8 +3,8 @@ import type { ChatCompletion, Message } from "../shared/chat.ts";
 export type ToolCall = NonNullable<Message["tool_calls"]>[number];
 
 /**
- * An answer as the message that later requests show. Some servers of the dialect leave out ids and types, send `null` for
- * no calls, and arguments as an object: every call gets the form that all of them read.
+ * Returns an answer as the message that later requests show. Some servers of the dialect leave out ids and types, send
+ * `null` for no calls, and arguments as an object: every call gets the form that all of them read.
  */
 export function assistantMessage({ choices: [choice] }: ChatCompletion): Message {
   const { content, tool_calls: calls } = (choice?.message ?? {}) as {
@@ -19,7 +19,7 @@ export function assistantMessage({ choices: [choice] }: ChatCompletion): Message
   };
 }
 
-/** The calls of an answer. */
+/** Returns the tool calls of an answer. */
 export function toolCallsOf(body: ChatCompletion): ToolCall[] {
   return assistantMessage(body).tool_calls ?? [];
 }

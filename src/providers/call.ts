@@ -4,34 +4,36 @@ import { readFault } from "./fault.ts";
 import type { AdapterOptions, OnDelta, ProviderCall } from "./provider.ts";
 import { connectionError, toLLMError, unusableAnswer } from "./provider-errors.ts";
 
-/** Above the call's own deadline, which also covers the answer's body: the SDKs' timers end with its head. */
+/** The SDKs' timers end this much after the call's own deadline, which also covers the answer's body. */
 const SDK_TIMEOUT_MARGIN_MS = 5000;
 
+/** The options of an SDK's `client.post()`. */
 export interface PostOptions {
   headers: Record<string, string>;
   signal: AbortSignal;
   timeout: number;
-  /** The answer comes as a stream of events. */
+  /** Whether the answer comes as a stream of events. */
   stream: boolean;
 }
 
-/** Reads a stream to its end; undefined when it ended before its finish reason. */
+/** Reads a stream to its end, and returns its answer; undefined when it ended before its finish reason. */
 type ReadStream = (events: AsyncIterable<unknown>, onDelta: OnDelta) => Promise<unknown>;
 
-/** What both SDKs return from `client.post()`. */
+/** The result of both SDKs' `client.post()`. */
 interface SdkPromise {
   withResponse(): Promise<{ data: unknown; response: Response; request_id?: string | null }>;
 }
 
-export interface Answer {
+/** An answer as HTTP brings it, before its dialect is read. */
+export interface HttpReply {
   statusCode: number;
   requestId: string;
   headers: Headers;
-  /** Parsed JSON, or the text of anything else. */
+  /** The body: parsed JSON, or the text of anything else. */
   data: unknown;
 }
 
-/** The caller's signal ended the call; `cause` is the signal's reason. */
+/** The error of a call that the caller's signal ended; `cause` is the signal's reason. */
 class AbortError extends Error {
   override readonly name = "AbortError";
 
@@ -41,7 +43,7 @@ class AbortError extends Error {
 }
 
 /**
- * Posts once, within the call's deadline, which covers a stream to its last event.
+ * Posts once, within the call's deadline, and returns the answer, a stream read to its last event.
  * @throws AbortError when the caller's signal ended it; an LLMError for every other failure.
  */
 export async function postOnce(
@@ -50,7 +52,7 @@ export async function postOnce(
   { onHeaders }: AdapterOptions,
   readStream: ReadStream,
   post: (options: PostOptions) => SdkPromise,
-): Promise<Answer> {
+): Promise<HttpReply> {
   if (call.signal.aborted) throw new AbortError(call.signal.reason);
   const controller = new AbortController();
   const abort = () => controller.abort();

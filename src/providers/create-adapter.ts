@@ -9,7 +9,7 @@ const CREATE: Record<Dialect, (entry: ProviderEntry, options: AdapterOptions) =>
 };
 
 /**
- * The adapter for an entry's dialect. A new dialect is one new file and one row above.
+ * Returns the adapter for an entry's dialect. A new dialect is one new file and one row above.
  * @throws ConfigurationError when the key is missing; AuthenticationError when no HTTP header can carry it.
  */
 export function createAdapter(entry: ProviderEntry, options: AdapterOptions = {}): ProviderAdapter {

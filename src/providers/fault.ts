@@ -4,21 +4,21 @@ import { durationMs, retryAfterMs } from "./retry-after.ts";
 /** A provider's refusal, whatever its dialect, in the few facts that decide what happens next. */
 export interface Fault {
   status: number;
-  /** Machine-readable words only: `code`, `type`, Anthropic's `error_code`, Google's `status` and reasons. */
+  /** The machine-readable words: `code`, `type`, Anthropic's `error_code`, Google's `status` and reasons. */
   codes: string[];
-  /** The parameter it blames. */
+  /** The parameter that it blames. */
   param?: string;
   /** The provider's raw text: read to classify, never stored or shown. */
   message: string;
   requestId?: string;
   retryAfterMs?: number;
-  /** The provider's filter refused this request's content. */
+  /** Whether the provider's filter refused this request's content. */
   moderated: boolean;
 }
 
 type Fields = Record<string, unknown>;
 
-/** https://docs.anthropic.com/en/api/errors, and OpenAI's words for the same. */
+/** The statuses of error words: https://docs.anthropic.com/en/api/errors, and OpenAI's words for the same. */
 const STREAM_STATUSES: Record<string, number> = {
   invalid_request_error: 400,
   context_length_exceeded: 400,
@@ -35,16 +35,16 @@ const STREAM_STATUSES: Record<string, number> = {
 };
 const DEFAULT_STREAM_STATUS = 502;
 
-/** Gateways and the simulator put their name in front of the text. */
+/** The name that gateways and the simulator put in front of the text. */
 const SENDER_TAG = /^\[[\w .-]{1,40}\] /;
 const SAFE_WORD = /^[\w.[\]-]{1,80}$/;
-/** Anthropic names the parameter at the start of its text only: `temperature: …`, `messages.0.content: …`. */
+/** The parameter at the start of Anthropic's texts, which name it nowhere else: `messages.0.content: …`. */
 const NAMED_FIRST =
   /^`?((?:messages|system|tools|tool_choice|max_tokens|temperature|top_p|stop_sequences|metadata|output_config)[\w.-]{0,60})`?[: ]/;
 
 /**
- * The refusal in an SDK's error, which has a status, or none when it came in the middle of a stream. Undefined for any
- * other error.
+ * Returns the refusal in an SDK's error, which has a status, or none when it came in the middle of a stream; undefined
+ * for any other error.
  */
 export function readFault(error: unknown): Fault | undefined {
   const { status, headers, error: body, requestID } = fieldsOf(error);
@@ -55,14 +55,14 @@ export function readFault(error: unknown): Fault | undefined {
   return { ...fault, status: streamStatus(body, fault.codes) };
 }
 
-/** The status that an error event in a stream would have had as an answer of its own. */
+/** Returns the status that an error event in a stream would have had as an answer of its own. */
 function streamStatus(body: unknown, codes: string[]): number {
   const stated = Number(innermost(body).code);
   if (stated >= 400 && stated < 600) return stated;
   return codes.map((code) => STREAM_STATUSES[code]).find((status) => status) ?? DEFAULT_STREAM_STATUS;
 }
 
-/** The refusal inside an answer with status 200, as OpenRouter sends them once the upstream call has begun. */
+/** Returns the refusal inside an answer with status 200, as OpenRouter sends them once the upstream call has begun. */
 export function faultInBody(data: unknown, headers: Headers, requestId: string): Fault | undefined {
   const { error, choices } = fieldsOf(data);
   const inner = error ?? fieldsOf(Array.isArray(choices) ? choices[0] : undefined).error;
@@ -93,7 +93,7 @@ function faultOf(status: number, headers: Headers, body: unknown, requestId: unk
   };
 }
 
-/** Unwraps `{error: …}`, Google's one-element array, and xAI's bare text. */
+/** Returns the error within `{error: …}`, Google's one-element array, and xAI's bare text. */
 function innermost(body: unknown): Fields {
   let value = body;
   for (let depth = 0; depth < 3; depth++) {
@@ -105,12 +105,12 @@ function innermost(body: unknown): Fields {
   return typeof value === "string" ? { message: value } : fieldsOf(value);
 }
 
-/** Anthropic has one object of details, Google a list. */
+/** Returns the details of an error: Anthropic has one object of them, Google a list. */
 function detailsOf({ details }: Fields): Fields[] {
   return (Array.isArray(details) ? details.slice(0, 20) : [details]).map(fieldsOf);
 }
 
-/** Google's RetryInfo: the only place where it says how long to wait. */
+/** Returns the milliseconds of Google's RetryInfo, the only place where it says how long to wait. */
 function retryDelay(details: Fields[]): number | undefined {
   const text = details.map((detail) => detail.retryDelay).find((delay) => typeof delay === "string");
   const millis = durationMs(text);

@@ -4,11 +4,12 @@ import { type ProviderEntry, requireKey } from "../shared/providers.ts";
 
 const DEFAULT_CONNECTIONS = 512;
 const KEEP_ALIVE_MS = 30_000;
-/** A runaway answer must not take the worker's memory with it. */
+/** The largest answer: a runaway one must not take the worker's memory with it. */
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 const SENT_HEADERS =
   /^(accept|content-type|user-agent|anthropic-version|x-client-request-id|x-stainless-.*)$/;
 
+/** The connections to one account. */
 export interface HttpPool {
   apiKey: string;
   fetch: typeof globalThis.fetch;
@@ -16,7 +17,7 @@ export interface HttpPool {
 }
 
 /**
- * A keep-alive connection pool whose `fetch` carries the entry's key to the entry's base URL and nowhere else.
+ * Returns a keep-alive connection pool whose `fetch` carries the entry's key to the entry's base URL and nowhere else.
  * @throws ConfigurationError when the key is missing; AuthenticationError when no header can carry it.
  */
 export function createHttpPool(entry: ProviderEntry, connections = DEFAULT_CONNECTIONS): HttpPool {
@@ -45,7 +46,9 @@ export function createHttpPool(entry: ProviderEntry, connections = DEFAULT_CONNE
   return { apiKey, fetch: send as unknown as typeof globalThis.fetch, close: () => dispatcher.close() };
 }
 
-/** The dispatcher counts bytes as they arrive; a compressed answer can be a thousand times as large. */
+/**
+ * Bounds the bytes of an answer once it is unpacked: the dispatcher counts those that arrive, a thousand times fewer.
+ */
 function bounded(response: UndiciResponse): UndiciResponse {
   if (!response.body || !response.headers.has("content-encoding")) return response;
   let bytes = 0;
@@ -61,8 +64,8 @@ function bounded(response: UndiciResponse): UndiciResponse {
 }
 
 /**
- * The SDKs add whatever OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS hold, an Authorization of its own
- * included, and have no option against it.
+ * Returns the headers to send. The SDKs add whatever OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS hold, an
+ * Authorization of its own included, and have no option against it.
  */
 function sentHeaders(headers: RequestInit["headers"], apiKey: string): [string, string][] {
   const kept = [...new Headers(headers)].filter(([name]) => SENT_HEADERS.test(name));

@@ -4,7 +4,7 @@ import { durationMs, serverTime } from "./retry-after.ts";
 type LimitHeaders = Pick<Headers, "get">;
 type StatedLimit = (typeof STATED_LIMITS)[number];
 
-/** Of the header's whole seconds and of the clocks. */
+/** The error of the header's whole seconds and of the clocks. */
 const ROUNDING_SECONDS = 2;
 const DAY_SECONDS = 86_400;
 const MAX_LIMIT = 1e12;
@@ -17,8 +17,8 @@ const HEADERS: Record<StatedLimit, readonly string[]> = {
 };
 
 /**
- * The limits per minute that an answer's headers state, in both dialects. A limit that is no rate per minute is left
- * out: some providers state requests per day under the same name, and then the time to the reset tells.
+ * Returns the limits per minute that an answer's headers state, in both dialects. A limit that is no rate per minute is
+ * left out: some providers state requests per day under the same name, and then the time to the reset tells.
  */
 export function statedLimits(headers: LimitHeaders, nowMs = Date.now()): StatedLimits {
   const stated: StatedLimits = {};
@@ -29,7 +29,7 @@ export function statedLimits(headers: LimitHeaders, nowMs = Date.now()): StatedL
   return stated;
 }
 
-/** Whether the headers speak of the limit at all, whatever they say. */
+/** Returns whether the headers speak of the limit at all, whatever they say. */
 export function mentionsLimit(headers: LimitHeaders, name: StatedLimit): boolean {
   return HEADERS[name].some((pattern) => headers.get(pattern.replace("*", "limit")) !== null);
 }
@@ -44,8 +44,8 @@ function perMinute(headers: LimitHeaders, pattern: string, nowMs: number): numbe
 }
 
 /**
- * A minute's window is over, and a minute's bucket full, in a minute. A day's bucket gets back what was used at its own
- * slow rate, which a few used units already show.
+ * Returns whether a limit is one of a day. A minute's window is over, and a minute's bucket full, in a minute. A day's
+ * bucket gets back what was used at its own slow rate, which a few used units already show.
  */
 function isPerDay(limit: number, used: number, resetSeconds: number): boolean {
   if (resetSeconds > 60 + ROUNDING_SECONDS) return true;
@@ -56,7 +56,7 @@ function isPerDay(limit: number, used: number, resetSeconds: number): boolean {
   );
 }
 
-/** A duration (OpenAI) or an instant (Anthropic), from the clock that wrote it. */
+/** Returns the seconds until a reset: a duration (OpenAI), or an instant (Anthropic) by the clock that wrote it. */
 function secondsUntil(text: string | null, headers: LimitHeaders, nowMs: number): number {
   const duration = durationMs(text);
   if (!Number.isNaN(duration)) return duration / 1000;

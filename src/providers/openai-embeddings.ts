@@ -4,7 +4,7 @@ import { InvalidRequestError } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { vectorToText } from "../shared/vector-text.ts";
-import type { Answer } from "./call.ts";
+import type { HttpReply } from "./call.ts";
 import type { ProviderCall, ProviderReply } from "./provider.ts";
 import { unusableAnswer } from "./provider-errors.ts";
 
@@ -15,7 +15,7 @@ const replySchema = z.looseObject({
 });
 
 /**
- * An Embeddings request: one text for each message.
+ * Returns an Embeddings request: one text for each message.
  * @throws InvalidRequestError for messages that are no texts of a user's
  */
 export function toEmbeddingsRequest({ model, request }: ProviderCall): Record<string, unknown> {
@@ -31,11 +31,14 @@ export function toEmbeddingsRequest({ model, request }: ProviderCall): Record<st
   return { model, input, encoding_format: "float", ...embedding };
 }
 
-/** In the shape of a chat.completion: one choice per text, whose content is the vector. */
+/**
+ * Returns the vectors in the shape of a chat.completion: one choice per text, whose content is the vector.
+ * @throws APIConnectionError `invalid_response` when there is not one vector per text
+ */
 export function toEmbeddingsReply(
   entry: ProviderEntry,
   call: ProviderCall,
-  answer: Answer,
+  answer: HttpReply,
 ): Omit<ProviderReply, "charged"> {
   const { requestId, statusCode, data } = answer;
   const parsed = replySchema.safeParse(data);
@@ -52,7 +55,7 @@ export function toEmbeddingsReply(
   return { statusCode, requestId, body, tokens: readTokenUse(usage) };
 }
 
-/** True for a request that asks for vectors instead of an answer. */
+/** Returns whether a request asks for vectors instead of an answer. */
 export function asksForEmbeddings({ embedding }: ChatRequest): boolean {
   return embedding !== undefined;
 }

@@ -24,7 +24,7 @@ const chunkSchema = z.looseObject({
 });
 type ToolCallPiece = z.infer<typeof toolCallSchema>;
 
-/** Texts that come whole, and with some servers in every piece again. */
+/** The fields whose text comes whole, and with some servers in every piece again. */
 const WHOLE = new Set(["role", "id", "type", "name", "finish_reason", "native_finish_reason"]);
 
 /** The one choice of a stream of `chat.completion.chunk`s, put together as a `chat.completion`. */
@@ -39,7 +39,7 @@ class ChatStream {
     this.#onDelta = onDelta;
   }
 
-  /** @throws ZodError when it is no chunk. */
+  /** Adds a chunk. @throws ZodError when it is none. */
   add(event: unknown): void {
     // Padding against the reading of lengths on the wire.
     const { choices, obfuscation, ...head } = chunkSchema.parse(event) as z.infer<typeof chunkSchema> &
@@ -55,7 +55,7 @@ class ChatStream {
     for (const piece of toolCalls ?? []) this.#addToolCall(piece);
   }
 
-  /** Undefined without a finish reason. */
+  /** Returns the `chat.completion` so far; undefined without a finish reason. */
   body(): unknown {
     if (!this.#choice.finish_reason) return undefined;
     const toolCalls = this.#toolCalls.length > 0 ? { tool_calls: this.#toolCalls } : {};
@@ -77,7 +77,9 @@ class ChatStream {
     });
   }
 
-  /** Some servers leave the index out, or number every call 0: another id is another call. */
+  /**
+   * Returns the place of a call. Some servers leave the index out, or number every call 0: another id is another call.
+   */
   #indexOf(index: number | null | undefined, id: string | null | undefined): number {
     const calls = this.#toolCalls;
     if (!id) return index != null && index < calls.length ? index : Math.max(0, calls.length - 1);

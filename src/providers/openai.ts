@@ -3,7 +3,7 @@ import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../
 import { InvalidRequestError } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
-import { type Answer, postOnce } from "./call.ts";
+import { type HttpReply, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool } from "./http-pool.ts";
 import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
@@ -13,8 +13,8 @@ import { toLLMError, unusableAnswer } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 /**
- * Chat Completions at OpenAI and everybody who speaks its dialect. The request's parameters pass through
- * unchanged; the answer must hold at least one choice.
+ * Returns the adapter of Chat Completions, at OpenAI and everybody who speaks its dialect. The request's parameters
+ * pass through unchanged; the answer must hold at least one choice.
  */
 export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
   const pool = createHttpPool(entry, options.connections);
@@ -80,13 +80,13 @@ function severalChoices(): InvalidRequestError {
   });
 }
 
-/** What the request allows its answers to take, where it sets a limit. */
+/** Returns the tokens that the request allows its answers, where it sets a limit. */
 function requestedOutput(request: ChatRequest): number | undefined {
   const limit = request.max_completion_tokens ?? request.max_tokens;
   return limit == null ? undefined : limit * (request.n ?? 1);
 }
 
-function toReply(entry: ProviderEntry, model: string, answer: Answer): Omit<ProviderReply, "charged"> {
+function toReply(entry: ProviderEntry, model: string, answer: HttpReply): Omit<ProviderReply, "charged"> {
   const body = parseBody(entry, model, answer);
   return {
     statusCode: answer.statusCode,
@@ -96,7 +96,7 @@ function toReply(entry: ProviderEntry, model: string, answer: Answer): Omit<Prov
   };
 }
 
-function parseBody(entry: ProviderEntry, model: string, answer: Answer): ChatCompletion {
+function parseBody(entry: ProviderEntry, model: string, answer: HttpReply): ChatCompletion {
   const { data } = answer;
   if (!data) throw unusableAnswer(entry, "it is empty", answer);
   if (typeof data !== "object") throw unusableAnswer(entry, "it is not JSON", answer);

@@ -50,7 +50,7 @@ type Kind =
   | "server";
 
 /**
- * The error class that a refusal becomes, with our own text. `x-should-retry: false` on a 5xx is not honoured: it
+ * Returns the error that a refusal becomes, with our own text. `x-should-retry: false` on a 5xx is not honoured: it
  * steers the SDKs' retries within seconds, while ours come later, are few, and cost less than a lost row.
  */
 export function toLLMError(fault: Fault, entry: ProviderEntry, model: string): LLMError {
@@ -128,7 +128,7 @@ export function toLLMError(fault: Fault, entry: ProviderEntry, model: string): L
   }
 }
 
-/** What a refusal is. Order matters: codes are more exact than the status they come with. */
+/** Returns what a refusal is. Order matters: codes are more exact than the status they come with. */
 function kindOf({ status, codes, message, moderated }: Fault): Kind {
   const has = (known: ReadonlySet<string>) => codes.some((code) => known.has(code));
   if (status < 400) return "redirect";
@@ -143,7 +143,7 @@ function kindOf({ status, codes, message, moderated }: Fault): Kind {
   return "invalid";
 }
 
-/** No whole answer came: refused, cut off, or not what a provider sends. */
+/** Returns the error of an answer that did not come whole: refused, cut off, or not what a provider sends. */
 export function connectionError(error: unknown, entry: ProviderEntry): APIConnectionError {
   if (error instanceof SyntaxError) return unusableAnswer(entry, "its JSON is cut off or malformed");
   if (error instanceof z.ZodError)
@@ -155,7 +155,7 @@ export function connectionError(error: unknown, entry: ProviderEntry): APIConnec
   });
 }
 
-/** A status of success over a body that holds no answer. */
+/** Returns the error of a success whose body holds no answer. */
 export function unusableAnswer(
   entry: ProviderEntry,
   reason: string,
@@ -170,7 +170,7 @@ export function unusableAnswer(
   });
 }
 
-/** The innermost cause's code, such as ECONNREFUSED; the texts around it may quote what was sent. */
+/** Returns the innermost cause's code, such as ECONNREFUSED; the texts around it may quote what was sent. */
 function systemCode(error: unknown): string | undefined {
   let found: string | undefined;
   let cause = error;

@@ -19,7 +19,7 @@ const ANTHROPIC_LIMITS = ["requests", "tokens", "input-tokens", "output-tokens"]
 }));
 
 /**
- * How long the provider asks to wait, in milliseconds, at most 24 hours: `retry-after-ms`, then `retry-after`
+ * Returns how long the provider asks to wait, in milliseconds, at most 24 hours: `retry-after-ms`, then `retry-after`
  * (seconds or HTTP date), then the latest reset among the limits that have nothing left. Undefined when none of
  * them names a time ahead: a wait of 0 would only draw the next refusal.
  */
@@ -33,7 +33,7 @@ export function retryAfterMs(headers: Headers, now = Date.now()): number | undef
   );
 }
 
-/** Milliseconds of `6m0s`, `12ms`, `1.5s` or plain seconds; NaN for anything else. */
+/** Returns the milliseconds of `6m0s`, `12ms`, `1.5s` or plain seconds; NaN for anything else. */
 export function durationMs(text: string | null | undefined): number {
   if (!text) return Number.NaN;
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
@@ -60,7 +60,7 @@ function reset(headers: Headers, clock: number): number {
   return Math.max(...waits.filter((millis) => millis > 0));
 }
 
-/** Dates are read against the clock that wrote them, since ours may differ. */
+/** Returns the epoch milliseconds of the clock that wrote the dates, since ours may differ. */
 export function serverTime(headers: Pick<Headers, "get">, now: number): number {
   const time = Date.parse(headers.get("date") ?? "");
   return Number.isNaN(time) ? now : time;

@@ -2,17 +2,17 @@ import type { ChatRequest, Message } from "../shared/chat.ts";
 
 const BYTES_PER_TOKEN = 4;
 const TOKENS_PER_MESSAGE = 4;
-/** About one large picture at the providers' usual detail, whatever its bytes. */
+/** The tokens of one large picture at the providers' usual detail, whatever its bytes. */
 const TOKENS_PER_PICTURE = 1000;
-/** About ten tokens a second: compressed sound has 16 KB a second, plain sound two to three times that. */
+/** A second has about ten tokens; compressed sound has 16 KB a second, plain sound two to three times that. */
 const BYTES_PER_TOKEN_OF_SOUND = 1600;
-/** Between PDFs of text, with a page of about 2000 tokens in 50 KB, and scanned ones, with a page in 500 KB. */
+/** A value between PDFs of text, with a page of about 2000 tokens in 50 KB, and scanned ones, with a page in 500 KB. */
 const BYTES_PER_TOKEN_OF_FILE = 100;
 const FIRST_GUESS_TOKENS = 500;
 const WEIGHT_OF_NEWEST = 0.1;
 
 /**
- * A quick guess at the prompt's tokens: UTF-8 bytes / 4, which is characters / 4 for ASCII and, unlike it, not
+ * Returns a quick guess at the prompt's tokens: UTF-8 bytes / 4, which is characters / 4 for ASCII and, unlike it, not
  * far too low for Chinese. The settlement after the call corrects it.
  */
 export function estimatePromptTokens(request: ChatRequest): number {
@@ -27,7 +27,7 @@ function messageTokens({ content, tool_calls: toolCalls }: Message): number {
   return parts.reduce((sum, tokens) => sum + tokens, jsonTokens(toolCalls));
 }
 
-/** By the length of what it carries: an address or an id says nothing, and counts as a picture. */
+/** Returns tokens by the length of what a part carries; an address or an id says nothing, and counts as a picture. */
 function mediaTokens({ input_audio: sound, file }: Record<string, unknown>): number {
   const soundBytes = bytesIn(sound, "data");
   const fileData = textIn(file, "file_data");
@@ -41,7 +41,7 @@ function textIn(value: unknown, field: string): string {
   return typeof text === "string" ? text : "";
 }
 
-/** Four characters of base64 are three bytes. */
+/** Returns the bytes of a base64 text: four characters are three bytes. */
 function bytesIn(value: unknown, field: string): number {
   return (textIn(value, field).length * 3) / 4;
 }
@@ -58,6 +58,7 @@ function jsonTokens(value: unknown): number {
 export class OutputAverage {
   readonly #tokens = new Map<string, number>();
 
+  /** Returns the tokens to expect of the next answer. */
   of(model: string): number {
     return Math.ceil(this.#tokens.get(model) ?? FIRST_GUESS_TOKENS);
   }

@@ -1,6 +1,6 @@
 import { InvalidRequestError } from "../shared/errors.ts";
 
-/** A parameter that a dialect has no word for: said before the call, since to leave it out would change the answer. */
+/** Returns the refusal of a parameter that the dialect has no word for; leaving it out would change the answer. */
 export function cannotHonour(parameter: string, hint?: string): InvalidRequestError {
   return new InvalidRequestError({
     code: "unsupported_parameter",

@@ -4,20 +4,25 @@ import { checkWith } from "./schema-check.ts";
 import { isSystemPrompt, SystemPrompt } from "./system-prompt.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName } from "./tool.ts";
 
-/** Known across copies of this package, such as the one a worker runs and the one a module of agents imports. */
+/**
+ * The mark of agents, known across copies of this package, such as the one a worker runs and the one a module of agents
+ * imports.
+ */
 const AGENT = Symbol.for("gluellm.agent");
 
+/** Options of an agent. */
 export interface AgentOptions {
-  /** 1 to 64 letters, digits, `-` or `_`. */
+  /** The agent's name: 1 to 64 letters, digits, `-` or `_`. */
   name: string;
-  /** For people, and for other agents that may hand work to it. */
+  /** What it does, for people and for other agents that may hand work to it. */
   description: string;
+  /** What it is told before the messages. */
   systemPrompt: string | SystemPrompt;
-  /** What it may call; default none. */
+  /** The tools that it may call; default none. */
   tools?: readonly Tool[];
-  /** Answers with tool calls before the model has to answer without; default 10. */
+  /** The answers with tool calls before the model has to answer without, 1 to 1,000; default 10. */
   maxToolIterations?: number;
-  /** `provider:model`; default: the client's. */
+  /** The model as `provider:model`; default: the client's. */
   model?: string;
 }
 
@@ -42,7 +47,7 @@ export class Agent {
   readonly maxToolIterations: number | undefined;
   readonly model: string | undefined;
 
-  /** @throws InputError naming the option that is unknown or wrong; `duplicate_tool`. */
+  /** Makes an agent. @throws InputError naming the option that is unknown or wrong; `duplicate_tool`. */
   constructor(options: AgentOptions) {
     const what = `the agent "${(options as { name?: unknown } | undefined)?.name}"`;
     const checked = checkWith(optionsSchema, options, what);
@@ -55,7 +60,7 @@ export class Agent {
     this.model = model;
   }
 
-  /** As a workflow's input carries it: tools by their names, which workers have to know. */
+  /** Returns the agent as a workflow's input carries it: tools by their names, which workers have to know. */
   toJSON(): AgentSpec {
     const { name, description, systemPrompt, tools, maxToolIterations, model } = this;
     const prompt = isSystemPrompt(systemPrompt) ? systemPrompt.format({ tools }) : systemPrompt;
@@ -64,7 +69,7 @@ export class Agent {
   }
 }
 
-/** As it lies in a workflow's input. */
+/** A system prompt as it lies in a workflow's input. */
 const storedPromptSchema = z
   .strictObject({ instructions: z.string(), template: z.string().optional() })
   .transform((options) => new SystemPrompt(options));
@@ -79,12 +84,12 @@ export const agentSpecSchema = z.object({
     .readonly()
     .optional(),
   maxToolIterations: z.int().min(1).max(1000).optional(),
-  /** Several: the next one answers when one cannot. */
+  /** The model, or several: the next one answers when one cannot. */
   model: z.union([z.string(), z.array(z.string()).readonly()]).optional(),
 });
 export type AgentSpec = z.infer<typeof agentSpecSchema>;
 
-/** An agent for any task. */
+/** An agent for any task; each option replaces its default. */
 export class GenericAgent extends Agent {
   constructor(options: Partial<AgentOptions> = {}) {
     super({
@@ -101,7 +106,7 @@ export function isAgent(value: unknown): value is Agent {
   return typeof value === "object" && value !== null && AGENT in value;
 }
 
-/** @throws InputError (`duplicate_agent`) when two of them share a name. */
+/** Returns agents by their names. @throws InputError (`duplicate_agent`) when two of them share a name. */
 export function agentsByName(agents: Iterable<Agent>): Map<string, Agent> {
   const byName = new Map<string, Agent>();
   for (const agent of agents) {

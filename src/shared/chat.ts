@@ -65,6 +65,7 @@ export const chatCompletionSchema = z.looseObject({
   ),
   usage: usageSchema.nullish(),
 });
+/** An answer as a `chat.completion` body, whatever the provider's dialect. */
 export type ChatCompletion = z.infer<typeof chatCompletionSchema>;
 
 /** What the body of vectors calls itself: each choice's content is one, as base64. */

@@ -1,6 +1,5 @@
 import { z } from "zod";
 
-/** Where a fault belongs; decides exit codes and who has to act. */
 export const errorCategorySchema = z.enum([
   "input",
   "configuration",
@@ -12,9 +11,13 @@ export const errorCategorySchema = z.enum([
   "cancelled",
   "internal",
 ]);
+/** The place of a fault, which decides exit codes and who has to act. */
 export type ErrorCategory = z.infer<typeof errorCategorySchema>;
 
-/** `critical`: no call works until somebody acts; `error`: this call does not; `warning`: it passes, or was wanted. */
+/**
+ * The weight of an error. `critical`: no call works until somebody acts; `error`: this one does not; `warning`: it
+ * passes.
+ */
 export type ErrorSeverity = "warning" | "error" | "critical";
 
 const SEVERITIES: Readonly<Record<ErrorCategory, ErrorSeverity>> = {
@@ -30,7 +33,7 @@ const SEVERITIES: Readonly<Record<ErrorCategory, ErrorSeverity>> = {
 };
 
 export const errorContextSchema = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
-/** What the error is about: `jobId`, `model`. Never a prompt, an answer or a key. */
+/** The things that an error is about: `jobId`, `model`; never a prompt, an answer or a key. */
 export type ErrorContext = z.infer<typeof errorContextSchema>;
 
 export interface GlueErrorFields {
@@ -55,13 +58,20 @@ export interface GlueErrorFields {
  * provider's raw message, so it may be stored on jobs and logged.
  */
 export class GlueError extends Error {
+  /** The machine-readable name of the fault, which stays: `rate_limit`, `context_length_exceeded`, … */
   readonly code: string;
   readonly category: ErrorCategory;
+  /** What the reader can do about it. */
   readonly hint: string | undefined;
+  /** The HTTP status of the provider's answer, when there was one. */
   readonly status: number | undefined;
+  /** The provider's id of the call, for its support. */
   readonly providerRequestId: string | undefined;
+  /** How long the provider asked us to wait, in milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** The attempts that the job had used up when it failed. */
   readonly attempts: number | undefined;
+  /** What the error is about: `jobId`, `model`; never a prompt, an answer or a key. */
   readonly context: Readonly<ErrorContext>;
 
   constructor(fields: GlueErrorFields, options?: { cause?: unknown }) {
@@ -77,6 +87,7 @@ export class GlueError extends Error {
     this.context = fields.context ?? {};
   }
 
+  /** The weight of the error, by its category. */
   get severity(): ErrorSeverity {
     return SEVERITIES[this.category];
   }

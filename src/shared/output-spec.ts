@@ -2,14 +2,14 @@ import { z } from "zod";
 import { nestingOf } from "./json-schema.ts";
 
 const MAX_SCHEMA_BYTES = 256 * 1024;
-/** Deeper ones would overflow the stack of whoever walks them. */
+/** The deepest schema; deeper ones would overflow the stack of whoever walks them. */
 const MAX_NESTING = 200;
 
-/**
- * How a provider is asked for JSON. `native`: by its own structured output; `tool`: by one forced tool call whose
- * parameters are the schema; `prompt`: by a system message, the JSON being read out of the text.
- */
 export const outputModeSchema = z.enum(["native", "tool", "prompt"]);
+/**
+ * The way in which a provider is asked for JSON. `native`: by its own structured output; `tool`: by one forced tool
+ * call whose parameters are the schema; `prompt`: by a system message, the JSON being read out of the text.
+ */
 export type OutputMode = z.infer<typeof outputModeSchema>;
 
 /** The structured answer that a completion job asks for. */

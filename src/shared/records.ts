@@ -24,29 +24,29 @@ export function resultTtlSeconds(
 /** A row whose result is safe in its file while its job has not left BullMQ's hands yet. */
 export const ACKNOWLEDGED = "acknowledged";
 
-/** A tool call that a worker ran, or refused to run. */
 export const toolExecutionSchema = z.object({
-  /** The model's answer that asked for it, from 0. */
+  /** The number of the model's answer that asked for it, from 0. */
   turn: z.number(),
   /** The model's id of the call. */
   callId: z.string(),
   toolName: z.string(),
-  /** As JSON; the model's own text where it is none. */
+  /** The arguments as parsed JSON; the model's own text where it is none. */
   arguments: z.unknown(),
-  /** What the model was told; absent on an error. */
+  /** The text that the model was told; absent on an error. */
   result: z.string().optional(),
   error: z.object({ code: z.string(), message: z.string() }).optional(),
   durationMs: z.number(),
 });
+/** A tool call that a worker ran, or refused to run. */
 export type ToolExecution = z.infer<typeof toolExecutionSchema>;
 
-/** A model that a job gave up for its next one, and why. */
 export const fallbackSchema = z.object({
   /** `entry:model`. */
   model: z.string(),
   code: z.string(),
   message: z.string(),
 });
+/** A model that a job gave up for its next one, with the error that made it so. */
 export type Fallback = z.infer<typeof fallbackSchema>;
 
 /** The result of a job: the truth that every attempt looks for before it pays. */
@@ -163,7 +163,9 @@ export const batchRecordSchema = z.object({
   unpriced: count,
   /** What the batch may cost; absent without a limit. */
   maxCostUsd: z.coerce.number().optional(),
-  /** With a limit: what its calls cost, those included whose outcome is unknown; and what is held for calls under way. */
+  /**
+   * With a limit: what its calls cost, those included whose outcome is unknown; and what is held for calls under way.
+   */
   spentUsd: count,
   reservedUsd: count,
   createdAt: count,

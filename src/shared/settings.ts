@@ -16,12 +16,19 @@ type Variables = Record<string, string | undefined>;
 
 /** Everything configurable, read once at start and frozen. */
 export interface Settings {
+  /** The name under which everything lies in Redis; jobs of two namespaces never meet. */
   namespace: string;
+  /** The folder of the embedded Redis. */
   dataDir: string;
+  /** The address of a Redis; undefined: the embedded one. */
   redisUrl: string | undefined;
+  /** The model of calls that name none, as `provider:model`. */
   defaultModel: string;
+  /** The provider entries by name. */
   providers: Readonly<Record<string, ProviderEntry>>;
+  /** Patterns of models that neither the price list nor the limits know. */
   allowedModels: readonly string[];
+  /** The budgets by model pattern. */
   limits: Readonly<Limits>;
   /** Whether the limits that a provider's answers state are kept, beside those configured. */
   learnLimits: boolean;
@@ -29,7 +36,7 @@ export interface Settings {
   prices: Readonly<Prices>;
   profile: ProfileName;
   retry: { maxAttempts: number | undefined; minWaitMs: number; maxWaitMs: number };
-  /** Longest provider call; undefined: the job catalog's. */
+  /** The longest provider call; undefined: the job catalog's. */
   callTimeoutMs: number | undefined;
   /** For how long a worker that says nothing keeps its jobs; others take them up after at most 1.5 times that. */
   lockMs: number;
@@ -134,7 +141,9 @@ function readPermission(text: string | undefined, faults: string[]): boolean {
   return permission.data ?? false;
 }
 
-/** A frozen copy of the settings with some replaced; for the hosts that start parts of their own (quickstart, tests). */
+/**
+ * A frozen copy of the settings with some replaced; for the hosts that start parts of their own (quickstart, tests).
+ */
 export function withSettings(settings: Settings, changes: Partial<Settings>): Settings {
   return freeze({ ...settings, ...changes });
 }

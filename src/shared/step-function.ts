@@ -1,12 +1,16 @@
 import { InputError } from "./errors.ts";
 
-/** Known across copies of this package, such as the one a worker runs and the one a module imports. */
+/**
+ * The mark of step functions, known across copies of this package, such as the one a worker runs and the one a module
+ * imports.
+ */
 const STEP_FUNCTION = Symbol.for("gluellm.step-function");
 
 /** A piece of text that a retriever found. */
 export interface RetrievedChunk {
+  /** The text. */
   content: string;
-  /** Where it stands, for citing: a file, an address. */
+  /** The place where it stands, for citing: a file, an address. */
   source: string;
 }
 
@@ -22,7 +26,7 @@ export interface StepFunction {
 const NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 
 /**
- * Finds what a question is about.
+ * Returns a retriever, which finds at most `maxChunks` texts on a question, the best first.
  *
  * ```ts
  * export const docs = defineRetriever("docs", async ({ query, maxChunks }) => index.search(query).slice(0, maxChunks));
@@ -40,7 +44,7 @@ export function defineRetriever(
 }
 
 /**
- * Scores a text from 0 to 1.
+ * Returns an evaluator, which scores a text from 0 to 1.
  * @throws InputError for a name that cannot be
  */
 export function defineEvaluator(
@@ -61,12 +65,12 @@ export function isStepFunction(value: unknown): value is StepFunction {
   return typeof value === "object" && value !== null && STEP_FUNCTION in value;
 }
 
-/** How a workflow names what it needs: `retriever:docs`. */
+/** Returns the name by which a workflow calls a function: `retriever:docs`. */
 export function referenceTo({ kind, name }: Pick<StepFunction, "kind" | "name">): string {
   return `${kind}:${name}`;
 }
 
-/** By reference. @throws InputError (`duplicate_function`) when two of a kind share a name. */
+/** Returns functions by reference. @throws InputError (`duplicate_function`) when two of a kind share a name. */
 export function stepFunctionsByName(functions: Iterable<StepFunction>): Map<string, StepFunction> {
   const byName = new Map<string, StepFunction>();
   for (const one of functions) {

@@ -1,15 +1,16 @@
 import { InputError } from "./errors.ts";
 
-/** What a system prompt says of a tool. */
+/** A tool as a system prompt names it. */
 export interface PromptTool {
   readonly name: string;
   readonly description?: string;
 }
 
+/** Options of a system prompt. */
 export interface SystemPromptOptions {
-  /** They stand in the prompt as they are: they may use tags of their own. */
+  /** The instructions, which stand in the prompt as they are: they may use tags of their own. */
   instructions: string;
-  /** With `{instructions}` and, where the tools are to be named, `{tools}`. Default: both, in XML tags. */
+  /** The text with `{instructions}` and, where the tools are to be named, `{tools}`. Default: both, in XML tags. */
   template?: string;
 }
 
@@ -27,7 +28,10 @@ export class SystemPrompt {
   readonly instructions: string;
   readonly template: string | undefined;
 
-  /** @throws InputError for an unknown placeholder, and for a template without `{instructions}`. */
+  /**
+   * Makes a system prompt.
+   * @throws InputError for an unknown placeholder, and for a template without `{instructions}`.
+   */
   constructor({ instructions, template }: SystemPromptOptions) {
     const names = [...(template ?? "{instructions}").matchAll(PLACEHOLDER)].map(([, name = ""]) => name);
     const unknown = names.find((name) => !KNOWN.includes(name));
@@ -42,7 +46,7 @@ export class SystemPrompt {
     this.template = template;
   }
 
-  /** The prompt's text; without tools their part is empty. */
+  /** Returns the prompt's text; without tools their part is empty. */
   format({ tools = [] }: { tools?: readonly PromptTool[] } = {}): string {
     const list = tools.map(toXml).join("\n");
     const parts: Record<string, string> = {
@@ -58,7 +62,7 @@ export class SystemPrompt {
   }
 }
 
-/** Of any copy of this package: a module of agents may have its own. */
+/** Returns whether a value is a system prompt, of any copy of this package: a module of agents may have its own. */
 export function isSystemPrompt(value: unknown): value is SystemPrompt {
   return typeof (value as SystemPrompt | null)?.format === "function";
 }

@@ -1,10 +1,10 @@
-/** Tokens of a request. */
+/** The tokens of a request: those it sends, and those of its answer. */
 export interface TokenCounts {
   input: number;
   output: number;
 }
 
-/** A plain number counts as input; what is no number, as 0. */
+/** Returns whole tokens: a plain number counts as input, what is no number as 0. */
 export function tokenCounts(tokens: TokenCounts | number): TokenCounts {
   const { input, output } = typeof tokens === "number" ? { input: tokens, output: 0 } : tokens;
   return { input: whole(input), output: whole(output) };

@@ -5,68 +5,72 @@ import { isObject, parseJson } from "./json.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import { checkWith } from "./schema-check.ts";
 
-/** Known across copies of this package, such as the one a worker runs and the one a module of tools imports. */
+/**
+ * The mark of tools, known across copies of this package, such as the one a worker runs and the one a module of tools
+ * imports.
+ */
 const TOOL = Symbol.for("gluellm.tool");
 
 const TOOL_DEFAULTS = { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 } as const;
-/** What both dialects allow. */
+/** A tool's name as both dialects allow it. */
 export const toolNameSchema = z
   .string()
   .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _");
 
-/** What a tool's run is told beside its arguments. */
+/** The context of a tool's run. */
 export interface ToolContext {
-  /** Aborts at the tool's timeout, when the job is cancelled, and when its worker stops. */
+  /** A signal that aborts at the tool's timeout, when the job is cancelled, and when its worker stops. */
   signal: AbortSignal;
   jobId: string;
   /**
-   * The same each time that this call is run, also after a crash: a key for effects that must happen once. Ours; the
-   * `callId` of the history is the model's, and not unique.
+   * Our own id of the call, the same each time that it is run, also after a crash: a key for effects that must happen
+   * once. The `callId` of the history is the model's, and not unique.
    */
   executionId: string;
 }
 
+/** Options of a tool. */
 export interface ToolOptions<Parameters extends z.ZodType | JsonSchema> {
-  /** 1 to 64 letters, digits, `-` or `_`. */
+  /** The tool's name: 1 to 64 letters, digits, `-` or `_`. */
   name: string;
-  /** For the model: what the tool does, and when to call it. */
+  /** What the tool does and when to call it, for the model. */
   description: string;
-  /** A zod object, or a JSON Schema of type `object`. */
+  /** The arguments: a zod object, or a JSON Schema of type `object`. */
   parameters: Parameters;
   /**
-   * Runs the tool with parsed arguments. What it returns goes to the model as text, or as JSON; what it throws is told to
-   * the model as an error.
+   * Runs the tool with parsed arguments. What it returns goes to the model as text, or as JSON; what it throws is told
+   * to the model as an error.
    */
   execute: (
     args: Parameters extends z.ZodType ? z.output<Parameters> : Record<string, unknown>,
     context: ToolContext,
   ) => unknown;
-  /** Longest run, in milliseconds; default 60,000. A tool that ignores its signal goes on unheard. */
+  /** The longest run, in milliseconds; default 60,000. A tool that ignores its signal goes on unheard. */
   timeoutMs?: number;
-  /** Longest output the model sees, in bytes; default 65,536. The rest is cut off. */
+  /** The longest output that the model sees, in bytes; default 65,536. The rest is cut off. */
   maxOutputBytes?: number;
   /**
-   * False: never run again when its worker was lost while it ran, since nobody knows how far it came; the model is told
-   * so. Default true.
+   * Whether the tool is run again when its worker was lost while it ran; default true. False: nobody knows how far it
+   * came, and the model is told so.
    */
   idempotent?: boolean;
 }
 
-/** A function that models may call. Made by `defineTool`. */
+/** A function that models may call; `defineTool` makes one. */
 export interface Tool {
   readonly name: string;
   readonly description: string;
-  /** JSON Schema of the arguments. */
+  /** The JSON Schema of the arguments. */
   readonly parameters: JsonSchema;
   readonly timeoutMs: number;
   readonly maxOutputBytes: number;
   readonly idempotent: boolean;
-  /** The arguments of a call, parsed; absent when the JSON Schema is all there is to check them with. */
+  /** Returns the arguments of a call, parsed; absent when the JSON Schema is all there is to check them with. */
   parse?: ((args: unknown) => Promise<ParsedArguments>) | undefined;
   execute(args: never, context: ToolContext): unknown;
 }
 
-/** `problem`: in words for the model. */
+/** The arguments of a call, or what is wrong with them in words for the model. */
 export type ParsedArguments = { ok: true; args: unknown } | { ok: false; problem: string };
 
 const optionsSchema = z.strictObject({
@@ -166,7 +170,10 @@ async function parseWith(schema: z.ZodType, args: unknown): Promise<ParsedArgume
   return { ok: false, problem: problems.slice(0, 10).join("; ") };
 }
 
-/** The arguments a model wrote; undefined when they are not JSON. Some models call a tool without arguments with an empty text. */
+/**
+ * The arguments a model wrote; undefined when they are not JSON. Some models call a tool without arguments with an
+ * empty text.
+ */
 export function parseArguments(text: string): unknown {
   return parseJson(text.trim() === "" ? "{}" : text);
 }

@@ -9,29 +9,30 @@ import { survivesJson } from "./survives-json.ts";
 
 const POLL_MS = 100;
 
+/** Options of a function's cache. */
 export interface FunctionCacheOptions<Args extends unknown[]> {
   /** A connection of the caller's own; it stays open. */
   redis: Redis;
   /** The function's name in the cache: results of another name are never taken. */
   name: string;
-  /** As `GLUELLM_NAMESPACE`; default `default`. */
+  /** The namespace, as GLUELLM_NAMESPACE; default `default`. */
   namespace?: string;
-  /** Default 3600. */
+  /** The seconds for which a result is kept; default 3,600. */
   ttlSeconds?: number;
-  /** What the result hangs on, as JSON; default: all arguments, which must then survive JSON themselves. */
+  /** Returns what the result hangs on, as JSON; default: all arguments, which must then survive JSON themselves. */
   key?: (...args: Args) => unknown;
-  /** Of the namespace's whole cache, as `CACHE_SIZE_LIMIT`; default 1 GiB. */
+  /** The bytes of the namespace's whole cache, as CACHE_SIZE_LIMIT; default 1 GiB. */
   maxBytes?: number;
 }
 
 /**
- * `fn` with its results kept in Redis, in the cache that the workers keep answers in. Equal calls at the same time, in
- * whatever process, run it once. Failures are not kept, and no fault of Redis but a lost connection (which is waited for)
- * keeps `fn` from being called.
+ * Returns `fn` with its results kept in Redis, in the cache that the workers keep answers in. Equal calls at the same
+ * time, in whatever process, run it once. Failures are not kept, and no fault of Redis but a lost connection (which is
+ * waited for) keeps `fn` from being called.
  *
  * What does not survive JSON is not cached: with such arguments (a Map, a Date, an instance of a class, NaN, a bigint)
- * `fn` is called each time, unless `key` says in JSON what the result hangs on; such a result, or undefined, is returned
- * and not kept. An undefined field of an object counts as absent, and so do undefined arguments at the end.
+ * `fn` is called each time, unless `key` says in JSON what the result hangs on; such a result, or undefined, is
+ * returned and not kept. An undefined field of an object counts as absent, and so do undefined arguments at the end.
  */
 export function cacheFunctionResult<Args extends unknown[], T>(
   fn: (...args: Args) => Promise<T>,

@@ -7,21 +7,24 @@ import { APIConnectionError, GlueError } from "../shared/errors.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
 import { type AttemptState, verdictOn } from "../workers/verdict.ts";
 
+/** Options of retries. */
 export interface RetryOptions {
-  /** Attempts at failures that may pass (5xx, network, timeouts, unknown errors); default 3. */
+  /** The attempts at failures that may pass (5xx, network, timeouts, unknown errors); default 3. */
   maxAttempts?: number;
-  /** Waits are `min + random(0, min(max, min·2ⁿ) − min)`; defaults 2,000 and 30,000. */
+  /** The shortest wait; each is `min + random(0, min(max, min·2ⁿ) − min)`. Default 2,000. */
   minWaitMs?: number;
+  /** The longest wait; default 30,000. */
   maxWaitMs?: number;
-  /** How long 429s and an open breaker are waited out, which uses up no attempt; default 10 minutes. */
+  /** The time for which 429s and an open breaker are waited out, which uses up no attempt; default 600,000. */
   deadlineMs?: number;
-  /** Says no to a retry that would be made. */
+  /** Returns false for an error after which a retry is not to be made; default: none. */
   shouldRetry?: (error: unknown) => boolean;
+  /** A signal that ends the waiting; the call rejects with its reason. */
   signal?: AbortSignal;
 }
 
 /**
- * `fn` with the retries that a worker would make: the same verdicts, also on the errors of both official SDKs
+ * Returns `fn` with the retries that a worker would make: the same verdicts, also on the errors of both official SDKs
  * (give those `maxRetries: 0`). The wrapper rejects with what `fn` threw last.
  */
 export function retryOnFailure<Args extends unknown[], T>(
@@ -31,20 +34,24 @@ export function retryOnFailure<Args extends unknown[], T>(
   return (...args) => retry(() => fn(...args), options);
 }
 
+/** Options of a call to a provider. */
 export interface LlmCallOptions extends RetryOptions {
-  /** Names budget and breaker: `openai:gpt-4o`. */
+  /** The name of budget and breaker: `openai:gpt-4o`. */
   key: string;
+  /** The limiter that the call waits for; default: none. */
   limiter?: RateLimiter;
+  /** The breaker that the call stands behind; default: none. */
   breaker?: CircuitBreaker;
-  /** Estimate of what the call is charged, for the limiter. */
+  /** The estimate of what the call is charged, for the limiter; a plain number counts as input tokens. */
   tokens?: TokenCounts | number;
-  /** What it was charged in the end; default, and when this throws: the estimate. */
+  /** Returns what the call was charged in the end; default, and when this throws: the estimate. */
   chargedTokens?: (result: unknown) => TokenCounts | number | undefined;
 }
 
 /**
- * One call to a provider of your own code, as a worker makes it: within the fleet's budget, behind its circuit
- * breaker, with its retries. What a call needs more than once is not kept: for that, enqueue it.
+ * Makes one call to a provider by your own code, as a worker would, and returns what it brought: within the fleet's
+ * budget, behind its circuit breaker, with its retries. What a call needs more than once is not kept: for that, enqueue
+ * it.
  *
  * @throws what `call` threw last; BudgetExceededError; CircuitOpenError past the deadline; the reason of `signal`
  */
@@ -68,7 +75,7 @@ export function callLlmWithRetry<T>(call: () => Promise<T>, options: LlmCallOpti
   return retry(once, options, () => breaker?.isOpen(key) ?? false);
 }
 
-/** The answer is paid for: a fault in reading its cost must not repeat the call. */
+/** Returns what the call was charged. The answer is paid for: a fault in reading its cost must not repeat the call. */
 function chargedOf<T>(result: T, read: LlmCallOptions["chargedTokens"]): TokenCounts | number | undefined {
   try {
     return read?.(result);
@@ -107,7 +114,10 @@ async function retry<T>(
   }
 }
 
-/** An error of an SDK in the words of the verdict table; without an HTTP status it counts as a failed connection. */
+/**
+ * Returns an error of an SDK in the words of the verdict table; without an HTTP status it counts as a failed
+ * connection.
+ */
 function toGlueError(error: unknown): GlueError {
   if (error instanceof GlueError) return error;
   const fault = readFault(error);

@@ -1,10 +1,10 @@
-/** Below what `canonicalJson` can take, which wraps the value. */
+/** The deepest value, below what `canonicalJson` can take, which wraps it. */
 const MAX_DEPTH = 90;
 
 /**
- * Whether a value comes back from JSON as it went in: null, booleans, texts, finite numbers, and lists and plain objects
- * of them; an object's undefined field counts as absent. A NaN, bigint, Date, Map, instance of a class, function or cycle
- * does not.
+ * Returns whether a value comes back from JSON as it went in: null, booleans, texts, finite numbers, and lists and
+ * plain objects of them; an object's undefined field counts as absent. A NaN, bigint, Date, Map, instance of a class,
+ * function or cycle does not.
  */
 export function survivesJson(value: unknown, depth = 0): boolean {
   if (value === null || typeof value === "boolean" || typeof value === "string") return true;

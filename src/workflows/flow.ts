@@ -3,15 +3,17 @@ import type { LocalOptions, Workflow } from "./context.ts";
 import { currentContext } from "./run-context.ts";
 import { defineWorkflow } from "./workflow.ts";
 
+/** Options of a task. */
 export interface TaskOptions extends LocalOptions {}
 
+/** Options of a flow. */
 export interface FlowOptions {
-  /** Of the code, from 1; default 1. */
+  /** The version of the code, from 1; default 1. */
   version?: number;
 }
 
 /**
- * A function that is a recorded step wherever it is called inside a workflow, named `name`; elsewhere it is just
+ * Returns a function that is a recorded step wherever it is called inside a workflow, named `name`; elsewhere it is just
  * called. Its result is JSON.
  *
  * ```ts
@@ -30,7 +32,7 @@ export function task<Args extends unknown[], Result>(
   };
 }
 
-/** A workflow of any JSON input and output; what it calls through `task` is recorded. */
+/** Returns a workflow of any JSON input and output; what it calls through `task` is recorded. */
 export function flow<Input, Output>(
   name: string,
   run: (input: Input) => Promise<Output>,

@@ -2,19 +2,21 @@ import { InputError } from "../shared/errors.ts";
 import type { JournalEntry } from "../store/workflow-journal.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
+/** Options of a fork. */
 export interface ForkOptions {
   /** The first step to run again: `draft`, `left/draft#2`. What was asked for before it is taken as it ended. */
   fromStep: string;
+  /** The changes to what the run had; default: none. */
   changes?: {
     /** Another input; steps before `fromStep` must not depend on it. */
     input?: unknown;
-    /** What earlier steps are to have brought instead, by step. */
+    /** The results that earlier steps are to have brought instead, by step. */
     results?: Readonly<Record<string, unknown>>;
   };
 }
 
 /**
- * The part of a journal that a fork begins with.
+ * Returns the part of a journal that a fork begins with.
  * @throws InputError when the run has no such step, or `results` has one that does not come before it or had not ended.
  */
 export function forkEntries(

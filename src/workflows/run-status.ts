@@ -6,39 +6,44 @@ import type { JournalEntry, StepKind } from "../store/workflow-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
+/** The state of a run. */
 export interface RunStatus {
   id: string;
+  /** The workflow's name. */
   workflow: string;
-  /** Of the code that began it. */
+  /** The version of the code that began it. */
   version: number;
   state: "running" | "succeeded" | "failed" | "cancelled";
-  /** Why it does not go on, for people; empty when it does, or waits for its own steps only. */
+  /** The reasons why it does not go on, for people; empty when it does, or waits for its own steps only. */
   waitsFor: string[];
   createdAt: Date;
   finishedAt: Date | undefined;
   deadlineAt: Date;
-  /** Of its ended steps and child runs, without those that a fork took over. */
+  /** The tokens of its ended steps and child runs, without those that a fork took over. */
   tokensUsed: { prompt: number; completion: number; total: number };
-  /** USD, as far as the models are priced. */
+  /** The cost in USD, as far as the models are priced. */
   costUsd: number;
-  /** Ended steps that nobody knows the cost of. */
+  /** The number of ended steps whose cost is unknown. */
   unpriced: number;
+  /** The small JSON that the function set by `ctx.metadata`. */
   metadata: Readonly<Record<string, unknown>>;
   error: ErrorRecord | undefined;
 }
 
+/** A step of a run. */
 export interface RunStep {
-  /** Scope, name, and from its second use on which one: `left/draft#2`. */
+  /** The step's scope and name, and from the second use of the name on its number: `left/draft#2`. */
   step: string;
   kind: StepKind;
   state: "running" | "succeeded" | "failed" | "cancelled";
-  /** A completion's model, a child's workflow, a wait's signal. */
+  /** The model of a completion, the workflow of a child, the signal of a wait. */
   subject: string | undefined;
-  /** The job of a completion, the run of a child. */
+  /** The id of a completion's job, or of a child's run. */
   job: string | undefined;
   startedAt: Date | undefined;
   finishedAt: Date | undefined;
   tokensUsed: { prompt: number; completion: number; total: number };
+  /** The cost in USD; null when it is unknown. */
   costUsd: number | null;
   error: ErrorRecord | undefined;
 }
