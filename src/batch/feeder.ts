@@ -5,11 +5,12 @@ import { type ErrorRecord, errorRecordSchema, GlueError } from "../shared/errors
 import type { Logger } from "../shared/logger.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
+import { acknowledge, readDoneList } from "../store/batch-done-list.ts";
 import type { Lease } from "../store/batch-lease.ts";
 import { saveBatch } from "../store/batch-record.ts";
-import { acknowledge, inlineResult, readDoneList } from "../store/batch-results.ts";
 import { stopBatch } from "../store/batch-stop.ts";
 import { releaseBlob } from "../store/blobs.ts";
+import { inlineResult } from "../store/completed-record.ts";
 import { registerQueue } from "../store/queue-registry.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";

@@ -1,8 +1,8 @@
 import { afterAll, expect, test } from "vitest";
 import { createLogger } from "../../src/shared/logger.ts";
 import { type StreamEntry, streamEntrySchema } from "../../src/shared/stream-events.ts";
+import { appendToStream } from "../../src/store/job-stream.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
-import { appendToStream } from "../../src/store/stream-script.ts";
 import { StreamWriter } from "../../src/workers/stream-writer.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
