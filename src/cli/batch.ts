@@ -3,7 +3,8 @@ import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
-import { listBatches, readBatch, saveBatch } from "../store/batch-record.ts";
+import { cancelBatch, listBatches, readBatch } from "../store/batch.ts";
+import { readLease } from "../store/batch-lease.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
@@ -80,14 +81,14 @@ export function addBatchCommands(program: Command): void {
     .action((id: string) =>
       withRedis(async (host) => {
         const record = await mustRead(host, id);
-        const runner = await host.store.redis.get(host.store.keys.batchLease(id));
+        const runner = await readLease(host.store, id);
         const { options, stop, costUsd, unpriced, ...rest } = record;
         const shown = {
           ...rest,
           costUsd: unpriced > 0 ? null : costUsd,
           options: JSON.parse(options),
           stop: stop && JSON.parse(stop),
-          runner: runner && JSON.parse(runner),
+          runner: runner ?? null,
         };
         return jsonText(shown);
       }),
@@ -102,10 +103,7 @@ export function addBatchCommands(program: Command): void {
         const { status } = await mustRead(host, id);
         if (!["validating", "in_progress", "failed"].includes(status))
           return `batch ${id} is ${status} already`;
-        const isRunning = (await store.redis.exists(store.keys.batchLease(id))) === 1;
-        await saveBatch(store, { id, status: isRunning ? "cancelling" : "cancelled" });
-        await store.redis.publish(store.keys.channel, `batch:${id}`);
-        return `batch ${id} is ${isRunning ? "cancelling" : "cancelled"}`;
+        return `batch ${id} is ${await cancelBatch(store, id)}`;
       }),
     );
 }

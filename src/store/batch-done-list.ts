@@ -12,7 +12,7 @@ import type { Store } from "./store.ts";
  * |--------|--------|------------------|--------------------------------------------------------------------------|
  * | absent | listed | `writeRecord`    | the row's worker, with its record (`REPORT_ROW`, result-record.ts)       |
  * | listed | absent | `acknowledge`    | the row sender, once the result is safe in the file                      |
- * | any    | none   | `deleteDoneList` | the row sender, at the end of the batch                                  |
+ * | any    | none   | `forgetBatchWork` | the row sender, at the end of the batch (batch.ts)                      |
  */
 
 /** Results per turn: one write, one fsync, one acknowledgement. */
