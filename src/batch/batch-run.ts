@@ -7,7 +7,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import { Lease } from "../store/batch-lease.ts";
-import { readBatch } from "../store/batch-record.ts";
+import { readBatch } from "../store/batch.ts";
 import type { Store } from "../store/store.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
 import { feedBatch } from "./feed-batch.ts";

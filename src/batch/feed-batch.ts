@@ -3,8 +3,8 @@ import { ProducerQueues } from "../producers/queues.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
+import { forgetBatchWork, saveBatch, startBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
-import { saveBatch } from "../store/batch-record.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
 import { type FeedEnd, Feeder, saveCounts } from "./feeder.ts";
@@ -74,7 +74,7 @@ export async function feedBatch({
     if (end.kind === "finished") {
       await untilTaken(logger, () => saveBatch(store, { id, status: "finalizing" }));
       await output.finish();
-      await store.redis.del(store.keys.batchDone(id), store.keys.reserved(store.keys.batch(id)));
+      await forgetBatchWork(store, id);
     }
     await untilTaken(logger, async () => {
       await saveCounts({ store, index, tally }, id);
@@ -88,7 +88,6 @@ export async function feedBatch({
   }
 }
 
-/** An earlier run's stop or cancellation ends with the command that starts the batch again. */
 async function startRecord(
   store: Store,
   id: string,
@@ -96,15 +95,11 @@ async function startRecord(
   maxCostUsd: number | undefined,
 ): Promise<void> {
   const { inputPath, outputPath, promptField, limitRows, strict } = files;
-  // The limit of this run stands before any worker goes on.
-  if (maxCostUsd === undefined) await store.redis.hdel(store.keys.batch(id), "maxCostUsd");
-  else await store.redis.hset(store.keys.batch(id), "maxCostUsd", maxCostUsd);
-  await store.redis.hdel(store.keys.batch(id), "stop");
-  await saveBatch(store, {
+  await startBatch(store, {
     id,
-    status: "in_progress",
     input: resolve(inputPath),
     output: resolve(outputPath),
     options: JSON.stringify({ promptField, limitRows, strict }),
+    maxCostUsd,
   });
 }

@@ -6,11 +6,11 @@ import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
+import { hasBatch, readStop, saveBatch, stopBatch } from "../store/batch.ts";
+import { acknowledge, readDoneList } from "../store/batch-done-list.ts";
 import type { Lease } from "../store/batch-lease.ts";
-import { saveBatch } from "../store/batch-record.ts";
-import { acknowledge, inlineResult, readDoneList } from "../store/batch-results.ts";
-import { stopBatch } from "../store/batch-stop.ts";
 import { releaseBlob } from "../store/blobs.ts";
+import { inlineResult } from "../store/completed-record.ts";
 import { registerQueue } from "../store/queue-registry.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
@@ -142,10 +142,9 @@ export class Feeder {
 
   /** The operator's or a worker's word that the batch must not go on. */
   async #readStop(): Promise<FeedEnd | undefined> {
-    const { store } = this.#options;
-    const [stop, status] = await store.redis.hmget(store.keys.batch(this.#batchId), "stop", "status");
-    if (stop) return { kind: "stopped", error: errorRecordSchema.parse(JSON.parse(stop)) };
-    return status === "cancelling" || status === "cancelled" ? { kind: "cancelled" } : undefined;
+    const stop = await readStop(this.#options.store, this.#batchId);
+    if (stop === "cancelled") return { kind: "cancelled" };
+    return stop && { kind: "stopped", error: stop };
   }
 
   /** Moves results from the done-list into the file, then forgets them in Redis. Returns how many it took. */
@@ -238,8 +237,7 @@ export class Feeder {
       if (lost.length === 0) continue;
       logger.warn({ queue: window.queue, rows: lost.length }, "rows vanished from Redis; sending them again");
       await registerQueue(store, window.queue);
-      if (!(await store.redis.hexists(store.keys.batch(this.#batchId), "input")))
-        await this.#options.describe();
+      if (!(await hasBatch(store, this.#batchId))) await this.#options.describe();
       for (let i = 0; i < lost.length; i += MAX_ADD) {
         const rows = lost.slice(i, i + MAX_ADD).flatMap((id) => index.find(id) ?? []);
         await this.#sender.send(window, rows, { again: true });

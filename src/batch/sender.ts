@@ -1,8 +1,8 @@
 import { completionJob } from "../producers/completion-job.ts";
 import type { ProducerQueues } from "../producers/queues.ts";
 import type { Settings } from "../shared/settings.ts";
-import { forgetFailures } from "../store/batch-results.ts";
 import { isBlobRef } from "../store/blobs.ts";
+import { forgetFailures } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
 import type { IndexRow } from "./disk-index.ts";
 import type { RowReader } from "./row-reader.ts";

@@ -6,7 +6,7 @@ import { InputError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import type { Tool } from "../shared/tool.ts";
-import type { ConversationRef } from "../store/conversation-turns.ts";
+import type { ConversationRef } from "../store/conversation.ts";
 import {
   type CompletionMessage,
   checkOptions,

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
-import { cancelBatch, listBatches, viewBatch } from "../store/batch-record.ts";
+import { cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";

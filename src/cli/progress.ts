@@ -5,7 +5,7 @@ import { type LimitInForce, limitsOf } from "../shared/budget.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";
-import { readBatch } from "../store/batch-record.ts";
+import { readBatch } from "../store/batch.ts";
 import { readLearnedLimits } from "../store/learned-limits.ts";
 import type { Store } from "../store/store.ts";
 import { usagePerMinute } from "../store/usage.ts";

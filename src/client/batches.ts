@@ -5,7 +5,7 @@ import type { BatchStatus } from "../shared/records.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
 import { within } from "../shared/within.ts";
-import { type BatchView, cancelBatch, listBatches, viewBatch } from "../store/batch-record.ts";
+import { type BatchView, cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
 import type { Connection } from "./connection.ts";
 
 export interface BatchesOptions {

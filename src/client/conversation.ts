@@ -11,7 +11,7 @@ import { InputError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import type { Tool } from "../shared/tool.ts";
-import type { ConversationRef } from "../store/conversation-turns.ts";
+import type { ConversationRef } from "../store/conversation.ts";
 import { Caller } from "./caller.ts";
 import type { Connection } from "./connection.ts";
 

@@ -14,7 +14,7 @@ import { loadSettings, type Settings, withSettings } from "../shared/settings.ts
 import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { type Tool, toolsByName } from "../shared/tool.ts";
-import type { ConversationRef } from "../store/conversation-turns.ts";
+import type { ConversationRef } from "../store/conversation.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { Batches } from "./batches.ts";
 import { Caller } from "./caller.ts";

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { CompletionPayload, RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
-import type { Turn } from "../shared/conversation.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobLostError } from "../shared/errors.ts";
+import type { ConversationTurn } from "../shared/conversation.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
@@ -16,12 +16,13 @@ import {
   pushTurn,
   readConversation,
   readSums,
-} from "../store/conversation-turns.ts";
+} from "../store/conversation.ts";
 import { reserveJobId } from "../store/idempotency.ts";
+import { readRecord } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
 import { cancelJob } from "./cancel.ts";
 import { completionJob, deadlineOf, type JobOptions } from "./completion-job.ts";
-import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
+import { findJob, type JobRef } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { unpricedError, unpricedModels } from "./priced-models.ts";
 import { ProducerQueues } from "./queues.ts";
@@ -181,7 +182,7 @@ export class CompletionProducer {
   }
 
   /** @throws InputError `unknown_conversation` */
-  turns(conversation: ConversationRef): Promise<Turn[]> {
+  turns(conversation: ConversationRef): Promise<ConversationTurn[]> {
     return readConversation(this.#options.store, conversation);
   }
 

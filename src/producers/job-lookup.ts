@@ -1,4 +1,3 @@
-import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema } from "../shared/records.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { Store } from "../store/store.ts";
 
@@ -33,14 +32,4 @@ export async function findJob(store: Store, job: JobRef): Promise<FoundJob | und
     }
   }
   return undefined;
-}
-
-/** What the job brought; undefined until it has ended. */
-export async function readRecord(store: Store, jobId: string): Promise<ResultRecord | undefined> {
-  return toRecord(await store.redis.get(store.keys.result(jobId)));
-}
-
-/** The record in the text that stands under its key. */
-export function toRecord(json: string | null): ResultRecord | undefined {
-  return json === null || json === ACKNOWLEDGED ? undefined : resultRecordSchema.parse(JSON.parse(json));
 }

@@ -1,8 +1,9 @@
 import type { Queue } from "bullmq";
 import { JobLostError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
+import { readRecord } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
-import { findJob, type JobRef, readRecord } from "./job-lookup.ts";
+import { findJob, type JobRef } from "./job-lookup.ts";
 import { readQueueStates } from "./queue-states.ts";
 import type { ProducerQueues } from "./queues.ts";
 

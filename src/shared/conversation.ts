@@ -6,12 +6,6 @@ import { isObject, parseJson } from "./json.ts";
 export const CONVERSATION_TTL_SECONDS = 30 * 86_400;
 export const MAX_TURNS = 10_000;
 
-/*
- * A conversation is one hash, so that a turn, an answer and the sums change together and expire together:
- * `turns` (their count), `bytes`, `createdAt`, the sums, and of turn n from 0:
- * `turn:n` (its head), `asked:n` (its messages), `answer:n` (what its job added, once it has ended), `job:<jobId>` (n).
- */
-
 /** Who answers a turn; without `jobId` it is messages that were only added. */
 export const turnHeadSchema = z.object({
   /** Epoch milliseconds. */
@@ -36,14 +30,15 @@ export const turnAnswerSchema = z.object({
 });
 export type TurnAnswer = z.infer<typeof turnAnswerSchema>;
 
-export interface Turn {
+/** Messages that a call, or nobody, answers. */
+export interface ConversationTurn {
   createdAt: number;
   asked: Message[];
   answer: TurnAnswer | undefined;
 }
 
 const sum = z.coerce.number().default(0);
-/** The other fields of the hash. */
+/** The counts and sums of a conversation. */
 export const conversationSumsSchema = z.object({
   turns: sum,
   bytes: sum,
@@ -63,7 +58,7 @@ const NOT_ANSWERED = "This call was not run.";
  * `earlier` turns and the `own` messages of a call as one request that every provider takes: each tool call has its
  * result, no earlier result stands alone, and a turn that was refused is left out.
  */
-export function toRequestMessages(earlier: readonly Turn[], own: readonly Message[]): Message[] {
+export function toRequestMessages(earlier: readonly ConversationTurn[], own: readonly Message[]): Message[] {
   const taken = earlier.filter(({ answer }) => !answer?.isRefused);
   const history = taken.flatMap(({ asked, answer }) => [...asked, ...(answer?.messages ?? [])]);
   const messages: Message[] = [];

@@ -98,6 +98,11 @@ export const resultRecordSchema = z.object({
 });
 export type ResultRecord = z.infer<typeof resultRecordSchema>;
 
+/** Returns the record in the text that stands under its key; undefined for none, and for the mark of a row. */
+export function parseRecord(text: string | null): ResultRecord | undefined {
+  return text === null || text === ACKNOWLEDGED ? undefined : resultRecordSchema.parse(JSON.parse(text));
+}
+
 /** `entry:model`, or the model alone in records of older versions. */
 export function modelKeyOf({ entry, model }: Pick<ResultRecord, "entry" | "model">): string {
   return entry === undefined ? model : modelRef(entry, model).key;

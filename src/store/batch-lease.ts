@@ -4,28 +4,56 @@ import type { Redis } from "ioredis";
 import { InputError } from "../shared/errors.ts";
 import { identityOf, isAlive } from "../shared/process-identity.ts";
 import { LEASE_LAPSE_MS, LEASE_LIFE_MS, type LeaseHolder, leaseHolderSchema } from "../shared/records.ts";
-import { RedisScript } from "./redis-script.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
-/** Takes a lease that is free, lapsed, ours, or exactly the one of a holder known to be dead. */
-const ACQUIRE = new RedisScript(`
-  local lease, me, life, lapse, dead = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-  local holder = redis.call('GET', lease)
-  if holder and holder ~= me and holder ~= dead and redis.call('PTTL', lease) > life - lapse then return holder end
-  redis.call('SET', lease, me, 'PX', life)
-  return false
-`);
+/*
+ * A batch's lease: a string at `batch:<id>:lease`, the JSON of who sends the batch's rows. It lives 75 s, so that one
+ * key tells two things: not renewed for 15 s, it may be taken over; gone, workers start no row of the batch.
+ *
+ * | from              | to   | by              | who                                                                 |
+ * |-------------------|------|-----------------|---------------------------------------------------------------------|
+ * | none              | held | `Lease.acquire` | whoever will send the rows                                          |
+ * | held              | held | `Lease`         | its holder, every 5 s                                               |
+ * | lapsed, dead      | held | `Lease.acquire` | another one; a holder is known to be dead on its own machine alone  |
+ * | held              | none | `Lease.release` | its holder                                                          |
+ * | lapsed            | none | –               | 75 s after its last renewal                                         |
+ */
 
-const RELEASE = new RedisScript(`
-  if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-`);
+/**
+ * Takes a lease that is free, lapsed, the caller's own, or exactly the one of a holder known to be dead.
+ * Keys: the lease. Arguments: `me` and `dead`, the holders' JSON, `dead` empty when there is none. Returns: the holder's
+ * JSON when it stays another one's, else nothing. Called by `Lease`, to take the lease and to renew it; it also puts
+ * one back that Redis has lost. Fence: the token in `me`.
+ */
+const ACQUIRE = new Script({
+  keys: ["lease"],
+  args: { me: "text", dead: "text" },
+  lua: `
+    local holder = redis.call('GET', lease)
+    local isFresh = redis.call('PTTL', lease) > ${LEASE_LIFE_MS - LEASE_LAPSE_MS}
+    if holder and holder ~= me and holder ~= dead and isFresh then return holder end
+    redis.call('SET', lease, me, 'PX', ${LEASE_LIFE_MS})
+    return false
+  `,
+});
+
+/**
+ * Gives the lease up.
+ * Keys: the lease. Arguments: `me`, the holder's JSON. Returns nothing. Called by `Lease.release`. Fence: the token in
+ * `me`: a lease that another run took over stays.
+ */
+const RELEASE = new Script({
+  keys: ["lease"],
+  args: { me: "text" },
+  lua: `
+    if redis.call('GET', lease) == me then redis.call('DEL', lease) end
+  `,
+});
 
 const RENEW_MS = 5000;
 
-/**
- * Who may feed a batch. The key lives 75 s: a holder that has not renewed it for 15 s may be replaced, and while
- * the key is gone (60 s later) workers start no further row.
- */
+/** This process's right to send the rows of a batch, which it renews until it releases it. */
 export class Lease {
   readonly #redis: Redis;
   readonly #key: string;
@@ -55,12 +83,9 @@ export class Lease {
     return lease;
   }
 
+  /** Returns the holder when the lease stays another one's. */
   async #take(deadHolder = ""): Promise<{ json: string; parsed: LeaseHolder } | undefined> {
-    const json = await ACQUIRE.run(
-      this.#redis,
-      [this.#key],
-      [this.#me, LEASE_LIFE_MS, LEASE_LAPSE_MS, deadHolder],
-    );
+    const json = await ACQUIRE.run(this.#redis, { lease: this.#key }, { me: this.#me, dead: deadHolder });
     return typeof json === "string" ? { json, parsed: leaseHolderSchema.parse(JSON.parse(json)) } : undefined;
   }
 
@@ -75,8 +100,14 @@ export class Lease {
 
   async release(): Promise<void> {
     clearInterval(this.#timer);
-    await RELEASE.run(this.#redis, [this.#key], [this.#me]);
+    await RELEASE.run(this.#redis, { lease: this.#key }, { me: this.#me });
   }
+}
+
+/** Returns who sends a batch's rows; undefined when nobody does. */
+export async function readLease(store: Store, batchId: string): Promise<LeaseHolder | undefined> {
+  const json = await store.redis.get(store.keys.batchLease(batchId));
+  return json === null ? undefined : leaseHolderSchema.parse(JSON.parse(json));
 }
 
 function isDeadHere({ host, pid, startedAt }: LeaseHolder): boolean {

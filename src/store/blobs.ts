@@ -1,29 +1,56 @@
 import { type BlobRef, blobRefSchema, MAX_INLINE_BYTES } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { GlueError } from "../shared/errors.ts";
-import { RedisScript } from "./redis-script.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
+
+/*
+ * A value whose JSON is larger than 16 KB: a hash at `blob:<sha256 of the JSON>` of `data` and one field per owner, so
+ * that equal values are stored once.
+ *
+ * | from   | to     | by           | who                                                             |
+ * |--------|--------|--------------|-----------------------------------------------------------------|
+ * | none   | stored | inlineOrBlob | whoever writes what refers to it: producers, workers, workflows |
+ * | stored | stored | inlineOrBlob | one owner more; the longer life counts                          |
+ * | stored | stored | releaseBlob  | one owner less                                                  |
+ * | stored | none   | releaseBlob  | of its last owner; or its life is over                          |
+ */
 
 /** Longer than any deadline plus the life of a failure's record: a blob without its owner ends by itself. */
 const BLOB_TTL_SECONDS = 32 * 86_400;
 
-/** Another owner's longer life stays. */
-const STORE = new RedisScript(`
-  local key = KEYS[1]
-  local data, owner, ttl = unpack(ARGV)
-  redis.call('HSET', key, 'data', data, owner, '1')
-  if redis.call('TTL', key) < tonumber(ttl) then redis.call('EXPIRE', key, ttl) end
-`);
-
-const RELEASE = new RedisScript(`
-  redis.call('HDEL', KEYS[1], ARGV[1])
-  if redis.call('HLEN', KEYS[1]) <= 1 then redis.call('DEL', KEYS[1]) end
-`);
+/**
+ * Stores a value for one more owner; another owner's longer life stays.
+ * Keys: the blob. Arguments: `data`, the value's JSON; the `owner`'s field; the life that this owner needs. Returns
+ * nothing. Called by `inlineOrBlob`. Fence: none; the key is the value's digest, and an owner counts once.
+ */
+const STORE = new Script({
+  keys: ["blob"],
+  args: { data: "text", owner: "text", ttlSeconds: "number" },
+  lua: `
+    redis.call('HSET', blob, 'data', data, owner, '1')
+    if redis.call('TTL', blob) < ttlSeconds then redis.call('EXPIRE', blob, ttlSeconds) end
+  `,
+});
 
 /**
- * Keeps `value` inline when its JSON is at most 16 KB and does not look like a reference, else stores it under its
- * digest. A blob is a hash of `data` and one field per owner, so that equal values are stored once and go with their
- * last owner, or `ttlSeconds` (default 32 days) after the latest of them that asked for so long.
+ * Takes an owner away, and the blob with its last one.
+ * Keys: the blob. Arguments: the `owner`'s field. Returns nothing. Called by `releaseBlob`. Fence: none; an owner is
+ * taken away once.
+ */
+const RELEASE = new Script({
+  keys: ["blob"],
+  args: { owner: "text" },
+  lua: `
+    redis.call('HDEL', blob, owner)
+    if redis.call('HLEN', blob) <= 1 then redis.call('DEL', blob) end
+  `,
+});
+
+/**
+ * Returns `value` when its JSON is at most 16 KB and does not look like a reference; else stores it under its digest
+ * and returns the reference. A blob goes with its last owner, at the latest `ttlSeconds` (default 32 days) after the
+ * latest of them that asked for so long.
  */
 export async function inlineOrBlob<T>(
   store: Store,
@@ -36,11 +63,12 @@ export async function inlineOrBlob<T>(
   // Whoever reads it would follow a value of somebody's own that looks like a reference.
   if (bytes <= MAX_INLINE_BYTES && !isBlobRef(value)) return value;
   const blob = sha256(json);
-  await STORE.run(store.redis, [store.keys.blob(blob)], [json, `owner:${owner}`, ttlSeconds]);
+  const keys = { blob: store.keys.blob(blob) };
+  await STORE.run(store.redis, keys, { data: json, owner: ownerField(owner), ttlSeconds });
   return { blob, bytes };
 }
 
-/** @throws GlueError `blob_lost` when Redis no longer has it. */
+/** Returns the stored value. @throws GlueError `blob_lost` when Redis no longer has it. */
 export async function readBlob(store: Store, ref: BlobRef): Promise<unknown> {
   const json = await store.redis.hget(store.keys.blob(ref.blob), "data");
   if (json === null) {
@@ -54,11 +82,16 @@ export async function readBlob(store: Store, ref: BlobRef): Promise<unknown> {
   return JSON.parse(json);
 }
 
+/** `owner` no longer needs the value. Redis keeps it while somebody else does. */
 export async function releaseBlob(store: Store, ref: BlobRef, owner: string): Promise<void> {
-  await RELEASE.run(store.redis, [store.keys.blob(ref.blob)], [`owner:${owner}`]);
+  await RELEASE.run(store.redis, { blob: store.keys.blob(ref.blob) }, { owner: ownerField(owner) });
 }
 
-/** Exactly what `inlineOrBlob` makes: any other key, or a `blob` that is no digest, is somebody's own value. */
+function ownerField(owner: string): string {
+  return `owner:${owner}`;
+}
+
+/** True for exactly what `inlineOrBlob` makes: any other key, or a `blob` that is no digest, is somebody's own value. */
 export function isBlobRef(value: unknown): value is BlobRef {
   return blobRefSchema.safeParse(value).success;
 }

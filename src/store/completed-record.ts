@@ -16,7 +16,7 @@ export type CompletedRecord = Omit<ResultRecord, "toolExecutions" | "output"> & 
   output: unknown;
 };
 
-/** Of a record that has a response. @throws GlueError `blob_lost` */
+/** Returns a record that has a response with all that it refers to. @throws GlueError `blob_lost` */
 export async function readCompleted(
   store: Store,
   record: ResultRecord,
@@ -31,7 +31,7 @@ export async function readCompleted(
 }
 
 /** A recorded answer's body, fetched from its blob when it was too large to lie in the record. */
-export async function readAnswerBody(store: Store, body: ChatCompletion | BlobRef): Promise<ChatCompletion> {
+async function readAnswerBody(store: Store, body: ChatCompletion | BlobRef): Promise<ChatCompletion> {
   return isBlobRef(body) ? chatCompletionSchema.parse(await readBlob(store, body)) : body;
 }
 
@@ -54,3 +54,11 @@ async function readOutputValue(store: Store, { output }: Pick<ResultRecord, "out
 export type InlineResult = Omit<ResultRecord, "response"> & {
   response?: { statusCode: number; requestId: string; body: ChatCompletion };
 };
+
+/** Returns the record with its answer's body, wherever that lies. */
+export async function inlineResult(store: Store, record: ResultRecord): Promise<InlineResult> {
+  const { response, ...rest } = record;
+  if (!response) return rest;
+  const body = await readAnswerBody(store, response.body);
+  return { ...rest, response: { ...response, body } };
+}

@@ -4,18 +4,35 @@ import type { ChatRequest } from "../shared/chat.ts";
 import { requestDigest } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import { RedisScript } from "./redis-script.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
+
+/*
+ * A caller's key for a request: a string at `idempotency:<key>`, the JSON of a job id and of what the job asks.
+ *
+ * | from  | to    | by           | who                                                  |
+ * |-------|-------|--------------|------------------------------------------------------|
+ * | none  | taken | reserveJobId | a producer, before it adds the job                   |
+ * | taken | none  | –            | 7 days after it was taken, and after the job's delay |
+ */
 
 const TTL_MS = 7 * 86_400_000;
 
-/** The first one under a key stays; who comes later learns who that is. */
-const RESERVE = new RedisScript(`
-  local standing = redis.call('GET', KEYS[1])
-  if standing then return standing end
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-  return ARGV[1]
-`);
+/**
+ * Takes a key that is free.
+ * Keys: the idempotency key. Arguments: the reservation as JSON, its life. Returns: the reservation that stands now.
+ * Called by `reserveJobId`. Fence: none; the first one under a key stays.
+ */
+const RESERVE = new Script({
+  keys: ["key"],
+  args: { reservation: "text", ttlMs: "number" },
+  lua: `
+    local standing = redis.call('GET', key)
+    if standing then return standing end
+    redis.call('SET', key, reservation, 'PX', ttlMs)
+    return reservation
+  `,
+});
 
 const reservationSchema = z.object({ jobId: z.string(), digest: z.string() });
 
@@ -34,7 +51,7 @@ export interface ReservationOptions extends RunOptions {
 }
 
 /**
- * The job id that stands under the caller's key: the given one, or that of the first call.
+ * Returns the job id that stands under the caller's key: the given one, or that of the first call.
  * @throws InputError (`idempotency_conflict`) when the first call asked something else.
  */
 export async function reserveJobId(store: Store, reservation: ReservationOptions): Promise<string> {
@@ -43,8 +60,9 @@ export async function reserveJobId(store: Store, reservation: ReservationOptions
   // What is asked: how urgent it is does not count.
   const run = { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation };
   const digest = requestDigest(model, { ...request, run });
-  const value = JSON.stringify({ jobId, digest });
-  const standing = await RESERVE.run(store.redis, [store.keys.idempotency(key)], [value, TTL_MS + delayMs]);
+  const keys = { key: store.keys.idempotency(key) };
+  const args = { reservation: JSON.stringify({ jobId, digest }), ttlMs: TTL_MS + delayMs };
+  const standing = await RESERVE.run(store.redis, keys, args);
   const first = reservationSchema.parse(JSON.parse(String(standing)));
   if (first.digest === digest) return first.jobId;
   throw new InputError(

@@ -4,9 +4,24 @@ import { chatCompletionSchema } from "../shared/chat.ts";
 import { JobCancelledError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
+import { HOLD_OF } from "./job-hold.ts";
 import { untilTaken } from "./redis-refusal.ts";
-import { RedisScript } from "./redis-script.ts";
+import { IS_CANCELLED } from "./result-record.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
+
+/*
+ * What a job of several calls has finished so far: a list of JSON entries at `journal:<jobId>`.
+ *
+ * | from      | to             | by          | who                                                               |
+ * |-----------|----------------|-------------|-------------------------------------------------------------------|
+ * | none, any | one entry more | append      | the worker that holds the job's lock, unless the job is cancelled |
+ * | any       | none           | writeRecord | with a success (result-record.ts)                                 |
+ * | any       | none           | –           | 30 days after its last entry                                      |
+ *
+ * Calls and tools before the last `restarted` do not count towards the answer; fallbacks before the last `failed` not
+ * towards the present attempts.
+ */
 
 const appendedChannel = channel("gluellm:journal");
 
@@ -49,23 +64,27 @@ const entrySchema = z.discriminatedUnion("kind", [
 type Entry = z.infer<typeof entrySchema>;
 
 /**
- * Fenced as the result record is; and an entry stands where its writer thinks it does, so that neither a second worker
- * nor a command that was sent again with a lost connection adds anything.
+ * Appends one entry.
+ * Keys: BullMQ's job and its lock, the journal, the job's result record. Arguments: `token` of the lock, the `position`
+ * of the entry from 0, the entry as JSON. Returns: `written`, `fenced` or `cancelled`.
+ * Called by `append`, for the worker that has the job. Fence: the job's lock, as for the result record; and an entry
+ * stands where its writer thinks it does, so that neither a second worker nor a command that was sent again with a lost
+ * connection adds anything.
  */
-const APPEND = new RedisScript(`
-  local job, lock, journal, result = unpack(KEYS)
-  local token, position, entry, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-  local holder = redis.call('GET', lock)
-  if (holder and holder ~= token) or redis.call('EXISTS', job) == 0 then return 'fenced' end
-  local standing = redis.call('GET', result)
-  if standing and string.find(standing, '"status":"cancelled"', 1, true) then return 'cancelled' end
-  local length = redis.call('LLEN', journal)
-  if length == position + 1 and redis.call('LINDEX', journal, -1) == entry then return 'written' end
-  if length ~= position then return 'fenced' end
-  redis.call('RPUSH', journal, entry)
-  redis.call('EXPIRE', journal, ttl)
-  return 'written'
-`);
+const APPEND = new Script({
+  keys: ["job", "lock", "journal", "result"],
+  args: { token: "text", position: "number", entry: "text" },
+  lua: `${HOLD_OF}${IS_CANCELLED}
+    if holdOf(job, lock, token) ~= 'held' then return 'fenced' end
+    if isCancelled(result) then return 'cancelled' end
+    local length = redis.call('LLEN', journal)
+    if length == position + 1 and redis.call('LINDEX', journal, -1) == entry then return 'written' end
+    if length ~= position then return 'fenced' end
+    redis.call('RPUSH', journal, entry)
+    redis.call('EXPIRE', journal, ${TTL_SECONDS})
+    return 'written'
+  `,
+});
 
 /** This worker no longer owns the job: whoever does goes on from the journal. */
 export class FencedError extends Error {
@@ -84,7 +103,7 @@ interface JournalOptions {
  * What a job of several calls has finished so far, in Redis: after a crash the next attempt goes on from here, and pays
  * for nothing twice.
  */
-export class Journal {
+export class JobJournal {
   readonly #options: JournalOptions;
   readonly #entries: Entry[];
   #appending: Promise<unknown> = Promise.resolve();
@@ -94,21 +113,21 @@ export class Journal {
     this.#entries = entries;
   }
 
-  static async open(options: JournalOptions): Promise<Journal> {
+  static async open(options: JournalOptions): Promise<JobJournal> {
     const { store, jobId } = options;
     const lines = await store.redis.lrange(store.keys.journal(jobId), 0, -1);
-    return new Journal(
+    return new JobJournal(
       options,
       lines.map((line) => entrySchema.parse(JSON.parse(line))),
     );
   }
 
-  /** By turn. */
+  /** The calls that count towards the answer, by turn. */
   get calls(): FinishedCall[] {
     return this.#valid.flatMap((entry) => (entry.kind === "call" ? entry.call : []));
   }
 
-  /** Those that led to nothing too: all that was paid. */
+  /** All calls that were paid, those that led to nothing included. */
   get allCalls(): FinishedCall[] {
     return this.#entries.flatMap((entry) => (entry.kind === "call" ? entry.call : []));
   }
@@ -118,7 +137,7 @@ export class Journal {
     return this.#present.flatMap((entry) => (entry.kind === "fallback" ? entry.fallback : []));
   }
 
-  /** Attempts that the job had used up when its latest call was finished or model given up: each has its own. */
+  /** The attempts that the job had used up when its latest call was finished or model given up: each has its own. */
   get attemptsMade(): number {
     return this.#present.findLast((entry) => "attemptsMade" in entry)?.attemptsMade ?? 0;
   }
@@ -137,7 +156,8 @@ export class Journal {
   }
 
   /**
-   * One after the other. Diagnostics channel `gluellm:journal`, once an entry is safe: `{jobId, position, entry}`.
+   * Appends an entry, after those whose appending has begun. Diagnostics channel `gluellm:journal`, once an entry is
+   * safe: `{jobId, position, entry}`.
    * @throws FencedError when another worker has the job; JobCancelledError
    */
   append(entry: Entry): Promise<void> {
@@ -160,13 +180,13 @@ export class Journal {
     const outcome = await untilTaken(logger, () =>
       APPEND.run(
         store.redis,
-        [
-          store.keys.job(queue, jobId),
-          store.keys.jobLock(queue, jobId),
-          store.keys.journal(jobId),
-          store.keys.result(jobId),
-        ],
-        [token, this.#entries.length, JSON.stringify(entry), TTL_SECONDS],
+        {
+          job: store.keys.job(queue, jobId),
+          lock: store.keys.jobLock(queue, jobId),
+          journal: store.keys.journal(jobId),
+          result: store.keys.result(jobId),
+        },
+        { token, position: this.#entries.length, entry: JSON.stringify(entry) },
       ),
     );
     if (outcome === "cancelled") throw new JobCancelledError();

@@ -1,4 +1,4 @@
-import { Redis, type RedisOptions } from "ioredis";
+import { type ChainableCommander, Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import { ConfigurationError } from "../shared/errors.ts";
 
@@ -98,4 +98,12 @@ function parseInfo(text: string): Map<string, string> {
       .filter((line) => line.includes(":"))
       .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1)]),
   );
+}
+
+/** Sends a pipeline. Returns the replies in the order of its commands. @throws the error of the first that failed */
+export async function repliesOf(pipeline: ChainableCommander): Promise<unknown[]> {
+  return ((await pipeline.exec()) ?? []).map(([error, reply]) => {
+    if (error) throw error;
+    return reply;
+  });
 }

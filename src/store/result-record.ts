@@ -2,68 +2,113 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { modelRef } from "../shared/model-name.ts";
-import { ACKNOWLEDGED, type ResultRecord, resultRecordSchema, resultTtlSeconds } from "../shared/records.ts";
+import {
+  ACKNOWLEDGED,
+  parseRecord,
+  RESULT_TTL_SECONDS,
+  type ResultRecord,
+  resultTtlSeconds,
+} from "../shared/records.ts";
+import { REPORT_ROW } from "./batch-done-list.ts";
+import { ANSWER_TURN } from "./conversation.ts";
+import { HOLD_OF, IS_UNFINISHED } from "./job-hold.ts";
 import type { FinishedCall } from "./job-journal.ts";
-import { RedisScript } from "./redis-script.ts";
+import { repliesOf } from "./redis.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { USAGE_TTL_SECONDS, usageKey } from "./usage.ts";
 
-/**
- * Fenced: a worker whose lock another one took over writes nothing. A lock that merely ran out still counts,
- * since the answer is paid for and nobody else has begun. A failure's record gives way to a later success
- * (an operator's retry); anything else is written once. The push and the wake-up of the batch's feeder are
- * part of it, so that a recorded row can never miss its done-list; a row that was recorded before is pushed again,
- * since whoever sent it again has not seen its result. What a turn of a conversation adds to it is part of it too.
+/*
+ * The result record of a job: a string at `result:<jobId>`. It is the truth that every attempt looks for before it
+ * pays: JSON of a `ResultRecord`, or the mark `acknowledged` of a row whose result is safe in its file.
+ *
+ * | from                            | to                | by               | who                                        |
+ * |---------------------------------|-------------------|------------------|--------------------------------------------|
+ * | none, failed                    | succeeded, failed | `writeRecord`    | the worker that holds the job's lock       |
+ * | none, failed                    | cancelled         | `writeRecord`    | the same, when it is told of a cancellation |
+ * | cancelled                       | cancelled         | `writeRecord`    | the same, once: with what was paid before  |
+ * | none; failed, being retried     | cancelled         | `cancelRecord`   | a producer                                 |
+ * | any record of a row             | acknowledged      | `acknowledge`    | the row sender, while BullMQ may still run |
+ * |                                 |                   |                  | the job (batch-done-list.ts)               |
+ * | any record of a row             | none              | `acknowledge`    | the row sender, else                       |
+ * | failed, cancelled, acknowledged | none              | `forgetFailures` | the row sender, before it sends a row again |
+ * | any                             | none              | –                | its life is over (`RESULT_TTL_SECONDS`)    |
  */
-const WRITE = new RedisScript(`
-  local job, lock, result, usage, done, journal, conversation = unpack(KEYS)
-  local token, record, ttl, channel, message, row, status, calls, tokens, outputTokens, usageTtl = unpack(ARGV)
-  local turn, jobId, answer, prompt, cached, costUsd, conversationTtl = unpack(ARGV, 12)
-  local paid = tonumber(ARGV[19])
-  local function report()
-    if row == '' or redis.call('RPUSH', done, row) == 1 then redis.call('PUBLISH', channel, message) end
-  end
-  local standing = redis.call('GET', result)
-  if standing == '${ACKNOWLEDGED}' then return 'recorded' end
-  local before = standing and cjson.decode(standing)
-  local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled' and not before.calls and paid > 0
-  if before and before.status ~= 'failed' and not isPaidCancel then
-    if row ~= '' then report() end
-    return 'recorded'
-  end
-  if redis.call('EXISTS', job) == 0 then return 'gone' end
-  local holder = redis.call('GET', lock)
-  if holder and holder ~= token then return 'fenced' end
-  redis.call('SET', result, record, 'EX', ttl)
-  if status == 'succeeded' then redis.call('DEL', journal) end
-  if tonumber(calls) > 0 then
-    redis.call('HINCRBY', usage, 'requests', calls)
-    redis.call('HINCRBY', usage, 'tokens', tokens)
-    redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
-    redis.call('EXPIRE', usage, usageTtl)
-  end
-  if turn ~= '' and redis.call('HGET', conversation, 'job:' .. jobId) == turn then
-    redis.call('HSET', conversation, 'answer:' .. turn, answer)
-    redis.call('HINCRBY', conversation, 'bytes', #answer)
-    -- What an earlier failure counted already is part of this record's sums.
-    local old = before and before.tokens or {prompt = 0, completion = 0, cached = 0}
-    local oldPaid = before and before.calls or 0
-    local oldCost = before and type(before.costUsd) == 'number' and before.costUsd or 0
-    redis.call('HINCRBY', conversation, 'calls', paid - oldPaid)
-    redis.call('HINCRBY', conversation, 'promptTokens', prompt - old.prompt)
-    redis.call('HINCRBY', conversation, 'completionTokens', outputTokens - old.completion)
-    redis.call('HINCRBY', conversation, 'cachedTokens', cached - (old.cached or 0))
-    if costUsd ~= '' then
-      redis.call('HINCRBYFLOAT', conversation, 'costUsd', string.format('%.12f', costUsd - oldCost))
-    elseif paid > oldPaid then redis.call('HINCRBY', conversation, 'unpriced', 1) end
-    if redis.call('TTL', conversation) < tonumber(conversationTtl) then
-      redis.call('EXPIRE', conversation, conversationTtl)
-    end
-  end
-  report()
-  return 'written'
-`);
 
+/** Lua: `isCancelled(result)` tells from the record's text, which it does not parse. */
+export const IS_CANCELLED = `
+  local function isCancelled(result)
+    local standing = redis.call('GET', result)
+    return standing and string.find(standing, '"status":"cancelled"', 1, true) ~= nil
+  end
+`;
+
+/**
+ * Makes a job's outcome final, with all that goes with it: the batch's done-list, the job's journal, the usage, and
+ * the job's turn in its conversation. The push and the wake-up of the row sender are part of it, so that a recorded row
+ * can never miss its done-list; a row that was recorded before is pushed again, since whoever sent it again has not
+ * seen its result.
+ * Keys: BullMQ's job and its lock, the record, the present counter of usage, the done-list, the journal, the
+ * conversation. Arguments: `token` of the lock; `record` as JSON, its life, and of its fields `jobId`, `status`,
+ * `paidCalls`, the tokens, `costUsd`; `channel` and `message` that wake who waits; `row`, empty but for rows;
+ * `countedCalls` that the usage does not know yet; `turn`, empty outside conversations, and its `answer` as JSON.
+ * Returns: a `WriteOutcome`. Called by `writeRecord`, for the worker that has the job.
+ * Fence: the job's lock. A worker whose lock another one took over writes nothing. A failure's record gives way to what
+ * a retry brings; anything else is written once.
+ */
+const WRITE = new Script({
+  keys: ["job", "lock", "result", "usage", "done", "journal", "conversation"],
+  args: {
+    token: "text",
+    record: "text",
+    ttlSeconds: "number",
+    jobId: "text",
+    status: "text",
+    paidCalls: "number",
+    promptTokens: "number",
+    outputTokens: "number",
+    cachedTokens: "number",
+    totalTokens: "number",
+    costUsd: "number?",
+    channel: "text",
+    message: "text",
+    row: "text",
+    countedCalls: "number",
+    turn: "text",
+    answer: "text",
+  },
+  lua: `${HOLD_OF}${REPORT_ROW}${ANSWER_TURN}
+    local standing = redis.call('GET', result)
+    if standing == '${ACKNOWLEDGED}' then return 'recorded' end
+    local before = standing and cjson.decode(standing)
+    local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled'
+      and not before.calls and paidCalls > 0
+    if before and before.status ~= 'failed' and not isPaidCancel then
+      if row ~= '' then reportRow(done, row, channel, message) end
+      return 'recorded'
+    end
+    local hold = holdOf(job, lock, token)
+    if hold ~= 'held' then return hold end
+    redis.call('SET', result, record, 'EX', ttlSeconds)
+    if status == 'succeeded' then redis.call('DEL', journal) end
+    if countedCalls > 0 then
+      redis.call('HINCRBY', usage, 'requests', countedCalls)
+      redis.call('HINCRBY', usage, 'tokens', totalTokens)
+      redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
+      redis.call('EXPIRE', usage, ${USAGE_TTL_SECONDS})
+    end
+    if turn ~= '' then
+      local use = {
+        calls = paidCalls, prompt = promptTokens, completion = outputTokens, cached = cachedTokens, costUsd = costUsd,
+      }
+      answerTurn(conversation, turn, jobId, answer, use, before, ${CONVERSATION_TTL_SECONDS})
+    end
+    if row ~= '' then reportRow(done, row, channel, message) else redis.call('PUBLISH', channel, message) end
+    return 'written'
+  `,
+});
+
+/** `recorded`: a record stood already. `gone`: BullMQ no longer has the job. `fenced`: another worker has it. */
 export type WriteOutcome = "written" | "recorded" | "gone" | "fenced";
 
 interface WriteOptions {
@@ -79,42 +124,142 @@ interface WriteOptions {
 
 /** Makes an attempt's outcome final. Everything after it (BullMQ's own completion) may be lost without harm. */
 export async function writeRecord(store: Store, options: WriteOptions): Promise<WriteOutcome> {
-  const { queue, token, payload, record, budgetKey, answer } = options;
+  const { queue, token, payload, record, budgetKey, answer = null } = options;
   const { batch, conversation } = payload;
+  const { jobId, status, tokens, calls, costUsd } = record;
   const outcome = await WRITE.run(
     store.redis,
-    [
-      store.keys.job(queue, record.jobId),
-      store.keys.jobLock(queue, record.jobId),
-      store.keys.result(record.jobId),
-      usageKey(store.keys, budgetKey ?? "none"),
-      store.keys.batchDone(batch?.id ?? "none"),
-      store.keys.journal(record.jobId),
-      store.keys.conversation(conversation?.id ?? "none"),
-    ],
-    [
+    {
+      job: store.keys.job(queue, jobId),
+      lock: store.keys.jobLock(queue, jobId),
+      result: store.keys.result(jobId),
+      usage: usageKey(store.keys, budgetKey ?? "none"),
+      done: store.keys.batchDone(batch?.id ?? "none"),
+      journal: store.keys.journal(jobId),
+      conversation: store.keys.conversation(conversation?.id ?? "none"),
+    },
+    {
       token,
-      JSON.stringify(record),
-      resultTtlSeconds(payload, record.status),
-      store.keys.channel,
-      batch ? `batch:${batch.id}` : `result:${record.jobId}`,
-      batch ? record.jobId : "",
-      record.status,
-      budgetKey ? (record.calls ?? 1) : 0,
-      record.tokens.total,
-      record.tokens.completion,
-      USAGE_TTL_SECONDS,
-      conversation?.position ?? "",
-      record.jobId,
-      JSON.stringify(answer ?? null),
-      record.tokens.prompt,
-      record.tokens.cached,
-      record.costUsd ?? "",
-      CONVERSATION_TTL_SECONDS,
-      record.calls ?? (record.status === "succeeded" ? 1 : 0),
-    ],
+      record: JSON.stringify(record),
+      ttlSeconds: resultTtlSeconds(payload, status),
+      jobId,
+      status,
+      paidCalls: calls ?? (status === "succeeded" ? 1 : 0),
+      promptTokens: tokens.prompt,
+      outputTokens: tokens.completion,
+      cachedTokens: tokens.cached,
+      totalTokens: tokens.total,
+      costUsd: costUsd ?? undefined,
+      channel: store.keys.channel,
+      message: batch ? `batch:${batch.id}` : `result:${jobId}`,
+      row: batch ? jobId : "",
+      countedCalls: budgetKey ? (calls ?? 1) : 0,
+      turn: conversation ? String(conversation.position) : "",
+      answer: JSON.stringify(answer),
+    },
   );
   return outcome as WriteOutcome;
+}
+
+/**
+ * Writes the record `cancelled`, which is all there is of a cancellation: every attempt looks for it before it pays.
+ * The messages abort a call in flight and wake those who wait.
+ * Keys: the record, BullMQ's job. Arguments: the record as JSON, the job's id, the channel.
+ * Returns: the status that stands now, or `lost` when there is neither record nor job.
+ * Called by `cancelRecord`, for a producer. Fence: none but the record: one that stands stays, unless an operator has
+ * its failed job retried (BullMQ forgot the failed attempt, or began another one).
+ */
+const CANCEL = new Script({
+  keys: ["result", "job"],
+  args: { record: "text", jobId: "text", channel: "text" },
+  lua: `${IS_UNFINISHED}
+    local standing = redis.call('GET', result)
+    local before = standing and cjson.decode(standing)
+    local isRetried = false
+    if before and before.status == 'failed' and isUnfinished(job) then
+      local startedAt = redis.call('HGET', job, 'processedOn')
+      isRetried = not startedAt or tonumber(startedAt) > before.finishedAt
+    end
+    if before and not isRetried then return before.status end
+    if redis.call('EXISTS', job) == 0 then return 'lost' end
+    redis.call('SET', result, record, 'EX', ${RESULT_TTL_SECONDS.succeeded})
+    redis.call('PUBLISH', channel, 'cancel:' .. jobId)
+    redis.call('PUBLISH', channel, 'result:' .. jobId)
+    return 'cancelled'
+  `,
+});
+
+/** Returns what has become of the job: an answer that came first stays. `lost`: Redis has neither job nor record. */
+export async function cancelRecord(
+  store: Store,
+  queue: string,
+  record: ResultRecord,
+): Promise<ResultRecord["status"] | "lost"> {
+  const { jobId } = record;
+  const outcome = await CANCEL.run(
+    store.redis,
+    { result: store.keys.result(jobId), job: store.keys.job(queue, jobId) },
+    { record: JSON.stringify(record), jobId, channel: store.keys.channel },
+  );
+  return outcome as ResultRecord["status"] | "lost";
+}
+
+/**
+ * Deletes the records that no answer was paid for, marks included: the file has no result of these rows.
+ * Keys: the records. Arguments: none. Returns nothing. Called by `forgetFailures`, for the row sender, which holds the
+ * batch's lease. Fence: none; a success stays.
+ */
+const FORGET_FAILURES = new Script({
+  keys: [],
+  moreKeys: "results",
+  lua: `
+    for _, result in ipairs(results) do
+      local record = redis.call('GET', result)
+      if record and (record == '${ACKNOWLEDGED}' or cjson.decode(record).status ~= 'succeeded') then
+        redis.call('DEL', result)
+      end
+    end
+  `,
+});
+
+/** Rows are sent again that have no result in the file: what stands of them in Redis must not end them at once. */
+export async function forgetFailures(store: Store, jobIds: readonly string[]): Promise<void> {
+  await FORGET_FAILURES.run(store.redis, {}, {}, { keys: jobIds.map((jobId) => store.keys.result(jobId)) });
+}
+
+/** Returns what the job brought; undefined until it has ended. */
+export async function readRecord(store: Store, jobId: string): Promise<ResultRecord | undefined> {
+  return parseRecord(await store.redis.get(store.keys.result(jobId)));
+}
+
+/** What stands before an attempt: a finished result, or a reason not to start. */
+export type Standing =
+  /** `hasFailed`: an operator has it retried. */
+  | { kind: "clear"; hasCostLimit: boolean; hasFailed: boolean }
+  | { kind: "acknowledged" }
+  | { kind: "finished"; record: ResultRecord }
+  | { kind: "cancelled" }
+  | { kind: "held"; reason: string };
+
+/** Returns what stands before an attempt, which asks before it pays: one round trip. */
+export async function lookUp(store: Store, jobId: string, batchId: string | undefined): Promise<Standing> {
+  const pipeline = store.redis.pipeline().get(store.keys.result(jobId));
+  if (batchId)
+    pipeline
+      .hmget(store.keys.batch(batchId), "stop", "status", "maxCostUsd")
+      .exists(store.keys.batchLease(batchId));
+  const replies = await repliesOf(pipeline);
+  const [result, batch, lease] = replies as [string | null, (string | null)[]?, number?];
+  if (result === ACKNOWLEDGED) return { kind: "acknowledged" };
+  const record = parseRecord(result);
+  if (record?.status === "cancelled") return { kind: "cancelled" };
+  if (record?.status === "succeeded") return { kind: "finished", record };
+  if (batchId && batch?.[0]) return { kind: "held", reason: `batch ${batchId} is stopped` };
+  if (batchId && batch?.[1]?.startsWith("cancel"))
+    return { kind: "held", reason: `batch ${batchId} is cancelled` };
+  if (batchId && !lease)
+    return { kind: "held", reason: `batch ${batchId} has no runner; run its command again` };
+  return { kind: "clear", hasCostLimit: typeof batch?.[2] === "string", hasFailed: record !== undefined };
 }
 
 /** Counts an answered call of a job of several at once: its record comes late, or never, and cannot say which model used what. */
@@ -148,39 +293,4 @@ export async function countFailedCall(
   pipeline.expire(usage, USAGE_TTL_SECONDS);
   if (batchId && counter) pipeline.hincrby(store.keys.batch(batchId), counter, 1);
   await pipeline.exec();
-}
-
-/** What stands before an attempt: a finished result, or a reason not to start. */
-export type Standing =
-  /** `hasFailed`: an operator has it retried. */
-  | { kind: "clear"; hasCostLimit: boolean; hasFailed: boolean }
-  | { kind: "acknowledged" }
-  | { kind: "finished"; record: ResultRecord }
-  | { kind: "cancelled" }
-  | { kind: "held"; reason: string };
-
-/** One round trip that every attempt makes before it pays. */
-export async function lookUp(store: Store, jobId: string, batchId: string | undefined): Promise<Standing> {
-  const pipeline = store.redis.pipeline().get(store.keys.result(jobId));
-  if (batchId)
-    pipeline
-      .hmget(store.keys.batch(batchId), "stop", "status", "maxCostUsd")
-      .exists(store.keys.batchLease(batchId));
-  const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
-    if (error) throw error;
-    return value;
-  });
-  const [result, batch, lease] = replies as [string | null, (string | null)[]?, number?];
-  if (result === ACKNOWLEDGED) return { kind: "acknowledged" };
-  if (result !== null) {
-    const record = resultRecordSchema.parse(JSON.parse(result));
-    if (record.status === "cancelled") return { kind: "cancelled" };
-    if (record.status === "succeeded") return { kind: "finished", record };
-  }
-  if (batchId && batch?.[0]) return { kind: "held", reason: `batch ${batchId} is stopped` };
-  if (batchId && batch?.[1]?.startsWith("cancel"))
-    return { kind: "held", reason: `batch ${batchId} is cancelled` };
-  if (batchId && !lease)
-    return { kind: "held", reason: `batch ${batchId} has no runner; run its command again` };
-  return { kind: "clear", hasCostLimit: typeof batch?.[2] === "string", hasFailed: result !== null };
 }

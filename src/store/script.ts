@@ -1,11 +1,29 @@
 import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 
-/** What Lua sees of an argument: Redis passes text, and `number` turns it into one. */
-type ArgumentKind = "text" | "number";
-type Arguments<A extends Record<string, ArgumentKind>> = {
-  [Name in keyof A]: A[Name] extends "number" ? number : string;
+/** Lua: `now` is the time by the clock of Redis, in epoch milliseconds. */
+export const NOW = `
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/** What Lua sees of an argument: text, a number, a number that may be `nil`, or a boolean. */
+type ArgumentKind = keyof ArgumentTypes;
+interface ArgumentTypes {
+  text: string;
+  number: number;
+  "number?": number | undefined;
+  flag: boolean;
+}
+
+const IN_LUA: Record<ArgumentKind, (value: string) => string> = {
+  text: (value) => value,
+  number: (value) => `tonumber(${value})`,
+  "number?": (value) => `tonumber(${value})`,
+  flag: (value) => `${value} == 'true'`,
 };
+
+type Arguments<A extends Record<string, ArgumentKind>> = { [Name in keyof A]: ArgumentTypes[A[Name]] };
 
 export interface ScriptDefinition<K extends string, A extends Record<string, ArgumentKind>> {
   /** Names of the Lua locals that hold the keys. */
@@ -32,10 +50,7 @@ export class Script<K extends string, const A extends Record<string, ArgumentKin
     this.#args = kinds.map(([name]) => name);
     const locals = [
       ...keys.map((name, i) => `local ${name} = KEYS[${i + 1}]`),
-      ...kinds.map(([name, kind], i) => {
-        const value = `ARGV[${i + 1}]`;
-        return `local ${name} = ${kind === "number" ? `tonumber(${value})` : value}`;
-      }),
+      ...kinds.map(([name, kind], i) => `local ${name} = ${IN_LUA[kind](`ARGV[${i + 1}]`)}`),
       ...(moreKeys ? [rest(moreKeys, "KEYS", keys.length)] : []),
       ...(moreArgs ? [rest(moreArgs, "ARGV", kinds.length)] : []),
     ];
@@ -50,9 +65,9 @@ export class Script<K extends string, const A extends Record<string, ArgumentKin
     args: Arguments<A>,
     more: { keys?: readonly string[]; args?: readonly (string | number)[] } = {},
   ): Promise<unknown> {
-    const named: Record<string, string | number> = args;
+    const named: Record<string, string | number | boolean | undefined> = args;
     const allKeys = [...this.#keys.map((name) => keys[name]), ...(more.keys ?? [])];
-    const allArgs = [...this.#args.map((name) => named[name] ?? ""), ...(more.args ?? [])];
+    const allArgs = [...this.#args.map((name) => String(named[name] ?? "")), ...(more.args ?? [])];
     try {
       return await redis.evalsha(this.#sha1, allKeys.length, ...allKeys, ...allArgs);
     } catch (error) {

@@ -7,7 +7,7 @@ import type { ProviderEntry } from "../shared/providers.ts";
 import { type ResultRecord, resultTtlSeconds, type ToolExecution } from "../shared/records.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
-import type { FinishedCall, Journal } from "../store/job-journal.ts";
+import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { countCall } from "../store/result-record.ts";
 import type { CallInput } from "./attempt.ts";
@@ -24,7 +24,7 @@ import { runToolCalls, toToolMessage } from "./tool-calls.ts";
 export interface CompletionRun extends Omit<CallInput, "request" | "requestId" | "onDelta"> {
   payload: CompletionPayload;
   /** Present when the job may take several calls. */
-  journal: Journal | undefined;
+  journal: JobJournal | undefined;
   /** BullMQ's count of attempts used up. */
   attemptsMade: number;
 }

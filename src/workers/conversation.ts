@@ -2,64 +2,34 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Job, Queue } from "bullmq";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
-import { type TurnAnswer, toRequestMessages, turnHeadSchema } from "../shared/conversation.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
+import { type TurnAnswer, toRequestMessages } from "../shared/conversation.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
-import { readTurns } from "../store/conversation-turns.ts";
-import { RedisScript } from "../store/redis-script.ts";
+import { countWaiting, readTurnHead, readTurns } from "../store/conversation.ts";
 import type { WorkerContext } from "./context.ts";
 
 export const WAITS_FOR_EARLIER = "the conversation's earlier call";
 
-/** A turn is written just before its job: until then it is not missed. */
-const ENQUEUE_MS = 10_000;
-/** A job ends by its deadline, but for the call that it had begun. */
-const LATE_MS = 60_000;
 const MIN_DELAY_MS = 250;
 const MAX_DELAY_MS = 5_000;
 
 type Place = NonNullable<CompletionPayload["conversation"]>;
 
 /**
- * How many of the turns before `position` have not ended; -1 when that is not the job's turn (any more). It looks back as far as the latest answer: that job had waited
- * for those before it.
- */
-const COUNT_WAITING = new RedisScript(`
-  local conversation, position, prefix = KEYS[1], tonumber(ARGV[1]), ARGV[2]
-  local enqueueMs, lateMs = tonumber(ARGV[3]), tonumber(ARGV[4])
-  if redis.call('HGET', conversation, 'job:' .. ARGV[5]) ~= ARGV[1] then return -1 end
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + time[2] / 1000
-  local waiting = 0
-  for n = position - 1, 0, -1 do
-    if redis.call('HEXISTS', conversation, 'answer:' .. n) == 1 then break end
-    local turn = cjson.decode(redis.call('HGET', conversation, 'turn:' .. n))
-    local hasEnded = not turn.jobId
-      or now > turn.deadlineAt + lateMs
-      or redis.call('EXISTS', prefix .. ':result:' .. turn.jobId) == 1
-      or (now > turn.createdAt + enqueueMs
-        and redis.call('EXISTS', prefix .. ':' .. turn.queue .. ':' .. turn.jobId) == 0)
-    if not hasEnded then waiting = waiting + 1 end
-  end
-  return waiting
-`);
-
-/**
- * How long a call has to wait for its turn, in milliseconds; undefined when the earlier ones have ended.
+ * Returns how many milliseconds a call has to wait for its turn; undefined when the earlier ones have ended.
  * @param round how often it has waited
  * @throws GlueError `conversation_lost` when Redis does not have it
  */
 export async function waitForTurn(
   { store }: WorkerContext,
   jobId: string,
-  { id, position }: Place,
+  place: Place,
   round: number,
 ): Promise<number | undefined> {
-  const args = [position, store.keys.prefix, ENQUEUE_MS, LATE_MS, jobId];
-  const waiting = Number(await COUNT_WAITING.run(store.redis, [store.keys.conversation(id)], args));
-  if (waiting < 0) throw lost(id);
+  const waiting = await countWaiting(store, jobId, place);
+  if (waiting === undefined) throw lost(place.id);
   // The end of the call before this one wakes it: the delay is for what goes wrong there.
   return waiting > 0 ? Math.min(MIN_DELAY_MS * 2 ** Math.min(round, 10), MAX_DELAY_MS) : undefined;
 }
@@ -105,9 +75,9 @@ export async function wakeNextTurn(
   { id, position }: Place,
 ): Promise<void> {
   for (let n = position + 1; ; n++) {
-    const head = await store.redis.hget(store.keys.conversation(id), `turn:${n}`);
+    const head = await readTurnHead(store, id, n);
     if (!head) return;
-    const { jobId, queue: name = queue.name } = turnHeadSchema.parse(JSON.parse(head));
+    const { jobId, queue: name = queue.name } = head;
     if (jobId && (await promote(jobId, name))) return;
   }
 

@@ -5,7 +5,7 @@ import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
-import { FencedError, type Journal } from "../store/job-journal.ts";
+import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import type { WorkerContext } from "./context.ts";
 import { backoffMs, type Verdict } from "./verdict.ts";
 
@@ -17,13 +17,13 @@ const MAX_WAIT_MS = 10_000;
 const MAX_REASONS_CHARS = 500;
 
 /** The model whose turn it is: the job's own, or the fallback after as many as its journal says were given up. */
-export function presentTarget(payload: CompletionPayload, journal: Journal | undefined): FallbackTarget {
+export function presentTarget(payload: CompletionPayload, journal: JobJournal | undefined): FallbackTarget {
   return payload.fallbacks?.[(journal?.fallbacks.length ?? 0) - 1] ?? payload;
 }
 
 interface FailedAttempt {
   payload: CompletionPayload;
-  journal: Journal;
+  journal: JobJournal;
   /** BullMQ's count of attempts used up. */
   attemptsMade: number;
   /** Attempts that ended in a pause. */
@@ -91,7 +91,7 @@ async function pauseFor(context: WorkerContext, model: ModelRef, error: GlueErro
 async function endOf(
   { entry, model }: ModelRef,
   { error }: Extract<Verdict, { kind: "fail" }>,
-  journal: Journal,
+  journal: JobJournal,
 ): Promise<Verdict> {
   const fallbacks = [...journal.fallbacks];
   await journal.append({ kind: "failed" });

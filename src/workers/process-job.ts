@@ -13,7 +13,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { openJobLedger } from "../store/cost-ledger.ts";
-import { FencedError, Journal } from "../store/job-journal.ts";
+import { FencedError, JobJournal } from "../store/job-journal.ts";
 import { countFailedCall, lookUp, type Standing } from "../store/result-record.ts";
 import { NotStartedError } from "./attempt.ts";
 import type { CostLimit } from "./call-costs.ts";
@@ -111,7 +111,7 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
   const { attemptsMade, priority } = job;
   // Attempts that ended in a pause so far.
   const snoozes = Math.max(0, job.attemptsStarted - attemptsMade - 1);
-  let journal: Journal | undefined;
+  let journal: JobJournal | undefined;
   try {
     const standing = await lookUp(store, jobId, batch?.id);
     const settled = verdictOnStanding(standing, payload, jobId);
@@ -122,7 +122,7 @@ async function decide(run: Run, given: CompletionPayload): Promise<Verdict> {
     if (delayMs !== undefined) return { kind: "putBack", delayMs, reason: WAITS_FOR_EARLIER };
     const shared = { jobId, signal, logger };
     if (hasSeveralCalls(payload))
-      journal = await Journal.open({ ...shared, store, queue: queue.name, token });
+      journal = await JobJournal.open({ ...shared, store, queue: queue.name, token });
     if (Date.now() > deadlineAt) throw deadlineError();
     const hasBatchLimit = standing.kind === "clear" && standing.hasCostLimit;
     const costLimits = await openCostLimits(context, jobId, payload, hasBatchLimit);
@@ -227,7 +227,7 @@ function verdictOnStanding(
   }
 }
 
-function verdictOnAbort(signal: AbortSignal, journal: Journal | undefined): Verdict {
+function verdictOnAbort(signal: AbortSignal, journal: JobJournal | undefined): Verdict {
   if ((signal.reason as AbortReason | undefined) === "cancelled") {
     return { kind: "fail", error: new JobCancelledError(), spent: journal && spentOn(journal.allCalls) };
   }

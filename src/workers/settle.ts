@@ -9,7 +9,7 @@ import type { GlueError, StructuredOutputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
-import { stopBatch } from "../store/batch-stop.ts";
+import { stopBatch } from "../store/batch.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { writeRecord } from "../store/result-record.ts";

@@ -4,8 +4,8 @@ import type { OnDelta } from "../providers/provider.ts";
 import type { Logger } from "../shared/logger.ts";
 import { addPiece, type StreamEntry, type StreamPiece } from "../shared/stream-events.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
+import { appendToStream } from "../store/job-stream.ts";
 import type { Store } from "../store/store.ts";
-import { appendToStream } from "../store/stream-script.ts";
 
 const FLUSH_MS = 50;
 const RETRY_MS = 250;

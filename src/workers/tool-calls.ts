@@ -4,13 +4,13 @@ import { compileSchema } from "../shared/compile-schema.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
 import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
-import type { Journal } from "../store/job-journal.ts";
+import type { JobJournal } from "../store/job-journal.ts";
 import { problemOf } from "./output/problem.ts";
 
 export interface ToolRun {
   /** The tools the job may call. */
   tools: readonly Tool[];
-  journal: Journal;
+  journal: JobJournal;
   jobId: string;
   turn: number;
   /** Aborts when the job is cancelled or its worker stops: then nothing is recorded. */

@@ -1,7 +1,8 @@
-import { toRecord } from "../producers/job-lookup.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
+import { parseRecord } from "../shared/records.ts";
+import { repliesOf } from "../store/redis.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import { type EndedEntry, endOfStep } from "../store/workflow-journal.ts";
 import type { Step } from "./execution.ts";
@@ -32,10 +33,7 @@ export async function repair(
         pipeline.hget(store.keys.workflow(job), "status").exists(store.keys.job(WORKFLOW_QUEUE, job));
       else pipeline.get(store.keys.result(job)).hmget(jobKey(fleet, subject, job), "timestamp", "finishedOn");
     }
-    const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
-      if (error) throw error;
-      return value;
-    });
+    const replies = await repliesOf(pipeline);
     for (const [n, step] of chunk.entries()) {
       const [end, job] = [replies[2 * n], replies[2 * n + 1]];
       const at = Date.now();
@@ -45,7 +43,7 @@ export async function repair(
         continue;
       }
       const [addedAt, finishedAt] = job as (string | null)[];
-      const record = toRecord(end as string | null);
+      const record = parseRecord(end as string | null);
       if (record) ended.push(endOfStep(step.id, record));
       else if (!addedAt) missing.push(step);
       else if (finishedAt) {

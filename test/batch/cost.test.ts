@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { listBatches } from "../../src/store/batch-record.ts";
+import { listBatches } from "../../src/store/batch.ts";
 import { reserveCost, settleCost } from "../../src/store/cost-ledger.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { storeOf } from "../../src/store/store.ts";

@@ -2,7 +2,6 @@ import { afterAll, expect, test } from "vitest";
 import { createLogger } from "../../src/shared/logger.ts";
 import { type StreamEntry, streamEntrySchema } from "../../src/shared/stream-events.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
-import { appendToStream } from "../../src/store/stream-script.ts";
 import { StreamWriter } from "../../src/workers/stream-writer.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -99,25 +98,6 @@ test("a worker that was stopped past its lock writes nothing more", async () => 
   oldTell({ type: "text", text: " and older" });
   await old[Symbol.asyncDispose]();
   expect(await text()).toBe("new");
-});
-
-test("an entry that arrives twice is stored once", async () => {
-  const { options, keys, text } = newJob();
-  const entry = (number: number, said: string): StreamEntry => ({
-    token: "t",
-    turn: 1,
-    number,
-    pieces: [{ type: "text", text: said }],
-  });
-  const append = async (sent: StreamEntry) => [
-    await appendToStream({ redis, keys }, options.jobId, sent),
-    await text(),
-  ];
-  expect(await append(entry(0, "a"))).toEqual(["appended", "a"]);
-  expect(await append(entry(1, "b"))).toEqual(["appended", "ab"]);
-  expect(await append(entry(1, "b"))).toEqual(["appended", "ab"]);
-  expect(await append(entry(0, "a"))).toEqual(["appended", "ab"]);
-  expect(await append(entry(3, "d"))).toEqual(["lost", "ab"]);
 });
 
 test("a stream that Redis lost is told again from its beginning", async () => {

@@ -1,0 +1,85 @@
+import { ACKNOWLEDGED, parseRecord, type ResultRecord } from "../shared/records.ts";
+import { isBlobRef, releaseBlob } from "./blobs.ts";
+import { IS_UNFINISHED } from "./job-hold.ts";
+import { Script } from "./script.ts";
+import type { Store } from "./store.ts";
+
+/*
+ * A batch's done-list: a list at `batch:<id>:done` of the jobs whose record the row sender has not taken into the file
+ * yet.
+ *
+ * | from   | to     | by               | who                                                                      |
+ * |--------|--------|------------------|--------------------------------------------------------------------------|
+ * | absent | listed | `writeRecord`    | the row's worker, with its record (`REPORT_ROW`, result-record.ts)       |
+ * | listed | absent | `acknowledge`    | the row sender, once the result is safe in the file                      |
+ * | any    | none   | `forgetBatchWork` | the row sender, at the end of the batch (batch.ts)                      |
+ */
+
+/** Results per turn: one write, one fsync, one acknowledgement. */
+const MAX_GROUP = 500;
+/** Until a job whose result is already in the file has left BullMQ's hands. */
+const ACKNOWLEDGED_TTL_SECONDS = 86_400;
+
+/** Lua: `reportRow(done, jobId, channel, message)` lists a row; the first of a list wakes the row sender. */
+export const REPORT_ROW = `
+  local function reportRow(done, jobId, channel, message)
+    if redis.call('RPUSH', done, jobId) == 1 then redis.call('PUBLISH', channel, message) end
+  end
+`;
+
+/** Returns the next results, oldest first; entries whose record is gone come without one. */
+export async function readDoneList(
+  store: Store,
+  batchId: string,
+): Promise<{ jobId: string; record: ResultRecord | undefined }[]> {
+  const jobIds = [...new Set(await store.redis.lrange(store.keys.batchDone(batchId), 0, MAX_GROUP - 1))];
+  if (jobIds.length === 0) return [];
+  const records = await store.redis.mget(jobIds.map((id) => store.keys.result(id)));
+  return jobIds.map((jobId, i) => ({ jobId, record: parseRecord(records[i] ?? null) }));
+}
+
+/**
+ * Forgets results that are safe in the file. A job that BullMQ has not finished yet could still run again when its
+ * worker dies: its record gives way to the mark that says "paid", or stays when Redis is too full to write one.
+ * Keys: the done-list; then each row's record and BullMQ's job. Arguments: the rows' job ids. Returns nothing.
+ * Called by `acknowledge`, for the row sender, which holds the batch's lease. Fence: entries are removed by value, not
+ * by position, so that a repeated call (a reply lost with the connection) never drops what was not read.
+ */
+const ACKNOWLEDGE = new Script({
+  keys: ["done"],
+  moreKeys: "recordsAndJobs",
+  moreArgs: "jobIds",
+  lua: `${IS_UNFINISHED}
+    for i, jobId in ipairs(jobIds) do
+      local record, job = recordsAndJobs[2 * i - 1], recordsAndJobs[2 * i]
+      redis.call('LREM', done, 1, jobId)
+      if isUnfinished(job) then
+        redis.pcall('SET', record, '${ACKNOWLEDGED}', 'EX', ${ACKNOWLEDGED_TTL_SECONDS})
+      else
+        redis.call('DEL', record)
+      end
+    end
+  `,
+});
+
+/** Frees what Redis holds of results that are safe in the file. */
+export async function acknowledge(
+  store: Store,
+  batchId: string,
+  results: readonly { jobId: string; queue: string; record: ResultRecord | undefined }[],
+): Promise<void> {
+  const [recorded, empty] = [results.filter(({ record }) => record), results.filter(({ record }) => !record)];
+  const done = store.keys.batchDone(batchId);
+  // Nothing was read of these, so nothing may be forgotten: their job may be about to write its record.
+  for (const { jobId } of empty) await store.redis.lrem(done, 1, jobId);
+  if (recorded.length === 0) return;
+  const keys = recorded.flatMap(({ jobId, queue }) => [
+    store.keys.result(jobId),
+    store.keys.job(queue, jobId),
+  ]);
+  await ACKNOWLEDGE.run(store.redis, { done }, {}, { keys, args: recorded.map(({ jobId }) => jobId) });
+  for (const { jobId, record } of recorded) {
+    const body = record?.response?.body;
+    if (isBlobRef(body)) await releaseBlob(store, body, `result:${jobId}`);
+  }
+}

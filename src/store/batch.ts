@@ -1,0 +1,153 @@
+import { type ErrorRecord, errorRecordSchema } from "../shared/error-record.ts";
+import { InputError } from "../shared/errors.ts";
+import { type BatchRecord, type BatchStatus, batchRecordSchema, type LeaseHolder } from "../shared/records.ts";
+import { readLease } from "./batch-lease.ts";
+import type { Store } from "./store.ts";
+import { notify, publish } from "./topics.ts";
+
+/*
+ * A batch: a hash at `batch:<id>`, listed by its creation time in the sorted set `batches`. Its `status`:
+ *
+ * | from                   | to                             | by                       | who                               |
+ * |------------------------|--------------------------------|--------------------------|-----------------------------------|
+ * | any                    | in_progress                    | `startBatch`             | the row sender, which has the lease |
+ * | in_progress            | finalizing, then completed     | `saveBatch`              | the same: all rows are in the file |
+ * | in_progress            | failed, cancelled, in_progress | `saveBatch`              | the same: stopped, cancelled, interrupted |
+ * | in_progress, failed    | cancelling, cancelled          | `cancelBatch`            | an operator, with a runner and without |
+ *
+ * Beside it: `stop`, why no further row may start, which `stopBatch` sets once and `startBatch` takes away; the counts
+ * of the row sender (`saveBatch`) and of the workers (usage.ts); the ledger of its cost limit (cost-ledger.ts).
+ */
+
+/** A batch's record outlives its last change by this long. */
+const BATCH_TTL_SECONDS = 30 * 86_400;
+
+/** Writes some fields of a batch's record, and keeps it in the list of batches. */
+export async function saveBatch(
+  store: Store,
+  batch: Partial<BatchRecord> & Pick<BatchRecord, "id">,
+): Promise<void> {
+  const fields = Object.entries({ ...batch, updatedAt: Date.now() }).flatMap(([name, value]) =>
+    value === undefined ? [] : [name, String(value)],
+  );
+  const key = store.keys.batch(batch.id);
+  const now = Date.now();
+  await store.redis
+    .multi()
+    .hset(key, ...fields)
+    .hsetnx(key, "createdAt", String(now))
+    .expire(key, BATCH_TTL_SECONDS)
+    .zadd(store.keys.batches, "NX", now, batch.id)
+    .zremrangebyscore(store.keys.batches, 0, now - BATCH_TTL_SECONDS * 1000)
+    .exec();
+}
+
+/** Writes the record of a batch that begins, or goes on: an earlier run's stop or cancellation ends with it. */
+export async function startBatch(
+  store: Store,
+  { maxCostUsd, ...batch }: Pick<BatchRecord, "id" | "input" | "output" | "options" | "maxCostUsd">,
+): Promise<void> {
+  const key = store.keys.batch(batch.id);
+  // The limit of this run stands before any worker goes on.
+  if (maxCostUsd === undefined) await store.redis.hdel(key, "maxCostUsd");
+  else await store.redis.hset(key, "maxCostUsd", maxCostUsd);
+  await store.redis.hdel(key, "stop");
+  await saveBatch(store, { ...batch, status: "in_progress" });
+}
+
+/** False when Redis has lost what `startBatch` wrote. */
+export async function hasBatch(store: Store, batchId: string): Promise<boolean> {
+  return (await store.redis.hexists(store.keys.batch(batchId), "input")) === 1;
+}
+
+/**
+ * Says why no further row of a batch may start; the first reason stands. Its row sender wakes and withdraws what waits,
+ * and workers send back the rows they hold without having called the provider yet.
+ */
+export async function stopBatch(store: Store, batchId: string, reason: ErrorRecord): Promise<void> {
+  await store.redis.hsetnx(store.keys.batch(batchId), "stop", JSON.stringify(reason));
+  const messages = publish(store.redis.multi(), store.keys, "batch", batchId);
+  await publish(messages, store.keys, "stop", batchId).exec();
+}
+
+/** Returns why no further row may start, if so: the reason of a stop, or an operator's cancellation. */
+export async function readStop(
+  store: Store,
+  batchId: string,
+): Promise<ErrorRecord | "cancelled" | undefined> {
+  const [stop, status] = await store.redis.hmget(store.keys.batch(batchId), "stop", "status");
+  if (stop) return errorRecordSchema.parse(JSON.parse(stop));
+  return status === "cancelling" || status === "cancelled" ? "cancelled" : undefined;
+}
+
+/** Deletes what only a batch under way needs: its done-list, and what was held of its cost limit. */
+export async function forgetBatchWork(store: Store, batchId: string): Promise<void> {
+  await store.redis.del(store.keys.batchDone(batchId), store.keys.reserved(store.keys.batch(batchId)));
+}
+
+/** Returns the record, or undefined when Redis has none (unknown id, or older than 30 days). */
+export async function readBatch(store: Store, batchId: string): Promise<BatchRecord | undefined> {
+  const fields = await store.redis.hgetall(store.keys.batch(batchId));
+  const parsed = batchRecordSchema.safeParse(fields);
+  return parsed.success ? parsed.data : undefined;
+}
+
+/** Returns the newest batches, newest first. */
+export async function listBatches(store: Store, limit = 20): Promise<BatchRecord[]> {
+  const ids = await store.redis.zrevrange(store.keys.batches, 0, limit - 1);
+  const records = await Promise.all(ids.map((id) => readBatch(store, id)));
+  return records.filter((record) => record !== undefined);
+}
+
+/** A batch as a person or a program sees it. */
+export interface BatchView extends Omit<BatchRecord, "costUsd" | "options" | "stop" | "unpriced"> {
+  /** USD of the succeeded rows; null when the cost of one of them is not known. */
+  costUsd: number | null;
+  /** Which of `promptField`, `limitRows`, `strict` it was run with. */
+  options: Record<string, unknown>;
+  /** Why no further row may start. */
+  stop?: ErrorRecord;
+  /** Whose run sends its rows now; absent when none does. */
+  runner?: LeaseHolder;
+}
+
+/** Returns everything known of a batch. @throws InputError `unknown_batch` when Redis has no record of it. */
+export async function viewBatch(store: Store, batchId: string): Promise<BatchView> {
+  const record = (await readBatch(store, batchId)) ?? unknown(batchId);
+  const runner = await readLease(store, batchId);
+  const { options, stop, costUsd, unpriced, ...rest } = record;
+  return {
+    ...rest,
+    costUsd: unpriced > 0 ? null : costUsd,
+    options: JSON.parse(options),
+    ...(stop && { stop: errorRecordSchema.parse(JSON.parse(stop)) }),
+    ...(runner && { runner }),
+  };
+}
+
+const CANCELLABLE: readonly BatchStatus[] = ["validating", "in_progress", "failed"];
+
+/**
+ * Cancels a batch: its run withdraws the waiting rows, and calls in flight finish. Returns the status it has then, and
+ * whether that is new.
+ * @throws InputError `unknown_batch` when Redis has no record of it.
+ */
+export async function cancelBatch(
+  store: Store,
+  batchId: string,
+): Promise<{ status: BatchStatus; isNew: boolean }> {
+  const record = (await readBatch(store, batchId)) ?? unknown(batchId);
+  if (!CANCELLABLE.includes(record.status)) return { status: record.status, isNew: false };
+  const status = (await readLease(store, batchId)) ? "cancelling" : "cancelled";
+  await saveBatch(store, { id: batchId, status });
+  await notify(store, "batch", batchId);
+  return { status, isNew: true };
+}
+
+function unknown(batchId: string): never {
+  throw new InputError(
+    `no batch ${batchId}`,
+    "gluellm batch list shows the ids of the last 30 days",
+    "unknown_batch",
+  );
+}
