@@ -12,8 +12,8 @@ import type { Settings } from "../shared/settings.ts";
 import { CacheWaitError } from "../shared/unsent-errors.ts";
 import type { CacheStore } from "../store/cache-store.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
-import { type CallInput, callProvider, NotStartedError } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
+import { type CallInput, callProvider, NotStartedError } from "./provider-call.ts";
 
 /** A job that waits for an equal request goes back for as long as that one has taken so far. */
 const [MIN_AWAY_MS, MAX_AWAY_MS] = [1000, 5000];
