@@ -10,9 +10,9 @@ import { modelRef } from "../shared/model-name.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { Journal } from "../store/job-journal.ts";
 import { lookUp, type Standing } from "../store/result-record.ts";
-import { openCostLimits } from "./call-costs.ts";
+import { type CostLimit, openCostLimits } from "./call-costs.ts";
 import { barred, lackOf, unreadable } from "./can-run.ts";
-import { runCompletion } from "./completion-loop.ts";
+import { type LoopInput, runCompletion } from "./completion-loop.ts";
 import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
 import { type Attempt, type ModelAttempt, snoozesOf } from "./job-attempt.ts";
@@ -38,7 +38,8 @@ export async function processJob(input: Omit<Attempt, "jobId" | "logger">): Prom
 
 /** The verdict on the first model that answers, or that the job stays with. */
 async function tryModels(attempt: Attempt, given: CompletionPayload): Promise<Verdict> {
-  for (let payload = given; ; ) {
+  let payload = given;
+  for (;;) {
     const model = modelRef(payload.provider.entry, payload.model);
     const tried: ModelAttempt = { payload, model, journal: undefined };
     try {
@@ -61,36 +62,14 @@ async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict>
   const standing = await lookUp(context.store, jobId, tried.payload.batch?.id);
   if (standing.kind !== "clear") return verdictOnStanding(standing, tried.payload, jobId);
   if (standing.hasFailed) tried.payload = await withNewDeadline(job, tried.payload);
-
-  const { payload } = tried;
-  const verdict = await earlierTurns(attempt, payload);
-  if (verdict) return verdict;
-
-  tried.journal = await openJournal(attempt, payload);
-  if (Date.now() > payload.deadlineAt) throw deadlineError();
-  const costLimits = await openCostLimits(context.store, jobId, payload, standing.hasCostLimit);
-
-  const target = presentTarget(payload, tried.journal);
-  const isRouted = payload.fallbacks !== undefined;
-  const lack = isRouted ? lackOf(context, target.provider) : undefined;
+  const waiting = await waitForConversation(attempt, tried.payload);
+  if (waiting) return waiting;
+  tried.journal = await openJournal(attempt, tried.payload);
+  if (Date.now() > tried.payload.deadlineAt) throw deadlineError();
+  const costLimits = await openCostLimits(context.store, jobId, tried.payload, standing.hasCostLimit);
+  const lack = chooseModel(attempt, tried);
   if (lack) return lack;
-  tried.model = modelRef(target.provider.entry, target.model);
-
-  const { signal, beforeCall, controller, logger } = attempt;
-  const outcome = await runCompletion(context, {
-    ...tried,
-    jobId,
-    signal,
-    beforeCall,
-    controller,
-    logger,
-    isRouted,
-    costLimits,
-    deadlineAt: payload.deadlineAt,
-    priority: job.priority,
-    attemptsMade: job.attemptsMade,
-  });
-  return { kind: "done", ...outcome };
+  return { kind: "done", ...(await runCompletion(context, loopInput(attempt, tried, costLimits))) };
 }
 
 function verdictOnStanding(
@@ -121,7 +100,7 @@ async function withNewDeadline(job: Job, payload: CompletionPayload): Promise<Co
 }
 
 /** Puts a call back whose conversation waits for an earlier one. */
-async function earlierTurns(
+async function waitForConversation(
   { context, job, jobId }: Attempt,
   { conversation }: CompletionPayload,
 ): Promise<Verdict | undefined> {
@@ -137,4 +116,20 @@ async function openJournal(
 ): Promise<Journal | undefined> {
   if (!hasSeveralCalls(payload)) return undefined;
   return Journal.open({ store, queue: queue.name, jobId, token, logger });
+}
+
+/** Takes the model whose turn it is; a verdict when this worker cannot call it. */
+function chooseModel({ context }: Attempt, tried: ModelAttempt): Verdict | undefined {
+  const { provider, model } = presentTarget(tried.payload, tried.journal);
+  tried.model = modelRef(provider.entry, model);
+  return lackOf(context, provider);
+}
+
+function loopInput(attempt: Attempt, tried: ModelAttempt, costLimits: CostLimit[]): LoopInput {
+  const { job, jobId, signal, beforeCall, controller, logger } = attempt;
+  const { attemptsMade, priority } = job;
+  const { deadlineAt, fallbacks } = tried.payload;
+  const isRouted = fallbacks !== undefined;
+  const limits = { deadlineAt, priority, costLimits, beforeCall, controller };
+  return { ...tried, ...limits, jobId, signal, logger, isRouted, attemptsMade };
 }
