@@ -3,7 +3,7 @@ import { pauseModel } from "../limits/pause.ts";
 import type { CompletionPayload, FallbackTarget } from "../shared/catalog.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
-import type { GlueError } from "../shared/errors.ts";
+import type { GlueError, StructuredOutputError } from "../shared/errors.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
 import { FencedError, type Journal } from "../store/job-journal.ts";
 import type { WorkerContext } from "./context.ts";
@@ -100,21 +100,19 @@ async function pauseFor(context: WorkerContext, model: ModelRef, error: GlueErro
   if (verdict.kind === "fail" && verdict.pause) await pauseModel(context, model, verdict.pause);
 }
 
-/** The last model's error, with why the others were given up. */
+/** The last model's error, with why the others were given up. Its pause is made already. */
 async function endOf(
   { entry, model }: ModelRef,
-  { error }: Extract<Verdict, { kind: "fail" }>,
+  { error, spent }: Extract<Verdict, { kind: "fail" }>,
   journal: Journal,
 ): Promise<Verdict> {
   const fallbacks = [...journal.fallbacks];
   await journal.append({ kind: "failed" });
-  if (fallbacks.length === 0) return { kind: "fail", error, models: { entry, model } };
+  if (fallbacks.length === 0) return { kind: "fail", error, spent, models: { entry, model } };
   const reasons = fallbacks.map(({ model: key, code }) => `${key}: ${code}`).join("; ");
   const record = toErrorRecord(error);
   const context = { ...record.context, fallbacks: reasons.slice(0, MAX_REASONS_CHARS) };
-  return {
-    kind: "fail",
-    error: fromErrorRecord({ ...record, context }),
-    models: { entry, model, fallbacks },
-  };
+  const { rejected } = error as Partial<StructuredOutputError>;
+  const explained = fromErrorRecord({ ...record, context, rejected });
+  return { kind: "fail", error: explained, spent, models: { entry, model, fallbacks } };
 }
