@@ -129,7 +129,7 @@ const ROWS: readonly GivenRow[] = [
   },
   {
     of: [BudgetWaitError],
-    when: "the line for the budget is longer than 5 s, or a pause is",
+    when: "the wait for the budget is longer than 5 s, or a pause is",
     ...UNSENT,
     verdict: "snooze",
     wait: "guess",

@@ -1,5 +1,5 @@
 import type { Job, Queue } from "bullmq";
-import type { Intake } from "../limits/controller.ts";
+import type { ConcurrencyController } from "../limits/concurrency-controller.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
