@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { EstimateCorrection } from "../limits/rate-limiter/estimate-correction.ts";
+import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { costUsd, isPriced } from "../shared/cost.ts";
 import { CostLimitError } from "../shared/errors.ts";
@@ -11,7 +12,7 @@ import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { CostWaitError } from "../shared/unsent-errors.ts";
 import { usd } from "../shared/usd.ts";
-import { type LedgerCall, reserveCost, settleCost } from "../store/cost-ledger.ts";
+import { type LedgerCall, openJobLedger, reserveCost, settleCost } from "../store/cost-ledger.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
 
@@ -144,6 +145,29 @@ export class CallCosts {
       logger.warn({ err: error }, "a call's cost could not be settled");
     }
   }
+}
+
+/**
+ * The limits that the job's calls count towards; a job's own begins here.
+ * @param hasBatchLimit whether its batch has one
+ */
+export async function openCostLimits(
+  store: Store,
+  jobId: string,
+  { batch, conversation, maxCostUsd, deadlineAt }: CompletionPayload,
+  hasBatchLimit: boolean,
+): Promise<CostLimit[]> {
+  const limits: CostLimit[] = [];
+  if (batch && hasBatchLimit) limits.push({ ledger: store.keys.batch(batch.id), of: "batch" });
+  if (maxCostUsd !== undefined) {
+    const ledger = await openJobLedger(store, jobId, { maxCostUsd, deadlineAt });
+    limits.push({ ledger, of: "job" });
+  }
+  const talk = conversation && store.keys.conversation(conversation.id);
+  if (talk && (await store.redis.hexists(talk, "maxCostUsd"))) {
+    limits.push({ ledger: talk, of: "conversation" });
+  }
+  return limits;
 }
 
 function limitReached(

@@ -1,12 +1,13 @@
+import type { Job } from "bullmq";
 import { pauseModel } from "../limits/pause.ts";
 import type { CompletionPayload, FallbackTarget } from "../shared/catalog.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
-import type { GlueError } from "../shared/errors.ts";
-import type { Logger } from "../shared/logger.ts";
+import type { GlueError, StructuredOutputError } from "../shared/errors.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import type { WorkerContext } from "./context.ts";
+import { type Attempt, snoozesOf, waitsFor } from "./job-attempt.ts";
 import { backoffMs, type Verdict } from "./verdict.ts";
 
 /**
@@ -21,37 +22,38 @@ export function presentTarget(payload: CompletionPayload, journal: JobJournal | 
   return payload.fallbacks?.[(journal?.fallbacks.length ?? 0) - 1] ?? payload;
 }
 
-interface FailedAttempt {
+interface RoutedJob {
   payload: CompletionPayload;
   journal: JobJournal;
-  /** BullMQ's count of attempts used up. */
-  attemptsMade: number;
-  /** Attempts that ended in a pause. */
-  snoozes: number;
-  /** The attempt before this one ended in waiting for the budget. */
-  hasWaitedForBudget: boolean;
+}
+
+interface Failure {
   error: GlueError;
   /** As of a job that has one model. */
   verdict: Verdict;
-  logger: Logger;
 }
 
 /**
- * What becomes of an attempt at a job of several models. The queue of such jobs never waits: the present model's queue
- * and budget do.
+ * What becomes of a failed attempt at a job of several models. The queue of such jobs never waits: the present model's
+ * queue and budget do.
  * @returns undefined when the job goes on with the next model, which the journal says then
  */
-export async function fallBack(context: WorkerContext, attempt: FailedAttempt): Promise<Verdict | undefined> {
-  const { payload, journal, attemptsMade, error, verdict } = attempt;
+export async function fallBack(
+  { context, job, logger }: Attempt,
+  { payload, journal }: RoutedJob,
+  { error, verdict }: Failure,
+): Promise<Verdict | undefined> {
   const { provider, model } = presentTarget(payload, journal);
   const ref = modelRef(provider.entry, model);
   await pauseFor(context, ref, error, verdict);
   const hasNext = journal.fallbacks.length < (payload.fallbacks?.length ?? 0);
+  const hasWaitedForBudget = waitsFor(job).startsWith("budget_wait");
   try {
-    if (hasNext && givesUp(attempt)) {
-      const { code, message } = toErrorRecord(error);
-      await journal.append({ kind: "fallback", fallback: { model: ref.key, code, message }, attemptsMade });
-      attempt.logger.info({ model: ref.key, fault: code }, "the job goes on with its next model");
+    if (hasNext && givesUp({ error, verdict, hasWaitedForBudget })) {
+      const { code, message } = error;
+      const fallback = { model: ref.key, code, message };
+      await journal.append({ kind: "fallback", fallback, attemptsMade: job.attemptsMade });
+      logger.info({ model: ref.key, fault: code }, "the job goes on with its next model");
       return undefined;
     }
     if (verdict.kind === "fail") return await endOf(ref, verdict, journal);
@@ -59,10 +61,18 @@ export async function fallBack(context: WorkerContext, attempt: FailedAttempt): 
     if (fault instanceof FencedError) return { kind: "lost" };
     throw fault;
   }
-  if (verdict.kind !== "snooze") return verdict;
-  // Its queue does not wait, so that a fixed short delay would have all its jobs ask the breaker again and again.
-  const leastMs = policyOf(error).wait === "breaker" ? backoffMs(attempt.snoozes, context.settings.retry) : 0;
-  return { ...verdict, scope: "job", delayMs: Math.max(verdict.delayMs, leastMs) };
+  return verdict.kind === "snooze" ? onlyTheJob(context, job, verdict) : verdict;
+}
+
+/** Its queue does not wait, so that the breaker's fixed short delay would have all its jobs ask it again and again. */
+function onlyTheJob(
+  { settings }: WorkerContext,
+  job: Job,
+  snooze: Extract<Verdict, { kind: "snooze" }>,
+): Verdict {
+  const isBlocked = policyOf(snooze.error).wait === "breaker";
+  const leastMs = isBlocked ? backoffMs(snoozesOf(job), settings.retry) : 0;
+  return { ...snooze, scope: "job", delayMs: Math.max(snooze.delayMs, leastMs) };
 }
 
 /** Whether another model may do better than waiting for this one, or than what ended the job. */
@@ -70,7 +80,10 @@ export function givesUp({
   error,
   verdict,
   hasWaitedForBudget,
-}: Pick<FailedAttempt, "error" | "verdict" | "hasWaitedForBudget">): boolean {
+}: Failure & {
+  /** The attempt before this one ended in waiting for the budget. */
+  hasWaitedForBudget: boolean;
+}): boolean {
   const { fallsBack, wait } = policyOf(error);
   if (fallsBack === "never") return false;
   if (verdict.kind === "fail") return true;
@@ -87,21 +100,19 @@ async function pauseFor(context: WorkerContext, model: ModelRef, error: GlueErro
   if (verdict.kind === "fail" && verdict.pause) await pauseModel(context, model, verdict.pause);
 }
 
-/** The last model's error, with why the others were given up. */
+/** The last model's error, with why the others were given up. Its pause is made already. */
 async function endOf(
   { entry, model }: ModelRef,
-  { error }: Extract<Verdict, { kind: "fail" }>,
+  { error, spent }: Extract<Verdict, { kind: "fail" }>,
   journal: JobJournal,
 ): Promise<Verdict> {
   const fallbacks = [...journal.fallbacks];
   await journal.append({ kind: "failed" });
-  if (fallbacks.length === 0) return { kind: "fail", error, answering: { entry, model } };
+  if (fallbacks.length === 0) return { kind: "fail", error, spent, models: { entry, model } };
   const reasons = fallbacks.map(({ model: key, code }) => `${key}: ${code}`).join("; ");
   const record = toErrorRecord(error);
   const context = { ...record.context, fallbacks: reasons.slice(0, MAX_REASONS_CHARS) };
-  return {
-    kind: "fail",
-    error: fromErrorRecord({ ...record, context }),
-    answering: { entry, model, fallbacks },
-  };
+  const { rejected } = error as Partial<StructuredOutputError>;
+  const explained = fromErrorRecord({ ...record, context, rejected });
+  return { kind: "fail", error: explained, spent, models: { entry, model, fallbacks } };
 }

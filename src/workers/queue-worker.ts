@@ -7,8 +7,9 @@ import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { isRefusal } from "../store/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
+import type { AbortReason } from "./job-attempt.ts";
 import { processJob } from "./process-job.ts";
-import { type AbortReason, PUT_BACK_MS, RetryError } from "./settle.ts";
+import { PUT_BACK_MS, RetryError } from "./settle.ts";
 
 const ERROR_LOG_MS = 10_000;
 const REST_MS = 500;

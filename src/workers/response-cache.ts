@@ -4,16 +4,15 @@ import { canonicalJson, NestingError } from "../shared/canonical-json.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
 import { sha256 } from "../shared/digest.ts";
-import { APIConnectionError, LLMError, OverloadedError, RateLimitError } from "../shared/errors.ts";
-import { parseJson } from "../shared/json.ts";
 import { policyOf } from "../shared/error-policy.ts";
+import { parseJson } from "../shared/json.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 import { CacheWaitError } from "../shared/unsent-errors.ts";
 import type { CacheStore } from "../store/cache-store.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
-import { type CallInput, callProvider, NotStartedError } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
+import { type CallInput, callProvider, NotStartedError } from "./provider-call.ts";
 
 /** A job that waits for an equal request goes back for as long as that one has taken so far. */
 const [MIN_AWAY_MS, MAX_AWAY_MS] = [1000, 5000];

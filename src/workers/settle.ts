@@ -1,12 +1,11 @@
-import { DelayedError, type Job, type Queue, RateLimitError, UnrecoverableError } from "bullmq";
-import type { ConcurrencyController } from "../limits/concurrency-controller.ts";
+import { DelayedError, RateLimitError, UnrecoverableError } from "bullmq";
 import type { SnoozeScope } from "../limits/pause.ts";
 import { pauseModel } from "../limits/pause.ts";
 import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
 import { type Message, previewOfAnswer } from "../shared/chat.ts";
+import { policyOf } from "../shared/error-policy.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError, StructuredOutputError } from "../shared/errors.ts";
-import type { Logger } from "../shared/logger.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { stopBatch } from "../store/batch.ts";
@@ -14,85 +13,79 @@ import { isBlobRef, releaseBlob } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/workflow-journal.ts";
-import type { WorkerContext } from "./context.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
+import type { AbortReason, Attempt } from "./job-attempt.ts";
 import type { Verdict } from "./verdict.ts";
 
 export const PUT_BACK_MS = 5_000;
 export const HELD_MS = 30_000;
 
-/** Why a job's signal aborted. */
-export type AbortReason = "cancelled" | "lock lost" | "draining";
-
-/** One attempt at one job. */
-export interface Run {
-  context: WorkerContext;
-  queue: Queue;
-  job: Job;
-  jobId: string;
-  token: string;
-  signal: AbortSignal;
-  /** Aborts when the job's batch ended: it goes back unless its call has begun. */
-  beforeCall: AbortSignal;
-  controller: ConcurrencyController;
-  logger: Logger;
-}
+type VerdictOf<Kind extends Verdict["kind"]> = Extract<Verdict, { kind: Kind }>;
 
 /** Makes the verdict happen. Returns only for a finished job. */
 export async function settle(
-  run: Run,
+  attempt: Attempt,
   payload: CompletionPayload | undefined,
   verdict: Verdict,
 ): Promise<CompletionSummary> {
-  const { context, job, logger } = run;
   switch (verdict.kind) {
-    case "done": {
-      await finish(run, payload, verdict.record, verdict.added);
+    case "done":
+      await finish(attempt, payload, verdict.record, verdict.added);
       return summaryOf(verdict.record);
-    }
     case "retry":
-      logger.warn(
-        { fault: toErrorRecord(verdict.error), delayMs: verdict.delayMs },
-        "attempt failed; will retry",
-      );
-      throw new RetryError(failureText(verdict.error, job.attemptsMade + 1), verdict.delayMs);
-    case "snooze": {
-      const { scope, delayMs, error } = verdict;
-      if (scope === "job") return putBack(run, { delayMs, reason: `${error.code}: ${error.message}` });
-      await pause(run, verdict);
-      logger[error.code === "circuit_open" ? "debug" : "info"](
-        { fault: error.code, delayMs },
-        "the queue waits for the provider",
-      );
-      throw new RateLimitError();
-    }
+      return retry(attempt, verdict);
+    case "snooze":
+      return snooze(attempt, verdict);
     case "putBack":
-      return putBack(run, verdict);
+      return putBack(attempt, verdict);
     case "lost":
-      logger.warn("this worker no longer owns the job");
+      attempt.logger.warn("this worker no longer owns the job");
       throw new DelayedError();
     case "stopBatch":
-      await stopBatch(context.store, payload?.batch?.id ?? "", toErrorRecord(verdict.error));
-      return putBack(run, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
-    case "fail": {
-      const attempts = job.attemptsMade + 1;
-      if (verdict.pause) await pause(run, verdict.pause);
-      if (verdict.error.code === "cancelled") logger.info("job cancelled");
-      else logger.warn({ fault: toErrorRecord(verdict.error), attempts }, "job failed");
-      if (payload) {
-        const status = verdict.error.code === "cancelled" ? "cancelled" : "failed";
-        const record = { ...emptyRecord(run.jobId, payload, status, attempts), ...verdict.answering };
-        const error = { ...toErrorRecord(verdict.error), attempts };
-        const { rejected } = verdict.error as Partial<StructuredOutputError>;
-        await finish(run, payload, { ...record, ...verdict.spent, error, rejected });
-      }
-      throw withoutStack(new UnrecoverableError(failureText(verdict.error, attempts)));
-    }
+      await stopBatch(attempt.context.store, payload?.batch?.id ?? "", toErrorRecord(verdict.error));
+      return putBack(attempt, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
+    case "fail":
+      return fail(attempt, payload, verdict);
   }
 }
 
+function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"retry">): never {
+  logger.warn({ fault: toErrorRecord(error), delayMs }, "attempt failed; will retry");
+  throw new RetryError(failureText(error, job.attemptsMade + 1), delayMs);
+}
+
+async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<never> {
+  const { scope, delayMs, error } = verdict;
+  if (scope === "job") return putBack(attempt, { delayMs, reason: `${error.code}: ${error.message}` });
+  await pause(attempt, verdict);
+  // Every second of an outage has one of the breaker's.
+  const level = policyOf(error).wait === "breaker" ? "debug" : "info";
+  attempt.logger[level]({ fault: error.code, delayMs }, "the queue waits for the provider");
+  throw new RateLimitError();
+}
+
+async function fail(
+  attempt: Attempt,
+  payload: CompletionPayload | undefined,
+  { error, pause: pauseAsked, models, spent }: VerdictOf<"fail">,
+): Promise<never> {
+  const { job, jobId, logger } = attempt;
+  const attempts = job.attemptsMade + 1;
+  const isCancelled = error.code === "cancelled";
+  if (pauseAsked) await pause(attempt, pauseAsked);
+  if (isCancelled) logger.info("job cancelled");
+  else logger.warn({ fault: toErrorRecord(error), attempts }, "job failed");
+  if (payload) {
+    const record = emptyRecord(jobId, payload, isCancelled ? "cancelled" : "failed", attempts);
+    const { rejected } = error as Partial<StructuredOutputError>;
+    const fault = { error: { ...toErrorRecord(error), attempts }, rejected };
+    await finish(attempt, payload, { ...record, ...models, ...spent, ...fault });
+  }
+  throw withoutStack(new UnrecoverableError(failureText(error, attempts)));
+}
+
 async function pause(
-  { context, queue }: Run,
+  { context, queue }: Attempt,
   pauseAsked: { scope: SnoozeScope; delayMs: number },
 ): Promise<void> {
   const model = parseCompletionQueueName(queue.name);
@@ -100,13 +93,13 @@ async function pause(
 }
 
 async function finish(
-  run: Run,
+  attempt: Attempt,
   payload: CompletionPayload | undefined,
   record: ResultRecord,
   added: readonly Message[] = [],
 ): Promise<void> {
   if (!payload) return;
-  const { context, queue, token, jobId, logger } = run;
+  const { context, queue, token, jobId, logger } = attempt;
   const budgetKey = record.status === "succeeded" ? countedKey(queue.name, payload, record) : undefined;
   const answer = payload.conversation && turnAnswer(record, added);
   const outcome = await untilTaken(logger, () =>
@@ -147,7 +140,7 @@ function countedKey(queue: string, payload: CompletionPayload, record: ResultRec
 }
 
 async function putBack(
-  { job, token, logger, signal }: Run,
+  { job, token, logger, signal }: Attempt,
   { delayMs, reason }: { delayMs: number; reason: string },
 ): Promise<never> {
   // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.

@@ -7,7 +7,7 @@ import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.
 import type { JobJournal } from "../store/job-journal.ts";
 import { problemOf } from "./output/problem.ts";
 
-export interface ToolRun {
+export interface ToolTurn {
   /** The tools the job may call. */
   tools: readonly Tool[];
   journal: JobJournal;
@@ -22,13 +22,13 @@ export interface ToolRun {
  * Runs the calls of one turn side by side. Whatever goes wrong in one becomes its result, for the model to read.
  * @throws the signal's reason; FencedError
  */
-export function runToolCalls(run: ToolRun, calls: readonly ToolCall[]): Promise<ToolExecution[]> {
+export function runToolCalls(input: ToolTurn, calls: readonly ToolCall[]): Promise<ToolExecution[]> {
   return Promise.all(
     calls.map(async (call, index) => {
-      const known = run.journal.executionOf(run.turn, index);
+      const known = input.journal.executionOf(input.turn, index);
       if (known) return known;
-      const execution = await runToolCall(run, call, index);
-      await run.journal.append({ kind: "tool", index, execution });
+      const execution = await runToolCall(input, call, index);
+      await input.journal.append({ kind: "tool", index, execution });
       return execution;
     }),
   );
@@ -39,26 +39,26 @@ export function toToolMessage({ callId, result, error }: ToolExecution): Message
   return { role: "tool", tool_call_id: callId, content: error ? `Error: ${error.message}` : (result ?? "") };
 }
 
-async function runToolCall(run: ToolRun, call: ToolCall, index: number): Promise<ToolExecution> {
+async function runToolCall(input: ToolTurn, call: ToolCall, index: number): Promise<ToolExecution> {
   const { id: callId, function: called } = call;
   const startedAt = performance.now();
   const args = parseArguments(called.arguments);
-  const about = { turn: run.turn, callId, toolName: called.name, arguments: args ?? called.arguments };
-  const outcome = await outcomeOf(run, call, args, index);
+  const about = { turn: input.turn, callId, toolName: called.name, arguments: args ?? called.arguments };
+  const outcome = await outcomeOf(input, call, args, index);
   const durationMs = Math.round(performance.now() - startedAt);
   if ("error" in outcome) {
-    run.logger.warn({ tool: called.name, fault: outcome.error.code, durationMs }, "tool call failed");
+    input.logger.warn({ tool: called.name, fault: outcome.error.code, durationMs }, "tool call failed");
   }
   return { ...about, ...outcome, durationMs };
 }
 
 type Outcome = { result: string } | { error: { code: string; message: string } };
 
-async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: number): Promise<Outcome> {
-  const { journal, turn } = run;
-  const tool = run.tools.find(({ name }) => name === call.function.name);
+async function outcomeOf(input: ToolTurn, call: ToolCall, args: unknown, index: number): Promise<Outcome> {
+  const { journal, turn } = input;
+  const tool = input.tools.find(({ name }) => name === call.function.name);
   if (!tool) {
-    const known = run.tools.map(({ name }) => name).join(", ");
+    const known = input.tools.map(({ name }) => name).join(", ");
     return failure("unknown_tool", `there is no such tool; there are: ${known}`);
   }
   if (args === undefined) return failure("invalid_arguments", "the arguments are not valid JSON");
@@ -73,8 +73,8 @@ async function outcomeOf(run: ToolRun, call: ToolCall, args: unknown, index: num
     }
     await journal.append({ kind: "toolStarted", turn, index });
   }
-  const executionId = `${run.jobId}-${turn}-${index}`;
-  return execute(run, tool, parsed.args, executionId);
+  const executionId = `${input.jobId}-${turn}-${index}`;
+  return execute(input, tool, parsed.args, executionId);
 }
 
 /** A schema's own code may throw, too. */
@@ -88,19 +88,19 @@ async function checkArguments({ parameters, parse }: Tool, args: unknown): Promi
   }
 }
 
-async function execute(run: ToolRun, tool: Tool, args: unknown, executionId: string): Promise<Outcome> {
+async function execute(input: ToolTurn, tool: Tool, args: unknown, executionId: string): Promise<Outcome> {
   const timeout = AbortSignal.timeout(tool.timeoutMs);
-  const signal = AbortSignal.any([run.signal, timeout]);
+  const signal = AbortSignal.any([input.signal, timeout]);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const abort = () => reject(signal.reason);
   signal.addEventListener("abort", abort, { once: true });
   try {
-    run.signal.throwIfAborted();
+    input.signal.throwIfAborted();
     const running = (async () =>
-      tool.execute(args as never, { signal, jobId: run.jobId, executionId }) as unknown)();
+      tool.execute(args as never, { signal, jobId: input.jobId, executionId }) as unknown)();
     return { result: toOutput(await Promise.race([running, aborted]), tool.maxOutputBytes) };
   } catch (error) {
-    run.signal.throwIfAborted();
+    input.signal.throwIfAborted();
     if (timeout.aborted) return failure("timeout", `the tool did not end within ${tool.timeoutMs / 1000} s`);
     return failure("tool_failed", toOutput(messageOf(error), 4096));
   } finally {

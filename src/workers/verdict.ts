@@ -18,21 +18,21 @@ export type Verdict =
   /** Another worker has the job: nothing is touched. */
   | { kind: "lost" }
   /**
-   * `pause`: what the provider asked for outlasts the job, and the others wait all the same. `answering`: the model, of
-   * a job that has several.
+   * `pause`: what the provider asked for outlasts the job, and the others wait all the same. `models`: of a job that has
+   * several.
    */
   | {
       kind: "fail";
       error: GlueError;
       pause?: { scope: SnoozeScope; delayMs: number };
-      answering?: Answering;
+      models?: TriedModels;
       spent?: Spent;
     }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
 
-/** What a record says of the models that a job of several has called. */
-type Answering = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
+/** The model that a job of several ended with, and those it gave up before. */
+type TriedModels = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
 
 /** What the finished calls of a job took. */
 export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;

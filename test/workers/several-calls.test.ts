@@ -165,6 +165,13 @@ describe("what was paid", () => {
     expect(usage.costUsd).toBeCloseTo(costUsd ?? Number.NaN);
   });
 
+  test("stays on a failed job of several models", async () => {
+    const conversation = client().conversation();
+    const handle = await conversation.enqueue(paid, { model: [MODEL, "simulator:other"] });
+    await expect(handle.result()).rejects.toMatchObject({ code: "invalid_request" });
+    expect(await conversation.usage()).toMatchObject({ calls: 1, tokensUsed: { completion: 10 } });
+  });
+
   test("stays on a job that was cancelled in its loop, which makes no further call though the message was lost", async () => {
     const glue = client();
     const turns = Array.from({ length: 8 }, (_, n) => ({

@@ -10,18 +10,19 @@ import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { countCall } from "../store/result-record.ts";
-import type { CallInput } from "./attempt.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory, withNamedTools } from "./conversation.ts";
 import { type OutputReading, readOutput } from "./output/read-output.ts";
 import { repairMessages } from "./output/repair-messages.ts";
 import { requestOutput } from "./output/request-output.ts";
+import type { CallInput } from "./provider-call.ts";
 import { callOrCached } from "./response-cache.ts";
 import { spentOn } from "./spent.ts";
 import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, toToolMessage } from "./tool-calls.ts";
 
-export interface CompletionRun extends Omit<CallInput, "request" | "requestId" | "onDelta"> {
+/** A job, and what its calls have in common. */
+export interface LoopInput extends Omit<CallInput, "request" | "requestId" | "onDelta"> {
   payload: CompletionPayload;
   /** Present when the job may take several calls. */
   journal: JobJournal | undefined;
@@ -51,11 +52,11 @@ interface Progress {
  * @throws as `callOrCached` does; StructuredOutputError; FencedError when another worker has the job; GlueError
  * `conversation_lost`
  */
-export async function runCompletion(context: WorkerContext, run: CompletionRun): Promise<CompletionOutcome> {
-  const { payload, journal } = run;
+export async function runCompletion(context: WorkerContext, input: LoopInput): Promise<CompletionOutcome> {
+  const { payload, journal } = input;
   const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
   const request = withTools(await loadRequest(context, payload), tools);
-  await using stream = payload.stream ? new StreamWriter({ ...context, ...run }) : undefined;
+  await using stream = payload.stream ? new StreamWriter({ ...context, ...input }) : undefined;
   const messages = [...request.messages];
   const added: Message[] = [];
   const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
@@ -69,17 +70,17 @@ export async function runCompletion(context: WorkerContext, run: CompletionRun):
   for (let turn = 0; ; turn++) {
     const known = journal?.calls[turn];
     // Another model may have answered before this one was fallen back to.
-    const asked = askIn(known?.entry ?? run.model.entry);
-    const call = known ?? (await ask(context, run, stream, asked, turn));
+    const asked = askIn(known?.entry ?? input.model.entry);
+    const call = known ?? (await ask(context, input, stream, asked, turn));
     const { mode } = asked;
     progress.calls.push(call);
-    const results = await toolResults(run, progress, tools, { turn, mode });
+    const results = await toolResults(input, progress, tools, { turn, mode });
     // Rounds of repair are no part of the conversation.
     if (results) added.push(...results);
     const next = results ?? checkOutput(payload.output, mode, progress);
     if (!next || (results && payload.endsWithTools)) {
       if (!results) added.push(...finalAnswer(progress));
-      return { record: await toRecord(context, run, progress), added };
+      return { record: await toRecord(context, input, progress), added };
     }
     messages.push(...next);
   }
@@ -114,23 +115,23 @@ function turnRequest(
 
 async function ask(
   context: WorkerContext,
-  run: CompletionRun,
+  input: LoopInput,
   stream: StreamWriter | undefined,
   { request, mode }: Asked,
   turn: number,
 ): Promise<FinishedCall> {
-  const { requestId } = run.payload;
+  const { requestId } = input.payload;
   const call = await callOrCached(context, {
-    ...run,
+    ...input,
     request,
-    isWorthKeeping: (body) => isWorthKeeping(body, run.payload.output, mode),
+    isWorthKeeping: (body) => isWorthKeeping(body, input.payload.output, mode),
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
     onDelta: stream?.begin(turn + 1),
   });
   // Nobody tells the pieces of a finished call again.
   await stream?.flush();
-  await run.journal?.append({ kind: "call", call, attemptsMade: run.attemptsMade });
-  if (run.journal && !call.fromCache) await countCall(context.store, call);
+  await input.journal?.append({ kind: "call", call, attemptsMade: input.attemptsMade });
+  if (input.journal && !call.fromCache) await countCall(context.store, call);
   return call;
 }
 
@@ -147,7 +148,7 @@ function isWorthKeeping(
 
 /** Runs the tools that the last answer calls; undefined when it calls none. */
 async function toolResults(
-  { journal, payload, jobId, signal, logger }: CompletionRun,
+  { journal, payload, jobId, signal, logger }: LoopInput,
   progress: Progress,
   tools: readonly Tool[],
   { turn, mode }: { turn: number; mode: OutputMode | undefined },
@@ -226,7 +227,7 @@ async function loadRequest(
 
 async function toRecord(
   { store }: WorkerContext,
-  { jobId, payload, logger, attemptsMade, journal }: CompletionRun,
+  { jobId, payload, logger, attemptsMade, journal }: LoopInput,
   { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
   // The record is written a little later, and must not outlive them.

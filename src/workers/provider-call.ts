@@ -4,7 +4,7 @@ import type { Reservation } from "../limits/rate-limiter.ts";
 import type { OnDelta, ProviderCall, ProviderReply } from "../providers/provider.ts";
 import { jobCatalog } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
-import { policyOf } from "../shared/error-policy.ts";
+import { type ErrorPolicy, policyOf } from "../shared/error-policy.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
@@ -46,7 +46,7 @@ interface Held {
   outlay: Outlay | undefined;
 }
 
-/** Thrown by an attempt that stopped before the provider was called: nothing was paid. */
+/** The attempt was stopped before the provider was called: nothing was paid. */
 export class NotStartedError extends Error {
   override name = "NotStartedError";
 }
@@ -102,30 +102,36 @@ async function guarded(
     throw new CircuitOpenError(key, admission.waitMs);
   }
   if (!admission.isProbe) controller.unblocked();
-  const { reservation, outlay } = held;
   const startedAt = performance.now();
   try {
     const reply = await complete();
-    reservation.settle(reply.charged);
+    held.reservation.settle(reply.charged);
     controller.answered();
-    await outlay?.settle(reply.tokens);
+    await held.outlay?.settle(reply.tokens);
     await breaker?.succeeded(key, admission);
     controller.unblocked();
     return reply;
   } catch (error) {
     const { provider } = policyOf(error);
-    // A refusal costs no tokens; what else failed may have cost all that was estimated.
-    const used = provider === "works" || provider === "limited" ? 0 : undefined;
-    reservation.settle(used);
     if (provider === "limited") controller.limited(startedAt);
     else if (provider === "works") controller.answered();
     else controller.unanswered();
-    await outlay?.settle(used);
+    await chargeFailure(held, provider);
     if (provider === "down") await breaker?.failed(key, admission);
     else if (provider === "unknown") await breaker?.released(key, admission);
     else await breaker?.succeeded(key, admission);
     throw error;
   }
+}
+
+/** A refusal costs no tokens; what else failed may have cost all that was estimated. */
+async function chargeFailure(
+  { reservation, outlay }: Held,
+  provider: ErrorPolicy["provider"],
+): Promise<void> {
+  const used = provider === "works" || provider === "limited" ? 0 : undefined;
+  reservation.settle(used);
+  await outlay?.settle(used);
 }
 
 /** The money first: while others hold it, this call must not hold what it could use of the budget. */
@@ -167,7 +173,7 @@ async function assertNotPaused(context: WorkerContext, model: ModelRef): Promise
   if (ms > 0) throw new BudgetWaitError(model.key, ms);
 }
 
-/** Nothing was sent. */
+/** Gives back what was held for a call that is not made. */
 async function release({ reservation, outlay }: Held): Promise<void> {
   reservation.cancel();
   await outlay?.settle(0);

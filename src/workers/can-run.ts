@@ -1,0 +1,68 @@
+import type { Job } from "bullmq";
+import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
+import { GlueError } from "../shared/errors.ts";
+import { fingerprint } from "../shared/providers.ts";
+import type { WorkerContext } from "./context.ts";
+import type { Attempt } from "./job-attempt.ts";
+import { PUT_BACK_MS } from "./settle.ts";
+import type { Verdict } from "./verdict.ts";
+
+/*
+ * What a worker can tell of a job without asking Redis.
+ */
+
+/** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
+const MAX_LOST_WORKERS = 10;
+
+/** The verdict on a payload that this version cannot read: newer ones wait for newer workers, others fail. */
+export function unreadable({ data }: Job): Verdict {
+  const version = (data as { v?: unknown } | undefined)?.v;
+  if (typeof version === "number" && version > jobCatalog.completion.version) {
+    return putBack(`needs a worker that reads payload version ${version}`);
+  }
+  const error = new GlueError({
+    code: "invalid_payload",
+    category: "input",
+    message: "the job's data is not a completion request",
+    hint: "enqueue through GlueLLM's producers",
+  });
+  return { kind: "fail", error };
+}
+
+/** The verdict on a job that this worker cannot run; undefined when it can. */
+export function barred({ context, job }: Attempt, payload: CompletionPayload): Verdict | undefined {
+  // Which of several models it calls, its journal says.
+  const lack = payload.fallbacks ? undefined : lackOf(context, payload.provider);
+  if (lack) return lack;
+  const lacking = (payload.tools ?? []).filter((name) => !context.tools.has(name));
+  if (lacking.length > 0) return putBack(`workers lack the tool ${lacking.join(", ")}`);
+  return job.stalledCounter >= MAX_LOST_WORKERS ? workersLost(job.stalledCounter) : undefined;
+}
+
+/** The verdict on a call to an entry that this worker does not have as the producer has it, or lacks the key of. */
+export function lackOf(
+  { settings }: WorkerContext,
+  { entry, fingerprint: wanted }: CompletionPayload["provider"],
+): Verdict | undefined {
+  const own = settings.providers[entry];
+  if (!own || fingerprint(own) !== wanted) {
+    return putBack(
+      `provider entry "${entry}" is ${own ? "set up differently on" : "unknown to"} the workers`,
+    );
+  }
+  return own.apiKey || own.keyOptional ? undefined : putBack(`workers lack ${own.keyVariable}`);
+}
+
+function putBack(reason: string): Verdict {
+  return { kind: "putBack", delayMs: PUT_BACK_MS, reason };
+}
+
+function workersLost(count: number): Verdict {
+  const error = new GlueError({
+    code: "worker_lost",
+    category: "internal",
+    message: `${count} workers were lost while they ran this job`,
+    hint: "look for what kills them (memory, a huge answer), then retry the job",
+  });
+  return { kind: "fail", error };
+}

@@ -1,0 +1,42 @@
+import type { Job, Queue } from "bullmq";
+import type { ConcurrencyController } from "../limits/concurrency-controller.ts";
+import type { CompletionPayload } from "../shared/catalog.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { ModelRef } from "../shared/model-name.ts";
+import type { JobJournal } from "../store/job-journal.ts";
+import type { WorkerContext } from "./context.ts";
+
+/** Why a job's signal aborted. */
+export type AbortReason = "cancelled" | "lock lost" | "draining";
+
+/** One try of a worker at a job. */
+export interface Attempt {
+  context: WorkerContext;
+  queue: Queue;
+  job: Job;
+  jobId: string;
+  token: string;
+  signal: AbortSignal;
+  /** Aborts when the job's batch ended: it goes back unless its call has begun. */
+  beforeCall: AbortSignal;
+  controller: ConcurrencyController;
+  logger: Logger;
+}
+
+/** An attempt at one of the job's models; filled in as it goes on. */
+export interface ModelAttempt {
+  payload: CompletionPayload;
+  model: ModelRef;
+  /** Of a job that may take several calls, once it is read. */
+  journal: JobJournal | undefined;
+}
+
+/** How often the job went back so far without using up an attempt. */
+export function snoozesOf({ attemptsStarted, attemptsMade }: Job): number {
+  return Math.max(0, attemptsStarted - attemptsMade - 1);
+}
+
+/** Why the job was put back last: a fault's code and message, or a reason in words; "" when it never was. */
+export function waitsFor({ progress }: Job): string {
+  return (progress as { waitsFor?: string } | undefined)?.waitsFor ?? "";
+}

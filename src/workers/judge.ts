@@ -1,0 +1,66 @@
+import { policyOf } from "../shared/error-policy.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { GlueError, JobCancelledError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import { FencedError, type JobJournal } from "../store/job-journal.ts";
+import { countFailedCall } from "../store/result-record.ts";
+import { fallBack } from "./fallback.ts";
+import { type AbortReason, type Attempt, type ModelAttempt, snoozesOf } from "./job-attempt.ts";
+import { NotStartedError } from "./provider-call.ts";
+import { spentOn } from "./spent.ts";
+import { type AttemptState, type Verdict, verdictOn } from "./verdict.ts";
+
+/** The verdict on what an attempt threw; undefined when the job goes on with its next model. */
+export async function judge(
+  attempt: Attempt,
+  tried: ModelAttempt,
+  thrown: unknown,
+): Promise<Verdict | undefined> {
+  const { context, signal, logger } = attempt;
+  const { payload, model, journal } = tried;
+  if (thrown instanceof FencedError) return { kind: "lost" };
+  if (thrown instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal, journal);
+  const error = thrown instanceof GlueError ? thrown : unexpected(thrown, logger);
+  const verdict = verdictOn(error, stateOf(attempt, tried), context.settings.retry);
+  if (verdict.kind === "fail" && journal) {
+    verdict.spent = spentOn(journal.allCalls);
+    // Replayed, the same answers would fail the same way.
+    if (policyOf(error).spoils === "answers") await journal.append({ kind: "restarted" }).catch(() => {});
+  }
+  const isRepeated = verdict.kind === "snooze" || verdict.kind === "retry";
+  await countFailedCall(context.store, {
+    budgetKey: model.key,
+    error,
+    isRepeated,
+    batchId: payload.batch?.id,
+  });
+  return payload.fallbacks && journal ? fallBack(attempt, { payload, journal }, { error, verdict }) : verdict;
+}
+
+function verdictOnAbort(signal: AbortSignal, journal: JobJournal | undefined): Verdict {
+  if ((signal.reason as AbortReason | undefined) === "cancelled") {
+    return { kind: "fail", error: new JobCancelledError(), spent: journal && spentOn(journal.allCalls) };
+  }
+  return { kind: "putBack", delayMs: 0, reason: "its worker stopped" };
+}
+
+/** Bugs and faults of Redis take the verdict's way too, so that a job that ends by them leaves its record. */
+function unexpected(thrown: unknown, logger: Logger): GlueError {
+  // Its message may quote what somebody sent or answered.
+  const { name = typeof thrown, stack = "" } = thrown instanceof Error ? thrown : {};
+  const frames = stack.split("\n").filter((line) => /^\s+at /.test(line));
+  logger.error({ fault: name, frames }, "unexpected fault in an attempt");
+  return new GlueError(toErrorRecord(thrown));
+}
+
+function stateOf({ context, job }: Attempt, { payload, model, journal }: ModelAttempt): AttemptState {
+  const { maxAttempts, deadlineAt, batch } = payload;
+  return {
+    attempt: job.attemptsMade - (journal?.attemptsMade ?? 0) + 1,
+    maxAttempts,
+    deadlineAt,
+    isBatchRow: batch !== undefined,
+    snoozes: snoozesOf(job),
+    isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
+  };
+}
