@@ -2,9 +2,9 @@ import type { Redis } from "ioredis";
 import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import { type TokenCounts, tokenCounts } from "../shared/token-counts.ts";
+import { BudgetExceededError, RateLimiterClosedError } from "../shared/unsent-errors.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { BucketConnection } from "./rate-limiter/bottleneck.ts";
-import { BudgetExceededError, RateLimiterClosedError } from "../shared/unsent-errors.ts";
 import { type Cost, costOf } from "./rate-limiter/cost.ts";
 import { EstimateCorrection } from "./rate-limiter/estimate-correction.ts";
 import type { Waiter } from "./rate-limiter/priority-queue.ts";
@@ -62,12 +62,8 @@ export interface Reservation {
  * 1 s (`burstSeconds`, default 1), so bursts after a pause stay within what the provider accepts. Limits
  * too small for that (under about 86 per minute with `burstSeconds` 1) are granted at even spacing.
  *
- * Keys: `b_<keyPrefix>:limit:<key or bucket>:<requests|tokens|inputTokens|outputTokens>` + `_settings` (hash), `_job_weights` (hash),
- * `_job_expirations` (zset), `_job_clients` (hash), `_client_running` (zset), `_client_num_queued` (hash),
- * `_client_last_registered` (zset), `_client_last_seen` (zset), which expire 7 days after their last use; the zset
- * `<keyPrefix>:limit:<key or bucket>:in-flight` (15 s). Pub/sub: `b_<id>` and `b_<id>_<client>`.
- *
- * Time is that of Redis; the clocks of the processes do not matter.
+ * Keys: `b_<keyPrefix>:limit:<key or bucket>:<limit>_…` (Bottleneck's; 7 days after their last use) and the zset
+ * `<keyPrefix>:limit:<key or bucket>:in-flight` (15 s). Time is that of Redis; the clocks of the processes do not matter.
  */
 export class RateLimiter implements AsyncDisposable {
   readonly #options: RateLimiterOptions;

@@ -1,8 +1,8 @@
 import type { Budget } from "../../shared/limits-setting.ts";
 import type { Logger } from "../../shared/logger.ts";
+import { BudgetWaitError } from "../../shared/unsent-errors.ts";
 import { Allotment } from "./allotment.ts";
 import type { BucketConnection } from "./bottleneck.ts";
-import { BudgetWaitError } from "../../shared/unsent-errors.ts";
 import { bucketSettings } from "./bucket-settings.ts";
 import { type Cost, LIMIT_NAMES, type LimitName } from "./cost.ts";
 import { InFlightSlots } from "./in-flight.ts";
