@@ -11,9 +11,9 @@ import { arrivals, epochMs, LATENCY_JOBS, WARM_UP_JOBS } from "./arrivals.ts";
 
 const settings = loadSettings();
 const logger = createLogger({ level: "silent", json: false });
-const { store, target: redisTarget } = await openRedis(settings, logger);
+const { store } = await openRedis(settings, logger);
 const { redis, keys } = store;
-await startWorker({ redisTarget, settings, logger });
+await startWorker({ store, settings, logger });
 const model = modelRef("simulator", "latency");
 const queue = await new ProducerQueues(store).of(model);
 

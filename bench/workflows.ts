@@ -12,6 +12,7 @@ import { startWorker } from "../src/host/one-process.ts";
 import { defineWorkflow, GlueLLM, type WorkflowContext } from "../src/index.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { loadSettings } from "../src/shared/settings.ts";
+import { openStore } from "../src/store/connected-store.ts";
 import { redisTarget } from "../src/store/redis.ts";
 import { BenchSite } from "./site.ts";
 
@@ -59,8 +60,8 @@ const settings = loadSettings({
   cwd: "/",
 });
 const logger = createLogger({ level: "error", json: true });
-const target = redisTarget(settings.redisUrl ?? "");
-const worker = await startWorker({ redisTarget: target, settings, logger, workflows: [workflow] });
+const store = openStore(redisTarget(settings.redisUrl ?? ""), settings.namespace, logger);
+const worker = await startWorker({ store, settings, logger, workflows: [workflow] });
 const client = new GlueLLM({ mode: "fleet", settings, logger });
 
 const parts: Record<string, () => Promise<void>> = {
@@ -77,6 +78,7 @@ await run("calls", 20);
 for (const [name, measure] of Object.entries(parts))
   if (chosen.length === 0 || chosen.includes(name)) await measure();
 await Promise.all([client.close(), worker.close()]);
+store.disconnect();
 redis.disconnect();
 
 async function run(kind: string, n: number): Promise<number> {

@@ -6,9 +6,9 @@ import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Settings } from "../shared/settings.ts";
-import { Lease } from "../store/batch-lease.ts";
 import { readBatch } from "../store/batch.ts";
-import type { Store } from "../store/store.ts";
+import { Lease } from "../store/batch-lease.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
 import { feedBatch } from "./feed-batch.ts";
 import type { FeedEnd } from "./feeder.ts";
@@ -48,7 +48,7 @@ export interface BatchContext {
   /** What a message calls `maxCostUsd`; default `maxCostUsd`. */
   costLimitName?: string;
   /** Asked for when the batch starts, and when somebody else has its files. */
-  openStore: () => Promise<Store>;
+  openStore: () => Promise<ConnectedStore>;
 }
 
 /** Where a run of a batch stands. */
@@ -189,7 +189,7 @@ export class BatchRun {
     }
   }
 
-  #feed(store: Store): Promise<FeedEnd> {
+  #feed(store: ConnectedStore): Promise<FeedEnd> {
     const { settings, logger } = this.#context;
     const { maxCostUsd, cache } = this.#options;
     const { signal } = this.#stop;

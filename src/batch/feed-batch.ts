@@ -5,6 +5,7 @@ import type { BatchStatus } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import { forgetBatchWork, saveBatch, startBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
 import { type FeedEnd, Feeder, saveCounts } from "./feeder.ts";
@@ -12,7 +13,7 @@ import type { BatchFiles, PreparedBatch } from "./prepare-batch.ts";
 import type { Tally } from "./tally.ts";
 
 export interface FeedOptions {
-  store: Store;
+  store: ConnectedStore;
   settings: Settings;
   logger: Logger;
   batch: PreparedBatch;
@@ -49,16 +50,12 @@ export async function feedBatch({
   const { files, index, reader, output } = batch;
   const id = output.batchId;
   const lease = await Lease.acquire(store, id);
-  const subscriber = store.redis.duplicate();
-  subscriber.on("error", () => {});
   const queues = new ProducerQueues(store);
   try {
-    await subscriber.subscribe(store.keys.channel);
     const describe = () => startRecord(store, id, files, maxCostUsd);
     await untilTaken(logger, describe);
     const feeder = new Feeder({
       store,
-      subscriber,
       settings,
       logger,
       queues,
@@ -84,7 +81,6 @@ export async function feedBatch({
   } finally {
     await lease.release();
     await queues.close();
-    subscriber.disconnect();
   }
 }
 

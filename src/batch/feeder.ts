@@ -1,4 +1,3 @@
-import type { Redis } from "ioredis";
 import type { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
 import { type ErrorRecord, errorRecordSchema } from "../shared/error-record.ts";
@@ -11,9 +10,9 @@ import { acknowledge, readDoneList } from "../store/batch-done-list.ts";
 import type { Lease } from "../store/batch-lease.ts";
 import { releaseBlob } from "../store/blobs.ts";
 import { inlineResult } from "../store/completed-record.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
 import { registerQueue } from "../store/queue-registry.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import type { Store } from "../store/store.ts";
 import type { BatchOutput } from "./batch-output.ts";
 import type { DiskIndex, IndexRow } from "./disk-index.ts";
 import { outputLine } from "./output-line.ts";
@@ -29,8 +28,7 @@ const WAIT_MS = 1000;
 const SAVE_MS = 500;
 
 export interface FeederOptions {
-  store: Store;
-  subscriber: Redis;
+  store: ConnectedStore;
   settings: Settings;
   logger: Logger;
   queues: ProducerQueues;
@@ -71,9 +69,6 @@ export class Feeder {
     this.#batchId = options.output.batchId;
     this.#windows = options.index.models().map((model) => new Window(model));
     this.#sender = new Sender(options, this.#batchId);
-    options.subscriber.on("message", (_channel, text) => {
-      if (text === `batch:${this.#batchId}`) this.#wakeup.wake();
-    });
   }
 
   get inFlight(): number {
@@ -82,8 +77,10 @@ export class Feeder {
 
   /** Feeds until the end. After `signal` aborts, waiting rows are withdrawn and active ones waited for. */
   async run(signal: AbortSignal): Promise<FeedEnd> {
-    const { logger } = this.#options;
-    signal.addEventListener("abort", () => this.#wakeup.wake(), { once: true });
+    const { logger, store } = this.#options;
+    const wake = () => this.#wakeup.wake();
+    signal.addEventListener("abort", wake, { once: true });
+    using _ = await store.notifier.listen({ [`batch:${this.#batchId}`]: wake });
     // What an earlier run left on the done-list is known before its rows are sent again.
     while ((await this.#collect()) > 0);
     await untilTaken(logger, () => saveCounts(this.#options, this.#batchId));

@@ -77,14 +77,14 @@ function sayUnpriced({ models }: BatchRun, settings: Settings): void {
 async function work(
   run: BatchRun,
   options: BatchRunOptions,
-  { store, target: redisTarget }: RedisHost,
+  { store }: RedisHost,
   { settings, logger, interruption }: BatchSite,
 ): Promise<BatchReport> {
   const { workers = 1, concurrency } = options;
   const queueGlobs = run.models.map(completionQueueName);
   const children = spawnWorkers(workers - 1, queueGlobs, concurrency);
   const worker =
-    workers > 0 ? await startWorker({ redisTarget, settings, logger, queueGlobs, concurrency }) : undefined;
+    workers > 0 ? await startWorker({ store, settings, logger, queueGlobs, concurrency }) : undefined;
   const progress = new Progress({ store, settings, run, interruption });
   progress.start();
   const stop = () => run.stop();

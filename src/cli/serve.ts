@@ -64,12 +64,12 @@ async function serve({
   const logger = createLogger({ ...settings.log, level: settings.log.level ?? "info" });
   const interruption = onInterruption("draining: no new jobs, calls in flight finish (again to exit now)");
   await using host = await openRedis(settings, logger);
-  const { target: redisTarget } = host;
+  const { store, target: redisTarget } = host;
   const { namespace } = settings;
   await using parts = new AsyncDisposableStack();
   if (workers) {
     const worker = await startWorker({
-      redisTarget,
+      store,
       settings,
       logger,
       queueGlobs: queue,

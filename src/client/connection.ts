@@ -6,7 +6,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import { type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
-import type { Store } from "../store/store.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
 
@@ -31,7 +31,7 @@ export interface ConnectionOptions {
 }
 
 interface Opened {
-  store: Store;
+  store: ConnectedStore;
   producer: CompletionProducer;
   runs: WorkflowRuns;
   worker: FleetWorker | undefined;
@@ -69,13 +69,13 @@ export class Connection {
   }
 
   /** As `use`, with Redis itself. */
-  async useStore<T>(work: (store: Store) => Promise<T>): Promise<T> {
+  async useStore<T>(work: (store: ConnectedStore) => Promise<T>): Promise<T> {
     using _use = this.hold();
     return await work(await this.store());
   }
 
   /** Returns the store, for as long as somebody holds the connection. @throws as `use` */
-  async store(): Promise<Store> {
+  async store(): Promise<ConnectedStore> {
     return (await this.#ready()).store;
   }
 
@@ -156,14 +156,14 @@ async function open(options: ConnectionOptions): Promise<Opened> {
   const { settings, logger, runsWorker, queueGlobs, tools, workflows, defaultModel } = options;
   const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new AsyncDisposableStack();
-  const { store, target: redisTarget } = parts.use(await openRedis(settings, logger));
+  const { store } = parts.use(await openRedis(settings, logger));
   const producer = new CompletionProducer({ store, settings });
   parts.defer(() => producer.close());
   const runs = new WorkflowRuns({ store, settings, logger, defaultModel });
   parts.defer(() => runs.close());
   let worker: FleetWorker | undefined;
   if (runsWorker) {
-    const fleet = { redisTarget, settings, logger, queueGlobs };
+    const fleet = { store, settings, logger, queueGlobs };
     const started = await startWorker({ ...fleet, tools, workflows, functions });
     parts.defer(() => started.close());
     worker = started;

@@ -2,9 +2,8 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import { addTool, type Tool } from "../shared/tool.ts";
-import { openStore } from "../store/connected-store.ts";
+import { type ConnectedStore, openStore } from "../store/connected-store.ts";
 import { checkRedis, type RedisTarget, redisTarget } from "../store/redis.ts";
-import type { Store } from "../store/store.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
@@ -61,12 +60,13 @@ async function startHost(
     import("../patterns/all.ts"),
   ]);
   const known = workflowsByName([...Object.values(PATTERNS), ...workflows]);
-  return WorkflowHost.start({ ...options, workflows: [...known.values()] });
+  return new WorkflowHost({ ...options, workflows: [...known.values()] });
 }
 
 export interface RedisHost extends AsyncDisposable {
   target: RedisTarget;
-  store: Store;
+  /** The process's connections, which all its parts share. */
+  store: ConnectedStore;
   /** True when the server belongs to the data folder. */
   embedded: boolean;
 }
@@ -86,7 +86,7 @@ export async function openRedis(settings: Settings, logger: Logger): Promise<Red
     store,
     embedded: held !== undefined,
     async [Symbol.asyncDispose]() {
-      store.redis.disconnect();
+      store.disconnect();
       held?.release();
     },
   };

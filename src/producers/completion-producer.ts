@@ -1,15 +1,16 @@
 import { randomUUID } from "node:crypto";
 import type { CompletionPayload, RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
+import type { ConversationTurn } from "../shared/conversation.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobLostError } from "../shared/errors.ts";
-import type { ConversationTurn } from "../shared/conversation.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
 import {
   type ConversationRef,
   type ConversationSums,
@@ -19,22 +20,21 @@ import {
 } from "../store/conversation.ts";
 import { reserveJobId } from "../store/idempotency.ts";
 import { readRecord } from "../store/result-record.ts";
-import type { Store } from "../store/store.ts";
 import { cancelJob } from "./cancel.ts";
 import { completionJob, deadlineOf, type JobOptions } from "./completion-job.ts";
 import { findJob, type JobRef } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { unpricedError, unpricedModels } from "./priced-models.ts";
 import { ProducerQueues } from "./queues.ts";
-import { ResultChannel } from "./result-channel.ts";
 import { StreamFold } from "./stream-fold.ts";
 import { readEntries } from "./stream-reader.ts";
+import { Wakeup } from "./wakeup.ts";
 
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
 
 export interface ProducerOptions {
-  store: Store;
+  store: ConnectedStore;
   settings: Settings;
 }
 
@@ -50,17 +50,15 @@ export interface CompletionInput extends JobOptions, RunOptions {
   conversation?: { ref: ConversationRef; messages: readonly Message[] };
 }
 
-/** Enqueues interactive completions and follows their jobs, over one command connection and one subscription. */
+/** Enqueues interactive completions and follows their jobs. */
 export class CompletionProducer {
   readonly #options: ProducerOptions;
   readonly #queues: ProducerQueues;
-  readonly #results: ResultChannel;
   readonly #closing = new AbortController();
 
   constructor(options: ProducerOptions) {
     this.#options = options;
     this.#queues = new ProducerQueues(options.store);
-    this.#results = new ResultChannel(options.store);
   }
 
   /**
@@ -120,9 +118,11 @@ export class CompletionProducer {
     const { store } = this.#options;
     const end = this.#endOf(signal);
     end.throwIfAborted();
-    const listening = this.#results.listen(job.id, { toPieces: true });
+    const wakeup = new Wakeup();
+    const wake = () => wakeup.wake();
+    const listening = store.notifier.listen({ [`result:${job.id}`]: wake, [`stream:${job.id}`]: wake });
     try {
-      const { wakeup } = await orAborted(end, listening);
+      await orAborted(end, listening);
       const fold = new StreamFold();
       const pages = readEntries(store, job, wakeup);
       for (;;) {
@@ -194,7 +194,6 @@ export class CompletionProducer {
   /** Those who still wait for a result are told so; their jobs go on. */
   async close(): Promise<void> {
     this.#closing.abort(closedError());
-    this.#results.close();
     await this.#queues.close();
   }
 
@@ -228,9 +227,9 @@ export class CompletionProducer {
   async #record(job: JobRef, signal: AbortSignal): Promise<ResultRecord> {
     const { store } = this.#options;
     signal.throwIfAborted();
-    using listener = await this.#results.listen(job.id);
-    const { wakeup } = listener;
+    const wakeup = new Wakeup();
     const wake = () => wakeup.wake();
+    using _ = await store.notifier.listen({ [`result:${job.id}`]: wake });
     signal.addEventListener("abort", wake, { once: true });
     try {
       for (;;) {

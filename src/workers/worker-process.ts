@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import type { Redis } from "ioredis";
 import { CircuitBreaker } from "../limits/circuit-breaker.ts";
 import { FleetBudgets } from "../limits/fleet-budgets.ts";
 import { ProcessLoad } from "../limits/process-load.ts";
@@ -18,17 +17,16 @@ import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { CacheStore } from "../store/cache-store.ts";
-import { openStore } from "../store/connected-store.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
-import { connectRedis, type RedisTarget } from "../store/redis.ts";
-import type { Store } from "../store/store.ts";
 import { WORKER_TTL_SECONDS, type WorkerCard } from "../store/worker-card.ts";
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
 import { QueueWorker } from "./queue-worker.ts";
 
 export interface WorkerOptions {
-  redisTarget: RedisTarget;
+  /** The process's connections, which stay its owner's to end. */
+  store: ConnectedStore;
   settings: Settings;
   logger: Logger;
   /** Which queues to serve; `*` stands for any run of characters. Default: all. */
@@ -49,30 +47,27 @@ const MIN_CONNECTIONS = 512;
 const IDLE_MS = 10 * 60_000;
 
 /**
- * One process of the fleet: follows the queue registry and serves each queue with a BullMQ worker, all over one
- * command connection. A queue that was idle for ten minutes is let go until it has jobs again.
+ * One process of the fleet: follows the queue registry and serves each queue with a BullMQ worker. A queue that was idle for ten minutes is let go until it has jobs again.
  */
 export class WorkerProcess {
   readonly id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   readonly #options: WorkerOptions;
   readonly #context: WorkerContext;
-  readonly #store: Store;
-  readonly #subscriber: Redis;
+  readonly #store: ConnectedStore;
   readonly #adapters = new Map<string, ProviderAdapter>();
   readonly #queues = new Map<string, QueueWorker>();
   /** When a queue was let go for idleness: it comes back only for jobs. */
   readonly #released = new Set<string>();
   readonly #drain = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
+  #listening: Disposable | undefined;
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(options: WorkerOptions) {
-    const { redisTarget, settings, logger } = options;
+    const { store, settings, logger } = options;
     this.#options = options;
-    this.#store = openStore(redisTarget, settings.namespace, logger);
-    this.#subscriber = connectRedis(redisTarget, logger);
-    const store = this.#store;
+    this.#store = store;
     const profile = PROFILES[settings.profile];
     const shared = { redis: store.redis, keyPrefix: store.keys.prefix, logger };
     const budgets = new FleetBudgets({
@@ -117,9 +112,7 @@ export class WorkerProcess {
   }
 
   async #start(): Promise<void> {
-    const { keys } = this.#store;
-    this.#subscriber.on("message", (_channel, message) => this.#onMessage(message));
-    await this.#subscriber.subscribe(keys.channel);
+    this.#listening = await this.#listen();
     await this.#context.budgets.read();
     await Promise.all([this.#follow(), this.announce()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
@@ -132,19 +125,24 @@ export class WorkerProcess {
     this.#context.budgets.read(id).catch(() => {});
   }
 
-  #onMessage(message: string): void {
-    const separator = message.indexOf(":");
-    const [topic, subject] = [message.slice(0, separator), message.slice(separator + 1)];
-    if (topic === "queue") void this.#follow();
-    if (topic === "breaker") void this.#context.breaker?.onMessage(subject);
-    if (topic === "cache") this.#context.cache?.onMessage(subject);
-    if (topic === "limits") this.#readLimits(subject);
-    if (topic === "pause") {
-      const [ms = "", ...id] = subject.split(":");
-      this.#context.limiter.pause(id.join(":"), Number(ms));
-    }
-    if (topic === "cancel") for (const queue of this.#queues.values()) queue.abort(subject, "cancelled");
-    if (topic === "stop") for (const queue of this.#queues.values()) queue.abortBatch(subject);
+  #listen(): Promise<Disposable> {
+    const { breaker, cache, limiter } = this.#context;
+    return this.#store.notifier.listen({
+      queue: () => void this.#follow(),
+      breaker: breaker && ((key) => void breaker.onMessage(key)),
+      cache: cache && ((digest) => cache.onMessage(digest)),
+      limits: (id) => this.#readLimits(id),
+      pause: (message) => {
+        const [ms = "", ...id] = message.split(":");
+        limiter.pause(id.join(":"), Number(ms));
+      },
+      cancel: (jobId) => {
+        for (const queue of this.#queues.values()) queue.abort(jobId, "cancelled");
+      },
+      stop: (batchId) => {
+        for (const queue of this.#queues.values()) queue.abortBatch(batchId);
+      },
+    });
   }
 
   /** Brings the served queues in line with the registry; one run at a time. */
@@ -256,7 +254,6 @@ export class WorkerProcess {
       const leave = this.#store.redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec();
       await within(CLOSE_MS, leave);
     }
-    this.#subscriber.disconnect();
-    this.#store.redis.disconnect();
+    this.#listening?.[Symbol.dispose]();
   }
 }

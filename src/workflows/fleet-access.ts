@@ -1,11 +1,11 @@
 import type { ProducerQueues } from "../producers/queues.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
-import type { Store } from "../store/store.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
 
 /** What runs are started, driven and followed with. */
 export interface FleetAccess {
-  store: Store;
+  store: ConnectedStore;
   settings: Settings;
   queues: ProducerQueues;
   logger: Logger;

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { asJson } from "../shared/json.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
@@ -44,6 +44,8 @@ export class Turn {
   readonly #localEnds: EndedEntry[] = [];
   #localsInFlight = 0;
   #denied: Denied | undefined;
+  /** To what others append to the journal; undefined while nothing in this process is waited for. */
+  #listening: Promise<Disposable | undefined> | undefined;
   readonly #over = new AbortController();
 
   constructor(fleet: FleetAccess, lock: RunLock, run: RunRecord, live: LiveRun, signal: AbortSignal) {
@@ -69,6 +71,7 @@ export class Turn {
       this.#signal.removeEventListener("abort", stop);
       // Nobody waits any more for local work that is still under way.
       this.#over.abort();
+      void this.#listening?.then((listener) => listener?.[Symbol.dispose]());
     }
   }
 
@@ -108,10 +111,20 @@ export class Turn {
     const undispatched = execution.pending().filter((step) => !step.isDispatched);
     if (undispatched.length > 0) return this.#begin(undispatched);
     if (this.#localsInFlight > 0 || execution.steps.size === 0) {
+      this.#listening ??= this.#listen();
       await execution.activity.wait(Math.min(POLL_MS, Math.max(0, this.#nextTimer() - Date.now())));
       return this.#read();
     }
     return false;
+  }
+
+  async #listen(): Promise<Disposable | undefined> {
+    const wake = () => this.#execution.activity.wake();
+    const { notifier } = this.#fleet.store;
+    const listener = await notifier.listen({ [`workflow:${this.#run.id}`]: wake }).catch(() => undefined);
+    // What came before the subscription stood is found by a look.
+    wake();
+    return listener;
   }
 
   async #deliver(): Promise<void> {

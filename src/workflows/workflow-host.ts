@@ -1,5 +1,4 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError, Worker } from "bullmq";
-import type { Redis } from "ioredis";
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
 import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
@@ -8,17 +7,16 @@ import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { openStore } from "../store/connected-store.ts";
-import { connectRedis, type RedisTarget } from "../store/redis.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
-import type { Store } from "../store/store.ts";
 import { notifyRun } from "../store/workflow-journal.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 export interface WorkflowHostOptions {
-  redisTarget: RedisTarget;
+  /** The process's connections, which stay its owner's to end. */
+  store: ConnectedStore;
   settings: Settings;
   logger: Logger;
   workflows: readonly AnyWorkflow[];
@@ -42,8 +40,7 @@ const SWEEP_MS = 10 * 60_000;
 /** Runs workflows in this process: takes their jobs from the queue `workflows`, turn by turn. */
 export class WorkflowHost {
   readonly #options: WorkflowHostOptions;
-  readonly #store: Store;
-  readonly #subscriber: Redis;
+  readonly #store: ConnectedStore;
   readonly #queues: ProducerQueues;
   readonly #worker: Worker;
   readonly #active = new Map<string, { abort: AbortController; live?: LiveRun }>();
@@ -52,11 +49,10 @@ export class WorkflowHost {
   readonly #sweepTimer: NodeJS.Timeout;
   #lastErrorLogAt = 0;
 
-  private constructor(options: WorkflowHostOptions) {
-    const { redisTarget, settings, logger, workflows, concurrency = 100, stickyRuns = 1000 } = options;
+  constructor(options: WorkflowHostOptions) {
+    const { store, settings, workflows, concurrency = 100, stickyRuns = 1000 } = options;
     this.#options = options;
-    this.#store = openStore(redisTarget, settings.namespace, logger);
-    this.#subscriber = connectRedis(redisTarget, logger);
+    this.#store = store;
     this.#queues = new ProducerQueues(this.#store);
     this.#cache = stickyRuns > 0 ? new LRUCache({ max: stickyRuns }) : undefined;
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
@@ -84,18 +80,6 @@ export class WorkflowHost {
 
   get workflowNames(): Iterable<string> {
     return this.#workflows.keys();
-  }
-
-  static async start(options: WorkflowHostOptions): Promise<WorkflowHost> {
-    const host = new WorkflowHost(options);
-    host.#subscriber.on("message", (_channel, message) => host.#onMessage(message));
-    await host.#subscriber.subscribe(host.#store.keys.channel);
-    return host;
-  }
-
-  #onMessage(message: string): void {
-    if (!message.startsWith("workflow:")) return;
-    this.#active.get(message.slice("workflow:".length))?.live?.execution.activity.wake();
   }
 
   async #process(job: Job, token: string): Promise<unknown> {
@@ -206,8 +190,6 @@ export class WorkflowHost {
     for (const { abort } of this.#active.values()) abort.abort("draining");
     await within(CLOSE_MS, closed);
     await within(CLOSE_MS, this.#queues.close());
-    this.#subscriber.disconnect();
-    this.#store.redis.disconnect();
   }
 }
 

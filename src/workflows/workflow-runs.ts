@@ -1,6 +1,6 @@
 import type { ModelNames } from "../calls/model-chain.ts";
 import { ProducerQueues } from "../producers/queues.ts";
-import { ResultChannel } from "../producers/result-channel.ts";
+import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobLostError } from "../shared/errors.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
@@ -16,10 +16,9 @@ import { type RunStart, startRun } from "./start-run.ts";
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
 
-/** Starts workflow runs and follows them, over one command connection and one subscription. */
+/** Starts workflow runs and follows them. */
 export class WorkflowRuns {
   readonly #fleet: FleetAccess;
-  readonly #ends: ResultChannel;
   readonly #defaultModel: ModelNames | undefined;
   readonly #closing = new AbortController();
 
@@ -28,10 +27,8 @@ export class WorkflowRuns {
     defaultModel,
     ...options
   }: Omit<FleetAccess, "queues"> & { defaultModel?: ModelNames | undefined }) {
-    const { store } = options;
     this.#defaultModel = defaultModel;
-    this.#fleet = { ...options, queues: new ProducerQueues(store) };
-    this.#ends = new ResultChannel(store);
+    this.#fleet = { ...options, queues: new ProducerQueues(options.store) };
   }
 
   /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
@@ -114,9 +111,9 @@ export class WorkflowRuns {
    */
   async result(runId: string, signal: AbortSignal): Promise<unknown> {
     const { store } = this.#fleet;
-    using listener = await this.#ends.listen(runId);
-    const { wakeup } = listener;
+    const wakeup = new Wakeup();
     const wake = () => wakeup.wake();
+    using _ = await store.notifier.listen({ [`result:${runId}`]: wake });
     const end = AbortSignal.any([signal, this.#closing.signal]);
     end.addEventListener("abort", wake, { once: true });
     try {
@@ -143,7 +140,6 @@ export class WorkflowRuns {
         hint: "the run goes on; its handle can be opened again by its id",
       }),
     );
-    this.#ends.close();
     await this.#fleet.queues.close();
   }
 }

@@ -1,4 +1,4 @@
-import { expect, inject, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { startWorker } from "../../src/host/one-process.ts";
 import { Agent, defineTool, type PatternResult, react, SystemPrompt, type Tool } from "../../src/index.ts";
@@ -6,6 +6,7 @@ import { createLogger } from "../../src/shared/logger.ts";
 import { toolsByName } from "../../src/shared/tool.ts";
 import { mark } from "../support/mark-tool.ts";
 import { patternSite, type Script } from "../support/pattern-site.ts";
+import { testStore } from "../support/redis.ts";
 import { add } from "../support/tools.ts";
 
 const lookUp = defineTool({
@@ -35,10 +36,9 @@ const ADD = { reply: "Now the sum.", toolCalls: [{ name: "add", arguments: { a: 
 async function toolSite(script: Script, tools: readonly Tool[] = [add, lookUp]) {
   const site = await patternSite(script);
   const logger = createLogger({ level: "silent", json: true });
-  const redisTarget = { socketPath: inject("redisSocket") };
   const { settings } = site;
   const worker = await startWorker({
-    redisTarget,
+    store: testStore(settings.namespace),
     settings,
     logger,
     workflows: [],

@@ -2,6 +2,7 @@ import { subscribe } from "node:diagnostics_channel";
 import { createLogger } from "../../src/shared/logger.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { toolsByName } from "../../src/shared/tool.ts";
+import { openStore } from "../../src/store/connected-store.ts";
 import { redisTarget } from "../../src/store/redis.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
 import { add } from "./tools.ts";
@@ -12,10 +13,11 @@ subscribe("gluellm:journal", (message) => {
   if ((message as { position: number }).position === Number(entries)) process.kill(process.pid, "SIGKILL");
 });
 const settings = loadSettings();
+const logger = createLogger({ level: "error", json: true });
 await WorkerProcess.start({
-  redisTarget: redisTarget(settings.redisUrl ?? ""),
+  store: openStore(redisTarget(settings.redisUrl ?? ""), settings.namespace, logger),
   settings,
-  logger: createLogger({ level: "error", json: true }),
+  logger,
   queueGlobs: [queue],
   tools: toolsByName([add]),
 });

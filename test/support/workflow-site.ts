@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { Queue } from "bullmq";
-import { inject, onTestFinished } from "vitest";
+import { onTestFinished } from "vitest";
 import { startWorker } from "../../src/host/one-process.ts";
 import { type AnyWorkflow, GlueLLM } from "../../src/index.ts";
 import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
@@ -15,7 +15,7 @@ import type { SimulatorOptions } from "../../src/simulator/simulator.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 import { WorkflowHost } from "../../src/workflows/workflow-host.ts";
-import { testRedis } from "./redis.ts";
+import { testRedis, testStore } from "./redis.ts";
 import { MODEL, TestSite } from "./site.ts";
 
 const WORKER = join(import.meta.dirname, "workflow-worker.ts");
@@ -31,17 +31,17 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
   const client = new GlueLLM({ mode: "fleet", settings });
   onTestFinished(() => client.close());
   const logger = createLogger({ level: "silent", json: true });
-  const redisTarget = { socketPath: inject("redisSocket") };
 
   /** A worker for the models' queues in this process, closed with the test. */
   async function serveModels() {
-    const worker = await startWorker({ redisTarget, settings, logger });
+    const worker = await startWorker({ store: testStore(settings.namespace), settings, logger });
     onTestFinished(() => worker.close());
   }
 
   /** Runs workflows in this process; without sticky runs every turn is a replay from the beginning. */
   async function host(workflows: readonly AnyWorkflow[], stickyRuns?: number): Promise<WorkflowHost> {
-    const started = await WorkflowHost.start({ redisTarget, settings, logger, workflows, stickyRuns });
+    const store = testStore(settings.namespace);
+    const started = new WorkflowHost({ store, settings, logger, workflows, stickyRuns });
     onTestFinished(() => started.close({ drainMs: 0 }));
     return started;
   }
@@ -55,7 +55,8 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
   async function work(...exports: (AnyWorkflow | StepFunction)[]): Promise<void> {
     const functions = stepFunctionsByName(exports.filter(isStepFunction));
     const workflows = exports.filter(isWorkflow);
-    const worker = await startWorker({ redisTarget, settings, logger, workflows, functions });
+    const store = testStore(settings.namespace);
+    const worker = await startWorker({ store, settings, logger, workflows, functions });
     onTestFinished(() => worker.close());
   }
 

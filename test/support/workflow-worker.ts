@@ -7,6 +7,7 @@ import { createLogger } from "../../src/shared/logger.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { isStepFunction, stepFunctionsByName } from "../../src/shared/step-function.ts";
 import { isTool, toolsByName } from "../../src/shared/tool.ts";
+import { openStore } from "../../src/store/connected-store.ts";
 import { redisTarget } from "../../src/store/redis.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 
@@ -15,10 +16,11 @@ const exported = Object.values((await import(resolve(module))) as Record<string,
 const workflows = exported.filter(isWorkflow);
 const tools = toolsByName(exported.filter(isTool));
 const settings = loadSettings();
+const logger = createLogger({ level: "error", json: true });
 await startWorker({
-  redisTarget: redisTarget(settings.redisUrl ?? ""),
+  store: openStore(redisTarget(settings.redisUrl ?? ""), settings.namespace, logger),
   settings,
-  logger: createLogger({ level: "error", json: true }),
+  logger,
   ...(role === "models" ? {} : { workflows }),
   ...(role === "workflows" && { queueGlobs: [] }),
   tools,

@@ -1,11 +1,11 @@
-import { afterAll, describe, expect, inject, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { readQueueStates } from "../../src/producers/queue-states.ts";
 import { createLogger } from "../../src/shared/logger.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../../src/shared/queue-name.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
 import { FIRST, type ModelPair, openPair, SECOND, statuses } from "../support/model-pair.ts";
-import { testRedis } from "../support/redis.ts";
+import { testRedis, testStore } from "../support/redis.ts";
 import { SHORT_LOCKS } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -138,7 +138,7 @@ describe.concurrent("workers", () => {
     await using pair = await openPair({ first: { faults: { "401": 1 } } });
     const { spare: _, ...providers } = pair.settings.providers;
     const poor = await WorkerProcess.start({
-      redisTarget: { socketPath: inject("redisSocket") },
+      store: testStore(pair.settings.namespace),
       settings: { ...pair.settings, providers },
       logger: createLogger({ level: "silent", json: true }),
     });

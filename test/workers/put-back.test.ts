@@ -1,5 +1,5 @@
 import { Queue } from "bullmq";
-import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { completionJob } from "../../src/producers/completion-job.ts";
 import { CompletionProducer } from "../../src/producers/completion-producer.ts";
 import { createLogger } from "../../src/shared/logger.ts";
@@ -8,8 +8,9 @@ import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { emptyRecord } from "../../src/shared/records.ts";
 import { loadSettings, type Settings } from "../../src/shared/settings.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
+import { type ConnectedStore, connectedStore } from "../../src/store/connected-store.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
-import { type RedisKeys, redisKeys } from "../../src/store/redis-keys.ts";
+import type { RedisKeys } from "../../src/store/redis-keys.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -20,6 +21,7 @@ const logger = createLogger({ level: "silent", json: true });
 
 let simulator: Simulator;
 let settings: Settings;
+let store: ConnectedStore;
 let keys: RedisKeys;
 let queue: Queue;
 let worker: WorkerProcess;
@@ -30,13 +32,14 @@ beforeEach(async () => {
   simulator = await startSimulator({ latencyMs: 1, jitterMs: 0 });
   const env = { GLUELLM_NAMESPACE: testNamespace(), SIMULATOR_BASE_URL: `${simulator.url}/v1` };
   settings = loadSettings({ env, cwd: "/" });
-  keys = redisKeys(settings.namespace);
+  store = connectedStore(redis, settings.namespace);
+  keys = store.keys;
   const name = completionQueueName(MODEL);
-  await registerQueue({ redis, keys }, name);
-  producer = new CompletionProducer({ store: { redis, keys }, settings });
+  await registerQueue(store, name);
+  producer = new CompletionProducer({ store, settings });
   queue = new Queue(name, { connection: redis, prefix: keys.prefix });
   worker = await WorkerProcess.start({
-    redisTarget: { socketPath: inject("redisSocket") },
+    store,
     settings,
     logger,
   });
@@ -44,12 +47,13 @@ beforeEach(async () => {
 afterEach(async () => {
   await worker.close();
   await producer.close();
+  store.notifier.close();
   await queue.close();
   await simulator.close();
 });
 
 async function validJob(jobId: string) {
-  return completionJob({ redis, keys }, settings, {
+  return completionJob(store, settings, {
     jobId,
     model: MODEL,
     request: REQUEST,

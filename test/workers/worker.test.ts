@@ -12,10 +12,9 @@ import { loadSettings, type Settings } from "../../src/shared/settings.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { inlineOrBlob } from "../../src/store/blobs.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
-import { connectRedis } from "../../src/store/redis.ts";
 import { type RedisKeys, redisKeys } from "../../src/store/redis-keys.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
-import { testNamespace, testRedis } from "../support/redis.ts";
+import { testNamespace, testRedis, testStore } from "../support/redis.ts";
 import { redisOptions } from "../support/redis-folders.ts";
 import { SocketProxy } from "../support/socket-proxy.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -53,13 +52,17 @@ afterEach(async () => {
 });
 
 async function startWorker(socketPath = inject("redisSocket")): Promise<WorkerProcess> {
-  const worker = await WorkerProcess.start({ redisTarget: { socketPath }, settings, logger });
+  const worker = await WorkerProcess.start({
+    store: testStore(settings.namespace, socketPath),
+    settings,
+    logger,
+  });
   onTestFinished(() => worker.close({ drainMs: 0 }));
   return worker;
 }
 
-function testProducer(connection = redis): CompletionProducer {
-  const producer = new CompletionProducer({ store: { redis: connection, keys }, settings });
+function testProducer(store = testStore(settings.namespace)): CompletionProducer {
+  const producer = new CompletionProducer({ store, settings });
   onTestFinished(() => producer.close());
   return producer;
 }
@@ -147,11 +150,11 @@ describe("Redis refuses or is away", () => {
   test("full memory: the answer is kept until Redis takes it, and is paid once", async () => {
     const held = await holdEmbeddedRedis(redisOptions());
     onTestFinished(() => held.release());
-    const own = connectRedis({ socketPath: held.socketPath }, logger);
-    onTestFinished(() => own.disconnect());
+    const store = testStore(settings.namespace, held.socketPath);
+    const own = store.redis;
     simulator.setLatency({ latencyMs: 500 });
     await startWorker(held.socketPath);
-    const answer = testProducer(own).complete({ model: MODEL, request: REQUEST });
+    const answer = testProducer(store).complete({ model: MODEL, request: REQUEST });
     await waitFor("the call", () => simulator.stats().inFlight === 1);
     await own.config("SET", "maxmemory", "1");
     await waitFor("the call's end", () => simulator.stats().inFlight === 0);
@@ -165,9 +168,9 @@ describe("Redis refuses or is away", () => {
   test("full memory: a worker asks for jobs with pauses in between", async () => {
     const held = await holdEmbeddedRedis(redisOptions());
     onTestFinished(() => held.release());
-    const own = connectRedis({ socketPath: held.socketPath }, logger);
-    onTestFinished(() => own.disconnect());
-    await registerQueue({ redis: own, keys }, NAME);
+    const store = testStore(settings.namespace, held.socketPath);
+    const own = store.redis;
+    await registerQueue(store, NAME);
     const ownQueue = new Queue(NAME, { connection: own, prefix: keys.prefix });
     onTestFinished(() => ownQueue.close());
     const { name, data, opts } = await job("job-1");
