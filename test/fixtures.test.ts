@@ -14,7 +14,7 @@ import { waitFor } from "./support/wait-for.ts";
 
 const FOLDER = join(import.meta.dirname, "fixtures");
 const VERSIONS = readdirSync(FOLDER).filter((name) => existsSync(join(FOLDER, name, "manifest.json")));
-const WAIT = { timeoutMs: 45_000 };
+const WAIT = { timeoutMs: 170_000 };
 /**
  * Lost workers' jobs are taken up within 9 s, and not within 3 as in other tests: this process loads a worker's modules with
  * its first job, and on a busy machine that alone outlasts a lock of 2 s.
