@@ -3,7 +3,7 @@ import { defineRetriever, InputError, JobCancelledError, rag } from "../../src/i
 import type { Call } from "../../src/simulator/call.ts";
 import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
 import { notes } from "../support/notes-retriever.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 import { slowScript } from "../support/slow-script.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -193,7 +193,7 @@ test("a retriever that throws is tried three times; then the run fails, or goes 
   });
   expect(tries).toBe(3);
   const going = await start(rag, { ...config, retriever: "broken", onRetrieverError: "no_context" });
-  expect(await going.result({ timeoutMs: 15_000 })).toMatchObject({
+  expect(await going.result()).toMatchObject({
     finalOutput: "from memory",
     metadata: { stopReason: "no_context", retrieverError: expect.stringContaining("the index is closed") },
   });
@@ -243,10 +243,10 @@ test("a run whose retriever no worker has waits, and says for what", async () =>
   const run = await start(rag, { ...UNVERIFIED, includeSources: false });
   await waitFor("the reason", async () => (await run.status()).waitsFor.join().includes("retriever notes"));
   await work(notes);
-  expect(await run.result({ timeoutMs: 30_000 })).toMatchObject({ finalOutput: "Twice." });
+  expect(await run.result()).toMatchObject({ finalOutput: "Twice." });
 });
 
-test("a killed worker: the run goes on after what it had found and asked", async () => {
+killTest(rag, "a killed worker: the run goes on after what it had found and asked", async () => {
   const { models } = script("wrong", claims(false), "corrected", claims(true));
   // By what is asked: another process repeats what was under way at the kill.
   const verifier = (call: Call) => claims(call.lastUserText.includes("<answer>\ncorrected"));
@@ -263,6 +263,5 @@ test.each([
   ["a verifier with nothing to do", { verifyFacts: false }, /wrong at verifier: is asked only with/],
   ["an unknown fallback", { onNoContext: "guess" }, /wrong at onNoContext/],
 ])("%s: refused at start with the field's name", async (_what, options, message) => {
-  const { start } = await patternSite();
-  await expect(start(rag, { ...config, ...options })).rejects.toThrow(message);
+  await expect(startWithoutRedis(rag, { ...config, ...options })).rejects.toThrow(message);
 });

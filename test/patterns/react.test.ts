@@ -5,7 +5,7 @@ import { Agent, defineTool, type PatternResult, react, SystemPrompt, type Tool }
 import { createLogger } from "../../src/shared/logger.ts";
 import { toolsByName } from "../../src/shared/tool.ts";
 import { mark } from "../support/mark-tool.ts";
-import { patternSite, type Script } from "../support/pattern-site.ts";
+import { killTest, patternSite, type Script, startWithoutRedis } from "../support/pattern-site.ts";
 import { testStore } from "../support/redis.ts";
 import { add } from "../support/tools.ts";
 
@@ -46,8 +46,7 @@ async function toolSite(script: Script, tools: readonly Tool[] = [add, lookUp]) 
   });
   onTestFinished(() => worker.close());
   const begin = (input: object) => site.start(react, { ...INPUT, ...input });
-  const run = async (input: object = {}) =>
-    (await (await begin(input)).result({ timeoutMs: 20_000 })) as PatternResult;
+  const run = async (input: object = {}) => (await (await begin(input)).result()) as PatternResult;
   return { ...site, begin, run };
 }
 
@@ -77,7 +76,7 @@ test("thought, action, observation in turn, each step a recorded job, until the 
   );
   expect(calls()).toBe(3);
   const again = await begin({ input: "And again?" });
-  await again.result({ timeoutMs: 20_000 });
+  await again.result();
   expect((await again.steps()).map(({ step, kind }) => [step, kind])).toEqual([["step", "completion"]]);
 });
 
@@ -153,14 +152,14 @@ test("a reasoner in plain words may bring a whole prompt, and whole tools, which
   const systemPrompt = new SystemPrompt({ instructions: "You add.", template: "{instructions}\n{tools}" });
   const reasoner = { name: "plain", model: "simulator:reasoner", systemPrompt, tools: [add, lookUp] };
   const run = await begin({ reasoner });
-  expect(await run.result({ timeoutMs: 20_000 })).toMatchObject({
+  expect(await run.result()).toMatchObject({
     finalOutput: "5900",
     metadata: { toolCalls: 1 },
   });
   expect(JSON.parse(JSON.stringify(reasoner)).tools).toEqual(["add", "look_up"]);
 });
 
-test("a killed worker: finished steps are not done again, and nor are their tools", async () => {
+killTest(react, "a killed worker: finished steps are not done again, and nor are their tools", async () => {
   const marks = [1, 2, 3].map((n) => ({ toolCalls: [{ name: "mark", arguments: { n } }] }));
   const { survivesAKill } = await patternSite({ reasoner: [...marks, "the end"] });
   const input = { ...INPUT, reasoner: withTools(mark) };
@@ -179,6 +178,5 @@ test.each([
   ["reasoner", undefined, /wrong at reasoner/],
   ["stopOnFinalAnswer", "yes", /wrong at stopOnFinalAnswer/],
 ])("%s %s: refused at start with the field's name", async (field, value, message) => {
-  const { start } = await patternSite();
-  await expect(start(react, { ...INPUT, [field]: value })).rejects.toThrow(message);
+  await expect(startWithoutRedis(react, { ...INPUT, [field]: value })).rejects.toThrow(message);
 });

@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import { type Simulator, type SimulatorOptions, startSimulator } from "../../src/simulator/simulator.ts";
-import { type CliRun, runCli, startCli } from "./cli.ts";
+import { runCli, startCli } from "./cli.ts";
+import type { StartedProcess } from "./processes.ts";
 import { testNamespace } from "./redis.ts";
 
 export const MODEL = "simulator:test";
-/** For tests that kill workers: others have their jobs within 3 s, not 15. */
-export const SHORT_LOCKS = { GLUELLM_LOCK_MS: "2000" };
+/** For tests that kill workers: others have their jobs within 6 s, not 15. A shorter lock a busy machine's worker would lose. */
+export const SHORT_LOCKS = { GLUELLM_LOCK_MS: "4000" };
 /** The same simulator in Anthropic's dialect. */
 export const CLAUDE_MODEL = "claude:test";
 
@@ -17,7 +18,7 @@ export class TestSite implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "gluellm-site-"));
   readonly namespace = testNamespace();
   readonly simulator: Simulator;
-  readonly #runs: CliRun[] = [];
+  readonly #runs: StartedProcess[] = [];
   readonly #env: Record<string, string>;
 
   private constructor(simulator: Simulator, env: Record<string, string>) {
@@ -76,7 +77,7 @@ export class TestSite implements AsyncDisposable {
   }
 
   /** Started, not awaited; killed with the site when it still runs. */
-  start(...args: string[]): CliRun {
+  start(...args: string[]): StartedProcess {
     const run = startCli(args, this.env, this.folder);
     this.#runs.push(run);
     return run;
