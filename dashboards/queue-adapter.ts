@@ -3,6 +3,7 @@ import type { JobStatus } from "@bull-board/api/typings/app";
 import type { Job, Queue } from "bullmq";
 import { jobCatalog, NEVER_LIMITING, WORKFLOW_QUEUE } from "../src/shared/catalog.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
+import { forgetLostWorkers } from "../src/store/bullmq-internals.ts";
 import type { Store } from "../src/store/store.ts";
 import { jobTitle, readableData, shortened } from "./readable.ts";
 import { showRuns } from "./run-job.ts";
@@ -71,5 +72,5 @@ async function renew(store: Store, job: Job): Promise<void> {
     const { deadlineMs } = jobCatalog.completion["batch" in data ? "batch" : "interactive"];
     await job.updateData({ ...data, deadlineAt: Date.now() + deadlineMs });
   }
-  await store.redis.hdel(store.keys.job(job.queueName, job.id ?? ""), "stc");
+  await forgetLostWorkers(store, job);
 }

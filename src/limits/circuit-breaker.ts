@@ -6,11 +6,14 @@ import type { Logger } from "../shared/logger.ts";
 import { CircuitOpenError } from "../shared/unsent-errors.ts";
 import { within } from "../shared/within.ts";
 import {
+  admitCall,
   type BreakerReply,
-  breakerScripts,
-  parseBreakerReply,
+  endProbe,
+  type ProbeEnd,
+  reportCalls,
   WINDOW_SLOTS,
-} from "../store/breaker-scripts.ts";
+} from "../store/breaker.ts";
+import { type Store, storeUnder } from "../store/store.ts";
 import { breakerSettings, type CircuitBreakerSettings } from "./breaker-settings.ts";
 
 export interface CircuitBreakerOptions {
@@ -84,6 +87,7 @@ interface View {
  */
 export class CircuitBreaker implements AsyncDisposable {
   readonly #options: CircuitBreakerOptions;
+  readonly #store: Store;
   readonly #settings: CircuitBreakerSettings;
   readonly #views = new Map<string, View>();
   #isFaultLogged = false;
@@ -91,6 +95,7 @@ export class CircuitBreaker implements AsyncDisposable {
   /** @throws ConfigurationError when a setting is out of range */
   constructor(options: CircuitBreakerOptions) {
     this.#options = options;
+    this.#store = storeUnder(options.redis, options.keyPrefix);
     this.#settings = breakerSettings(options.settings);
   }
 
@@ -98,7 +103,7 @@ export class CircuitBreaker implements AsyncDisposable {
   async admit(key: string): Promise<Admission> {
     const view = this.#view(key);
     if (view.opened === undefined || view.openedAt) {
-      const reply = await this.#ask("admit", key, [this.#settings.probeMs]);
+      const reply = await this.#ask(key, () => admitCall(this.#store, key, this.#settings.probeMs));
       if (reply?.hasChanged) {
         publish(key, "half_open", reply);
         return { isAllowed: true, isProbe: true, opened: reply.opened, probe: reply.probe };
@@ -183,11 +188,12 @@ export class CircuitBreaker implements AsyncDisposable {
   async #report(key: string, failures: number): Promise<"closed" | "open"> {
     const view = this.#view(key);
     const { windowMs, minCalls, failureRate, cooldownMs } = this.#settings;
-    const counts = [failures, view.successes, view.opened ?? ""];
+    const { successes, opened } = view;
     clearTimeout(view.reportTimer);
     view.reportTimer = undefined;
     view.successes = 0;
-    const reply = await this.#ask("report", key, [...counts, windowMs, minCalls, failureRate, cooldownMs]);
+    const report = { failures, successes, opened, windowMs, minCalls, failureRate, cooldownMs };
+    const reply = await this.#ask(key, () => reportCalls(this.#store, key, report));
     if (reply?.hasChanged) publish(key, "open", reply);
     return stateOf(view);
   }
@@ -195,31 +201,25 @@ export class CircuitBreaker implements AsyncDisposable {
   async #endProbe(
     key: string,
     { opened, probe }: AdmittedCall,
-    outcome: "succeeded" | "failed" | "released",
+    outcome: ProbeEnd["outcome"],
   ): Promise<"closed" | "open"> {
     const { cooldownMs } = this.#settings;
-    const reply = await this.#ask("endProbe", key, [outcome, opened ?? "", probe ?? "", cooldownMs]);
+    const end = { outcome, opened, probe, cooldownMs };
+    const reply = await this.#ask(key, () => endProbe(this.#store, key, end));
     if (reply?.hasChanged) publish(key, outcome === "succeeded" ? "closed" : "open", reply);
     return stateOf(this.#view(key));
   }
 
-  /** Returns what the script says; undefined when Redis is away. An answer that comes too late for the caller is still taken over. */
-  async #ask(
-    script: keyof typeof breakerScripts,
-    key: string,
-    args: readonly (string | number)[],
-  ): Promise<BreakerReply | undefined> {
-    const { redis, keyPrefix } = this.#options;
+  /** Returns the state after a transition; undefined when Redis is away. An answer that comes too late for the caller is still taken over. */
+  async #ask(key: string, transition: () => Promise<BreakerReply>): Promise<BreakerReply | undefined> {
+    const { status } = this.#store.redis;
     // Commands that wait for a connection would pile up; `wait` is a lazy client that nobody has used yet.
-    if (redis.status !== "ready" && redis.status !== "wait") return undefined;
-    const announcement = [`${keyPrefix}:events`, `breaker:${key}`];
+    if (status !== "ready" && status !== "wait") return undefined;
     let reply: BreakerReply | undefined;
-    const answered = breakerScripts[script]
-      .run(redis, [`${keyPrefix}:breaker:${key}`], [...announcement, ...args])
-      .then((raw) => {
-        reply = parseBreakerReply(raw);
-        this.#adopt(key, reply);
-      });
+    const answered = transition().then((state) => {
+      reply = state;
+      this.#adopt(key, state);
+    });
     await within(
       ANSWER_MS,
       answered.catch((error: Error) => this.#logFault(error)),

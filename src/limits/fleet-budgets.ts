@@ -12,10 +12,9 @@ import {
 import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
-import { readLearnedLimits, writeLearnedLimits } from "../store/learned-limits.ts";
+import { GUARD_MS, readLearnedLimits, writeLearnedLimits } from "../store/learned-limits.ts";
 import type { Store } from "../store/store.ts";
 
-const GUARD_MS = 500;
 /** After a change a higher limit is not believed for so long: a gateway may state those of several accounts in turn. */
 const SETTLING_MS = 5000;
 /** So many answers in a row that no longer mention a limit take it back. */
@@ -127,8 +126,7 @@ export class FleetBudgets {
       const limits = this.#learned.get(id)?.limits ?? {};
       const stored = (await readLearnedLimits(store)).get(id);
       if (stored && isSame(stored, limits)) return;
-      if (await store.redis.set(`${store.keys.learnedLimits}:guard:${id}`, "1", "PX", GUARD_MS, "NX")) {
-        await writeLearnedLimits(store, id, limits);
+      if (await writeLearnedLimits(store, id, limits)) {
         logger.info({ budget: id, ...limits }, "the provider states these limits per minute");
         learnedChannel.publish({ budget: id, ...limits });
       } else await delay(GUARD_MS / 5);

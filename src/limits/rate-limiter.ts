@@ -153,8 +153,7 @@ export class RateLimiter implements AsyncDisposable {
     if (!queue && isLimited) {
       const { redis, keyPrefix, quantumMs, logger } = this.#options;
       this.#connection ??= new BucketConnection(redis);
-      const id = `${keyPrefix}:limit:${name}`;
-      queue = new WaitQueue({ connection: this.#connection, name, id, quantumMs, logger });
+      queue = new WaitQueue({ connection: this.#connection, name, keyPrefix, quantumMs, logger });
       this.#queues.set(name, queue);
     }
     queue?.setBudget(budget ?? {});

@@ -4,7 +4,7 @@ import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
-import { type BreakerState, readBreakerState } from "../store/breaker-state.ts";
+import { type BreakerState, readBreakerState } from "../store/breaker.ts";
 import { readLearnedLimits } from "../store/learned-limits.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { Store } from "../store/store.ts";

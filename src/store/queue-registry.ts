@@ -3,6 +3,11 @@ import { ConfigurationError } from "../shared/errors.ts";
 import type { Store } from "./store.ts";
 import { notify } from "./topics.ts";
 
+/*
+ * The queues of a namespace: the hash `:queues`, name → JSON of when it was registered. A name is never removed, but for
+ * one too many; who adds jobs registers their queue again every few seconds, since Redis may have been emptied.
+ */
+
 /**
  * Makes a queue known to workers and dashboards. Registering twice is harmless.
  * @throws ConfigurationError when the namespace already has 100 queues.
@@ -24,6 +29,7 @@ export async function registerQueue(store: Store, queue: string): Promise<void> 
   await notify(store, "queue", queue);
 }
 
+/** Returns the names of the namespace's queues, sorted. */
 export async function registeredQueues(store: Store): Promise<string[]> {
   return (await store.redis.hkeys(store.keys.queues)).sort();
 }

@@ -1,9 +1,13 @@
 /**
- * Every Redis key of a namespace. The hash tag keeps a namespace on one shard, so multi-key scripts and
+ * Returns every Redis key of a namespace. The hash tag keeps a namespace on one shard, so multi-key scripts and
  * BullMQ flows work on Redis Cluster. The table in ARCHITECTURE.md gives type, content and expiry of each.
  */
 export function redisKeys(namespace: string) {
-  const prefix = `{gluellm:${namespace}}`;
+  return keysUnder(`{gluellm:${namespace}}`);
+}
+
+/** Returns the keys that begin with `prefix`, which should have a hash tag. */
+export function keysUnder(prefix: string) {
   return {
     /** BullMQ's `prefix` option and the head of every key of ours. */
     prefix,
@@ -41,6 +45,7 @@ export function redisKeys(namespace: string) {
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,
     /** Hash: budget id → JSON of the limits that the provider's answers stated. */
     learnedLimits: `${prefix}:learned-limits`,
+    /** Hash: state and counters of a key's circuit breaker (see `breaker.ts`). */
     breaker: (key: string) => `${prefix}:breaker:${key}`,
     /** String: an answer, by the digest of what was asked, which is empty in the head of all of them. */
     cached: (digest: string) => `${prefix}:cache:${digest}`,
@@ -49,6 +54,8 @@ export function redisKeys(namespace: string) {
     /** Sorted set: digest by last use; hash: digest → bytes, and their `total`. */
     cacheUses: `${prefix}:cache-uses`,
     cacheSizes: `${prefix}:cache-sizes`,
+    /** Sorted set: a lease per call in flight of a budget (see `in-flight-leases.ts`). */
+    inFlight: (budgetId: string) => `${prefix}:limit:${budgetId}:in-flight`,
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
     /**
      * Pub/sub: `queue`, `stop`, `cancel`, `breaker`, `limits`, `pause`, `cache`, whose messages name a queue, a batch, a
@@ -64,4 +71,4 @@ export function redisKeys(namespace: string) {
   };
 }
 
-export type RedisKeys = ReturnType<typeof redisKeys>;
+export type RedisKeys = ReturnType<typeof keysUnder>;

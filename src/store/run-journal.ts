@@ -1,11 +1,158 @@
+import { type BlobRef, WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import type { ErrorRecord } from "../shared/error-record.ts";
+import type { ResultRecord } from "../shared/records.ts";
+import { isBlobRef } from "./blobs.ts";
+import { WAKE, WAKE_KEYS, wakeKeys } from "./bullmq-internals.ts";
+import { type Denied, FENCE, FENCE_KEYS, fenceKeys, type RunLock, type RunRecord } from "./run-record.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
-import type { JournalEntry } from "./workflow-journal.ts";
+import { NOTIFY } from "./topics.ts";
 
+/*
+ * The journal of a run: the list `:workflow:<runId>:journal`, JSON entries in the one order in which the run's function
+ * sees them. It is only ever appended to, and lives as long as the run's record.
+ *
+ * | entry              | appended by                                                                           |
+ * |--------------------|---------------------------------------------------------------------------------------|
+ * | `asked`, `patch`   | `appendEntries`: the worker that has the run's lock                                   |
+ * | `ended`            | `appendEntries`: of local work and timers, and what the worker finds missing;         |
+ * |                    | `notifyRun`: who ended the step, a completion's worker or a child run's               |
+ * | `signal`           | `notifyRun`: a caller                                                                 |
+ * | `cancelled`        | `notifyRun`: a caller, whose entry also ends the run's record                         |
+ *
+ * Only the first `ended` of a step counts, so that it may be told twice.
+ */
+
+export type StepKind = "completion" | "child" | "local" | "sleep" | "signal";
+
+/** The run's function asked for a step. */
+export interface AskedEntry {
+  type: "asked";
+  step: string;
+  kind: StepKind;
+  /** Digest of what was asked: another one under the same step is another step. */
+  digest: string;
+  at: number;
+  /** The job of a completion, the run of a child. */
+  job?: string;
+  /** A completion's `entry:model`, a child's workflow, a wait's signal. */
+  subject?: string;
+  /** When a sleep ends, or a wait gives up; epoch milliseconds. */
+  until?: number;
+}
+
+/** A step has ended. Only the first such entry of a step counts. */
+export interface EndedEntry {
+  type: "ended";
+  step: string;
+  at: number;
+  /** Absent after success. */
+  error?: ErrorRecord & { attempts?: number };
+  /** What the step brought; a completion's result is in its record. */
+  value?: unknown;
+  /** The value, when its JSON is larger than 16 KB. */
+  blob?: BlobRef;
+  tokens?: { prompt: number; completion: number; total: number };
+  /** null: nobody knows. */
+  costUsd?: number | null;
+  /** A fork has it from another run, which paid for it. */
+  taken?: true;
+  /** Written by the worker that has the run. */
+  own?: true;
+}
+
+export type RunJournalEntry =
+  | AskedEntry
+  | EndedEntry
+  | { type: "signal"; name: string; at: number; data?: unknown; blob?: BlobRef }
+  | { type: "patch"; id: string; at: number }
+  | { type: "cancelled"; at: number };
+
+/**
+ * Appends what the worker that has the run brings. Keys: see `FENCE`. Arguments: the lock's `token`, `seen`, the
+ * entries. Returns: the entries from position `seen` on, or a `Denied`. Called by `appendEntries`, during a turn.
+ * Fence: the lock of the run's job, and that the run is running.
+ */
+const APPEND = new Script({
+  keys: FENCE_KEYS,
+  args: { token: "text", seen: "number" },
+  moreArgs: "entries",
+  lua: `${FENCE}
+    for _, entry in ipairs(entries) do redis.call('RPUSH', journal, entry) end
+    redis.call('EXPIRE', journal, math.max(1, redis.call('TTL', run)))
+    return redis.call('LRANGE', journal, seen, -1)
+  `,
+});
+
+/** Appends to the journal. Returns its entries from `seen` on, which are those appended and what came before them. */
+export async function appendEntries(
+  lock: RunLock,
+  seen: number,
+  entries: readonly RunJournalEntry[],
+): Promise<RunJournalEntry[] | Denied> {
+  const args = entries.map((entry) => JSON.stringify(entry));
+  const { store, token } = lock;
+  const reply = await APPEND.run(store.redis, fenceKeys(lock), { token, seen }, { args });
+  return typeof reply === "string" ? (reply as Denied) : (reply as string[]).map(parseEntry);
+}
+
+/**
+ * Appends what happened outside to a run's journal and lets a suspended run go on at once. A run that a worker has, or
+ * that waits for one, is only told. Without an entry the run only wakes; with fields it ends.
+ * Keys: the run's record and journal; see `WAKE`. Arguments: the `entry` or nothing, the run's id, the channel, fields
+ * and values that end the record. Returns: a `NotifyOutcome`. Called by `notifyRun`, by anybody.
+ * Fence: none but that the run is running, since nothing of what happened outside may be lost.
+ */
+const TELL = new Script({
+  keys: ["run", "journal", ...WAKE_KEYS],
+  args: { entry: "text", id: "text", channel: "text" },
+  moreArgs: "fields",
+  lua: `${NOTIFY}${WAKE}
+    if redis.call('HGET', run, 'status') ~= 'running' then return 'over' end
+    if entry ~= '' then
+      redis.call('RPUSH', journal, entry)
+      redis.call('EXPIRE', journal, math.max(1, redis.call('TTL', run)))
+    end
+    if #fields > 0 then
+      redis.call('HSET', run, unpack(fields))
+      notify('result', id)
+    end
+    if wakeJob(id) then return 'woken' end
+    notify('workflow', id)
+    return 'noted'
+  `,
+});
+
+/** `noted`: it did not sleep. `over`: it has ended, or never was. */
+export type NotifyOutcome = "woken" | "noted" | "over";
+
+/**
+ * Tells a run what happened.
+ * @param end fields and values of the run's record that end it
+ */
+export async function notifyRun(
+  store: Store,
+  runId: string,
+  entry?: RunJournalEntry,
+  end: readonly string[] = [],
+): Promise<NotifyOutcome> {
+  const { redis, keys } = store;
+  const journal = { run: keys.workflow(runId), journal: keys.workflowJournal(runId) };
+  const outcome = await TELL.run(
+    redis,
+    { ...journal, ...wakeKeys(store, WORKFLOW_QUEUE, runId) },
+    { entry: entry ? JSON.stringify(entry) : "", id: runId, channel: keys.channel },
+    { args: end },
+  );
+  return outcome as NotifyOutcome;
+}
+
+/** Entries that are read at a time, so that Redis serves others in between. */
 const PAGE = 500;
 
-/** The journal from an entry on, read in pages so that Redis serves others in between. */
-export async function readJournal(store: Store, runId: string, from = 0): Promise<JournalEntry[]> {
-  const entries: JournalEntry[] = [];
+/** Returns the entries from position `from` on; none when there is no such run. */
+export async function readRunJournal(store: Store, runId: string, from = 0): Promise<RunJournalEntry[]> {
+  const entries: RunJournalEntry[] = [];
   for (;;) {
     const start = from + entries.length;
     const page = await store.redis.lrange(store.keys.workflowJournal(runId), start, start + PAGE - 1);
@@ -14,6 +161,41 @@ export async function readJournal(store: Store, runId: string, from = 0): Promis
   }
 }
 
-export function parseEntry(text: string): JournalEntry {
-  return JSON.parse(text) as JournalEntry;
+/** Returns the number of entries. */
+export function runJournalLength({ redis, keys }: Store, runId: string): Promise<number> {
+  return redis.llen(keys.workflowJournal(runId));
+}
+
+function parseEntry(text: string): RunJournalEntry {
+  return JSON.parse(text) as RunJournalEntry;
+}
+
+/** Returns how a completion of a run ended. A later success of a failed job, by an operator's retry, must not rewrite that. */
+export function endOfStep(step: string, { error, tokens, costUsd }: ResultRecord): EndedEntry {
+  const { prompt, completion, total } = tokens;
+  const entry: EndedEntry = { type: "ended", step, at: Date.now() };
+  if (error) entry.error = error;
+  // What never got an answer was free, whatever its model costs.
+  if (!error || total > 0 || costUsd !== null)
+    Object.assign(entry, { tokens: { prompt, completion, total }, costUsd });
+  return entry;
+}
+
+/** Tells the run that a completion of its has left its record. */
+export async function endStep(
+  store: Store,
+  { runId, step }: { runId: string; step: string },
+  record: ResultRecord,
+): Promise<void> {
+  await notifyRun(store, runId, endOfStep(step, record));
+}
+
+/** Returns what an ended child run tells its parent. */
+export function endOfChild(run: RunRecord): EndedEntry {
+  const { parentStep = "", finishedAt = Date.now(), error, output, unpriced } = run;
+  const { promptTokens: prompt, completionTokens: completion } = run;
+  const tokens = { prompt, completion, total: prompt + completion };
+  const costUsd = unpriced > 0 && run.costUsd === 0 ? null : run.costUsd;
+  const result = isBlobRef(output) ? { blob: output } : { value: output };
+  return { type: "ended", step: parentStep, at: finishedAt, error, tokens, costUsd, ...result };
 }

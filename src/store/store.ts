@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { type RedisKeys, redisKeys } from "./redis-keys.ts";
+import { keysUnder, type RedisKeys, redisKeys } from "./redis-keys.ts";
 
 /** One namespace in one Redis: the connection that its commands go over, and the names of its keys. */
 export interface Store {
@@ -10,4 +10,9 @@ export interface Store {
 /** Returns the store of `namespace` over `redis`, which stays its owner's to close. */
 export function storeOf(redis: Redis, namespace: string): Store {
   return { redis, keys: redisKeys(namespace) };
+}
+
+/** Returns a store over `redis` whose keys begin with `keyPrefix`, for parts that are used without a namespace. */
+export function storeUnder(redis: Redis, keyPrefix: string): Store {
+  return { redis, keys: keysUnder(keyPrefix) };
 }

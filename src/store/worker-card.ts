@@ -1,8 +1,18 @@
 import { z } from "zod";
 import type { Store } from "./store.ts";
 
+/*
+ * The card of a worker process: `:worker:<id>`, a JSON text that says what the process can run. `:workers` is the set of
+ * all ids.
+ *
+ * | process | in Redis         | what changes it                                                             |
+ * |---------|------------------|-----------------------------------------------------------------------------|
+ * | alive   | card and id      | `announceWorker` renews the card; `withdrawWorker`, at its end, removes both |
+ * | lost    | the id alone     | its card expired 15 s after its last renewal; `readWorkerCards` removes the id |
+ */
+
 /** A worker process counts as gone when it has not renewed its card for this long. */
-export const WORKER_TTL_SECONDS = 15;
+const WORKER_TTL_SECONDS = 15;
 
 /** What a worker process says of itself. */
 const workerCardSchema = z.object({
@@ -20,7 +30,25 @@ const workerCardSchema = z.object({
 });
 export type WorkerCard = z.infer<typeof workerCardSchema>;
 
-/** Of the worker processes that are alive. */
+/** Says that the process is alive and what it can run; to be repeated every few seconds. */
+export async function announceWorker(
+  { redis, keys }: Store,
+  workerId: string,
+  card: WorkerCard,
+): Promise<void> {
+  await redis
+    .multi()
+    .set(keys.worker(workerId), JSON.stringify(card), "EX", WORKER_TTL_SECONDS)
+    .sadd(keys.workers, workerId)
+    .exec();
+}
+
+/** Says that the process has ended. */
+export async function withdrawWorker({ redis, keys }: Store, workerId: string): Promise<void> {
+  await redis.multi().del(keys.worker(workerId)).srem(keys.workers, workerId).exec();
+}
+
+/** Returns the cards of the worker processes that are alive. */
 export async function readWorkerCards(store: Store): Promise<WorkerCard[]> {
   const ids = await store.redis.smembers(store.keys.workers);
   if (ids.length === 0) return [];

@@ -3,7 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { sha256 } from "../shared/digest.ts";
-import { CacheStore, type Claim } from "../store/cache-store.ts";
+import { CacheStore } from "../store/cache.ts";
+import type { Claim } from "../store/cache-entry.ts";
 import { storeOf } from "../store/store.ts";
 import { survivesJson } from "./survives-json.ts";
 

@@ -6,7 +6,7 @@ import type { ProviderAdapter } from "../providers/provider.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
-import type { CacheStore } from "../store/cache-store.ts";
+import type { CacheStore } from "../store/cache.ts";
 import type { Store } from "../store/store.ts";
 import type { CallCosts } from "./call-costs.ts";
 

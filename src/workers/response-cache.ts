@@ -9,7 +9,7 @@ import { parseJson } from "../shared/json.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 import { CacheWaitError } from "../shared/unsent-errors.ts";
-import type { CacheStore } from "../store/cache-store.ts";
+import type { CacheStore } from "../store/cache.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import type { WorkerContext } from "./context.ts";
 import { type CallInput, callProvider, NotStartedError } from "./provider-call.ts";

@@ -12,7 +12,7 @@ import { stopBatch } from "../store/batch.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { writeRecord } from "../store/result-record.ts";
-import { endStep } from "../store/workflow-journal.ts";
+import { endStep } from "../store/run-journal.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import type { AbortReason, Attempt } from "./job-attempt.ts";
 import type { Verdict } from "./verdict.ts";

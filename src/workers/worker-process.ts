@@ -16,10 +16,11 @@ import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { CacheStore } from "../store/cache-store.ts";
+import { hasJobs } from "../store/bullmq-internals.ts";
+import { CacheStore } from "../store/cache.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
-import { WORKER_TTL_SECONDS, type WorkerCard } from "../store/worker-card.ts";
+import { announceWorker, type WorkerCard, withdrawWorker } from "../store/worker-card.ts";
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
 import { QueueWorker } from "./queue-worker.ts";
@@ -181,9 +182,7 @@ export class WorkerProcess {
 
   async #hasWork(name: string): Promise<boolean> {
     if (!this.#released.has(name)) return true;
-    const { prefix } = this.#store.keys;
-    const states = ["wait", "prioritized", "delayed", "active"].map((state) => `${prefix}:${name}:${state}`);
-    return (await this.#store.redis.exists(...states)) > 0;
+    return hasJobs(this.#store, name);
   }
 
   #open(name: string): void {
@@ -223,13 +222,7 @@ export class WorkerProcess {
       ),
       workflows: [...workflowNames],
     };
-    const { keys } = this.#store;
-    await this.#store.redis
-      .multi()
-      .set(keys.worker(this.id), JSON.stringify(card), "EX", WORKER_TTL_SECONDS)
-      .sadd(keys.workers, this.id)
-      .exec()
-      .catch(() => {});
+    await announceWorker(this.#store, this.id, card).catch(() => {});
   }
 
   /**
@@ -249,11 +242,7 @@ export class WorkerProcess {
     await Promise.all([this.#context.limiter.close(), this.#context.breaker?.[Symbol.asyncDispose]()]);
     this.#context.load[Symbol.dispose]();
     await Promise.all([...this.#adapters.values()].map((adapter) => adapter.close()));
-    const { keys } = this.#store;
-    if (this.#store.redis.status === "ready") {
-      const leave = this.#store.redis.multi().del(keys.worker(this.id)).srem(keys.workers, this.id).exec();
-      await within(CLOSE_MS, leave);
-    }
+    if (this.#store.redis.status === "ready") await within(CLOSE_MS, withdrawWorker(this.#store, this.id));
     this.#listening?.[Symbol.dispose]();
   }
 }

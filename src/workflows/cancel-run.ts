@@ -1,9 +1,14 @@
 import { cancelJob } from "../producers/cancel.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobCancelledError } from "../shared/errors.ts";
-import { readJournal } from "../store/run-journal.ts";
-import { endOfChild, readRun } from "../store/run-record.ts";
-import { type AskedEntry, type JournalEntry, notifyRun } from "../store/workflow-journal.ts";
+import {
+  type AskedEntry,
+  endOfChild,
+  notifyRun,
+  type RunJournalEntry,
+  readRunJournal,
+} from "../store/run-journal.ts";
+import { readRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { queueOf } from "./step-model.ts";
 
@@ -24,13 +29,13 @@ export async function cancelRun(
   const run = await readRun(store, runId);
   if (!run) return "lost";
   if (outcome === "over") return run.status === "running" ? "lost" : run.status;
-  await cancelSteps(fleet, openSteps(await readJournal(store, runId)));
+  await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
   if (run.parentRunId) await notifyRun(store, run.parentRunId, endOfChild(run));
   return "cancelled";
 }
 
 /** Steps that were asked for and have not ended. */
-export function openSteps(journal: readonly JournalEntry[]): AskedEntry[] {
+export function openSteps(journal: readonly RunJournalEntry[]): AskedEntry[] {
   const open = new Map<string, AskedEntry>();
   for (const entry of journal) {
     if (entry.type === "asked") open.set(entry.step, entry);

@@ -2,7 +2,7 @@ import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promi
 import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { NonDeterminismError } from "../shared/errors.ts";
-import type { AskedEntry, EndedEntry, JournalEntry, StepKind } from "../store/workflow-journal.ts";
+import type { AskedEntry, EndedEntry, RunJournalEntry, StepKind } from "../store/run-journal.ts";
 import type { Effect } from "./effect.ts";
 
 /** How long the function may take to ask for what its run has recorded. */
@@ -114,7 +114,7 @@ export class Execution {
   }
 
   /** @param value of an ended step or a signal, read from where it lies */
-  async deliver(entry: JournalEntry, value: unknown): Promise<void> {
+  async deliver(entry: RunJournalEntry, value: unknown): Promise<void> {
     this.now = Math.max(this.now, entry.at);
     switch (entry.type) {
       case "asked":
@@ -192,7 +192,7 @@ export class Execution {
   }
 
   /** @throws NonDeterminismError when the function has ended without what its run has recorded. */
-  checkEnd(rest: readonly JournalEntry[]): void {
+  checkEnd(rest: readonly RunJournalEntry[]): void {
     const lost = rest.find((entry) => entry.type === "asked" && !this.steps.has(entry.step));
     if (lost?.type === "asked") throw missing(lost.step, lost.kind, this);
   }

@@ -1,5 +1,5 @@
 import { InputError } from "../shared/errors.ts";
-import type { JournalEntry } from "../store/workflow-journal.ts";
+import type { RunJournalEntry } from "../store/run-journal.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
 /** Options of a fork. */
@@ -20,9 +20,9 @@ export interface ForkOptions {
  * @throws InputError when the run has no such step, or `results` has one that does not come before it or had not ended.
  */
 export function forkEntries(
-  journal: readonly JournalEntry[],
+  journal: readonly RunJournalEntry[],
   { fromStep, changes: { results = {} } = {} }: ForkOptions,
-): JournalEntry[] {
+): RunJournalEntry[] {
   const place = journal.findIndex((entry) => "step" in entry && entry.step === fromStep);
   if (place < 0) throw new InputError(`the run has no step "${fromStep}"`, "its steps are listed by steps()");
   const before = journal.slice(0, place);
@@ -51,10 +51,10 @@ export function forkEntries(
 
 /** An entry that ended a step, with what the step is to have brought. */
 function takenOver(
-  entry: JournalEntry,
+  entry: RunJournalEntry,
   step: string,
   results: Readonly<Record<string, unknown>>,
-): JournalEntry {
+): RunJournalEntry {
   const isReplaced = Object.hasOwn(results, step);
   const value = results[step] ?? null;
   const { at } = entry;

@@ -1,16 +1,21 @@
 import type { LRUCache } from "lru-cache";
-import { asJson } from "../shared/json.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, NonDeterminismError } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import { readJournal } from "../store/run-journal.ts";
-import { endOfChild, type RunRecord, readRun } from "../store/run-record.ts";
-import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-scripts.ts";
-import { notifyRun } from "../store/workflow-journal.ts";
+import { endOfChild, notifyRun, readRunJournal, runJournalLength } from "../store/run-journal.ts";
+import {
+  blockRun,
+  finishRun,
+  type RunLock,
+  type RunRecord,
+  readRun,
+  unblockRun,
+} from "../store/run-record.ts";
 import { cancelSteps, openSteps } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
@@ -46,24 +51,21 @@ export type RunEnd =
 export async function processRun(input: RunInput): Promise<RunEnd> {
   const { fleet, workflows, runId, token, cache } = input;
   const { store } = fleet;
-  const [run, length] = await Promise.all([
-    readRun(store, runId),
-    store.redis.llen(store.keys.workflowJournal(runId)),
-  ]);
+  const [run, length] = await Promise.all([readRun(store, runId), runJournalLength(store, runId)]);
   // A Redis that was killed has lost its last second: the function in memory knows more than there was.
   if ((cache?.get(runId)?.execution.seen ?? 0) > length) cache?.delete(runId);
   const cached = cache?.get(runId);
-  const journal = await readJournal(store, runId, cached?.execution.seen);
+  const journal = await readRunJournal(store, runId, cached?.execution.seen);
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   if (run.status !== "running") {
     // Who ended it may not have lived to end what it had under way.
-    await cancelSteps(fleet, openSteps(await readJournal(store, runId)));
+    await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
     return endedBefore(input, run);
   }
   const lock: RunLock = { store, runId, token };
   if (Date.now() >= run.deadlineAt) {
     const ended = await fail(input, lock, run, cached, deadlineError());
-    await cancelSteps(fleet, openSteps(await readJournal(store, runId)));
+    await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
     return ended;
   }
   const workflow = workflows.get(run.workflow);

@@ -1,8 +1,8 @@
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
+import type { RunJournalEntry, StepKind } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
-import type { JournalEntry, StepKind } from "../store/workflow-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
@@ -86,7 +86,7 @@ async function reasons({ store, queues }: FleetAccess, run: RunRecord): Promise<
 }
 
 /** The steps of a journal, in the order in which they were asked for; local ones by their end. */
-export function stepsOf(journal: readonly JournalEntry[]): RunStep[] {
+export function stepsOf(journal: readonly RunJournalEntry[]): RunStep[] {
   const steps = new Map<string, RunStep>();
   const answers = signalAnswers(journal);
   for (const entry of journal) {

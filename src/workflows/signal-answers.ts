@@ -1,9 +1,9 @@
-import type { AskedEntry, JournalEntry } from "../store/workflow-journal.ts";
+import type { AskedEntry, RunJournalEntry } from "../store/run-journal.ts";
 
-export type SignalEntry = Extract<JournalEntry, { type: "signal" }>;
+export type SignalEntry = Extract<RunJournalEntry, { type: "signal" }>;
 
 /** The signal that answered each wait, by the wait's step. Per name, first come first served on both sides. */
-export function signalAnswers(journal: readonly JournalEntry[]): Map<string, SignalEntry> {
+export function signalAnswers(journal: readonly RunJournalEntry[]): Map<string, SignalEntry> {
   const answers = new Map<string, SignalEntry>();
   const early: SignalEntry[] = [];
   const waits: AskedEntry[] = [];

@@ -6,9 +6,8 @@ import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
-import { RedisScript } from "../store/redis-script.ts";
-import { MAX_DEADLINE_MS, RUN_TTL_SECONDS } from "../store/run-record.ts";
-import type { JournalEntry } from "../store/workflow-journal.ts";
+import type { RunJournalEntry } from "../store/run-journal.ts";
+import { beginRun, MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
 export interface RunStart {
@@ -23,23 +22,8 @@ export interface RunStart {
   defaultModel?: ModelNames | undefined;
   parent?: { runId: string; step: string };
   /** What the run takes as already done, with the seed that goes with it. */
-  fork?: { seed: string; entries: readonly JournalEntry[] };
+  fork?: { seed: string; entries: readonly RunJournalEntry[] };
 }
-
-/** The first one under an id stays; who comes later learns what it is. */
-const START = new RedisScript(`
-  local run, journal, runs = KEYS[1], KEYS[2], KEYS[3]
-  local id, at, ttl, fields = unpack(ARGV, 1, 4)
-  if redis.call('EXISTS', run) == 0 then
-    fields = tonumber(fields)
-    redis.call('HSET', run, unpack(ARGV, 5, 4 + fields))
-    redis.call('EXPIRE', run, ttl)
-    for i = 5 + fields, #ARGV do redis.call('RPUSH', journal, ARGV[i]) end
-    redis.call('ZADD', runs, at, id)
-    redis.call('ZREMRANGEBYSCORE', runs, '-inf', at - 3 * ttl * 1000)
-  end
-  return redis.call('HMGET', run, 'digest', 'status')
-`);
 
 /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
 export async function startRun(fleet: FleetAccess, start: RunStart): Promise<void> {
@@ -49,7 +33,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   const digest = sha256(canonicalJson([workflow, input]));
   const now = Date.now();
   const deadlineAt = start.deadlineAt ?? now + MAX_DEADLINE_MS;
-  const fields = Object.entries({
+  const run = {
     id: runId,
     workflow,
     version,
@@ -62,15 +46,10 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     createdAt: now,
     deadlineAt,
     ...(parent && { parentRunId: parent.runId, parentStep: parent.step }),
-  }).flat();
-  const ttl = RUN_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - now) / 1000);
+  };
   const entries = (fork?.entries ?? []).map((entry) => JSON.stringify(entry));
-  const [standing, status] = (await START.run(
-    store.redis,
-    [store.keys.workflow(runId), store.keys.workflowJournal(runId), store.keys.workflowRuns],
-    [runId, now, ttl, fields.length, ...fields, ...entries],
-  )) as [string, string];
-  if (standing !== digest) {
+  const standing = await beginRun(store, run, entries);
+  if (standing.digest !== digest) {
     throw new InputError(
       `run ${runId} was started with another workflow or input`,
       "take a new runId for a new run",
@@ -78,7 +57,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     );
   }
   // Who started it may have died before it added the job; adding it twice does nothing.
-  if (status === "running") await addRunJob(fleet, start);
+  if (standing.status === "running") await addRunJob(fleet, start);
 }
 
 async function addRunJob({ store, queues }: FleetAccess, start: RunStart): Promise<void> {

@@ -6,10 +6,13 @@ import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import { readJournal } from "../store/run-journal.ts";
-import { isBounded, type RunRecord } from "../store/run-record.ts";
-import { appendEntries, type Denied, type RunLock, suspendRun } from "../store/run-scripts.ts";
-import type { EndedEntry, JournalEntry } from "../store/workflow-journal.ts";
+import {
+  appendEntries,
+  type EndedEntry,
+  type RunJournalEntry,
+  readRunJournal,
+} from "../store/run-journal.ts";
+import { type Denied, isBounded, type RunLock, type RunRecord, suspendRun } from "../store/run-record.ts";
 import { type Execution, type Step, StoredError } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type LiveRun, standingOf } from "./live-run.ts";
@@ -37,7 +40,7 @@ export class Turn {
   /** The last entry of earlier turns that the function has not seen. */
   #replayUntil = -1;
   /** Read, not delivered. */
-  #ahead: readonly JournalEntry[] = [];
+  #ahead: readonly RunJournalEntry[] = [];
   /** Completions' jobs by their steps. */
   readonly #jobs = new Map<string, string>();
   readonly #values = new Map<string, unknown>();
@@ -62,7 +65,7 @@ export class Turn {
    * @returns `ended` when the function has returned or thrown (`execution.outcome`)
    * @throws NonDeterminismError
    */
-  async take(journal: readonly JournalEntry[]): Promise<TurnEnd> {
+  async take(journal: readonly RunJournalEntry[]): Promise<TurnEnd> {
     const stop = () => this.#execution.activity.wake();
     this.#signal.addEventListener("abort", stop, { once: true });
     try {
@@ -75,7 +78,7 @@ export class Turn {
     }
   }
 
-  async #take(journal: readonly JournalEntry[]): Promise<TurnEnd> {
+  async #take(journal: readonly RunJournalEntry[]): Promise<TurnEnd> {
     const execution = this.#execution;
     // Woken without news: a step's job may have ended without a word, or was removed.
     if (journal.length === 0)
@@ -131,7 +134,7 @@ export class Turn {
     const execution = this.#execution;
     for (let i = 0; i < this.#ahead.length && !execution.outcome; i++) {
       this.#signal.throwIfAborted();
-      const entry = this.#ahead[i] as JournalEntry;
+      const entry = this.#ahead[i] as RunJournalEntry;
       execution.isReplaying = execution.seen < this.#replayUntil;
       await execution.deliver(entry, await this.#valueOf(entry, i));
       if (execution.outcome) {
@@ -143,7 +146,7 @@ export class Turn {
     this.#ahead = [];
   }
 
-  #lookAhead(entries: readonly JournalEntry[]): void {
+  #lookAhead(entries: readonly RunJournalEntry[]): void {
     this.#ahead = entries;
     for (const entry of entries) {
       if (entry.type === "asked" && entry.job) this.#jobs.set(entry.step, entry.job);
@@ -155,11 +158,11 @@ export class Turn {
   async #read(): Promise<true> {
     this.#signal.throwIfAborted();
     const { store } = this.#fleet;
-    this.#lookAhead(await readJournal(store, this.#run.id, this.#execution.seen));
+    this.#lookAhead(await readRunJournal(store, this.#run.id, this.#execution.seen));
     return true;
   }
 
-  async #append(entries: readonly JournalEntry[]): Promise<boolean> {
+  async #append(entries: readonly RunJournalEntry[]): Promise<boolean> {
     for (let i = 0; i < entries.length; i += APPEND_CHUNK) {
       const isLast = i + APPEND_CHUNK >= entries.length;
       // Only the last answer need hold entries.
@@ -261,7 +264,7 @@ export class Turn {
     return wakeAt === this.#run.deadlineAt && !isBounded(this.#run) ? undefined : wakeAt;
   }
 
-  async #valueOf(entry: JournalEntry, index: number): Promise<unknown> {
+  async #valueOf(entry: RunJournalEntry, index: number): Promise<unknown> {
     if (entry.type === "signal" || entry.type === "ended") {
       if (entry.blob) return readBlob(this.#fleet.store, entry.blob);
       if (entry.type === "signal" || entry.error || "value" in entry)
@@ -303,6 +306,6 @@ export class Turn {
 }
 
 /** Only workers with the run write such entries: its function had gone beyond what came before them. */
-function isOfTurn(entry: JournalEntry): boolean {
+function isOfTurn(entry: RunJournalEntry): boolean {
   return entry.type === "asked" || entry.type === "patch" || (entry.type === "ended" && entry.own === true);
 }

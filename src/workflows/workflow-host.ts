@@ -8,8 +8,8 @@ import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
-import { MAX_DEADLINE_MS } from "../store/run-record.ts";
-import { notifyRun } from "../store/workflow-journal.ts";
+import { notifyRun } from "../store/run-journal.ts";
+import { MAX_DEADLINE_MS, runsStartedBefore, unlistRun } from "../store/run-record.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
 import type { AnyWorkflow } from "./workflow.ts";
@@ -166,12 +166,9 @@ export class WorkflowHost {
 
   /** A run without a deadline of its own is woken by others alone: those whose 30 days are over end by this. */
   async #sweep(): Promise<void> {
-    const { workflowRuns } = this.#store.keys;
-    const startedBefore = Date.now() - MAX_DEADLINE_MS;
-    const old = await this.#store.redis.zrangebyscore(workflowRuns, "-inf", startedBefore, "LIMIT", 0, 100);
-    for (const runId of old) {
+    for (const runId of await runsStartedBefore(this.#store, Date.now() - MAX_DEADLINE_MS, 100)) {
       const outcome = await notifyRun(this.#store, runId);
-      if (outcome === "over") await this.#store.redis.zrem(workflowRuns, runId);
+      if (outcome === "over") await unlistRun(this.#store, runId);
     }
   }
 

@@ -4,9 +4,8 @@ import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobLostError } from "../shared/errors.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
-import { readJournal } from "../store/run-journal.ts";
-import { isBounded, type RunRecord, readRun } from "../store/run-record.ts";
-import { type JournalEntry, notifyRun } from "../store/workflow-journal.ts";
+import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
+import { isBounded, latestRuns, type RunRecord, readRun } from "../store/run-record.ts";
 import { cancelRun } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
@@ -49,7 +48,7 @@ export class WorkflowRuns {
 
   async steps(runId: string): Promise<RunStep[]> {
     const { status, finishedAt } = await this.read(runId);
-    const steps = stepsOf(await readJournal(this.#fleet.store, runId));
+    const steps = stepsOf(await readRunJournal(this.#fleet.store, runId));
     if (status === "running" || finishedAt === undefined) return steps;
     // The end of a run ends what it still had under way, and nobody writes that down.
     const end = { state: "cancelled", finishedAt: new Date(finishedAt) } as const;
@@ -58,8 +57,7 @@ export class WorkflowRuns {
 
   /** Run ids, the latest first. */
   list(limit: number): Promise<string[]> {
-    const { store } = this.#fleet;
-    return store.redis.zrevrange(store.keys.workflowRuns, 0, limit - 1);
+    return latestRuns(this.#fleet.store, limit);
   }
 
   /** False when the run had ended before. @throws JobLostError when there is no such run (any more). */
@@ -72,7 +70,7 @@ export class WorkflowRuns {
   /** @throws JobLostError when there is no such run (any more); GlueError `run_over` when it has ended. */
   async signal(runId: string, name: string, data: unknown): Promise<void> {
     const { store } = this.#fleet;
-    const entry: JournalEntry = { type: "signal", name, at: Date.now() };
+    const entry: RunJournalEntry = { type: "signal", name, at: Date.now() };
     const stored = data === undefined ? undefined : await inlineOrBlob(store, runId, data);
     if (isBlobRef(stored)) entry.blob = stored;
     else entry.data = stored;
@@ -90,7 +88,7 @@ export class WorkflowRuns {
     const { store } = this.#fleet;
     const run = await this.read(runId);
     const input = isBlobRef(run.input) ? await readBlob(store, run.input) : run.input;
-    const entries = forkEntries(await readJournal(store, runId), options);
+    const entries = forkEntries(await readRunJournal(store, runId), options);
     const { changes = {} } = options;
     await this.start({
       runId: newRunId,

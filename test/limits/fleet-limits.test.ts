@@ -2,7 +2,7 @@ import { Queue } from "bullmq";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
-import { readBreakerState } from "../../src/store/breaker-state.ts";
+import { readBreakerState } from "../../src/store/breaker.ts";
 import { readLearnedLimits } from "../../src/store/learned-limits.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { storeOf } from "../../src/store/store.ts";

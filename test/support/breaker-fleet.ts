@@ -6,7 +6,7 @@ import {
   CircuitBreaker,
   type CircuitBreakerOptions,
 } from "../../src/limits/circuit-breaker.ts";
-import { readBreakerState } from "../../src/store/breaker-state.ts";
+import { readBreakerState } from "../../src/store/breaker.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { testNamespace, testRedis } from "./redis.ts";
 import { waitFor } from "./wait-for.ts";

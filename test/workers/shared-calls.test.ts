@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EnqueueOptions } from "../../src/index.ts";
 import type { Simulator } from "../../src/simulator/simulator.ts";
-import { CacheStore } from "../../src/store/cache-store.ts";
+import { CacheStore } from "../../src/store/cache.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { testRedis } from "../support/redis.ts";
 import { SHORT_LOCKS, TestSite } from "../support/site.ts";

@@ -1,6 +1,7 @@
 import type { Budget } from "../../shared/limits-setting.ts";
 import type { Logger } from "../../shared/logger.ts";
 import { BudgetWaitError } from "../../shared/unsent-errors.ts";
+import { storeUnder } from "../../store/store.ts";
 import { Allotment } from "./allotment.ts";
 import type { BucketConnection } from "./bottleneck.ts";
 import { bucketSettings } from "./bucket-settings.ts";
@@ -14,10 +15,10 @@ const LIMIT_SETTINGS = { inputTokens: "itpm", outputTokens: "otpm", tokens: "tpm
 
 export interface WaitQueueOptions {
   connection: BucketConnection;
-  /** The name of the budget, for people. */
+  /** The budget's id: its bucket, else its key. */
   name: string;
-  /** Head of the keys in Redis, with the hash tag. */
-  id: string;
+  /** Head of all keys in Redis, with the hash tag. */
+  keyPrefix: string;
   /** How many ms of the rate are bought at once; default 50. */
   quantumMs?: number | undefined;
   logger?: Logger | undefined;
@@ -153,8 +154,8 @@ export class WaitQueue {
       this.#slots = undefined;
     } else if (this.#slots) this.#slots.maximum = maximum;
     else {
-      const { connection, id } = this.#options;
-      this.#slots = new InFlightSlots(connection.client, `${id}:in-flight`, maximum);
+      const { connection, keyPrefix, name } = this.#options;
+      this.#slots = new InFlightSlots(storeUnder(connection.client, keyPrefix), name, maximum);
     }
   }
 
@@ -165,13 +166,14 @@ export class WaitQueue {
       allotment?.close().catch(() => {});
       return;
     }
-    const { connection, id, quantumMs, logger } = this.#options;
+    const { connection, keyPrefix, quantumMs, logger } = this.#options;
     const settings = bucketSettings(perMinute, this.#budget.burstSeconds, quantumMs);
     if (allotment) {
       allotment.retune(settings);
       return;
     }
-    const bucket = new SharedBucket(connection, `${id}:${name}`, settings, logger);
+    const id = `${keyPrefix}:limit:${this.#options.name}:${name}`;
+    const bucket = new SharedBucket(connection, id, settings, logger);
     const unitsNeeded = () => this.#queue.head?.cost[name] ?? 0;
     this.#allotments.set(name, new Allotment(bucket, settings, unitsNeeded));
   }

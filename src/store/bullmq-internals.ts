@@ -1,0 +1,267 @@
+import type { Job, Worker } from "bullmq";
+import type { ChainableCommander } from "ioredis";
+import { NEVER_LIMITING } from "../shared/catalog.ts";
+import { Script } from "./script.ts";
+import type { Store } from "./store.ts";
+
+/*
+ * All that this code base knows of BullMQ beyond its public API: the keys and fields in which it keeps a job, how a job
+ * moves between them, and one private member. Each part states what it assumes, and test/store/bullmq-internals.test.ts
+ * holds the installed version to it. Nothing of ours writes to a key of BullMQ's but the scripts built from this file.
+ */
+
+// A job ------------------------------------------------------------------------------------------------------------
+
+/** Assumes that a job is a hash at `<prefix>:<queue>:<job id>`, beside the parts of its queue, and gone with the job. */
+export function jobKey({ keys }: Pick<Store, "keys">, queue: string, jobId: string): string {
+  return `${keys.prefix}:${queue}:${jobId}`;
+}
+
+/**
+ * Assumes that the lock of an active job is a string beside the job that holds its worker's token, and that it expires
+ * when that worker no longer renews it.
+ */
+export function jobLockKey(store: Pick<Store, "keys">, queue: string, jobId: string): string {
+  return `${jobKey(store, queue, jobId)}:lock`;
+}
+
+/** What BullMQ has written down of a job, in epoch milliseconds. */
+export interface JobTimes {
+  addedAt: number;
+  /** When its latest attempt began; undefined when it waits for its first, or was put into its queue again. */
+  startedAt: number | undefined;
+  /** When BullMQ finished it; undefined while it may still run. */
+  endedAt: number | undefined;
+}
+
+/**
+ * Adds the question for a job's times to a pipeline; `jobTimes` reads the reply. Assumes the fields `timestamp`, which
+ * every job has, `processedOn` and `finishedOn`; and that a retry by hand deletes the last two.
+ */
+export function askJobTimes<P extends ChainableCommander>(
+  pipeline: P,
+  store: Store,
+  queue: string,
+  jobId: string,
+): P {
+  pipeline.hmget(jobKey(store, queue, jobId), "timestamp", "processedOn", "finishedOn");
+  return pipeline;
+}
+
+/** Reads a reply to `askJobTimes`: undefined when BullMQ does not have the job (any more). */
+export function jobTimes(reply: unknown): JobTimes | undefined {
+  const [addedAt, startedAt, endedAt] = (reply as (string | null)[]).map((text) =>
+    text ? Number(text) : undefined,
+  );
+  return addedAt === undefined ? undefined : { addedAt, startedAt, endedAt };
+}
+
+/**
+ * Lua: `holdOf(job, lock, token)` returns `held`, `fenced` when another worker has the job's lock, or `gone` when BullMQ
+ * no longer has the job. A lock that merely ran out still counts as held: the work is paid for, and nobody else has
+ * begun. Assumes what `jobKey` and `jobLockKey` do.
+ */
+export const HOLD_OF = `
+  local function holdOf(job, lock, token)
+    if redis.call('EXISTS', job) == 0 then return 'gone' end
+    local holder = redis.call('GET', lock)
+    return holder and holder ~= token and 'fenced' or 'held'
+  end
+`;
+
+/**
+ * Lua: `isUnfinished(job)` is true while BullMQ has the job and will run it, or runs it; `startedAt(job)` is when its
+ * latest attempt began, or nil. Assumes what `askJobTimes` does.
+ */
+export const JOB_TIMES = `
+  local function isUnfinished(job)
+    return redis.call('EXISTS', job) == 1 and redis.call('HEXISTS', job, 'finishedOn') == 0
+  end
+  local function startedAt(job) return tonumber(redis.call('HGET', job, 'processedOn') or '') end
+`;
+
+// A job that sleeps and is woken -----------------------------------------------------------------------------------
+
+/** Keys that `SLEEP` needs beside the job's `lock`. */
+export const SLEEP_KEYS = ["active", "stalled", "waitingChildren", "delayed", "marker", "events"] as const;
+
+/**
+ * Lua: what BullMQ's `moveToWaitingChildren` and `moveToDelayed` do, without asking whether there are children.
+ * `leaveActive(id)` takes a job from its worker, which has to have it: false when it is not active. Then either
+ * `waitForChildren(id, now)` or `delayUntil(id, wakeAt)`.
+ *
+ * Assumes that an active job is in the list `active`, perhaps in the set `stalled`, and has its lock; that a sleeping
+ * one is in the sorted set `waiting-children` or `delayed` and nowhere else; that scores of `delayed` are epoch
+ * milliseconds times 0x1000; and that member `1` of `marker` tells workers when the first of them is due.
+ */
+export const SLEEP = `
+  local function leaveActive(id)
+    if redis.call('LREM', active, -1, id) == 0 then return false end
+    redis.call('DEL', lock)
+    redis.call('SREM', stalled, id)
+    return true
+  end
+  local function waitForChildren(id, now)
+    redis.call('ZADD', waitingChildren, now, id)
+    redis.call('XADD', events, '*', 'event', 'waiting-children', 'jobId', id, 'prev', 'active')
+  end
+  local function delayUntil(id, wakeAt)
+    redis.call('ZADD', delayed, wakeAt * 0x1000, id)
+    local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', marker, first[2] / 0x1000, '1')
+    redis.call('XADD', events, '*', 'event', 'delayed', 'jobId', id, 'delay', wakeAt)
+  end
+`;
+
+export function sleepKeys(store: Store, queue: string): Record<(typeof SLEEP_KEYS)[number], string> {
+  const { active, stalled, waitingChildren, delayed, marker, events } = partsOf(store, queue);
+  return { active, stalled, waitingChildren, delayed, marker, events };
+}
+
+/** Keys that `WAKE` needs. */
+export const WAKE_KEYS = [
+  ...["job", "wait", "prioritized", "waitingChildren", "delayed", "marker", "meta", "counter", "events"],
+] as const;
+
+/**
+ * Lua: what BullMQ's `promote` does, also for a job that waits for its children, which BullMQ itself wakes only when
+ * the last of them has ended. `wakeJob(id)` returns false when the job does not sleep.
+ *
+ * Assumes what `SLEEP` does; that jobs without a priority wait in the list `wait`, whose left end is its tail, others in
+ * the sorted set `prioritized` by priority and a counter (`pc`); that member `0` of `marker` tells workers of a job,
+ * unless `meta` says that the queue is paused; and that nobody has set BullMQ's global concurrency, which is there too.
+ */
+export const WAKE = `
+  local function wakeJob(id)
+    if redis.call('ZREM', waitingChildren, id) == 0 and redis.call('ZREM', delayed, id) == 0 then return false end
+    local priority = tonumber(redis.call('HGET', job, 'priority') or 0)
+    if priority == 0 then
+      redis.call('LPUSH', wait, id)
+    else
+      redis.call('ZADD', prioritized, priority * 0x100000000 + redis.call('INCR', counter) % 0x100000000, id)
+    end
+    redis.call('HSET', job, 'delay', 0)
+    if not redis.call('HGET', meta, 'paused') then redis.call('ZADD', marker, 0, '0') end
+    redis.call('XADD', events, 'MAXLEN', '~', 1000, '*', 'event', 'waiting', 'jobId', id, 'prev', 'waiting-children')
+    return true
+  end
+`;
+
+export function wakeKeys(store: Store, queue: string, jobId: string) {
+  const { wait, prioritized, waitingChildren, delayed, marker, meta, counter, events } = partsOf(
+    store,
+    queue,
+  );
+  const job = jobKey(store, queue, jobId);
+  return { job, wait, prioritized, waitingChildren, delayed, marker, meta, counter, events };
+}
+
+/**
+ * The key of the children that BullMQ waits for before it completes a job. Assumes that it is a set beside the job, and
+ * that without it the job has none.
+ */
+export function childrenKey(store: Store, queue: string, jobId: string): string {
+  return `${jobKey(store, queue, jobId)}:dependencies`;
+}
+
+function partsOf(store: Store, queue: string) {
+  const of = (part: string) => jobKey(store, queue, part);
+  return {
+    wait: of("wait"),
+    prioritized: of("prioritized"),
+    delayed: of("delayed"),
+    active: of("active"),
+    waitingChildren: of("waiting-children"),
+    stalled: of("stalled"),
+    marker: of("marker"),
+    meta: of("meta"),
+    counter: of("pc"),
+    events: of("events"),
+    limiter: of("limiter"),
+  };
+}
+
+// Queues -----------------------------------------------------------------------------------------------------------
+
+/**
+ * True when the queue has jobs that wait, are delayed or run; without opening a connection or a BullMQ queue for it.
+ * Assumes the names of the four keys, and that Redis deletes empty ones.
+ */
+export async function hasJobs(store: Store, queue: string): Promise<boolean> {
+  const { wait, prioritized, delayed, active } = partsOf(store, queue);
+  return (await store.redis.exists(wait, prioritized, delayed, active)) > 0;
+}
+
+/**
+ * Pauses several queues at once, as BullMQ's `queue.rateLimit` does for one; never shortens a pause that another call
+ * was given.
+ * Keys: the queues' limiters. Arguments: `ms`. Returns: nothing. Called by the worker whose call the provider refused.
+ * Fence: none.
+ *
+ * Assumes that workers with a limiter take no job while the number in the queue's key `limiter` is at their limiter's
+ * `max`, until that key expires; and that the key is otherwise BullMQ's counter of jobs in the present second.
+ */
+const PAUSE = new Script({
+  keys: [],
+  args: { ms: "number" },
+  moreKeys: "limiters",
+  lua: `
+    local PAUSED = 9007199254740991
+    for _, limiter in ipairs(limiters) do
+      local value = tonumber(redis.call('GET', limiter) or '0')
+      if value < PAUSED or redis.call('PTTL', limiter) < ms then
+        redis.call('SET', limiter, string.format('%.0f', PAUSED), 'PX', ms)
+      end
+    end
+  `,
+});
+
+/** No worker of the fleet takes a job from these queues for `ms`. */
+export async function pauseQueues(store: Store, queues: readonly string[], ms: number): Promise<void> {
+  const limiters = queues.map((queue) => partsOf(store, queue).limiter);
+  await PAUSE.run(store.redis, {}, { ms: Math.max(1, Math.ceil(ms)) }, { keys: limiters });
+}
+
+/** Returns how many milliseconds the queue's pause still lasts; 0 when there is none. */
+export async function queuePausedMs(store: Store, queue: string): Promise<number> {
+  const { limiter } = partsOf(store, queue);
+  const [value, ttlMs] = await Promise.all([store.redis.get(limiter), store.redis.pttl(limiter)]);
+  return Number(value) >= NEVER_LIMITING.max ? Math.max(0, ttlMs) : 0;
+}
+
+// Counters of a job ------------------------------------------------------------------------------------------------
+
+/**
+ * Returns how many workers were lost while they ran the job. Assumes that `stalledCounter` goes up by one each time a
+ * worker finds an active job without a lock, and only then.
+ */
+export function lostWorkers(job: Job): number {
+  return job.stalledCounter;
+}
+
+/** Sets `lostWorkers` back to 0. Assumes that BullMQ keeps the count in the job's field `stc`, and never resets it. */
+export async function forgetLostWorkers(store: Store, job: Job): Promise<void> {
+  await store.redis.hdel(jobKey(store, job.queueName, job.id ?? ""), "stc");
+}
+
+/**
+ * Returns how often the job came back without having used an attempt. Assumes that BullMQ counts in `attemptsStarted`
+ * every time a worker takes the job, and in `attemptsMade` only the ends that are neither a delay nor a rate limit.
+ */
+export function snoozesOf({ attemptsStarted, attemptsMade }: Job): number {
+  return Math.max(0, attemptsStarted - attemptsMade - 1);
+}
+
+// Workers ----------------------------------------------------------------------------------------------------------
+
+/**
+ * Sets the jobs that a BullMQ worker has at a time, at once: by itself, BullMQ looks at a raised concurrency only when
+ * a job ends, which under a provider's latency may take a minute. Assumes that a promise in the private
+ * `mainLoopQueue` has the worker's main loop look for jobs again, as BullMQ's own `resume()` has it.
+ */
+export function setConcurrency(worker: Worker, concurrency: number): void {
+  const isMore = concurrency > worker.concurrency;
+  worker.concurrency = concurrency;
+  // biome-ignore lint/complexity/useLiteralKeys: TypeScript lets only this form at a private field.
+  if (isMore) worker["mainLoopQueue"]?.add(Promise.resolve());
+}

@@ -1,0 +1,44 @@
+import { beforeEach, expect, test } from "vitest";
+import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
+import { jobLockKey } from "../../src/store/bullmq-internals.ts";
+import { appendEntries, notifyRun, runJournalLength } from "../../src/store/run-journal.ts";
+import { finishRun, type RunLock, suspendRun } from "../../src/store/run-record.ts";
+import type { Store } from "../../src/store/store.ts";
+import { bullmqQueue, TOKEN } from "../support/bullmq.ts";
+
+const ENDED = { type: "ended", step: "s", at: 1 } as const;
+
+let store: Store;
+let queue: ReturnType<typeof bullmqQueue>["queue"];
+let lock: RunLock;
+
+/** A run that a worker has. */
+beforeEach(async () => {
+  const bullmq = bullmqQueue(WORKFLOW_QUEUE);
+  ({ store, queue } = bullmq);
+  await store.redis.hset(store.keys.workflow("run"), { id: "run", status: "running" });
+  await bullmq.activeJob("run");
+  lock = { store, runId: "run", token: TOKEN };
+});
+
+test("a run does not fall asleep over what it has not seen", async () => {
+  expect(await notifyRun(store, "run", ENDED)).toBe("noted");
+  expect(await suspendRun(lock, 0, undefined, [])).toBe("news");
+  expect(await suspendRun(lock, 1, undefined, [])).toBe("suspended");
+});
+
+test("a worker that lost the run changes nothing of it", async () => {
+  const stranger = { ...lock, token: "stranger" };
+  expect(await appendEntries(stranger, 0, [ENDED])).toBe("fenced");
+  expect(await suspendRun(stranger, 0, undefined, [])).toBe("fenced");
+  expect(await finishRun(stranger, ["status", "succeeded"])).toBe("fenced");
+  expect(await runJournalLength(store, "run")).toBe(0);
+  expect(await queue.getJobState("run")).toBe("active");
+  expect(await store.redis.get(jobLockKey(store, WORKFLOW_QUEUE, "run"))).toBe(TOKEN);
+});
+
+test("an ended run takes nothing more", async () => {
+  expect(await finishRun(lock, ["status", "succeeded"])).toBe("finished");
+  expect(await notifyRun(store, "run", ENDED)).toBe("over");
+  expect(await appendEntries(lock, 0, [ENDED])).toBe("over");
+});
