@@ -8,7 +8,8 @@ import type { Wakeup } from "./wakeup.ts";
 const POLL_MS = 1000;
 
 /**
- * Yields the entries of a job's stream from its beginning, each once, page by page, until the job has ended; then its record.
+ * Yields the entries of a job's stream from its beginning, each once, page by page, until the job has ended; then its
+ * record.
  * @param wakeup woken by new entries and by the record
  * @throws JobLostError
  */

@@ -8,11 +8,11 @@ import type { Store } from "./store.ts";
  * A batch's done-list: a list at `batch:<id>:done` of the jobs whose record the row sender has not taken into the file
  * yet.
  *
- * | from   | to     | by               | who                                                                      |
- * |--------|--------|------------------|--------------------------------------------------------------------------|
- * | absent | listed | `writeRecord`    | the row's worker, with its record (`REPORT_ROW`, result-record.ts)       |
- * | listed | absent | `acknowledge`    | the row sender, once the result is safe in the file                      |
- * | any    | none   | `forgetBatchWork` | the row sender, at the end of the batch (batch.ts)                      |
+ * | from   | to     | by                | who                                                                |
+ * |--------|--------|-------------------|--------------------------------------------------------------------|
+ * | absent | listed | `writeRecord`     | the row's worker, with its record (`REPORT_ROW`, result-record.ts) |
+ * | listed | absent | `acknowledge`     | the row sender, once the result is safe in the file                |
+ * | any    | none   | `forgetBatchWork` | the row sender, at the end of the batch (batch.ts)                 |
  */
 
 /** Results per turn: one write, one fsync, one acknowledgement. */

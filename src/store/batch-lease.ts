@@ -11,13 +11,13 @@ import type { Store } from "./store.ts";
  * A batch's lease: a string at `batch:<id>:lease`, the JSON of who sends the batch's rows. It lives 75 s, so that one
  * key tells two things: not renewed for 15 s, it may be taken over; gone, workers start no row of the batch.
  *
- * | from              | to   | by              | who                                                                 |
- * |-------------------|------|-----------------|---------------------------------------------------------------------|
- * | none              | held | `Lease.acquire` | whoever will send the rows                                          |
- * | held              | held | `Lease`         | its holder, every 5 s                                               |
- * | lapsed, dead      | held | `Lease.acquire` | another one; a holder is known to be dead on its own machine alone  |
- * | held              | none | `Lease.release` | its holder                                                          |
- * | lapsed            | none | –               | 75 s after its last renewal                                         |
+ * | from         | to   | by              | who                                                                |
+ * |--------------|------|-----------------|--------------------------------------------------------------------|
+ * | none         | held | `Lease.acquire` | whoever will send the rows                                         |
+ * | held         | held | `Lease`         | its holder, every 5 s                                              |
+ * | lapsed, dead | held | `Lease.acquire` | another one; a holder is known to be dead on its own machine alone |
+ * | held         | none | `Lease.release` | its holder                                                         |
+ * | lapsed       | none | –               | 75 s after its last renewal                                        |
  */
 
 /**

@@ -8,12 +8,12 @@ import { notify, publish } from "./topics.ts";
 /*
  * A batch: a hash at `batch:<id>`, listed by its creation time in the sorted set `batches`. Its `status`:
  *
- * | from                   | to                             | by                       | who                               |
- * |------------------------|--------------------------------|--------------------------|-----------------------------------|
- * | any                    | in_progress                    | `startBatch`             | the row sender, which has the lease |
- * | in_progress            | finalizing, then completed     | `saveBatch`              | the same: all rows are in the file |
- * | in_progress            | failed, cancelled, in_progress | `saveBatch`              | the same: stopped, cancelled, interrupted |
- * | in_progress, failed    | cancelling, cancelled          | `cancelBatch`            | an operator, with a runner and without |
+ * | from                | to                             | by            | who                                       |
+ * |---------------------|--------------------------------|---------------|-------------------------------------------|
+ * | any                 | in_progress                    | `startBatch`  | the row sender, which has the lease       |
+ * | in_progress         | finalizing, then completed     | `saveBatch`   | the same: all rows are in the file        |
+ * | in_progress         | failed, cancelled, in_progress | `saveBatch`   | the same: stopped, cancelled, interrupted |
+ * | in_progress, failed | cancelling, cancelled          | `cancelBatch` | an operator, with a runner and without    |
  *
  * Beside it: `stop`, why no further row may start, which `stopBatch` sets once and `startBatch` takes away; the counts
  * of the row sender (`saveBatch`) and of the workers (usage.ts); the ledger of its cost limit (cost-ledger.ts).

@@ -8,12 +8,12 @@ import type { Store } from "./store.ts";
  * A value whose JSON is larger than 16 KB: a hash at `blob:<sha256 of the JSON>` of `data` and one field per owner, so
  * that equal values are stored once.
  *
- * | from   | to     | by           | who                                                             |
- * |--------|--------|--------------|-----------------------------------------------------------------|
- * | none   | stored | inlineOrBlob | whoever writes what refers to it: producers, workers, workflows |
- * | stored | stored | inlineOrBlob | one owner more; the longer life counts                          |
- * | stored | stored | releaseBlob  | one owner less                                                  |
- * | stored | none   | releaseBlob  | of its last owner; or its life is over                          |
+ * | from   | to     | by             | who                                                             |
+ * |--------|--------|----------------|-----------------------------------------------------------------|
+ * | none   | stored | `inlineOrBlob` | whoever writes what refers to it: producers, workers, workflows |
+ * | stored | stored | `inlineOrBlob` | one owner more; the longer life counts                          |
+ * | stored | stored | `releaseBlob`  | one owner less                                                  |
+ * | stored | none   | `releaseBlob`  | of its last owner; or its life is over                          |
  */
 
 /** Longer than any deadline plus the life of a failure's record: a blob without its owner ends by itself. */

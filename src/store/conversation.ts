@@ -21,12 +21,12 @@ import type { Store } from "./store.ts";
  * from 0: `turn:n` (its head), `asked:n` (its messages), `answer:n` (what its job added, once it has ended) and
  * `job:<jobId>` (n).
  *
- * | state of a turn | to       | by          | who                                                                        |
- * |-----------------|----------|-------------|----------------------------------------------------------------------------|
- * | none            | asked    | pushTurn    | a producer, before it adds the turn's job; or messages that are only added |
- * | asked           | answered | writeRecord | the turn's worker, with the job's record (`ANSWER_TURN`, result-record.ts) |
- * | answered        | answered | writeRecord | a retried job: the sums change by the difference                           |
- * | any             | none     | –           | with the conversation, 30 days after its last change                       |
+ * | state of a turn | to       | by            | who                                                                        |
+ * |-----------------|----------|---------------|----------------------------------------------------------------------------|
+ * | none            | asked    | `pushTurn`    | a producer, before it adds the turn's job; or messages that are only added |
+ * | asked           | answered | `writeRecord` | the turn's worker, with the job's record (`ANSWER_TURN`, result-record.ts) |
+ * | answered        | answered | `writeRecord` | a retried job: the sums change by the difference                           |
+ * | any             | none     | –             | with the conversation, 30 days after its last change                       |
  *
  * A turn without a job is answered from the start. A later turn's job runs once the earlier ones have ended.
  */

@@ -10,10 +10,10 @@ import type { Store } from "./store.ts";
 /*
  * A caller's key for a request: a string at `idempotency:<key>`, the JSON of a job id and of what the job asks.
  *
- * | from  | to    | by           | who                                                  |
- * |-------|-------|--------------|------------------------------------------------------|
- * | none  | taken | reserveJobId | a producer, before it adds the job                   |
- * | taken | none  | –            | 7 days after it was taken, and after the job's delay |
+ * | from  | to    | by             | who                                                  |
+ * |-------|-------|----------------|------------------------------------------------------|
+ * | none  | taken | `reserveJobId` | a producer, before it adds the job                   |
+ * | taken | none  | –              | 7 days after it was taken, and after the job's delay |
  */
 
 const TTL_MS = 7 * 86_400_000;

@@ -13,11 +13,11 @@ import type { Store } from "./store.ts";
 /*
  * What a job of several calls has finished so far: a list of JSON entries at `journal:<jobId>`.
  *
- * | from      | to             | by          | who                                                               |
- * |-----------|----------------|-------------|-------------------------------------------------------------------|
- * | none, any | one entry more | append      | the worker that holds the job's lock, unless the job is cancelled |
- * | any       | none           | writeRecord | with a success (result-record.ts)                                 |
- * | any       | none           | –           | 30 days after its last entry                                      |
+ * | from      | to             | by            | who                                                               |
+ * |-----------|----------------|---------------|-------------------------------------------------------------------|
+ * | none, any | one entry more | `append`      | the worker that holds the job's lock, unless the job is cancelled |
+ * | any       | none           | `writeRecord` | with a success (result-record.ts)                                 |
+ * | any       | none           | –             | 30 days after its last entry                                      |
  *
  * Calls and tools before the last `restarted` do not count towards the answer; fallbacks before the last `failed` not
  * towards the present attempts.

@@ -8,11 +8,11 @@ import type { Store } from "./store.ts";
  * The pieces of a job's answer while it is produced: a Redis stream at `stream:<jobId>`. Each provider call has a
  * token; its entries are numbered from 0, and the one of number 0 begins a turn.
  *
- * | from                  | to                     | by             | who                                           |
- * |-----------------------|------------------------|----------------|-----------------------------------------------|
- * | none, any             | the turn begins (anew) | appendToStream | number 0: what was there of it is void, and of later turns |
- * | the call's last entry | one entry more         | appendToStream | the worker that makes the call                |
- * | any                   | none                   | –              | 1 h after its last entry                      |
+ * | from                  | to                     | by               | who                                                        |
+ * |-----------------------|------------------------|------------------|------------------------------------------------------------|
+ * | none, any             | the turn begins (anew) | `appendToStream` | number 0: what was there of it is void, and of later turns |
+ * | the call's last entry | one entry more         | `appendToStream` | the worker that makes the call                             |
+ * | any                   | none                   | –                | 1 h after its last entry                                   |
  */
 
 const TTL_SECONDS = 3600;

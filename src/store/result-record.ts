@@ -22,17 +22,17 @@ import { USAGE_TTL_SECONDS, usageKey } from "./usage.ts";
  * The result record of a job: a string at `result:<jobId>`. It is the truth that every attempt looks for before it
  * pays: JSON of a `ResultRecord`, or the mark `acknowledged` of a row whose result is safe in its file.
  *
- * | from                            | to                | by               | who                                        |
- * |---------------------------------|-------------------|------------------|--------------------------------------------|
- * | none, failed                    | succeeded, failed | `writeRecord`    | the worker that holds the job's lock       |
+ * | from                            | to                | by               | who                                         |
+ * |---------------------------------|-------------------|------------------|---------------------------------------------|
+ * | none, failed                    | succeeded, failed | `writeRecord`    | the worker that holds the job's lock        |
  * | none, failed                    | cancelled         | `writeRecord`    | the same, when it is told of a cancellation |
- * | cancelled                       | cancelled         | `writeRecord`    | the same, once: with what was paid before  |
- * | none; failed, being retried     | cancelled         | `cancelRecord`   | a producer                                 |
- * | any record of a row             | acknowledged      | `acknowledge`    | the row sender, while BullMQ may still run |
- * |                                 |                   |                  | the job (batch-done-list.ts)               |
- * | any record of a row             | none              | `acknowledge`    | the row sender, else                       |
+ * | cancelled                       | cancelled         | `writeRecord`    | the same, once: with what was paid before   |
+ * | none; failed, being retried     | cancelled         | `cancelRecord`   | a producer                                  |
+ * | any record of a row             | acknowledged      | `acknowledge`    | the row sender, while BullMQ may still run  |
+ * |                                 |                   |                  | the job (batch-done-list.ts)                |
+ * | any record of a row             | none              | `acknowledge`    | the row sender, else                        |
  * | failed, cancelled, acknowledged | none              | `forgetFailures` | the row sender, before it sends a row again |
- * | any                             | none              | –                | its life is over (`RESULT_TTL_SECONDS`)    |
+ * | any                             | none              | –                | its life is over (`RESULT_TTL_SECONDS`)     |
  */
 
 /** Lua: `isCancelled(result)` tells from the record's text, which it does not parse. */
