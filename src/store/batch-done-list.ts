@@ -20,10 +20,10 @@ const MAX_GROUP = 500;
 /** Until a job whose result is already in the file has left BullMQ's hands. */
 const ACKNOWLEDGED_TTL_SECONDS = 86_400;
 
-/** Lua: `reportRow(done, jobId, channel, message)` lists a row; the first of a list wakes the row sender. */
+/** Lua: `reportRow(done, jobId, batchId)` lists a row; the first of a list wakes the row sender. It needs `NOTIFY`. */
 export const REPORT_ROW = `
-  local function reportRow(done, jobId, channel, message)
-    if redis.call('RPUSH', done, jobId) == 1 then redis.call('PUBLISH', channel, message) end
+  local function reportRow(done, jobId, batchId)
+    if redis.call('RPUSH', done, jobId) == 1 then notify('batch', batchId) end
   end
 `;
 

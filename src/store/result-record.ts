@@ -16,6 +16,7 @@ import type { FinishedCall } from "./job-journal.ts";
 import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
+import { NOTIFY } from "./topics.ts";
 import { USAGE_TTL_SECONDS, usageKey } from "./usage.ts";
 
 /*
@@ -50,8 +51,8 @@ export const IS_CANCELLED = `
  * seen its result.
  * Keys: BullMQ's job and its lock, the record, the present counter of usage, the done-list, the journal, the
  * conversation. Arguments: `token` of the lock; `record` as JSON, its life, and of its fields `jobId`, `status`,
- * `paidCalls`, the tokens, `costUsd`; `channel` and `message` that wake who waits; `row`, empty but for rows;
- * `countedCalls` that the usage does not know yet; `turn`, empty outside conversations, and its `answer` as JSON.
+ * `paidCalls`, the tokens, `costUsd`; the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that
+ * the usage does not know yet; `turn`, empty outside conversations, and its `answer` as JSON.
  * Returns: a `WriteOutcome`. Called by `writeRecord`, for the worker that has the job.
  * Fence: the job's lock. A worker whose lock another one took over writes nothing. A failure's record gives way to what
  * a retry brings; anything else is written once.
@@ -71,20 +72,19 @@ const WRITE = new Script({
     totalTokens: "number",
     costUsd: "number?",
     channel: "text",
-    message: "text",
-    row: "text",
+    batchId: "text",
     countedCalls: "number",
     turn: "text",
     answer: "text",
   },
-  lua: `${HOLD_OF}${REPORT_ROW}${ANSWER_TURN}
+  lua: `${NOTIFY}${HOLD_OF}${REPORT_ROW}${ANSWER_TURN}
     local standing = redis.call('GET', result)
     if standing == '${ACKNOWLEDGED}' then return 'recorded' end
     local before = standing and cjson.decode(standing)
     local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled'
       and not before.calls and paidCalls > 0
     if before and before.status ~= 'failed' and not isPaidCancel then
-      if row ~= '' then reportRow(done, row, channel, message) end
+      if batchId ~= '' then reportRow(done, jobId, batchId) end
       return 'recorded'
     end
     local hold = holdOf(job, lock, token)
@@ -103,7 +103,7 @@ const WRITE = new Script({
       }
       answerTurn(conversation, turn, jobId, answer, use, before, ${CONVERSATION_TTL_SECONDS})
     end
-    if row ~= '' then reportRow(done, row, channel, message) else redis.call('PUBLISH', channel, message) end
+    if batchId ~= '' then reportRow(done, jobId, batchId) else notify('result', jobId) end
     return 'written'
   `,
 });
@@ -151,8 +151,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       totalTokens: tokens.total,
       costUsd: costUsd ?? undefined,
       channel: store.keys.channel,
-      message: batch ? `batch:${batch.id}` : `result:${jobId}`,
-      row: batch ? jobId : "",
+      batchId: batch?.id ?? "",
       countedCalls: budgetKey ? (calls ?? 1) : 0,
       turn: conversation ? String(conversation.position) : "",
       answer: JSON.stringify(answer),
@@ -172,7 +171,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
 const CANCEL = new Script({
   keys: ["result", "job"],
   args: { record: "text", jobId: "text", channel: "text" },
-  lua: `${IS_UNFINISHED}
+  lua: `${NOTIFY}${IS_UNFINISHED}
     local standing = redis.call('GET', result)
     local before = standing and cjson.decode(standing)
     local isRetried = false
@@ -183,8 +182,8 @@ const CANCEL = new Script({
     if before and not isRetried then return before.status end
     if redis.call('EXISTS', job) == 0 then return 'lost' end
     redis.call('SET', result, record, 'EX', ${RESULT_TTL_SECONDS.succeeded})
-    redis.call('PUBLISH', channel, 'cancel:' .. jobId)
-    redis.call('PUBLISH', channel, 'result:' .. jobId)
+    notify('cancel', jobId)
+    notify('result', jobId)
     return 'cancelled'
   `,
 });
