@@ -1,6 +1,6 @@
 import type { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
-import { type ErrorRecord, errorRecordSchema } from "../shared/error-record.ts";
+import type { ErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ResultRecord } from "../shared/records.ts";
