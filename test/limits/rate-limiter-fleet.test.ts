@@ -59,24 +59,31 @@ test.each([
 describe("processes whose clocks are wrong", () => {
   const HOUR_MS = 3_600_000;
   const durationMs = 5000;
+  /** The provider bears a slow machine's bursts, and still refuses a rate that is doubled. */
+  const burstSeconds = 2;
 
   test.each([
     { title: "by hours", clocks: [[0], [HOUR_MS], [-5 * HOUR_MS]] },
     { title: "and jump by an hour or two", clocks: [[0], [0, HOUR_MS, -HOUR_MS], [HOUR_MS, 0]] },
+    { title: "and go twice too fast", clocks: [[0], [0, 1000, 2000, 3000, 4000, 5000]] },
   ])("$title neither stall nor pass the limit", async ({ clocks }) => {
-    const rpm = 3000;
+    const rpm = 600;
     const processes = clocks.map((clockErrorsMs) => ({ clockErrorsMs }));
-    const { seen, results } = await runFleet(processes, { rpm }, { durationMs });
+    const { seen, results } = await runFleet(
+      processes,
+      { rpm, burstSeconds },
+      { budget: { rpm }, durationMs },
+    );
 
     expect(seen.rejected).toBe(0);
-    expect(seen.accepted, "no standstill").toBeGreaterThan((FLOOR * rpm * durationMs) / 60_000);
-    expect(results.every(({ sent }) => sent > sizeOf(10, 0))).toBe(true);
+    expect(seen.accepted, "no standstill").toBeGreaterThan((0.5 * rpm * durationMs) / 60_000);
+    expect(results.every(({ sent }) => sent > sizeOf(5, 0))).toBe(true);
   });
 
   test("share a limit too small for a bucket", async () => {
     const rpm = 75;
     const processes = [{ clockErrorsMs: [0, HOUR_MS] }, { clockErrorsMs: [-HOUR_MS, 0] }];
-    const { seen } = await runFleet(processes, { rpm }, { durationMs });
+    const { seen } = await runFleet(processes, { rpm, burstSeconds }, { budget: { rpm }, durationMs });
 
     expect(seen.rejected).toBe(0);
     expect(seen.accepted).toBeGreaterThanOrEqual(sizeOf(4, 1));
