@@ -144,15 +144,16 @@ test("a parameter that one model's provider does not know sends the job to the n
 });
 
 describe("what was paid", () => {
-  const paid = script(
-    "paid, then refused",
-    { toolCalls: [{ name: "step" }], tokens: 10 },
-    { error: "400", errorTimes: 1, reply: "at last", tokens: 10 },
-  );
+  const paidThenRefused = (about: string) =>
+    script(
+      about,
+      { toolCalls: [{ name: "step" }], tokens: 10 },
+      { error: "400", errorTimes: 1, reply: "at last", tokens: 10 },
+    );
 
   test("stays on a failed job, and a retry that goes on from there counts it once", async () => {
     const conversation = client().conversation();
-    const handle = await conversation.enqueue(paid);
+    const handle = await conversation.enqueue(paidThenRefused("one model"));
     await expect(handle.result()).rejects.toMatchObject({ code: "invalid_request" });
     const before = await conversation.usage();
     expect(before).toMatchObject({ calls: 1, tokensUsed: { completion: 10 } });
@@ -167,7 +168,9 @@ describe("what was paid", () => {
 
   test("stays on a failed job of several models", async () => {
     const conversation = client().conversation();
-    const handle = await conversation.enqueue(paid, { model: [MODEL, "simulator:other"] });
+    const handle = await conversation.enqueue(paidThenRefused("two models"), {
+      model: [MODEL, "simulator:other"],
+    });
     await expect(handle.result()).rejects.toMatchObject({ code: "invalid_request" });
     expect(await conversation.usage()).toMatchObject({ calls: 1, tokensUsed: { completion: 10 } });
   });
