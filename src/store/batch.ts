@@ -1,6 +1,11 @@
 import { type ErrorRecord, errorRecordSchema } from "../shared/error-record.ts";
 import { InputError } from "../shared/errors.ts";
-import { type BatchRecord, type BatchStatus, batchRecordSchema, type LeaseHolder } from "../shared/records.ts";
+import {
+  type BatchRecord,
+  type BatchStatus,
+  batchRecordSchema,
+  type LeaseHolder,
+} from "../shared/records.ts";
 import { readLease } from "./batch-lease.ts";
 import type { Store } from "./store.ts";
 import { notify, publish } from "./topics.ts";
