@@ -76,7 +76,7 @@ export async function appendToStream(
     {
       ...entry,
       pieces: JSON.stringify(pieces),
-      channel: store.keys.streamChannel(jobId),
+      channel: store.keys.topic(`stream:${jobId}`),
     },
   );
   return outcome as AppendOutcome;

@@ -14,10 +14,8 @@ export function keysUnder(prefix: string) {
     /** Hash: queue name → JSON of what it is for. */
     queues: `${prefix}:queues`,
     result: (jobId: string) => `${prefix}:result:${jobId}`,
-    /** Redis stream: pieces of the job's answer; the channel `streamChannel` tells of new ones. */
+    /** Redis stream: pieces of the job's answer; the topic `stream:<jobId>` tells of new ones. */
     stream: (jobId: string) => `${prefix}:stream:${jobId}`,
-    /** Pub/sub of one job alone, since its messages are many. */
-    streamChannel: (jobId: string) => `${prefix}:events:stream:${jobId}`,
     /** List: JSON of what a job of several calls has finished so far. */
     journal: (jobId: string) => `${prefix}:journal:${jobId}`,
     blob: (sha256: string) => `${prefix}:blob:${sha256}`,

@@ -106,7 +106,7 @@ describe("leaving a stream", () => {
   test("of a handle leaves the job alone and listens no more", async () => {
     const glue = siteClient(fleet);
     const handle = await glue.enqueue(ask("left"), { stream: true });
-    const channel = redisKeys(fleet.namespace).streamChannel(handle.id);
+    const channel = redisKeys(fleet.namespace).topic(`stream:${handle.id}`);
     const listeners = async () => (await redis.pubsub("NUMSUB", channel))[1];
     for await (const event of handle.stream()) {
       expect(event.type).toBe("text");
