@@ -1,9 +1,9 @@
 import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
 import type { JobStatus } from "@bull-board/api/typings/app";
 import type { Job, Queue } from "bullmq";
-import { jobCatalog, NEVER_LIMITING, WORKFLOW_QUEUE } from "../src/shared/catalog.ts";
+import { jobCatalog, WORKFLOW_QUEUE } from "../src/shared/catalog.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
-import { forgetLostWorkers } from "../src/store/bullmq-internals.ts";
+import { forgetLostWorkers, NEVER_LIMITING } from "../src/store/bullmq-internals.ts";
 import type { Store } from "../src/store/store.ts";
 import { jobTitle, readableData, shortened } from "./readable.ts";
 import { showRuns } from "./run-job.ts";

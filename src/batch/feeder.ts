@@ -9,6 +9,7 @@ import { hasBatch, readStop, saveBatch, stopBatch } from "../store/batch.ts";
 import { acknowledge, readDoneList } from "../store/batch-done-list.ts";
 import type { Lease } from "../store/batch-lease.ts";
 import { releaseBlob } from "../store/blobs.ts";
+import { askJobTimes, jobTimes } from "../store/bullmq-internals.ts";
 import { inlineResult } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { registerQueue } from "../store/queue-registry.ts";
@@ -248,12 +249,11 @@ export class Feeder {
     const { store, index } = this.#options;
     const jobIds = [...window.rows.keys()];
     const pipeline = store.redis.pipeline();
-    for (const jobId of jobIds)
-      pipeline.hmget(store.keys.job(window.queue, jobId), "timestamp", "finishedOn");
+    for (const jobId of jobIds) askJobTimes(pipeline, store, window.queue, jobId);
     const replies = (await pipeline.exec()) ?? [];
     const suspects = jobIds.filter((_, i) => {
-      const [timestamp, finishedOn] = (replies[i]?.[1] ?? []) as (string | null)[];
-      return !timestamp || finishedOn;
+      const times = jobTimes(replies[i]?.[1] ?? []);
+      return !times || times.endedAt !== undefined;
     });
     suspects.push(...(await this.#sender.released(window)));
     // A row that ended meanwhile is on the done-list: only what is still in flight after reading it is lost.

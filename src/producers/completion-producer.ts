@@ -9,6 +9,7 @@ import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
+import { jobKey } from "../store/bullmq-internals.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import {
@@ -87,7 +88,7 @@ export class CompletionProducer {
     // Who reserved the id may have died before it added the job; adding it twice does nothing.
     const isKnown =
       jobId !== newId &&
-      (await store.redis.exists(store.keys.result(jobId), store.keys.job(queue.name, jobId)));
+      (await store.redis.exists(store.keys.result(jobId), jobKey(store, queue.name, jobId)));
     if (!isKnown) {
       const place = conversation && (await this.#takeTurn(input, conversation, jobId, queue.name));
       const more = { jobId, urgency: "interactive", conversation: place } as const;

@@ -1,4 +1,6 @@
+import { askJobTimes, jobTimes } from "../store/bullmq-internals.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
+import { repliesOf } from "../store/redis.ts";
 import type { Store } from "../store/store.ts";
 
 /** A job as its holder knows it. */
@@ -20,15 +22,13 @@ export interface FoundJob {
 export async function findJob(store: Store, job: JobRef): Promise<FoundJob | undefined> {
   const queues = job.queue ? [job.queue] : await registeredQueues(store);
   const pipeline = store.redis.pipeline();
-  for (const queue of queues)
-    pipeline.hmget(store.keys.job(queue, job.id), "timestamp", "finishedOn", "processedOn");
-  for (const [i, [error, reply]] of ((await pipeline.exec()) ?? []).entries()) {
-    if (error) throw error;
-    const [addedAt, endedAt, startedAt] = reply as (string | null)[];
+  for (const queue of queues) askJobTimes(pipeline, store, queue, job.id);
+  for (const [i, reply] of (await repliesOf(pipeline)).entries()) {
+    const times = jobTimes(reply);
     const queue = queues[i];
-    if (addedAt && queue) {
+    if (times && queue) {
       job.queue = queue;
-      return { queue, hasEnded: Boolean(endedAt), startedAt: startedAt ? Number(startedAt) : undefined };
+      return { queue, hasEnded: times.endedAt !== undefined, startedAt: times.startedAt };
     }
   }
   return undefined;

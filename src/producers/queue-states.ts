@@ -1,10 +1,11 @@
 import { Queue } from "bullmq";
 import { configuredBudget, limitsOf } from "../shared/budget.ts";
-import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import { type BreakerState, readBreakerState } from "../store/breaker.ts";
+import { NEVER_LIMITING } from "../store/bullmq-internals.ts";
 import { readLearnedLimits } from "../store/learned-limits.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { Store } from "../store/store.ts";

@@ -110,12 +110,6 @@ export const QUEUE_DEFAULTS = {
   keepLogs: 20,
 } as const;
 
-/**
- * BullMQ enforces a queue's pause only on workers with a limiter: this one never limits by itself. A count at its
- * maximum means a pause, anything less is only its counter.
- */
-export const NEVER_LIMITING = { max: 1_000_000_000, duration: 1000 } as const;
-
 export const MAX_QUEUES = 100;
 /** Payloads and results above this lie in a blob, not in their job or record. */
 export const MAX_INLINE_BYTES = 16 * 1024;

@@ -1,6 +1,6 @@
 import { ACKNOWLEDGED, parseRecord, type ResultRecord } from "../shared/records.ts";
 import { isBlobRef, releaseBlob } from "./blobs.ts";
-import { IS_UNFINISHED } from "./job-hold.ts";
+import { JOB_TIMES, jobKey } from "./bullmq-internals.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -49,7 +49,7 @@ const ACKNOWLEDGE = new Script({
   keys: ["done"],
   moreKeys: "recordsAndJobs",
   moreArgs: "jobIds",
-  lua: `${IS_UNFINISHED}
+  lua: `${JOB_TIMES}
     for i, jobId in ipairs(jobIds) do
       local record, job = recordsAndJobs[2 * i - 1], recordsAndJobs[2 * i]
       redis.call('LREM', done, 1, jobId)
@@ -75,7 +75,7 @@ export async function acknowledge(
   if (recorded.length === 0) return;
   const keys = recorded.flatMap(({ jobId, queue }) => [
     store.keys.result(jobId),
-    store.keys.job(queue, jobId),
+    jobKey(store, queue, jobId),
   ]);
   await ACKNOWLEDGE.run(store.redis, { done }, {}, { keys, args: recorded.map(({ jobId }) => jobId) });
   for (const { jobId, record } of recorded) {

@@ -1,6 +1,5 @@
 import type { Job, Worker } from "bullmq";
 import type { ChainableCommander } from "ioredis";
-import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -78,6 +77,11 @@ export const JOB_TIMES = `
     return redis.call('EXISTS', job) == 1 and redis.call('HEXISTS', job, 'finishedOn') == 0
   end
   local function startedAt(job) return tonumber(redis.call('HGET', job, 'processedOn') or '') end
+`;
+
+/** Lua: `hasJob(prefix, queue, id)` is true while BullMQ has the job. Assumes what `jobKey` does. */
+export const HAS_JOB = `
+  local function hasJob(prefix, queue, id) return redis.call('EXISTS', prefix .. ':' .. queue .. ':' .. id) == 1 end
 `;
 
 // A job that sleeps and is woken -----------------------------------------------------------------------------------
@@ -191,6 +195,12 @@ export async function hasJobs(store: Store, queue: string): Promise<boolean> {
   const { wait, prioritized, delayed, active } = partsOf(store, queue);
   return (await store.redis.exists(wait, prioritized, delayed, active)) > 0;
 }
+
+/**
+ * The limiter of all workers. BullMQ enforces a queue's pause only on workers with a limiter; this one never limits by
+ * itself. `queue.getRateLimitTtl(NEVER_LIMITING.max)` tells a pause from BullMQ's counter, which stays below `max`.
+ */
+export const NEVER_LIMITING = { max: 1_000_000_000, duration: 1000 } as const;
 
 /**
  * Pauses several queues at once, as BullMQ's `queue.rateLimit` does for one; never shortens a pause that another call

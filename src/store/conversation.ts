@@ -12,6 +12,7 @@ import {
   turnHeadSchema,
 } from "../shared/conversation.ts";
 import { InputError } from "../shared/errors.ts";
+import { HAS_JOB } from "./bullmq-internals.ts";
 import { NOW, Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -200,7 +201,7 @@ export async function readTurnHead(store: Store, id: string, n: number): Promise
 const COUNT_WAITING = new Script({
   keys: ["conversation"],
   args: { position: "text", jobId: "text", prefix: "text" },
-  lua: `${NOW}
+  lua: `${NOW}${HAS_JOB}
     if redis.call('HGET', conversation, 'job:' .. jobId) ~= position then return -1 end
     local waiting = 0
     for n = position - 1, 0, -1 do
@@ -210,7 +211,7 @@ const COUNT_WAITING = new Script({
         or now > turn.deadlineAt + ${LATE_MS}
         or redis.call('EXISTS', prefix .. ':result:' .. turn.jobId) == 1
         or (now > turn.createdAt + ${ENQUEUE_MS}
-          and redis.call('EXISTS', prefix .. ':' .. turn.queue .. ':' .. turn.jobId) == 0)
+          and not hasJob(prefix, turn.queue, turn.jobId))
       if not hasEnded then waiting = waiting + 1 end
     end
     return waiting

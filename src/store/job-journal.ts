@@ -4,7 +4,7 @@ import { chatCompletionSchema } from "../shared/chat.ts";
 import { JobCancelledError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
-import { HOLD_OF } from "./job-hold.ts";
+import { HOLD_OF, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { untilTaken } from "./redis-refusal.ts";
 import { IS_CANCELLED } from "./result-record.ts";
 import { Script } from "./script.ts";
@@ -181,8 +181,8 @@ export class JobJournal {
       APPEND.run(
         store.redis,
         {
-          job: store.keys.job(queue, jobId),
-          lock: store.keys.jobLock(queue, jobId),
+          job: jobKey(store, queue, jobId),
+          lock: jobLockKey(store, queue, jobId),
           journal: store.keys.journal(jobId),
           result: store.keys.result(jobId),
         },

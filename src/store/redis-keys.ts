@@ -63,9 +63,6 @@ export function keysUnder(prefix: string) {
     topic: (topic: string) => `${prefix}:events:${topic}`,
     /** Pub/sub of version 0.1: the messages of all topics but `stream`, as `<topic>:<subject>`. */
     channel: `${prefix}:events`,
-    /** BullMQ's own keys, read by our fenced scripts. */
-    job: (queue: string, jobId: string) => `${prefix}:${queue}:${jobId}`,
-    jobLock: (queue: string, jobId: string) => `${prefix}:${queue}:${jobId}:lock`,
   };
 }
 

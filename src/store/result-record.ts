@@ -1,7 +1,5 @@
 import type { CompletionPayload } from "../shared/catalog.ts";
 import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
-import { policyOf } from "../shared/error-policy.ts";
-import { modelRef } from "../shared/model-name.ts";
 import {
   ACKNOWLEDGED,
   parseRecord,
@@ -10,14 +8,13 @@ import {
   resultTtlSeconds,
 } from "../shared/records.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
+import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { ANSWER_TURN } from "./conversation.ts";
-import { HOLD_OF, IS_UNFINISHED } from "./job-hold.ts";
-import type { FinishedCall } from "./job-journal.ts";
 import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { NOTIFY } from "./topics.ts";
-import { USAGE_TTL_SECONDS, usageKey } from "./usage.ts";
+import { COUNT_USAGE, usageKey } from "./usage.ts";
 
 /*
  * The result record of a job: a string at `result:<jobId>`. It is the truth that every attempt looks for before it
@@ -77,7 +74,7 @@ const WRITE = new Script({
     turn: "text",
     answer: "text",
   },
-  lua: `${NOTIFY}${HOLD_OF}${REPORT_ROW}${ANSWER_TURN}
+  lua: `${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}
     local standing = redis.call('GET', result)
     if standing == '${ACKNOWLEDGED}' then return 'recorded' end
     local before = standing and cjson.decode(standing)
@@ -91,12 +88,7 @@ const WRITE = new Script({
     if hold ~= 'held' then return hold end
     redis.call('SET', result, record, 'EX', ttlSeconds)
     if status == 'succeeded' then redis.call('DEL', journal) end
-    if countedCalls > 0 then
-      redis.call('HINCRBY', usage, 'requests', countedCalls)
-      redis.call('HINCRBY', usage, 'tokens', totalTokens)
-      redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
-      redis.call('EXPIRE', usage, ${USAGE_TTL_SECONDS})
-    end
+    if countedCalls > 0 then countUsage(usage, countedCalls, totalTokens, outputTokens) end
     if turn ~= '' then
       local use = {
         calls = paidCalls, prompt = promptTokens, completion = outputTokens, cached = cachedTokens, costUsd = costUsd,
@@ -130,8 +122,8 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
   const outcome = await WRITE.run(
     store.redis,
     {
-      job: store.keys.job(queue, jobId),
-      lock: store.keys.jobLock(queue, jobId),
+      job: jobKey(store, queue, jobId),
+      lock: jobLockKey(store, queue, jobId),
       result: store.keys.result(jobId),
       usage: usageKey(store.keys, budgetKey ?? "none"),
       done: store.keys.batchDone(batch?.id ?? "none"),
@@ -171,13 +163,13 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
 const CANCEL = new Script({
   keys: ["result", "job"],
   args: { record: "text", jobId: "text", channel: "text" },
-  lua: `${NOTIFY}${IS_UNFINISHED}
+  lua: `${NOTIFY}${JOB_TIMES}
     local standing = redis.call('GET', result)
     local before = standing and cjson.decode(standing)
     local isRetried = false
     if before and before.status == 'failed' and isUnfinished(job) then
-      local startedAt = redis.call('HGET', job, 'processedOn')
-      isRetried = not startedAt or tonumber(startedAt) > before.finishedAt
+      local began = startedAt(job)
+      isRetried = not began or began > before.finishedAt
     end
     if before and not isRetried then return before.status end
     if redis.call('EXISTS', job) == 0 then return 'lost' end
@@ -197,7 +189,7 @@ export async function cancelRecord(
   const { jobId } = record;
   const outcome = await CANCEL.run(
     store.redis,
-    { result: store.keys.result(jobId), job: store.keys.job(queue, jobId) },
+    { result: store.keys.result(jobId), job: jobKey(store, queue, jobId) },
     { record: JSON.stringify(record), jobId, channel: store.keys.channel },
   );
   return outcome as ResultRecord["status"] | "lost";
@@ -259,37 +251,4 @@ export async function lookUp(store: Store, jobId: string, batchId: string | unde
   if (batchId && !lease)
     return { kind: "held", reason: `batch ${batchId} has no runner; run its command again` };
   return { kind: "clear", hasCostLimit: typeof batch?.[2] === "string", hasFailed: record !== undefined };
-}
-
-/** Counts an answered call of a job of several at once: its record comes late, or never, and cannot say which model used what. */
-export async function countCall(store: Store, { entry, model, tokens }: FinishedCall) {
-  const usage = usageKey(store.keys, modelRef(entry, model).key);
-  const pipeline = store.redis
-    .pipeline()
-    .hincrby(usage, "requests", 1)
-    .hincrby(usage, "tokens", tokens.total);
-  await pipeline.hincrby(usage, "outputTokens", tokens.completion).expire(usage, USAGE_TTL_SECONDS).exec();
-}
-
-interface FailedCall {
-  budgetKey: string;
-  error: unknown;
-  /** Another attempt follows. */
-  isRepeated: boolean;
-  batchId: string | undefined;
-}
-
-/** Counts a call that brought no result, if one was made: the provider saw it all the same. */
-export async function countFailedCall(
-  store: Store,
-  { budgetKey, error, isRepeated, batchId }: FailedCall,
-): Promise<void> {
-  const { counts } = policyOf(error);
-  if (counts === "nothing") return;
-  const usage = usageKey(store.keys, budgetKey);
-  const counter = counts === "rateLimited" ? "rateLimited" : isRepeated ? "retries" : undefined;
-  const pipeline = store.redis.pipeline().hincrby(usage, counter === "rateLimited" ? counter : "requests", 1);
-  pipeline.expire(usage, USAGE_TTL_SECONDS);
-  if (batchId && counter) pipeline.hincrby(store.keys.batch(batchId), counter, 1);
-  await pipeline.exec();
 }

@@ -1,5 +1,14 @@
+import { policyOf } from "../shared/error-policy.ts";
+import { modelRef } from "../shared/model-name.ts";
+import type { FinishedCall } from "./job-journal.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import type { Store } from "./store.ts";
+
+/*
+ * What a budget key used, counted where a call ended: a hash `:usage:<key>:<slot>` per second, which lives for three
+ * minutes. It is only ever added to: by the script that writes a result record (`COUNT_USAGE`), by `countCall` for calls
+ * whose record comes late or never, and by `countFailedCall`.
+ */
 
 const COUNTERS = ["requests", "tokens", "outputTokens", "rateLimited"] as const;
 
@@ -13,14 +22,24 @@ export interface Usage {
 }
 
 /** Slots are read for one minute back; the rest of their life only covers clocks that differ. */
-export const USAGE_TTL_SECONDS = 180;
+const USAGE_TTL_SECONDS = 180;
 
-/** The counter of the present second. */
+/** Lua: `countUsage(usage, calls, tokens, outputTokens)` adds answered calls to the counter of a second. */
+export const COUNT_USAGE = `
+  local function countUsage(usage, calls, tokens, outputTokens)
+    redis.call('HINCRBY', usage, 'requests', calls)
+    redis.call('HINCRBY', usage, 'tokens', tokens)
+    redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
+    redis.call('EXPIRE', usage, ${USAGE_TTL_SECONDS})
+  end
+`;
+
+/** Returns the key of the counter of a second, by default the present one. */
 export function usageKey(keys: RedisKeys, budgetKey: string, nowMs = Date.now()): string {
   return `${keys.usage(budgetKey)}:${Math.floor(nowMs / 1000)}`;
 }
 
-/** The fleet's use of a key in the whole seconds since `sinceMs`, at most the last minute, as a rate per minute. */
+/** Returns the fleet's use of a key in the whole seconds since `sinceMs`, at most the last minute, as a rate per minute. */
 export async function usagePerMinute(store: Store, budgetKey: string, sinceMs: number): Promise<Usage> {
   const now = Date.now();
   // Another run's calls may lie in the second in which this one began.
@@ -38,4 +57,37 @@ export async function usagePerMinute(store: Store, budgetKey: string, sinceMs: n
   const perMinute = 60_000 / Math.max(now - firstSecond * 1000, 1000);
   const rates = COUNTERS.map((counter, i) => [counter, Math.round((sums[i] ?? 0) * perMinute)]);
   return Object.fromEntries(rates) as Usage;
+}
+
+/** Counts an answered call of a job of several at once: its record comes late, or never, and cannot say which model used what. */
+export async function countCall(store: Store, { entry, model, tokens }: FinishedCall) {
+  const usage = usageKey(store.keys, modelRef(entry, model).key);
+  const pipeline = store.redis
+    .pipeline()
+    .hincrby(usage, "requests", 1)
+    .hincrby(usage, "tokens", tokens.total);
+  await pipeline.hincrby(usage, "outputTokens", tokens.completion).expire(usage, USAGE_TTL_SECONDS).exec();
+}
+
+interface FailedCall {
+  budgetKey: string;
+  error: unknown;
+  /** Another attempt follows. */
+  isRepeated: boolean;
+  batchId: string | undefined;
+}
+
+/** Counts a call that brought no result, if one was made: the provider saw it all the same. */
+export async function countFailedCall(
+  store: Store,
+  { budgetKey, error, isRepeated, batchId }: FailedCall,
+): Promise<void> {
+  const { counts } = policyOf(error);
+  if (counts === "nothing") return;
+  const usage = usageKey(store.keys, budgetKey);
+  const counter = counts === "rateLimited" ? "rateLimited" : isRepeated ? "retries" : undefined;
+  const pipeline = store.redis.pipeline().hincrby(usage, counter === "rateLimited" ? counter : "requests", 1);
+  pipeline.expire(usage, USAGE_TTL_SECONDS);
+  if (batchId && counter) pipeline.hincrby(store.keys.batch(batchId), counter, 1);
+  await pipeline.exec();
 }

@@ -2,6 +2,7 @@ import type { Job } from "bullmq";
 import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
 import { GlueError } from "../shared/errors.ts";
 import { fingerprint } from "../shared/providers.ts";
+import { lostWorkers } from "../store/bullmq-internals.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Attempt } from "./job-attempt.ts";
 import { PUT_BACK_MS } from "./settle.ts";
@@ -36,7 +37,8 @@ export function barred({ context, job }: Attempt, payload: CompletionPayload): V
   if (lack) return lack;
   const lacking = (payload.tools ?? []).filter((name) => !context.tools.has(name));
   if (lacking.length > 0) return putBack(`workers lack the tool ${lacking.join(", ")}`);
-  return job.stalledCounter >= MAX_LOST_WORKERS ? workersLost(job.stalledCounter) : undefined;
+  const lost = lostWorkers(job);
+  return lost >= MAX_LOST_WORKERS ? workersLost(lost) : undefined;
 }
 
 /** The verdict on a call to an entry that this worker does not have as the producer has it, or lacks the key of. */

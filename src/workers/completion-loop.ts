@@ -9,7 +9,7 @@ import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import { countCall } from "../store/result-record.ts";
+import { countCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory, withNamedTools } from "./conversation.ts";
 import { type OutputReading, readOutput } from "./output/read-output.ts";

@@ -5,9 +5,10 @@ import { policyOf } from "../shared/error-policy.ts";
 import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError, StructuredOutputError } from "../shared/errors.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
+import { snoozesOf } from "../store/bullmq-internals.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import type { WorkerContext } from "./context.ts";
-import { type Attempt, snoozesOf, waitsFor } from "./job-attempt.ts";
+import { type Attempt, waitsFor } from "./job-attempt.ts";
 import { backoffMs, type Verdict } from "./verdict.ts";
 
 /**

@@ -31,11 +31,6 @@ export interface ModelAttempt {
   journal: JobJournal | undefined;
 }
 
-/** How often the job went back so far without using up an attempt. */
-export function snoozesOf({ attemptsStarted, attemptsMade }: Job): number {
-  return Math.max(0, attemptsStarted - attemptsMade - 1);
-}
-
 /** Why the job was put back last: a fault's code and message, or a reason in words; "" when it never was. */
 export function waitsFor({ progress }: Job): string {
   return (progress as { waitsFor?: string } | undefined)?.waitsFor ?? "";

@@ -8,6 +8,7 @@ import {
 import { JobCancelledError } from "../shared/errors.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { emptyRecord } from "../shared/records.ts";
+import { snoozesOf } from "../store/bullmq-internals.ts";
 import { JobJournal } from "../store/job-journal.ts";
 import { lookUp, type Standing } from "../store/result-record.ts";
 import { type CostLimit, openCostLimits } from "./call-costs.ts";
@@ -15,7 +16,7 @@ import { barred, lackOf, unreadable } from "./can-run.ts";
 import { type LoopInput, runCompletion } from "./completion-loop.ts";
 import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
-import { type Attempt, type ModelAttempt, snoozesOf } from "./job-attempt.ts";
+import type { Attempt, ModelAttempt } from "./job-attempt.ts";
 import { judge } from "./judge.ts";
 import { HELD_MS, settle } from "./settle.ts";
 import { deadlineError, type Verdict } from "./verdict.ts";

@@ -1,10 +1,9 @@
 import { DelayedError, type Job, Queue, Worker } from "bullmq";
 import { ConcurrencyController } from "../limits/concurrency-controller.ts";
-import { NEVER_LIMITING } from "../shared/catalog.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { setConcurrency } from "../store/bullmq-internals.ts";
+import { NEVER_LIMITING, setConcurrency } from "../store/bullmq-internals.ts";
 import { isRefusal } from "../store/redis-refusal.ts";
 import type { WorkerContext } from "./context.ts";
 import type { AbortReason } from "./job-attempt.ts";

@@ -2,6 +2,7 @@ import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
 import { parseRecord } from "../shared/records.ts";
+import { askJobTimes, jobKey, jobTimes } from "../store/bullmq-internals.ts";
 import { repliesOf } from "../store/redis.ts";
 import { type EndedEntry, endOfStep } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
@@ -30,8 +31,8 @@ export async function repair(
     for (const { kind, subject, asked } of chunk) {
       const job = asked?.job ?? "";
       if (kind === "child")
-        pipeline.hget(store.keys.workflow(job), "status").exists(store.keys.job(WORKFLOW_QUEUE, job));
-      else pipeline.get(store.keys.result(job)).hmget(jobKey(fleet, subject, job), "timestamp", "finishedOn");
+        pipeline.hget(store.keys.workflow(job), "status").exists(jobKey(store, WORKFLOW_QUEUE, job));
+      else askJobTimes(pipeline.get(store.keys.result(job)), store, queueOf(subject), job);
     }
     const replies = await repliesOf(pipeline);
     for (const [n, step] of chunk.entries()) {
@@ -42,11 +43,11 @@ export async function repair(
         else step.isDispatched = true;
         continue;
       }
-      const [addedAt, finishedAt] = job as (string | null)[];
+      const times = jobTimes(job);
       const record = parseRecord(end as string | null);
       if (record) ended.push(endOfStep(step.id, record));
-      else if (!addedAt) missing.push(step);
-      else if (finishedAt) {
+      else if (!times) missing.push(step);
+      else if (times.endedAt !== undefined) {
         const error = toErrorRecord(new JobLostError(step.asked?.job ?? ""));
         ended.push({ type: "ended", step: step.id, at, error });
       } else step.isDispatched = true;
@@ -54,8 +55,4 @@ export async function repair(
   }
   await dispatch(fleet, run, missing);
   return ended;
-}
-
-function jobKey({ store }: FleetAccess, subject: string | undefined, job: string): string {
-  return store.keys.job(queueOf(subject), job);
 }

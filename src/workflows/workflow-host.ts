@@ -1,12 +1,13 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError, Worker } from "bullmq";
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
-import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
+import { NEVER_LIMITING } from "../store/bullmq-internals.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { notifyRun } from "../store/run-journal.ts";
 import { MAX_DEADLINE_MS, runsStartedBefore, unlistRun } from "../store/run-record.ts";

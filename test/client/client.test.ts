@@ -15,6 +15,7 @@ import {
 } from "../../src/index.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
+import { jobKey } from "../../src/store/bullmq-internals.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { failureOf } from "../support/provider.ts";
 import { testRedis } from "../support/redis.ts";
@@ -212,7 +213,7 @@ describe("cancel", () => {
     expect(await failure).toBeInstanceOf(JobCancelledError);
     expect((await handle.status()).state).toBe("cancelled");
     const keys = redisKeys(site.namespace);
-    expect(await redis.exists(keys.job(QUEUE, handle.id))).toBe(0);
+    expect(await redis.exists(jobKey({ keys }, QUEUE, handle.id))).toBe(0);
     expect(await redis.keys(keys.blob("*"))).toEqual([]);
     site.start("worker");
     await glue.complete("after it");

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { jobKey } from "../../src/store/bullmq-internals.ts";
 import { completionPayload, openDashboard, openQueue, send } from "../support/dashboard.ts";
 import { testNamespace } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -111,7 +112,7 @@ describe("jobs", () => {
     const { url, queue, redis, keys, work } = await openBoard();
     await queue.add("completion", completionPayload(), { jobId: "bad", attempts: 3 });
     await work();
-    await redis.hset(keys.job(QUEUE, "bad"), "stc", 12);
+    await redis.hset(jobKey({ keys }, QUEUE, "bad"), "stc", 12);
     const failed = await boardJob(url, NAME, "bad");
     expect(failed.status).toBe("failed");
     expect(failed.job.failedReason).toContain("invalid_request");

@@ -1,6 +1,6 @@
 import { DelayedError, type Job, type Queue, RateLimitError } from "bullmq";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { NEVER_LIMITING, WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
+import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
 import {
   askJobTimes,
   forgetLostWorkers,
@@ -11,6 +11,7 @@ import {
   jobLockKey,
   jobTimes,
   lostWorkers,
+  NEVER_LIMITING,
   pauseQueues,
   queuePausedMs,
   setConcurrency,

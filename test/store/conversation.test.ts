@@ -1,5 +1,6 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
 import type { Message } from "../../src/shared/chat.ts";
+import { jobKey } from "../../src/store/bullmq-internals.ts";
 import {
   countWaiting,
   pushTurn,
@@ -71,7 +72,7 @@ test("a turn waits for the earlier jobs that have neither an answer nor ended", 
   const taken = { ...jobOf("waits"), createdAt: Date.now() - MINUTE_MS };
   await redis.hset(store.keys.conversation("c"), "turn:3", JSON.stringify(taken));
   expect(await waiting()).toBe(0);
-  await redis.hset(store.keys.job(QUEUE, "waits"), "timestamp", 1);
+  await redis.hset(jobKey(store, QUEUE, "waits"), "timestamp", 1);
   expect(await waiting()).toBe(1);
   expect(await waiting("stranger")).toBeUndefined();
 });

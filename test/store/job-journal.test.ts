@@ -1,6 +1,7 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../src/shared/logger.ts";
 import { emptyRecord } from "../../src/shared/records.ts";
+import { jobKey, jobLockKey } from "../../src/store/bullmq-internals.ts";
 import { FencedError, JobJournal } from "../../src/store/job-journal.ts";
 import { type Store, storeOf } from "../../src/store/store.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
@@ -11,8 +12,8 @@ const redis = testRedis();
 let store: Store;
 beforeEach(async () => {
   store = storeOf(redis, testNamespace());
-  await redis.hset(store.keys.job(QUEUE, "a"), "timestamp", 1);
-  await redis.set(store.keys.jobLock(QUEUE, "a"), "mine");
+  await redis.hset(jobKey(store, QUEUE, "a"), "timestamp", 1);
+  await redis.set(jobLockKey(store, QUEUE, "a"), "mine");
 });
 afterAll(() => redis.disconnect());
 
@@ -31,11 +32,11 @@ test("entries stand in the order of their calls, and are found by whoever opens 
 
 test("a worker that no longer has the job appends nothing", async () => {
   const [old, next] = [await open(), await open("next")];
-  await redis.set(store.keys.jobLock(QUEUE, "a"), "next");
+  await redis.set(jobLockKey(store, QUEUE, "a"), "next");
   await next.append(started(0));
   await expect(old.append(started(1))).rejects.toThrow(FencedError);
   expect(await length()).toBe(1);
-  await redis.del(store.keys.jobLock(QUEUE, "a"), store.keys.job(QUEUE, "a"));
+  await redis.del(jobLockKey(store, QUEUE, "a"), jobKey(store, QUEUE, "a"));
   await expect(next.append(started(1))).rejects.toThrow(FencedError);
 });
 

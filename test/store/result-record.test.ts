@@ -2,6 +2,7 @@ import { afterAll, beforeEach, expect, test } from "vitest";
 import type { CompletionPayload } from "../../src/shared/catalog.ts";
 import { ACKNOWLEDGED, emptyRecord, type ResultRecord } from "../../src/shared/records.ts";
 import { acknowledge, readDoneList } from "../../src/store/batch-done-list.ts";
+import { jobKey, jobLockKey } from "../../src/store/bullmq-internals.ts";
 import { pushTurn, readConversation, readSums } from "../../src/store/conversation.ts";
 import {
   cancelRecord,
@@ -35,8 +36,8 @@ afterAll(() => {
 
 /** A job as BullMQ has it while a worker with the token `mine` runs it. */
 async function activeJob(jobId: string): Promise<void> {
-  await redis.hset(store.keys.job(QUEUE, jobId), "timestamp", 1, "processedOn", 2);
-  await redis.set(store.keys.jobLock(QUEUE, jobId), "mine");
+  await redis.hset(jobKey(store, QUEUE, jobId), "timestamp", 1, "processedOn", 2);
+  await redis.set(jobLockKey(store, QUEUE, jobId), "mine");
 }
 
 function record(jobId: string, status: ResultRecord["status"], more: Partial<ResultRecord> = {}) {
@@ -83,7 +84,7 @@ test("only the worker that has the job writes; a lock that ran out still counts"
   expect(await write(record("a", "succeeded"), {}, "another")).toBe("fenced");
   expect(await readRecord(store, "a")).toBeUndefined();
   expect(await messages()).toEqual([]);
-  await redis.del(store.keys.jobLock(QUEUE, "a"));
+  await redis.del(jobLockKey(store, QUEUE, "a"));
   expect(await write(record("a", "succeeded"))).toBe("written");
 });
 
@@ -105,7 +106,7 @@ test("a row that is safe in its file leaves a mark while BullMQ may run it, and 
     await write(record(id, "succeeded"), { batch });
   }
   await redis.rpush(store.keys.batchDone("b"), "b-3");
-  await redis.hset(store.keys.job(QUEUE, "b-2"), "finishedOn", 3);
+  await redis.hset(jobKey(store, QUEUE, "b-2"), "finishedOn", 3);
   const entries = await readDoneList(store, "b");
   expect(entries.map(({ jobId, record }) => [jobId, record?.status])).toEqual([
     ["b-1", "succeeded"],
@@ -156,7 +157,7 @@ test("a failed job can be cancelled again only while it is retried", async () =>
   await activeJob("a");
   await write(record("a", "failed", { finishedAt: 5 }));
   expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("failed");
-  await redis.hset(store.keys.job(QUEUE, "a"), "processedOn", 6);
+  await redis.hset(jobKey(store, QUEUE, "a"), "processedOn", 6);
   expect(await lookUp(store, "a", undefined)).toMatchObject({ kind: "clear", hasFailed: true });
   expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("cancelled");
 });

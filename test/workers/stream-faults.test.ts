@@ -6,6 +6,7 @@ import { holdEmbeddedRedis } from "../../src/embedded-redis/hold.ts";
 import type { CompletionEvent } from "../../src/index.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
+import { jobLockKey } from "../../src/store/bullmq-internals.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { testRedis } from "../support/redis.ts";
 import { redisOptions } from "../support/redis-folders.ts";
@@ -31,7 +32,10 @@ test("a worker killed in mid-stream: the reader is told of the restart, and noth
     // What the stall check does, 15 s later.
     const keys = redisKeys(site.namespace);
     const key = (part: string) => `${keys.prefix}:${QUEUE}:${part}`;
-    const moved = redis.multi().del(keys.jobLock(QUEUE, handle.id)).lrem(key("active"), 1, handle.id);
+    const moved = redis
+      .multi()
+      .del(jobLockKey({ keys }, QUEUE, handle.id))
+      .lrem(key("active"), 1, handle.id);
     await moved.rpush(key("wait"), handle.id).zadd(key("marker"), 0, "0").exec();
     site.start("worker");
   }

@@ -4,13 +4,13 @@ import { afterEach, beforeEach, describe, expect, inject, onTestFinished, test }
 import { holdEmbeddedRedis } from "../../src/embedded-redis/hold.ts";
 import { completionJob } from "../../src/producers/completion-job.ts";
 import { CompletionProducer } from "../../src/producers/completion-producer.ts";
-import { NEVER_LIMITING } from "../../src/shared/catalog.ts";
 import { createLogger } from "../../src/shared/logger.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { loadSettings, type Settings } from "../../src/shared/settings.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { inlineOrBlob } from "../../src/store/blobs.ts";
+import { jobLockKey, NEVER_LIMITING } from "../../src/store/bullmq-internals.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
 import { type RedisKeys, redisKeys } from "../../src/store/redis-keys.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
@@ -82,7 +82,7 @@ describe("a job that another worker took over", () => {
     await queue.add(name, data, opts);
     await startWorker();
     await waitFor("the call", () => simulator.stats().inFlight === 1);
-    await redis.set(keys.jobLock(NAME, "job-1"), "another worker", "PX", 60_000);
+    await redis.set(jobLockKey({ keys }, NAME, "job-1"), "another worker", "PX", 60_000);
     await waitFor("the call's end", () => simulator.stats().inFlight === 0);
     // The next job's end shows that the first one's has been dealt with.
     simulator.setLatency({ latencyMs: 1 });
@@ -101,7 +101,10 @@ describe("a process that was held up until its job's lock ran out", () => {
     await waitFor("the call", () => simulator.stats().inFlight === 1);
     // What the stall check does.
     const key = (part: string) => `${keys.prefix}:${NAME}:${part}`;
-    const moved = redis.multi().del(keys.jobLock(NAME, "job-1")).lrem(key("active"), 1, "job-1");
+    const moved = redis
+      .multi()
+      .del(jobLockKey({ keys }, NAME, "job-1"))
+      .lrem(key("active"), 1, "job-1");
     await moved.rpush(key("wait"), "job-1").zadd(key("marker"), 0, "0").exec();
     await waitFor("the end", async () => (await queue.getJobState("job-1")) === "completed");
     expect(await recordOf("job-1")).toMatchObject({ status: "succeeded" });
