@@ -1,12 +1,46 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+
+/** Set by `npm run test:full` and `npm run test:chaos`: everything that is long, and no samples. */
+const isFull = process.env.GLUELLM_TEST_FULL === "1";
+/** Draws the samples of what is long, and the moments of kills; a run prints it. */
+const seed = Number(process.env.GLUELLM_TEST_SEED ?? Math.floor(Math.random() * 1e6));
+
+/** Files that need neither Redis nor processes; a file that is not listed may need both. */
+const UNIT = [
+  "test/{calls,docs,producers,shared,simulator}/**/*.test.ts",
+  "test/providers/{anthropic,conformance,estimates,faults,limit-headers,multimodal,stream}.test.ts",
+  "test/batch/files-{earlier,malformed,output,scan}.test.ts",
+  "test/limits/{concurrency-controller,estimate-correction,rate-limiter-settings}.test.ts",
+  "test/workers/{output-conformance,output-read,output-subset,verdict}.test.ts",
+  "test/{cli/step-tree,client/agents,workflows/input}.test.ts",
+];
+
+// The code of every process is compiled once: that is most of what a short one costs.
+process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules", ".cache", "node-compile");
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    provide: { isFull, seed },
     globalSetup: ["test/support/global-setup.ts"],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    setupFiles: ["test/support/end-processes.ts"],
     // Most of them wait for something: four at a time keep two cores busy, more would starve each other.
     maxWorkers: 4,
+    // Each file ends what it opened, so that one process takes many files: its modules are loaded once.
+    isolate: false,
+    // For the busiest machine: a test that waits for a condition ends when it holds.
+    testTimeout: isFull ? 600_000 : 180_000,
+    hookTimeout: 180_000,
+    projects: [
+      { extends: true, test: { name: "unit", include: UNIT } },
+      {
+        extends: true,
+        test: {
+          name: "integration",
+          include: ["test/**/*.test.ts", ...(isFull ? ["test/**/*.chaos.ts"] : [])],
+          exclude: UNIT,
+        },
+      },
+    ],
   },
 });

@@ -1,12 +1,13 @@
-import { execFile, spawn } from "node:child_process";
 import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { DiskIndex } from "../../src/batch/disk-index.ts";
 import { checkPaths } from "../../src/batch/output-paths.ts";
 import { readBatchId } from "../../src/batch/partial-header.ts";
 import { InputError } from "../../src/shared/errors.ts";
+import { outputOf, startNode } from "../support/processes.ts";
+import { sampleOf } from "../support/sample.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { allMissing, openRun, resultOf, testFolder, writeInput } from "./files-fixture.ts";
 
 const PROGRAM = join(import.meta.dirname, "files-child.ts");
@@ -42,7 +43,8 @@ describe("killed while writing", () => {
     const whole = readFileSync(partial);
     const ends = [...whole.entries()].filter(([, byte]) => byte === 0x0a).map(([at]) => at + 1);
     expect(ends).toHaveLength(4);
-    for (let size = ends[1]!; size <= whole.length; size += 1) {
+    const sizes = Array.from({ length: whole.length - ends[1]! + 1 }, (_, n) => ends[1]! + n);
+    for (const size of [...sampleOf("cuts of a partial", sizes, 40), ...ends.slice(1)]) {
       writeFileSync(partial, whole.subarray(0, size));
       const { index, output } = await openRun(inputPath, outputPath);
       const kept = ends.filter((end) => end <= size).length - 1;
@@ -63,7 +65,8 @@ describe("killed while writing", () => {
   test("a partial cut within its header begins anew", async () => {
     const { inputPath, outputPath, partial, batchId } = await interruptedRun();
     const header = readFileSync(partial, "utf8").split("\n")[0]!;
-    for (let size = 0; size <= header.length; size += 1) {
+    const sizes = Array.from({ length: header.length + 1 }, (_, size) => size);
+    for (const size of sampleOf("cuts of a header", sizes, 20)) {
       writeFileSync(partial, header.slice(0, size));
       expect(readBatchId(outputPath)).toBeUndefined();
       const { output } = await openRun(inputPath, outputPath);
@@ -111,19 +114,13 @@ describe("another process", () => {
     const folder = testFolder();
     const inputPath = writeInput(ROWS, folder);
     const outputPath = join(folder, "out.jsonl");
-    const child = spawn(process.execPath, [PROGRAM, "hold", inputPath, outputPath], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    try {
-      for await (const chunk of child.stdout) if (String(chunk).includes("ready")) break;
-      expect(() => DiskIndex.create(outputPath)).toThrow(InputError);
-      expect(() => DiskIndex.create(outputPath)).toThrow("another run is writing");
-      expect(existsSync(`${outputPath}.index`)).toBe(true);
-    } finally {
-      const gone = new Promise((resolve) => child.once("exit", resolve));
-      child.kill("SIGKILL");
-      await gone;
-    }
+    const { child, stdout, exit } = startNode([PROGRAM, "hold", inputPath, outputPath]);
+    await waitFor("the other run", () => stdout().includes("ready"));
+    expect(() => DiskIndex.create(outputPath)).toThrow(InputError);
+    expect(() => DiskIndex.create(outputPath)).toThrow("another run is writing");
+    expect(existsSync(`${outputPath}.index`)).toBe(true);
+    child.kill("SIGKILL");
+    await exit;
     expect(await finishRun(inputPath, outputPath)).toEqual([2, 3, 4]);
   });
 
@@ -138,8 +135,7 @@ describe("another process", () => {
     const inputPath = writeInput(ROWS, folder);
     const outputPath = join(folder, "out.jsonl");
     const limited = `ulimit -f 2048; exec "${process.execPath}" "${PROGRAM}" fill "${inputPath}" "${outputPath}"`;
-    const { stdout } = await promisify(execFile)("bash", ["-c", limited]);
-    expect(JSON.parse(stdout)).toEqual({
+    expect(JSON.parse(await outputOf("bash", ["-c", limited]))).toEqual({
       error: {
         name: "ConfigurationError",
         code: "output_failed",

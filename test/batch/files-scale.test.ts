@@ -1,10 +1,9 @@
-import { execFile } from "node:child_process";
 import { createWriteStream, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { outputOf } from "../support/processes.ts";
 import { testFolder } from "./files-fixture.ts";
 
 const PROGRAM = join(import.meta.dirname, "files-child.ts");
@@ -20,14 +19,8 @@ async function memoryOf(rows: number): Promise<{ liveBytes: number; peakKiB: num
   await pipeline(Readable.from(lines(rows)), createWriteStream(input));
   // With a heap as large as V8 likes, the peak tells how lazily it collects, not what the rows take.
   const heap = ["--expose-gc", "--max-semi-space-size=4", "--max-old-space-size=64"];
-  const { stdout } = await promisify(execFile)(process.execPath, [
-    ...heap,
-    PROGRAM,
-    "measure",
-    input,
-    output,
-  ]);
-  const { succeeded, ...memory } = JSON.parse(stdout);
+  const measured = await outputOf(process.execPath, [...heap, PROGRAM, "measure", input, output]);
+  const { succeeded, ...memory } = JSON.parse(measured);
   expect(succeeded).toBe(rows);
   expect(readFileSync(output, "latin1").split("\n", rows + 2)).toHaveLength(rows + 1);
   return memory;

@@ -1,5 +1,3 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +7,8 @@ import { table } from "../../src/cli/options.ts";
 import { checkReportFile } from "../../src/cli/report-file.ts";
 import { InputError } from "../../src/shared/errors.ts";
 import { matchesGlob } from "../../src/shared/glob.ts";
-import { runCli, startCli } from "../support/cli.ts";
+import { MAIN, runCli, startCli } from "../support/cli.ts";
+import { runProcess } from "../support/processes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 let folder: string;
@@ -18,7 +17,6 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
 const IN_A_GONE_FOLDER = `
   require("node:fs").rmdirSync(process.cwd());
   const { status } = require("node:child_process").spawnSync(
@@ -47,12 +45,8 @@ test("a current folder that is gone is said so", async () => {
   const gone = join(folder, "gone");
   mkdirSync(gone);
   // A shell that stays in a folder somebody removes.
-  const shell = spawn(process.execPath, ["-e", IN_A_GONE_FOLDER, MAIN], { cwd: gone, stdio: "pipe" });
-  let stderr = "";
-  shell.stderr.setEncoding("utf8").on("data", (text: string) => {
-    stderr += text;
-  });
-  const [code] = await once(shell, "close");
+  const shell = ["-e", IN_A_GONE_FOLDER, MAIN];
+  const { code, stderr } = await runProcess(process.execPath, shell, { cwd: gone });
   expect(code).toBe(3);
   expect(stderr).toContain("the current folder no longer exists");
 });

@@ -1,12 +1,10 @@
-import { execFile } from "node:child_process";
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { startSimulator } from "../../src/simulator/simulator.ts";
+import { outputOf } from "../support/processes.ts";
 import { redisOptions, temporaryFolder } from "../support/redis-folders.ts";
 
-const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, "../..");
 const LEFT_OUT = new Set(["node_modules", ".git", "dist", ".gluellm"]);
 
@@ -18,7 +16,7 @@ function readmeProgram(): string {
 }
 
 function npm(args: readonly string[], cwd: string) {
-  return run("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], { cwd });
+  return outputOf("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], { cwd });
 }
 
 test("the packed package, installed in an empty folder, runs README's program, types and command included", async () => {
@@ -26,7 +24,7 @@ test("the packed package, installed in an empty folder, runs README's program, t
   const source = temporaryFolder();
   cpSync(ROOT, source, { recursive: true, filter: (path) => !LEFT_OUT.has(basename(path)) });
   symlinkSync(join(ROOT, "node_modules"), join(source, "node_modules"));
-  const { stdout: packed } = await npm(["pack", "--json"], source);
+  const packed = await npm(["pack", "--json"], source);
   const [{ filename, files }] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
   const paths = files.map(({ path }) => path);
   expect(paths).toEqual(
@@ -41,23 +39,21 @@ test("the packed package, installed in an empty folder, runs README's program, t
 
   const simulator = await startSimulator({ latencyMs: 5, jitterMs: 0 });
   onTestFinished(() => simulator.close());
-  const { PATH = "", HOME = "" } = process.env;
   const env = {
-    PATH,
-    HOME,
     GLUELLM_DATA_DIR: redisOptions().dataDir,
     SIMULATOR_BASE_URL: `${simulator.url}/v1`,
   };
-  const { stdout } = await run(process.execPath, ["main.ts"], { cwd: folder, env });
-  expect(stdout).toMatch(/^\[simulated\] .* \d+\n\[simulated\] .*\n$/);
+  expect(await outputOf(process.execPath, ["main.ts"], { cwd: folder, env })).toMatch(
+    /^\[simulated\] .* \d+\n\[simulated\] .*\n$/,
+  );
   expect(simulator.journal.entries()).toHaveLength(2);
 
   const command = join(folder, "node_modules/.bin/gluellm");
-  const answer = await run(command, ["complete", "hello", "-m", "simulator:demo"], { cwd: folder, env });
-  expect(answer.stdout).toMatch(/^\[simulated\] /);
+  const args = ["complete", "hello", "-m", "simulator:demo"];
+  expect(await outputOf(command, args, { cwd: folder, env })).toMatch(/^\[simulated\] /);
 
   const flags = ["--noEmit", "--strict", "--module", "nodenext", "--target", "esnext", "--types", "node"];
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   symlinkSync(join(ROOT, "node_modules/@types"), join(folder, "node_modules/@types"));
-  await run(process.execPath, [tsc, ...flags, "main.ts"], { cwd: folder });
-}, 180_000);
+  await outputOf(process.execPath, [tsc, ...flags, "main.ts"], { cwd: folder });
+});

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Agent, chainOfDensity } from "../../src/index.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 const generator = new Agent({
   name: "writer",
@@ -110,14 +110,18 @@ test("a failing generator fails the run with the error of its call", async () =>
   await expect(run(chainOfDensity, CONFIG)).rejects.toMatchObject({ code: "invalid_request" });
 });
 
-test("a killed worker: the run goes on at the text it had come to, and pays for none twice", async () => {
-  // Slow enough that the kill falls into the run.
-  const writer = [{ reply: FIRST }, ...DENSER].map((turn) => ({ ...turn, latencyMs: 100 }));
-  const { survivesAKill, calls } = await patternSite({ writer });
-  const result = await survivesAKill(chainOfDensity, { ...CONFIG, numIterations: 4 }, 4);
-  expect(calls()).toBeLessThanOrEqual(4 + 1);
-  expect(result.finalOutput).toBe(TEXTS[2]);
-});
+killTest(
+  chainOfDensity,
+  "a killed worker: the run goes on at the text it had come to, and pays for none twice",
+  async () => {
+    // Slow enough that the kill falls into the run.
+    const writer = [{ reply: FIRST }, ...DENSER].map((turn) => ({ ...turn, latencyMs: 100 }));
+    const { survivesAKill, calls } = await patternSite({ writer });
+    const result = await survivesAKill(chainOfDensity, { ...CONFIG, numIterations: 4 }, 4);
+    expect(calls()).toBeLessThanOrEqual(4 + 1);
+    expect(result.finalOutput).toBe(TEXTS[2]);
+  },
+);
 
 test.each([
   ["no generator", { generator: undefined }, /wrong at generator/],
@@ -127,6 +131,5 @@ test.each([
   ["a length for preserveLength", { preserveLength: 80 }, /wrong at preserveLength/],
   ["an unknown option", { iterations: 3 }, /iterations/],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
-  await expect(start(chainOfDensity, { ...CONFIG, ...config })).rejects.toThrow(message);
+  await expect(startWithoutRedis(chainOfDensity, { ...CONFIG, ...config })).rejects.toThrow(message);
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { consensus } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 import { slowScript } from "../support/slow-script.ts";
 
 const NAMES = ["ada", "bob", "cat"] as const;
@@ -132,7 +132,7 @@ test("fail: a proposer that fails ends the run with its error; skip: so do all o
   await expect(other.run(consensus, skipping)).rejects.toMatchObject(refused);
 });
 
-test("a killed worker: the run goes on in the round it had come to", async () => {
+killTest(consensus, "a killed worker: the run goes on in the round it had come to", async () => {
   const { survivesAKill, calls } = await patternSite(slowScript(SPLIT));
   const result = await survivesAKill(consensus, { input, proposers: proposers(), maxRounds: 2 }, 12);
   expect(calls()).toBeLessThanOrEqual(12 + 3);
@@ -157,6 +157,7 @@ test.each([
     /wrong at proposers.1.weight: counts only with votingStrategy weighted/,
   ],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
-  await expect(start(consensus, { input, proposers: proposers(), ...config })).rejects.toThrow(message);
+  await expect(startWithoutRedis(consensus, { input, proposers: proposers(), ...config })).rejects.toThrow(
+    message,
+  );
 });

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { constitutional } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
 import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 import { slowScript } from "../support/slow-script.ts";
 
 const who = (name: string) => ({ name, model: `simulator:${name}` });
@@ -135,7 +135,7 @@ test("without a critic the generator checks its own text", async () => {
   expect(calls("writer")).toBe(1 + 3);
 });
 
-test("a killed worker: the run goes on at the revision it had come to", async () => {
+killTest(constitutional, "a killed worker: the run goes on at the revision it had come to", async () => {
   const { survivesAKill, calls } = await patternSite(slowScript(script({ true: false }, {}).models));
   const result = await survivesAKill(constitutional, config, 8);
   expect(result).toMatchObject({ finalOutput: "text 2", metadata: { stopReason: "passed" } });
@@ -158,6 +158,5 @@ test.each([
   ["an unknown severity", { principles: [principle("kind", "fatal")] }, /wrong at principles.0.severity/],
   ["revisions below 0", { maxRevisions: -1 }, /wrong at maxRevisions/],
 ])("%s: refused at start with the field's name", async (_what, options, message) => {
-  const { start } = await patternSite();
-  await expect(start(constitutional, { ...config, ...options })).rejects.toThrow(message);
+  await expect(startWithoutRedis(constitutional, { ...config, ...options })).rejects.toThrow(message);
 });

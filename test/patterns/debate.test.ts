@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Agent, debate } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 const INPUT = { input: "Tea or coffee?", participants: [agent("ann"), agent("bob")] };
 const SPEECHES = { ann: ["tea 1", "tea 2", "tea 3"], bob: ["coffee 1", "coffee 2", "coffee 3"] };
@@ -126,11 +126,15 @@ test("a debate in which all fail fails, also with onAgentError skip", async () =
   await expect(failed).rejects.toMatchObject({ code: "invalid_request" });
 });
 
-test("a killed worker: the debate goes on in the round it had come to, and pays for nothing twice", async () => {
-  const { survivesAKill } = await patternSite({ ...SPEECHES, judge: { json: VERDICT } });
-  const result = await survivesAKill(debate, { ...INPUT, judge: agent("judge") }, 3 * 2 + 1);
-  expect(result).toMatchObject({ finalOutput: "Coffee.", iterations: 3 });
-});
+killTest(
+  debate,
+  "a killed worker: the debate goes on in the round it had come to, and pays for nothing twice",
+  async () => {
+    const { survivesAKill } = await patternSite({ ...SPEECHES, judge: { json: VERDICT } });
+    const result = await survivesAKill(debate, { ...INPUT, judge: agent("judge") }, 3 * 2 + 1);
+    expect(result).toMatchObject({ finalOutput: "Coffee.", iterations: 3 });
+  },
+);
 
 test.each([
   ["no participants", { participants: [] }, /wrong at participants: must have at least two participants/],
@@ -144,6 +148,5 @@ test.each([
   ["a decision without a judge", { judgeDecides: true }, /wrong at judgeDecides: needs a judge/],
   ["an unknown policy", { onAgentError: "retry" }, /wrong at onAgentError/],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
-  await expect(start(debate, { ...INPUT, ...config })).rejects.toThrow(message);
+  await expect(startWithoutRedis(debate, { ...INPUT, ...config })).rejects.toThrow(message);
 });

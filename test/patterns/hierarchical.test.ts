@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { hierarchical } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
 import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 import { slowScript } from "../support/slow-script.ts";
 
 const manager = { name: "manager", model: "simulator:manager" };
@@ -141,7 +141,7 @@ test.each([
   if (expected) expect(calls()).toBe(expected);
 });
 
-test("a killed worker: the run goes on at the subtask it had come to", async () => {
+killTest(hierarchical, "a killed worker: the run goes on at the subtask it had come to", async () => {
   const { survivesAKill, calls } = await patternSite(slowScript(script().models));
   const result = await survivesAKill(hierarchical, { ...config, parallelWorkers: false }, 5);
   expect(calls()).toBeLessThanOrEqual(5 + 1);
@@ -155,6 +155,5 @@ test.each([
   ["an unknown synthesis", { synthesisStrategy: "vote" }, /wrong at synthesisStrategy/],
   ["no manager", { manager: undefined }, /wrong at manager/],
 ])("%s: refused at start with the field's name", async (_what, options, message) => {
-  const { start } = await patternSite();
-  await expect(start(hierarchical, { ...config, ...options })).rejects.toThrow(message);
+  await expect(startWithoutRedis(hierarchical, { ...config, ...options })).rejects.toThrow(message);
 });

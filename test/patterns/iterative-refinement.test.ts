@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Agent, defineEvaluator, iterativeRefinement } from "../../src/index.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const DRAFTS = ["draft 1", "draft 2", "draft 3", "draft 4"];
@@ -138,16 +138,20 @@ test("a failing critic fails the run, or is left out with onAgentError skip; whe
   await expect(run(iterativeRefinement, none)).rejects.toMatchObject({ code: "invalid_request" });
 });
 
-test("a killed worker: the run goes on in the round it had come to, and pays for nothing twice", async () => {
-  const { survivesAKill } = await patternSite({
-    producer: DRAFTS,
-    style: [judged(0.1), judged(0.3), judged(0.5)],
-    facts: [judged(0.1), judged(0.3), judged(0.5)],
-  });
-  const critics = [critic("style"), critic("facts")];
-  const result = await survivesAKill(iterativeRefinement, { ...INPUT, critics }, 3 * (1 + 2));
-  expect(result).toMatchObject({ finalOutput: "draft 3", metadata: { stopReason: "max_iterations" } });
-});
+killTest(
+  iterativeRefinement,
+  "a killed worker: the run goes on in the round it had come to, and pays for nothing twice",
+  async () => {
+    const { survivesAKill } = await patternSite({
+      producer: DRAFTS,
+      style: [judged(0.1), judged(0.3), judged(0.5)],
+      facts: [judged(0.1), judged(0.3), judged(0.5)],
+    });
+    const critics = [critic("style"), critic("facts")];
+    const result = await survivesAKill(iterativeRefinement, { ...INPUT, critics }, 3 * (1 + 2));
+    expect(result).toMatchObject({ finalOutput: "draft 3", metadata: { stopReason: "max_iterations" } });
+  },
+);
 
 test.each([
   ["no critics", { critics: [] }, /wrong at critics: must have at least one critic/],
@@ -163,7 +167,6 @@ test.each([
   ["a score in percent", { minQualityScore: 80 }, /wrong at minQualityScore/],
   ["a negative threshold", { convergenceThreshold: -0.1 }, /wrong at convergenceThreshold/],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
   const input = { ...INPUT, critics: [critic("style")], ...config };
-  await expect(start(iterativeRefinement, input)).rejects.toThrow(message);
+  await expect(startWithoutRedis(iterativeRefinement, input)).rejects.toThrow(message);
 });

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Agent, mapReduce } from "../../src/index.ts";
 import { chunksOf } from "../../src/patterns/chunks.ts";
 import type { Call } from "../../src/simulator/call.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 /** 100 characters without a place to cut at, each 10 of them different. */
 const INPUT = Array.from({ length: 10 }, (_, i) => `${i}abcdefghi`).join("");
@@ -163,12 +163,16 @@ test("a reduction that fails fails the run", async () => {
   await expect(failed).rejects.toMatchObject({ code: "invalid_request" });
 });
 
-test("a killed worker: the run goes on with the chunks that are left, and pays for none twice", async () => {
-  const { survivesAKill } = await patternSite({ mapper, reducer });
-  const config = { ...CONFIG, reducer: agent("reducer"), maxParallelChunks: 1 };
-  const result = await survivesAKill(mapReduce, config, 5 + 1);
-  expect(result.finalOutput).toBe("(m0 m2 m4 m6 m8)");
-});
+killTest(
+  mapReduce,
+  "a killed worker: the run goes on with the chunks that are left, and pays for none twice",
+  async () => {
+    const { survivesAKill } = await patternSite({ mapper, reducer });
+    const config = { ...CONFIG, reducer: agent("reducer"), maxParallelChunks: 1 };
+    const result = await survivesAKill(mapReduce, config, 5 + 1);
+    expect(result.finalOutput).toBe("(m0 m2 m4 m6 m8)");
+  },
+);
 
 test.each([
   [
@@ -197,6 +201,5 @@ test.each([
     /wrong at reducer: is not asked when reduceStrategy is concatenate/,
   ],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
-  await expect(start(mapReduce, { ...CONFIG, ...config })).rejects.toThrow(message);
+  await expect(startWithoutRedis(mapReduce, { ...CONFIG, ...config })).rejects.toThrow(message);
 });

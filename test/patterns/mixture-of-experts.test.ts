@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Agent, mixtureOfExperts, type PatternResult } from "../../src/index.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 function agent(name: string) {
   return new Agent({ name, description: "Knows.", systemPrompt: "You know.", model: `simulator:${name}` });
@@ -175,12 +175,16 @@ test("an expert that fails: the run fails, or with onAgentError skip the others'
   });
 });
 
-test("a killed worker: the routing and the answers that were there are not paid for again", async () => {
-  const scores = [1, 2, 3].map((expert) => ({ expert, score: 0.9 }));
-  const { survivesAKill } = await patternSite({ ...SCRIPT, chair: [{ json: { scores } }, "all in all"] });
-  const result = await survivesAKill(mixtureOfExperts, { ...INPUT, routingStrategy: "top_k", topK: 3 }, 5);
-  expect(result.finalOutput).toBe("all in all");
-});
+killTest(
+  mixtureOfExperts,
+  "a killed worker: the routing and the answers that were there are not paid for again",
+  async () => {
+    const scores = [1, 2, 3].map((expert) => ({ expert, score: 0.9 }));
+    const { survivesAKill } = await patternSite({ ...SCRIPT, chair: [{ json: { scores } }, "all in all"] });
+    const result = await survivesAKill(mixtureOfExperts, { ...INPUT, routingStrategy: "top_k", topK: 3 }, 5);
+    expect(result.finalOutput).toBe("all in all");
+  },
+);
 
 const [law, medicine] = EXPERTS;
 const silent = EXPERTS.map((expert) => ({ ...expert, activationKeywords: [] }));
@@ -206,6 +210,5 @@ test.each([
   ["semantic without a model", { routingStrategy: "semantic" }, /at embeddingModel: is needed/],
   ["an unknown strategy", { combineStrategy: "mix" }, /wrong at combineStrategy/],
 ])("%s: refused at start with the field's name", async (_what, options, message) => {
-  const { start } = await patternSite();
-  await expect(start(mixtureOfExperts, { ...INPUT, ...options })).rejects.toThrow(message);
+  await expect(startWithoutRedis(mixtureOfExperts, { ...INPUT, ...options })).rejects.toThrow(message);
 });

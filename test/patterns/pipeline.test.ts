@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Agent, pipeline } from "../../src/index.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 const STAGES = ["outline", "draft", "edit"];
 const SCRIPT = { outline: "an outline", draft: "a draft", edit: "the end" };
@@ -38,11 +38,15 @@ test("a failing stage fails the run with the error of its call", async () => {
   });
 });
 
-test("a killed worker: the run goes on at the stage it had come to, and pays for none twice", async () => {
-  const { survivesAKill } = await patternSite(SCRIPT);
-  const result = await survivesAKill(pipeline, { input: "go", stages: stages() }, 3);
-  expect(result.finalOutput).toBe("the end");
-});
+killTest(
+  pipeline,
+  "a killed worker: the run goes on at the stage it had come to, and pays for none twice",
+  async () => {
+    const { survivesAKill } = await patternSite(SCRIPT);
+    const result = await survivesAKill(pipeline, { input: "go", stages: stages() }, 3);
+    expect(result.finalOutput).toBe("the end");
+  },
+);
 
 test.each([
   ["no stages", { stages: [] }, /wrong at stages: must have at least one stage/],
@@ -54,6 +58,5 @@ test.each([
   ],
   ["an unknown option", { stages: stages(), colour: "red" }, /colour/],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
-  await expect(start(pipeline, { input: "go", ...config })).rejects.toThrow(message);
+  await expect(startWithoutRedis(pipeline, { input: "go", ...config })).rejects.toThrow(message);
 });

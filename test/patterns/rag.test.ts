@@ -3,7 +3,7 @@ import { defineRetriever, InputError, JobCancelledError, rag } from "../../src/i
 import type { Call } from "../../src/simulator/call.ts";
 import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
 import { notes } from "../support/notes-retriever.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 import { slowScript } from "../support/slow-script.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -246,7 +246,7 @@ test("a run whose retriever no worker has waits, and says for what", async () =>
   expect(await run.result({ timeoutMs: 30_000 })).toMatchObject({ finalOutput: "Twice." });
 });
 
-test("a killed worker: the run goes on after what it had found and asked", async () => {
+killTest(rag, "a killed worker: the run goes on after what it had found and asked", async () => {
   const { models } = script("wrong", claims(false), "corrected", claims(true));
   // By what is asked: another process repeats what was under way at the kill.
   const verifier = (call: Call) => claims(call.lastUserText.includes("<answer>\ncorrected"));
@@ -263,6 +263,5 @@ test.each([
   ["a verifier with nothing to do", { verifyFacts: false }, /wrong at verifier: is asked only with/],
   ["an unknown fallback", { onNoContext: "guess" }, /wrong at onNoContext/],
 ])("%s: refused at start with the field's name", async (_what, options, message) => {
-  const { start } = await patternSite();
-  await expect(start(rag, { ...config, ...options })).rejects.toThrow(message);
+  await expect(startWithoutRedis(rag, { ...config, ...options })).rejects.toThrow(message);
 });

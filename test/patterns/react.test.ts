@@ -5,7 +5,7 @@ import { Agent, defineTool, type PatternResult, react, SystemPrompt, type Tool }
 import { createLogger } from "../../src/shared/logger.ts";
 import { toolsByName } from "../../src/shared/tool.ts";
 import { mark } from "../support/mark-tool.ts";
-import { patternSite, type Script } from "../support/pattern-site.ts";
+import { killTest, patternSite, type Script, startWithoutRedis } from "../support/pattern-site.ts";
 import { testStore } from "../support/redis.ts";
 import { add } from "../support/tools.ts";
 
@@ -160,7 +160,7 @@ test("a reasoner in plain words may bring a whole prompt, and whole tools, which
   expect(JSON.parse(JSON.stringify(reasoner)).tools).toEqual(["add", "look_up"]);
 });
 
-test("a killed worker: finished steps are not done again, and nor are their tools", async () => {
+killTest(react, "a killed worker: finished steps are not done again, and nor are their tools", async () => {
   const marks = [1, 2, 3].map((n) => ({ toolCalls: [{ name: "mark", arguments: { n } }] }));
   const { survivesAKill } = await patternSite({ reasoner: [...marks, "the end"] });
   const input = { ...INPUT, reasoner: withTools(mark) };
@@ -179,6 +179,5 @@ test.each([
   ["reasoner", undefined, /wrong at reasoner/],
   ["stopOnFinalAnswer", "yes", /wrong at stopOnFinalAnswer/],
 ])("%s %s: refused at start with the field's name", async (field, value, message) => {
-  const { start } = await patternSite();
-  await expect(start(react, { ...INPUT, [field]: value })).rejects.toThrow(message);
+  await expect(startWithoutRedis(react, { ...INPUT, [field]: value })).rejects.toThrow(message);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Agent, reflection } from "../../src/index.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 function agent(name: string) {
   const words = { description: `The ${name}.`, systemPrompt: `You are the ${name}.` };
@@ -113,14 +113,18 @@ test("a failing reflector fails the run with the error of its call", async () =>
   await expect(run(reflection, CONFIG)).rejects.toMatchObject({ code: "invalid_request" });
 });
 
-test("a killed worker: the run goes on at the reflection it had come to, and pays for none twice", async () => {
-  // Slow enough that the kill falls into the run.
-  const generator = VERSIONS.map((reply) => ({ reply, latencyMs: 100 }));
-  const { survivesAKill, calls } = await patternSite({ generator, reflector: FAULTY });
-  const result = await survivesAKill(reflection, CONFIG, 7);
-  expect(calls()).toBeLessThanOrEqual(7 + 1);
-  expect(result.finalOutput).toBe("version 4");
-});
+killTest(
+  reflection,
+  "a killed worker: the run goes on at the reflection it had come to, and pays for none twice",
+  async () => {
+    // Slow enough that the kill falls into the run.
+    const generator = VERSIONS.map((reply) => ({ reply, latencyMs: 100 }));
+    const { survivesAKill, calls } = await patternSite({ generator, reflector: FAULTY });
+    const result = await survivesAKill(reflection, CONFIG, 7);
+    expect(calls()).toBeLessThanOrEqual(7 + 1);
+    expect(result.finalOutput).toBe("version 4");
+  },
+);
 
 test.each([
   ["no generator", { generator: undefined }, /wrong at generator/],
@@ -132,6 +136,5 @@ test.each([
   ["an empty prompt", { reflectionPrompt: " " }, /wrong at reflectionPrompt: must not be empty/],
   ["an unknown option", { maxIterations: 3 }, /maxIterations/],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
-  await expect(start(reflection, { ...CONFIG, ...config })).rejects.toThrow(message);
+  await expect(startWithoutRedis(reflection, { ...CONFIG, ...config })).rejects.toThrow(message);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Agent, roundRobin } from "../../src/index.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 function agent(name: string) {
   const words = { description: `The ${name}.`, systemPrompt: `You are the ${name}.` };
@@ -96,14 +96,18 @@ test("a failing agent fails the run with the error of its call", async () => {
   await expect(run(roundRobin, CONFIG)).rejects.toMatchObject({ code: "invalid_request" });
 });
 
-test("a killed worker: the turn goes on where it was, and no contribution is paid for twice", async () => {
-  // Slow enough that the kill falls into the run.
-  const physicist = SCRIPT.physicist.map((reply) => ({ reply, latencyMs: 100 }));
-  const { survivesAKill, calls } = await patternSite({ ...SCRIPT, physicist });
-  const result = await survivesAKill(roundRobin, CONFIG, 5);
-  expect(calls()).toBeLessThanOrEqual(5 + 1);
-  expect(result.finalOutput).toBe("together");
-});
+killTest(
+  roundRobin,
+  "a killed worker: the turn goes on where it was, and no contribution is paid for twice",
+  async () => {
+    // Slow enough that the kill falls into the run.
+    const physicist = SCRIPT.physicist.map((reply) => ({ reply, latencyMs: 100 }));
+    const { survivesAKill, calls } = await patternSite({ ...SCRIPT, physicist });
+    const result = await survivesAKill(roundRobin, CONFIG, 5);
+    expect(calls()).toBeLessThanOrEqual(5 + 1);
+    expect(result.finalOutput).toBe("together");
+  },
+);
 
 test.each([
   ["no agents", { agents: [] }, /wrong at agents: must have at least one agent/],
@@ -118,6 +122,5 @@ test.each([
   ["no yes or no for the synthesis", { finalSynthesis: "yes" }, /wrong at finalSynthesis/],
   ["an unknown option", { maxTurns: 3 }, /maxTurns/],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
-  await expect(start(roundRobin, { ...CONFIG, ...config })).rejects.toThrow(message);
+  await expect(startWithoutRedis(roundRobin, { ...CONFIG, ...config })).rejects.toThrow(message);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Agent, socratic } from "../../src/index.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 function agent(name: string) {
   const words = { description: `The ${name}.`, systemPrompt: `You are the ${name}.` };
@@ -75,14 +75,18 @@ test("a failing responder fails the run with the error of its call", async () =>
   await expect(run(socratic, CONFIG)).rejects.toMatchObject({ code: "invalid_request" });
 });
 
-test("a killed worker: the dialogue goes on where it was, and pays for nothing twice", async () => {
-  // Slow enough that the kill falls into the run.
-  const responder = ANSWERS.map((reply) => ({ reply, latencyMs: 100 }));
-  const { survivesAKill, calls } = await patternSite({ ...SCRIPT, responder });
-  const result = await survivesAKill(socratic, { ...CONFIG, maxExchanges: 2 }, 5);
-  expect(calls()).toBeLessThanOrEqual(5 + 1);
-  expect(result.finalOutput).toBe(ANSWERS[2]);
-});
+killTest(
+  socratic,
+  "a killed worker: the dialogue goes on where it was, and pays for nothing twice",
+  async () => {
+    // Slow enough that the kill falls into the run.
+    const responder = ANSWERS.map((reply) => ({ reply, latencyMs: 100 }));
+    const { survivesAKill, calls } = await patternSite({ ...SCRIPT, responder });
+    const result = await survivesAKill(socratic, { ...CONFIG, maxExchanges: 2 }, 5);
+    expect(calls()).toBeLessThanOrEqual(5 + 1);
+    expect(result.finalOutput).toBe(ANSWERS[2]);
+  },
+);
 
 test.each([
   ["no questioner", { questioner: undefined }, /wrong at questioner/],
@@ -93,6 +97,5 @@ test.each([
   ["no yes or no for the synthesis", { synthesisAtEnd: "yes" }, /wrong at synthesisAtEnd/],
   ["an unknown option", { maxRounds: 3 }, /maxRounds/],
 ])("%s: refused at start with the field's name", async (_what, config, message) => {
-  const { start } = await patternSite();
-  await expect(start(socratic, { ...CONFIG, ...config })).rejects.toThrow(message);
+  await expect(startWithoutRedis(socratic, { ...CONFIG, ...config })).rejects.toThrow(message);
 });

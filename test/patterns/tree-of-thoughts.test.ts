@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Agent, type PatternResult, treeOfThoughts } from "../../src/index.ts";
 import type { Call } from "../../src/simulator/call.ts";
 import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
-import { patternSite } from "../support/pattern-site.ts";
+import { killTest, patternSite, startWithoutRedis } from "../support/pattern-site.ts";
 
 interface Noted {
   id: number;
@@ -226,12 +226,16 @@ test("with onAgentError skip a group of failures alone still fails the run", asy
   });
 });
 
-test("a killed worker: the search goes on where it was, and pays for no thought twice", async () => {
-  const { survivesAKill } = await patternSite(script({ b: 0.9 }));
-  const options = { branchingFactor: 2, maxDepth: 2, beamWidth: 2 };
-  const result = await survivesAKill(treeOfThoughts, { ...INPUT, ...options }, 10);
-  expect(result.metadata).toMatchObject({ expansions: 3 });
-});
+killTest(
+  treeOfThoughts,
+  "a killed worker: the search goes on where it was, and pays for no thought twice",
+  async () => {
+    const { survivesAKill } = await patternSite(script({ b: 0.9 }));
+    const options = { branchingFactor: 2, maxDepth: 2, beamWidth: 2 };
+    const result = await survivesAKill(treeOfThoughts, { ...INPUT, ...options }, 10);
+    expect(result.metadata).toMatchObject({ expansions: 3 });
+  },
+);
 
 test.each([
   ["branchingFactor", 0],
@@ -242,6 +246,7 @@ test.each([
   ["evaluationStrategy", "guess"],
   ["thinker", undefined],
 ])("%s %s: refused at start with the field's name", async (field, value) => {
-  const { start } = await patternSite();
-  await expect(start(treeOfThoughts, { ...INPUT, [field]: value })).rejects.toThrow(`wrong at ${field}`);
+  await expect(startWithoutRedis(treeOfThoughts, { ...INPUT, [field]: value })).rejects.toThrow(
+    `wrong at ${field}`,
+  );
 });

@@ -1,11 +1,12 @@
-import { execFile } from "node:child_process";
 import type { ServerResponse } from "node:http";
-import { inspect, promisify } from "node:util";
+import { join } from "node:path";
+import { inspect } from "node:util";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { createAdapter } from "../../src/providers/create-adapter.ts";
 import { AuthenticationError, ConfigurationError } from "../../src/shared/errors.ts";
 import { Secret } from "../../src/shared/secret.ts";
+import { runProcess } from "../support/processes.ts";
 import {
   callOf,
   chat,
@@ -185,7 +186,6 @@ it("takes nothing from the SDKs' environment variables and writes nothing to the
       await adapter.close();
     }`;
   const env = {
-    PATH: process.env.PATH,
     OPENAI_API_KEY: "sk-trap",
     OPENAI_ADMIN_KEY: "sk-trap",
     OPENAI_ORG_ID: "org-trap",
@@ -199,12 +199,9 @@ it("takes nothing from the SDKs' environment variables and writes nothing to the
     ANTHROPIC_LOG: "debug",
     ANTHROPIC_CUSTOM_HEADERS: "Authorization: Bearer sk-trap\nX-Api-Key: sk-trap\nanthropic-beta: trap",
   };
-  const { stdout, stderr } = await promisify(execFile)(
-    process.execPath,
-    ["--input-type=module", "-e", script],
-    { cwd: new URL("../..", import.meta.url), env },
-  );
-  expect(stdout + stderr).toBe("");
+  const args = ["--input-type=module", "-e", script];
+  const cwd = join(import.meta.dirname, "../..");
+  expect(await runProcess(process.execPath, args, { cwd, env })).toEqual({ code: 0, stdout: "", stderr: "" });
   expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([
     `Bearer ${TEST_KEY}`,
     `Bearer ${TEST_KEY}`,

@@ -1,6 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import type { TestProject } from "vitest/node";
 import { stopEmbeddedRedis } from "../../src/embedded-redis/embedded-redis.ts";
 import { holdEmbeddedRedis } from "../../src/embedded-redis/hold.ts";
@@ -9,11 +12,48 @@ import { testSystem } from "./system.ts";
 declare module "vitest" {
   interface ProvidedContext {
     redisSocket: string;
+    isFull: boolean;
+    seed: number;
   }
 }
 
-/** One embedded Redis for the whole suite, whatever REDIS_URL says: it must never be somebody's production. */
+/** Before a run: its folder, its reaper, and its Redis unless only unit tests run. */
 export default async function setup(project: TestProject) {
+  const { isFull, seed } = project.config.provide;
+  if (!isFull) console.log(`samples of what is long: GLUELLM_TEST_SEED=${seed} draws the same again`);
+  const endRun = openRun();
+  const needsRedis = project.vitest.projects.some(({ name }) => name !== "unit");
+  const stopRedis = needsRedis ? await startRedis(project) : undefined;
+  return async () => {
+    await stopRedis?.();
+    const left = await endRun();
+    if (left > 0) console.warn(`processes that the tests left, and that were ended now: ${left}`);
+  };
+}
+
+/** All that a run writes and starts belongs to one folder, by which the reaper finds what is left of it. */
+function openRun() {
+  const { TMPDIR } = process.env;
+  const folder = mkdtempSync(join(tmpdir(), "gluellm-"));
+  const reaper = spawn(process.execPath, [join(import.meta.dirname, "reaper.ts"), folder], {
+    // Ctrl-C ends the run, not its reaper.
+    detached: true,
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const output = text(reaper.stdout);
+  process.env.TMPDIR = folder;
+  return async () => {
+    if (TMPDIR === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = TMPDIR;
+    const end = once(reaper, "exit");
+    reaper.stdin.end();
+    await end;
+    return Number(await output);
+  };
+}
+
+/** One embedded Redis for the whole suite, whatever REDIS_URL says: it must never be somebody's production. */
+async function startRedis(project: TestProject) {
   const dataDir = mkdtempSync(join(tmpdir(), "gluellm-test-"));
   const options = { dataDir, system: testSystem(), onProgress: console.log };
   const redis = await holdEmbeddedRedis({ ...options, idleShutdownMs: 5000 });
@@ -21,6 +61,5 @@ export default async function setup(project: TestProject) {
   return async () => {
     redis.release();
     await stopEmbeddedRedis(options);
-    rmSync(dataDir, { recursive: true, force: true });
   };
 }

@@ -1,12 +1,31 @@
-import { expect } from "vitest";
-import type { Pattern, PatternResult, StepFunction } from "../../src/index.ts";
+import { expect, test } from "vitest";
+import { GlueLLM, type Pattern, type PatternResult, type StepFunction } from "../../src/index.ts";
+import { PATTERNS } from "../../src/patterns/all.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
 import type { Call } from "../../src/simulator/call.ts";
 import type { ScriptedAnswer } from "../../src/simulator/directive.ts";
+import { sampleOf } from "./sample.ts";
 import { SHORT_LOCKS } from "./site.ts";
 import { waitFor } from "./wait-for.ts";
 import { workflowSite } from "./workflow-site.ts";
 
-const WAIT = { timeoutMs: 40_000 };
+const SURVIVORS = sampleOf("patterns with a killed worker", Object.keys(PATTERNS), 2);
+const unconnected = new GlueLLM({
+  mode: "fleet",
+  settings: loadSettings({ env: { GLUELLM_REDIS_URL: "redis://127.0.0.1:1" }, cwd: "/" }),
+});
+
+/** A start that is refused before Redis is asked. */
+// biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
+export function startWithoutRedis(pattern: Pattern<any>, input: unknown) {
+  return unconnected.workflows.start(pattern, input);
+}
+
+/** A test that kills a pattern's worker: of every pattern in `npm run test:full`, else of two, as the engine is the same. */
+// biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
+export function killTest(pattern: Pattern<any>, title: string, run: () => Promise<void>): void {
+  if (SURVIVORS.includes(pattern.name)) test(title, run);
+}
 
 /**
  * Answers by model, which stands for the agent in these tests: `simulator:critic` is answered by `critic`. A list is
@@ -41,14 +60,13 @@ export async function patternSite(script: Script = {}, ...functions: StepFunctio
   const fleet = await workflowSite({ answer }, SHORT_LOCKS);
   const { site, runs, work, spawnWorker } = fleet;
 
-  /** Refused before Redis is asked, or a handle. */
   // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
   const start = (pattern: Pattern<any>, input: unknown) => runs.start(pattern, input);
 
   // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
   async function run(pattern: Pattern<any>, input: unknown): Promise<PatternResult> {
     await work(...functions);
-    return (await start(pattern, input)).result(WAIT) as Promise<PatternResult>;
+    return (await start(pattern, input)).result() as Promise<PatternResult>;
   }
 
   /** Calls that the provider was asked for. */
@@ -73,7 +91,7 @@ export async function patternSite(script: Script = {}, ...functions: StepFunctio
     await waitFor("half of the calls", () => calls() >= half);
     first.kill("SIGKILL");
     await spawnWorker(module);
-    const result = (await handle.result(WAIT)) as PatternResult;
+    const result = (await handle.result()) as PatternResult;
     // Calls in flight at the kill may be repeated: at most those of one round.
     const finished = new Set(site.simulator.journal.entries().map(({ contentHash }) => contentHash));
     expect(finished.size).toBe(expectedCalls);

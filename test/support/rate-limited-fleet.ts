@@ -1,13 +1,11 @@
-import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { inject, onTestFinished } from "vitest";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { outputOf } from "./processes.ts";
 import type { WorkerOrder, WorkerResult } from "./rate-limited-worker.ts";
 import { testNamespace } from "./redis.ts";
 import { type StrictLimits, startStrictProvider } from "./strict-provider.ts";
 
-const run = promisify(execFile);
 const WORKER = fileURLToPath(new URL("./rate-limited-worker.ts", import.meta.url));
 
 /**
@@ -35,10 +33,10 @@ export async function runFleet(
   };
   const outputs = await Promise.all(
     (typeof processes === "number" ? Array<object>(processes).fill({}) : processes).map((own) =>
-      run(process.execPath, [WORKER, JSON.stringify({ ...whole, ...own })]),
+      outputOf(process.execPath, [WORKER, JSON.stringify({ ...whole, ...own })]),
     ),
   );
-  return { seen: provider.seen, results: outputs.map(({ stdout }) => JSON.parse(stdout) as WorkerResult) };
+  return { seen: provider.seen, results: outputs.map((output) => JSON.parse(output) as WorkerResult) };
 }
 
 /** Share of what the limit allows between the first and the last request. */

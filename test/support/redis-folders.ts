@@ -1,15 +1,13 @@
-import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
 import { type EmbeddedRedisOptions, stopEmbeddedRedis } from "../../src/embedded-redis/embedded-redis.ts";
+import { outputOf } from "./processes.ts";
 import { testSystem } from "./system.ts";
 
-const run = promisify(execFile);
 const JOIN = fileURLToPath(new URL("./join-redis.ts", import.meta.url));
 
 /** A new folder that is removed after the test. */
@@ -35,8 +33,7 @@ export function redisOptions(changes: Partial<EmbeddedRedisOptions> = {}): Embed
 
 /** Joins or starts in a process of its own, which has ended when this resolves. */
 export async function joinInOtherProcess(options: EmbeddedRedisOptions): Promise<string> {
-  const { stdout } = await run(process.execPath, [JOIN, JSON.stringify(options)]);
-  return stdout.trim();
+  return (await outputOf(process.execPath, [JOIN, JSON.stringify(options)])).trim();
 }
 
 /** A connection for one question or a few. */

@@ -1,11 +1,8 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
 import { GlueLLM, type GlueLLMOptions } from "../../src/index.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
+import { outputOf } from "./processes.ts";
 import { MODEL, type TestSite } from "./site.ts";
-
-const run = promisify(execFile);
 
 /** A client of the site's fleet, which the caller closes: concurrent tests have no end of their own to hang it on. */
 export function openClient(site: TestSite, options: GlueLLMOptions = {}): GlueLLM {
@@ -20,12 +17,7 @@ export function siteClient(site: TestSite, options: GlueLLMOptions = {}): GlueLL
   return client;
 }
 
-/** Runs a program to its end, with nothing of this shell's environment but PATH and HOME. */
-export async function runProgram(path: string, args: readonly string[], env: Record<string, string>) {
-  const { PATH = "", HOME = "" } = process.env;
-  const { stdout } = await run(process.execPath, [path, ...args], {
-    env: { PATH, HOME, ...env },
-    timeout: 30_000,
-  });
-  return stdout;
+/** Runs a program to its end; returns what it printed. */
+export function runProgram(path: string, args: readonly string[], env: Record<string, string>) {
+  return outputOf(process.execPath, [path, ...args], { env });
 }

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import { type Simulator, type SimulatorOptions, startSimulator } from "../../src/simulator/simulator.ts";
-import { type CliRun, runCli, startCli } from "./cli.ts";
+import { runCli, startCli } from "./cli.ts";
+import type { StartedProcess } from "./processes.ts";
 import { testNamespace } from "./redis.ts";
 
 export const MODEL = "simulator:test";
@@ -17,7 +18,7 @@ export class TestSite implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "gluellm-site-"));
   readonly namespace = testNamespace();
   readonly simulator: Simulator;
-  readonly #runs: CliRun[] = [];
+  readonly #runs: StartedProcess[] = [];
   readonly #env: Record<string, string>;
 
   private constructor(simulator: Simulator, env: Record<string, string>) {
@@ -76,7 +77,7 @@ export class TestSite implements AsyncDisposable {
   }
 
   /** Started, not awaited; killed with the site when it still runs. */
-  start(...args: string[]): CliRun {
+  start(...args: string[]): StartedProcess {
     const run = startCli(args, this.env, this.folder);
     this.#runs.push(run);
     return run;

@@ -1,5 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import type { ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { Queue } from "bullmq";
 import { onTestFinished } from "vitest";
@@ -15,8 +14,10 @@ import type { SimulatorOptions } from "../../src/simulator/simulator.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 import { WorkflowHost } from "../../src/workflows/workflow-host.ts";
+import { startNode } from "./processes.ts";
 import { testRedis, testStore } from "./redis.ts";
 import { MODEL, TestSite } from "./site.ts";
+import { waitFor } from "./wait-for.ts";
 
 const WORKER = join(import.meta.dirname, "workflow-worker.ts");
 
@@ -62,13 +63,12 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
 
   /** A worker process of the exports of a module beside this one, killed with the test; or of one part of the work. */
   async function spawnWorker(module: string, role = "all"): Promise<ChildProcess> {
-    const { PATH = "", HOME = "" } = process.env;
-    const child = spawn(process.execPath, [WORKER, join(import.meta.dirname, module), role], {
-      env: { PATH, HOME, ...site.env },
-      stdio: ["ignore", "pipe", "inherit"],
+    const { child, stdout, stderr } = startNode([WORKER, join(import.meta.dirname, module), role], {
+      env: site.env,
     });
     onTestFinished(() => void child.kill("SIGKILL"));
-    await once(child.stdout, "data");
+    await waitFor("the worker", () => stdout() !== "" || child.exitCode !== null);
+    if (child.exitCode !== null) throw new Error(`the worker ended: ${stderr()}`);
     return child;
   }
 

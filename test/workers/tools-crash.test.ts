@@ -1,9 +1,10 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { startCli } from "../support/cli.ts";
+import { startNode } from "../support/processes.ts";
 import { testRedis } from "../support/redis.ts";
+import { sampleOf } from "../support/sample.ts";
 import { SHORT_LOCKS, TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
 import { add, charge } from "../support/tools.ts";
@@ -16,7 +17,11 @@ const TURNS = [
   ...Array.from({ length: 5 }, (_, n) => ({ toolCalls: [{ name: "add", arguments: { a: n, b: n } }] })),
   { reply: "the end" },
 ];
-const BOUNDARIES = Array.from({ length: 11 }, (_, n) => n + 1);
+const BOUNDARIES = sampleOf(
+  "boundaries of a tool loop",
+  Array.from({ length: 11 }, (_, n) => n + 1),
+  3,
+);
 
 async function openSite(): Promise<TestSite> {
   const site = await TestSite.open({}, SHORT_LOCKS);
@@ -36,17 +41,13 @@ test("a worker killed at any boundary of a six-turn loop: no finished turn is se
   );
   await Promise.all(
     BOUNDARIES.map(async (n) => {
-      const env = { ...process.env, ...site.env };
-      const child = spawn(process.execPath, [KILLED_WORKER, `completions.simulator.killed-${n}`, String(n)], {
-        env,
-        stdio: "inherit",
-      });
-      const [, signal] = await once(child, "exit");
-      expect(signal).toBe("SIGKILL");
+      const args = [KILLED_WORKER, `completions.simulator.killed-${n}`, String(n)];
+      const { exit, stderr } = startNode(args, { env: site.env });
+      expect(await exit, stderr()).toBe("SIGKILL");
     }),
   );
   site.start("worker", "--module", MODULE);
-  const results = await Promise.all(handles.map((handle) => handle.result({ timeoutMs: 45_000 })));
+  const results = await Promise.all(handles.map((handle) => handle.result()));
   const sums = TURNS.slice(0, 5).map((_, n) => String(n + n));
   for (const result of results) {
     expect(result.finalResponse).toBe("the end");
@@ -66,14 +67,10 @@ test("a tool that is not idempotent is never run again: the model is told that i
   ];
   const TRACE_FILE = site.path("trace");
   const handle = await glue.enqueue(`charge Ada\n#sim ${JSON.stringify({ turns })}`);
-  const child = spawn(
-    process.execPath,
-    [join(import.meta.dirname, "../../src/cli/main.ts"), "worker", "--module", MODULE],
-    { env: { ...process.env, ...site.env, TRACE_FILE, KILLED_BY_CHARGE: "1" } },
-  );
-  expect((await once(child, "exit"))[1]).toBe("SIGKILL");
+  const env = { ...site.env, TRACE_FILE, KILLED_BY_CHARGE: "1" };
+  expect(await startCli(["worker", "--module", MODULE], env, site.folder).exit).toBe("SIGKILL");
   site.start("worker", "--module", MODULE);
-  const result = await handle.result({ timeoutMs: 45_000 });
+  const result = await handle.result();
   expect(readFileSync(TRACE_FILE, "utf8")).toBe("charge Ada\n");
   expect(result.toolExecutionHistory).toMatchObject([
     {

@@ -1,0 +1,82 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+
+/** Running processes of this test file. */
+const running = new Set<ChildProcess>();
+
+export interface ProcessOptions {
+  /** Besides what finds programs, temporary files and compiled code. */
+  env?: Record<string, string>;
+  cwd?: string;
+  /** In a process group of its own, as from a terminal. */
+  detached?: boolean;
+}
+
+export interface StartedProcess {
+  child: ChildProcess;
+  stdout(): string;
+  stderr(): string;
+  /** The exit code, or the signal that ended it. */
+  exit: Promise<number | NodeJS.Signals>;
+}
+
+/**
+ * Starts a program with nothing of this shell's environment but what `processEnv` names. Every process of a test starts
+ * here: it ends with the test file at the latest.
+ */
+export function startProcess(
+  command: string,
+  args: readonly string[],
+  { env, ...options }: ProcessOptions = {},
+): StartedProcess {
+  const child = spawn(command, args, { ...options, env: processEnv(env), stdio: "pipe" });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      output[name] += text;
+    });
+  }
+  const exit = once(child, "close").then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+  return { child, stdout: () => output.stdout, stderr: () => output.stderr, exit };
+}
+
+/** Starts a program of this Node.js. */
+export function startNode(args: readonly string[], options?: ProcessOptions): StartedProcess {
+  return startProcess(process.execPath, args, options);
+}
+
+/** Runs a program to its end. */
+export async function runProcess(
+  command: string,
+  args: readonly string[],
+  { input = "", ...options }: ProcessOptions & { input?: string } = {},
+) {
+  const run = startProcess(command, args, options);
+  run.child.stdin?.end(input);
+  return { code: await run.exit, stdout: run.stdout(), stderr: run.stderr() };
+}
+
+/** Runs a program to its good end; returns what it printed. */
+export async function outputOf(command: string, args: readonly string[], options?: ProcessOptions) {
+  const { code, stdout, stderr } = await runProcess(command, args, options);
+  if (code !== 0) throw new Error(`${command} ${args.join(" ")}: ended with ${code}\n${stderr}`);
+  return stdout;
+}
+
+/** The environment of a test's process. By its folder for temporary files the run's reaper knows it. */
+export function processEnv(added: Record<string, string> = {}): Record<string, string> {
+  const { PATH = "", HOME = "", TMPDIR = "", NODE_COMPILE_CACHE = "" } = process.env;
+  return { PATH, HOME, TMPDIR, NODE_COMPILE_CACHE, ...added };
+}
+
+/** Ends what this test file started and did not end. */
+export async function endProcesses(): Promise<void> {
+  const ends = [...running].map((child) => {
+    const end = once(child, "exit");
+    child.kill("SIGKILL");
+    return end;
+  });
+  await Promise.all(ends);
+}
