@@ -14,7 +14,6 @@ import { waitFor } from "./support/wait-for.ts";
 
 const FOLDER = join(import.meta.dirname, "fixtures");
 const VERSIONS = readdirSync(FOLDER).filter((name) => existsSync(join(FOLDER, name, "manifest.json")));
-const WAIT = { timeoutMs: 45_000 };
 /**
  * Lost workers' jobs are taken up within 9 s, and not within 3 as in other tests: this process loads a worker's modules with
  * its first job, and on a busy machine that alone outlasts a lock of 2 s.
@@ -45,7 +44,7 @@ describe.each(VERSIONS)("what version %s left goes on", (version) => {
     redis.disconnect();
     reader = openClient(site);
     const workflows = [essay, nap, leaf, family, wrong];
-    streamed = collect(reader.handle(jobs.stream?.id ?? "").stream(WAIT));
+    streamed = collect(reader.handle(jobs.stream?.id ?? "").stream());
     streamed.catch(() => {});
     worker = openClient(site, { mode: "local", workflows, tools: [add, charge, lookup] });
   });
@@ -84,9 +83,9 @@ describe.each(VERSIONS)("what version %s left goes on", (version) => {
     const handle = reader.handle(id);
     if (expected.stays) return expect((await handle.status()).state).toBe(expected.stays);
     if (expected.error) {
-      return expect(handle.result(WAIT)).rejects.toMatchObject({ code: expected.error });
+      return expect(handle.result()).rejects.toMatchObject({ code: expected.error });
     }
-    const { finalResponse, output, fallbacks, toolExecutionHistory } = await handle.result(WAIT);
+    const { finalResponse, output, fallbacks, toolExecutionHistory } = await handle.result();
     const brought: Expected = {
       text: finalResponse,
       textSha256: createHash("sha256").update(finalResponse).digest("hex"),
@@ -103,9 +102,9 @@ describe.each(VERSIONS)("what version %s left goes on", (version) => {
     if (status !== "running") await expect(run.signal("review")).rejects.toMatchObject({ code: "run_over" });
     if (signal) await run.signal(signal.name, signal.data);
     if (expected.error) {
-      await expect(run.result(WAIT)).rejects.toMatchObject({ code: expected.error });
+      await expect(run.result()).rejects.toMatchObject({ code: expected.error });
     } else {
-      expect(await run.result(WAIT)).toEqual(expected.output);
+      expect(await run.result()).toEqual(expected.output);
     }
   });
 

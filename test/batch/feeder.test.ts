@@ -26,7 +26,7 @@ function siteQueue(site: TestSite, connection: Redis = redis): Queue {
 async function abandoned(site: TestSite, rows: number): Promise<Queue> {
   const queue = siteQueue(site);
   const runner = site.start(...site.batch("--workers", "0"));
-  await waitFor("all rows", async () => (await queue.getJobCountByTypes("prioritized")) === rows, 20_000);
+  await waitFor("all rows", async () => (await queue.getJobCountByTypes("prioritized")) === rows);
   runner.child.kill("SIGKILL");
   await runner.exit;
   return queue;
@@ -41,7 +41,7 @@ describe.concurrent("a batch that was abandoned", () => {
       await job.updateData({ ...job.data, deadlineAt: Date.now() - 1 });
     }
     const worker = site.start("worker");
-    await waitFor("their ends", async () => (await queue.getFailedCount()) === 12, 20_000);
+    await waitFor("their ends", async () => (await queue.getFailedCount()) === 12);
     const run = await site.run(...site.batch());
     expect(run.stderr).toContain("12 of 12 rows succeeded");
     expect(run.code).toBe(0);
@@ -95,7 +95,7 @@ describe.concurrent("a batch that was abandoned", () => {
       } = { data: { batch: { id: "" } } },
     ] = await queue.getJobs("prioritized");
     const worker = site.start("worker");
-    await waitFor("their ends", async () => (await queue.getCompletedCount()) === 5, 20_000);
+    await waitFor("their ends", async () => (await queue.getCompletedCount()) === 5);
     await redis.del(redisKeys(site.namespace).batchDone(batch.id));
     const run = await site.run(...site.batch());
     expect(run.stderr).toContain("5 of 5 rows succeeded");
@@ -113,7 +113,7 @@ test("Redis full in mid-run: the feeder and its worker wait and go on, and nothi
   // More than a window, so that the feeder has rows to send while Redis is full.
   site.write("in.jsonl", site.rows(2600));
   const runner = site.start(...site.batch("--concurrency", "300"));
-  await waitFor("some answers", () => site.paidCalls().size > 200, 20_000);
+  await waitFor("some answers", () => site.paidCalls().size > 200);
   await own.config("SET", "maxmemory", "1");
   const refusals = async () =>
     Number(/errorstat_OOM:count=(\d+)/.exec(await own.info("errorstats"))?.[1] ?? 0);
@@ -127,7 +127,7 @@ test("Redis full in mid-run: the feeder and its worker wait and go on, and nothi
   expect(await runner.exit).toBe(0);
   expect(site.paidCalls().size).toBe(2600);
   expect(site.repeatedCalls()).toBe(0);
-}, 60_000);
+});
 
 test("a window is bounded by bytes before its rows are sent, yet lets one very large row through", () => {
   const window = new Window(modelRef("simulator", "test"));

@@ -21,7 +21,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(last.code).toBe(0);
     expect(site.paidCalls().size).toBe(150);
     expect(site.repeatedCalls()).toBeLessThanOrEqual(2 * CONCURRENCY);
-  }, 90_000);
+  });
 
   test("Ctrl-C withdraws what waits, finishes what runs, and repeats nothing", async () => {
     await using site = await TestSite.open({ latencyMs: 80 });
@@ -71,7 +71,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(site.repeatedCalls()).toBe(3);
     survivor.child.kill("SIGTERM");
     expect(await survivor.exit).toBe(143);
-  }, 90_000);
+  });
 
   test("two worker processes share a batch, one is killed, one drains on SIGTERM", async () => {
     await using site = await TestSite.open({ latencyMs: 60 }, SHORT_LOCKS);
@@ -85,7 +85,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(await runner.exit).toBe(0);
     expect(site.paidCalls().size).toBe(200);
     expect(site.repeatedCalls()).toBeLessThanOrEqual(CONCURRENCY);
-  }, 90_000);
+  });
 
   test("Redis emptied in mid-run: the feeder sends the rows again that have no result", async () => {
     await using site = await TestSite.open({ latencyMs: 60 });
@@ -102,7 +102,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect((await site.run("batch", "list")).stdout).toMatch(/completed +120/);
     // Calls in flight, and results that were recorded but not yet in the file.
     expect(site.repeatedCalls()).toBeLessThanOrEqual(4 * CONCURRENCY);
-  }, 90_000);
+  });
 });
 
 describe("one batch, one feeder", () => {
@@ -125,22 +125,16 @@ describe("what waits for what", () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(3));
     const runner = site.start(...site.batch("--workers", "0"));
-    await waitFor(
-      "rows without a worker",
-      async () => (await site.run("queues")).stdout.includes('entry "simulator"'),
-      20_000,
+    await waitFor("rows without a worker", async () =>
+      (await site.run("queues")).stdout.includes('entry "simulator"'),
     );
     await using elsewhere = await TestSite.open({}, { GLUELLM_NAMESPACE: site.namespace });
     const stranger = elsewhere.start("worker");
-    await waitFor(
-      "the reason",
-      async () => (await site.run("queues")).stdout.includes("set up differently"),
-      20_000,
-    );
+    await waitFor("the reason", async () => (await site.run("queues")).stdout.includes("set up differently"));
     expect(elsewhere.simulator.journal.entries()).toEqual([]);
     stranger.child.kill("SIGTERM");
     site.start("worker");
     expect(await runner.exit).toBe(0);
     expect(site.paidCalls().size).toBe(3);
-  }, 90_000);
+  });
 });

@@ -131,7 +131,7 @@ describe.concurrent("maxCostUsd", () => {
     expect(error).toBeInstanceOf(CostLimitError);
     expect(error?.context.spentUsd).toBeGreaterThan(0.4);
     expect(site.simulator.journal.entries()).toHaveLength(1);
-  }, 60_000);
+  });
 
   test("is refused where a model has no price, also one that is only fallen back to", async () => {
     await using site = await TestSite.open({}, { GLUELLM_PRICES });

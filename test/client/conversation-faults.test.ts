@@ -119,7 +119,7 @@ describe("a worker killed in the middle of a turn", () => {
     await waitFor("its call", () => turnsSeen(site, "slow").length === 1);
     victim.child.kill("SIGKILL");
     site.start("worker");
-    expect((await next.result({ timeoutMs: 45_000 })).finalResponse).toBe("known");
+    expect((await next.result()).finalResponse).toBe("known");
     expect((await slow.result()).finalResponse).toBe("slowly");
     expect([turnsSeen(site, "slow"), turnsSeen(site, "next")]).toEqual([[0, 0], [1]]);
     expect(await roles(conversation)).toEqual(["user", "assistant", "user", "assistant"]);

@@ -26,14 +26,12 @@ const bare = (searchPath: string) => ({
   fallbackCacheDir: join(temporaryFolder(), "fallback"),
 });
 
-test("without Redis and without apt it says within a second how to get one", async () => {
-  const startedAt = performance.now();
+test("without Redis and without apt it says how to get one", async () => {
   await expect(findServer(bare(""))).rejects.toMatchObject({
     code: "redis_unavailable",
     category: "configuration",
     hint: expect.stringMatching(/brew install redis|docker run/),
   });
-  expect(performance.now() - startedAt).toBeLessThan(1000);
 });
 
 test("a server that is too old, or does not run, is not used, and named", async () => {
@@ -58,7 +56,6 @@ const noApt = aptGet && dpkgDeb ? "" : " (skipped: this system has no apt-get)";
 
 test.skipIf(noApt !== "")(
   `apt downloads a server into the cache without touching the system${noApt}`,
-  { timeout: 120_000 },
   async () => {
     const unwritable = join(temporaryFolder(), "file");
     writeFileSync(unwritable, "");

@@ -22,7 +22,7 @@ test("a worker takes more jobs at once when its concurrency is raised, though no
     await queue.addBulk(Array.from({ length: 30 }, () => ({ name: "call", data: {} })));
     await waitFor("the first jobs", () => active === 2);
     setConcurrency(worker, 10);
-    await waitFor("as many more", () => active === 10, 3000);
+    await waitFor("as many more", () => active === 10);
     setConcurrency(worker, 1);
     calls.resolve();
     await waitFor("the rest", async () => (await queue.getCompletedCount()) === 30);

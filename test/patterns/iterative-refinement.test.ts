@@ -64,11 +64,9 @@ test("the producer revises by all critiques until the score is reached; iteratio
 
 test("critics of one round are asked side by side", async () => {
   const names = ["one", "two", "three", "four"];
-  const judgements = names.map((name) => [name, { ...judged(1), latencyMs: 700 }]);
-  const { run } = await patternSite({ producer: DRAFTS, ...Object.fromEntries(judgements) });
-  const startedAt = performance.now();
-  await run(iterativeRefinement, { ...INPUT, critics: names.map((name) => critic(name)) });
-  expect(performance.now() - startedAt).toBeLessThan(4 * 700);
+  const judgements = names.map((name) => [name, { ...judged(1), latencyMs: 600_000 }]);
+  const { asksAtOnce } = await patternSite({ producer: DRAFTS, ...Object.fromEntries(judgements) });
+  await asksAtOnce(iterativeRefinement, { ...INPUT, critics: names.map((name) => critic(name)) }, 4);
 });
 
 test("the score is the mean by the critics' weights", async () => {

@@ -126,7 +126,7 @@ test("semantic: the experts nearest to the input by embeddings, which are a step
   const input = "The illness gives me pain after the treatment.";
   await work();
   const run = await start(mixtureOfExperts, { ...INPUT, ...options, input });
-  const result = (await run.result({ timeoutMs: 20_000 })) as PatternResult;
+  const result = (await run.result()) as PatternResult;
   expect(result.finalOutput).toBe("health says");
   expect(asked(result)).toEqual(["medicine"]);
   const { medicine = 0, law = 1, tax = 1 } = result.metadata.scores as Record<string, number>;

@@ -193,7 +193,7 @@ test("a retriever that throws is tried three times; then the run fails, or goes 
   });
   expect(tries).toBe(3);
   const going = await start(rag, { ...config, retriever: "broken", onRetrieverError: "no_context" });
-  expect(await going.result({ timeoutMs: 15_000 })).toMatchObject({
+  expect(await going.result()).toMatchObject({
     finalOutput: "from memory",
     metadata: { stopReason: "no_context", retrieverError: expect.stringContaining("the index is closed") },
   });
@@ -243,7 +243,7 @@ test("a run whose retriever no worker has waits, and says for what", async () =>
   const run = await start(rag, { ...UNVERIFIED, includeSources: false });
   await waitFor("the reason", async () => (await run.status()).waitsFor.join().includes("retriever notes"));
   await work(notes);
-  expect(await run.result({ timeoutMs: 30_000 })).toMatchObject({ finalOutput: "Twice." });
+  expect(await run.result()).toMatchObject({ finalOutput: "Twice." });
 });
 
 killTest(rag, "a killed worker: the run goes on after what it had found and asked", async () => {

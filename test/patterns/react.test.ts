@@ -46,8 +46,7 @@ async function toolSite(script: Script, tools: readonly Tool[] = [add, lookUp]) 
   });
   onTestFinished(() => worker.close());
   const begin = (input: object) => site.start(react, { ...INPUT, ...input });
-  const run = async (input: object = {}) =>
-    (await (await begin(input)).result({ timeoutMs: 20_000 })) as PatternResult;
+  const run = async (input: object = {}) => (await (await begin(input)).result()) as PatternResult;
   return { ...site, begin, run };
 }
 
@@ -77,7 +76,7 @@ test("thought, action, observation in turn, each step a recorded job, until the 
   );
   expect(calls()).toBe(3);
   const again = await begin({ input: "And again?" });
-  await again.result({ timeoutMs: 20_000 });
+  await again.result();
   expect((await again.steps()).map(({ step, kind }) => [step, kind])).toEqual([["step", "completion"]]);
 });
 
@@ -153,7 +152,7 @@ test("a reasoner in plain words may bring a whole prompt, and whole tools, which
   const systemPrompt = new SystemPrompt({ instructions: "You add.", template: "{instructions}\n{tools}" });
   const reasoner = { name: "plain", model: "simulator:reasoner", systemPrompt, tools: [add, lookUp] };
   const run = await begin({ reasoner });
-  expect(await run.result({ timeoutMs: 20_000 })).toMatchObject({
+  expect(await run.result()).toMatchObject({
     finalOutput: "5900",
     metadata: { toolCalls: 1 },
   });

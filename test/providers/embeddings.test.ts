@@ -6,7 +6,6 @@ import { callOf, failureOf, testAdapter, testEntry } from "../support/provider.t
 import { sendJson, wireServer } from "../support/wire-server.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
-const WAIT = { timeoutMs: 15_000 };
 const TEXTS = ["a refund for my phone", "my phone: a refund", "the weather in Paris"];
 
 function cosine(a: readonly number[] = [], b: readonly number[] = []): number {
@@ -22,7 +21,7 @@ test("a workflow gets vectors from a job of the model's own queue, the same ones
   });
   await workReplaying(near);
   const run = await runs.start(near, {});
-  const [asked, close, far, ...others] = (await run.result(WAIT)) as number[][];
+  const [asked, close, far, ...others] = (await run.result()) as number[][];
   expect([asked, close, far].map((vector) => vector?.length)).toEqual([128, 128, 128]);
   expect(others).toEqual([]);
   expect(cosine(asked, asked)).toBeCloseTo(1, 5);
@@ -40,9 +39,9 @@ test("a call for vectors is tried again after a passing fault, and fails with th
   const shaky = anyWorkflow("shaky", (ctx) => ctx.embed("embed", TEXTS, { model: "simulator:shaky" }));
   const wrong = anyWorkflow("wrong", (ctx) => ctx.embed("embed", TEXTS, { model: "simulator:wrong" }));
   await work(shaky, wrong);
-  expect(await (await runs.start(shaky, {})).result(WAIT)).toHaveLength(3);
+  expect(await (await runs.start(shaky, {})).result()).toHaveLength(3);
   expect(site.simulator.journal.entries().map(({ status }) => status)).toEqual([500, 200]);
-  await expect((await runs.start(wrong, {})).result(WAIT)).rejects.toMatchObject({ code: "invalid_request" });
+  await expect((await runs.start(wrong, {})).result()).rejects.toMatchObject({ code: "invalid_request" });
 });
 
 /** A call for the vectors of two texts. */

@@ -69,6 +69,15 @@ export async function patternSite(script: Script = {}, ...functions: StepFunctio
     return (await start(pattern, input)).result() as Promise<PatternResult>;
   }
 
+  /** Waits until so many of its calls are in flight at a time; ends them and the run. */
+  // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
+  async function asksAtOnce(pattern: Pattern<any>, input: unknown, expectedCalls: number): Promise<void> {
+    await work(...functions);
+    const handle = await start(pattern, input);
+    await waitFor("the calls", () => site.simulator.stats().inFlight === expectedCalls);
+    await handle.cancel();
+  }
+
   /** Calls that the provider was asked for. */
   const calls = (model?: string) =>
     site.simulator.journal.entries().filter((entry) => model === undefined || entry.model === model).length;
@@ -99,5 +108,5 @@ export async function patternSite(script: Script = {}, ...functions: StepFunctio
     return result;
   }
 
-  return { ...fleet, start, run, calls, prompts, survivesAKill };
+  return { ...fleet, start, run, asksAtOnce, calls, prompts, survivesAKill };
 }

@@ -11,7 +11,7 @@ export interface SimulatedProvider extends AsyncDisposable {
 
 export async function simulatedProvider(options: SimulatorOptions = {}): Promise<SimulatedProvider> {
   const simulator = await startSimulator({ latencyMs: 0, jitterMs: 0, ...options });
-  const client = { apiKey: "test-key", maxRetries: 0, timeout: 10_000 };
+  const client = { apiKey: "test-key", maxRetries: 0, timeout: 150_000 };
   return {
     simulator,
     openai: new OpenAI({ ...client, baseURL: `${simulator.url}/v1` }),

@@ -8,8 +8,8 @@ import type { StartedProcess } from "./processes.ts";
 import { testNamespace } from "./redis.ts";
 
 export const MODEL = "simulator:test";
-/** For tests that kill workers: others have their jobs within 3 s, not 15. */
-export const SHORT_LOCKS = { GLUELLM_LOCK_MS: "2000" };
+/** For tests that kill workers: others have their jobs within 6 s, not 15. A shorter lock a busy machine's worker would lose. */
+export const SHORT_LOCKS = { GLUELLM_LOCK_MS: "4000" };
 /** The same simulator in Anthropic's dialect. */
 export const CLAUDE_MODEL = "claude:test";
 

@@ -1,10 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-/** Asks until the answer is truthy; fails with `what` after `timeoutMs`. */
+/**
+ * Asks until the answer is truthy; fails with `what` after `timeoutMs`, which is less than a test has and enough for the
+ * busiest machine.
+ */
 export async function waitFor<T>(
   what: string,
   ask: () => T | Promise<T>,
-  timeoutMs = 30_000,
+  timeoutMs = 150_000,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

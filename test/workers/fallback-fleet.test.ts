@@ -132,7 +132,7 @@ describe.concurrent("workers", () => {
       fallbacks: [{ model: FIRST, code: "authentication" }],
     });
     expect(statuses(pair.first)).toEqual([401]);
-  }, 40_000);
+  });
 
   test("one without the present model's entry puts the job back for one that has it", async () => {
     await using pair = await openPair({ first: { faults: { "401": 1 } } });
@@ -148,5 +148,5 @@ describe.concurrent("workers", () => {
     pair.site.start("worker");
     expect(await handle.result()).toMatchObject({ model: SECOND });
     expect(statuses(pair.first)).toEqual([401]);
-  }, 40_000);
+  });
 });

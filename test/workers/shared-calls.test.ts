@@ -83,7 +83,7 @@ describe.concurrent("equal requests at the same time", () => {
     const results = await Promise.all(followers.map((handle) => handle.result()));
     expect(results.filter(({ fromCache }) => fromCache).length).toBeGreaterThanOrEqual(5);
     expect(callsOf(own.simulator, "killed")).toBe(2);
-  }, 60_000);
+  });
 
   test("no job waits past its deadline for another one", async () => {
     await using client = openClient(site);
@@ -145,7 +145,7 @@ describe.concurrent("a batch", () => {
       tokens: report.tokens,
       costUsd: report.costUsd,
     });
-  }, 60_000);
+  });
 
   test("takes --cache and --no-cache for all rows; they make no row another one", async () => {
     await using own = await TestSite.open();

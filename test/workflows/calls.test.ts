@@ -6,7 +6,6 @@ import { add } from "../support/tools.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
-const WAIT = { timeoutMs: 15_000 };
 const sim = (directive: object) => `\n#sim ${JSON.stringify(directive)}`;
 
 test("an agent brings its prompt, its model and its tools, which the worker beside the workflow runs", async () => {
@@ -29,7 +28,7 @@ test("an agent brings its prompt, its model and its tools, which the worker besi
   });
   await work(calculation);
   const run = await runs.start(calculation, {});
-  expect(await run.result(WAIT)).toEqual(["five", "simulator:adder", ["5"]]);
+  expect(await run.result()).toEqual(["five", "simulator:adder", ["5"]]);
   expect((await run.steps())[0]).toMatchObject({
     step: "sum",
     subject: "simulator:adder",
@@ -56,7 +55,7 @@ test("a structured answer is the schema's value in every replay, and one that fi
     return [score, fault instanceof StructuredOutputError];
   });
   await workReplaying(judged);
-  expect(await (await runs.start(judged, {})).result(WAIT)).toEqual([0.7, true]);
+  expect(await (await runs.start(judged, {})).result()).toEqual([0.7, true]);
 });
 
 test("a step with fallback models waits in their common queue, is repaired and cancelled there", async () => {
@@ -76,7 +75,7 @@ test("a step with fallback models waits in their common queue, is repaired and c
   await waiting.cancel();
   expect(await route.getJobCountByTypes("waiting")).toBe(1);
   await serveModels();
-  expect(await run.result(WAIT)).toBe("simulator:first");
+  expect(await run.result()).toBe("simulator:first");
 });
 
 test("calls that name no model have that of who started the run, whichever worker takes it up", async () => {
@@ -90,5 +89,5 @@ test("calls that name no model have that of who started the run, whichever worke
   const run = await glue.workflows.start(plain, {});
   // Its own default is another one.
   await workReplaying(plain);
-  expect(await runs.open(run.id).result(WAIT)).toEqual(["simulator:starter", "simulator:starter"]);
+  expect(await runs.open(run.id).result()).toEqual(["simulator:starter", "simulator:starter"]);
 });

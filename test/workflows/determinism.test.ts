@@ -4,8 +4,6 @@ import { defineWorkflow, NonDeterminismError, type WorkflowContext } from "../..
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
-const WAIT = { timeoutMs: 15_000 };
-
 /** Versions of one workflow's code. */
 function code<T>(run: (ctx: WorkflowContext) => Promise<T>, version = 1) {
   return defineWorkflow({ name: "edited", version, input: z.object({}), output: z.any(), run });
@@ -78,7 +76,7 @@ test.each([
   const calls = site.simulator.journal.entries().length;
   const wrong = await host([code(run, 2)]);
   await paused.signal("go");
-  const failure = paused.result(WAIT);
+  const failure = paused.result();
   await expect(failure).rejects.toBeInstanceOf(NonDeterminismError);
   await expect(failure).rejects.toThrow(message);
   expect((await paused.status()).state).toBe("running");
@@ -86,7 +84,7 @@ test.each([
   await wrong.close();
   await host([original]);
   await waitFor("the run's end", async () => (await paused.status()).state === "succeeded");
-  expect(await paused.result(WAIT)).toEqual(["draft", "review"]);
+  expect(await paused.result()).toEqual(["draft", "review"]);
   expect((await paused.status()).waitsFor).toEqual([]);
   expect(site.simulator.journal.entries().length).toBe(calls);
 });
@@ -102,8 +100,8 @@ test("a patched change lets old runs end the old way and new ones go the new way
   await host([patched], 0);
   const fresh = await runs.start(patched, {});
   for (const each of [run, fresh]) await each.signal("go");
-  expect(await run.result(WAIT)).toEqual(["draft", "review", true, false]);
-  expect(await fresh.result(WAIT)).toEqual(["outline", "review", true, true]);
+  expect(await run.result()).toEqual(["draft", "review", true, false]);
+  expect(await fresh.result()).toEqual(["outline", "review", true, true]);
 });
 
 test("a step that was added side by side is run once and remembered", async () => {
@@ -115,7 +113,7 @@ test("a step that was added side by side is run once and remembered", async () =
   const { run, host, site } = await pausedRun(both);
   await host([more], 0);
   await run.signal("go", "gone");
-  expect(await run.result(WAIT)).toEqual(["draft", "review", "gone", "extra"]);
+  expect(await run.result()).toEqual(["draft", "review", "gone", "extra"]);
   expect(site.repeatedCalls()).toBe(0);
 });
 
@@ -140,7 +138,7 @@ test("an observed failure stays one, though an operator retries its job with suc
     [...site.paidCalls().keys()].some((text) => text.startsWith("shaky")),
   );
   await run.signal("go");
-  expect(await run.result(WAIT)).toBe("plan b");
+  expect(await run.result()).toBe("plan b");
 });
 
 test("awaits that are no steps are waited for, live and in replay", async () => {
@@ -153,7 +151,7 @@ test("awaits that are no steps are waited for, live and in replay", async () => 
     return [first, second];
   });
   await workReplaying(own);
-  expect(await (await runs.start(own, {})).result(WAIT)).toEqual(["first", "second"]);
+  expect(await (await runs.start(own, {})).result()).toEqual(["first", "second"]);
   expect(site.repeatedCalls()).toBe(0);
 });
 
@@ -170,7 +168,7 @@ test("a race ends the same way however often it is replayed", async () => {
     return seen;
   });
   await workReplaying(racing);
-  const result = await (await runs.start(racing, {})).result(WAIT);
+  const result = await (await runs.start(racing, {})).result();
   expect(winners.length).toBeGreaterThan(3);
   for (const seen of winners) expect(result.slice(0, seen.length)).toEqual(seen);
 });

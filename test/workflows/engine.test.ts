@@ -7,14 +7,12 @@ import { chain } from "../support/test-workflows.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
-const WAIT = { timeoutMs: 15_000 };
-
 describe("a run", () => {
   test("of three completions ends, each paid for once, in its own steps", async () => {
     const { site, runs, work } = await workflowSite();
     await work(chain);
     const run = await runs.start(chain, { topic: "prime", steps: 3 });
-    expect(await run.result(WAIT)).toHaveLength(3);
+    expect(await run.result()).toHaveLength(3);
     expect(site.paidCalls().size).toBe(3);
     expect(site.repeatedCalls()).toBe(0);
     const status = await run.status();
@@ -44,7 +42,7 @@ describe("a run", () => {
     await work(chain);
     const input = { topic: "twice", steps: 2 };
     const handles = await Promise.all([1, 2, 3].map(() => runs.start(chain, input, { runId: "mine" })));
-    const results = await Promise.all(handles.map((handle) => handle.result(WAIT)));
+    const results = await Promise.all(handles.map((handle) => handle.result()));
     expect(results[1]).toEqual(results[0]);
     expect((await runs.start(chain, input, { runId: "mine" })).id).toBe("mine");
     expect(site.simulator.journal.entries()).toHaveLength(2);
@@ -62,7 +60,7 @@ describe("a run", () => {
     await work(chain);
     await waitFor("the reason", async () => (await run.status()).waitsFor[0]?.includes("version 2"));
     // The host without it put the second one back; the worker that has it takes it after 5 s at most.
-    expect(await waiting.result(WAIT)).toHaveLength(1);
+    expect(await waiting.result()).toHaveLength(1);
   });
 
   test("ends at its deadline, whatever it waits for", async () => {
@@ -70,7 +68,7 @@ describe("a run", () => {
     const patient = anyWorkflow("patient", (ctx) => ctx.waitFor("never"));
     await work(patient);
     const run = await runs.start(patient, {}, { deadlineMs: 300 });
-    await expect(run.result(WAIT)).rejects.toMatchObject({ code: "deadline_exceeded" });
+    await expect(run.result()).rejects.toMatchObject({ code: "deadline_exceeded" });
     expect((await run.status()).state).toBe("failed");
   });
 
@@ -86,13 +84,13 @@ describe("a run", () => {
       run: async () => ({ n: "x" }) as unknown as { n: number },
     });
     await work(broken, wrong);
-    const failure = (await runs.start(broken, {})).result(WAIT);
+    const failure = (await runs.start(broken, {})).result();
     await expect(failure).rejects.toBeInstanceOf(WorkflowError);
     await expect(failure).rejects.toMatchObject({
       message: "no such thing",
       context: { errorName: "RangeError" },
     });
-    await expect((await runs.start(wrong, {})).result(WAIT)).rejects.toThrow("output of workflow");
+    await expect((await runs.start(wrong, {})).result()).rejects.toThrow("output of workflow");
   });
 });
 
@@ -105,7 +103,7 @@ describe("from outside", () => {
     const run = await runs.start(parent, {});
     await waitFor("the call", () => site.simulator.stats().inFlight === 1);
     expect(await run.cancel()).toBe(true);
-    await expect(run.result(WAIT)).rejects.toBeInstanceOf(JobCancelledError);
+    await expect(run.result()).rejects.toBeInstanceOf(JobCancelledError);
     await waitFor("the call's end", () => site.simulator.stats().inFlight === 0);
     const child = (await run.steps()).find(({ kind }) => kind === "child")?.job ?? "";
     expect((await runs.open(child).status()).state).toBe("cancelled");
@@ -146,7 +144,7 @@ describe("from outside", () => {
     await waitFor("the work", () => tries === 1);
     await first.close({ drainMs: 0 });
     await host([local]);
-    expect(await run.result(WAIT)).toBe("done");
+    expect(await run.result()).toBe("done");
     expect(tries).toBe(2);
   });
 
@@ -160,7 +158,7 @@ describe("from outside", () => {
     expect((await run.status()).waitsFor[0]).toContain("removed");
     await runs.start(paused, {}, { runId: "removed" });
     await run.signal("go", "gone");
-    expect(await run.result(WAIT)).toBe("gone");
+    expect(await run.result()).toBe("gone");
   });
 
   test("a run that nobody has taken yet is cancelled too", async () => {
@@ -169,7 +167,7 @@ describe("from outside", () => {
     expect(await run.cancel()).toBe(true);
     await work(chain);
     const next = await runs.start(chain, { topic: "b", steps: 1 });
-    await next.result(WAIT);
+    await next.result();
     expect([...site.paidCalls().keys()]).toEqual(["b 0"]);
   });
 
@@ -182,9 +180,9 @@ describe("from outside", () => {
     });
     await work(story);
     const run = await runs.start(story, {});
-    expect(await run.result(WAIT)).toBe("said title of said text of said plot");
+    expect(await run.result()).toBe("said title of said text of said plot");
     const again = await run.fork({ fromStep: "title" });
-    expect(await again.result(WAIT)).toBe("said title of said text of said plot");
+    expect(await again.result()).toBe("said title of said text of said plot");
     // Only the last step was paid for again, as a job of the fork's own.
     expect(site.simulator.journal.entries()).toHaveLength(4);
     const other = await run.fork({
@@ -195,7 +193,7 @@ describe("from outside", () => {
         },
       },
     });
-    expect(await other.result(WAIT)).toBe("said title of said text of a whale");
+    expect(await other.result()).toBe("said title of said text of a whale");
     await expect(run.fork({ fromStep: "none" })).rejects.toThrow('no step "none"');
   });
 
@@ -212,7 +210,7 @@ describe("from outside", () => {
     });
     await work(sum);
     const run = await runs.start(sum, [1, 2, 3]);
-    expect(await run.result(WAIT)).toBe(12);
+    expect(await run.result()).toBe(12);
     expect((await run.steps()).map(({ step }) => step).sort()).toEqual(["double", "double#2", "double#3"]);
     expect(calls).toBe(3);
     expect(await double(4)).toBe(8);

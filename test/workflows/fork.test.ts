@@ -3,8 +3,6 @@ import { anyWorkflow } from "../support/any-workflow.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
-const WAIT = { timeoutMs: 8000 };
-
 const reviews = anyWorkflow("reviews", async (ctx) => {
   const first = await ctx.waitFor("review");
   const second = await ctx.waitFor("review");
@@ -23,12 +21,12 @@ test("a fork replaces what a signal brought, and leaves the other signals of its
     await late.signal("review", { n });
   }
   for (const run of [early, late]) {
-    expect(await run.result(WAIT)).toEqual([{ n: 1 }, { n: 2 }]);
+    expect(await run.result()).toEqual([{ n: 1 }, { n: 2 }]);
     const forkWith = (results: object) => run.fork({ fromStep: "end", changes: { results: { ...results } } });
     const first = await forkWith({ review: "other" });
-    expect(await first.result(WAIT)).toEqual(["other", { n: 2 }]);
+    expect(await first.result()).toEqual(["other", { n: 2 }]);
     const second = await forkWith({ "review#2": "other" });
-    expect(await second.result(WAIT)).toEqual([{ n: 1 }, "other"]);
+    expect(await second.result()).toEqual([{ n: 1 }, "other"]);
     expect((await second.steps()).map(({ state }) => state)).toEqual(["succeeded", "succeeded", "succeeded"]);
   }
 });
@@ -47,14 +45,14 @@ test("a signal that came for an earlier wait after the fork's first step goes wi
   await waitFor("b", async () => (await run.steps()).some(({ step }) => step === "b"));
   await run.signal("go", "yes");
   await run.signal("again", "once");
-  expect(await run.result(WAIT)).toEqual(["yes", "once"]);
+  expect(await run.result()).toEqual(["yes", "once"]);
   const fork = await run.fork({ fromStep: "b" });
   // The second wait was asked for after the step: it waits again.
   await fork.signal("again", "twice");
-  expect(await fork.result(WAIT)).toEqual(["yes", "twice"]);
+  expect(await fork.result()).toEqual(["yes", "twice"]);
   const other = await run.fork({ fromStep: "b", changes: { results: { go: "no" } } });
   await other.signal("again", "twice");
-  expect(await other.result(WAIT)).toEqual(["no", "twice"]);
+  expect(await other.result()).toEqual(["no", "twice"]);
 });
 
 test("results of a step that had not ended are refused", async () => {
@@ -64,7 +62,7 @@ test("results of a step that had not ended are refused", async () => {
   );
   await host([open]);
   const run = await runs.start(open, {});
-  expect(await run.result(WAIT)).toBe(2);
+  expect(await run.result()).toBe(2);
   await expect(run.fork({ fromStep: "b", changes: { results: { never: 1 } } })).rejects.toThrow(
     'changes.results: step "never" had not ended',
   );

@@ -6,8 +6,6 @@ import { MODEL } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
-const WAIT = { timeoutMs: 15_000 };
-
 describe("awaits of the function's own", () => {
   test("that end while the run is put to sleep wake it", async () => {
     const { runs, host } = await workflowSite();
@@ -17,7 +15,7 @@ describe("awaits of the function's own", () => {
     });
     await host([raced]);
     const handles = await Promise.all(Array.from({ length: 150 }, () => runs.start(raced, {})));
-    const results = await Promise.all(handles.map((run) => run.result(WAIT)));
+    const results = await Promise.all(handles.map((run) => run.result()));
     expect(new Set(results)).toEqual(new Set(["done"]));
   });
 
@@ -33,7 +31,7 @@ describe("awaits of the function's own", () => {
     const run = await runs.start(slow, {});
     await waitFor("its wait", async () => (await run.steps()).length === 2);
     await run.signal("go");
-    expect(await run.result(WAIT)).toBe(1);
+    expect(await run.result()).toBe(1);
   });
 });
 
@@ -71,7 +69,7 @@ test("a step that ended unheard keeps its error", async () => {
   await redis.ltrim(journal, 0, askedLast);
   await host([failing], 0);
   await run.signal("go");
-  expect(await run.result(WAIT)).toEqual(["fine", "invalid_request"]);
+  expect(await run.result()).toEqual(["fine", "invalid_request"]);
 });
 
 test("what an ended run had under way ends too, though its worker died before it could end it", async () => {
@@ -103,7 +101,7 @@ test("a deadline is kept though no worker has what the run needs", async () => {
   const needy = { ...anyWorkflow("needy", async () => 1), requires: () => ["retriever:docs"] };
   await host([needy]);
   const run = await runs.start(needy, {}, { deadlineMs: 500 });
-  await expect(run.result(WAIT)).rejects.toMatchObject({ code: "deadline_exceeded" });
+  await expect(run.result()).rejects.toMatchObject({ code: "deadline_exceeded" });
 });
 
 test.each([
@@ -121,7 +119,7 @@ test.each([
   const { runs, host } = await workflowSite();
   const wrong = anyWorkflow("wrong", use);
   await host([wrong]);
-  await expect((await runs.start(wrong, {})).result(WAIT)).rejects.toThrow(message);
+  await expect((await runs.start(wrong, {})).result()).rejects.toThrow(message);
 });
 
 test("something without a text that local work throws ends the step", async () => {
@@ -132,5 +130,5 @@ test("something without a text that local work throws ends the step", async () =
     }),
   );
   await host([odd]);
-  await expect((await runs.start(odd, {})).result(WAIT)).rejects.toMatchObject({ code: "workflow_failed" });
+  await expect((await runs.start(odd, {})).result()).rejects.toMatchObject({ code: "workflow_failed" });
 });

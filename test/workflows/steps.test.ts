@@ -5,8 +5,6 @@ import { anyWorkflow, say } from "../support/any-workflow.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
-const WAIT = { timeoutMs: 15_000 };
-
 describe("steps", () => {
   test("side by side, raced and settled bring what plain promises would, in replay too", async () => {
     const { site, runs, workReplaying } = await workflowSite({
@@ -33,9 +31,9 @@ describe("steps", () => {
     });
     await workReplaying(plain);
     const run = await runs.start(plain, {});
-    expect(await run.result(WAIT)).toEqual([["said a", "said b"], "said fast", "fulfilled", true, true]);
+    expect(await run.result()).toEqual([["said a", "said b"], "said fast", "fulfilled", true, true]);
     // The loser of the race is not paid for once nobody waits for it.
-    await waitFor("the loser's end", () => site.simulator.stats().inFlight === 0, 4000);
+    await waitFor("the loser's end", () => site.simulator.stats().inFlight === 0);
     expect(site.repeatedCalls()).toBe(0);
   });
 
@@ -68,7 +66,7 @@ describe("steps", () => {
     await workReplaying(local);
     const run = await runs.start(local, {});
     const context = { errorName: "TypeError", step: "hopeless" };
-    expect(await run.result(WAIT)).toEqual([1, "done", true, "try 1", true, context]);
+    expect(await run.result()).toEqual([1, "done", true, "try 1", true, context]);
     expect(calls).toEqual({ once: 1, flaky: 3, hopeless: 1 });
   });
 
@@ -83,7 +81,7 @@ describe("steps", () => {
       return Promise.all([ctx.run("long", () => release.promise), three()]).then(([text]) => text);
     });
     await work(beside);
-    expect(await (await runs.start(beside, {})).result(WAIT)).toBe("released");
+    expect(await (await runs.start(beside, {})).result()).toBe("released");
   });
 
   test("child workflows bring their output, their error and their cost", async () => {
@@ -99,7 +97,7 @@ describe("steps", () => {
     });
     await workReplaying(parent, child);
     const run = await runs.start(parent, {}, { priority: 7 });
-    expect(await run.result(WAIT)).toEqual(["said child 1!", "said child 2!", "negative"]);
+    expect(await run.result()).toEqual(["said child 1!", "said child 2!", "negative"]);
     expect(site.repeatedCalls()).toBe(0);
     const [first] = await run.steps();
     expect(first).toMatchObject({ step: "sub", kind: "child", subject: "child" });
@@ -120,7 +118,7 @@ describe("steps", () => {
     );
     await work(branched);
     const run = await runs.start(branched, {});
-    expect(await run.result(WAIT)).toEqual({ left: "said draft said again", right: "said draft" });
+    expect(await run.result()).toEqual({ left: "said draft said again", right: "said draft" });
     const names = (await run.steps()).map(({ step }) => step).sort();
     expect(names).toEqual(["left/draft", "left/draft#2", "right/draft"]);
   });
@@ -142,7 +140,7 @@ describe("steps", () => {
     expect((await run.status()).state).toBe("running");
     await run.signal("form", { ok: "yes" });
     await run.signal("form", { ok: true });
-    expect(await run.result(WAIT)).toEqual([
+    expect(await run.result()).toEqual([
       "bird",
       "signal_timeout",
       expect.stringMatching(/wrong at ok/),
@@ -174,7 +172,7 @@ describe("steps", () => {
     });
     await workReplaying(recorded);
     const run = await runs.start(recorded, {});
-    const result = await run.result(WAIT);
+    const result = await run.result();
     expect(seen.length).toBeGreaterThan(1);
     for (const drawn of seen) expect([...(drawn as unknown[]), true]).toEqual(result);
     expect(result[1]).not.toBe(result[2]);
@@ -193,7 +191,7 @@ describe("steps", () => {
     await workReplaying(large);
     const run = await runs.start(large, {});
     await run.signal("data", "y".repeat(50_000));
-    expect(await run.result(WAIT)).toBe("x".repeat(50_000) + "y".repeat(50_000));
+    expect(await run.result()).toBe("x".repeat(50_000) + "y".repeat(50_000));
   });
 
   test("1,200 side by side and 600 one after the other both end", async () => {
@@ -206,7 +204,7 @@ describe("steps", () => {
       return answers.length;
     });
     await work(wide);
-    expect(await (await runs.start(wide, { n: 1200 })).result({ timeoutMs: 50_000 })).toBe(1200);
+    expect(await (await runs.start(wide, { n: 1200 })).result()).toBe(1200);
     expect(site.paidCalls().size).toBe(1200);
     expect(site.repeatedCalls()).toBe(0);
   });

@@ -4,8 +4,6 @@ import { anyWorkflow } from "../support/any-workflow.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
-const WAIT = { timeoutMs: 15_000 };
-
 test("what a failed step has used counts for the run", async () => {
   const { runs, workReplaying } = await workflowSite();
   const failing = anyWorkflow("failing", async (ctx) => {
@@ -14,7 +12,7 @@ test("what a failed step has used counts for the run", async () => {
   });
   await workReplaying(failing);
   const run = await runs.start(failing, {});
-  expect(await run.result(WAIT)).toBe("caught");
+  expect(await run.result()).toBe("caught");
   const [step] = await run.steps();
   expect(step).toMatchObject({ state: "failed" });
   const { tokensUsed, costUsd, unpriced } = await run.status();
@@ -40,7 +38,7 @@ test("what a cancelled child has used counts for its parent", async () => {
   await waitFor("its wait", async () => (await child.steps()).some(({ kind }) => kind === "signal"));
   await waitFor("its sums", async () => (await usedBy(child.id)) > 0);
   await child.cancel();
-  expect(await run.result(WAIT)).toBe("caught");
+  expect(await run.result()).toBe("caught");
   expect(await usedBy(run.id)).toBe(await usedBy(child.id));
 });
 
@@ -50,10 +48,10 @@ test("a fork does not count the steps that it took over, and shows what they use
   const run = await runs.start(asking, {});
   await waitFor("its wait", async () => (await run.steps()).length === 2);
   await run.signal("end", 1);
-  await run.result(WAIT);
+  await run.result();
   const fork = await run.fork({ fromStep: "end" });
   await fork.signal("end", 2);
-  await fork.result(WAIT);
+  await fork.result();
   expect((await run.status()).tokensUsed.total).toBeGreaterThan(0);
   expect(await fork.status()).toMatchObject({ tokensUsed: { total: 0 }, costUsd: 0, unpriced: 0 });
   const [step] = await fork.steps();

@@ -28,10 +28,10 @@ test("values that look like references to blobs go through a run as they are", a
   for (const value of [{ blob: "text" }, { blob: digest }, { blob: digest, bytes: 1 }]) {
     const run = await runs.start(through, value);
     await run.signal("signal", value);
-    expect(await run.result({ timeoutMs: 8000 })).toEqual([value, value, value, value]);
+    expect(await run.result()).toEqual([value, value, value, value]);
     const whole = await runs.start(echo, value);
-    expect(await whole.result({ timeoutMs: 8000 })).toEqual(value);
+    expect(await whole.result()).toEqual(value);
     const fork = await run.fork({ fromStep: "child" });
-    expect(await fork.result({ timeoutMs: 8000 })).toEqual([value, value, value, value]);
+    expect(await fork.result()).toEqual([value, value, value, value]);
   }
 });
