@@ -16,7 +16,7 @@ const UNIT = [
   "test/{cli/step-tree,client/agents,workflows/input}.test.ts",
 ];
 
-// The code of every process is compiled once: that is most of what a short one costs.
+// As in tools/run.mjs, for a runner that was started by itself.
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules", ".cache", "node-compile");
 
 export default defineConfig({

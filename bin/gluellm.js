@@ -5,7 +5,9 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { delimiter, dirname } from "node:path";
+import module from "node:module";
+import { homedir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const SETUP = new URL("../tools/setup.mjs", import.meta.url);
@@ -19,6 +21,11 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 const SAME_SIGNAL_MS = 500;
 const DIRECT_SIGNAL_GRACE_MS = 50;
 const SHELL_POLL_MS = 500;
+
+// A command starts in half the time when its modules are compiled already. Node.js 20 knows no such cache.
+module.enableCompileCache?.(
+  join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "gluellm", "compiled"),
+);
 
 if (process.env[RELAUNCHED_BY] === String(process.ppid) && process.connected) {
   delete process.env[RELAUNCHED_BY];

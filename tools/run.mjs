@@ -1,6 +1,7 @@
 /**
  * The whole gate, in one command: set-up, then every step under the right Node.js, until the first one fails.
- * Arguments go to the last step, the tests: `npm test -- some-file`.
+ * Arguments go to the last step, the tests: `npm test -- some-file`. `--no-integration` leaves out all tests that need
+ * Redis or other processes.
  */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -17,26 +18,35 @@ const BENCHMARKS = {
   "bench:limits": ["bench", "limits", "run.ts"],
   "bench:workflows": ["bench", "workflows.ts"],
 };
-const benchmark = BENCHMARKS[process.argv[2]];
-/** Minutes of killed workers: on demand, like the benchmarks. */
-const CHAOS = "test:chaos";
+/** Runs of tests alone or with other tests: what the runner gets, and its environment. */
+const TESTS = {
+  "test:unit": { args: ["--project", "unit"] },
+  "test:full": { env: { GLUELLM_TEST_FULL: "1" }, isGate: true },
+  "test:chaos": { args: [".chaos.ts"], env: { GLUELLM_TEST_FULL: "1" } },
+};
+const NO_INTEGRATION = "--no-integration";
+
+/** The code of every process of a run is compiled once: that is most of what a short one costs. */
+const COMPILED = join(ROOT, "node_modules", ".cache", "node-compile");
 
 /** Title, package, name of its program, arguments. */
-const STEPS = [
+const CHECKS = [
   ["format and lint", "@biomejs/biome", "biome", ["check", "--error-on-warnings"]],
-  ["types", "typescript", "tsc", ["--noEmit"]],
+  // One checker: several finish sooner on many cores, but each looks at the types of the packages again.
+  ["types", "typescript", "tsc", ["--noEmit", "--checkers", "1"]],
   ["unused code", "knip", "knip", []],
-  ["tests", "vitest", "vitest", ["run", ...process.argv.slice(2)]],
 ];
 
 async function main() {
   const node = await ensureSetup();
-  if (benchmark) return run(node, [join(ROOT, ...benchmark), ...process.argv.slice(3)]);
-  if (process.argv[2] === CHAOS) {
-    const config = ["--config", join(ROOT, "vitest.chaos.config.ts")];
-    return run(node, [programFile("vitest", "vitest"), "run", ...config, ...process.argv.slice(3)]);
-  }
-  for (const [title, packageName, program, args] of STEPS) {
+  const [command, ...rest] = process.argv.slice(2);
+  if (command in BENCHMARKS) return run(node, [join(ROOT, ...BENCHMARKS[command]), ...rest]);
+  const { args = [], env = {}, isGate = false } = TESTS[command] ?? { isGate: true };
+  Object.assign(process.env, { NODE_COMPILE_CACHE: COMPILED, ...env });
+  const given = command in TESTS ? rest : process.argv.slice(2);
+  const chosen = given.flatMap((arg) => (arg === NO_INTEGRATION ? TESTS["test:unit"].args : [arg]));
+  const tests = ["tests", "vitest", "vitest", ["run", ...args, ...chosen]];
+  for (const [title, packageName, program, args] of [...(isGate ? CHECKS : []), tests]) {
     process.stdout.write(`\n== ${title}: ${program} ${args.join(" ")}\n`);
     const code = await run(node, [programFile(packageName, program), ...args]);
     if (code !== 0) {

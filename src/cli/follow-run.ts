@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { createLogUpdate } from "log-update";
 import type { GlueLLM } from "../client/glue-llm.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
+import { createLiveText } from "./live-text.ts";
 import { printable } from "./output.ts";
 import { StepReader } from "./read-steps.ts";
 import { type StepNode, stepLine, stepSum, stepTree } from "./step-tree.ts";
@@ -51,7 +51,7 @@ async function draw(reader: StepReader, run: WorkflowHandle, view: LiveTree | St
 class LiveTree {
   readonly intervalMs = TERMINAL_MS;
   readonly #runId: string;
-  readonly #update = createLogUpdate(process.stderr);
+  readonly #update = createLiveText();
 
   constructor(runId: string) {
     this.#runId = runId;

@@ -1,4 +1,3 @@
-import { createLogUpdate } from "log-update";
 import type { BatchRun } from "../batch/batch-run.ts";
 import { readQueueStates } from "../producers/queue-states.ts";
 import { type LimitInForce, limitsOf } from "../shared/budget.ts";
@@ -10,6 +9,7 @@ import { readLearnedLimits } from "../store/learned-limits.ts";
 import type { Store } from "../store/store.ts";
 import { usagePerMinute } from "../store/usage.ts";
 import { type Interruption, STOPPING } from "./exit.ts";
+import { createLiveText } from "./live-text.ts";
 import { waitsForText } from "./queues.ts";
 import { count } from "./report.ts";
 
@@ -31,7 +31,7 @@ interface ProgressOptions {
 /** Shows where a batch stands on standard error: in place on a terminal, a line every few seconds elsewhere. */
 export class Progress {
   readonly #options: ProgressOptions;
-  readonly #terminal = process.stderr.isTTY ? createLogUpdate(process.stderr) : undefined;
+  readonly #terminal = process.stderr.isTTY ? createLiveText() : undefined;
   readonly #samples: { at: number; done: number }[] = [];
   #still = { done: -1, since: Date.now() };
   #timer: NodeJS.Timeout | undefined;

@@ -1,10 +1,10 @@
-import { Anthropic } from "@anthropic-ai/sdk";
+import type { Anthropic } from "@anthropic-ai/sdk";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { apiVersionFor, outputLimit, toMessagesRequest } from "./anthropic-request.ts";
 import { toReply } from "./anthropic-response.ts";
 import { readMessageStream } from "./anthropic-stream.ts";
 import { postOnce } from "./call.ts";
-import { createHttpPool } from "./http-pool.ts";
+import { createHttpPool, type HttpPool } from "./http-pool.ts";
 import type { AdapterOptions, ProviderAdapter } from "./provider.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
@@ -12,20 +12,12 @@ import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
   const pool = createHttpPool(entry, options.connections);
   const output = new OutputAverage();
-  const client = new Anthropic({
-    baseURL: entry.baseUrl,
-    apiKey: pool.apiKey,
-    fetch: pool.fetch,
-    maxRetries: 0,
-    logLevel: "off",
-    openTelemetry: false,
-    // Left out, each of these would come from an ANTHROPIC_* variable.
-    authToken: null,
-    webhookKey: null,
-  });
+  let opened: Promise<Anthropic> | undefined;
+  const openClient = () => (opened ??= createClient(entry, pool));
   return {
     async complete(call) {
       const body = { ...toMessagesRequest(call.model, call.request), ...(call.onDelta && { stream: true }) };
+      const client = await openClient();
       // Not messages.create(): that writes a warning to the console at every call to an ageing model.
       const answer = await postOnce(entry, call, options, readMessageStream, ({ headers, ...init }) =>
         client.post<unknown>("/v1/messages", {
@@ -45,4 +37,20 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
     }),
     close: () => pool.close(),
   };
+}
+
+/** Returns the client of the SDK, which is loaded with the first call: a process without calls starts sooner. */
+async function createClient({ baseUrl }: ProviderEntry, { apiKey, fetch }: HttpPool): Promise<Anthropic> {
+  const { Anthropic } = await import("@anthropic-ai/sdk");
+  return new Anthropic({
+    baseURL: baseUrl,
+    apiKey,
+    fetch,
+    maxRetries: 0,
+    logLevel: "off",
+    openTelemetry: false,
+    // Left out, each of these would come from an ANTHROPIC_* variable.
+    authToken: null,
+    webhookKey: null,
+  });
 }

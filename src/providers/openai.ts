@@ -1,11 +1,11 @@
-import OpenAI from "openai";
+import type { OpenAI } from "openai";
 import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { type HttpReply, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
-import { createHttpPool } from "./http-pool.ts";
+import { createHttpPool, type HttpPool } from "./http-pool.ts";
 import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
 import { readChatStream } from "./openai-stream.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./provider.ts";
@@ -19,20 +19,11 @@ import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
   const pool = createHttpPool(entry, options.connections);
   const output = new OutputAverage();
-  const client = new OpenAI({
-    baseURL: entry.baseUrl,
-    apiKey: pool.apiKey,
-    fetch: pool.fetch,
-    maxRetries: 0,
-    logLevel: "off",
-    // Left out, each of these would come from an OPENAI_* variable.
-    adminAPIKey: null,
-    organization: null,
-    project: null,
-    webhookSecret: null,
-  });
+  let opened: Promise<OpenAI> | undefined;
+  const openClient = () => (opened ??= createClient(entry, pool));
   async function embeddings({ onDelta: _, ...call }: ProviderCall): Promise<ProviderReply> {
     const body = toEmbeddingsRequest(call);
+    const client = await openClient();
     const answer = await postOnce(entry, call, options, readChatStream, (init) =>
       client.post<unknown>("/embeddings", { body, ...init }),
     );
@@ -47,6 +38,7 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
       if (call.onDelta && (call.request.n ?? 1) > 1) throw severalChoices();
       const streaming = call.onDelta && { stream: true, stream_options: { include_usage: true } };
       const body = { ...call.request, ...streaming, model: call.model };
+      const client = await openClient();
       const answer = await postOnce(entry, call, options, readChatStream, (init) =>
         client.post<unknown>("/chat/completions", { body, ...init }),
       );
@@ -70,6 +62,23 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     },
     close: () => pool.close(),
   };
+}
+
+/** Returns the client of the SDK, which is loaded with the first call: a process without calls starts sooner. */
+async function createClient({ baseUrl }: ProviderEntry, { apiKey, fetch }: HttpPool): Promise<OpenAI> {
+  const { OpenAI } = await import("openai");
+  return new OpenAI({
+    baseURL: baseUrl,
+    apiKey,
+    fetch,
+    maxRetries: 0,
+    logLevel: "off",
+    // Left out, each of these would come from an OPENAI_* variable.
+    adminAPIKey: null,
+    organization: null,
+    project: null,
+    webhookSecret: null,
+  });
 }
 
 function severalChoices(): InvalidRequestError {

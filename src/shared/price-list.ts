@@ -1,6 +1,11 @@
-import { calcPrice } from "@pydantic/genai-prices";
+import { createRequire } from "node:module";
 import type { ModelRef } from "./model-name.ts";
 
+/** Loaded with the first price that is asked for: it is a large package, and many processes need no price. */
+const loadList = () =>
+  createRequire(import.meta.url)("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
+/** Our own simulator is on no list. */
+const UNLISTED = "simulator";
 /** What the price list calls the providers it knows by other names than ours. */
 const LIST_NAMES: Record<string, string> = { xai: "x-ai" };
 /** The list asks for about 80 µs per answer, and some prices change by the date or the time of day. */
@@ -74,6 +79,7 @@ function hasPrice({
 }
 
 function lookUp({ entry, model }: ModelRef, { input, cached, cacheWritten, output }: PricedTokens) {
+  if (entry === UNLISTED) return null;
   const usage = {
     input_tokens: input,
     cache_read_tokens: cached,
@@ -81,7 +87,7 @@ function lookUp({ entry, model }: ModelRef, { input, cached, cacheWritten, outpu
     output_tokens: output,
   };
   try {
-    return calcPrice(usage, model, { providerId: LIST_NAMES[entry] ?? entry });
+    return loadList().calcPrice(usage, model, { providerId: LIST_NAMES[entry] ?? entry });
   } catch {
     // A list that cannot price this use must not cost a caller the answer that is paid for.
     return null;
