@@ -13,7 +13,9 @@ import {
 } from "../store/breaker-scripts.ts";
 import { breakerSettings, type CircuitBreakerSettings } from "./breaker-settings.ts";
 
+/** Options of a circuit breaker. */
 export interface CircuitBreakerOptions {
+  /** The breaker makes a connection of its own after the model of this one, to hear of openings and closings. */
   redis: Redis;
   /** Head of all keys, with the hash tag: `{gluellm:default}`. */
   keyPrefix: string;

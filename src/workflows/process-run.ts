@@ -1,7 +1,7 @@
 import type { LRUCache } from "lru-cache";
-import { asJson } from "../shared/json.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, NonDeterminismError } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
