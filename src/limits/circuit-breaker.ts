@@ -15,7 +15,7 @@ import { breakerSettings, type CircuitBreakerSettings } from "./breaker-settings
 
 /** Options of a circuit breaker. */
 export interface CircuitBreakerOptions {
-  /** The breaker makes a connection of its own after the model of this one, to hear of openings and closings. */
+  /** A connection of the caller's own; it stays open. */
   redis: Redis;
   /** Head of all keys, with the hash tag: `{gluellm:default}`. */
   keyPrefix: string;

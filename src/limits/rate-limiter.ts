@@ -27,7 +27,7 @@ export interface RateLimiterOptions {
   budgetOf: (key: string) => Budget | undefined;
   /** How many ms of the rate a process buys at once; default 50. Less uses the limit better, and Redis more. */
   quantumMs?: number;
-  /** Gets faults of Redis; default: none. */
+  /** The logger of faults of Redis; default: none. */
   logger?: Logger;
 }
 
