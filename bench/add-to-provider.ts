@@ -1,4 +1,4 @@
-/** Time from a job's `add` to its arrival at the provider, one job at a time. Argument: output file for the latencies. */
+/** Measures the time from a job's `add` to its arrival at the provider, one job at a time. Argument: output file for the latencies. */
 import { writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { openRedis, startWorker } from "../src/cli/compose.ts";

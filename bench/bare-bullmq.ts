@@ -1,5 +1,5 @@
 /**
- * What a team writes first: one BullMQ queue, one worker, the plain SDK; no results file, no record, no limits.
+ * The peer that a team writes first: one BullMQ queue, one worker, the plain SDK; no results file, no record, no limits.
  * Arguments: input file, output file for the figures, mode "throughput" or "latency".
  */
 import { readFileSync, writeFileSync } from "node:fs";

@@ -4,7 +4,7 @@ import { BenchSite } from "./site.ts";
 const ROWS = 10_000;
 const CALL_MS = 5000;
 
-/** What the response cache costs rows that do not repeat, and saves of those that do. */
+/** Measures what the response cache costs rows that do not repeat, and saves of those that do. */
 export async function cache(): Promise<void> {
   await using site = await BenchSite.open();
   const redis = new Redis({ path: site.socketPath });

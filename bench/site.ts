@@ -26,16 +26,8 @@ export class BenchSite implements AsyncDisposable {
     const redis = await holdEmbeddedRedis({ dataDir: site.#dataDir, system });
     site.socketPath = redis.socketPath;
     site.#release = () => redis.release();
-    site.#simulator = spawn(process.execPath, [
-      MAIN,
-      "simulate",
-      "--port",
-      "0",
-      "--latency",
-      "0",
-      "--jitter",
-      "0",
-    ]);
+    const simulate = "simulate --port 0 --latency 0 --jitter 0".split(" ");
+    site.#simulator = spawn(process.execPath, [MAIN, ...simulate]);
     const [line] = (await once(site.#simulator.stdout ?? site.#simulator, "data")) as [Buffer];
     site.providerUrl = /http:\/\/[\d.:]+/.exec(String(line))?.[0] ?? "";
     return site;
@@ -44,17 +36,13 @@ export class BenchSite implements AsyncDisposable {
   writeRows(name: string, count: number, promptOf = sumQuestion): string {
     const path = join(this.folder, name);
     const rows = Array.from({ length: count }, (_, n) =>
-      JSON.stringify({
-        custom_id: `row-${n}`,
-        prompt: promptOf(n),
-        max_tokens: 16,
-      }),
+      JSON.stringify({ custom_id: `row-${n}`, prompt: promptOf(n), max_tokens: 16 }),
     );
     writeFileSync(path, `${rows.join("\n")}\n`);
     return path;
   }
 
-  /** A process of the product or of a peer; resolves with its exit code. */
+  /** Starts a process of the product or of a peer; `exit` resolves with its exit code. */
   run(script: string, args: readonly string[]): { child: ChildProcess; exit: Promise<number> } {
     const child = spawn(process.execPath, [script, ...args], {
       cwd: this.folder,
@@ -68,20 +56,10 @@ export class BenchSite implements AsyncDisposable {
     return { child, exit: once(child, "close").then(([code]) => code as number) };
   }
 
-  /** `gluellm batch run`, with its report. */
+  /** Starts `gluellm batch run`; `report` resolves with its report. */
   batch(input: string, output: string, ...options: string[]) {
-    const args = [
-      "batch",
-      "run",
-      input,
-      "-o",
-      output,
-      "-m",
-      "simulator:bench",
-      "--report",
-      `${output}.report`,
-      ...options,
-    ];
+    const files = [input, "-o", output, "--report", `${output}.report`];
+    const args = ["batch", "run", ...files, "-m", "simulator:bench", ...options];
     const { child, exit } = this.run(MAIN, args);
     const report = exit.then((code) => {
       if (code !== 0) throw new Error(`the batch ended with ${code}`);

@@ -4,7 +4,11 @@
  */
 
 /** A text. */
-export type TextPart = { type: "text" /** At most 4 MiB. */; text: string };
+export type TextPart = {
+  type: "text";
+  /** The text, at most 4 MiB. */
+  text: string;
+};
 
 /** A picture. */
 export type ImagePart = {

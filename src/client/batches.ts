@@ -8,6 +8,7 @@ import { within } from "../shared/within.ts";
 import { type BatchView, cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
 import type { Connection } from "./connection.ts";
 
+/** Options of a client's batches. */
 export interface BatchesOptions {
   settings: Settings;
   logger: Logger;
@@ -17,7 +18,7 @@ export interface BatchesOptions {
   keyNeeded: boolean;
 }
 
-/** As long as calls in flight have when a client closes. */
+/** The time that calls in flight have when a client closes. */
 const CLOSE_MS = 30_000;
 
 const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
@@ -38,7 +39,7 @@ export class Batches {
   readonly #options: BatchesOptions;
   readonly #running = new Set<BatchRun>();
 
-  /** Made by a client. */
+  /** Makes the batches of a client. */
   constructor(connection: Connection, options: BatchesOptions) {
     this.#connection = connection;
     this.#options = options;
@@ -85,7 +86,7 @@ export class Batches {
     return records.map(({ id }) => this.open(id));
   }
 
-  /** As `open(id).cancel()`. */
+  /** Does `open(id).cancel()`. */
   cancel(id: string): Promise<BatchStatus> {
     return this.open(id).cancel();
   }
@@ -97,13 +98,13 @@ export class Batches {
   }
 }
 
-/** A batch, from any process that has its id. */
+/** The handle of a batch, for any process that has its id. */
 export class BatchHandle {
   readonly #connection: Connection;
-  /** Opens the handle again: `glue.batches.open(id)`. */
+  /** The batch's id, which opens the handle again: `glue.batches.open(id)`. */
   readonly id: string;
 
-  /** Made by `open` and `list`. */
+  /** Makes a handle, as `open` and `list` do. */
   constructor(connection: Connection, id: string) {
     this.#connection = connection;
     this.id = id;

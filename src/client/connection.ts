@@ -68,7 +68,7 @@ export class Connection {
     return await work(runs);
   }
 
-  /** As `use`, with Redis itself. */
+  /** Does work as `use`, with Redis itself. */
   async useStore<T>(work: (store: ConnectedStore) => Promise<T>): Promise<T> {
     using _use = this.hold();
     return await work(await this.store());

@@ -13,7 +13,7 @@ import { checkWith } from "../shared/schema-check.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
 import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
-import { type Tool, toolsByName } from "../shared/tool.ts";
+import { addTools, type Tool, toolsByName } from "../shared/tool.ts";
 import type { ConversationRef } from "../store/conversation.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { Batches } from "./batches.ts";
@@ -200,14 +200,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       settings: this.#settings,
       keyNeeded: this.#isLocal,
       // The worker of this process runs them.
-      ...(this.#isLocal && { offerTools: (tools: readonly Tool[]) => this.#offerTools(tools) }),
+      ...(this.#isLocal && { offerTools: (tools: readonly Tool[]) => addTools(this.#tools, tools) }),
     };
     return toCompletionInput(message, options, defaults, ref);
-  }
-
-  /** Adds tools for the worker of this process, all of them or none. @throws InputError (`duplicate_tool`) */
-  #offerTools(tools: readonly Tool[]): void {
-    const known = toolsByName([...this.#tools.values(), ...tools]);
-    for (const [name, tool] of known) this.#tools.set(name, tool);
   }
 }

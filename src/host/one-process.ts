@@ -1,7 +1,7 @@
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
-import { addTool, type Tool } from "../shared/tool.ts";
+import { addTools, type Tool } from "../shared/tool.ts";
 import { type ConnectedStore, openStore } from "../store/connected-store.ts";
 import { checkRedis, type RedisTarget, redisTarget } from "../store/redis.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
@@ -37,7 +37,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {
-    host ??= startHost({ ...shared, functions, offerTool: (tool) => addTool(tools, tool) }, workflows);
+    host ??= startHost({ ...shared, functions, offerTool: (tool) => addTools(tools, [tool]) }, workflows);
     for (const name of (await host).workflowNames) workflowNames.add(name);
     await worker.announce();
   };

@@ -16,7 +16,9 @@ import {
 import { type Store, storeUnder } from "../store/store.ts";
 import { breakerSettings, type CircuitBreakerSettings } from "./breaker-settings.ts";
 
+/** Options of a circuit breaker. */
 export interface CircuitBreakerOptions {
+  /** A connection of the caller's own; it stays open. */
   redis: Redis;
   /** Head of all keys, with the hash tag: `{gluellm:default}`. */
   keyPrefix: string;

@@ -17,6 +17,7 @@ const TOKEN_LIMITS = [
   ["outputTokens", "otpm", "output tokens"],
 ] as const;
 
+/** Options of a rate limiter. */
 export interface RateLimiterOptions {
   /** The limiter makes its two connections after the model of this one, at the first `acquire` that has a budget. */
   redis: Redis;
@@ -26,9 +27,11 @@ export interface RateLimiterOptions {
   budgetOf: (key: string) => Budget | undefined;
   /** How many ms of the rate a process buys at once; default 50. Less uses the limit better, and Redis more. */
   quantumMs?: number;
+  /** The logger of faults of Redis; default: none. */
   logger?: Logger;
 }
 
+/** Options of one request to the limiter. */
 export interface AcquireOptions {
   /** An estimate of what the request will be charged; a plain number counts as input. Default 0. */
   tokens?: TokenCounts | number;

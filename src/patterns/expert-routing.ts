@@ -20,7 +20,7 @@ export interface Route {
   chosen: readonly Expert[];
   /** The scores by specialty, where the routing has any. */
   scores?: Record<string, number>;
-  /** True when nothing fitted, and all are asked. */
+  /** Whether nothing fitted, and all are asked. */
   isFallback?: boolean;
 }
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { byName } from "./by-name.ts";
 import { InputError } from "./errors.ts";
 import { checkWith } from "./schema-check.ts";
 import { isSystemPrompt, SystemPrompt } from "./system-prompt.ts";
@@ -108,16 +109,8 @@ export function isAgent(value: unknown): value is Agent {
 
 /** Returns agents by their names. @throws InputError (`duplicate_agent`) when two of them share a name. */
 export function agentsByName(agents: Iterable<Agent>): Map<string, Agent> {
-  const byName = new Map<string, Agent>();
-  for (const agent of agents) {
-    if ((byName.get(agent.name) ?? agent) !== agent) {
-      throw new InputError(
-        `two agents are called "${agent.name}"`,
-        "define each agent once, under a name of its own",
-        "duplicate_agent",
-      );
-    }
-    byName.set(agent.name, agent);
-  }
-  return byName;
+  const hint = "define each agent once, under a name of its own";
+  const duplicate = ({ name }: Agent) =>
+    new InputError(`two agents are called "${name}"`, hint, "duplicate_agent");
+  return byName(agents, ({ name }) => name, duplicate);
 }

@@ -1,7 +1,7 @@
-/** Deeper values would overflow the stack of whoever serialises them. */
+/** The most levels; deeper values would overflow the stack of whoever serialises them. */
 const MAX_DEPTH = 100;
 
-/** The value has more levels than allowed. */
+/** The error of a value with more levels than allowed. */
 export class NestingError extends Error {
   override name = "NestingError";
 }

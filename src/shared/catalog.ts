@@ -32,7 +32,7 @@ export const completionPayloadSchema = z.object({
   preview: z.string(),
   /** Epoch milliseconds after which no attempt starts. */
   deadlineAt: z.number(),
-  /** Of each provider call; BullMQ's own count goes over all calls of the job. */
+  /** The attempts of each provider call; BullMQ's own count goes over all calls of the job. */
   maxAttempts: z.int().positive(),
   /** Names of the tools that the model may call and the worker runs. */
   tools: z.array(toolNameSchema).min(1).max(128).optional(),
@@ -40,7 +40,7 @@ export const completionPayloadSchema = z.object({
   maxToolIterations: z.int().positive().max(1000).optional(),
   /** The job ends when the tools that the model's first answer calls have run: it is not asked again. */
   endsWithTools: z.boolean().optional(),
-  /** Where the call stands in its conversation: the request has the new messages alone. */
+  /** The place of the call in its conversation: the request has the new messages alone. */
   conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
   /** The structured answer that is asked for. */
   output: outputSpecSchema.optional(),

@@ -6,7 +6,7 @@ import { isObject, parseJson } from "./json.ts";
 export const CONVERSATION_TTL_SECONDS = 30 * 86_400;
 export const MAX_TURNS = 10_000;
 
-/** Who answers a turn; without `jobId` it is messages that were only added. */
+/** The head of a turn, which says who answers it; without `jobId` it is messages that were only added. */
 export const turnHeadSchema = z.object({
   /** Epoch milliseconds. */
   createdAt: z.number(),

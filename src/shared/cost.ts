@@ -22,7 +22,7 @@ export function costUsd(prices: Readonly<Prices>, model: ModelRef, use: TokenUse
   return (input + output * outputPerMillion) / 1e6;
 }
 
-/** True when calls to the model can be priced. */
+/** Returns whether calls to the model can be priced. */
 export function isPriced(prices: Readonly<Prices>, model: ModelRef): boolean {
   return costUsd(prices, model, { prompt: 1, completion: 1, total: 2, cached: 0 }) !== null;
 }

@@ -92,7 +92,7 @@ export class GlueError extends Error {
     return SEVERITIES[this.category];
   }
 
-  /** True when the same call may succeed later without anybody doing something about it. */
+  /** Whether the same call may succeed later without anybody doing something about it. */
   get retryable(): boolean {
     return ["rate_limit", "connection"].includes(this.category) || this.retryAfterMs !== undefined;
   }
@@ -207,7 +207,7 @@ const MAX_REJECTED_BYTES = 16 * 1024;
 
 /** The last answer to a structured call, and what was wrong with it. */
 export interface RejectedAnswer {
-  /** At most 16 KiB. */
+  /** The answer's text, at most 16 KiB. */
   text: string;
   /** The violated paths and rules, a line each. */
   problem: string;
@@ -224,7 +224,7 @@ export class StructuredOutputError extends LLMError {
     this.#rejected = fields.rejected && { text: headOf(text, MAX_REJECTED_BYTES), problem };
   }
 
-  /** Kept in the job's result record alone: no log, job or dashboard shows it. */
+  /** The answer, kept in the job's result record alone: no log, job or dashboard shows it. */
   get rejected(): RejectedAnswer | undefined {
     return this.#rejected;
   }

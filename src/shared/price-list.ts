@@ -26,7 +26,7 @@ interface Rates extends PricedTokens {
 
 const known = new Map<string, { rates: Rates | null | "by size"; untilMs: number }>();
 
-/** True when the list has the model, with a price or without. */
+/** Returns whether the list has the model, with a price or without. */
 export function isListed(model: ModelRef): boolean {
   return lookUp(model, { input: 1, cached: 0, cacheWritten: 0, output: 0 }) !== null;
 }

@@ -1,6 +1,6 @@
 /** How much of a machine one worker process takes, and how eagerly. */
 export interface Profile {
-  /** Most jobs at a time from one queue in one process; `GLUELLM_WORKER_CONCURRENCY` replaces it. */
+  /** The most jobs at a time from one queue in one process; `GLUELLM_WORKER_CONCURRENCY` replaces it. */
   maxConcurrency: number;
   /** Calls at a time to a provider whose limits are neither configured nor learned yet. */
   firstConcurrency: number;

@@ -25,7 +25,10 @@ export interface ProviderEntry {
   tokenCharge?: "used" | "requested";
   /** How it is asked for structured answers; default `native`. */
   structuredOutput?: OutputMode;
-  /** True for entries of the user's own and for redirected base URLs: no price list knows their models. */
+  /**
+   * Whether the entry is not built in: true for entries of the user's own and for redirected base URLs: no price list
+   * knows their models.
+   */
   custom?: boolean;
 }
 
@@ -85,7 +88,7 @@ export function requireKey(entry: ProviderEntry): string {
   );
 }
 
-/** True when the entry's own configuration names the model. */
+/** Returns whether the entry's own configuration names the model. */
 export function servesModel(entry: ProviderEntry, model: string): boolean {
   return entry.models?.some((pattern) => matchesGlob(pattern, model)) ?? entry.custom ?? false;
 }

@@ -8,7 +8,7 @@ export const RESULT_TTL_SECONDS = {
   succeeded: 7 * 86_400,
   batchRow: 30 * 86_400,
   failed: 30 * 86_400,
-  /** As long as its request or answer lies in a blob: a run replays its steps until its deadline. */
+  /** The time for which its request or answer lies in a blob: a run replays its steps until its deadline. */
   workflowStep: 32 * 86_400,
 } as const;
 
@@ -88,7 +88,7 @@ export const resultRecordSchema = z.object({
   output: z.union([blobRefSchema, z.object({ value: z.unknown() })]).optional(),
   /** The last answer that did not fit, on a failure. */
   rejected: z.object({ text: z.string(), problem: z.string() }).optional(),
-  /** Of all its calls; null when nobody knows, never 0 for it. */
+  /** The cost in USD of all its calls; null when nobody knows it. */
   costUsd: z.number().nullable().default(null),
   /** Attempts that used up one of the job's attempts, this one included. */
   attempts: z.number(),
@@ -162,7 +162,7 @@ export const batchRecordSchema = z.object({
   cachedTokens: count,
   /** Succeeded rows whose answer was in the cache already. */
   cacheHits: count,
-  /** Of the results in the file, as far as their models are priced. */
+  /** The cost in USD of the results in the file, as far as their models are priced. */
   costUsd: count,
   /** Succeeded rows among them that nobody knows the cost of. */
   unpriced: count,
@@ -175,12 +175,12 @@ export const batchRecordSchema = z.object({
   reservedUsd: count,
   createdAt: count,
   updatedAt: count,
-  /** Why no further row may start: JSON of an ErrorRecord. */
+  /** The error that lets no further row start: JSON of an ErrorRecord. */
   stop: z.string().optional(),
 });
 export type BatchRecord = z.infer<typeof batchRecordSchema>;
 
-/** Who feeds a batch, as its lease names it. */
+/** The process that feeds a batch, as its lease names it. */
 export const leaseHolderSchema = z.object({
   host: z.string(),
   pid: z.number(),

@@ -1,7 +1,10 @@
 import type { z } from "zod";
 import { InputError } from "./errors.ts";
 
-/** @throws InputError naming the field that is unknown or wrong: `the options are wrong at stop: …`. */
+/**
+ * Returns a value as its schema has it.
+ * @throws InputError naming the field that is unknown or wrong: `the options are wrong at stop: …`.
+ */
 export function checkWith<T>(schema: z.ZodType<T>, value: unknown, what: string, verb = "is"): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

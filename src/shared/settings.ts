@@ -38,9 +38,9 @@ export interface Settings {
   retry: { maxAttempts: number | undefined; minWaitMs: number; maxWaitMs: number };
   /** The longest provider call; undefined: the job catalog's. */
   callTimeoutMs: number | undefined;
-  /** For how long a worker that says nothing keeps its jobs; others take them up after at most 1.5 times that. */
+  /** The time for which a worker that says nothing keeps its jobs; others take them up after at most 1.5 times that. */
   lockMs: number;
-  /** Most jobs at a time from each queue, per worker process; undefined: the profile's. */
+  /** The most jobs at a time from each queue, per worker process; undefined: the profile's. */
   workerConcurrency: number | undefined;
   circuitBreaker: {
     enabled: boolean;

@@ -1,3 +1,4 @@
+import { byName } from "./by-name.ts";
 import { InputError } from "./errors.ts";
 
 /**
@@ -72,13 +73,7 @@ export function referenceTo({ kind, name }: Pick<StepFunction, "kind" | "name">)
 
 /** Returns functions by reference. @throws InputError (`duplicate_function`) when two of a kind share a name. */
 export function stepFunctionsByName(functions: Iterable<StepFunction>): Map<string, StepFunction> {
-  const byName = new Map<string, StepFunction>();
-  for (const one of functions) {
-    const reference = referenceTo(one);
-    if ((byName.get(reference) ?? one) !== one) {
-      throw new InputError(`two ${one.kind}s are called "${one.name}"`, undefined, "duplicate_function");
-    }
-    byName.set(reference, one);
-  }
-  return byName;
+  const duplicate = ({ kind, name }: StepFunction) =>
+    new InputError(`two ${kind}s are called "${name}"`, undefined, "duplicate_function");
+  return byName(functions, referenceTo, duplicate);
 }

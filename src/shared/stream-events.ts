@@ -9,7 +9,7 @@ const streamPieceSchema = z.discriminatedUnion("type", [
     type: z.literal("toolCall"),
     /** The call's place among those of its turn, from 0. */
     index: z.int().min(0),
-    /** With the call's first piece. */
+    /** The call's id, with its first piece. */
     id: z.string().optional(),
     name: z.string().optional(),
     /** A piece of JSON text. */
@@ -21,7 +21,10 @@ export type StreamPiece = z.infer<typeof streamPieceSchema>;
 /** What a reader of a job's answer is told while a worker produces it. */
 export type StreamEvent =
   | StreamPiece
-  /** A further turn of the conversation with the model begins: tool results, or a repair, came in between. Turn 1 is not announced. */
+  /**
+   * A further turn of the conversation with the model begins: tool results, or a repair, came in between. Turn 1 is not
+   * announced.
+   */
   | { type: "turn"; turn: number }
   /** The turn is produced once more: all that was told of it, and of later ones, is void. */
   | { type: "restart"; turn: number };
@@ -33,7 +36,7 @@ export type StreamEvent =
 export const streamEntrySchema = z.object({
   token: z.string(),
   turn: z.coerce.number().pipe(turn),
-  /** Of the token's entries, from 0. */
+  /** The number among the token's entries, from 0. */
   number: z.coerce.number().pipe(z.int().min(0)),
   pieces: z.preprocess((json) => JSON.parse(String(json)), z.array(streamPieceSchema)),
 });

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { byName } from "./by-name.ts";
 import { schemaFault } from "./compile-schema.ts";
 import { InputError } from "./errors.ts";
 import { isObject, parseJson } from "./json.ts";
@@ -123,31 +124,25 @@ export function isTool(value: unknown): value is Tool {
   return typeof value === "object" && value !== null && TOOL in value;
 }
 
-/** @throws InputError (`duplicate_tool`) when two of them share a name. */
+/** Returns tools by their names. @throws InputError (`duplicate_tool`) when two of them share a name. */
 export function toolsByName(tools: Iterable<Tool>): Map<string, Tool> {
-  const byName = new Map<string, Tool>();
-  for (const tool of tools) addTool(byName, tool);
-  return byName;
+  const hint = "define each tool once, outside of the calls, under a name of its own";
+  const duplicate = ({ name }: Tool) =>
+    new InputError(`two tools are called "${name}"`, hint, "duplicate_tool");
+  return byName(tools, ({ name }) => name, duplicate);
 }
 
-/** @throws InputError (`duplicate_tool`) when another tool has its name. */
-export function addTool(byName: Map<string, Tool>, tool: Tool): void {
-  if ((byName.get(tool.name) ?? tool) !== tool) {
-    throw new InputError(
-      `two tools are called "${tool.name}"`,
-      "define each tool once, outside of the calls, under a name of its own",
-      "duplicate_tool",
-    );
-  }
-  byName.set(tool.name, tool);
+/** Adds tools, all of them or none. @throws InputError (`duplicate_tool`) when another tool has the name of one. */
+export function addTools(known: Map<string, Tool>, tools: readonly Tool[]): void {
+  for (const [name, tool] of toolsByName([...known.values(), ...tools])) known.set(name, tool);
 }
 
-/** A tool as a Chat Completions request names it. */
+/** Returns a tool as a Chat Completions request names it. */
 export function toToolDefinition({ name, description, parameters }: Tool) {
   return { type: "function", function: { name, description, parameters } };
 }
 
-/** Of any copy of zod 4: the module of the tools may have its own. */
+/** Returns whether a schema is one of zod 4, of any copy: the module of the tools may have its own. */
 function isZod(schema: z.ZodType | JsonSchema): schema is z.ZodType {
   return "_zod" in schema;
 }

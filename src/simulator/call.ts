@@ -17,7 +17,7 @@ export interface Call extends Conversation {
   forcedTool: Tool | undefined;
   /** The schema of a structured answer. */
   answerSchema: JsonSchema | undefined;
-  /** Set when vectors are asked for instead of an answer. */
+  /** The vectors that are asked for instead of an answer. */
   embeddings?: { texts: readonly string[]; dimensions: number; isBase64: boolean };
 }
 

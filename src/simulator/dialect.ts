@@ -3,7 +3,7 @@ import type { Call } from "./call.ts";
 import type { ErrorFault } from "./faults.ts";
 import type { LimitReadings, LimitRefusal } from "./limits.ts";
 
-/** Why a request gets an error answer. */
+/** The reason why a request gets an error. */
 export type Refusal =
   | { kind: "fault"; fault: ErrorFault; model: string; retryAfterMs: number | undefined }
   | { kind: "limit"; model: string; limit: LimitRefusal }

@@ -52,7 +52,7 @@ export class CallJournal {
   #lastN = 0;
   #file: number | undefined;
 
-  /** @throws ConfigurationError when the file cannot be opened. */
+  /** Makes a journal. @throws ConfigurationError when its file cannot be opened. */
   constructor(file: string | undefined) {
     try {
       this.#file = file === undefined ? undefined : openSync(file, "a", 0o600);

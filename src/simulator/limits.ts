@@ -27,7 +27,7 @@ const OPTION_OF = {
 /** The states of the buckets, for the limits that are set. */
 export type LimitReadings = { [scope in LimitScope]?: BucketReading };
 
-/** Why a request is not admitted: `waitMs` is Infinity when it never will be under these limits. */
+/** The reason why a request is not admitted: `waitMs` is Infinity when it never will be under these limits. */
 export interface LimitRefusal {
   scope: LimitScope;
   requested: number;

@@ -16,7 +16,7 @@ export interface SeriesSlot {
 /** The slots of a time. */
 export interface SeriesSnapshot {
   slotMs: number;
-  /** In order of time; slots in which nothing was accepted or refused are left out. */
+  /** The slots in order of time; those in which nothing was accepted or refused are left out. */
   slots: SeriesSlot[];
 }
 

@@ -63,7 +63,7 @@ export function cacheFunctionResult<Args extends unknown[], T>(
   };
 }
 
-/** As the function sees them: `f(1, undefined)` is `f(1)`. */
+/** Returns the arguments as the function sees them: `f(1, undefined)` is `f(1)`. */
 function withoutUndefinedEnd(args: readonly unknown[]): readonly unknown[] {
   return args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1);
 }

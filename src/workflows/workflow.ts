@@ -1,14 +1,18 @@
+import { byName } from "../shared/by-name.ts";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
 import type { Workflow, WorkflowOptions } from "./context.ts";
 
-/** Known across copies of this package, such as the one a worker runs and the one a module of workflows imports. */
+/**
+ * The mark of workflows, known across copies of this package, such as the one a worker runs and the one a module of
+ * workflows imports.
+ */
 const WORKFLOW = Symbol.for("gluellm.workflow");
 
 /** A workflow of any types, as workers hold them. */
 // biome-ignore lint/suspicious/noExplicitAny: a function's parameter accepts its own type only.
 export type AnyWorkflow = Workflow<any, any, any>;
 
-/** @throws ConfigurationError for a name or version that cannot be. */
+/** Returns a workflow. @throws ConfigurationError for a name or version that cannot be. */
 export function defineWorkflow<Input, Output, Given = Input>(
   options: WorkflowOptions<Input, Output, Given>,
 ): Workflow<Input, Output, Given> {
@@ -26,18 +30,10 @@ export function isWorkflow(value: unknown): value is AnyWorkflow {
   return typeof value === "object" && value !== null && WORKFLOW in value;
 }
 
-/** @throws InputError (`duplicate_workflow`) when two of them share a name. */
+/** Returns workflows by their names. @throws InputError (`duplicate_workflow`) when two of them share a name. */
 export function workflowsByName(workflows: Iterable<AnyWorkflow>): Map<string, AnyWorkflow> {
-  const byName = new Map<string, AnyWorkflow>();
-  for (const workflow of workflows) {
-    if ((byName.get(workflow.name) ?? workflow) !== workflow) {
-      throw new InputError(
-        `two workflows are called "${workflow.name}"`,
-        "give one of them another name; of several versions a worker has the latest",
-        "duplicate_workflow",
-      );
-    }
-    byName.set(workflow.name, workflow);
-  }
-  return byName;
+  const hint = "give one of them another name; of several versions a worker has the latest";
+  const duplicate = ({ name }: AnyWorkflow) =>
+    new InputError(`two workflows are called "${name}"`, hint, "duplicate_workflow");
+  return byName(workflows, ({ name }) => name, duplicate);
 }

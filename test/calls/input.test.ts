@@ -2,9 +2,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { checkOptions, type EnqueueOptions, toChatRequest } from "../../src/calls/completion-options.ts";
 import { ConfigurationError, defineTool, GlueError, GlueLLM, InputError } from "../../src/index.ts";
-import { fromErrorRecord, toErrorRecord } from "../../src/shared/error-record.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
-import { BudgetExceededError } from "../../src/shared/unsent-errors.ts";
 import { failureOf } from "../support/provider.ts";
 
 const USER = { role: "user" as const, content: "hello" };
@@ -281,25 +279,6 @@ describe("tools of a call", () => {
     await using glue = new GlueLLM({ model: "simulator:test", settings });
     const answer = { role: "tool" as const, tool_call_id: "a", content: "" };
     expect(glue.toInput([answer], {}).request.messages).toEqual([answer]);
-  });
-});
-
-describe("stored errors", () => {
-  test("a class that is not stored comes back as its parent, with its code", () => {
-    const error = fromErrorRecord(toErrorRecord(new BudgetExceededError("openai:m", 10, 5)), {
-      jobId: "job-1",
-    });
-    expect(error).toMatchObject({
-      name: "TokenLimitError",
-      code: "budget_exceeded",
-      context: { jobId: "job-1" },
-    });
-  });
-
-  test.each(["of a later version", "constructor", undefined])("type %s becomes a GlueError", (type) => {
-    const error = fromErrorRecord({ type, code: "c", category: "provider", message: "m" });
-    expect(error.name).toBe("GlueError");
-    expect(error).toMatchObject({ code: "c", category: "provider", message: "m" });
   });
 });
 

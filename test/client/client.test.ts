@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { Queue } from "bullmq";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   AccountError,
   APIConnectionError,
@@ -16,12 +15,13 @@ import {
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { jobKey } from "../../src/store/bullmq-internals.ts";
+import type { Faults } from "../../src/simulator/faults.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { failureOf } from "../support/provider.ts";
-import { testRedis } from "../support/redis.ts";
 import { MODEL, TestSite } from "../support/site.ts";
 import { runProgram, siteClient } from "../support/site-client.ts";
 import { waitFor } from "../support/wait-for.ts";
+import { queueOf, workerFleet } from "../support/worker-fleet.ts";
 
 const CLIENT_PROCESS = join(import.meta.dirname, "../support/client-process.ts");
 const QUEUE = completionQueueName(modelRef("simulator", "test"));
@@ -35,18 +35,12 @@ const FAULTS = {
     { match: "always limited", fault: "429" },
   ],
   retryAfterMs: 60_000,
-} as const;
+} satisfies Faults;
 
 /** A fleet of one worker process, for the tests that need no other. */
 let fleet: TestSite;
-const redis = testRedis();
-beforeAll(async () => {
-  fleet = await TestSite.open({ faults: JSON.stringify(FAULTS) });
-  fleet.start("worker");
-});
-afterAll(async () => {
-  await fleet[Symbol.asyncDispose]();
-  redis.disconnect();
+const redis = workerFleet(FAULTS, (site) => {
+  fleet = site;
 });
 
 function callsFor(site: TestSite, text: string): number {
@@ -90,8 +84,7 @@ describe("complete", () => {
     const statusAfterAbort = async (options: { idempotencyKey?: string }) => {
       const aborter = new AbortController();
       const answer = glue.complete("nobody waits", { ...options, signal: aborter.signal });
-      const keys = redisKeys(site.namespace);
-      const pattern = `${keys.prefix}:${QUEUE}:job-*`;
+      const pattern = `${redisKeys(site.namespace).prefix}:${QUEUE}:job-*`;
       const jobKey = await waitFor("the job", async () => (await redis.keys(pattern)).at(0));
       aborter.abort(new Error("given up"));
       await expect(answer).rejects.toThrow("given up");
@@ -138,12 +131,9 @@ describe("errors", () => {
       expect(await failureOf(ask())).toBeInstanceOf(JobLostError);
     }
     const handle = await glue.enqueue("removed");
-    const prefix = redisKeys(site.namespace).prefix;
-    await redis.del(await redis.keys(`${prefix}*`));
-    expect(await failureOf(handle.result())).toMatchObject({
-      code: "job_lost",
-      context: { jobId: handle.id },
-    });
+    await redis.del(await redis.keys(`${redisKeys(site.namespace).prefix}*`));
+    const lost = await failureOf(handle.result());
+    expect(lost).toMatchObject({ code: "job_lost", context: { jobId: handle.id } });
   });
 });
 
@@ -232,9 +222,8 @@ describe("cancel", () => {
       .entries()
       .find(({ lastUserText }) => lastUserText.includes("endless"));
     await waitFor("the end of the call", () => call?.aborted);
-    const queue = new Queue(QUEUE, { connection: redis, prefix: redisKeys(fleet.namespace).prefix });
+    const queue = queueOf(redis, fleet);
     await waitFor("the end of the job", async () => (await queue.getJobState(handle.id)) === "failed");
-    await queue.close();
     expect((await handle.status()).state).toBe("cancelled");
   });
 
@@ -256,11 +245,8 @@ describe("idempotency keys", () => {
     );
     expect(new Set(results.map((result) => result?.jobId)).size).toBe(1);
     expect(callsFor(fleet, "only once")).toBe(1);
-    const later = await clients[0]?.enqueue("only once", {
-      ...options,
-      extra: { seed: 1, user: "u" },
-      priority: 5,
-    });
+    const changed = { ...options, extra: { seed: 1, user: "u" }, priority: 5 };
+    const later = await clients[0]?.enqueue("only once", changed);
     expect(later?.id).toBe(results[0]?.jobId);
     expect((await later?.result())?.finalResponse).toBe(results[0]?.finalResponse);
     expect(callsFor(fleet, "only once")).toBe(1);
@@ -284,9 +270,8 @@ describe("idempotency keys", () => {
     const glue = siteClient(fleet);
     const options = { idempotencyKey: "half", delayMs: 600_000 };
     const { id } = await glue.enqueue("half done", options);
-    const queue = new Queue(QUEUE, { connection: redis, prefix: redisKeys(fleet.namespace).prefix });
+    const queue = queueOf(redis, fleet);
     expect(await queue.remove(id)).toBe(1);
-    await queue.close();
     const again = await glue.enqueue("half done", options);
     expect(again.id).toBe(id);
     expect((await again.status()).state).toBe("delayed");

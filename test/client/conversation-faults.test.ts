@@ -1,40 +1,25 @@
-import { Queue } from "bullmq";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Conversation } from "../../src/index.ts";
-import { modelRef } from "../../src/shared/model-name.ts";
-import { completionQueueName } from "../../src/shared/queue-name.ts";
+import type { Faults } from "../../src/simulator/faults.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { failureOf } from "../support/provider.ts";
-import { testRedis } from "../support/redis.ts";
 import { SHORT_LOCKS, TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
 import { script, turnsSeen } from "../support/talk.ts";
 import { waitFor } from "../support/wait-for.ts";
+import { queueOf, workerFleet } from "../support/worker-fleet.ts";
 
 const FAULTS = {
   script: [
     { match: "bad request", fault: "400" },
     { match: "always down", fault: "500" },
   ],
-} as const;
+} satisfies Faults;
 
 let fleet: TestSite;
-const redis = testRedis();
-beforeAll(async () => {
-  fleet = await TestSite.open({ faults: JSON.stringify(FAULTS) });
-  fleet.start("worker");
+const redis = workerFleet(FAULTS, (site) => {
+  fleet = site;
 });
-afterAll(async () => {
-  await fleet[Symbol.asyncDispose]();
-  redis.disconnect();
-});
-
-function queueOf(site: TestSite, model = "test"): Queue {
-  const { prefix } = redisKeys(site.namespace);
-  const queue = new Queue(completionQueueName(modelRef("simulator", model)), { connection: redis, prefix });
-  onTestFinished(() => queue.close());
-  return queue;
-}
 
 const roles = async (conversation: Conversation) => (await conversation.messages()).map(({ role }) => role);
 
@@ -95,7 +80,7 @@ describe("a turn without an answer", () => {
     const lost = await conversation.enqueue("lost");
     const late = await conversation.enqueue("late", { delayMs: 3_600_000 });
     const next = await conversation.enqueue("after both");
-    const queue = queueOf(site);
+    const queue = queueOf(redis, site);
     await (await queue.getJob(lost.id))?.remove();
     site.start("worker");
     await waitFor("the wait", async () =>
@@ -129,7 +114,7 @@ describe("a worker killed in the middle of a turn", () => {
     const conversation = siteClient(fleet).conversation();
     const { jobId } = await conversation.complete("recorded");
     const before = await conversation.usage();
-    const queue = queueOf(fleet);
+    const queue = queueOf(redis, fleet);
     const job = await waitFor("its end", async () => {
       const found = await queue.getJob(jobId);
       return found?.finishedOn ? found : undefined;

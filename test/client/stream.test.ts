@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   type CompletionEvent,
   InvalidRequestError,
@@ -8,13 +8,14 @@ import {
 } from "../../src/index.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
+import type { Faults } from "../../src/simulator/faults.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { failureOf } from "../support/provider.ts";
-import { testRedis } from "../support/redis.ts";
-import { TestSite } from "../support/site.ts";
+import type { TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
 import { ask, collect, outcome, REPLY, whole } from "../support/streamed.ts";
 import { waitFor } from "../support/wait-for.ts";
+import { workerFleet } from "../support/worker-fleet.ts";
 
 const QUEUE = completionQueueName(modelRef("simulator", "test"));
 const FAULTS = {
@@ -22,18 +23,12 @@ const FAULTS = {
     { match: "breaks off once", fault: "stream_error", times: 1 },
     { match: "bad request", fault: "400" },
   ],
-} as const;
+} satisfies Faults;
 
 /** A fleet of one worker process, for the tests that need no other. */
 let fleet: TestSite;
-const redis = testRedis();
-beforeAll(async () => {
-  fleet = await TestSite.open({ faults: JSON.stringify(FAULTS) });
-  fleet.start("worker");
-});
-afterAll(async () => {
-  await fleet[Symbol.asyncDispose]();
-  redis.disconnect();
+const redis = workerFleet(FAULTS, (site) => {
+  fleet = site;
 });
 
 describe("a streamed job", () => {

@@ -47,6 +47,29 @@ describe("the journal", () => {
     expect(first?.key).toBeNull();
   });
 
+  it("tells each call's turn, tools and whether a schema was asked for, over the wire too", async () => {
+    await using own = await simulatedProvider();
+    const url = own.simulator.url;
+    const turns = [{ toolCalls: [{ name: "get_weather" }] }, { json: { warm: true } }];
+    const tools = ["get_weather", "get_time"].map((name) => ({ type: "function", function: { name } }));
+    const first = { ...openaiRequest(`Question\n#sim ${JSON.stringify({ turns })}`), tools };
+    const second = {
+      ...first,
+      messages: [...first.messages, { role: "assistant", content: "a" }],
+      response_format: { type: "json_object" },
+    };
+    for (const request of [first, second, first]) await post(`${url}/v1/chat/completions`, request);
+    const page = await (await fetch(`${url}/_simulator/journal`)).json();
+    const { entries } = page as { entries: JournaledCall[] };
+    expect(entries).toMatchObject([
+      { turn: 0, toolNames: ["get_weather", "get_time"], hasAnswerSchema: false },
+      { turn: 1, toolNames: ["get_weather", "get_time"], hasAnswerSchema: true },
+      { turn: 0 },
+    ]);
+    const paid = entries.filter(({ status }) => status === 200).map(({ contentHash }) => contentHash);
+    expect(paid).toEqual([paid[0], expect.not.stringMatching(paid[0]!), paid[0]]);
+  });
+
   it("goes to a file, before the answer and at the end", async () => {
     const folder = mkdtempSync(join(tmpdir(), "gluellm-journal-"));
     const file = join(folder, "journal.jsonl");

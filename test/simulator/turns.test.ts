@@ -1,7 +1,6 @@
 import type Anthropic from "@anthropic-ai/sdk";
 import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { JournaledCall } from "../../src/simulator/journal.ts";
 import {
   anthropicRequest,
   openaiRequest,
@@ -276,28 +275,5 @@ describe("callTools", () => {
       tool_choice: { type: "none" },
     });
     expect(anthropic.content).toMatchObject([{ type: "text" }]);
-  });
-});
-
-describe("the journal of a conversation", () => {
-  it("tells each call's turn, tools and whether a schema was asked for, over the wire too", async () => {
-    await using own = await simulatedProvider();
-    const url = own.simulator.url;
-    const first = { ...openaiRequest(scripted(TRIP)), tools: TOOLS };
-    const second = {
-      ...first,
-      messages: [...first.messages, { role: "assistant", content: "a" }],
-      response_format: { type: "json_object" },
-    };
-    for (const request of [first, second, first]) await post(`${url}/v1/chat/completions`, request);
-    const page = await (await fetch(`${url}/_simulator/journal`)).json();
-    const { entries } = page as { entries: JournaledCall[] };
-    expect(entries).toMatchObject([
-      { turn: 0, toolNames: ["get_weather", "get_time"], hasAnswerSchema: false },
-      { turn: 1, toolNames: ["get_weather", "get_time"], hasAnswerSchema: true },
-      { turn: 0 },
-    ]);
-    const paid = entries.filter(({ status }) => status === 200).map(({ contentHash }) => contentHash);
-    expect(paid).toEqual([paid[0], expect.not.stringMatching(paid[0]!), paid[0]]);
   });
 });

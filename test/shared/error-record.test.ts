@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { fromErrorRecord, toErrorRecord } from "../../src/shared/error-record.ts";
 import { StructuredOutputError } from "../../src/shared/errors.ts";
+import { BudgetExceededError } from "../../src/shared/unsent-errors.ts";
 
 const rejected = { text: "the private answer", problem: "at /private: must be string" };
 const error = new StructuredOutputError({ message: "no answer fitted the schema", rejected });
@@ -44,5 +45,24 @@ describe("StructuredOutputError", () => {
       rejected: { text: `a${"é".repeat(20_000)}`, problem: "" },
     });
     expect(odd.rejected?.text).toBe(`a${"é".repeat(8191)}`);
+  });
+});
+
+describe("stored errors", () => {
+  it("a class that is not stored comes back as its parent, with its code", () => {
+    const error = fromErrorRecord(toErrorRecord(new BudgetExceededError("openai:m", 10, 5)), {
+      jobId: "job-1",
+    });
+    expect(error).toMatchObject({
+      name: "TokenLimitError",
+      code: "budget_exceeded",
+      context: { jobId: "job-1" },
+    });
+  });
+
+  it.each(["of a later version", "constructor", undefined])("type %s becomes a GlueError", (type) => {
+    const error = fromErrorRecord({ type, code: "c", category: "provider", message: "m" });
+    expect(error.name).toBe("GlueError");
+    expect(error).toMatchObject({ code: "c", category: "provider", message: "m" });
   });
 });
