@@ -85,6 +85,25 @@ export async function readStop(
   return status === "cancelling" || status === "cancelled" ? "cancelled" : undefined;
 }
 
+const CANCELLABLE: readonly BatchStatus[] = ["validating", "in_progress", "failed"];
+
+/**
+ * Cancels a batch: its run withdraws the waiting rows, and calls in flight finish. Returns the status it has then, and
+ * whether that is new.
+ * @throws InputError `unknown_batch` when Redis has no record of it.
+ */
+export async function cancelBatch(
+  store: Store,
+  batchId: string,
+): Promise<{ status: BatchStatus; isNew: boolean }> {
+  const record = (await readBatch(store, batchId)) ?? unknown(batchId);
+  if (!CANCELLABLE.includes(record.status)) return { status: record.status, isNew: false };
+  const status = (await readLease(store, batchId)) ? "cancelling" : "cancelled";
+  await saveBatch(store, { id: batchId, status });
+  await notify(store, "batch", batchId);
+  return { status, isNew: true };
+}
+
 /** Deletes what only a batch under way needs: its done-list, and what was held of its cost limit. */
 export async function forgetBatchWork(store: Store, batchId: string): Promise<void> {
   await store.redis.del(store.keys.batchDone(batchId), store.keys.reserved(store.keys.batch(batchId)));
@@ -128,25 +147,6 @@ export async function viewBatch(store: Store, batchId: string): Promise<BatchVie
     ...(stop && { stop: errorRecordSchema.parse(JSON.parse(stop)) }),
     ...(runner && { runner }),
   };
-}
-
-const CANCELLABLE: readonly BatchStatus[] = ["validating", "in_progress", "failed"];
-
-/**
- * Cancels a batch: its run withdraws the waiting rows, and calls in flight finish. Returns the status it has then, and
- * whether that is new.
- * @throws InputError `unknown_batch` when Redis has no record of it.
- */
-export async function cancelBatch(
-  store: Store,
-  batchId: string,
-): Promise<{ status: BatchStatus; isNew: boolean }> {
-  const record = (await readBatch(store, batchId)) ?? unknown(batchId);
-  if (!CANCELLABLE.includes(record.status)) return { status: record.status, isNew: false };
-  const status = (await readLease(store, batchId)) ? "cancelling" : "cancelled";
-  await saveBatch(store, { id: batchId, status });
-  await notify(store, "batch", batchId);
-  return { status, isNew: true };
 }
 
 function unknown(batchId: string): never {

@@ -40,9 +40,11 @@ test("the first reason to stop stands until the batch is started again", async (
 
 test("a cancellation is carried out by the runner, if there is one", async () => {
   await startBatch(store, batch);
-  expect(await cancelBatch(store, "b")).toBe("cancelled");
+  expect(await cancelBatch(store, "b")).toEqual({ status: "cancelled", isNew: true });
+  expect(await cancelBatch(store, "b")).toEqual({ status: "cancelled", isNew: false });
+  await startBatch(store, batch);
   const lease = await Lease.acquire(store, "b");
-  expect(await cancelBatch(store, "b")).toBe("cancelling");
+  expect(await cancelBatch(store, "b")).toEqual({ status: "cancelling", isNew: true });
   expect(await readStop(store, "b")).toBe("cancelled");
   await lease.release();
 });
