@@ -79,8 +79,8 @@ interface View {
  * often; then one call at a time, of the whole fleet, tests the provider, and the first success closes it.
  *
  * While it is closed, calls cost no round trip: successes are reported once a second per key and process
- * (more often for windows under 10 s), failures at once. Their replies, and the message `breaker:<key>` on
- * `<keyPrefix>:events`, tell a process that others opened it. Successes are reported even when none of the
+ * (more often for windows under 10 s), failures at once. Their replies, and the message `<key>` on
+ * `<keyPrefix>:events:breaker`, tell a process that others opened it. Successes are reported even when none of the
  * own calls failed: one process with a broken network would else open it for all. While Redis is away the
  * last known state stands, and nothing is counted.
  *
@@ -145,7 +145,7 @@ export class CircuitBreaker implements AsyncDisposable {
     return Boolean(this.#views.get(key)?.openedAt);
   }
 
-  /** Learns the state that another process changed; `key` is the text after `breaker:` of a message on `<keyPrefix>:events`. */
+  /** Learns the state that another process changed; `key` is the text of a message on `<keyPrefix>:events:breaker`. */
   async onMessage(key: string): Promise<void> {
     if (this.#views.has(key)) await this.#report(key, 0);
   }

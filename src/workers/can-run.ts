@@ -3,9 +3,9 @@ import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
 import { GlueError } from "../shared/errors.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { lostWorkers } from "../store/bullmq-internals.ts";
+import { PUT_BACK_MS } from "../store/job-loop.ts";
 import type { WorkerContext } from "./context.ts";
 import type { Attempt } from "./job-attempt.ts";
-import { PUT_BACK_MS } from "./settle.ts";
 import type { Verdict } from "./verdict.ts";
 
 /*

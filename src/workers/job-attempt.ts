@@ -4,19 +4,13 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { JobJournal } from "../store/job-journal.ts";
+import type { ActiveJob } from "../store/job-loop.ts";
 import type { WorkerContext } from "./context.ts";
 
-/** Why a job's signal aborted. */
-export type AbortReason = "cancelled" | "lock lost" | "draining";
-
 /** One try of a worker at a job. */
-export interface Attempt {
+export interface Attempt extends ActiveJob {
   context: WorkerContext;
   queue: Queue;
-  job: Job;
-  jobId: string;
-  token: string;
-  signal: AbortSignal;
   /** Aborts when the job's batch ended: it goes back unless its call has begun. */
   beforeCall: AbortSignal;
   controller: ConcurrencyController;

@@ -25,11 +25,10 @@ import { deadlineError, type Verdict } from "./verdict.ts";
  * A job's whole path in the worker: bind the logger → parse again → what this worker can tell by itself → its models, one
  * after the other → the verdict happens. Whatever it throws is one of BullMQ's own signals.
  */
-export async function processJob(input: Omit<Attempt, "jobId" | "logger">): Promise<CompletionSummary> {
-  const { context, queue, job } = input;
-  const jobId = job.id ?? "";
+export async function processJob(input: Omit<Attempt, "logger">): Promise<CompletionSummary> {
+  const { context, queue, job, jobId } = input;
   const logger = context.logger.child({ queue: queue.name, jobId, attempt: job.attemptsMade + 1 });
-  const attempt: Attempt = { ...input, jobId, logger };
+  const attempt: Attempt = { ...input, logger };
 
   const payload = jobCatalog.completion.input.safeParse(job.data);
   if (!payload.success) return settle(attempt, undefined, unreadable(job));

@@ -10,14 +10,14 @@ import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { stopBatch } from "../store/batch.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
+import { putBack, RetryError } from "../store/job-loop.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/run-journal.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
-import type { AbortReason, Attempt } from "./job-attempt.ts";
+import type { Attempt } from "./job-attempt.ts";
 import type { Verdict } from "./verdict.ts";
 
-export const PUT_BACK_MS = 5_000;
 export const HELD_MS = 30_000;
 
 type VerdictOf<Kind extends Verdict["kind"]> = Extract<Verdict, { kind: Kind }>;
@@ -37,13 +37,13 @@ export async function settle(
     case "snooze":
       return snooze(attempt, verdict);
     case "putBack":
-      return putBack(attempt, verdict);
+      return sendBack(attempt, verdict);
     case "lost":
       attempt.logger.warn("this worker no longer owns the job");
       throw new DelayedError();
     case "stopBatch":
       await stopBatch(attempt.context.store, payload?.batch?.id ?? "", toErrorRecord(verdict.error));
-      return putBack(attempt, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
+      return sendBack(attempt, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
     case "fail":
       return fail(attempt, payload, verdict);
   }
@@ -56,7 +56,7 @@ function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"retry">)
 
 async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<never> {
   const { scope, delayMs, error } = verdict;
-  if (scope === "job") return putBack(attempt, { delayMs, reason: `${error.code}: ${error.message}` });
+  if (scope === "job") return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}` });
   await pause(attempt, verdict);
   // Every second of an outage has one of the breaker's.
   const level = policyOf(error).wait === "breaker" ? "debug" : "info";
@@ -139,28 +139,12 @@ function countedKey(queue: string, payload: CompletionPayload, record: ResultRec
   return hasSeveralCalls(payload) ? undefined : modelKeyOf(record);
 }
 
-async function putBack(
-  { job, token, logger, signal }: Attempt,
+function sendBack(
+  attempt: Attempt,
   { delayMs, reason }: { delayMs: number; reason: string },
 ): Promise<never> {
-  // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
-  if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
-  logger.debug({ reason, delayMs }, "job put back");
-  await job.updateProgress({ waitsFor: reason });
-  // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
-  await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
-  throw new DelayedError();
-}
-
-/** An attempt's end that BullMQ retries after `delayMs` (see the worker's backoff strategy). */
-export class RetryError extends Error {
-  readonly delayMs: number;
-
-  constructor(message: string, delayMs: number) {
-    super(message);
-    this.delayMs = delayMs;
-    withoutStack(this);
-  }
+  attempt.logger.debug({ reason, delayMs }, "job put back");
+  return putBack(attempt, { delayMs, reason });
 }
 
 /** Bull Board shows stacks, and ours say nothing that the message does not. */

@@ -48,7 +48,8 @@ const MIN_CONNECTIONS = 512;
 const IDLE_MS = 10 * 60_000;
 
 /**
- * One process of the fleet: follows the queue registry and serves each queue with a BullMQ worker. A queue that was idle for ten minutes is let go until it has jobs again.
+ * One process of the fleet: follows the queue registry and serves each queue with a job loop. A queue that was idle for
+ * ten minutes is let go until it has jobs again.
  */
 export class WorkerProcess {
   readonly id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
@@ -96,7 +97,7 @@ export class WorkerProcess {
       adapterOf: (entry) => this.#adapterOf(entry),
     };
     this.#context.load.onMemory((isLow) => {
-      for (const queue of this.#queues.values()) isLow ? queue.hold("memory") : queue.release("memory");
+      for (const queue of this.#queues.values()) queue.holdForMemory(isLow);
       void this.announce();
     });
   }
@@ -164,7 +165,7 @@ export class WorkerProcess {
       if (!this.#queues.has(name) && this.#serves(name) && (await this.#hasWork(name))) this.#open(name);
     }
     for (const [name, queue] of this.#queues) {
-      if (queue.idleSinceMs > IDLE_MS && !(await queue.hasJobs())) {
+      if (queue.idleMs > IDLE_MS && !(await hasJobs(this.#store, name))) {
         this.#queues.delete(name);
         this.#released.add(name);
         await queue.close();

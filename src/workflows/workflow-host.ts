@@ -1,4 +1,4 @@
-import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError, Worker } from "bullmq";
+import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError } from "bullmq";
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
@@ -9,6 +9,7 @@ import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { NEVER_LIMITING } from "../store/bullmq-internals.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
 import { notifyRun } from "../store/run-journal.ts";
 import { MAX_DEADLINE_MS, runsStartedBefore, unlistRun } from "../store/run-record.ts";
 import type { LiveRun } from "./live-run.ts";
@@ -34,8 +35,6 @@ export interface WorkflowHostOptions {
 /** A run that cannot go on here is offered to others after so long at first, doubling to the longest time. */
 const FIRST_PUT_BACK_MS = 50;
 const [EARLY_PUT_BACKS, EARLY_PUT_BACK_MS] = [30, 800];
-const PUT_BACK_MS = 5_000;
-const ERROR_LOG_MS = 10_000;
 const SWEEP_MS = 10 * 60_000;
 
 /** Runs workflows in this process: takes their jobs from the queue `workflows`, turn by turn. */
@@ -43,51 +42,39 @@ export class WorkflowHost {
   readonly #options: WorkflowHostOptions;
   readonly #store: ConnectedStore;
   readonly #queues: ProducerQueues;
-  readonly #worker: Worker;
-  readonly #active = new Map<string, { abort: AbortController; live?: LiveRun }>();
+  readonly #loop: JobLoop;
+  /** The runs whose turn is under way here. */
+  readonly #active = new Set<string>();
   readonly #cache: LRUCache<string, LiveRun> | undefined;
   readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
   readonly #sweepTimer: NodeJS.Timeout;
-  #lastErrorLogAt = 0;
 
   constructor(options: WorkflowHostOptions) {
-    const { store, settings, workflows, concurrency = 100, stickyRuns = 1000 } = options;
+    const { store, settings, logger, workflows, concurrency = 100, stickyRuns = 1000 } = options;
     this.#options = options;
     this.#store = store;
     this.#queues = new ProducerQueues(this.#store);
     this.#cache = stickyRuns > 0 ? new LRUCache({ max: stickyRuns }) : undefined;
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
-    this.#worker = new Worker(
-      WORKFLOW_QUEUE,
-      async (job: Job, token?: string) => this.#process(job, token ?? ""),
-      {
-        connection: this.#store.redis,
-        prefix: this.#store.keys.prefix,
-        concurrency,
-        limiter: NEVER_LIMITING,
-        maximumRateLimitDelay: 1000,
-        lockDuration: settings.lockMs,
-        stalledInterval: settings.lockMs / 2,
-        // BullMQ never resets the count in a job's life, and a run may live through many workers.
-        maxStalledCount: 50,
-      },
-    );
-    this.#sweepTimer = setInterval(() => void this.#sweep().catch(() => {}), SWEEP_MS).unref();
-    this.#worker.on("error", (error) => this.#onError(error));
-    this.#worker.on("lockRenewalFailed", (runIds: string[]) => {
-      for (const runId of runIds) this.#active.get(runId)?.abort.abort("lock lost");
+    this.#loop = new JobLoop({
+      store,
+      queue: WORKFLOW_QUEUE,
+      logger,
+      lockMs: settings.lockMs,
+      concurrency,
+      process: (active) => this.#process(active),
     });
+    this.#sweepTimer = setInterval(() => void this.#sweep().catch(() => {}), SWEEP_MS).unref();
   }
 
   get workflowNames(): Iterable<string> {
     return this.#workflows.keys();
   }
 
-  async #process(job: Job, token: string): Promise<unknown> {
-    const runId = job.id ?? "";
-    if (this.#active.has(runId)) return this.#putBack(job, token, PUT_BACK_MS, "an earlier turn is still on");
-    const turn: { abort: AbortController; live?: LiveRun } = { abort: new AbortController() };
-    this.#active.set(runId, turn);
+  async #process(active: ActiveJob): Promise<unknown> {
+    const { jobId: runId, token, signal } = active;
+    let live: LiveRun | undefined;
+    this.#active.add(runId);
     try {
       const end = await processRun({
         fleet: {
@@ -102,23 +89,24 @@ export class WorkflowHost {
         cache: this.#cache,
         runId,
         token,
-        signal: turn.abort.signal,
-        onLive: (live) => {
-          turn.live = live;
+        signal,
+        onLive: (present) => {
+          live = present;
         },
         onActivity: () => this.#wake(runId),
       });
-      return await this.#settle(job, token, end);
+      return await this.#settle(active, end);
     } catch (error) {
-      return await this.#settleFault(job, token, turn.abort.signal, error);
+      return await this.#settleFault(active, error);
     } finally {
       this.#active.delete(runId);
       // Asked for while its worker put it to sleep: nobody has looked.
-      if (turn.live?.execution.hasNews) this.#wake(runId);
+      if (live?.execution.hasNews) this.#wake(runId);
     }
   }
 
-  async #settle(job: Job, token: string, end: RunEnd): Promise<unknown> {
+  async #settle(active: ActiveJob, end: RunEnd): Promise<unknown> {
+    const { job } = active;
     switch (end.kind) {
       case "suspended":
         if (putBacksOf(job) > 0) await job.updateProgress({});
@@ -130,7 +118,7 @@ export class WorkflowHost {
         // Soon again at first: chance may give it to the same worker several times, beside one that can take it.
         const longestMs = putBacksOf(job) < EARLY_PUT_BACKS ? EARLY_PUT_BACK_MS : PUT_BACK_MS;
         const delayMs = Math.min(longestMs, FIRST_PUT_BACK_MS * 2 ** putBacksOf(job));
-        return this.#putBack(job, token, delayMs, end.reason);
+        return this.#putBack(active, delayMs, end.reason);
       }
       case "succeeded":
         return end.summary;
@@ -143,20 +131,19 @@ export class WorkflowHost {
   }
 
   /** Faults of Redis, and bugs: the run goes on where its journal ends. */
-  async #settleFault(job: Job, token: string, signal: AbortSignal, error: unknown): Promise<never> {
+  async #settleFault(active: ActiveJob, error: unknown): Promise<never> {
+    const { jobId: runId, signal } = active;
     if (error instanceof DelayedError || error instanceof WaitingChildrenError) throw error;
     if (error instanceof UnrecoverableError) throw error;
-    this.#cache?.delete(job.id ?? "");
-    if (signal.reason === "lock lost") throw new DelayedError();
-    if (signal.reason === "draining") return this.#putBack(job, token, 1, "its worker stopped");
-    this.#options.logger.error({ err: error as Error, runId: job.id }, "unexpected fault in a run's turn");
-    return this.#putBack(job, token, PUT_BACK_MS, "its worker had a fault; see its log");
+    this.#cache?.delete(runId);
+    if (signal.reason === "draining") return this.#putBack(active, 0, "its worker stopped");
+    if (!signal.aborted)
+      this.#options.logger.error({ err: error as Error, runId }, "unexpected fault in a run's turn");
+    return this.#putBack(active, PUT_BACK_MS, "its worker had a fault; see its log");
   }
 
-  async #putBack(job: Job, token: string, delayMs: number, reason: string): Promise<never> {
-    await job.updateProgress({ waitsFor: reason, putBacks: putBacksOf(job) + 1 });
-    await job.moveToDelayed(Date.now() + delayMs, token);
-    throw new DelayedError();
+  #putBack(active: ActiveJob, delayMs: number, reason: string): Promise<never> {
+    return putBack(active, { delayMs, reason, putBacks: putBacksOf(active.job) + 1 });
   }
 
   /** A function that awaits something of its own went on while its run was suspended. */
@@ -173,20 +160,10 @@ export class WorkflowHost {
     }
   }
 
-  #onError(error: Error): void {
-    const now = Date.now();
-    if (now - this.#lastErrorLogAt < ERROR_LOG_MS) return;
-    this.#lastErrorLogAt = now;
-    this.#options.logger.error({ queue: WORKFLOW_QUEUE, fault: error.message }, "workflow host fault");
-  }
-
   /** Takes no more runs; turns under way have `drainMs` (default 30 s), then they go back. */
   async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
     clearInterval(this.#sweepTimer);
-    const closed = this.#worker.close();
-    await within(drainMs, closed);
-    for (const { abort } of this.#active.values()) abort.abort("draining");
-    await within(CLOSE_MS, closed);
+    await this.#loop.close(drainMs);
     await within(CLOSE_MS, this.#queues.close());
   }
 }

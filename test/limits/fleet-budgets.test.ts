@@ -21,8 +21,8 @@ async function openFleet(limits = {}) {
       logger: createLogger({ level: "silent", json: true }),
       onChange: (changed) => changes.push(changed),
     });
-    subscriber.on("message", (_channel, message: string) => void budgets.read(message.slice(7)));
-    await subscriber.subscribe(keys.channel);
+    subscriber.on("message", (_channel, message: string) => void budgets.read(message));
+    await subscriber.subscribe(keys.topic("limits"));
     onTestFinished(() => {
       redis.disconnect();
       subscriber.disconnect();

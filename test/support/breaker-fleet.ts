@@ -27,8 +27,8 @@ export async function openFleet(
     const [own, subscriber] = [testRedis(), testRedis()];
     const settings = { ...SETTINGS, ...changes };
     const breaker = new CircuitBreaker({ redis: own, keyPrefix: keys.prefix, settings, logger, ...options });
-    subscriber.on("message", (_channel, message: string) => void breaker.onMessage(message.slice(8)));
-    await Promise.all([isDeaf || subscriber.subscribe(keys.channel), own.ping()]);
+    subscriber.on("message", (_channel, message: string) => void breaker.onMessage(message));
+    await Promise.all([isDeaf || subscriber.subscribe(keys.topic("breaker")), own.ping()]);
     onTestFinished(async () => {
       await breaker[Symbol.asyncDispose]();
       subscriber.disconnect();

@@ -1,0 +1,181 @@
+import { DelayedError, type Job, Worker } from "bullmq";
+import type { Logger } from "../shared/logger.ts";
+import { CLOSE_MS, within } from "../shared/within.ts";
+import { NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
+import { isRefusal } from "./redis-refusal.ts";
+import type { Store } from "./store.ts";
+
+/** How long a job waits that this worker cannot go on with, and perhaps another one can. */
+export const PUT_BACK_MS = 5_000;
+const ERROR_LOG_MS = 10_000;
+const REST_MS = 500;
+
+/** Why a job's signal aborted. */
+export type AbortReason = "cancelled" | "lock lost" | "draining";
+
+/** A job that a worker has. */
+export interface ActiveJob {
+  job: Job;
+  jobId: string;
+  /** The value of the job's lock. */
+  token: string;
+  /** Aborts with an `AbortReason`. */
+  signal: AbortSignal;
+}
+
+export interface JobLoopOptions {
+  store: Store;
+  queue: string;
+  logger: Logger;
+  /** How long a job's lock outlives its worker, in milliseconds. */
+  lockMs: number;
+  /** Jobs at a time. */
+  concurrency: number;
+  /** Brings a job to its end: returns what BullMQ keeps of it, or throws one of BullMQ's signals or a `RetryError`. */
+  process: (active: ActiveJob) => Promise<unknown>;
+}
+
+/** Takes the jobs of one queue in this process, over one connection of BullMQ's own that waits for them. */
+export class JobLoop {
+  readonly #options: JobLoopOptions;
+  readonly #worker: Worker;
+  readonly #active = new Map<string, AbortController>();
+  /** Why no jobs are taken at present. */
+  readonly #holds = new Set<"memory" | "refusal">();
+  #lastActiveAt = Date.now();
+  #lastErrorLogAt = 0;
+
+  constructor(options: JobLoopOptions) {
+    const { store, queue, lockMs, concurrency } = options;
+    this.#options = options;
+    this.#worker = new Worker(queue, (job: Job, token = "") => this.#process(job, token), {
+      connection: store.redis,
+      prefix: store.keys.prefix,
+      concurrency,
+      limiter: NEVER_LIMITING,
+      maximumRateLimitDelay: 1000,
+      lockDuration: lockMs,
+      stalledInterval: lockMs / 2,
+      // BullMQ never resets the count in a job's life, and a run may live through many workers; for completions
+      // `barred` counts, and says what happened.
+      maxStalledCount: 50,
+      settings: {
+        backoffStrategy: (_attempts, _type, error) => (error instanceof RetryError ? error.delayMs : 0),
+      },
+    });
+    this.#worker.on("error", (error) => this.#onError(error));
+    this.#worker.on("lockRenewalFailed", (jobIds: string[]) => {
+      for (const jobId of jobIds) this.abort(jobId, "lock lost");
+    });
+  }
+
+  /** How many jobs this process has. */
+  get activeCount(): number {
+    return this.#active.size;
+  }
+
+  /** Returns the milliseconds since a job last ran here; 0 while one does. */
+  get idleMs(): number {
+    return this.#active.size > 0 ? 0 : Date.now() - this.#lastActiveAt;
+  }
+
+  /** Sets how many jobs this process has at a time; what runs already goes on. */
+  set concurrency(concurrency: number) {
+    setConcurrency(this.#worker, concurrency);
+  }
+
+  /** Aborts the job's signal, when this process has it. */
+  abort(jobId: string, reason: AbortReason): void {
+    this.#active.get(jobId)?.abort(reason);
+  }
+
+  /** Takes no jobs until every reason not to has been released. */
+  hold(reason: "memory" | "refusal"): void {
+    if (this.#holds.size === 0) void this.#worker.pause(true);
+    this.#holds.add(reason);
+  }
+
+  /** Ends a reason to take no jobs. */
+  release(reason: "memory" | "refusal"): void {
+    if (this.#holds.delete(reason) && this.#holds.size === 0) void this.#worker.resume();
+  }
+
+  /** Takes no more jobs, waits `drainMs` for the active ones, then aborts them so that they go back. */
+  async close(drainMs: number): Promise<void> {
+    // pause() would wait for the blocking connection's next answer, up to 5 s; close() cuts it.
+    const closed = this.#worker.close();
+    await within(drainMs, closed);
+    for (const jobId of this.#active.keys()) this.abort(jobId, "draining");
+    // With Redis unreachable it ends only when the process's connection does.
+    await within(CLOSE_MS, closed);
+  }
+
+  async #process(job: Job, token: string): Promise<unknown> {
+    const jobId = job.id ?? "";
+    const abort = new AbortController();
+    const active: ActiveJob = { job, jobId, token, signal: abort.signal };
+    // This process was held up until the job's lock ran out: what it does for the job already is still good.
+    if (this.#active.has(jobId))
+      return putBack(active, { delayMs: PUT_BACK_MS, reason: "an earlier attempt is still on" });
+    this.#active.set(jobId, abort);
+    try {
+      return await this.#options.process(active);
+    } finally {
+      this.#active.delete(jobId);
+      this.#lastActiveAt = Date.now();
+    }
+  }
+
+  #onError(error: Error): void {
+    if (isRefusal(error)) this.#rest();
+    const now = Date.now();
+    if (now - this.#lastErrorLogAt < ERROR_LOG_MS) return;
+    this.#lastErrorLogAt = now;
+    const { logger, queue } = this.#options;
+    logger.error({ queue, fault: error.message }, "queue worker fault");
+  }
+
+  /** BullMQ asks a Redis that refuses writes again at once, thousands of times a second. */
+  #rest(): void {
+    if (this.#holds.has("refusal")) return;
+    this.hold("refusal");
+    setTimeout(() => this.release("refusal"), REST_MS).unref();
+  }
+}
+
+/** An attempt's end after which BullMQ repeats the job in `delayMs`. */
+export class RetryError extends Error {
+  readonly delayMs: number;
+
+  constructor(message: string, delayMs: number) {
+    super(message);
+    this.delayMs = delayMs;
+    // Bull Board shows stacks, and this one says nothing that the message does not.
+    this.stack = message;
+  }
+}
+
+/** What is written down of a job that was put back. */
+interface PutBack {
+  delayMs: number;
+  /** Shown by `gluellm queues` and the dashboard. */
+  reason: string;
+  /** How often in a row, where that counts. */
+  putBacks?: number;
+}
+
+/**
+ * Returns a job to its queue without using an attempt.
+ * @throws DelayedError, always: so BullMQ learns that the job moved
+ */
+export async function putBack(
+  { job, token, signal }: Omit<ActiveJob, "jobId">,
+  { delayMs, reason, putBacks }: PutBack,
+): Promise<never> {
+  // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
+  if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
+  await job.updateProgress({ waitsFor: reason, ...(putBacks !== undefined && { putBacks }) });
+  // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
+  await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
+  throw new DelayedError();
+}
