@@ -90,7 +90,7 @@ export class SimulatedProcess {
   refusals = 0;
   inFlight = 0;
   active = 0;
-  #purse = 0;
+  #allotment = 0;
   #isBuying = false;
   #isFetching = false;
   #isStopped = false;
@@ -149,11 +149,11 @@ export class SimulatedProcess {
 
   #pump(): void {
     while (this.#line.length > 0) {
-      if (this.#budget && this.#purse < 1) {
+      if (this.#budget && this.#allotment < 1) {
         this.#buy(this.#budget);
         return;
       }
-      this.#purse -= 1;
+      this.#allotment -= 1;
       this.#call(this.#simulation.nowMs - (this.#line.shift() ?? 0));
     }
   }
@@ -163,7 +163,7 @@ export class SimulatedProcess {
     this.#isBuying = true;
     budget.buy(() => {
       this.#isBuying = false;
-      this.#purse += budget.quantum;
+      this.#allotment += budget.quantum;
       this.#pump();
     });
   }
