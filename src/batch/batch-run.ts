@@ -10,8 +10,8 @@ import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
-import { feedBatch } from "./feed-batch.ts";
-import type { FeedEnd } from "./feeder.ts";
+import { sendBatch } from "./send-batch.ts";
+import type { BatchEnd } from "./row-sender.ts";
 import { type OutputFiles, outputFiles } from "./output-paths.ts";
 import { readBatchId } from "./partial-header.ts";
 import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
@@ -62,7 +62,7 @@ export interface BatchProgress {
   costUsd: number | null;
 }
 
-const STATUS_AT_END: Record<FeedEnd["kind"], BatchReport["status"]> = {
+const STATUS_AT_END: Record<BatchEnd["kind"], BatchReport["status"]> = {
   finished: "completed",
   interrupted: "interrupted",
   cancelled: "cancelled",
@@ -181,7 +181,7 @@ export class BatchRun {
     try {
       if (this.isComplete) return this.#report({ kind: "finished" }, { retries: 0, rateLimited: 0 });
       const store = await this.#context.openStore();
-      const end = await this.#feed(store);
+      const end = await this.#send(store);
       const record = await readBatch(store, this.id);
       return this.#report(end, { retries: record?.retries ?? 0, rateLimited: record?.rateLimited ?? 0 });
     } finally {
@@ -189,15 +189,15 @@ export class BatchRun {
     }
   }
 
-  #feed(store: ConnectedStore): Promise<FeedEnd> {
+  #send(store: ConnectedStore): Promise<BatchEnd> {
     const { settings, logger } = this.#context;
     const { maxCostUsd, cache } = this.#options;
     const { signal } = this.#stop;
     const [batch, tally] = [this.#batch, this.#tally];
-    return feedBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, signal });
+    return sendBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, signal });
   }
 
-  #report(end: FeedEnd, faults: { retries: number; rateLimited: number }): BatchReport {
+  #report(end: BatchEnd, faults: { retries: number; rateLimited: number }): BatchReport {
     const figures = batchFigures(this.#batch.index.counts(), this.#tally, faults, this.startedAt);
     return {
       id: this.id,

@@ -180,7 +180,7 @@ export const batchRecordSchema = z.object({
 });
 export type BatchRecord = z.infer<typeof batchRecordSchema>;
 
-/** The process that feeds a batch, as its lease names it. */
+/** The process that sends a batch's rows, as its lease names it. */
 export const leaseHolderSchema = z.object({
   host: z.string(),
   pid: z.number(),

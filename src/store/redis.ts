@@ -11,7 +11,7 @@ export function redisTarget(url: string): RedisTarget {
 }
 
 /**
- * Opens a connection that waits for Redis rather than failing: workers and feeders outlive a restart.
+ * Opens a connection that waits for Redis rather than failing: workers and row senders outlive a restart.
  * Faults are logged once per outage, not once per retry.
  */
 export function connectRedis(target: RedisTarget, logger: Logger, options: RedisOptions = {}): Redis {

@@ -20,7 +20,7 @@ import { cancelSteps, openSteps } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
 import { asWorkflowError, deadlineError } from "./run-errors.ts";
-import { Turn } from "./turn.ts";
+import { Activation } from "./activation.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 export interface RunInput {
@@ -28,14 +28,14 @@ export interface RunInput {
   workflows: ReadonlyMap<string, AnyWorkflow>;
   offerTool: (tool: Tool) => void;
   functions: ReadonlyMap<string, StepFunction>;
-  /** Suspended functions by run id, so that they need no replay; undefined: each turn replays. */
+  /** Suspended functions by run id, so that they need no replay; undefined: each activation replays. */
   cache: LRUCache<string, LiveRun> | undefined;
   runId: string;
   token: string;
   signal: AbortSignal;
-  /** The function that has the turn. */
+  /** The function that is activated. */
   onLive: (live: LiveRun) => void;
-  /** The function asked for something; this may be outside of its turns. */
+  /** The function asked for something; this may be outside of its activations. */
   onActivity: () => void;
 }
 
@@ -47,7 +47,7 @@ export type RunEnd =
   | { kind: "succeeded"; summary: object }
   | { kind: "failed"; reason: string };
 
-/** One turn of a run, from its record to what its job does next. */
+/** One activation of a run, from its record to what its job does next. */
 export async function processRun(input: RunInput): Promise<RunEnd> {
   const { fleet, workflows, runId, token, cache } = input;
   const { store } = fleet;
@@ -77,9 +77,9 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   const live = cached ?? (await revive(input, workflow, run));
   if ("reason" in live) return { kind: "putBack", reason: live.reason };
   input.onLive(live);
-  const turn = new Turn(fleet, lock, run, live, input.signal);
+  const activation = new Activation(fleet, lock, run, live, input.signal);
   try {
-    const end = await turn.take(journal);
+    const end = await activation.run(journal);
     if (end === "suspended") {
       cache?.set(runId, live);
       if (run.blocked) await unblockRun(lock);

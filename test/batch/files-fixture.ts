@@ -126,7 +126,7 @@ export function failure(fields: { status?: number; providerRequestId?: string } 
   };
 }
 
-/** What the feeder appends for a row. */
+/** What the row sender appends for a row. */
 export function resultOf(
   { id, line }: { id: string; line: number },
   record = success(`answer ${line}`),

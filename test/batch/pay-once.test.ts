@@ -87,7 +87,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(site.repeatedCalls()).toBeLessThanOrEqual(CONCURRENCY);
   });
 
-  test("Redis emptied in mid-run: the feeder sends the rows again that have no result", async () => {
+  test("Redis emptied in mid-run: the row sender sends the rows again that have no result", async () => {
     await using site = await TestSite.open({ latencyMs: 60 });
     site.write("in.jsonl", site.rows(120));
     const runner = site.start(...site.batch("--concurrency", String(CONCURRENCY)));
@@ -105,7 +105,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
   });
 });
 
-describe("one batch, one feeder", () => {
+describe("one batch, one row sender", () => {
   test("a second run of a running batch stops and names the holder", async () => {
     await using site = await TestSite.open({ latencyMs: 100 });
     site.write("in.jsonl", site.rows(60));

@@ -18,7 +18,7 @@ import type { BatchOutput } from "./batch-output.ts";
 import type { DiskIndex, IndexRow } from "./disk-index.ts";
 import { outputLine } from "./output-line.ts";
 import type { RowReader } from "./row-reader.ts";
-import { Sender } from "./sender.ts";
+import { RowSubmitter } from "./row-submitter.ts";
 import type { Tally } from "./tally.ts";
 import { Window } from "./window.ts";
 
@@ -28,7 +28,7 @@ const RECONCILE_MS = 5000;
 const WAIT_MS = 1000;
 const SAVE_MS = 500;
 
-export interface FeederOptions {
+export interface RowSenderOptions {
   store: ConnectedStore;
   settings: Settings;
   logger: Logger;
@@ -44,8 +44,8 @@ export interface FeederOptions {
   cache?: boolean;
 }
 
-/** How feeding ended: all rows have results, somebody asked to stop, or an account fault stopped the batch. */
-export type FeedEnd =
+/** How sending ended: all rows have results, somebody asked to stop, or an account fault stopped the batch. */
+export type BatchEnd =
   | { kind: "finished" }
   | { kind: "interrupted" }
   | { kind: "cancelled" }
@@ -55,29 +55,29 @@ export type FeedEnd =
  * Drives one batch: sends missing rows through a window per queue, takes results off the done-list into the file,
  * acknowledges them, and puts back what Redis lost. The host (the CLI today) owns the files and the lease.
  */
-export class Feeder {
-  readonly #options: FeederOptions;
+export class RowSender {
+  readonly #options: RowSenderOptions;
   readonly #batchId: string;
   readonly #windows: Window[];
-  readonly #sender: Sender;
+  readonly #submitter: RowSubmitter;
   readonly #wakeup = new Wakeup();
-  #end: FeedEnd | undefined;
+  #end: BatchEnd | undefined;
   #reconciledAt = performance.now();
   #savedAt = 0;
 
-  constructor(options: FeederOptions) {
+  constructor(options: RowSenderOptions) {
     this.#options = options;
     this.#batchId = options.output.batchId;
     this.#windows = options.index.models().map((model) => new Window(model));
-    this.#sender = new Sender(options, this.#batchId);
+    this.#submitter = new RowSubmitter(options, this.#batchId);
   }
 
   get inFlight(): number {
     return this.#windows.reduce((sum, window) => sum + window.rows.size, 0);
   }
 
-  /** Feeds until the end. After `signal` aborts, waiting rows are withdrawn and active ones waited for. */
-  async run(signal: AbortSignal): Promise<FeedEnd> {
+  /** Sends rows and collects results until the end. After `signal` aborts, waiting rows are withdrawn and active ones waited for. */
+  async run(signal: AbortSignal): Promise<BatchEnd> {
     const { logger, store } = this.#options;
     const wake = () => this.#wakeup.wake();
     signal.addEventListener("abort", wake, { once: true });
@@ -92,7 +92,7 @@ export class Feeder {
   }
 
   /** May be broken off anywhere and begun again. */
-  async #turn(signal: AbortSignal): Promise<FeedEnd | undefined> {
+  async #turn(signal: AbortSignal): Promise<BatchEnd | undefined> {
     this.#checkLease();
     const collected = await this.#collect();
     this.#end ??= await this.#findEnd(signal);
@@ -113,8 +113,8 @@ export class Feeder {
     return undefined;
   }
 
-  async #findEnd(signal: AbortSignal): Promise<FeedEnd | undefined> {
-    const end: FeedEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
+  async #findEnd(signal: AbortSignal): Promise<BatchEnd | undefined> {
+    const end: BatchEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
     if (end) {
       const { store } = this.#options;
       const reason: ErrorRecord = {
@@ -139,7 +139,7 @@ export class Feeder {
   }
 
   /** The operator's or a worker's word that the batch must not go on. */
-  async #readStop(): Promise<FeedEnd | undefined> {
+  async #readStop(): Promise<BatchEnd | undefined> {
     const stop = await readStop(this.#options.store, this.#batchId);
     if (stop === "cancelled") return { kind: "cancelled" };
     return stop && { kind: "stopped", error: stop };
@@ -192,7 +192,7 @@ export class Feeder {
   /** The row is no longer in flight: its window has room again and its request's blob goes. */
   async #forget(jobId: string): Promise<void> {
     const { store } = this.#options;
-    this.#sender.forget(jobId);
+    this.#submitter.forget(jobId);
     for (const window of this.#windows) {
       const row = window.delete(jobId);
       if (row?.blob) await releaseBlob(store, row.blob, jobId);
@@ -208,7 +208,7 @@ export class Feeder {
         if (room > 0 && missing.length === 0) window.exhausted = true;
         if (missing.length === 0) break;
         const rows = window.fitting(missing);
-        await this.#sender.send(window, rows, { again: this.#options.output.resumed });
+        await this.#submitter.send(window, rows, { again: this.#options.output.resumed });
         window.cursor = rows.at(-1)?.line ?? window.cursor;
       }
     }
@@ -238,7 +238,7 @@ export class Feeder {
       if (!(await hasBatch(store, this.#batchId))) await this.#options.describe();
       for (let i = 0; i < lost.length; i += MAX_ADD) {
         const rows = lost.slice(i, i + MAX_ADD).flatMap((id) => index.find(id) ?? []);
-        await this.#sender.send(window, rows, { again: true });
+        await this.#submitter.send(window, rows, { again: true });
       }
     }
     this.#reconciledAt = performance.now();
@@ -255,7 +255,7 @@ export class Feeder {
       const times = jobTimes(replies[i]?.[1] ?? []);
       return !times || times.endedAt !== undefined;
     });
-    suspects.push(...(await this.#sender.released(window)));
+    suspects.push(...(await this.#submitter.released(window)));
     // A row that ended meanwhile is on the done-list: only what is still in flight after reading it is lost.
     if (suspects.length > 0) while ((await this.#collect()) > 0);
     const lost: string[] = [];
@@ -276,7 +276,7 @@ export class Feeder {
 
 /** Writes where the batch stands into its record. */
 export async function saveCounts(
-  { store, index, tally }: Pick<FeederOptions, "store" | "index" | "tally">,
+  { store, index, tally }: Pick<RowSenderOptions, "store" | "index" | "tally">,
   id: string,
 ): Promise<void> {
   const { total, succeeded, failed } = index.counts();

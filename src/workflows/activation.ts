@@ -1,10 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { toErrorRecord } from "../shared/error-record.ts";
-import { JobLostError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
-import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
-import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
-import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
+import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import {
   appendEntries,
@@ -13,7 +10,8 @@ import {
   readRunJournal,
 } from "../store/run-journal.ts";
 import { type Denied, isBounded, type RunLock, type RunRecord, suspendRun } from "../store/run-record.ts";
-import { type Execution, type Step, StoredError } from "./execution.ts";
+import { EntryValues } from "./entry-values.ts";
+import type { Execution, Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type LiveRun, standingOf } from "./live-run.ts";
 import { repair } from "./repair-steps.ts";
@@ -22,28 +20,24 @@ import { askedEntry, dispatch } from "./run-steps.ts";
 
 /** Entries per call: a script has bounded arguments. */
 const APPEND_CHUNK = 500;
-/** Answers fetched at a time. */
-const RECORD_CHUNK = 100;
 /** A message may be lost with its connection: a look at the journal makes up for it. */
 const POLL_MS = 1000;
 
-export type TurnEnd = "suspended" | "ended" | Denied;
+export type ActivationEnd = "suspended" | "ended" | Denied;
 
 /** The time in which one worker holds a run: its function goes on until it waits for what is not there yet. */
-export class Turn {
+export class Activation {
   readonly #fleet: FleetAccess;
   readonly #lock: RunLock;
   readonly #run: RunRecord;
   readonly #live: LiveRun;
   readonly #execution: Execution;
   readonly #signal: AbortSignal;
-  /** The last entry of earlier turns that the function has not seen. */
+  /** The last entry of earlier activations that the function has not seen. */
   #replayUntil = -1;
   /** Read, not delivered. */
   #ahead: readonly RunJournalEntry[] = [];
-  /** Completions' jobs by their steps. */
-  readonly #jobs = new Map<string, string>();
-  readonly #values = new Map<string, unknown>();
+  readonly #values: EntryValues;
   readonly #localEnds: EndedEntry[] = [];
   #localsInFlight = 0;
   #denied: Denied | undefined;
@@ -57,6 +51,7 @@ export class Turn {
     this.#run = run;
     this.#live = live;
     this.#execution = live.execution;
+    this.#values = new EntryValues(fleet.store, live.execution);
     this.#signal = signal;
   }
 
@@ -65,11 +60,11 @@ export class Turn {
    * @returns `ended` when the function has returned or thrown (`execution.outcome`)
    * @throws NonDeterminismError
    */
-  async take(journal: readonly RunJournalEntry[]): Promise<TurnEnd> {
+  async run(journal: readonly RunJournalEntry[]): Promise<ActivationEnd> {
     const stop = () => this.#execution.activity.wake();
     this.#signal.addEventListener("abort", stop, { once: true });
     try {
-      return await this.#take(journal);
+      return await this.#goThrough(journal);
     } finally {
       this.#signal.removeEventListener("abort", stop);
       // Nobody waits any more for local work that is still under way.
@@ -78,13 +73,13 @@ export class Turn {
     }
   }
 
-  async #take(journal: readonly RunJournalEntry[]): Promise<TurnEnd> {
+  async #goThrough(journal: readonly RunJournalEntry[]): Promise<ActivationEnd> {
     const execution = this.#execution;
     // Woken without news: a step's job may have ended without a word, or was removed.
     if (journal.length === 0)
       for (const step of execution.pending()) step.isDispatched &&= step.kind === "local";
     this.#lookAhead(journal);
-    this.#replayUntil = execution.seen + this.#ahead.findLastIndex(isOfTurn);
+    this.#replayUntil = execution.seen + this.#ahead.findLastIndex(isOfActivation);
     execution.isReplaying = execution.seen <= this.#replayUntil;
     execution.start();
     await nextTurn();
@@ -136,7 +131,7 @@ export class Turn {
       this.#signal.throwIfAborted();
       const entry = this.#ahead[i] as RunJournalEntry;
       execution.isReplaying = execution.seen < this.#replayUntil;
-      await execution.deliver(entry, await this.#valueOf(entry, i));
+      await execution.deliver(entry, await this.#values.of(this.#ahead, i));
       if (execution.outcome) {
         this.#ahead = this.#ahead.slice(i + 1);
         return;
@@ -149,7 +144,7 @@ export class Turn {
   #lookAhead(entries: readonly RunJournalEntry[]): void {
     this.#ahead = entries;
     for (const entry of entries) {
-      if (entry.type === "asked" && entry.job) this.#jobs.set(entry.step, entry.job);
+      if (entry.type === "asked" && entry.job) this.#values.expect(entry.step, entry.job);
       // The function asks before the place is reached at which the answer was written down.
       if (entry.type === "patch") this.#execution.patches.set(entry.id, true);
     }
@@ -190,7 +185,7 @@ export class Turn {
     return true;
   }
 
-  /** Local work begins only when the journal does not have its end; other steps may be an earlier turn's. */
+  /** Local work begins only when the journal does not have its end; other steps may be an earlier activation's. */
   async #begin(steps: readonly Step[]): Promise<boolean> {
     const others = steps.filter(({ kind }) => kind !== "local");
     for (const step of steps) {
@@ -213,7 +208,7 @@ export class Turn {
       } catch (error) {
         entry.error = toErrorRecord(asWorkflowError(error));
       }
-      // What the end of a turn broke off did not fail: the next turn does it again.
+      // What the end of an activation broke off did not fail: the next one does it again.
       if (this.#signal.aborted || this.#over.signal.aborted) return;
       if (entry.value !== undefined) {
         const { value } = entry;
@@ -263,49 +258,9 @@ export class Turn {
     const wakeAt = this.#nextTimer();
     return wakeAt === this.#run.deadlineAt && !isBounded(this.#run) ? undefined : wakeAt;
   }
-
-  async #valueOf(entry: RunJournalEntry, index: number): Promise<unknown> {
-    if (entry.type === "signal" || entry.type === "ended") {
-      if (entry.blob) return readBlob(this.#fleet.store, entry.blob);
-      if (entry.type === "signal" || entry.error || "value" in entry)
-        return entry.type === "ended" ? entry.value : entry.data;
-      if (!this.#values.has(entry.step)) await this.#readRecords(index);
-      const value = this.#values.get(entry.step);
-      this.#values.delete(entry.step);
-      return value;
-    }
-    return undefined;
-  }
-
-  /** The answers of the next ended completions, in one round trip. */
-  async #readRecords(from: number): Promise<void> {
-    const { store } = this.#fleet;
-    const jobs = new Map<string, string>();
-    for (let i = from; i < this.#ahead.length && jobs.size < RECORD_CHUNK; i++) {
-      const entry = this.#ahead[i];
-      if (entry?.type !== "ended" || entry.error || entry.blob || "value" in entry) continue;
-      const { kind = "completion", asked } = this.#execution.steps.get(entry.step) ?? {};
-      const job = asked?.job ?? this.#jobs.get(entry.step);
-      if (kind === "completion" && job) jobs.set(entry.step, job);
-    }
-    if (jobs.size === 0) return;
-    const records = await store.redis.mget([...jobs.values()].map((job) => store.keys.result(job)));
-    for (const [n, [step, job]] of [...jobs].entries()) {
-      this.#values.set(step, await this.#completedRecord(job, records[n] ?? null));
-    }
-  }
-
-  async #completedRecord(job: string, json: string | null): Promise<CompletedRecord | StoredError> {
-    const { store } = this.#fleet;
-    if (json === null || json === ACKNOWLEDGED) return new StoredError(toErrorRecord(new JobLostError(job)));
-    const record = resultRecordSchema.parse(JSON.parse(json));
-    const { response, error, rejected } = record;
-    if (!response) return new StoredError({ ...(error ?? toErrorRecord(new JobLostError(job))), rejected });
-    return readCompleted(store, record, response);
-  }
 }
 
 /** Only workers with the run write such entries: its function had gone beyond what came before them. */
-function isOfTurn(entry: RunJournalEntry): boolean {
+function isOfActivation(entry: RunJournalEntry): boolean {
   return entry.type === "asked" || entry.type === "patch" || (entry.type === "ended" && entry.own === true);
 }

@@ -8,11 +8,11 @@ import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
-import { type FeedEnd, Feeder, saveCounts } from "./feeder.ts";
+import { type BatchEnd, RowSender, saveCounts } from "./row-sender.ts";
 import type { BatchFiles, PreparedBatch } from "./prepare-batch.ts";
 import type { Tally } from "./tally.ts";
 
-export interface FeedOptions {
+export interface SendBatchOptions {
   store: ConnectedStore;
   settings: Settings;
   logger: Logger;
@@ -26,7 +26,7 @@ export interface FeedOptions {
   signal: AbortSignal;
 }
 
-const STATUS_AT_END: Record<FeedEnd["kind"], BatchStatus> = {
+const STATUS_AT_END: Record<BatchEnd["kind"], BatchStatus> = {
   finished: "completed",
   interrupted: "in_progress",
   cancelled: "cancelled",
@@ -37,7 +37,7 @@ const STATUS_AT_END: Record<FeedEnd["kind"], BatchStatus> = {
  * Runs a prepared batch to its end and writes its output file when all rows have results.
  * @throws InputError when another run holds the batch.
  */
-export async function feedBatch({
+export async function sendBatch({
   store,
   settings,
   logger,
@@ -46,7 +46,7 @@ export async function feedBatch({
   maxCostUsd,
   cache,
   signal,
-}: FeedOptions): Promise<FeedEnd> {
+}: SendBatchOptions): Promise<BatchEnd> {
   const { files, index, reader, output } = batch;
   const id = output.batchId;
   const lease = await Lease.acquire(store, id);
@@ -54,7 +54,7 @@ export async function feedBatch({
   try {
     const describe = () => startRecord(store, id, files, maxCostUsd);
     await untilTaken(logger, describe);
-    const feeder = new Feeder({
+    const sender = new RowSender({
       store,
       settings,
       logger,
@@ -67,7 +67,7 @@ export async function feedBatch({
       describe,
       cache,
     });
-    const end = await feeder.run(signal);
+    const end = await sender.run(signal);
     if (end.kind === "finished") {
       await untilTaken(logger, () => saveBatch(store, { id, status: "finalizing" }));
       await output.finish();

@@ -8,7 +8,7 @@ import type { IndexRow } from "./disk-index.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Window } from "./window.ts";
 
-interface SenderOptions {
+interface RowSubmitterOptions {
   store: Store;
   settings: Settings;
   queues: ProducerQueues;
@@ -18,13 +18,13 @@ interface SenderOptions {
 }
 
 /** Puts a batch's rows into Redis. */
-export class Sender {
-  readonly #options: SenderOptions;
+export class RowSubmitter {
+  readonly #options: RowSubmitterOptions;
   readonly #batchId: string;
   /** Rows of an earlier run that a live worker holds: sent again under this run's settings once it lets go. */
   readonly #inherited = new Map<string, Window>();
 
-  constructor(options: SenderOptions, batchId: string) {
+  constructor(options: RowSubmitterOptions, batchId: string) {
     this.#options = options;
     this.#batchId = batchId;
   }

@@ -104,13 +104,13 @@ describe.concurrent("a batch that was abandoned", () => {
   });
 });
 
-test("Redis full in mid-run: the feeder and its worker wait and go on, and nothing is paid twice", async () => {
+test("Redis full in mid-run: the row sender and its worker wait and go on, and nothing is paid twice", async () => {
   await using site = await TestSite.open({ latencyMs: 100 }, { GLUELLM_REDIS_URL: "" });
   const held = await holdEmbeddedRedis({ dataDir: site.path(".gluellm"), system: testSystem() });
   onTestFinished(() => held.release());
   const own = testRedis({ path: held.socketPath });
   onTestFinished(() => own.disconnect());
-  // More than a window, so that the feeder has rows to send while Redis is full.
+  // More than a window, so that the row sender has rows to send while Redis is full.
   site.write("in.jsonl", site.rows(2600));
   const runner = site.start(...site.batch("--concurrency", "300"));
   await waitFor("some answers", () => site.paidCalls().size > 200);
