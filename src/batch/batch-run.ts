@@ -19,6 +19,7 @@ import { Tally } from "./tally.ts";
 
 export type { BatchReport } from "./batch-report.ts";
 
+/** Options of a batch. */
 export interface BatchOptions {
   /** The file of rows: OpenAI batch lines, `{prompt}` or `{messages}`. */
   inputPath: string;

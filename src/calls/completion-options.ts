@@ -22,9 +22,7 @@ export interface ChatParameters {
   topP?: number;
   /** Texts at which the answer ends. */
   stop?: string | string[];
-  /**
-   * A whole number with which equal requests have like answers, as far as the model can; not for Anthropic's models.
-   */
+  /** A whole number with which equal requests have like answers, as far as the model can; not for Anthropic's models. */
   seed?: number;
   /** How much repeated words are avoided, -2 to 2; not for Anthropic's models. */
   frequencyPenalty?: number;
@@ -221,10 +219,7 @@ function isParts(message: CompletionMessage): message is string | ContentPart[] 
   );
 }
 
-/**
- * Returns whether a message asks something: a system prompt alone is no question. The request's schema refuses wrong
- * parts.
- */
+/** Returns whether a message asks something: a system prompt alone is no question. */
 function asksSomething({ role, content, ...rest }: Message): boolean {
   if (role === "system" || role === "developer") return false;
   // Many a tool has nothing to say.

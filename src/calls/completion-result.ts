@@ -24,10 +24,7 @@ export interface CompletionResult<Output = unknown> {
   finalResponse: string;
   /** The structured answer, as the call's `schema` gives it; undefined when none was asked for. */
   output: Output;
-  /**
-   * Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`; undefined when the provider names no
-   * reason.
-   */
+  /** Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`; undefined when the provider is silent. */
   finishReason: string | undefined;
   /** The model that answered, as `provider:model`; `rawResponse.model` is what the provider calls it. */
   model: string;

@@ -31,10 +31,7 @@ export type AudioPart = {
 export type FilePart = {
   type: "file";
   file: {
-    /**
-     * The document as a data URL: `data:application/pdf;base64,…`. Anthropic's models take `application/pdf` and
-     * `text/plain`.
-     */
+    /** The document as a data URL: `data:application/pdf;base64,…`. Anthropic's models take PDF and plain text. */
     file_data?: string;
     /** The name that the model sees. */
     filename?: string;

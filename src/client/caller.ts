@@ -15,9 +15,7 @@ export abstract class Caller {
     this.connection = connection;
   }
 
-  /**
-   * @internal Returns the job of a call. Everything that can be known to be wrong is said here, before Redis is asked.
-   */
+  /** @internal Returns the job of a call. Everything that can be known to be wrong is said here, before Redis is asked. */
   abstract toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput;
 
   /**

@@ -17,14 +17,9 @@ import type { Connection } from "./connection.ts";
 
 /** Options of a conversation. */
 export interface ConversationOptions {
-  /**
-   * The id of the conversation to begin or go on with: 1 to 128 letters, digits, `_`, `.` or `-`. Default: a new
-   * `conv-<uuid>`.
-   */
+  /** The id to begin or go on with: 1 to 128 letters, digits, `_`, `.` or `-`. Default: a new `conv-<uuid>`. */
   id?: string;
-  /**
-   * Whether an id that Redis does not have is refused (`unknown_conversation`); default: for ids that a client made.
-   */
+  /** Whether an id that Redis does not have is refused (`unknown_conversation`); default: for ids that a client made. */
   mustExist?: boolean;
   /** The system prompt of the calls that have none of their own; default: the client's. */
   system?: string | SystemPrompt;

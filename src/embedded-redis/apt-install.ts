@@ -9,10 +9,7 @@ import { cachedServerFolder, findCachedServer, firstWritable, verifyUnpacked } f
 
 const run = promisify(execFile);
 
-/**
- * The packages of a server, in order of preference; a release has one or both. The program itself is in the tools
- * package.
- */
+/** The packages of a server, in order of preference; the program itself is in the tools package. */
 const PACKAGES = [
   ["redis-server", "redis-tools"],
   ["valkey-server", "valkey-tools"],

@@ -1,9 +1,6 @@
 import { Redis } from "ioredis";
 
-/**
- * What answers on a socket. `silent`: it accepts connections but does not answer in time (a long script, a stopped
- * process).
- */
+/** What answers on a socket. `silent`: it accepts connections but does not answer in time, as in a long script. */
 export type ServerState = "ready" | "loading" | "silent" | "gone";
 
 /** Returns a connection that never retries, to ask whether the server is there. */

@@ -11,9 +11,7 @@ export async function findCachedServer(cacheDir: string): Promise<ServerBinary |
   return typeof server === "string" ? undefined : server;
 }
 
-/**
- * Returns the folder of a release and processor: a cache can outlive an upgrade, or be shared through a network home.
- */
+/** Returns the folder of a release and processor: a cache can outlive an upgrade, or be shared through a network home. */
 export function cachedServerFolder(cacheDir: string): string {
   const release = readRelease();
   const name = `${release.get("ID") ?? process.platform}-${release.get("VERSION_ID") ?? "rolling"}`;

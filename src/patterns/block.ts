@@ -6,9 +6,7 @@ const TAGS = [
   "workers your-proposal critiques",
 ].flatMap((line) => line.split(" "));
 
-/**
- * The begin of such a tag, whatever its case and the spaces in it. Others stay: the text may be a program or a page.
- */
+/** The begin of such a tag, whatever its case and the spaces in it. Others stay: the text may be a program or a page. */
 const TAG_START = new RegExp(`<(?=\\s*(?:/\\s*)?(?:${TAGS.join("|")})(?![A-Za-z]))`, "gi");
 const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 

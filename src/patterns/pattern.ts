@@ -52,9 +52,7 @@ const resultSchema = z.object({
   metadata: z.record(z.string(), z.unknown()),
 });
 type Interaction = z.infer<typeof interactionSchema>;
-/**
- * The output of every pattern: its answer, each call of an agent with tokens and cost in USD, and what it found out.
- */
+/** The output of every pattern: its answer, each call of an agent with tokens and cost in USD, and what it found out. */
 export type PatternResult = z.infer<typeof resultSchema>;
 
 /** The part of an interaction that stands for a call that failed. */
@@ -92,9 +90,7 @@ export interface PatternOptions<Config extends z.ZodObject> {
   ) => Promise<Omit<PatternResult, "agentInteractions">>;
 }
 
-/**
- * A workflow pattern: a durable workflow that says when to take it, how many calls it makes and where it comes from.
- */
+/** A workflow pattern: a durable workflow that says when to take it, how many calls it makes and where it comes from. */
 export interface Pattern<Config extends z.ZodObject = z.ZodObject>
   extends Workflow<PatternInput<Config>, PatternResult, z.input<Config> & { input: string }> {
   when: string;

@@ -9,9 +9,7 @@ const stage = z.object({
   agent: agent.describe("does the stage's work"),
 });
 
-/**
- * The pattern with stages in a row, each of which works on what the one before wrote: research, outline, draft, edit.
- */
+/** The pattern with stages in a row, each of which works on what the one before wrote: research, outline, draft, edit. */
 export const pipeline = definePattern({
   name: "pipeline",
   when: "The steps of the work are known, and each builds on the one before.",

@@ -100,9 +100,7 @@ function chargedBy(usage: MessagesAnswer["usage"]) {
   return { input, output: usage?.output_tokens ?? 0 };
 }
 
-/**
- * Returns the usage in OpenAI's words, whose prompt tokens include cache reads and writes; Anthropic counts them apart.
- */
+/** Returns the usage in OpenAI's words, whose prompt tokens include cache reads and writes; Anthropic counts them apart. */
 function toUsage(usage: MessagesAnswer["usage"]) {
   const cached = usage?.cache_read_input_tokens ?? 0;
   const written = usage?.cache_creation_input_tokens ?? 0;

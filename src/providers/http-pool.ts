@@ -46,9 +46,7 @@ export function createHttpPool(entry: ProviderEntry, connections = DEFAULT_CONNE
   return { apiKey, fetch: send as unknown as typeof globalThis.fetch, close: () => dispatcher.close() };
 }
 
-/**
- * Bounds the bytes of an answer once it is unpacked: the dispatcher counts those that arrive, a thousand times fewer.
- */
+/** Bounds the bytes of an answer once it is unpacked: the dispatcher counts those that arrive, a thousand times fewer. */
 function bounded(response: UndiciResponse): UndiciResponse {
   if (!response.body || !response.headers.has("content-encoding")) return response;
   let bytes = 0;

@@ -77,9 +77,7 @@ class ChatStream {
     });
   }
 
-  /**
-   * Returns the place of a call. Some servers leave the index out, or number every call 0: another id is another call.
-   */
+  /** Returns the place of a call. Some servers leave the index out, or number every call 0: another id is another call. */
   #indexOf(index: number | null | undefined, id: string | null | undefined): number {
     const calls = this.#toolCalls;
     if (!id) return index != null && index < calls.length ? index : Math.max(0, calls.length - 1);

@@ -5,10 +5,7 @@ import { checkWith } from "./schema-check.ts";
 import { isSystemPrompt, SystemPrompt } from "./system-prompt.ts";
 import { isTool, type Tool, toolNameSchema, toolsByName } from "./tool.ts";
 
-/**
- * The mark of agents, known across copies of this package, such as the one a worker runs and the one a module of agents
- * imports.
- */
+/** The mark of agents, known across copies of this package: a worker and a module may have one each. */
 const AGENT = Symbol.for("gluellm.agent");
 
 /** Options of an agent. */

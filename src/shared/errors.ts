@@ -14,10 +14,7 @@ export const errorCategorySchema = z.enum([
 /** The place of a fault, which decides exit codes and who has to act. */
 export type ErrorCategory = z.infer<typeof errorCategorySchema>;
 
-/**
- * The weight of an error. `critical`: no call works until somebody acts; `error`: this one does not; `warning`: it
- * passes.
- */
+/** The weight of an error. `critical`: no call works until somebody acts; `error`: this one fails; `warning`: it passes. */
 export type ErrorSeverity = "warning" | "error" | "critical";
 
 const SEVERITIES: Readonly<Record<ErrorCategory, ErrorSeverity>> = {

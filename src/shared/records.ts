@@ -168,9 +168,7 @@ export const batchRecordSchema = z.object({
   unpriced: count,
   /** What the batch may cost; absent without a limit. */
   maxCostUsd: z.coerce.number().optional(),
-  /**
-   * With a limit: what its calls cost, those included whose outcome is unknown; and what is held for calls under way.
-   */
+  /** With a limit: what its calls cost, those included whose outcome is unknown; and what is held for calls under way. */
   spentUsd: count,
   reservedUsd: count,
   createdAt: count,

@@ -141,9 +141,7 @@ function readPermission(text: string | undefined, faults: string[]): boolean {
   return permission.data ?? false;
 }
 
-/**
- * A frozen copy of the settings with some replaced; for the hosts that start parts of their own (quickstart, tests).
- */
+/** A frozen copy of the settings with some replaced; for the hosts that start parts of their own (quickstart, tests). */
 export function withSettings(settings: Settings, changes: Partial<Settings>): Settings {
   return freeze({ ...settings, ...changes });
 }

@@ -1,10 +1,7 @@
 import { byName } from "./by-name.ts";
 import { InputError } from "./errors.ts";
 
-/**
- * The mark of step functions, known across copies of this package, such as the one a worker runs and the one a module
- * imports.
- */
+/** The mark of step functions, known across copies of this package: a worker and a module may have one each. */
 const STEP_FUNCTION = Symbol.for("gluellm.step-function");
 
 /** A piece of text that a retriever found. */

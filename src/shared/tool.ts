@@ -6,10 +6,7 @@ import { isObject, parseJson } from "./json.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import { checkWith } from "./schema-check.ts";
 
-/**
- * The mark of tools, known across copies of this package, such as the one a worker runs and the one a module of tools
- * imports.
- */
+/** The mark of tools, known across copies of this package: a worker and a module may have one each. */
 const TOOL = Symbol.for("gluellm.tool");
 
 const TOOL_DEFAULTS = { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 } as const;
@@ -165,10 +162,7 @@ async function parseWith(schema: z.ZodType, args: unknown): Promise<ParsedArgume
   return { ok: false, problem: problems.slice(0, 10).join("; ") };
 }
 
-/**
- * The arguments a model wrote; undefined when they are not JSON. Some models call a tool without arguments with an
- * empty text.
- */
+/** Returns the arguments that a model wrote, `{}` for an empty text; undefined when they are not JSON. */
 export function parseArguments(text: string): unknown {
   return parseJson(text.trim() === "" ? "{}" : text);
 }

@@ -7,9 +7,7 @@ import { InvalidCallError } from "./invalid-call.ts";
 const toolCallSchema = z.strictObject({
   /** The tool's name; the request need not offer it. */
   name: z.string(),
-  /**
-   * The arguments. A string is sent as it stands, JSON or not; Anthropic's dialect sends `{}` for what is no object.
-   */
+  /** The arguments. A string is sent as it stands, JSON or not; Anthropic's dialect sends `{}` for what is no object. */
   arguments: z.union([z.string(), z.record(z.string(), z.unknown())]).default({}),
   /** The call's id; default: made from the request's hash. */
   id: z.string().optional(),

@@ -33,10 +33,7 @@ export interface JournaledCall {
   fault: FaultKind | "outage" | null;
   /** The end in epoch milliseconds; null while the call is in flight. */
   finishedAt: number | null;
-  /**
-   * Tokens charged to the buckets (see `ChargePolicy`); both counts are 0 when the request was refused or met an
-   * outage.
-   */
+  /** Tokens charged to the buckets (see `ChargePolicy`); both counts are 0 for a request that was not admitted. */
   promptTokens: number;
   completionTokens: number;
   /** Whether the client went away before the end of its answer. */

@@ -14,10 +14,7 @@ export const outageChangeSchema = z.strictObject({
 /** An outage of `forMs` milliseconds from now on; 0 ends the one under way. Default kind: `refuse`. */
 export type OutageChange = z.input<typeof outageChangeSchema>;
 
-/**
- * A time in which every call of a model endpoint fails, before limits and faults see it. Times are monotonic
- * milliseconds.
- */
+/** A time in which every call of a model endpoint fails, before limits and faults see it. Times are monotonic. */
 export class Outage {
   #kind: OutageKind = "refuse";
   #untilMs = Number.NEGATIVE_INFINITY;

@@ -2,10 +2,7 @@ import type { IncomingMessage } from "node:http";
 
 export const MAX_BODY_BYTES = 32 * 1024 * 1024;
 
-/**
- * Returns the whole body; `"too_large"` past 32 MiB, whose rest is read and thrown away; undefined when the client
- * left.
- */
+/** Returns the whole body; `"too_large"` past 32 MiB, whose rest is thrown away; undefined when the client left. */
 export function readBody(request: IncomingMessage): Promise<Buffer | "too_large" | undefined> {
   if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) {
     request.resume();

@@ -34,9 +34,7 @@ export class TokenBucket {
     return this.#perMinute;
   }
 
-  /**
-   * Returns the milliseconds until `amount` may be taken; Infinity when it is above a minute's limit and the capacity.
-   */
+  /** Returns the milliseconds until `amount` may be taken; Infinity when it is above a minute's limit and the capacity. */
   waitMs(amount: number, nowMs: number): number {
     if (amount > Math.max(this.#capacity, this.#perMinute)) return Number.POSITIVE_INFINITY;
     const missing = Math.min(amount, this.#capacity) - this.#refill(nowMs);

@@ -114,10 +114,7 @@ async function retry<T>(
   }
 }
 
-/**
- * Returns an error of an SDK in the words of the verdict table; without an HTTP status it counts as a failed
- * connection.
- */
+/** Returns an SDK's error in the words of the verdict table; without an HTTP status it is a failed connection. */
 function toGlueError(error: unknown): GlueError {
   if (error instanceof GlueError) return error;
   const fault = readFault(error);

@@ -144,9 +144,7 @@ export interface WorkflowOptions<Input, Output, Given = Input> {
   name: string;
   /** The version of the code, from 1; default 1. A worker leaves runs of later versions to those that have them. */
   version?: number;
-  /**
-   * The schema of the input, checked when a run is started; its defaults and transforms shape what the function gets.
-   */
+  /** The schema of the input, checked when a run is started; its defaults and transforms shape what the function gets. */
   input: z.ZodType<Input, Given>;
   /** The schema of the output, checked when the function has returned. */
   output: z.ZodType<Output>;

@@ -14,8 +14,8 @@ import {
 } from "../../src/index.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
-import { jobKey } from "../../src/store/bullmq-internals.ts";
 import type { Faults } from "../../src/simulator/faults.ts";
+import { jobKey } from "../../src/store/bullmq-internals.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { failureOf } from "../support/provider.ts";
 import { MODEL, TestSite } from "../support/site.ts";
