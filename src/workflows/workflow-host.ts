@@ -7,7 +7,6 @@ import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { NEVER_LIMITING } from "../store/bullmq-internals.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
 import { notifyRun } from "../store/run-journal.ts";
