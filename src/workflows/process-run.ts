@@ -16,11 +16,11 @@ import {
   readRun,
   unblockRun,
 } from "../store/run-record.ts";
+import { Activation } from "./activation.ts";
 import { cancelSteps, openSteps } from "./cancel-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
 import { asWorkflowError, deadlineError } from "./run-errors.ts";
-import { Activation } from "./activation.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 export interface RunInput {

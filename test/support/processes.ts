@@ -24,7 +24,7 @@ export interface StartedProcess {
  * Starts a program with nothing of this shell's environment but what `processEnv` names. Every process of a test starts
  * here: it ends with the test file at the latest.
  */
-export function startProcess(
+function startProcess(
   command: string,
   args: readonly string[],
   { env, ...options }: ProcessOptions = {},
@@ -66,7 +66,7 @@ export async function outputOf(command: string, args: readonly string[], options
 }
 
 /** The environment of a test's process. By its folder for temporary files the run's reaper knows it. */
-export function processEnv(added: Record<string, string> = {}): Record<string, string> {
+function processEnv(added: Record<string, string> = {}): Record<string, string> {
   const { PATH = "", HOME = "", TMPDIR = "", NODE_COMPILE_CACHE = "" } = process.env;
   return { PATH, HOME, TMPDIR, NODE_COMPILE_CACHE, ...added };
 }
