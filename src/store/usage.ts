@@ -1,6 +1,6 @@
 import { policyOf } from "../shared/error-policy.ts";
 import { modelRef } from "../shared/model-name.ts";
-import type { FinishedCall } from "./job-journal.ts";
+import type { TokenUse } from "../shared/token-use.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import type { Store } from "./store.ts";
 
@@ -60,7 +60,10 @@ export async function usagePerMinute(store: Store, budgetKey: string, sinceMs: n
 }
 
 /** Counts an answered call of a job of several at once: its record comes late, or never, and cannot say which model used what. */
-export async function countCall(store: Store, { entry, model, tokens }: FinishedCall) {
+export async function countCall(
+  store: Store,
+  { entry, model, tokens }: { entry: string; model: string; tokens: Pick<TokenUse, "total" | "completion"> },
+) {
   const usage = usageKey(store.keys, modelRef(entry, model).key);
   const pipeline = store.redis
     .pipeline()
