@@ -43,7 +43,10 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
   const { redisTarget, namespace, host, port, logger } = options;
   requirePassword(options);
   // One retry: a page says that Redis is away rather than hang until it is back.
-  const store = storeOf(connectRedis(redisTarget, logger, { maxRetriesPerRequest: 1 }), namespace);
+  const store = storeOf(
+    connectRedis(redisTarget, logger, { connectionName: "gluellm:dashboard", maxRetriesPerRequest: 1 }),
+    namespace,
+  );
   const board = createBoard({ basePath: BASE_PATH, store, namespace, logger });
 
   const app = express();

@@ -21,6 +21,11 @@ const TOKEN_LIMITS = [
 export interface RateLimiterOptions {
   /** The limiter makes its two connections after the model of this one, at the first `acquire` that has a budget. */
   redis: Redis;
+  /**
+   * A connection for subscriptions: the limiter uses it and `redis` themselves, and ends neither. Both have to wait for
+   * Redis through any outage (`maxRetriesPerRequest: null`). Default: the limiter has connections of its own.
+   */
+  subscriber?: Redis;
   /** Head of all keys, with the hash tag: `{gluellm:default}`. */
   keyPrefix: string;
   /** Returns the budget of a key. It is asked at every `acquire`; a budget that changed is changed for the whole fleet. */
@@ -154,8 +159,8 @@ export class RateLimiter implements AsyncDisposable {
     const name = this.#nameOf(key, budget);
     let queue = this.#queues.get(name);
     if (!queue && isLimited) {
-      const { redis, keyPrefix, quantumMs, logger } = this.#options;
-      this.#connection ??= new BucketConnection(redis);
+      const { redis, subscriber, keyPrefix, quantumMs, logger } = this.#options;
+      this.#connection ??= new BucketConnection(redis, subscriber);
       queue = new WaitQueue({ connection: this.#connection, name, keyPrefix, quantumMs, logger });
       this.#queues.set(name, queue);
     }

@@ -52,7 +52,7 @@ export class Notifier {
     const known = this.#subscriptions.get(topic);
     const { listeners, made } = known ?? {
       listeners: new Set(),
-      made: this.#open().subscribe(this.#store.keys.topic(topic)),
+      made: this.connection.subscribe(this.#store.keys.topic(topic)),
     };
     if (!known) this.#subscriptions.set(topic, { listeners, made });
     listeners.add(listener);
@@ -66,7 +66,8 @@ export class Notifier {
     this.#subscriber?.unsubscribe(this.#store.keys.topic(topic)).catch(() => {});
   }
 
-  #open(): Redis {
+  /** The connection for subscriptions, opened when it is first asked for; others may add subscriptions of their own. */
+  get connection(): Redis {
     if (this.#subscriber) return this.#subscriber;
     const { redis, keys } = this.#store;
     const subscriber = redis.duplicate({ connectionName: "gluellm:subscriber" });
@@ -75,7 +76,8 @@ export class Notifier {
     subscriber.on("error", () => {});
     subscriber.on("message", (channel: string, text: string) => {
       if (channel === keys.channel) this.#onOldMessage(text);
-      else this.#onMessage(channel.slice(keys.topic("").length), text);
+      else if (channel.startsWith(keys.topic("")))
+        this.#onMessage(channel.slice(keys.topic("").length), text);
     });
     // Processes of version 0.1 publish here alone (see `NOTIFY`).
     subscriber.subscribe(keys.channel).catch(() => {});

@@ -86,7 +86,12 @@ export class WorkerProcess {
       logger,
       draining: this.#drain.signal,
       budgets,
-      limiter: new RateLimiter({ ...shared, budgetOf: budgets.of, quantumMs: profile.quantumMs }),
+      limiter: new RateLimiter({
+        ...shared,
+        subscriber: store.notifier.connection,
+        budgetOf: budgets.of,
+        quantumMs: profile.quantumMs,
+      }),
       costs: new CallCosts({ store, settings, logger }),
       cache: settings.cache.enabled ? new CacheStore({ store, ...settings.cache }) : undefined,
       breaker: settings.circuitBreaker.enabled

@@ -19,7 +19,10 @@ async function openBusySite() {
   const redis = new Redis({ path: socketPath, maxRetriesPerRequest: null });
   redis.on("error", () => {});
   const provider = await startStrictProvider(LIMITS);
-  const { limiter } = openLimiter(LIMITS, { redis });
+  // As a worker process has it: the limiter's connections are the process's.
+  const subscriber = redis.duplicate();
+  subscriber.on("error", () => {});
+  const { limiter } = openLimiter(LIMITS, { redis, subscriber });
   const ending = new AbortController();
   const slots = Array.from({ length: 8 }, async () => {
     while (!ending.signal.aborted) {

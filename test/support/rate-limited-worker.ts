@@ -31,7 +31,14 @@ export interface WorkerResult {
 const order = JSON.parse(process.argv[2]!) as WorkerOrder;
 if (order.clockErrorsMs) shiftClock(order.clockErrorsMs);
 const redis = new Redis({ path: order.redisSocket, maxRetriesPerRequest: null });
-const limiter = new RateLimiter({ redis, keyPrefix: order.keyPrefix, budgetOf: () => order.budget });
+// As a worker process has it: the limiter's connections are the process's.
+const subscriber = redis.duplicate();
+const limiter = new RateLimiter({
+  redis,
+  subscriber,
+  keyPrefix: order.keyPrefix,
+  budgetOf: () => order.budget,
+});
 const agent = new Agent({ keepAlive: true });
 const result: WorkerResult = { sent: 0, rejected: 0, waitsMs: [] };
 
@@ -42,6 +49,7 @@ await Promise.all([
 ]);
 await limiter.close();
 redis.disconnect();
+subscriber.disconnect();
 agent.destroy();
 console.log(JSON.stringify(result));
 

@@ -8,15 +8,28 @@ import { testNamespace, testRedis } from "./redis.ts";
 export const KEY = "openai:model";
 
 /** A limiter in a namespace of its own, closed with the test. */
-export function openLimiter(budget: Budget | undefined, changes: { redis?: Redis; namespace?: string } = {}) {
-  const { namespace = testNamespace(), redis = testRedis({ connectionName: namespace }) } = changes;
+export function openLimiter(
+  budget: Budget | undefined,
+  changes: { redis?: Redis; subscriber?: Redis; namespace?: string } = {},
+) {
+  const {
+    namespace = testNamespace(),
+    redis = testRedis({ connectionName: namespace }),
+    subscriber,
+  } = changes;
   const keyPrefix = redisKeys(namespace).prefix;
   const current = { budget };
   const site = {
     namespace,
     redis,
     // As much as buckets of a minute allow at once: the tests fill and empty those.
-    limiter: new RateLimiter({ redis, keyPrefix, quantumMs: 300, budgetOf: () => current.budget }),
+    limiter: new RateLimiter({
+      redis,
+      subscriber,
+      keyPrefix,
+      quantumMs: 300,
+      budgetOf: () => current.budget,
+    }),
     setBudget: (changed: Budget | undefined) => {
       current.budget = changed;
     },
@@ -29,6 +42,7 @@ export function openLimiter(budget: Budget | undefined, changes: { redis?: Redis
   onTestFinished(async () => {
     await site.limiter.close();
     redis.disconnect();
+    subscriber?.disconnect();
   });
   return site;
 }

@@ -73,28 +73,36 @@ const wrapped = (name: string, script: string) => `
   return reply
 `;
 
-/**
- * The two connections (commands, subscriptions) that all buckets of a process share. They are copies of
- * `redis`, opened at once, that wait for Redis through any outage.
- */
+/** Of a connection that the limiter opens for itself. */
+const COPY = {
+  lazyConnect: false,
+  enableOfflineQueue: true,
+  maxRetriesPerRequest: null,
+  retryStrategy: (times: number) => Math.min(50 * 2 ** times, 1000),
+};
+
+/** The two connections (commands, subscriptions) that all buckets of a process share. */
 export class BucketConnection {
   readonly client: Redis;
   readonly bottleneck: Bottleneck.IORedisConnection;
   readonly #subscriber: Redis;
+  readonly #isOwner: boolean;
+  readonly #listening = new AbortController();
 
-  constructor(redis: Redis) {
-    this.client = redis.duplicate({
-      lazyConnect: false,
-      enableOfflineQueue: true,
-      maxRetriesPerRequest: null,
-      retryStrategy: (times: number) => Math.min(50 * 2 ** times, 1000),
+  /**
+   * @param subscriber is used, with `redis`, and left to its owner; without it both connections are copies of `redis`,
+   * opened at once, that wait for Redis through any outage
+   */
+  constructor(redis: Redis, subscriber?: Redis) {
+    this.#isOwner = subscriber === undefined;
+    this.client = subscriber ? redis : redis.duplicate(COPY);
+    this.#subscriber = subscriber ?? this.client.duplicate();
+    const client = this.#lend(this.client, {
+      duplicate: () => this.#lend(this.#subscriber, {}),
+      defineCommand: (name: string, command: { lua: string }) =>
+        this.client.defineCommand(name, { ...command, lua: wrapped(name, command.lua) }),
     });
-    const define = this.client.defineCommand.bind(this.client);
-    this.client.defineCommand = (name, command) =>
-      define(name, { ...command, lua: wrapped(name, command.lua) });
-    this.bottleneck = new Bottleneck.IORedisConnection({ client: this.client, Redis });
-    this.#subscriber = (this.bottleneck as unknown as { subscriber: Redis }).subscriber;
-    ignoreFailedUnsubscriptions(this.#subscriber);
+    this.bottleneck = new Bottleneck.IORedisConnection({ client, Redis });
     // The owner of `redis` reports outages; the copies would only repeat it.
     this.bottleneck.on("error", () => {});
   }
@@ -108,16 +116,38 @@ export class BucketConnection {
     await setImmediate();
   }
 
+  /** Ends the connections that are copies, and leaves the others as they were. */
   async close(): Promise<void> {
     await this.bottleneck.disconnect(false);
+    this.#listening.abort();
+    if (!this.#isOwner) return;
+    this.client.disconnect();
+    this.#subscriber.disconnect();
   }
-}
 
-/** Bottleneck leaves their rejections unhandled, which would end the process when Redis is away. */
-function ignoreFailedUnsubscriptions(subscriber: Redis): void {
-  const unsubscribe = subscriber.unsubscribe.bind(subscriber) as (channel: string) => Promise<unknown>;
-  const quietly = (channel: string) => unsubscribe(channel).catch(() => {});
-  subscriber.unsubscribe = quietly as typeof subscriber.unsubscribe;
+  /**
+   * Bottleneck takes connections for its own: it ends them, and its listeners stay on them. It also leaves the rejections
+   * of its unsubscriptions unhandled, which would end the process when Redis is away. So it gets them with other methods.
+   */
+  #lend(connection: Redis, methods: Record<string, (...args: never[]) => unknown>): Redis {
+    const lent: typeof methods = {
+      disconnect: () => {},
+      // BullMQ counts them up and down from what it finds.
+      setMaxListeners: () => {},
+      on: (event: string, listener: () => void) => {
+        connection.on(event, listener);
+        this.#listening.signal.addEventListener("abort", () => connection.off(event, listener));
+      },
+      unsubscribe: (channel: string) => connection.unsubscribe(channel).catch(() => {}),
+      ...methods,
+    };
+    return new Proxy(connection, {
+      get(target, name) {
+        const member = Object.hasOwn(lent, name) ? lent[String(name)] : Reflect.get(target, name, target);
+        return typeof member === "function" ? member.bind(target) : member;
+      },
+    });
+  }
 }
 
 /**
