@@ -29,8 +29,8 @@ export default defineConfig({
     // Each file ends what it opened, so that one process takes many files: its modules are loaded once.
     isolate: false,
     // For the busiest machine: a test that waits for a condition ends when it holds.
-    testTimeout: isFull ? 600_000 : 180_000,
-    hookTimeout: 180_000,
+    testTimeout: 600_000,
+    hookTimeout: 300_000,
     projects: [
       { extends: true, test: { name: "unit", include: UNIT } },
       {

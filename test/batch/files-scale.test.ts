@@ -4,6 +4,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { expect, test } from "vitest";
 import { outputOf } from "../support/processes.ts";
+import { sizeOf } from "../support/sample.ts";
 import { testFolder } from "./files-fixture.ts";
 
 const PROGRAM = join(import.meta.dirname, "files-child.ts");
@@ -28,7 +29,7 @@ async function memoryOf(rows: number): Promise<{ liveBytes: number; peakKiB: num
 
 test("memory does not grow with the rows", async () => {
   const small = await memoryOf(10_000);
-  const large = await memoryOf(100_000);
+  const large = await memoryOf(sizeOf(100_000, 20_000));
   expect(large.liveBytes / small.liveBytes).toBeLessThan(1.15);
   // The index's page cache (8 MiB) and the compiled code are complete only after some 50,000 rows.
   expect(large.peakKiB / small.peakKiB).toBeLessThan(1.4);

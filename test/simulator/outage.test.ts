@@ -12,7 +12,7 @@ import { waitFor } from "../support/wait-for.ts";
 const LONG_MS = 600_000;
 
 /** "200", the error's status, or the name of the error's class. */
-function ask({ openai }: SimulatedProvider, timeout = 10_000): Promise<number | string> {
+function ask({ openai }: SimulatedProvider, timeout = 150_000): Promise<number | string> {
   return openai.chat.completions.create(openaiRequest("hello"), { timeout }).then(
     () => 200,
     (error) => error.status ?? error.constructor.name,

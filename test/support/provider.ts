@@ -41,7 +41,7 @@ export function callOf(
     model: MODELS[dialect],
     request: typeof request === "string" ? chat(request) : request,
     requestId: "11111111-2222-4333-8444-555555555555",
-    timeoutMs: 10_000,
+    timeoutMs: 150_000,
     signal: new AbortController().signal,
     ...changes,
   };

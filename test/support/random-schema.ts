@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { toOutputSpec } from "../../src/calls/output-schema.ts";
 import type { JsonSchema } from "../../src/shared/json-schema.ts";
+import { seededRandom } from "./sample.ts";
 
 type Random = () => number;
 
-/** Schemas as callers write them, the same at every run. */
+/** Schemas as callers write them, drawn by the run's seed. */
 export function randomSchemas(count: number): JsonSchema[] {
-  const random = mulberry32(7);
+  const random = seededRandom("schemas");
   return Array.from({ length: count }, () => toOutputSpec(objectOf(random, 0)).schema);
 }
 
@@ -62,14 +63,3 @@ const NESTED: ((random: Random, depth: number) => z.ZodType)[] = [
     random() < 0.3 ? z.record(z.string(), typeOf(random, depth + 1)) : objectOf(random, depth),
   (random) => (random() < 0.3 ? z.tuple([z.string(), z.int()]) : z.null()),
 ];
-
-/** A small generator with a seed (mulberry32). */
-function mulberry32(seed: number): Random {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}

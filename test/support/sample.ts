@@ -1,7 +1,7 @@
 import { inject } from "vitest";
 
 /** Random numbers from 0 to 1 that follow from a text and the run's seed. */
-function seededRandom(name: string): () => number {
+export function seededRandom(name: string): () => number {
   let state = [...`${name} ${inject("seed")}`].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) | 0, 7);
   // mulberry32
   return () => {

@@ -3,23 +3,25 @@ import type { WorkflowHandle } from "../../src/index.ts";
 import type { ResultRecord } from "../../src/shared/records.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { leaf, mixed } from "../support/chaos-workflows.ts";
+import { seededRandom, sizeOf } from "../support/sample.ts";
 import { SHORT_LOCKS } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
 const RUNS_PER_KILL = 3;
 const WORKERS = 3;
-const KILLS = 6;
+const KILLS = sizeOf(6, 2);
 const RUNS = RUNS_PER_KILL * (KILLS + 1);
 const CALLS_PER_RUN = 8;
 
-test("six workers killed at random: every result is right, and no finished step is run again", async () => {
+test("workers killed at random: every result is right, and no finished step is run again", async () => {
   const { site, settings, redis, runs, spawnWorker } = await workflowSite(
     { latencyMs: 60, jitterMs: 60 },
     SHORT_LOCKS,
   );
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => spawnWorker("chaos-workflows.ts")));
   const handles: WorkflowHandle<string[]>[] = [];
+  const random = seededRandom("moments of kills");
   const startSome = async () => {
     for (let n = 0; n < RUNS_PER_KILL; n++) {
       const run = await runs.start(mixed, { id: `run ${handles.length}` });
@@ -29,7 +31,7 @@ test("six workers killed at random: every result is right, and no finished step 
   };
   for (let kill = 1; kill <= KILLS; kill++) {
     await startSome();
-    const calls = site.simulator.journal.entries().length + 1 + Math.random() * 10;
+    const calls = site.simulator.journal.entries().length + 1 + random() * 10;
     await waitFor("more calls", () => site.simulator.journal.entries().length > calls);
     workers.shift()?.kill("SIGKILL");
     workers.push(await spawnWorker("chaos-workflows.ts"));
@@ -61,7 +63,8 @@ test("six workers killed at random: every result is right, and no finished step 
       expect(later, `calls of "${prompt}" after its record`).toEqual([]);
     }
   }
-  expect(site.repeatedCalls()).toBeGreaterThan(0);
+  // Few kills may all fall between two calls.
+  expect(site.repeatedCalls()).toBeGreaterThanOrEqual(sizeOf(1, 0));
 });
 
 test("the chaos run's workflows end the same without any chaos", async () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { type GlueError, InvalidRequestError, WorkflowError } from "../../src/index.ts";
 import { anyWorkflow, say } from "../support/any-workflow.ts";
+import { sizeOf } from "../support/sample.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
@@ -194,7 +195,8 @@ describe("steps", () => {
     expect(await run.result()).toBe("x".repeat(50_000) + "y".repeat(50_000));
   });
 
-  test("1,200 side by side and 600 one after the other both end", async () => {
+  test("many side by side and half as many one after the other both end", async () => {
+    const steps = sizeOf(1200, 200);
     const { site, runs, work } = await workflowSite({ latencyMs: 0 });
     const wide = anyWorkflow("wide", async (ctx, { n = 0 }) => {
       const answers = await Promise.all(
@@ -204,8 +206,8 @@ describe("steps", () => {
       return answers.length;
     });
     await work(wide);
-    expect(await (await runs.start(wide, { n: 1200 })).result()).toBe(1200);
-    expect(site.paidCalls().size).toBe(1200);
+    expect(await (await runs.start(wide, { n: steps })).result()).toBe(steps);
+    expect(site.paidCalls().size).toBe(steps);
     expect(site.repeatedCalls()).toBe(0);
   });
 });
