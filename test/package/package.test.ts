@@ -16,7 +16,10 @@ function readmeProgram(): string {
 }
 
 function npm(args: readonly string[], cwd: string) {
-  return outputOf("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], { cwd });
+  // A machine may reach the registry only with certificates of its own.
+  const { NODE_EXTRA_CA_CERTS = "" } = process.env;
+  const flags = ["--no-audit", "--no-fund", "--loglevel=error"];
+  return outputOf("npm", [...args, ...flags], { cwd, env: { NODE_EXTRA_CA_CERTS } });
 }
 
 test("the packed package, installed in an empty folder, runs README's program, types and command included", async () => {

@@ -10,6 +10,8 @@ import { openClient } from "../support/site-client.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const SAME: EnqueueOptions = { temperature: 0 };
+/** The first call is in flight for as long as the test needs; the one that takes over is answered. */
+const FIRST_HANGS = `#sim {"error": "hang", "errorTimes": 1}`;
 
 let site: TestSite;
 
@@ -56,7 +58,7 @@ describe.concurrent("equal requests at the same time", () => {
 
   test("a cancelled call hands over at once", async () => {
     await using client = openClient(site);
-    const prompt = `handed over\n#sim {"latencyMs": 2000}`;
+    const prompt = `handed over\n${FIRST_HANGS}`;
     const leader = await client.enqueue(prompt, SAME);
     await waitFor("the call", () => callsOf(site.simulator, "handed over") === 1);
     const follower = await client.enqueue(prompt, SAME);
@@ -70,7 +72,7 @@ describe.concurrent("equal requests at the same time", () => {
     await using own = await TestSite.open({}, SHORT_LOCKS);
     const doomed = own.start("worker");
     await using client = openClient(own);
-    const prompt = `killed\n#sim {"latencyMs": 3000}`;
+    const prompt = `killed\n${FIRST_HANGS}`;
     await client.enqueue(prompt, SAME);
     await waitFor("the call", () => callsOf(own.simulator, "killed") === 1);
     own.start("worker");
@@ -87,10 +89,10 @@ describe.concurrent("equal requests at the same time", () => {
 
   test("no job waits past its deadline for another one", async () => {
     await using client = openClient(site);
-    const prompt = `impatient\n#sim {"latencyMs": 4000}`;
+    const prompt = `impatient\n#sim {"latencyMs": 12000}`;
     const leader = client.complete(prompt, SAME);
     await waitFor("the call", () => callsOf(site.simulator, "impatient") === 1);
-    const result = await client.complete(prompt, { ...SAME, deadlineMs: 1900 });
+    const result = await client.complete(prompt, { ...SAME, deadlineMs: 6000 });
     expect(result.fromCache).toBe(false);
     expect((await leader).fromCache).toBe(false);
   });
