@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import type { Store } from "./store.ts";
-import { type Topic, topicOf } from "./topics.ts";
+import type { Topic } from "./topics.ts";
 
 /** Is told the subject of each message. */
 type Listener = (subject: string) => void;
@@ -13,14 +13,13 @@ interface Subscription {
 
 /**
  * The messages of a namespace that this process listens to, over one connection that begins with the first listener.
- * After a lost connection ioredis subscribes again; what was published meanwhile is lost, so who waits also polls.
+ * After a lost connection ioredis subscribes again; what was published meanwhile is lost, so who waits also polls. So it
+ * hears of what a process of version 0.1 did, which publishes on the namespace's one channel only.
  */
 export class Notifier {
   readonly #store: Store;
   readonly #subscriptions = new Map<string, Subscription>();
   #subscriber: Redis | undefined;
-  /** What was heard last on a topic's own channel: on the one channel of version 0.1 it comes a second time. */
-  #heard: string | undefined;
 
   /** @param store whose connection is duplicated */
   constructor(store: Store) {
@@ -75,24 +74,9 @@ export class Notifier {
     // The command connection's listener reports faults.
     subscriber.on("error", () => {});
     subscriber.on("message", (channel: string, text: string) => {
-      if (channel === keys.channel) this.#onOldMessage(text);
-      else if (channel.startsWith(keys.topic("")))
-        this.#onMessage(channel.slice(keys.topic("").length), text);
+      if (channel.startsWith(keys.topic(""))) this.#tell(channel.slice(keys.topic("").length), text);
     });
-    // Processes of version 0.1 publish here alone (see `NOTIFY`).
-    subscriber.subscribe(keys.channel).catch(() => {});
     return subscriber;
-  }
-
-  #onMessage(topic: string, subject: string): void {
-    this.#heard = topic.includes(":") ? topic : `${topic}:${subject}`;
-    this.#tell(topic, subject);
-  }
-
-  #onOldMessage(text: string): void {
-    const isSecond = text === this.#heard;
-    this.#heard = undefined;
-    if (!isSecond) this.#tell(topicOf(text), text.slice(text.indexOf(":") + 1));
   }
 
   #tell(topic: string, subject: string): void {

@@ -16,7 +16,7 @@ const SUBJECT_TOPICS: readonly string[] = ["result", "batch", "workflow", "strea
  *
  *     new Script({ args: { channel: "text", id: "text" }, lua: `${NOTIFY} … notify('result', id)` })
  *
- * Processes of version 0.1 know the one channel of the namespace only: it can go, here and in `publish` and `Notifier`,
+ * Processes of version 0.1 know the one channel of the namespace only: it can go, here and in `publish`,
  * when no process of that version can be running any more (two minor versions on).
  */
 export const NOTIFY = `
@@ -35,17 +35,12 @@ export function publish<P extends ChainableCommander>(
   subject: string,
 ): P {
   const message = `${topic}:${subject}`;
-  pipeline.publish(keys.topic(topicOf(message)), subject).publish(keys.channel, message);
+  const channel = keys.topic(SUBJECT_TOPICS.includes(topic) ? message : topic);
+  pipeline.publish(channel, subject).publish(keys.channel, message);
   return pipeline;
 }
 
 /** Wakes who listens to the topic. */
 export async function notify(store: Store, topic: FleetTopic | SubjectTopic, subject: string): Promise<void> {
   await publish(store.redis.pipeline(), store.keys, topic, subject).exec();
-}
-
-/** Returns the topic of a message `<topic>:<subject>` on the one channel of version 0.1. */
-export function topicOf(message: string): string {
-  const [head] = message.split(":", 1);
-  return head !== undefined && SUBJECT_TOPICS.includes(head) ? message : (head ?? "");
 }

@@ -52,7 +52,10 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
 
   test("the worker of the same row killed three times: the row is answered, finished rows are not sent again", async () => {
     await using site = await TestSite.open({ latencyMs: 20 }, SHORT_LOCKS);
-    site.write("in.jsonl", [{ prompt: `slow row\n#sim {"error": "hang", "errorTimes": 3}` }, ...site.rows(30)]);
+    site.write("in.jsonl", [
+      { prompt: `slow row\n#sim {"error": "hang", "errorTimes": 3}` },
+      ...site.rows(30),
+    ]);
     const runner = site.start(...site.batch("--workers", "0"));
     const slowCalls = () =>
       site.simulator.journal.entries().filter(({ lastUserText }) => lastUserText.startsWith("slow row"))
