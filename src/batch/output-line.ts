@@ -1,3 +1,4 @@
+import { parseExactly } from "../shared/exact-json.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
 import { readTokenUse, type TokenUse } from "../shared/token-use.ts";
 import type { InlineResult } from "../store/completed-record.ts";
@@ -67,5 +68,5 @@ export function parseOutputLine(text: string): EarlierResult | undefined {
 
 /** The line under another custom_id: rows without one are called by their line number, which may have changed. */
 export function relabelled(text: string, customId: string): string {
-  return JSON.stringify({ ...(JSON.parse(text) as OutputFields), custom_id: customId });
+  return JSON.stringify({ ...(parseExactly(text) as OutputFields), custom_id: customId });
 }

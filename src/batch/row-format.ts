@@ -1,7 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import { z } from "zod";
-import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES } from "../shared/chat.ts";
-import { isObject, parseJson } from "../shared/json.ts";
+import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, numeric } from "../shared/chat.ts";
+import { parseExactly, WrittenNumber } from "../shared/exact-json.ts";
+import { isObject } from "../shared/json.ts";
+import { findSyntaxProblem, placeIn } from "./json-syntax.ts";
 import { RowFault } from "./row-fault.ts";
 
 const URL = "/v1/chat/completions";
@@ -15,6 +17,9 @@ export interface ParsedRow {
   request: ChatRequest;
 }
 
+const number = numeric(z.number());
+/** `z.int()` takes none beyond 2^53. */
+const integer = numeric(z.number().refine(Number.isInteger, "Invalid input: expected int"));
 const nullish = <T extends z.ZodType>(schema: T) => schema.nullish();
 
 /**
@@ -22,17 +27,17 @@ const nullish = <T extends z.ZodType>(schema: T) => schema.nullish();
  * are not among them: OpenAI batch lines carry those.
  */
 const plainParameters = z.object({
-  temperature: nullish(z.number()),
-  top_p: nullish(z.number()),
-  max_tokens: nullish(z.int()),
-  max_completion_tokens: nullish(z.int()),
+  temperature: nullish(number),
+  top_p: nullish(number),
+  max_tokens: nullish(integer),
+  max_completion_tokens: nullish(integer),
   stop: nullish(z.union([z.string(), z.array(z.string())])),
-  seed: nullish(z.int()),
-  frequency_penalty: nullish(z.number()),
-  presence_penalty: nullish(z.number()),
-  logit_bias: nullish(z.record(z.string(), z.number())),
+  seed: nullish(integer),
+  frequency_penalty: nullish(number),
+  presence_penalty: nullish(number),
+  logit_bias: nullish(z.record(z.string(), number)),
   logprobs: nullish(z.boolean()),
-  top_logprobs: nullish(z.int()),
+  top_logprobs: nullish(integer),
   tools: nullish(z.array(z.looseObject({ type: z.string() }))),
   tool_choice: nullish(z.union([z.string(), z.looseObject({ type: z.string() })])),
   parallel_tool_calls: nullish(z.boolean()),
@@ -70,18 +75,67 @@ function parseObject(data: Buffer): Fields {
   if (!isUtf8(data)) {
     throw new RowFault("invalid_encoding", "the line is not UTF-8 text", "save the file as UTF-8");
   }
-  const value = parseJson(data.toString());
-  if (isObject(value)) return value;
-  const fault = value === undefined ? "the line is not valid JSON" : "the line is not a JSON object";
-  throw new RowFault("invalid_json_line", fault, "write one JSON object per line");
+  const text = data.toString();
+  const value = parsed(text);
+  if (!isObject(value) || value instanceof WrittenNumber) {
+    throw new RowFault(
+      "invalid_json_line",
+      "the line is not a JSON object",
+      "write one JSON object per line",
+    );
+  }
+  refuseHalfCharacters(text, value);
+  return value;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return parseExactly(text);
+  } catch (error) {
+    if (error instanceof RangeError) throw new RowFault("invalid_request", "the line nests too deeply");
+    const { at, reason, hint } = findSyntaxProblem(text) ?? {
+      at: 0,
+      reason: "nobody knows why",
+      hint: undefined,
+    };
+    throw new RowFault(
+      "invalid_json_line",
+      `the line is not valid JSON: ${reason}, at ${placeIn(text, at)}`,
+      hint,
+    );
+  }
+}
+
+/** Half of a surrogate pair is no character, and providers refuse it; only an escape can bring it here. */
+function refuseHalfCharacters(text: string, fields: Fields): void {
+  if (!/\\u[dD][89a-fA-F]/.test(text)) return;
+  const path = halfCharacterIn(fields);
+  if (path === undefined) return;
+  throw new RowFault(
+    "invalid_encoding",
+    `${path || "a key"} has half of a surrogate pair (such as \\ud83d), which is no character`,
+    "a text was cut within an emoji: write the whole character, or leave it out",
+  );
+}
+
+/** The path of the first text that is no Unicode; undefined when all is. */
+function halfCharacterIn(value: unknown): string | undefined {
+  if (typeof value === "string") return value.isWellFormed() ? undefined : "";
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [name, child] of Object.entries(value)) {
+    if (!name.isWellFormed()) return "a key";
+    const inside = halfCharacterIn(child);
+    if (inside !== undefined) return inside === "" ? name : `${name}.${inside}`;
+  }
+  return undefined;
 }
 
 function readCustomId(value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   const isText = typeof value === "string" && value !== "" && value.length <= MAX_CUSTOM_ID_CHARS;
-  // A larger integer has lost digits already, so two different ones could look alike.
-  const isNumber = typeof value === "number" && (Number.isSafeInteger(value) || !Number.isInteger(value));
-  if (isText || isNumber) return String(value);
+  if (isText || typeof value === "number") return String(value);
+  if (value instanceof WrittenNumber && value.text.length <= MAX_CUSTOM_ID_CHARS)
+    return value.isHeld ? String(value.valueOf()) : value.text;
   throw new RowFault(
     "invalid_custom_id",
     `custom_id is not a text of 1 to ${MAX_CUSTOM_ID_CHARS} characters`,
@@ -107,8 +161,10 @@ function plainRow(fields: Fields, promptField: string | undefined): Omit<ParsedR
   if (system && Array.isArray(messages)) messages.unshift({ role: "system", content: system });
   const parameters = plainParameters.safeParse(fields);
   if (!parameters.success) throw schemaFault(parameters.error, "");
-  const given = Object.entries(parameters.data).filter(([, value]) => value !== null && value !== undefined);
-  return { modelName, request: parseRequest({ messages, ...Object.fromEntries(given) }, "") };
+  // As the line has them: what the schema returns are copies.
+  const names = Object.keys(parameters.data).filter((name) => fields[name] != null);
+  const given = Object.fromEntries(names.map((name) => [name, fields[name]]));
+  return { modelName, request: parseRequest({ messages, ...given }, "") };
 }
 
 function readMessages(fields: Fields, promptField: string | undefined): unknown {
@@ -150,10 +206,31 @@ function optionalText(name: string, value: unknown): string | undefined {
   throw new RowFault("invalid_request", `${name} is not a text`, "write it as text, or leave it out");
 }
 
+/** Without the nulls that some tools write for what a message or a part does not have. */
+function withoutNullFields(messages: unknown): unknown {
+  if (!Array.isArray(messages)) return messages;
+  return messages.map((message: unknown) => {
+    if (!isObject(message)) return message;
+    const { content } = message;
+    const parts = Array.isArray(content) ? content.map((part) => without(part, ["text"])) : content;
+    const isSame = !Array.isArray(content) || content.every((part, i) => part === (parts as unknown[])[i]);
+    return without(isSame ? message : { ...message, content: parts }, ["tool_calls", "tool_call_id"]);
+  });
+}
+
+function without(value: unknown, names: readonly string[]): unknown {
+  if (!isObject(value) || !names.some((name) => value[name] === null)) return value;
+  return Object.fromEntries(
+    Object.entries(value).filter(([name, field]) => field !== null || !names.includes(name)),
+  );
+}
+
 function parseRequest(request: Fields, prefix: string): ChatRequest {
-  const parsed = chatRequestSchema.safeParse(request);
-  if (!parsed.success) throw schemaFault(parsed.error, prefix);
-  return parsed.data;
+  const withoutNulls = { ...request, messages: withoutNullFields(request.messages) };
+  const checked = chatRequestSchema.safeParse(withoutNulls);
+  if (!checked.success) throw schemaFault(checked.error, prefix);
+  // As the line has it: what the schema returns is a copy with another order of keys.
+  return withoutNulls as ChatRequest;
 }
 
 /** Names the field and the rule; zod's messages do not quote values. */

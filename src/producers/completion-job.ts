@@ -8,14 +8,16 @@ import {
   jobCatalog,
   MANY_ATTEMPTS,
   type RunOptions,
+  TEXT_PAYLOAD_VERSION,
   type Urgency,
 } from "../shared/catalog.ts";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, previewOf } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
+import { survivesParsing } from "../shared/exact-json.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
-import { inlineOrBlob } from "../store/blobs.ts";
+import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
 import type { Store } from "../store/store.ts";
 import { jsonFault } from "./json-fault.ts";
 import { checkMediaParts } from "./media-parts.ts";
@@ -69,15 +71,16 @@ export async function completionJob(
   const fallbacks = input.fallbacks?.map((next) => targetOf(settings, next));
   const rules = jobCatalog.completion[input.urgency];
   const maxAttempts = input.maxAttempts ?? settings.retry.maxAttempts ?? rules.attempts;
+  const stored = await storedRequest(store, jobId, request);
   return {
     name: "completion",
     data: {
-      v: jobCatalog.completion.version,
+      v: "json" in stored ? TEXT_PAYLOAD_VERSION : 1,
       kind: "completion",
       requestId: randomUUID(),
       ...targetOf(settings, model),
       fallbacks,
-      request: await inlineOrBlob(store, jobId, request),
+      request: stored,
       preview: previewOf(request),
       deadlineAt: deadlineOf(input.urgency, input),
       batch,
@@ -101,6 +104,18 @@ export async function completionJob(
       backoff: { type: "verdict" },
     },
   };
+}
+
+/** The request, or where it lies; as text where BullMQ's parser would change its numbers or the order of its keys. */
+async function storedRequest(
+  store: Store,
+  jobId: string,
+  request: ChatRequest,
+): Promise<CompletionPayload["request"]> {
+  const stored = await inlineOrBlob(store, jobId, request);
+  if (isBlobRef(stored)) return stored;
+  const json = JSON.stringify(stored);
+  return survivesParsing(json) ? stored : { json };
 }
 
 function targetOf({ providers }: Settings, { entry: name, model }: ModelRef): FallbackTarget {

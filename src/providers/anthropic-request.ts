@@ -6,6 +6,7 @@ import type {
 } from "@anthropic-ai/sdk/resources/messages/messages";
 import { z } from "zod";
 import type { ChatRequest } from "../shared/chat.ts";
+import { toDouble, WrittenNumber } from "../shared/exact-json.ts";
 import { toMessages, toSystem } from "./anthropic-messages.ts";
 import { cannotHonour } from "./unsupported.ts";
 
@@ -16,7 +17,10 @@ const SAMPLING_VERSION = "2023-06-01";
 const CURRENT_VERSION = "2026-10-21";
 
 /** A Messages request; the sampling parameters are no longer part of the SDK's type. */
-export type MessagesRequest = MessageCreateParamsNonStreaming & { temperature?: number; top_p?: number };
+export type MessagesRequest = MessageCreateParamsNonStreaming & {
+  temperature?: number | WrittenNumber;
+  top_p?: number | WrittenNumber;
+};
 
 const EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
 
@@ -93,7 +97,7 @@ export function toMessagesRequest(model: string, request: ChatRequest): Messages
 
 /** Returns the most tokens that the answer may have. */
 export function outputLimit({ max_completion_tokens, max_tokens }: ChatRequest): number {
-  return max_completion_tokens ?? max_tokens ?? DEFAULT_MAX_TOKENS;
+  return toDouble(max_completion_tokens ?? max_tokens) ?? DEFAULT_MAX_TOKENS;
 }
 
 /** Returns the API version to ask for: the older one only where the request needs it. */
@@ -103,10 +107,11 @@ export function apiVersionFor({ temperature, top_p }: ChatRequest): string {
 
 function refuseUntranslatable(request: ChatRequest): void {
   for (const [name, value] of Object.entries(request)) {
-    const isNeutral = value == null || TRANSLATED.has(name) || NEUTRAL[name]?.includes(value);
+    const plain = value instanceof WrittenNumber ? value.valueOf() : value;
+    const isNeutral = plain == null || TRANSLATED.has(name) || NEUTRAL[name]?.includes(plain);
     if (!isNeutral) throw cannotHonour(name);
   }
-  if ((request.temperature ?? 0) > 1) {
+  if ((toDouble(request.temperature) ?? 0) > 1) {
     throw cannotHonour("temperature", "Anthropic's temperature ends at 1: choose one from 0 to 1");
   }
 }

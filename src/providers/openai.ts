@@ -1,6 +1,7 @@
 import type { OpenAI } from "openai";
 import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
+import { toDouble } from "../shared/exact-json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { type HttpReply, postOnce } from "./call.ts";
@@ -35,7 +36,7 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
   return {
     async complete(call) {
       if (asksForEmbeddings(call.request)) return embeddings(call);
-      if (call.onDelta && (call.request.n ?? 1) > 1) throw severalChoices();
+      if (call.onDelta && (toDouble(call.request.n) ?? 1) > 1) throw severalChoices();
       const streaming = call.onDelta && { stream: true, stream_options: { include_usage: true } };
       const body = { ...call.request, ...streaming, model: call.model };
       const client = await openClient();
@@ -53,7 +54,7 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     estimateTokens: (model, request) => {
       if (asksForEmbeddings(request)) return { input: estimatePromptTokens(request), output: 0 };
       const requested = requestedOutput(request);
-      const usual = output.of(model) * (request.n ?? 1);
+      const usual = output.of(model) * (toDouble(request.n) ?? 1);
       const isCounted = entry.tokenCharge === "requested" && requested !== undefined;
       return {
         input: estimatePromptTokens(request),
@@ -91,8 +92,8 @@ function severalChoices(): InvalidRequestError {
 
 /** Returns the tokens that the request allows its answers, where it sets a limit. */
 function requestedOutput(request: ChatRequest): number | undefined {
-  const limit = request.max_completion_tokens ?? request.max_tokens;
-  return limit == null ? undefined : limit * (request.n ?? 1);
+  const limit = toDouble(request.max_completion_tokens ?? request.max_tokens);
+  return limit === undefined ? undefined : limit * (toDouble(request.n) ?? 1);
 }
 
 function toReply(entry: ProviderEntry, model: string, answer: HttpReply): Omit<ProviderReply, "charged"> {

@@ -10,7 +10,11 @@ import { toolNameSchema } from "./tool.ts";
 export const blobRefSchema = z.strictObject({ blob: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.number() });
 export type BlobRef = z.infer<typeof blobRefSchema>;
 
-const PAYLOAD_VERSION = 1;
+/** The version of a payload whose request is a text: older workers leave it to newer ones. */
+export const TEXT_PAYLOAD_VERSION = 2;
+
+/** A request as its JSON text, where parsing would change it: a number that no double holds, the order of keys. */
+const requestTextSchema = z.strictObject({ json: z.string() });
 
 /** A model, and what the producer means by its provider entry's name. */
 const targetSchema = z.object({
@@ -21,14 +25,14 @@ export type FallbackTarget = z.infer<typeof targetSchema>;
 
 /** What a completion job carries. A payload of a newer version is put back for a newer worker. */
 export const completionPayloadSchema = z.object({
-  v: z.literal(PAYLOAD_VERSION),
+  v: z.union([z.literal(1), z.literal(TEXT_PAYLOAD_VERSION)]),
   kind: z.literal("completion"),
   requestId: z.string(),
   ...targetSchema.shape,
   /** The models to go on with, in this order, when the first cannot answer. */
   fallbacks: z.array(targetSchema).min(1).optional(),
   /** The request, or where it lies when it is larger than 16 KB. */
-  request: z.union([blobRefSchema, chatRequestSchema]),
+  request: z.union([blobRefSchema, requestTextSchema, chatRequestSchema]),
   preview: z.string(),
   /** Epoch milliseconds after which no attempt starts. */
   deadlineAt: z.number(),
@@ -88,7 +92,8 @@ export function hasSeveralCalls({
 /** The job catalog: kind → schemas, queue, attempts, time and version. */
 export const jobCatalog = {
   completion: {
-    version: PAYLOAD_VERSION,
+    /** The newest that this code reads. */
+    version: TEXT_PAYLOAD_VERSION,
     input: completionPayloadSchema,
     output: completionSummarySchema,
     queue: completionQueueName,

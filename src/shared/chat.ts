@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { WrittenNumber } from "./exact-json.ts";
 
 const MAX_TEXT_BYTES = 4 * 1024 * 1024;
 /** The largest request a job may carry, as JSON. */
@@ -26,6 +27,14 @@ export const messageSchema = z.looseObject({
 });
 export type Message = z.infer<typeof messageSchema>;
 
+/** Returns a schema of a number that may be a `WrittenNumber`, whose double the rule holds for. */
+export function numeric(rule: z.ZodType<number>): z.ZodType<number | WrittenNumber> {
+  return z.unknown().superRefine((value, context) => {
+    const { error } = rule.safeParse(value instanceof WrittenNumber ? value.valueOf() : value);
+    for (const { message } of error?.issues ?? []) context.addIssue({ code: "custom", message });
+  }) as z.ZodType<number | WrittenNumber>;
+}
+
 const positiveInteger = z.int().positive();
 
 /**
@@ -34,12 +43,12 @@ const positiveInteger = z.int().positive();
  */
 export const chatRequestSchema = z.looseObject({
   messages: z.array(messageSchema).min(1),
-  max_tokens: positiveInteger.nullish(),
-  max_completion_tokens: positiveInteger.nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
+  max_tokens: numeric(positiveInteger).nullish(),
+  max_completion_tokens: numeric(positiveInteger).nullish(),
+  temperature: numeric(z.number().min(0).max(2)).nullish(),
+  top_p: numeric(z.number().min(0).max(1)).nullish(),
   stop: z.union([z.string(), z.array(z.string())]).nullish(),
-  n: z.int().positive().nullish(),
+  n: numeric(positiveInteger).nullish(),
   /** Of ours: asks for the vector of each message's text in place of an answer, where the dialect can. */
   embedding: z.strictObject({ dimensions: positiveInteger.optional() }).optional(),
   stream: z.literal(false, "must be absent: a queued request is not streamed").optional(),

@@ -70,6 +70,11 @@ export async function inlineOrBlob<T>(
 
 /** Returns the stored value. @throws GlueError `blob_lost` when Redis no longer has it. */
 export async function readBlob(store: Store, ref: BlobRef): Promise<unknown> {
+  return JSON.parse(await readBlobText(store, ref));
+}
+
+/** Returns the stored value's JSON text. @throws GlueError `blob_lost` when Redis no longer has it. */
+export async function readBlobText(store: Store, ref: BlobRef): Promise<string> {
   const json = await store.redis.hget(store.keys.blob(ref.blob), "data");
   if (json === null) {
     throw new GlueError({
@@ -79,7 +84,7 @@ export async function readBlob(store: Store, ref: BlobRef): Promise<unknown> {
       hint: "Redis was emptied or evicts keys; enqueue the job again",
     });
   }
-  return JSON.parse(json);
+  return json;
 }
 
 /** `owner` no longer needs the value. Redis keeps it while somebody else does. */

@@ -5,6 +5,7 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { costUsd, isPriced } from "../shared/cost.ts";
 import { CostLimitError } from "../shared/errors.ts";
+import { toDouble } from "../shared/exact-json.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -121,8 +122,8 @@ export class CallCosts {
 
   #estimate({ model, request, estimate }: LimitedCall): TokenCounts {
     const { input, output } = this.#correction.correct(model.key, estimate);
-    const limit = request.max_completion_tokens ?? request.max_tokens;
-    return { input, output: limit == null ? output : limit * (request.n ?? 1) };
+    const limit = toDouble(request.max_completion_tokens ?? request.max_tokens);
+    return { input, output: limit === undefined ? output : limit * (toDouble(request.n) ?? 1) };
   }
 
   #outlay({ model, estimate }: LimitedCall, held: readonly LedgerCall[], estimateUsd: number): Outlay {

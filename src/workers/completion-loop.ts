@@ -1,12 +1,13 @@
 import { assistantMessage, type ToolCall, toolCallsOf } from "../providers/assistant-message.ts";
-import { type CompletionPayload, DEFAULT_MAX_TOOL_ITERATIONS } from "../shared/catalog.ts";
+import { type BlobRef, type CompletionPayload, DEFAULT_MAX_TOOL_ITERATIONS } from "../shared/catalog.ts";
 import { type ChatCompletion, type ChatRequest, chatRequestSchema, type Message } from "../shared/chat.ts";
 import { StructuredOutputError } from "../shared/errors.ts";
+import { parseExactly } from "../shared/exact-json.ts";
 import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { type ResultRecord, resultTtlSeconds, type ToolExecution } from "../shared/records.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
-import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
+import { inlineOrBlob, isBlobRef, readBlobText } from "../store/blobs.ts";
 import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { countCall } from "../store/usage.ts";
@@ -220,9 +221,20 @@ async function loadRequest(
   context: WorkerContext,
   { request, conversation }: CompletionPayload,
 ): Promise<ChatRequest> {
-  const { store } = context;
-  const own = isBlobRef(request) ? chatRequestSchema.parse(await readBlob(store, request)) : request;
+  const own = await readRequest(context, request);
   return conversation ? withHistory(context, conversation, own) : own;
+}
+
+async function readRequest(
+  { store }: WorkerContext,
+  request: CompletionPayload["request"],
+): Promise<ChatRequest> {
+  const isText = "json" in request && typeof request.json === "string";
+  if (!isText && !isBlobRef(request)) return request as ChatRequest;
+  const own = parseExactly(isText ? String(request.json) : await readBlobText(store, request as BlobRef));
+  // What the schema returns is a copy with another order of keys.
+  chatRequestSchema.parse(own);
+  return own as ChatRequest;
 }
 
 async function toRecord(

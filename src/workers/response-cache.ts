@@ -5,6 +5,7 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
 import { sha256 } from "../shared/digest.ts";
 import { policyOf } from "../shared/error-policy.ts";
+import { toDouble } from "../shared/exact-json.ts";
 import { parseJson } from "../shared/json.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -70,7 +71,7 @@ function ttlOf(
   { temperature }: ChatRequest,
   settings: Settings["cache"],
 ): number | undefined {
-  if (cache === false || (cache === undefined && temperature !== 0)) return undefined;
+  if (cache === false || (cache === undefined && toDouble(temperature) !== 0)) return undefined;
   return typeof cache === "object" ? cache.ttlSeconds : settings.ttlSeconds;
 }
 

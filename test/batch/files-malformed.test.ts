@@ -45,11 +45,8 @@ describe("malformed lines", () => {
       "invalid_request",
     ],
     ["custom_id too long", `{"prompt":"SECRET","custom_id":"${"S".repeat(513)}"}`, "invalid_custom_id"],
-    [
-      "custom_id that lost digits",
-      '{"prompt":"SECRET","custom_id":12345678901234567890}',
-      "invalid_custom_id",
-    ],
+    ["half a character", '{"prompt":"SECRET \\ud83d"}', "invalid_encoding"],
+    ["half a character as a key", '{"prompt":"x","\\udc00SECRET":1}', "invalid_encoding"],
     ["custom_id that is an object", '{"prompt":"SECRET","custom_id":{}}', "invalid_custom_id"],
     ["text over 4 MiB", JSON.stringify({ prompt: `SECRET${"x".repeat(5_000_000)}` }), "invalid_request"],
     ["too deep", `{"messages":[{"role":"user","content":[${deep}]}]}`, "invalid_request"],
@@ -75,6 +72,30 @@ describe("malformed lines", () => {
     expect(error.message).toMatch(/in\.jsonl:2: ./);
     expect(error.message).not.toContain("SECRET");
     expect(error.hint).toBeTruthy();
+  });
+
+  const broken: [string, string, string][] = [
+    ["NaN", '{"prompt":"x","temperature":NaN}', "NaN and Infinity are no JSON, at column 29"],
+    ["-Infinity", '{"prompt":"x","temperature": -Infinity}', "NaN and Infinity are no JSON, at column 30"],
+    ["a trailing comma", '{"prompt":"x",}', "a comma too many before the bracket, at column 15"],
+    ["a trailing comma in a list", '{"messages":[1,]}', "a comma too many before the bracket, at column 16"],
+    ["a byte order mark", '\ufeff{"prompt":"x"}', "byte order mark in the middle, at column 1"],
+    ["two objects", '{"prompt":"x"}{"prompt":"y"}', "a second value follows on the same line, at column 15"],
+    ["Python's words", '{"prompt":"x","seed":None}', "Python's notation, at column 22"],
+    ["single quotes", "{'prompt':'x'}", "a single quote, at column 2"],
+    ["a cut line", '{"prompt":"x","messages":[{', "it breaks off, at column 28"],
+    ["a cut text", '{"prompt":"SECRET', "it breaks off within a text, at column 18"],
+    ["a control character", '{"prompt":"a\tb"}', "a bare control character, at column 13"],
+    ["a bad escape", '{"prompt":"C:\\x"}', "an escape that JSON does not know, at column 14"],
+    ["a comment", '{"prompt":"x"} // SECRET', "there is a comment, at column 16"],
+    ["a leading zero", '{"prompt":"x","seed":007}', "a number begins with 0, at column 22"],
+  ];
+
+  test.each(broken)("%s: the message says what and where", async (_, line, reason) => {
+    const { error } = await scanError(Buffer.from(`{"prompt":"a"}\n${line}\n`), { strict: true });
+    expect(error.code).toBe("invalid_json_line");
+    expect(error.message).toContain(reason);
+    expect(error.message).not.toContain("SECRET");
   });
 
   test("a binary file makes failed rows, never a crash", async () => {
