@@ -51,7 +51,8 @@ export class WorkflowHandle<Output = unknown> {
 
   /**
    * Starts a run of the same workflow that takes over what came before a step, and returns its handle.
-   * @throws InputError for a step or changes that do not fit; JobLostError
+   * The same `runId` with the same changes is one fork; with others it is an error.
+   * @throws InputError for a step or changes that do not fit; InputError (`run_conflict`); JobLostError
    */
   async fork(options: ForkOptions & { runId?: string }): Promise<WorkflowHandle<Output>> {
     const { runId = `run-${randomUUID()}`, ...rest } = options;

@@ -28,6 +28,16 @@ const RUN_TTL_SECONDS = 30 * 86_400;
 /** A run that names no deadline must end within this time; none may have more. */
 export const MAX_DEADLINE_MS = 30 * 86_400_000;
 
+/** The place at which a fork leaves what it has from its origin. */
+const forkPointSchema = z.object({
+  fromStep: z.string(),
+  /** How many entries it began with. */
+  entries: z.number(),
+  /** What random numbers derive from after that place. */
+  seed: z.string(),
+});
+export type ForkPoint = z.infer<typeof forkPointSchema>;
+
 const json = z.string().transform((text): unknown => JSON.parse(text));
 const count = z.coerce.number().default(0);
 
@@ -40,10 +50,12 @@ const runRecordSchema = z.object({
   status: z.enum(["running", "succeeded", "failed", "cancelled"]),
   /** JSON, or a blob of it. */
   input: json,
-  /** Of workflow and input: the same run id with another one is an error. */
+  /** Of workflow and input, and of a fork's changes: the same run id with another one is an error. */
   digest: z.string(),
   /** What random numbers of the run derive from. */
   seed: z.string(),
+  /** Its forks from run to run, the first one first. */
+  forks: json.pipe(z.array(forkPointSchema)).default([]),
   priority: count,
   /** Of calls that name no model: a part of the question, so it must not change with the worker. */
   defaultModel: json.pipe(z.union([z.string(), z.array(z.string())])),

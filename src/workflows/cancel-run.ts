@@ -14,12 +14,9 @@ import { queueOf } from "./step-model.ts";
 
 /**
  * Ends a run at once, whether a worker has it or not: its steps and child runs too.
- * @returns what has become of it: an end that came first stays.
+ * @returns `over` when it had ended before: an end that came first stays.
  */
-export async function cancelRun(
-  fleet: FleetAccess,
-  runId: string,
-): Promise<"cancelled" | "succeeded" | "failed" | "lost"> {
+export async function cancelRun(fleet: FleetAccess, runId: string): Promise<"cancelled" | "over" | "lost"> {
   const { store } = fleet;
   const at = Date.now();
   const error = toErrorRecord(new JobCancelledError({ message: "the run was cancelled" }));
@@ -28,7 +25,7 @@ export async function cancelRun(
   ]);
   const run = await readRun(store, runId);
   if (!run) return "lost";
-  if (outcome === "over") return run.status === "running" ? "lost" : run.status;
+  if (outcome === "over") return run.status === "running" ? "lost" : "over";
   await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
   if (run.parentRunId) await notifyRun(store, run.parentRunId, endOfChild(run));
   return "cancelled";

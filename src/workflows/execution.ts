@@ -148,6 +148,8 @@ export class Execution {
   async #deliverEnded(entry: EndedEntry, value: unknown): Promise<void> {
     if (this.#ended.has(entry.step)) return;
     const step = await this.#untilAsked(entry.step, "a finished step");
+    // Only local work is recorded by its end alone: it answers nothing that would have been asked for in the journal.
+    if (step.kind !== "local" && !step.asked) throw changed({ kind: "local" }, step);
     const { error, tokens, costUsd, taken } = entry;
     if (tokens && !taken) {
       this.totals.promptTokens += tokens.prompt;
@@ -219,11 +221,13 @@ export class StoredError {
   }
 }
 
+type Recorded = Pick<AskedEntry, "kind" | "subject"> & { digest?: string };
+
 const HINT = "give the run code that fits, guard the change with ctx.patch(), or fork the run";
 
-function changed(entry: AskedEntry, step: Step): NonDeterminismError {
-  const show = ({ kind, subject, digest }: Ask | AskedEntry) =>
-    [kind, subject, `input ${digest}`].filter((part) => part !== undefined).join(" ");
+function changed(entry: Recorded, step: Step): NonDeterminismError {
+  const show = ({ kind, subject, digest }: Recorded) =>
+    [kind, subject, digest && `input ${digest}`].filter((part) => part !== undefined).join(" ");
   return new NonDeterminismError({
     message: `step "${step.id}" has changed: recorded ${show(entry)}, current ${show(step)}`,
     hint: HINT,

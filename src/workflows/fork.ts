@@ -29,6 +29,12 @@ export function forkEntries(
   const asked = new Set(before.flatMap((entry) => ("step" in entry ? entry.step : [])));
   const answers = signalAnswers(journal);
   const waits = new Map([...answers].map(([step, signal]) => [signal, step]));
+  // What is asked anew must be answered anew: no earlier signal of that name may do it.
+  const askedAnew = new Set(
+    journal.flatMap((entry) =>
+      entry.type === "asked" && entry.kind === "signal" && !asked.has(entry.step) ? entry.subject : [],
+    ),
+  );
   const ended = new Set(journal.flatMap((entry) => (entry.type === "ended" ? entry.step : [])));
   for (const step of Object.keys(results)) {
     if (!asked.has(step)) {
@@ -43,6 +49,7 @@ export function forkEntries(
     const endOf = entry.type === "ended" ? entry.step : entry.type === "signal" && waits.get(entry);
     // Steps that ran side by side with the first one to run again may have ended after it was asked for.
     if (index >= place && !(endOf && asked.has(endOf))) return [];
+    if (entry.type === "signal" && askedAnew.has(entry.name) && !(endOf && asked.has(endOf))) return [];
     // What has not ended is asked for anew: its job belongs to the other run.
     if (entry.type === "asked" && entry.kind !== "signal" && !ended.has(entry.step)) return [];
     return [endOf ? takenOver(entry, endOf, results) : entry];

@@ -7,6 +7,7 @@ import type { Tool } from "../shared/tool.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import { Execution } from "./execution.ts";
 import { currentContext, RunContext } from "./run-context.ts";
+import { Seeds } from "./seeds.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 /** A run's function in this process's memory. */
@@ -32,8 +33,9 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
   const metadata = new Map<string, unknown>();
   const execution = new Execution(run.createdAt, async () => {
     const checked = checkWith(workflow.input, input, `the input of workflow "${workflow.name}"`);
-    const { id: runId, version, seed } = run;
-    const shared = { runId, version, seed, execution, metadata, counts: new Map<string, number>() };
+    const { id: runId, version } = run;
+    const seeds = new Seeds(run.seed, run.forks);
+    const shared = { runId, version, seeds, execution, metadata, counts: new Map<string, number>() };
     const context = new RunContext({ ...shared, ...options });
     return currentContext.run(context, () => workflow.run(context, checked));
   });

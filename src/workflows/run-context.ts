@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { toCompletionInput } from "../calls/completion-input.ts";
 import type { CompletionMessage } from "../calls/completion-options.ts";
@@ -31,12 +32,13 @@ import type {
 } from "./context.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
+import type { Seeds } from "./seeds.ts";
 import { subjectOf } from "./step-model.ts";
 
 export interface RunContextOptions {
   runId: string;
   version: number;
-  seed: string;
+  seeds: Seeds;
   execution: Execution;
   settings: Settings;
   /** The model of calls that name none. */
@@ -57,6 +59,9 @@ const STEP_NAME = /^[^#/\n]{1,100}$/;
 
 /** The context of the function that is running, for `task`. */
 export const currentContext = new AsyncLocalStorage<WorkflowContext>();
+
+/** The local step whose work is under way. */
+const currentWork = new AsyncLocalStorage<string>();
 
 /** The context that a function gets; each branch has one of its own. */
 export class RunContext implements WorkflowContext {
@@ -147,9 +152,9 @@ export class RunContext implements WorkflowContext {
     const tries = async (signal: AbortSignal) => {
       for (let attempt = 1; ; attempt++) {
         try {
-          return await work(signal);
+          return await currentWork.run(name, () => work(signal));
         } catch (error) {
-          if (attempt >= maxAttempts || signal.aborted) throw error;
+          if (attempt >= maxAttempts || signal.aborted || isNested(error)) throw error;
           await delay(Math.min(maxWaitMs, minWaitMs * 2 ** (attempt - 1)), undefined, { signal });
         }
       }
@@ -177,6 +182,7 @@ export class RunContext implements WorkflowContext {
   }
 
   async branches<B extends BranchFunctions>(branches: B): Promise<BranchResults<B>> {
+    refuseWithinWork("branches");
     const entries = Object.entries(branches).map(async ([name, branch]) => {
       const context = new RunContext(this.#options, `${this.#nameOf(name)}/`);
       return [name, await currentContext.run(context, () => branch(context))] as const;
@@ -207,10 +213,12 @@ export class RunContext implements WorkflowContext {
   }
 
   random(): number {
+    if (currentWork.getStore()) return Math.random();
     return Number.parseInt(this.#drawn("random").slice(0, 12), 16) / 2 ** 48;
   }
 
   uuid(): string {
+    if (currentWork.getStore()) return randomUUID();
     const hex = this.#drawn("uuid");
     const variant = ((Number.parseInt(hex[16] ?? "0", 16) & 3) | 8).toString(16);
     const parts = [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`];
@@ -218,6 +226,7 @@ export class RunContext implements WorkflowContext {
   }
 
   patch(id: string): boolean {
+    refuseWithinWork(`patch "${id}"`);
     return this.#options.execution.patch(id);
   }
 
@@ -225,9 +234,12 @@ export class RunContext implements WorkflowContext {
     if (!STEP_NAME.test(name)) {
       throw new InputError(`"${name}" cannot name a step`, "use up to 100 characters without # and /");
     }
+    refuseWithinWork(`step "${name}"`);
+    const { execution, seeds } = this.#options;
     const digest = sha256(`${subject ?? ""}\n${question}`).slice(0, DIGEST_CHARS);
-    const ask = { id: this.#nameOf(name), kind: effect.kind, digest, subject, effect };
-    return this.#options.execution.ask(ask) as Promise<T>;
+    const id = this.#nameOf(name);
+    seeds.onAsk(id, execution.seen);
+    return execution.ask({ id, kind: effect.kind, digest, subject, effect }) as Promise<T>;
   }
 
   /** `scope/name`, from its second use on `scope/name#2`. */
@@ -240,8 +252,23 @@ export class RunContext implements WorkflowContext {
   }
 
   #drawn(purpose: string): string {
-    return sha256(`${this.#options.seed}\n${this.#nameOf(`\n${purpose}`)}`);
+    return sha256(`${this.#options.seeds.current}\n${this.#nameOf(`\n${purpose}`)}`);
   }
+}
+
+/** What a step's work asks for is not asked for in a replay, which has the step's result: it would not be found again. */
+function refuseWithinWork(what: string): void {
+  const outer = currentWork.getStore();
+  if (outer === undefined) return;
+  throw new InputError(
+    `${what} is inside the work of step "${outer}"`,
+    "a step's work is plain code: ask for the inner step beside it, and give its result to the work",
+    "nested_step",
+  );
+}
+
+function isNested(error: unknown): boolean {
+  return error instanceof InputError && error.code === "nested_step";
 }
 
 /** A rejection that its branch looks at later must not end the process meanwhile. */

@@ -7,7 +7,7 @@ import { InputError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
-import { beginRun, MAX_DEADLINE_MS } from "../store/run-record.ts";
+import { beginRun, type ForkPoint, MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
 export interface RunStart {
@@ -21,8 +21,16 @@ export interface RunStart {
   /** Of the calls that name no model, whichever worker makes them; default: the setting DEFAULT_MODEL of who starts it. */
   defaultModel?: ModelNames | undefined;
   parent?: { runId: string; step: string };
-  /** What the run takes as already done, with the seed that goes with it. */
-  fork?: { seed: string; entries: readonly RunJournalEntry[] };
+  /** What the run takes as already done, with the seeds that go with it. */
+  fork?: RunFork;
+}
+
+interface RunFork {
+  /** The run it is forked from, and what is changed in it: another fork must have another id. */
+  of: unknown;
+  seed: string;
+  forks: readonly ForkPoint[];
+  entries: readonly RunJournalEntry[];
 }
 
 /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
@@ -30,7 +38,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   const { store } = fleet;
   const { runId, workflow, version, priority, parent, fork } = start;
   const input = asJson(start.input ?? null);
-  const digest = sha256(canonicalJson([workflow, input]));
+  const digest = sha256(canonicalJson([workflow, input, ...(fork ? [fork.of] : [])]));
   const now = Date.now();
   const deadlineAt = start.deadlineAt ?? now + MAX_DEADLINE_MS;
   const run = {
@@ -41,6 +49,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     input: JSON.stringify(await inlineOrBlob(store, runId, input)),
     digest,
     seed: fork?.seed ?? randomUUID(),
+    ...(fork && { forks: JSON.stringify(fork.forks) }),
     priority,
     defaultModel: JSON.stringify(start.defaultModel ?? fleet.settings.defaultModel),
     createdAt: now,
@@ -51,7 +60,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   const standing = await beginRun(store, run, entries);
   if (standing.digest !== digest) {
     throw new InputError(
-      `run ${runId} was started with another workflow or input`,
+      `run ${runId} was started with another workflow or input${fork ? ", or is another fork" : ""}`,
       "take a new runId for a new run",
       "run_conflict",
     );

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { ModelNames } from "../calls/model-chain.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
@@ -83,13 +84,17 @@ export class WorkflowRuns {
     });
   }
 
-  /** @throws InputError when the run has no such step. */
+  /**
+   * @throws InputError when the run has no such step; InputError (`run_conflict`) when the id stands for another run, or
+   * for a fork with other changes.
+   */
   async fork(runId: string, newRunId: string, options: ForkOptions): Promise<void> {
     const { store } = this.#fleet;
     const run = await this.read(runId);
     const input = isBlobRef(run.input) ? await readBlob(store, run.input) : run.input;
     const entries = forkEntries(await readRunJournal(store, runId), options);
-    const { changes = {} } = options;
+    const { fromStep, changes = {} } = options;
+    const seed = randomUUID();
     await this.start({
       runId: newRunId,
       workflow: run.workflow,
@@ -98,7 +103,12 @@ export class WorkflowRuns {
       priority: run.priority,
       defaultModel: run.defaultModel,
       deadlineAt: isBounded(run) ? Date.now() + (run.deadlineAt - run.createdAt) : undefined,
-      fork: { seed: run.seed, entries },
+      fork: {
+        of: { run: runId, fromStep, results: changes.results ?? {} },
+        seed: run.seed,
+        forks: [...run.forks, { fromStep, entries: entries.length, seed }],
+        entries,
+      },
     });
   }
 

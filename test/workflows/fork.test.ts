@@ -67,3 +67,66 @@ test("results of a step that had not ended are refused", async () => {
     'changes.results: step "never" had not ended',
   );
 });
+
+test("a fork is known by its changes, and no other run answers to its id", async () => {
+  const { runs, host } = await workflowSite();
+  const steps = anyWorkflow("steps", async (ctx) => {
+    const a = await ctx.run("a", () => "a");
+    return ctx.run("b", () => `${a}b`);
+  });
+  await host([steps], 0);
+  const run = await runs.start(steps, {}, { runId: "origin" });
+  await run.result();
+  const fork = (runId: string, a: string, fromStep = "b") =>
+    run.fork({ fromStep, runId, changes: fromStep === "b" ? { results: { a } } : {} });
+  expect(await (await fork("one", "x")).result()).toBe("xb");
+  expect(await (await fork("one", "x")).result()).toBe("xb");
+  const conflict = { code: "run_conflict" };
+  await expect(fork("one", "y")).rejects.toMatchObject(conflict);
+  await expect(fork("one", "x", "a")).rejects.toMatchObject(conflict);
+  await expect(fork("origin", "x")).rejects.toMatchObject(conflict);
+  await expect(runs.start(steps, {}, { runId: "one" })).rejects.toMatchObject(conflict);
+});
+
+test("a wait that is asked anew takes no signal that the origin had", async () => {
+  const { runs, host } = await workflowSite();
+  const early = await runs.start(reviews, {});
+  // The third one nobody waits for.
+  for (const n of [1, 2, 3]) await early.signal("review", { n });
+  await host([reviews], 0);
+  expect(await early.result()).toEqual([{ n: 1 }, { n: 2 }]);
+  for (const [fromStep, kept] of [
+    ["review", []],
+    ["review#2", [{ n: 1 }]],
+  ] as const) {
+    const fork = await early.fork({ fromStep });
+    const fresh = [{ n: 8 }, { n: 9 }].slice(kept.length);
+    for (const data of fresh) await fork.signal("review", data);
+    expect(await fork.result()).toEqual([...kept, ...fresh]);
+  }
+});
+
+test("a fork draws what its origin drew up to its first step, and what is its own from there on, in replay too", async () => {
+  const { runs, host } = await workflowSite();
+  const drawing = anyWorkflow("drawing", async (ctx) => {
+    const drawn: unknown[] = [];
+    for (const name of ["a", "b", "c"]) {
+      drawn.push(ctx.uuid(), ctx.random());
+      await ctx.run(name, () => 1);
+      await ctx.sleep(1);
+    }
+    return [...drawn, ctx.uuid(), ctx.random()];
+  });
+  await host([drawing], 0);
+  const run = await runs.start(drawing, {});
+  const own = (await run.result()) as unknown[];
+  const fork = await run.fork({ fromStep: "b" });
+  const forked = (await fork.result()) as unknown[];
+  expect(forked.slice(0, 4)).toEqual(own.slice(0, 4));
+  const again = (await (await fork.fork({ fromStep: "c" })).result()) as unknown[];
+  expect(again.slice(0, 6)).toEqual(forked.slice(0, 6));
+  const earlier = (await (await fork.fork({ fromStep: "a" })).result()) as unknown[];
+  expect(earlier.slice(0, 2)).toEqual(own.slice(0, 2));
+  const all = [own, forked, again, earlier].flatMap((each, n) => each.slice([0, 4, 6, 2][n]));
+  expect(new Set(all).size).toBe(all.length);
+});
