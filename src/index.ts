@@ -29,10 +29,10 @@ export { complete, enqueue, stream, structuredComplete } from "./client/shared-c
 export type { WaitOptions } from "./client/wait.ts";
 export { WorkflowHandle } from "./client/workflow-handle.ts";
 export { type StartOptions, Workflows } from "./client/workflows.ts";
+export type { BreakerTransition } from "./limits/breaker-channel.ts";
 export type { CircuitBreakerSettings } from "./limits/breaker-settings.ts";
 export {
   type Admission,
-  type BreakerTransition,
   CircuitBreaker,
   type CircuitBreakerOptions,
 } from "./limits/circuit-breaker.ts";

@@ -19,6 +19,7 @@ const SCOPES: Words<"scope"> = {
   job: "the job",
 };
 const NEXT_MODEL: Words<"fallsBack"> = { whenStuck: "when stuck", atOnce: "at once", never: "never" };
+const CHARGED: Words<"charged"> = { reserved: "what was reserved", nothing: "–" };
 const COUNTS: Words<"counts"> = { request: "a request", rateLimited: "a 429", nothing: "–" };
 const PROVIDER: Words<"provider"> = { down: "is down", limited: "is limited", works: "works", unknown: "–" };
 const FOLLOWERS: Words<"followers"> = { lasting: "fail too", passing: "may fail too", none: "–" };
@@ -30,6 +31,7 @@ const HEAD = [
   "who waits",
   "next model",
   "counts as",
+  "is charged",
   "says the provider",
   "equal requests",
 ];
@@ -44,10 +46,11 @@ function cellsOf({ of, code, when, ...policy }: (typeof ERROR_POLICIES)[number])
   return [
     nameOf(of, code),
     when,
-    policy.verdict,
+    policy.fails === "second" ? "retry once" : policy.verdict,
     waits ? SCOPES[policy.scope] : "–",
     NEXT_MODEL[policy.fallsBack],
     COUNTS[policy.counts],
+    CHARGED[policy.charged],
     PROVIDER[policy.provider],
     FOLLOWERS[policy.followers],
   ];

@@ -2,9 +2,12 @@ import { ConfigurationError } from "../shared/errors.ts";
 
 /** When a circuit breaker opens, and how it closes. */
 export interface CircuitBreakerSettings {
-  /** The breaker opens when this share of the calls failed, of the window or of its latest 50. Above 0, at most 1; default 0.5. */
+  /**
+   * The breaker opens when this share of the calls failed, of the window or of its latest 50; a request that fails again
+   * is not counted again. Above 0, at most 1; default 0.5.
+   */
   failureRate: number;
-  /** Fewer calls in the window do not make a rate; then ten failures in a row, however far apart, open it. Default 20. */
+  /** Fewer calls in the window do not make a rate; then ten different requests that fail in a row open it. Default 20. */
   minCalls: number;
   /** Length of the rolling window, which has ten slots; default 30,000. */
   windowMs: number;
@@ -12,6 +15,13 @@ export interface CircuitBreakerSettings {
   cooldownMs: number;
   /** A probe that is not back by then gives its turn to another; default 10,000. */
   probeMs: number;
+  /** Any failure opens it when nothing has succeeded for so long since the first of the failures; default 60,000. */
+  quietMs: number;
+  /**
+   * When it opened by that alone, the few requests that failed may themselves be at fault: so long after the opening,
+   * their failures use up attempts again. Default 720,000.
+   */
+  patienceMs: number;
 }
 
 const DEFAULTS: CircuitBreakerSettings = {
@@ -20,6 +30,8 @@ const DEFAULTS: CircuitBreakerSettings = {
   windowMs: 30_000,
   cooldownMs: 2000,
   probeMs: 10_000,
+  quietMs: 60_000,
+  patienceMs: 720_000,
 };
 
 /**

@@ -1,4 +1,3 @@
-import { channel } from "node:diagnostics_channel";
 import type { Redis } from "ioredis";
 import { policyOf } from "../shared/error-policy.ts";
 import { GlueError } from "../shared/errors.ts";
@@ -14,6 +13,7 @@ import {
   WINDOW_SLOTS,
 } from "../store/breaker.ts";
 import { type Store, storeUnder } from "../store/store.ts";
+import { publishTransition } from "./breaker-channel.ts";
 import { breakerSettings, type CircuitBreakerSettings } from "./breaker-settings.ts";
 
 /** Options of a circuit breaker. */
@@ -44,29 +44,17 @@ export interface AdmittedCall {
 /** Whether a call may be made; if not, when to ask again. */
 export type Admission = ({ isAllowed: true } & AdmittedCall) | { isAllowed: false; waitMs: number };
 
-/** A change of state. The process whose call caused it publishes it on the diagnostics channel `gluellm:breaker`. */
-export interface BreakerTransition {
-  key: string;
-  /** `open` also follows `half_open` when the probe failed; `opened` tells the two apart. */
-  state: "open" | "half_open" | "closed";
-  /** Failures and calls of the window that opened it. */
-  failures: number;
-  calls: number;
-  /** How often it went from closed to open. */
-  opened: number;
-}
-
 /** A process learns of a closing by a message that can get lost: nobody sleeps longer than this. */
 const MAX_WAIT_MS = 1000;
 const REPORT_MS = 1000;
 /** A Redis that takes longer is away. */
 const ANSWER_MS = 1000;
 
-const breakerChannel = channel("gluellm:breaker");
-
 /** What this process knows of a key. */
 interface View {
   openedAt: number;
+  /** Until then, by `performance.now()`, failures while it is open are taken for the provider's. */
+  excusesUntil: number;
   /** Undefined until Redis has answered once. */
   opened: number | undefined;
   /** Calls that ended well and are not reported yet. */
@@ -75,8 +63,9 @@ interface View {
 }
 
 /**
- * A circuit breaker per key for a whole fleet (M. Nygard, Release It!, 2007). It opens when calls fail too
- * often; then one call at a time, of the whole fleet, tests the provider, and the first success closes it.
+ * A circuit breaker per key for a whole fleet (M. Nygard, Release It!, 2007). It opens when different requests fail too
+ * often, or when there are failures and no success for a minute; then one call at a time, of the whole fleet, tests the
+ * provider, and the first success closes it.
  *
  * While it is closed, calls cost no round trip: successes are reported once a second per key and process
  * (more often for windows under 10 s), failures at once. Their replies, and the message `<key>` on
@@ -107,7 +96,7 @@ export class CircuitBreaker implements AsyncDisposable {
     if (view.opened === undefined || view.openedAt) {
       const reply = await this.#ask(key, () => admitCall(this.#store, key, this.#settings.probeMs));
       if (reply?.hasChanged) {
-        publish(key, "half_open", reply);
+        publishTransition(key, "half_open", reply);
         return { isAllowed: true, isProbe: true, opened: reply.opened, probe: reply.probe };
       }
       if (view.openedAt) {
@@ -123,16 +112,20 @@ export class CircuitBreaker implements AsyncDisposable {
     const view = this.#view(key);
     if (isCounted(view, call)) {
       view.successes++;
-      view.reportTimer ??= setTimeout(() => void this.#report(key, 0), this.#reportMs).unref();
+      view.reportTimer ??= setTimeout(() => void this.#report(key), this.#reportMs).unref();
     }
     return stateOf(view);
   }
 
-  /** Counts a call that failed by the provider's fault, and returns the state that the fleet is in now. */
-  async failed(key: string, call?: AdmittedCall): Promise<"closed" | "open"> {
+  /**
+   * Counts a call that failed by the provider's fault, and returns the state that the fleet is in now. `isRepeated`: the
+   * same request failed before, so that the fault may be its own.
+   */
+  async failed(key: string, call?: AdmittedCall, { isRepeated = false } = {}): Promise<"closed" | "open"> {
     if (call?.isProbe) return this.#endProbe(key, call, "failed");
     const view = this.#view(key);
-    return isCounted(view, call) ? this.#report(key, 1) : stateOf(view);
+    if (!isCounted(view, call)) return stateOf(view);
+    return this.#report(key, isRepeated ? { repeats: 1 } : { failures: 1 });
   }
 
   /** Ends a call that was not made, or says nothing of the provider: a probe gives its turn to the next at once. */
@@ -145,17 +138,27 @@ export class CircuitBreaker implements AsyncDisposable {
     return Boolean(this.#views.get(key)?.openedAt);
   }
 
+  /**
+   * Returns whether a call that failed is to be blamed on the provider rather than on its own request: the breaker is
+   * open, and when only few different requests failed, not for too long yet.
+   */
+  excuses(key: string): boolean {
+    const view = this.#views.get(key);
+    return view !== undefined && view.openedAt > 0 && performance.now() < view.excusesUntil;
+  }
+
   /** Learns the state that another process changed; `key` is the text of a message on `<keyPrefix>:events:breaker`. */
   async onMessage(key: string): Promise<void> {
-    if (this.#views.has(key)) await this.#report(key, 0);
+    if (this.#views.has(key)) await this.#report(key);
   }
 
   /**
-   * Calls `fn` when the breaker is closed, counts how it ends, and returns what it returns.
+   * Calls `fn` when the breaker is closed, counts how it ends, and returns what it returns. `isRepeated`: the same
+   * request failed before.
    *
    * @throws CircuitOpenError when the breaker is open; what `fn` throws
    */
-  async run<T>(key: string, fn: () => Promise<T>): Promise<T> {
+  async run<T>(key: string, fn: () => Promise<T>, options: { isRepeated?: boolean } = {}): Promise<T> {
     const admission = await this.admit(key);
     if (!admission.isAllowed) throw new CircuitOpenError(key, admission.waitMs);
     let value: T;
@@ -163,7 +166,7 @@ export class CircuitBreaker implements AsyncDisposable {
       value = await fn();
     } catch (error) {
       const { isFailure = isProviderFailure } = this.#options;
-      await (isFailure(error) ? this.failed(key, admission) : this.released(key, admission));
+      await (isFailure(error) ? this.failed(key, admission, options) : this.released(key, admission));
       throw error;
     }
     await this.succeeded(key, admission);
@@ -172,7 +175,7 @@ export class CircuitBreaker implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const keys = [...this.#views].filter(([, view]) => view.reportTimer).map(([key]) => key);
-    await Promise.all(keys.map((key) => this.#report(key, 0)));
+    await Promise.all(keys.map((key) => this.#report(key)));
   }
 
   get #reportMs(): number {
@@ -182,21 +185,31 @@ export class CircuitBreaker implements AsyncDisposable {
   #view(key: string): View {
     const view = this.#views.get(key);
     if (view) return view;
-    const unknown = { openedAt: 0, opened: undefined, successes: 0, reportTimer: undefined };
+    const unknown: View = {
+      openedAt: 0,
+      excusesUntil: 0,
+      opened: undefined,
+      successes: 0,
+      reportTimer: undefined,
+    };
     this.#views.set(key, unknown);
     return unknown;
   }
 
-  async #report(key: string, failures: number): Promise<"closed" | "open"> {
+  async #report(
+    key: string,
+    failed: { failures?: number; repeats?: number } = {},
+  ): Promise<"closed" | "open"> {
     const view = this.#view(key);
-    const { windowMs, minCalls, failureRate, cooldownMs } = this.#settings;
+    const { windowMs, minCalls, failureRate, cooldownMs, quietMs } = this.#settings;
     const { successes, opened } = view;
     clearTimeout(view.reportTimer);
     view.reportTimer = undefined;
     view.successes = 0;
-    const report = { failures, successes, opened, windowMs, minCalls, failureRate, cooldownMs };
+    const counts = { failures: 0, repeats: 0, ...failed, successes, opened };
+    const report = { ...counts, windowMs, minCalls, failureRate, cooldownMs, quietMs };
     const reply = await this.#ask(key, () => reportCalls(this.#store, key, report));
-    if (reply?.hasChanged) publish(key, "open", reply);
+    if (reply?.hasChanged) publishTransition(key, "open", reply);
     return stateOf(view);
   }
 
@@ -208,7 +221,7 @@ export class CircuitBreaker implements AsyncDisposable {
     const { cooldownMs } = this.#settings;
     const end = { outcome, opened, probe, cooldownMs };
     const reply = await this.#ask(key, () => endProbe(this.#store, key, end));
-    if (reply?.hasChanged) publish(key, outcome === "succeeded" ? "closed" : "open", reply);
+    if (reply?.hasChanged) publishTransition(key, outcome === "succeeded" ? "closed" : "open", reply);
     return stateOf(this.#view(key));
   }
 
@@ -229,7 +242,7 @@ export class CircuitBreaker implements AsyncDisposable {
     return reply;
   }
 
-  #adopt(key: string, { now, openedAt, opened, failures, calls }: BreakerReply): void {
+  #adopt(key: string, { now, openedAt, opened, failures, calls, isDoubtful }: BreakerReply): void {
     const view = this.#view(key);
     const { logger } = this.#options;
     this.#isFaultLogged = false;
@@ -242,6 +255,9 @@ export class CircuitBreaker implements AsyncDisposable {
     if (opened !== view.opened) view.successes = 0;
     view.openedAt = openedAt;
     view.opened = opened;
+    view.excusesUntil = isDoubtful
+      ? performance.now() + openedAt + this.#settings.patienceMs - now
+      : Number.POSITIVE_INFINITY;
   }
 
   #logFault({ message }: Error): void {
@@ -262,14 +278,6 @@ function stateOf({ openedAt }: View): "closed" | "open" {
 /** Calls from before an opening say nothing of the provider as it is after it. */
 function isCounted(view: View, call?: AdmittedCall): boolean {
   return !view.openedAt && (call?.opened ?? Number.POSITIVE_INFINITY) >= (view.opened ?? 0);
-}
-
-function publish(
-  key: string,
-  state: BreakerTransition["state"],
-  { failures, calls, opened }: BreakerReply,
-): void {
-  breakerChannel.publish({ key, state, failures, calls, opened } satisfies BreakerTransition);
 }
 
 function isProviderFailure(error: unknown): boolean {

@@ -33,6 +33,8 @@ export interface ErrorPolicy {
    * somebody acts, so that a batch stops; a job that is no row of a batch fails.
    */
   verdict: "retry" | "snooze" | "fail" | "stop";
+  /** `second`: the job fails when a second attempt ends so; `last`: when it has no attempt left. */
+  fails: "second" | "last";
   /** Who waits along with the job: every queue of its budget; its queue, always or when a time is named; nobody. */
   scope: "budget" | "queue" | "queueIfTimed" | "job";
   /**
@@ -48,6 +50,8 @@ export interface ErrorPolicy {
   fallsBack: "whenStuck" | "atOnce" | "never";
   /** What it says of the provider, to the circuit breaker and the concurrency; a refusal says that it works. */
   provider: "down" | "limited" | "works" | "unknown";
+  /** What the failed call is charged to budgets and cost limits: all that was reserved, since it may be paid; nothing. */
+  charged: "reserved" | "nothing";
   /** What it adds to the use of the model. `nothing`: no call was made, or the calls were counted before. */
   counts: "request" | "rateLimited" | "nothing";
   /** Whether equal requests that wait for this one would fail too: by the same fault, perhaps, or not for that reason. */
@@ -72,20 +76,22 @@ interface PolicyRow extends ErrorPolicy {
 /** A bug, or a fault of Redis. */
 const UNKNOWN: ErrorPolicy = {
   verdict: "retry",
+  fails: "last",
   scope: "job",
   wait: "asked",
   fallsBack: "whenStuck",
   provider: "unknown",
+  charged: "reserved",
   counts: "request",
   followers: "none",
   spoils: "nothing",
 };
 /** The provider has answered, and says no. */
-const REFUSED = { verdict: "fail", provider: "works", followers: "lasting" } as const;
+const REFUSED = { verdict: "fail", provider: "works", charged: "nothing", followers: "lasting" } as const;
 /** No call was made. */
-const UNSENT = { counts: "nothing" } as const;
+const UNSENT = { counts: "nothing", charged: "nothing" } as const;
 /** No further attempt, and no other model, can mend it. */
-const OVER = { verdict: "fail", counts: "nothing", fallsBack: "never" } as const;
+const OVER = { ...UNSENT, verdict: "fail", fallsBack: "never" } as const;
 
 type GivenRow = Partial<ErrorPolicy> & Pick<PolicyRow, "of" | "code" | "when">;
 
@@ -100,6 +106,7 @@ const ROWS: readonly GivenRow[] = [
     scope: "budget",
     wait: "level",
     provider: "limited",
+    charged: "nothing",
     counts: "rateLimited",
   },
   {
@@ -113,7 +120,15 @@ const ROWS: readonly GivenRow[] = [
   },
   {
     of: [APIConnectionError],
-    when: "5xx, network, timeout, broken answer",
+    code: "invalid_response",
+    when: "an answer that cannot be used, and may be paid",
+    fails: "second",
+    fallsBack: "atOnce",
+    followers: "passing",
+  },
+  {
+    of: [APIConnectionError],
+    when: "5xx, network, timeout",
     fallsBack: "atOnce",
     provider: "down",
     followers: "passing",

@@ -8,21 +8,27 @@ import { NOTIFY } from "./topics.ts";
  *
  * | state     | in the hash                                         | what changes it                                    |
  * |-----------|-----------------------------------------------------|----------------------------------------------------|
- * | closed    | no `openedAt`; `calls:<slot>`, `failures:<slot>`    | `reportCalls` opens it when too many calls failed  |
+ * | closed    | no `openedAt`; `calls:<slot>`, `failures:<slot>`    | `reportCalls` opens it when too many calls failed,  |
+ * |           |                                                     | or none succeeded for too long                     |
  * | open      | `openedAt`, `probeAt` (when the next probe may      | `admitCall` starts a probe from `probeAt` on: half |
  * |           | start); `failures` and `calls` of what opened it    | open; `endProbe` closes it on a late success       |
  * | half-open | the same and `probing`; `probeAt` is when another   | `endProbe` closes it on a success, else it is open |
  * |           | caller may take the probe                           | again; `admitCall` from `probeAt` on: a new probe  |
  *
  * In every state: the counters `opened` (how often it opened) and `probe` (the latest probe's number). While it is
- * closed: `windowMs`, and `streak`, the failures in a row.
+ * closed: `windowMs`; `streak`, the different requests that failed in a row; `inRow`, all failures since the latest
+ * success; `failingSince`, when the first of these came. While it is open: `doubtful`, when too few different requests
+ * failed to tell an outage from requests that always fail.
+ *
+ * The evidence is that different requests fail. Another failure of the same request says nothing new: it counts in
+ * neither rate nor streak, and shows only in that nothing has succeeded since.
  */
 
 /** Slots of the rolling window. */
 export const WINDOW_SLOTS = 10;
 /** Under load the newest slots decide: the whole window would outweigh an outage for many seconds. */
 const LATEST_CALLS = 50;
-/** Too few calls in the window to speak of a rate: so many failures in a row, however far apart, open it too. */
+/** Too few calls in the window to speak of a rate: so many requests that fail in a row, however far apart, open it too. */
 const STREAK_CALLS = 10;
 
 /** Lua for all scripts of a breaker. Key: `breaker`. Arguments: `channel` and the breaker's `key`, to tell of a change. */
@@ -40,7 +46,7 @@ const STATE = `${NOTIFY}${NOW}
   local function expire(afterMs) redis.call('PEXPIRE', breaker, string.format('%.0f', 3600000 + afterMs)) end
   local function answer(hasChanged)
     return { hasChanged and 1 or 0, now, state.openedAt or 0, state.opened or 0, state.failures or 0,
-      state.calls or 0, math.max(0, (state.probeAt or 0) - now), state.probe or 0 }
+      state.calls or 0, math.max(0, (state.probeAt or 0) - now), state.probe or 0, state.doubtful or 0 }
   end
 `;
 const SUBJECT = { channel: "text", key: "text" } as const;
@@ -62,6 +68,8 @@ export interface BreakerReply {
   waitMs: number;
   /** The number of the latest probe. */
   probe: number;
+  /** It opened though too few different requests failed to tell an outage from requests that always fail. */
+  isDoubtful: boolean;
 }
 
 /**
@@ -88,7 +96,7 @@ export async function admitCall(store: Store, key: string, probeMs: number): Pro
 }
 
 /**
- * Counts ended calls of a closed breaker, and opens it when too many of them failed.
+ * Counts ended calls of a closed breaker, and opens it when too many requests failed, or none succeeded for `quietMs`.
  * Keys: the breaker. Arguments: see `CallReport`. Returns: see `BreakerReply`.
  * Called by workers, at once for a failure, about once a second for successes. Fence: `opened`, the number of
  * openings that the caller knows of; calls from before a later one are not counted.
@@ -98,21 +106,34 @@ const REPORT = new Script({
   args: {
     ...SUBJECT,
     failures: "number",
+    repeats: "number",
     successes: "number",
     opened: "number?",
     windowMs: "number",
     minCalls: "number",
     failureRate: "number",
     cooldownMs: "number",
+    quietMs: "number",
   },
   lua: `${STATE}
-    local calls = failures + successes
-    if state.openedAt or calls == 0 or (opened and opened < (state.opened or 0)) then return answer(false) end
+    local calls, failed = failures + successes, failures + repeats
+    if state.openedAt or calls + repeats == 0 or (opened and opened < (state.opened or 0)) then
+      return answer(false)
+    end
+    if successes > 0 then
+      for _, name in ipairs({ 'inRow', 'failingSince' }) do remove(name) end
+    end
+    if failed > 0 then
+      set('inRow', (state.inRow or 0) + failed)
+      if not state.failingSince then set('failingSince', now) end
+    end
     local slotMs = math.ceil(windowMs / ${WINDOW_SLOTS})
     local slot = string.format('%.0f', now - now % slotMs)
     set('windowMs', windowMs)
-    set('calls:' .. slot, (state['calls:' .. slot] or 0) + calls)
-    set('failures:' .. slot, (state['failures:' .. slot] or 0) + failures)
+    if calls > 0 then
+      set('calls:' .. slot, (state['calls:' .. slot] or 0) + calls)
+      set('failures:' .. slot, (state['failures:' .. slot] or 0) + failures)
+    end
     set('streak', failures == calls and (state.streak or 0) + failures or failures)
     expire(windowMs)
     local sums, inWindow, past = { calls = 0, failures = 0 }, {}, {}
@@ -138,8 +159,16 @@ const REPORT = new Script({
       sums, isRateHigh = { calls = latest, failures = latestFailures }, true
     end
     local isStreak = sums.calls < minCalls and state.streak >= ${STREAK_CALLS}
-    if not isRateHigh and not isStreak then return answer(false) end
-    remove('streak')
+    local isProven = isRateHigh or isStreak
+    local isQuiet = failed > 0 and now - state.failingSince >= quietMs
+    if not isProven and not isQuiet then return answer(false) end
+    if isProven then
+      remove('doubtful')
+    else
+      sums = { failures = state.inRow, calls = state.inRow }
+      set('doubtful', 1)
+    end
+    for _, name in ipairs({ 'streak', 'inRow', 'failingSince' }) do remove(name) end
     for _, name in ipairs(inWindow) do remove(name) end
     set('opened', (state.opened or 0) + 1)
     set('openedAt', now)
@@ -153,7 +182,10 @@ const REPORT = new Script({
 });
 
 export interface CallReport {
+  /** Requests that failed for the first time. */
   failures: number;
+  /** Failures of requests that had failed before. */
+  repeats: number;
   successes: number;
   /** Openings that the reporter knows of; undefined when it knows nothing yet. */
   opened: number | undefined;
@@ -161,6 +193,8 @@ export interface CallReport {
   minCalls: number;
   failureRate: number;
   cooldownMs: number;
+  /** So long after the first of the failures in a row, any failure opens it. */
+  quietMs: number;
 }
 
 /** Counts ended calls; `hasChanged` says that they opened the breaker. */
@@ -180,7 +214,7 @@ const END_PROBE = new Script({
   lua: `${STATE}
     if not state.openedAt or (opened and opened ~= state.opened) then return answer(false) end
     if outcome == 'succeeded' then
-      for _, name in ipairs({ 'openedAt', 'probeAt', 'probing' }) do remove(name) end
+      for _, name in ipairs({ 'openedAt', 'probeAt', 'probing', 'doubtful' }) do remove(name) end
       expire(0)
       notify('breaker', key)
       return answer(true)
@@ -217,9 +251,11 @@ function subjectOf({ keys }: Store, key: string) {
 }
 
 function toReply(raw: unknown): BreakerReply {
-  const [changed = 0, now = 0, openedAt = 0, opened = 0, failures = 0, calls = 0, waitMs = 0, probe = 0] =
+  const [changed = 0, now = 0, openedAt = 0, opened = 0, failures = 0, calls = 0, waitMs = 0, ...rest] =
     raw as number[];
-  return { hasChanged: changed === 1, now, openedAt, opened, failures, calls, waitMs, probe };
+  const [probe = 0, doubtful = 0] = rest;
+  const isDoubtful = doubtful === 1;
+  return { hasChanged: changed === 1, now, openedAt, opened, failures, calls, waitMs, probe, isDoubtful };
 }
 
 export interface BreakerState {

@@ -3,6 +3,7 @@ import type { CircuitBreaker } from "../limits/circuit-breaker.ts";
 import type { RateLimiter } from "../limits/rate-limiter.ts";
 import { readFault } from "../providers/fault.ts";
 import { toLLMError } from "../providers/provider-errors.ts";
+import { policyOf } from "../shared/error-policy.ts";
 import { APIConnectionError, GlueError } from "../shared/errors.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
 import { type AttemptState, verdictOn } from "../workers/verdict.ts";
@@ -57,14 +58,15 @@ export interface LlmCallOptions extends RetryOptions {
  */
 export function callLlmWithRetry<T>(call: () => Promise<T>, options: LlmCallOptions): Promise<T> {
   const { key, limiter, breaker, tokens, chargedTokens, signal } = options;
-  const once = async () => {
+  const once = async (isRepeated: boolean) => {
     const reservation = await limiter?.acquire(key, { tokens, signal });
     let isMade = false;
     const make = () => {
       isMade = true;
       return call();
     };
-    const result = await (breaker ? breaker.run(key, make) : make()).catch((error) => {
+    const run = breaker ? breaker.run(key, make, { isRepeated }) : make();
+    const result = await run.catch((error) => {
       if (isMade) reservation?.settle();
       else reservation?.cancel();
       throw error;
@@ -72,7 +74,7 @@ export function callLlmWithRetry<T>(call: () => Promise<T>, options: LlmCallOpti
     reservation?.settle(chargedOf(result, chargedTokens));
     return result;
   };
-  return retry(once, options, () => breaker?.isOpen(key) ?? false);
+  return retry(once, options, () => breaker?.excuses(key) ?? false);
 }
 
 /** Returns what the call was charged. The answer is paid for: a fault in reading its cost must not repeat the call. */
@@ -85,9 +87,9 @@ function chargedOf<T>(result: T, read: LlmCallOptions["chargedTokens"]): TokenCo
 }
 
 async function retry<T>(
-  fn: () => Promise<T>,
+  fn: (isRepeated: boolean) => Promise<T>,
   options: RetryOptions,
-  isBreakerOpen = () => false,
+  isOutage = () => false,
 ): Promise<T> {
   const { maxAttempts = 3, minWaitMs = 2000, maxWaitMs = 30_000, deadlineMs = 600_000, signal } = options;
   const state: AttemptState = {
@@ -96,19 +98,22 @@ async function retry<T>(
     deadlineAt: Date.now() + deadlineMs,
     isBatchRow: false,
     snoozes: 0,
-    isBreakerOpen: false,
+    isOutage: false,
   };
   for (;;) {
     signal?.throwIfAborted();
     try {
-      return await fn();
+      return await fn(state.attempt > 1);
     } catch (error) {
-      state.isBreakerOpen = isBreakerOpen();
-      const verdict = verdictOn(toGlueError(error), state, { minWaitMs, maxWaitMs });
+      state.isOutage = isOutage();
+      const fault = toGlueError(error);
+      const verdict = verdictOn(fault, state, { minWaitMs, maxWaitMs });
       const isFinal = verdict.kind !== "retry" && verdict.kind !== "snooze";
       if (isFinal || signal?.aborted || options.shouldRetry?.(error) === false) throw error;
-      if (verdict.kind === "retry") state.attempt += 1;
-      else state.snoozes += 1;
+      if (verdict.kind === "retry") {
+        state.attempt += 1;
+        if (policyOf(fault).fails === "second") state.lastingFault = fault.code;
+      } else state.snoozes += 1;
       await delay(verdict.delayMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
     }
   }

@@ -23,7 +23,7 @@ import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, toToolMessage } from "./tool-calls.ts";
 
 /** A job, and what its calls have in common. */
-export interface LoopInput extends Omit<CallInput, "request" | "requestId" | "onDelta"> {
+export interface LoopInput extends Omit<CallInput, "request" | "requestId" | "onDelta" | "isRepeated"> {
   payload: CompletionPayload;
   /** Present when the job may take several calls. */
   journal: JobJournal | undefined;
@@ -127,6 +127,7 @@ async function ask(
     request,
     isWorthKeeping: (body) => isWorthKeeping(body, input.payload.output, mode),
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
+    isRepeated: input.attemptsMade > (input.journal?.attemptsMade ?? 0),
     onDelta: stream?.begin(turn + 1),
   });
   // Nobody tells the pieces of a finished call again.

@@ -25,6 +25,11 @@ export interface ModelAttempt {
   journal: JobJournal | undefined;
 }
 
+/** The code of a fault that may end no second attempt of the job, once one has ended so. */
+export function lastingFault({ progress }: Job): string | undefined {
+  return (progress as { failed?: string } | undefined)?.failed;
+}
+
 /** Why the job was put back last: a fault's code and message, or a reason in words; "" when it never was. */
 export function waitsFor({ progress }: Job): string {
   return (progress as { waitsFor?: string } | undefined)?.waitsFor ?? "";

@@ -7,7 +7,7 @@ import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import type { AbortReason } from "../store/job-loop.ts";
 import { countFailedCall } from "../store/usage.ts";
 import { fallBack } from "./fallback.ts";
-import type { Attempt, ModelAttempt } from "./job-attempt.ts";
+import { type Attempt, lastingFault, type ModelAttempt } from "./job-attempt.ts";
 import { NotStartedError } from "./provider-call.ts";
 import { spentOn } from "./spent.ts";
 import { type AttemptState, type Verdict, verdictOn } from "./verdict.ts";
@@ -57,12 +57,14 @@ function unexpected(thrown: unknown, logger: Logger): GlueError {
 
 function stateOf({ context, job }: Attempt, { payload, model, journal }: ModelAttempt): AttemptState {
   const { maxAttempts, deadlineAt, batch } = payload;
+  const attempt = job.attemptsMade - (journal?.attemptsMade ?? 0) + 1;
   return {
-    attempt: job.attemptsMade - (journal?.attemptsMade ?? 0) + 1,
+    attempt,
     maxAttempts,
     deadlineAt,
     isBatchRow: batch !== undefined,
     snoozes: snoozesOf(job),
-    isBreakerOpen: context.breaker?.isOpen(model.key) ?? false,
+    lastingFault: attempt > 1 ? lastingFault(job) : undefined,
+    isOutage: context.breaker?.excuses(model.key) ?? false,
   };
 }

@@ -33,6 +33,8 @@ export interface CallInput {
   controller: ConcurrencyController;
   /** The job is not in the queue of its model, whose pauses the call has to keep to all the same. */
   isRouted: boolean;
+  /** The same call failed before and used up an attempt. */
+  isRepeated: boolean;
   /** What the call counts towards; mostly nothing. */
   costLimits: readonly CostLimit[];
   /** Told the answer's pieces as they come. */
@@ -90,7 +92,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
 /** The call between budget, breaker and concurrency controller, each of which learns how it ended. */
 async function guarded(
   { breaker }: WorkerContext,
-  { model: { key }, controller, isRouted }: CallInput,
+  { model: { key }, controller, isRouted, isRepeated }: CallInput,
   held: Held,
   complete: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
@@ -112,24 +114,20 @@ async function guarded(
     controller.unblocked();
     return reply;
   } catch (error) {
-    const { provider } = policyOf(error);
+    const { provider, charged } = policyOf(error);
     if (provider === "limited") controller.limited(startedAt);
     else if (provider === "works") controller.answered();
     else controller.unanswered();
-    await chargeFailure(held, provider);
-    if (provider === "down") await breaker?.failed(key, admission);
+    await chargeFailure(held, charged);
+    if (provider === "down") await breaker?.failed(key, admission, { isRepeated });
     else if (provider === "unknown") await breaker?.released(key, admission);
     else await breaker?.succeeded(key, admission);
     throw error;
   }
 }
 
-/** A refusal costs no tokens; what else failed may have cost all that was estimated. */
-async function chargeFailure(
-  { reservation, outlay }: Held,
-  provider: ErrorPolicy["provider"],
-): Promise<void> {
-  const used = provider === "works" || provider === "limited" ? 0 : undefined;
+async function chargeFailure({ reservation, outlay }: Held, charged: ErrorPolicy["charged"]): Promise<void> {
+  const used = charged === "nothing" ? 0 : undefined;
   reservation.settle(used);
   await outlay?.settle(used);
 }

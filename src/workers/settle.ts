@@ -49,7 +49,8 @@ export async function settle(
   }
 }
 
-function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"retry">): never {
+async function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"retry">): Promise<never> {
+  if (policyOf(error).fails === "second") await job.updateProgress({ failed: error.code });
   logger.warn({ fault: toErrorRecord(error), delayMs }, "attempt failed; will retry");
   throw new RetryError(failureText(error, job.attemptsMade + 1), delayMs);
 }

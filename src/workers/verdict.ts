@@ -48,8 +48,10 @@ export interface AttemptState {
   isBatchRow: boolean;
   /** Attempts that ended in a pause so far, for the growing wait when the provider names none. */
   snoozes: number;
-  /** The circuit breaker is open: the provider fails for everyone, so this job's attempt does not count. */
-  isBreakerOpen: boolean;
+  /** The code of a fault that may end no second attempt, once an earlier one has ended so. */
+  lastingFault?: string | undefined;
+  /** The circuit breaker takes failures for the provider's own: they use up no attempt. */
+  isOutage: boolean;
 }
 
 export interface BackoffSettings {
@@ -64,11 +66,13 @@ export function verdictOn(
   backoff: BackoffSettings,
   now = Date.now(),
 ): Verdict {
-  const { verdict, provider } = policyOf(error);
+  const { verdict, provider, fails } = policyOf(error);
   if (verdict === "fail" || (verdict === "stop" && !state.isBatchRow)) return { kind: "fail", error };
   if (verdict === "stop") return { kind: "stopBatch", error };
-  const isSnooze = verdict === "snooze" || (provider === "down" && state.isBreakerOpen);
-  if (!isSnooze && state.attempt >= state.maxAttempts) return { kind: "fail", error };
+  const isSnooze = verdict === "snooze" || (provider === "down" && state.isOutage);
+  const isLast =
+    state.attempt >= state.maxAttempts || (fails === "second" && state.lastingFault === error.code);
+  if (!isSnooze && isLast) return { kind: "fail", error };
   const leftMs = state.deadlineAt - now;
   const delayMs = waitMs(error, isSnooze ? state.snoozes : state.attempt, backoff, leftMs);
   const scope = scopeOf(error);

@@ -1,11 +1,8 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
-import {
-  type BreakerTransition,
-  CircuitBreaker,
-  type CircuitBreakerOptions,
-} from "../../src/limits/circuit-breaker.ts";
+import type { BreakerTransition } from "../../src/limits/breaker-channel.ts";
+import { CircuitBreaker, type CircuitBreakerOptions } from "../../src/limits/circuit-breaker.ts";
 import { readBreakerState } from "../../src/store/breaker.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { testNamespace, testRedis } from "./redis.ts";

@@ -21,7 +21,7 @@ const row = {
   deadlineAt: NOW + 3_600_000,
   isBatchRow: true,
   snoozes: 0,
-  isBreakerOpen: false,
+  isOutage: false,
 };
 const fields = { message: "m" };
 
@@ -62,7 +62,7 @@ describe("verdicts by error class", () => {
   });
 
   test("while the circuit breaker is open a failed call uses up no attempt", () => {
-    const last = { ...row, attempt: 12, isBreakerOpen: true };
+    const last = { ...row, attempt: 12, isOutage: true };
     expect(verdictOn(new APIConnectionError(fields), last, BACKOFF, NOW)).toMatchObject({
       kind: "snooze",
       scope: "job",
