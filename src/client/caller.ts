@@ -2,8 +2,9 @@ import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "../call
 import { type CompletionEvent, type CompletionResult, toResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import { type RequestConfig, unpack } from "../calls/request-config.ts";
-import type { CompletionInput } from "../producers/completion-producer.ts";
+import { type CompletionInput, isWantedByNobodyElse } from "../producers/completion-producer.ts";
 import { InputError } from "../shared/errors.ts";
+import { withToolSignal } from "../shared/tool-run.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import type { Connection } from "./connection.ts";
 
@@ -83,8 +84,9 @@ export abstract class Caller {
   async *#stream<S extends OutputSchema>(
     input: CompletionInput,
     schema: S | undefined,
-    signal: AbortSignal | undefined,
+    given: AbortSignal | undefined,
   ) {
+    const signal = withToolSignal(given);
     signal?.throwIfAborted();
     const job = await this.connection.use((producer) => producer.enqueue(input));
     const handle = new CompletionHandle(this.connection, job, schema);
@@ -96,7 +98,7 @@ export abstract class Caller {
       isWanted = !signal?.aborted;
       throw error;
     } finally {
-      if (!isWanted && input.idempotencyKey === undefined) await handle.cancel();
+      if (!isWanted && isWantedByNobodyElse(input)) await handle.cancel();
     }
   }
 }

@@ -6,6 +6,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import { type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
+import { outsideTools } from "../shared/tool-run.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
@@ -118,7 +119,7 @@ export class Connection {
 
   #open(): Promise<Opened> {
     if (!this.#opened) {
-      const opened = this.#closing.catch(() => {}).then(() => open(this.#options));
+      const opened = this.#closing.catch(() => {}).then(() => outsideTools(() => open(this.#options)));
       this.#opened = opened;
       // The next call tries again.
       opened.catch(() => {

@@ -1,7 +1,10 @@
-import { randomUUID } from "node:crypto";
 import { PATTERNS } from "../patterns/all.ts";
+import { canonicalJson } from "../shared/canonical-json.ts";
+import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
 import { checkWith } from "../shared/schema-check.ts";
+import { uuidHere } from "../shared/tool-run.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { Workflow } from "../workflows/context.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
@@ -51,8 +54,8 @@ export class Workflows {
     options: StartOptions = {},
   ): Promise<WorkflowHandle> {
     const { name, version, input: schema } = typeof given === "string" ? this.#named(given) : given;
-    const { runId = `run-${randomUUID()}`, priority = 0, deadlineMs } = options;
     checkWith(schema, input, `the input of workflow "${name}"`);
+    const { runId = newRunId(name, input), priority = 0, deadlineMs } = options;
     if (!RUN_ID.test(runId)) {
       throw new InputError(
         `"${runId}" cannot be a run's id`,
@@ -85,6 +88,11 @@ export class Workflows {
     const known = [...this.#known.keys()].join(", ") || "none";
     throw new InputError(`no workflow "${name}"`, `known here: ${known}; give them as GlueLLM's workflows`);
   }
+}
+
+/** Inside a tool that is run again it is the id of the run that the tool started before. */
+function newRunId(name: string, input: unknown): string {
+  return `run-${uuidHere(sha256(canonicalJson([name, asJson(input ?? null)])))}`;
 }
 
 function checkRange(option: string, value: number, min: number, max: number): void {

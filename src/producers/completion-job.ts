@@ -41,6 +41,8 @@ export interface JobOptions {
   stream?: boolean;
   /** What all its provider calls may cost. */
   maxCostUsd?: number;
+  /** Begun inside a tool: how deep. */
+  nesting?: number;
   /** Default: answers of `temperature` 0 come from the cache, and go there. */
   cache?: CacheOption;
 }
@@ -93,12 +95,15 @@ export async function completionJob(
       endsWithTools: input.endsWithTools,
       output,
       cache: input.cache,
+      nesting: input.nesting,
       workflow,
     },
     opts: {
       jobId,
       priority: input.priority ?? rules.priority,
       delay: delayMs,
+      // Somebody waits for it in a tool: among jobs without a priority it comes first.
+      ...(input.nesting !== undefined && { lifo: true }),
       attempts: hasSeveralCalls({ tools, output, fallbacks }) ? MANY_ATTEMPTS : maxAttempts,
       // The worker's strategy reads the delay from the error: the verdict has it.
       backoff: { type: "verdict" },

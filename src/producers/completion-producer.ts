@@ -3,12 +3,13 @@ import type { CompletionPayload, RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import type { ConversationTurn } from "../shared/conversation.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
-import { GlueError, JobLostError } from "../shared/errors.ts";
+import { GlueError, InputError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
+import { currentToolRun, keyInTool, nestingHere, willRunAgain, withToolSignal } from "../shared/tool-run.ts";
 import { jobKey } from "../store/bullmq-internals.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
@@ -19,7 +20,7 @@ import {
   readConversation,
   readSums,
 } from "../store/conversation.ts";
-import { reserveJobId } from "../store/idempotency.ts";
+import { askedDigest, reserveJobId } from "../store/idempotency.ts";
 import { readRecord } from "../store/result-record.ts";
 import { cancelJob } from "./cancel.ts";
 import { completionJob, deadlineOf, type JobOptions } from "./completion-job.ts";
@@ -65,7 +66,7 @@ export class CompletionProducer {
   /**
    * Resolves once the job is in Redis.
    * @throws InputError (`idempotency_conflict`) when the key stands for another request, `unknown_conversation`,
-   * `conversation_too_long`; ConfigurationError when the namespace already has its 100 queues, or `unpriced_model` for
+   * `conversation_too_long`, `nesting_too_deep`; ConfigurationError when the namespace already has its 100 queues, or `unpriced_model` for
    * a conversation with a cost limit.
    */
   enqueue(input: CompletionInput): Promise<JobRef> {
@@ -78,9 +79,12 @@ export class CompletionProducer {
 
   async #enqueue(input: CompletionInput): Promise<JobRef> {
     const { store, settings } = this.#options;
-    const { idempotencyKey: key, conversation, ...fields } = input;
+    const { idempotencyKey, conversation, ...fields } = input;
+    const nesting = nestingHere();
     const newId = `job-${randomUUID()}`;
     const reservation = { ...fields, conversation: conversation?.ref.id, jobId: newId };
+    const run = currentToolRun();
+    const key = idempotencyKey ?? (run && keyInTool(run, askedDigest(reservation)));
     const jobId = key === undefined ? newId : await reserveJobId(store, { ...reservation, key });
     const queue = await (fields.fallbacks
       ? this.#queues.registered(ROUTE_QUEUE)
@@ -91,7 +95,7 @@ export class CompletionProducer {
       (await store.redis.exists(store.keys.result(jobId), jobKey(store, queue.name, jobId)));
     if (!isKnown) {
       const place = conversation && (await this.#takeTurn(input, conversation, jobId, queue.name));
-      const more = { jobId, urgency: "interactive", conversation: place } as const;
+      const more = { jobId, urgency: "interactive", conversation: place, nesting } as const;
       const job = await completionJob(store, settings, { ...fields, ...more });
       await queue.add(job.name, job.data, job.opts);
     }
@@ -145,17 +149,19 @@ export class CompletionProducer {
 
   /**
    * Enqueues and waits.
-   * @throws as `enqueue` and `result` do. An abort cancels the job, unless it has an idempotency key: others may wait
-   * for it too.
+   * @throws as `enqueue` and `result` do; InputError `conversation_in_use`. An abort cancels the job, unless others may wait for it too, or will.
    */
-  async complete(input: CompletionInput, signal?: AbortSignal): Promise<CompletedRecord> {
+  async complete(input: CompletionInput, given?: AbortSignal): Promise<CompletedRecord> {
+    const signal = withToolSignal(given);
     signal?.throwIfAborted();
+    if (input.conversation && input.conversation.ref.id === currentToolRun()?.conversation)
+      throw waitsForItself();
     const job = await this.enqueue(input);
     try {
       return await this.result(job, signal);
     } catch (error) {
       // Nobody waits any more: an answer would be paid for in vain.
-      if (signal?.aborted && input.idempotencyKey === undefined) await this.cancel(job);
+      if (signal?.aborted && isWantedByNobodyElse(input)) await this.cancel(job);
       throw error;
     }
   }
@@ -248,6 +254,11 @@ export class CompletionProducer {
   }
 }
 
+/** Whether nobody else waits for a call's job: under its idempotency key, or when the tool that made it is run again. */
+export function isWantedByNobodyElse({ idempotencyKey }: CompletionInput): boolean {
+  return idempotencyKey === undefined && !willRunAgain();
+}
+
 /** `work`, or the signal's reason as soon as it aborts: also while Redis is away. */
 async function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
@@ -259,6 +270,14 @@ async function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   } finally {
     signal.removeEventListener("abort", abort);
   }
+}
+
+function waitsForItself(): InputError {
+  return new InputError(
+    "the call would wait for the answer that this tool is a part of: both belong to one conversation",
+    "let the tool's calls stand alone, or in a conversation of their own",
+    "conversation_in_use",
+  );
 }
 
 function closedError(): GlueError {

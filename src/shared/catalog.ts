@@ -56,6 +56,8 @@ export const completionPayloadSchema = z.object({
   batch: z.object({ id: z.string(), line: z.number() }).optional(),
   /** The answer's pieces go to the job's stream while they come. */
   stream: z.boolean().optional(),
+  /** How many jobs stand above this one, each begun by a tool of the one before; absent: no tool began it. */
+  nesting: z.int().positive().optional(),
   /** Present on a workflow's steps: the worker tells the run that its step has ended. */
   workflow: z.object({ runId: z.string(), step: z.string() }).optional(),
 });

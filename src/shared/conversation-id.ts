@@ -1,5 +1,5 @@
-import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import { uuidHere } from "./tool-run.ts";
 
 /** What a conversation may be called: by its user, or `conv-<uuid>` by the client. */
 export const conversationIdSchema = z
@@ -7,7 +7,7 @@ export const conversationIdSchema = z
   .regex(/^[A-Za-z0-9_.-]{1,128}$/, "must be 1 to 128 letters, digits, _, . or -");
 
 export function newConversationId(): string {
-  return `conv-${randomUUID()}`;
+  return `conv-${uuidHere("a new conversation")}`;
 }
 
 /** Such an id is only ever made by the client: given by a user, it is that of an older conversation. */

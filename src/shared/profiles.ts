@@ -2,6 +2,8 @@
 export interface Profile {
   /** The most jobs at a time from one queue in one process; `GLUELLM_WORKER_CONCURRENCY` replaces it. */
   maxConcurrency: number;
+  /** The most jobs of one process whose tools run; `GLUELLM_MAX_JOBS_IN_TOOLS` replaces it. */
+  maxJobsInTools: number;
   /** Calls at a time to a provider whose limits are neither configured nor learned yet. */
   firstConcurrency: number;
   /** Milliseconds by which timers may come late before the process counts as busy and stops growing. */
@@ -24,6 +26,7 @@ export type ProfileName = "conservative" | "balanced" | "aggressive";
 export const PROFILES: Readonly<Record<ProfileName, Readonly<Profile>>> = {
   conservative: {
     maxConcurrency: 50,
+    maxJobsInTools: 100,
     firstConcurrency: 2,
     maxEventLoopLagMs: 50,
     memoryGuard: 0.7,
@@ -31,6 +34,7 @@ export const PROFILES: Readonly<Record<ProfileName, Readonly<Profile>>> = {
   },
   balanced: {
     maxConcurrency: 250,
+    maxJobsInTools: 500,
     firstConcurrency: 8,
     maxEventLoopLagMs: 100,
     memoryGuard: 0.8,
@@ -38,6 +42,7 @@ export const PROFILES: Readonly<Record<ProfileName, Readonly<Profile>>> = {
   },
   aggressive: {
     maxConcurrency: 1000,
+    maxJobsInTools: 2000,
     firstConcurrency: 32,
     maxEventLoopLagMs: 250,
     memoryGuard: 0.9,

@@ -79,6 +79,7 @@ export const settingsSchema = z.object({
   CACHE_TTL: integer(1, MAX_CACHE_TTL_SECONDS).default(3600),
   CACHE_SIZE_LIMIT: integer(1, Number.MAX_SAFE_INTEGER).default(2 ** 30),
   WORKER_CONCURRENCY: integer(1, 10_000).optional(),
+  MAX_JOBS_IN_TOOLS: integer(1, 100_000).optional(),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),

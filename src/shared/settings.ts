@@ -42,6 +42,8 @@ export interface Settings {
   lockMs: number;
   /** The most jobs at a time from each queue, per worker process; undefined: the profile's. */
   workerConcurrency: number | undefined;
+  /** The most jobs of a worker process whose tools run, beside those that call a provider; undefined: the profile's. */
+  maxJobsInTools: number | undefined;
   circuitBreaker: {
     enabled: boolean;
     failureRate: number;
@@ -176,6 +178,7 @@ function toSettings(
     callTimeoutMs: values.CALL_TIMEOUT_MS,
     lockMs: values.LOCK_MS,
     workerConcurrency: values.WORKER_CONCURRENCY,
+    maxJobsInTools: values.MAX_JOBS_IN_TOOLS,
     circuitBreaker: {
       enabled: values.ENABLE_CIRCUIT_BREAKER,
       failureRate: values.CIRCUIT_BREAKER_FAILURE_RATE,

@@ -36,18 +36,29 @@ const RESERVE = new Script({
 
 const reservationSchema = z.object({ jobId: z.string(), digest: z.string() });
 
-export interface ReservationOptions extends RunOptions {
-  /** The caller's own. */
-  key: string;
-  /** Taken when nobody has the key yet. */
-  jobId: string;
+/** What a call asks. */
+interface Asked extends RunOptions {
   model: ModelRef;
   fallbacks?: readonly ModelRef[];
   request: ChatRequest;
   /** The conversation's id. */
   conversation?: string;
+}
+
+interface ReservationOptions extends Asked {
+  /** The caller's own. */
+  key: string;
+  /** Taken when nobody has the key yet. */
+  jobId: string;
   /** The job's delay, by which the key lives longer than 7 days. */
   delayMs?: number;
+}
+
+/** Returns the digest of what is asked: how urgent it is does not count. */
+export function askedDigest(asked: Asked): string {
+  const { model, request, tools, maxToolIterations, endsWithTools, output, fallbacks, conversation } = asked;
+  const run = { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation };
+  return requestDigest(model, { ...request, run });
 }
 
 /**
@@ -55,11 +66,8 @@ export interface ReservationOptions extends RunOptions {
  * @throws InputError (`idempotency_conflict`) when the first call asked something else.
  */
 export async function reserveJobId(store: Store, reservation: ReservationOptions): Promise<string> {
-  const { key, jobId, model, request, delayMs = 0 } = reservation;
-  const { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation } = reservation;
-  // What is asked: how urgent it is does not count.
-  const run = { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation };
-  const digest = requestDigest(model, { ...request, run });
+  const { key, jobId, delayMs = 0 } = reservation;
+  const digest = askedDigest(reservation);
   const keys = { key: store.keys.idempotency(key) };
   const args = { reservation: JSON.stringify({ jobId, digest }), ttlMs: TTL_MS + delayMs };
   const standing = await RESERVE.run(store.redis, keys, args);

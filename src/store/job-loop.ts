@@ -2,6 +2,7 @@ import { DelayedError, type Job, Worker } from "bullmq";
 import type { Logger } from "../shared/logger.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
+import { JobSlots } from "./job-slots.ts";
 import { isRefusal } from "./redis-refusal.ts";
 import type { Store } from "./store.ts";
 
@@ -21,6 +22,11 @@ export interface ActiveJob {
   token: string;
   /** Aborts with an `AbortReason`. */
   signal: AbortSignal;
+  /**
+   * Does work during which another job may have this one's place, and returns once there is a place again.
+   * @throws what the work throws; the signal's reason
+   */
+  withoutSlot: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 export interface JobLoopOptions {
@@ -39,6 +45,7 @@ export interface JobLoopOptions {
 export class JobLoop {
   readonly #options: JobLoopOptions;
   readonly #worker: Worker;
+  readonly #slots: JobSlots;
   readonly #active = new Map<string, AbortController>();
   /** Why no jobs are taken at present. */
   readonly #holds = new Set<"memory" | "refusal">();
@@ -63,6 +70,7 @@ export class JobLoop {
         backoffStrategy: (_attempts, _type, error) => (error instanceof RetryError ? error.delayMs : 0),
       },
     });
+    this.#slots = new JobSlots(concurrency, (jobs) => setConcurrency(this.#worker, jobs));
     this.#worker.on("error", (error) => this.#onError(error));
     this.#worker.on("lockRenewalFailed", (jobIds: string[]) => {
       for (const jobId of jobIds) this.abort(jobId, "lock lost");
@@ -74,14 +82,19 @@ export class JobLoop {
     return this.#active.size;
   }
 
+  /** How many of them have a slot: those that do no work of their own. */
+  get slotsHeld(): number {
+    return this.#slots.held;
+  }
+
   /** Returns the milliseconds since a job last ran here; 0 while one does. */
   get idleMs(): number {
     return this.#active.size > 0 ? 0 : Date.now() - this.#lastActiveAt;
   }
 
-  /** Sets how many jobs this process has at a time; what runs already goes on. */
+  /** Sets how many slots for jobs this process has; what runs already goes on. */
   set concurrency(concurrency: number) {
-    setConcurrency(this.#worker, concurrency);
+    this.#slots.size = concurrency;
   }
 
   /** Aborts the job's signal, when this process has it. */
@@ -113,15 +126,19 @@ export class JobLoop {
   async #process(job: Job, token: string): Promise<unknown> {
     const jobId = job.id ?? "";
     const abort = new AbortController();
-    const active: ActiveJob = { job, jobId, token, signal: abort.signal };
+    const { signal } = abort;
+    const withoutSlot: ActiveJob["withoutSlot"] = (work) => this.#slots.without(signal, work);
+    const active: ActiveJob = { job, jobId, token, signal, withoutSlot };
     // This process was held up until the job's lock ran out: what it does for the job already is still good.
     if (this.#active.has(jobId))
       return putBack(active, { delayMs: PUT_BACK_MS, reason: "an earlier attempt is still on" });
     this.#active.set(jobId, abort);
+    this.#slots.take();
     try {
       return await this.#options.process(active);
     } finally {
       this.#active.delete(jobId);
+      this.#slots.release();
       this.#lastActiveAt = Date.now();
     }
   }
@@ -169,7 +186,7 @@ interface PutBack {
  * @throws DelayedError, always: so BullMQ learns that the job moved
  */
 export async function putBack(
-  { job, token, signal }: Omit<ActiveJob, "jobId">,
+  { job, token, signal }: Pick<ActiveJob, "job" | "token" | "signal">,
   { delayMs, reason, putBacks }: PutBack,
 ): Promise<never> {
   // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.

@@ -9,6 +9,7 @@ import { type ResultRecord, resultTtlSeconds, type ToolExecution } from "../shar
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { inlineOrBlob, isBlobRef, readBlobText } from "../store/blobs.ts";
 import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
+import type { ActiveJob } from "../store/job-loop.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { countCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
@@ -23,7 +24,10 @@ import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, toToolMessage } from "./tool-calls.ts";
 
 /** A job, and what its calls have in common. */
-export interface LoopInput extends Omit<CallInput, "request" | "requestId" | "onDelta" | "isRepeated"> {
+export interface LoopInput
+  extends Omit<CallInput, "request" | "requestId" | "onDelta" | "isRepeated">,
+    Pick<ActiveJob, "withoutSlot"> {
+  queue: string;
   payload: CompletionPayload;
   /** Present when the job may take several calls. */
   journal: JobJournal | undefined;
@@ -75,7 +79,7 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     const call = known ?? (await ask(context, input, stream, asked, turn));
     const { mode } = asked;
     progress.calls.push(call);
-    const results = await toolResults(input, progress, tools, { turn, mode });
+    const results = await toolResults(context, input, progress, tools, { turn, mode });
     // Rounds of repair are no part of the conversation.
     if (results) added.push(...results);
     const next = results ?? checkOutput(payload.output, mode, progress);
@@ -150,16 +154,23 @@ function isWorthKeeping(
 
 /** Runs the tools that the last answer calls; undefined when it calls none. */
 async function toolResults(
-  { journal, payload, jobId, signal, logger }: LoopInput,
+  { toolPlaces }: WorkerContext,
+  input: LoopInput,
   progress: Progress,
   tools: readonly Tool[],
   { turn, mode }: { turn: number; mode: OutputMode | undefined },
 ): Promise<Message[] | undefined> {
+  const { journal, payload, jobId, signal, logger } = input;
   const { body } = progress.calls.at(-1) as FinishedCall;
   const calls = tools.length > 0 && !mustAnswer(payload, progress) ? toolCallsOf(body) : [];
   if (!journal || calls.length === 0) return undefined;
   if (mode === "tool" && givesOutput(calls, payload.output)) return undefined;
-  const executions = await runToolCalls({ tools, journal, jobId, turn, signal, logger }, calls);
+  const { nesting = 0 } = payload;
+  const conversation = payload.conversation?.id;
+  const run = () =>
+    runToolCalls({ tools, journal, jobId, nesting, conversation, turn, signal, logger }, calls);
+  const areKnown = calls.every((_, index) => journal.executionOf(turn, index));
+  const executions = areKnown ? await run() : await toolPlaces.run({ ...input, nesting }, run);
   progress.executions.push(...executions);
   progress.toolIterations += 1;
   return [assistantMessage(body), ...executions.map(toToolMessage)];

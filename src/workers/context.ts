@@ -9,6 +9,7 @@ import type { Tool } from "../shared/tool.ts";
 import type { CacheStore } from "../store/cache.ts";
 import type { Store } from "../store/store.ts";
 import type { CallCosts } from "./call-costs.ts";
+import type { ToolPlaces } from "./tool-places.ts";
 
 /** What all jobs of one worker process share. */
 export interface WorkerContext {
@@ -26,6 +27,7 @@ export interface WorkerContext {
   load: ProcessLoad;
   /** By name. */
   tools: ReadonlyMap<string, Tool>;
+  toolPlaces: ToolPlaces;
   adapterOf: (entry: string) => ProviderAdapter;
   /** Aborts when the process starts to drain: jobs that have not called the provider go back at once. */
   draining: AbortSignal;

@@ -4,13 +4,16 @@ import { GlueError, JobCancelledError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
-import type { AbortReason } from "../store/job-loop.ts";
+import { type AbortReason, PUT_BACK_MS } from "../store/job-loop.ts";
 import { countFailedCall } from "../store/usage.ts";
 import { fallBack } from "./fallback.ts";
 import { type Attempt, lastingFault, type ModelAttempt } from "./job-attempt.ts";
 import { NotStartedError } from "./provider-call.ts";
 import { spentOn } from "./spent.ts";
+import { NoToolPlaceError } from "./tool-places.ts";
 import { type AttemptState, type Verdict, verdictOn } from "./verdict.ts";
+
+const MAX_PLACE_WAIT_MS = 30_000;
 
 /** The verdict on what an attempt threw; undefined when the job goes on with its next model. */
 export async function judge(
@@ -22,6 +25,8 @@ export async function judge(
   const { payload, model, journal } = tried;
   if (thrown instanceof FencedError) return { kind: "lost" };
   if (thrown instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal, journal);
+  if (thrown instanceof NoToolPlaceError)
+    return { kind: "putBack", delayMs: placeWaitMs(attempt), reason: thrown.message };
   const error = thrown instanceof GlueError ? thrown : unexpected(thrown, logger);
   const verdict = verdictOn(error, stateOf(attempt, tried), context.settings.retry);
   if (verdict.kind === "fail" && journal) {
@@ -44,6 +49,11 @@ function verdictOnAbort(signal: AbortSignal, journal: JobJournal | undefined): V
     return { kind: "fail", error: new JobCancelledError(), spent: journal && spentOn(journal.allCalls) };
   }
   return { kind: "putBack", delayMs: 0, reason: "its worker stopped" };
+}
+
+/** The worker wakes it when there is a place; should that be lost, it looks for one by itself, ever more seldom. */
+function placeWaitMs({ job }: Attempt): number {
+  return Math.min(MAX_PLACE_WAIT_MS, PUT_BACK_MS * 2 ** Math.min(snoozesOf(job), 10));
 }
 
 /** Bugs and faults of Redis take the verdict's way too, so that a job that ends by them leaves its record. */

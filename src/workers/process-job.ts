@@ -126,10 +126,11 @@ function chooseModel({ context }: Attempt, tried: ModelAttempt): Verdict | undef
 }
 
 function loopInput(attempt: Attempt, tried: ModelAttempt, costLimits: CostLimit[]): LoopInput {
-  const { job, jobId, signal, beforeCall, controller, logger } = attempt;
+  const { job, jobId, signal, withoutSlot, beforeCall, controller, logger } = attempt;
+  const { name: queue } = attempt.queue;
   const { attemptsMade, priority } = job;
   const { deadlineAt, fallbacks } = tried.payload;
   const isRouted = fallbacks !== undefined;
   const limits = { deadlineAt, priority, costLimits, beforeCall, controller };
-  return { ...tried, ...limits, jobId, signal, logger, isRouted, attemptsMade };
+  return { ...tried, ...limits, jobId, queue, signal, withoutSlot, logger, isRouted, attemptsMade };
 }

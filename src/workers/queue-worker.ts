@@ -31,8 +31,8 @@ export class QueueWorker {
       maxConcurrency,
       firstConcurrency,
       load,
-      onChange: (concurrency) => {
-        if (this.#loop) this.#loop.concurrency = concurrency;
+      onChange: () => {
+        if (this.#loop) this.#followConcurrency();
       },
     });
     this.#controller.knows(this.#hasBudget);
@@ -52,7 +52,7 @@ export class QueueWorker {
       process: (active) => this.#process(active),
     });
     this.#controllerTimer = setInterval(() => this.#followController(), CONTROLLER_MS).unref();
-    if (load.isMemoryLow) this.#loop.hold("memory");
+    this.followMemory();
   }
 
   /** Milliseconds since a job last ran here; 0 while one does. */
@@ -72,10 +72,19 @@ export class QueueWorker {
     }
   }
 
-  /** Takes no jobs while the process has too little memory. */
-  holdForMemory(isLow: boolean): void {
-    if (isLow) this.#loop.hold("memory");
+  /**
+   * Takes no jobs while the process has too little memory; one at a time while jobs are in their tools, since those may
+   * wait for jobs that are in the queue.
+   */
+  followMemory(): void {
+    const { load, toolPlaces } = this.#context;
+    if (load.isMemoryLow && toolPlaces.taken === 0) this.#loop.hold("memory");
     else this.#loop.release("memory");
+    this.#followConcurrency();
+  }
+
+  #followConcurrency(): void {
+    this.#loop.concurrency = this.#context.load.isMemoryLow ? 1 : this.#controller.concurrency;
   }
 
   async #process(active: ActiveJob): Promise<unknown> {
@@ -92,6 +101,7 @@ export class QueueWorker {
       });
     } finally {
       this.#beforeCall.delete(jobId);
+      this.#context.toolPlaces.attemptEnded(jobId);
       this.#followController();
     }
   }
@@ -102,7 +112,8 @@ export class QueueWorker {
 
   #followController(): void {
     this.#controller.knows(this.#hasBudget);
-    this.#controller.update(this.#beforeCall.size);
+    this.#controller.update(this.#loop.slotsHeld);
+    if (this.#context.load.isMemoryLow) this.followMemory();
   }
 
   /** Takes no more jobs, waits `drainMs` for the active ones, then aborts them so that they go back. */

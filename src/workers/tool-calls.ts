@@ -4,6 +4,7 @@ import { compileSchema } from "../shared/compile-schema.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
 import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
+import { runInTool } from "../shared/tool-run.ts";
 import type { JobJournal } from "../store/job-journal.ts";
 import { problemOf } from "./output/problem.ts";
 
@@ -12,6 +13,10 @@ export interface ToolTurn {
   tools: readonly Tool[];
   journal: JobJournal;
   jobId: string;
+  /** Of the job; 0 when no tool began it. */
+  nesting: number;
+  /** The id of the job's conversation. */
+  conversation: string | undefined;
   turn: number;
   /** Aborts when the job is cancelled or its worker stops: then nothing is recorded. */
   signal: AbortSignal;
@@ -92,12 +97,21 @@ async function execute(input: ToolTurn, tool: Tool, args: unknown, executionId: 
   const timeout = AbortSignal.timeout(tool.timeoutMs);
   const signal = AbortSignal.any([input.signal, timeout]);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
+  // What the tool leaves behind at its end goes on.
+  const whileRunning = new AbortController();
+  const abort = () => {
+    whileRunning.abort(signal.reason);
+    reject(signal.reason);
+  };
   signal.addEventListener("abort", abort, { once: true });
   try {
     input.signal.throwIfAborted();
-    const running = (async () =>
-      tool.execute(args as never, { signal, jobId: input.jobId, executionId }) as unknown)();
+    const { jobId, conversation } = input;
+    const nesting = input.nesting + 1;
+    const run = { executionId, conversation, nesting, signal: whileRunning.signal, requests: new Map() };
+    const running = runInTool(run, async () =>
+      tool.execute(args as never, { signal, jobId, executionId }),
+    ) as Promise<unknown>;
     return { result: toOutput(await Promise.race([running, aborted]), tool.maxOutputBytes) };
   } catch (error) {
     input.signal.throwIfAborted();

@@ -24,6 +24,7 @@ import { announceWorker, type WorkerCard, withdrawWorker } from "../store/worker
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
 import { QueueWorker } from "./queue-worker.ts";
+import { ToolPlaces } from "./tool-places.ts";
 
 export interface WorkerOptions {
   /** The process's connections, which stay its owner's to end. */
@@ -80,6 +81,8 @@ export class WorkerProcess {
         for (const key of changed) this.#context.limiter.refresh(key);
       },
     });
+    const load = new ProcessLoad({ profile, logger });
+    const { maxJobsInTools = profile.maxJobsInTools } = settings;
     this.#context = {
       store,
       settings,
@@ -97,12 +100,13 @@ export class WorkerProcess {
       breaker: settings.circuitBreaker.enabled
         ? new CircuitBreaker({ ...shared, settings: settings.circuitBreaker })
         : undefined,
-      load: new ProcessLoad({ profile, logger }),
+      load,
       tools: options.tools ?? new Map(),
+      toolPlaces: new ToolPlaces({ store, load, maxJobsInTools }),
       adapterOf: (entry) => this.#adapterOf(entry),
     };
-    this.#context.load.onMemory((isLow) => {
-      for (const queue of this.#queues.values()) queue.holdForMemory(isLow);
+    load.onMemory(() => {
+      for (const queue of this.#queues.values()) queue.followMemory();
       void this.announce();
     });
   }

@@ -45,6 +45,7 @@ async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, aske
     ...effect,
     runId: asked.job,
     priority: effect.priority ?? run.priority,
+    nesting: run.nesting,
     defaultModel: run.defaultModel,
     deadlineAt: isBounded(run) ? run.deadlineAt : undefined,
     parent: { runId: run.id, step: id },
@@ -70,6 +71,7 @@ async function addJobs(
         step: id,
         jobId: asked?.job ?? "",
         priority: input.priority ?? run.priority,
+        nesting: run.nesting,
         deadlineMs: Math.min(deadlineMs, run.deadlineAt - Date.now()),
       },
     ];

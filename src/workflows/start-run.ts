@@ -16,6 +16,8 @@ export interface RunStart {
   version: number;
   input: unknown;
   priority: number;
+  /** Begun inside tools: how deep. */
+  nesting?: number | undefined;
   /** Epoch milliseconds; default: in 30 days. */
   deadlineAt?: number;
   /** Of the calls that name no model, whichever worker makes them; default: the setting DEFAULT_MODEL of who starts it. */
@@ -51,6 +53,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     seed: fork?.seed ?? randomUUID(),
     ...(fork && { forks: JSON.stringify(fork.forks) }),
     priority,
+    ...(start.nesting !== undefined && { nesting: start.nesting }),
     defaultModel: JSON.stringify(start.defaultModel ?? fleet.settings.defaultModel),
     createdAt: now,
     deadlineAt,

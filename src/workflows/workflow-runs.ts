@@ -4,6 +4,7 @@ import { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobLostError } from "../shared/errors.ts";
+import { nestingHere } from "../shared/tool-run.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { isBounded, latestRuns, type RunRecord, readRun } from "../store/run-record.ts";
@@ -31,9 +32,9 @@ export class WorkflowRuns {
     this.#fleet = { ...options, queues: new ProducerQueues(options.store) };
   }
 
-  /** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
-  start(start: RunStart): Promise<void> {
-    return startRun(this.#fleet, { defaultModel: this.#defaultModel, ...start });
+  /** @throws InputError `run_conflict` when the id stands for another workflow or input; `nesting_too_deep`. */
+  async start(start: RunStart): Promise<void> {
+    await startRun(this.#fleet, { defaultModel: this.#defaultModel, nesting: nestingHere(), ...start });
   }
 
   /** @throws JobLostError when there is no such run (any more). */

@@ -11,6 +11,7 @@ test("the table of profiles is the code's", () => {
   const profiles = Object.values(PROFILES);
   expect(documented).toEqual([
     profiles.map(({ maxConcurrency }) => maxConcurrency),
+    profiles.map(({ maxJobsInTools }) => maxJobsInTools),
     profiles.map(({ firstConcurrency }) => firstConcurrency),
     profiles.map(({ maxEventLoopLagMs }) => maxEventLoopLagMs),
     profiles.map(({ memoryGuard }) => memoryGuard * 100),
