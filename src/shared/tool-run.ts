@@ -4,7 +4,7 @@ import { sha256 } from "./digest.ts";
 import { InputError } from "./errors.ts";
 
 /** How deep jobs may be begun inside tools of jobs. */
-export const MAX_NESTING = 32;
+const MAX_NESTING = 32;
 
 /** The run of a tool, as the calls see it that its code makes. */
 export interface ToolRun {

@@ -58,7 +58,7 @@ const runRecordSchema = z.object({
   forks: json.pipe(z.array(forkPointSchema)).default([]),
   priority: count,
   /** As of a completion's payload: begun inside tools; its steps' jobs are too. */
-  nesting: count.optional(),
+  nesting: z.coerce.number().optional(),
   /** Of calls that name no model: a part of the question, so it must not change with the worker. */
   defaultModel: json.pipe(z.union([z.string(), z.array(z.string())])),
   createdAt: count,
