@@ -10,6 +10,7 @@ import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
+import type { InputFormat } from "./input-form.ts";
 import { type OutputFiles, outputFiles } from "./output-paths.ts";
 import { readBatchId } from "./partial-header.ts";
 import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
@@ -18,15 +19,18 @@ import { sendBatch } from "./send-batch.ts";
 import { Tally } from "./tally.ts";
 
 export type { BatchReport } from "./batch-report.ts";
+export { INPUT_FORMATS } from "./input-form.ts";
 
 /** Options of a batch. */
 export interface BatchOptions {
-  /** The file of rows: OpenAI batch lines, `{prompt}` or `{messages}`. */
+  /** The file of rows: JSON lines, a JSON array, or CSV with a header. */
   inputPath: string;
   /** Where the results go, in input order; failed rows also to `<stem>.errors.jsonl`. */
   outputPath: string;
   /** `provider:model` of the rows that name none; default: the setting DEFAULT_MODEL. */
   model?: string;
+  /** How the file holds its rows; default: found by its content. */
+  inputFormat?: InputFormat;
   /** The field of a plain row that holds its prompt; default `prompt`. */
   promptField?: string;
   /** Only the first rows; default all. */

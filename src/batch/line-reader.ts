@@ -73,18 +73,19 @@ class PendingLine {
 }
 
 /**
- * The lines of a file from `start` on (a byte order mark at 0 is skipped), streamed: no line beyond `maxBytes` is
- * held in memory.
+ * The lines of a file from `start` on, which comes after line `before` (a byte order mark at 0 is skipped), streamed: no
+ * line beyond `maxBytes` is held in memory.
  */
 export async function* readLines(
   handle: FileHandle,
   maxBytes: number,
   start = 0,
+  before = 0,
 ): AsyncGenerator<FileLine, void> {
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
   const pending = new PendingLine(start, maxBytes);
   let position = start;
-  let line = 0;
+  let line = before;
   for (;;) {
     const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, position);
     if (bytesRead === 0) break;

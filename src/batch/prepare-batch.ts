@@ -1,6 +1,8 @@
 import type { ModelRef } from "../shared/model-name.ts";
 import { BatchOutput } from "./batch-output.ts";
 import { DiskIndex } from "./disk-index.ts";
+import { InputFile } from "./input-file.ts";
+import type { InputFormat } from "./input-form.ts";
 import { checkPaths } from "./output-paths.ts";
 import type { CostOf } from "./result-places.ts";
 import { RowReader } from "./row-reader.ts";
@@ -11,6 +13,7 @@ export interface BatchFiles {
   outputPath: string;
   resolveModel: ResolveModel;
   costOf: CostOf;
+  inputFormat?: InputFormat;
   promptField?: string;
   limitRows?: number;
   strict?: boolean;
@@ -32,22 +35,22 @@ export interface PreparedBatch {
  * @throws InputError and ConfigurationError before anything is sent (see `scanInput`, `BatchOutput.open`).
  */
 export async function prepareBatch(files: BatchFiles): Promise<PreparedBatch> {
-  const { input, output: outputPath } = checkPaths(files.inputPath, files.outputPath);
-  const index = DiskIndex.create(outputPath);
-  let reader: RowReader | undefined;
+  const { input: inputPath, output: outputPath } = checkPaths(files.inputPath, files.outputPath);
+  const input = await InputFile.open({ ...files, inputPath });
+  let index: DiskIndex | undefined;
   try {
-    const { models } = await scanInput({ ...files, inputPath: input, index });
-    reader = await RowReader.open({ ...files, inputPath: input });
-    const opened = reader;
+    index = DiskIndex.create(outputPath);
+    const { models } = await scanInput({ ...files, input, index });
+    const reader = new RowReader({ ...files, input });
     const output = await BatchOutput.open({ ...files, outputPath, index });
     const close = async () => {
-      await opened.close();
+      await input.close();
       await output.close();
     };
     return { files, index, reader, output, models, close };
   } catch (error) {
-    await reader?.close();
-    index.close();
+    await input.close();
+    index?.close();
     throw error;
   }
 }

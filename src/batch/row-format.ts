@@ -3,6 +3,8 @@ import { z } from "zod";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, numeric } from "../shared/chat.ts";
 import { parseExactly, WrittenNumber } from "../shared/exact-json.ts";
 import { isObject } from "../shared/json.ts";
+import { recordFields } from "./csv-rows.ts";
+import type { InputForm } from "./input-form.ts";
 import { findSyntaxProblem, placeIn } from "./json-syntax.ts";
 import { RowFault } from "./row-fault.ts";
 
@@ -49,11 +51,12 @@ const plainParameters = z.object({
 type Fields = Record<string, unknown>;
 
 /**
- * Reads an OpenAI batch line, `{prompt}` or `{messages}`; with `promptField` a line whose prompt is that field.
+ * Reads an OpenAI batch line, `{prompt}` or `{messages}`; with `promptField` a line whose prompt is that field. `data` is a
+ * row as its file's form has it.
  * @throws RowFault with the line's custom_id when that much could be read.
  */
-export function parseRow(data: Buffer, promptField: string | undefined): ParsedRow {
-  const fields = parseObject(data);
+export function parseRow(data: Buffer, form: InputForm, promptField: string | undefined): ParsedRow {
+  const fields = form.format === "csv" ? recordFields(data, form, promptField) : parseObject(data);
   const customId = readCustomId(fields.custom_id);
   try {
     const isOpenAILine =

@@ -1,9 +1,8 @@
-import { type FileHandle, open } from "node:fs/promises";
 import type { ChatRequest } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { IndexRow } from "./disk-index.ts";
-import { inputFileError } from "./file-errors.ts";
+import type { InputFile } from "./input-file.ts";
 import { RowFault } from "./row-fault.ts";
 import { type ParsedRow, parseRow } from "./row-format.ts";
 import { lineLabel, rowDigest, rowId } from "./row-identity.ts";
@@ -21,7 +20,7 @@ export interface BatchRow {
 }
 
 export interface RowReaderOptions {
-  inputPath: string;
+  input: InputFile;
   /** The same as for the scan. */
   resolveModel: ResolveModel;
   promptField?: string;
@@ -29,32 +28,19 @@ export interface RowReaderOptions {
 
 /** Reads scanned rows again, one at a time and by their place, so that no run holds its input in memory. */
 export class RowReader {
-  readonly #handle: FileHandle;
   readonly #options: RowReaderOptions;
 
-  /** @throws InputError when the file cannot be read. */
-  static async open(options: RowReaderOptions): Promise<RowReader> {
-    const handle = await open(options.inputPath).catch((error: unknown) => {
-      throw inputFileError(error, options.inputPath);
-    });
-    return new RowReader(handle, { ...options, resolveModel: cached(options.resolveModel) });
-  }
-
-  private constructor(handle: FileHandle, options: RowReaderOptions) {
-    this.#handle = handle;
-    this.#options = options;
+  constructor(options: RowReaderOptions) {
+    this.#options = { ...options, resolveModel: cached(options.resolveModel) };
   }
 
   /** @throws InputError `input_changed` when the line is no longer the one that was scanned. */
   async readRow(row: IndexRow): Promise<BatchRow> {
-    const { inputPath, promptField, resolveModel } = this.#options;
-    const data = Buffer.allocUnsafe(row.bytes);
-    const { bytesRead } = await this.#handle.read(data, 0, row.bytes, row.offset).catch((error: unknown) => {
-      throw inputFileError(error, inputPath);
-    });
-    if (bytesRead < row.bytes) throw this.#changed(row);
+    const { input, promptField, resolveModel } = this.#options;
+    const data = await input.read(row);
+    if (data.length < row.bytes) throw this.#changed(row);
     try {
-      const parsed = parseRow(data, promptField);
+      const parsed = parseRow(data, input.form, promptField);
       const model = resolveModel(parsed.modelName);
       if (identity(parsed, model, row) !== row.id) throw this.#changed(row);
       const { line, id, bytes } = row;
@@ -71,13 +57,9 @@ export class RowReader {
     }
   }
 
-  async close(): Promise<void> {
-    await this.#handle.close();
-  }
-
   #changed({ line }: IndexRow): InputError {
     return new InputError(
-      `${this.#options.inputPath}:${line}: the input changed while the batch was running`,
+      `${this.#options.input.place(line)}: the input changed while the batch was running`,
       "run the same command again: it keeps the results that still belong to a row",
       "input_changed",
     );

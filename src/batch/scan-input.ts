@@ -1,11 +1,8 @@
-import { type FileHandle, open } from "node:fs/promises";
 import { MAX_QUEUES } from "../shared/catalog.ts";
-import { MAX_REQUEST_BYTES } from "../shared/chat.ts";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { DiskIndex, ScannedRow } from "./disk-index.ts";
-import { inputFileError } from "./file-errors.ts";
-import { type FileLine, isBlank, readLines } from "./line-reader.ts";
+import type { InputFile, InputRow } from "./input-file.ts";
 import { malformedLine } from "./output-line.ts";
 import { RowFault } from "./row-fault.ts";
 import { type ParsedRow, parseRow, tooLongFault } from "./row-format.ts";
@@ -18,7 +15,7 @@ import { lineLabel, malformedDigest, rowDigest } from "./row-identity.ts";
 export type ResolveModel = (name: string | undefined) => ModelRef;
 
 export interface ScanOptions {
-  inputPath: string;
+  input: InputFile;
   /** New and empty; holds the rows afterwards. */
   index: DiskIndex;
   resolveModel: ResolveModel;
@@ -45,16 +42,9 @@ const COMMIT_ROWS = 5000;
  * (`strict`) a line is malformed; what `resolveModel` throws, with file and line.
  */
 export async function scanInput(options: ScanOptions): Promise<ScanResult> {
-  const handle = await open(options.inputPath).catch((error: unknown) => {
-    throw inputFileError(error, options.inputPath);
-  });
-  try {
-    const scan = new Scan(options);
-    await scan.run(handle);
-    return scan.result();
-  } finally {
-    await handle.close();
-  }
+  const scan = new Scan(options);
+  await scan.run();
+  return scan.result();
 }
 
 class Scan {
@@ -68,12 +58,11 @@ class Scan {
     this.#resolve = cached(options.resolveModel);
   }
 
-  async run(handle: FileHandle): Promise<void> {
-    const { index, inputPath, limitRows = Number.POSITIVE_INFINITY } = this.#options;
+  async run(): Promise<void> {
+    const { index, input, limitRows = Number.POSITIVE_INFINITY } = this.#options;
     const { database } = index;
     index.guard(() => database.exec("BEGIN"));
-    for await (const line of linesOf(handle, inputPath)) {
-      if (isBlank(line)) continue;
+    for await (const line of input.rows()) {
       index.guard(() => this.#add(line));
       this.#rows += 1;
       if (this.#rows % COMMIT_ROWS === 0) index.guard(() => database.exec("COMMIT; BEGIN"));
@@ -82,7 +71,7 @@ class Scan {
     index.guard(() => database.exec("COMMIT; DROP TABLE occurrences"));
     index.recount();
     if (this.#rows === 0) {
-      throw new InputError(`${inputPath} is empty`, "give it one JSON object per line", "empty_file");
+      throw new InputError(`${input.path} is empty`, "give it one JSON object per line", "empty_file");
     }
   }
 
@@ -90,13 +79,12 @@ class Scan {
     return { rows: this.#rows, malformed: this.#malformed, models: [...this.#options.index.models()] };
   }
 
-  #add(line: FileLine): void {
-    if (line.line === 1) refuseOtherFormats(line.data, this.#options.inputPath);
+  #add(line: InputRow): void {
     let parsed: ParsedRow | undefined;
     try {
       if (line.tooLong) throw tooLongFault();
-      parsed = parseRow(line.data, this.#options.promptField);
-      const model = this.#modelOf(parsed, line.line);
+      parsed = parseRow(line.data, this.#options.input.form, this.#options.promptField);
+      const model = this.#modelOf(parsed, line);
       const digest = rowDigest(model, parsed.request);
       this.#index(line, digest, parsed.customId, model);
     } catch (error) {
@@ -105,7 +93,7 @@ class Scan {
     }
   }
 
-  #modelOf({ modelName }: ParsedRow, line: number): ModelRef {
+  #modelOf({ modelName }: ParsedRow, line: InputRow): ModelRef {
     try {
       return this.#resolve(modelName);
     } catch (error) {
@@ -113,21 +101,21 @@ class Scan {
     }
   }
 
-  #index(line: FileLine, digest: string, customId: string | undefined, model: ModelRef | undefined): void {
+  #index(line: InputRow, digest: string, customId: string | undefined, model: ModelRef | undefined): void {
     const { index } = this.#options;
     const row: ScannedRow = { ...line, digest, customId, label: customId ?? lineLabel(line.line) };
     const other = index.add(row, model);
-    if (other !== undefined) this.#refuseDuplicate(row.label, line.line, other, customId);
+    if (other !== undefined) this.#refuseDuplicate(row.label, line, other, customId);
     if (index.models().length > MAX_QUEUES) {
       throw new InputError(
-        `${this.#place(line.line)}: more than ${MAX_QUEUES} different models`,
+        `${this.#place(line)}: more than ${MAX_QUEUES} different models`,
         "split the input by model",
       );
     }
   }
 
-  #addMalformed(line: FileLine, fault: RowFault, customId: string | undefined): void {
-    const message = `${this.#place(line.line)}: ${fault.message}`;
+  #addMalformed(line: InputRow, fault: RowFault, customId: string | undefined): void {
+    const message = `${this.#place(line)}: ${fault.message}`;
     if (this.#options.strict) throw new InputError(message, fault.hint, fault.code);
     this.#index(line, malformedDigest(line.data, line.bytes), customId, undefined);
     const label = customId ?? lineLabel(line.line);
@@ -137,11 +125,11 @@ class Scan {
     this.#malformed += 1;
   }
 
-  #refuseDuplicate(label: string, line: number, other: number, customId: string | undefined): never {
+  #refuseDuplicate(label: string, line: InputRow, other: number, customId: string | undefined): never {
     const shown = JSON.stringify(label.slice(0, 64));
-    const isGenerated = customId === undefined || (label === lineLabel(other) && other < line);
+    const isGenerated = customId === undefined || (label === lineLabel(other) && other < line.line);
     throw new InputError(
-      `${this.#place(line)}: custom_id ${shown} was used before, at ${this.#place(other)}`,
+      `${this.#place(line)}: custom_id ${shown} was used before, at ${this.#options.input.place(other)}`,
       isGenerated
         ? 'a row without a custom_id is called "line-<its number>"; give every row its own custom_id'
         : "give every row its own custom_id",
@@ -149,27 +137,9 @@ class Scan {
     );
   }
 
-  #place(line: number): string {
-    return `${this.#options.inputPath}:${line}`;
+  #place({ line, fileLine }: InputRow): string {
+    return this.#options.input.place(line, fileLine);
   }
-}
-
-async function* linesOf(handle: FileHandle, path: string): AsyncGenerator<FileLine, void> {
-  const lines = readLines(handle, MAX_REQUEST_BYTES);
-  for (;;) {
-    const next = await lines.next().catch((error: unknown) => {
-      throw inputFileError(error, path);
-    });
-    if (next.done) return;
-    yield next.value;
-  }
-}
-
-function refuseOtherFormats(data: Buffer, path: string): void {
-  const start = data.subarray(0, 2).toString("hex");
-  if (start === "fffe" || start === "feff")
-    throw new InputError(`${path} is UTF-16 text`, "save it as UTF-8");
-  if (start === "1f8b") throw new InputError(`${path} is compressed`, `unpack it first: gunzip ${path}`);
 }
 
 function withPlace(error: unknown, place: string): unknown {

@@ -90,12 +90,12 @@ async function startRecord(
   files: BatchFiles,
   maxCostUsd: number | undefined,
 ): Promise<void> {
-  const { inputPath, outputPath, promptField, limitRows, strict } = files;
+  const { inputPath, outputPath, inputFormat, promptField, limitRows, strict } = files;
   await startBatch(store, {
     id,
     input: resolve(inputPath),
     output: resolve(outputPath),
-    options: JSON.stringify({ promptField, limitRows, strict }),
+    options: JSON.stringify({ inputFormat, promptField, limitRows, strict }),
     maxCostUsd,
   });
 }

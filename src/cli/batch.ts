@@ -1,4 +1,5 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import { INPUT_FORMATS } from "../batch/batch-run.ts";
 import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
@@ -15,8 +16,11 @@ export function addBatchCommands(program: Command): void {
   const batch = program.command("batch").description("Run files of prompts, and see what became of them.");
   batch
     .command("run")
-    .description("Send every row of IN.jsonl to a model and write the answers to OUT.jsonl, in input order.")
-    .argument("<input>", "JSON lines: OpenAI batch lines, or {prompt}, or {messages}")
+    .description("Send every row of IN to a model and write the answers to OUT.jsonl, in input order.")
+    .argument(
+      "<input>",
+      "JSON lines (vendors' batch lines, {prompt} or {messages}), a JSON array, or CSV with a header",
+    )
     .requiredOption("-o, --output <file>", "where the results go; failed rows also to <file>.errors.jsonl")
     .option("-m, --model <provider:model>", "model of the rows that name none (default: DEFAULT_MODEL)")
     .option("--concurrency <n>", "calls at a time per worker process and model", integer(1, 10_000))
@@ -27,6 +31,11 @@ export function addBatchCommands(program: Command): void {
       1,
     )
     .option("--prompt-field <name>", "take the prompt from this field, such as question")
+    .addOption(
+      new Option("--input-format <format>", "how IN holds its rows (default: found by its content)").choices(
+        INPUT_FORMATS,
+      ),
+    )
     .option("--limit <rows>", "only the first rows", integer(1))
     .option("--strict", "stop at the first malformed line instead of failing that row")
     .option("--retry-failed", "send the rows again that failed in an earlier run")
@@ -46,6 +55,7 @@ export function addBatchCommands(program: Command): void {
         inputPath,
         outputPath: options.output as string,
         model: options.model as string | undefined,
+        inputFormat: options.inputFormat as BatchRunOptions["inputFormat"],
         promptField: options.promptField as string | undefined,
         limitRows: options.limit as number | undefined,
         strict: options.strict as boolean | undefined,

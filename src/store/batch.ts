@@ -127,7 +127,7 @@ export async function listBatches(store: Store, limit = 20): Promise<BatchRecord
 export interface BatchView extends Omit<BatchRecord, "costUsd" | "options" | "stop" | "unpriced"> {
   /** USD of the succeeded rows; null when the cost of one of them is not known. */
   costUsd: number | null;
-  /** Which of `promptField`, `limitRows`, `strict` it was run with. */
+  /** Which of `inputFormat`, `promptField`, `limitRows`, `strict` it was run with. */
   options: Record<string, unknown>;
   /** Why no further row may start. */
   stop?: ErrorRecord;

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { BatchOutput } from "../../src/batch/batch-output.ts";
 import { DiskIndex } from "../../src/batch/disk-index.ts";
+import { InputFile } from "../../src/batch/input-file.ts";
 import { scanInput } from "../../src/batch/scan-input.ts";
 import type { GlueError } from "../../src/shared/errors.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
@@ -9,7 +10,9 @@ import { modelRef } from "../../src/shared/model-name.ts";
 const [mode, inputPath = "", outputPath = ""] = process.argv.slice(2);
 const KEY = "simulator:demo";
 const index = DiskIndex.create(outputPath);
-await scanInput({ inputPath, index, resolveModel: () => modelRef("simulator", "demo") });
+const input = await InputFile.open({ inputPath });
+await scanInput({ input, index, resolveModel: () => modelRef("simulator", "demo") });
+await input.close();
 const output = await BatchOutput.open({ outputPath, index });
 
 const resultOf = ({ id, line }: { id: string; line: number }, answer = `answer ${line}`) => {

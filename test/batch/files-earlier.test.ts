@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { InputFile } from "../../src/batch/input-file.ts";
 import { RowReader } from "../../src/batch/row-reader.ts";
 import { InputError } from "../../src/shared/errors.ts";
 import {
@@ -37,7 +38,8 @@ async function runOf(
   const { failing = [], stopAfter = Number.POSITIVE_INFINITY, ...choice } = options;
   const inputPath = writeInput(rows, folder);
   const { index, output } = await openRun(inputPath, outputPath, choice);
-  const reader = await RowReader.open({ inputPath, resolveModel });
+  const input = await InputFile.open({ inputPath });
+  const reader = new RowReader({ input, resolveModel });
   const sent: number[] = [];
   for (const indexRow of allMissing(index).slice(0, stopAfter)) {
     const row = await reader.readRow(indexRow);
@@ -45,7 +47,7 @@ async function runOf(
     await output.append([resultOf(row, record, row.customId)]);
     sent.push(row.line);
   }
-  await reader.close();
+  await input.close();
   if (stopAfter === Number.POSITIVE_INFINITY) await output.finish();
   else await output.close();
   return { sent, output };

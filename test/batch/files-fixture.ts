@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { BatchOutput } from "../../src/batch/batch-output.ts";
 import { DiskIndex, type IndexRow } from "../../src/batch/disk-index.ts";
+import { InputFile } from "../../src/batch/input-file.ts";
 import { outputLine } from "../../src/batch/output-line.ts";
 import { type BatchRow, RowReader } from "../../src/batch/row-reader.ts";
 import { type ScanOptions, scanInput } from "../../src/batch/scan-input.ts";
@@ -32,7 +33,7 @@ export function writeInput(content: readonly unknown[] | Buffer, folder = testFo
   return path;
 }
 
-export type ScanChoice = Partial<Omit<ScanOptions, "inputPath" | "index">>;
+export type ScanChoice = Partial<Omit<ScanOptions, "input" | "index">>;
 
 /** A scanned input with its output's files opened, as a run has them. */
 export async function openRun(
@@ -44,7 +45,7 @@ export async function openRun(
   const index = DiskIndex.create(outputPath);
   onTestFinished(() => index.close());
   try {
-    const scan = await scanInput({ inputPath, index, resolveModel, ...scanOptions });
+    const scan = await scanFile(inputPath, index, scanOptions);
     const output = await BatchOutput.open({ outputPath, index, retryFailed });
     return { index, output, scan };
   } catch (error) {
@@ -53,17 +54,28 @@ export async function openRun(
   }
 }
 
+/** Scans a file into an index, and closes it. */
+export async function scanFile(inputPath: string, index: DiskIndex, options: ScanChoice = {}) {
+  const input = await InputFile.open({ inputPath, ...options });
+  try {
+    return await scanInput({ input, index, resolveModel, ...options });
+  } finally {
+    await input.close();
+  }
+}
+
 /** Scans and reads every well-formed row again by its place. */
 export async function readAll(inputPath: string, options: ScanChoice = {}) {
+  const input = await InputFile.open({ inputPath, ...options });
   const index = DiskIndex.create(`${inputPath}.out`);
-  const reader = await RowReader.open({ inputPath, resolveModel, ...options });
+  const reader = new RowReader({ input, resolveModel, ...options });
   try {
-    const scan = await scanInput({ inputPath, index, resolveModel, ...options });
+    const scan = await scanInput({ input, index, resolveModel, ...options });
     const rows: BatchRow[] = [];
     for (const row of allMissing(index)) rows.push(await reader.readRow(row));
     return { scan, rows: rows.sort((a, b) => a.line - b.line) };
   } finally {
-    await reader.close();
+    await input.close();
     index.close();
   }
 }

@@ -1,9 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { DiskIndex } from "../../src/batch/disk-index.ts";
-import { scanInput } from "../../src/batch/scan-input.ts";
 import { InputError } from "../../src/shared/errors.ts";
-import { allMissing, openRun, readAll, resolveModel, scanError, writeInput } from "./files-fixture.ts";
+import { allMissing, openRun, scanError, scanFile, writeInput } from "./files-fixture.ts";
 
 describe("malformed lines", () => {
   const deep = `${'{"type":"text","x":'.repeat(200)}1${"}".repeat(200)}`;
@@ -98,11 +97,13 @@ describe("malformed lines", () => {
     expect(error.message).not.toContain("SECRET");
   });
 
-  test("a binary file makes failed rows, never a crash", async () => {
+  test("a binary file is refused in one sentence, never a crash", async () => {
     for (let round = 0; round < 20; round += 1) {
-      const bytes = Buffer.concat([Buffer.from("x"), randomBytes(4096)]);
-      const { scan } = await readAll(writeInput(bytes));
-      expect(scan.malformed).toBe(scan.rows);
+      const { error } = await scanError(Buffer.concat([Buffer.from("x"), randomBytes(4096)]));
+      expect(error).toMatchObject({
+        code: "unknown_format",
+        message: expect.stringContaining("at column 1"),
+      });
     }
   });
 
@@ -110,7 +111,7 @@ describe("malformed lines", () => {
     const inputPath = writeInput(["{", "{", { prompt: "a" }]);
     const ids = async () => {
       using index = DiskIndex.create(`${inputPath}.out`);
-      await scanInput({ inputPath, index, resolveModel });
+      await scanFile(inputPath, index);
       const rows = index.database.prepare("SELECT hex(id) AS id FROM rows ORDER BY line").all();
       return rows.map(({ id }) => id);
     };

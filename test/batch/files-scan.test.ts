@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { DiskIndex } from "../../src/batch/disk-index.ts";
+import { InputFile } from "../../src/batch/input-file.ts";
 import { RowReader } from "../../src/batch/row-reader.ts";
 import { scanInput } from "../../src/batch/scan-input.ts";
 import { ConfigurationError, InputError } from "../../src/shared/errors.ts";
@@ -12,6 +13,7 @@ import {
   resolveModel,
   type ScanChoice,
   scanError,
+  scanFile,
   testFolder,
   writeInput,
 } from "./files-fixture.ts";
@@ -160,7 +162,7 @@ describe("accepted lines", () => {
       asked.push(name);
       return resolveModel(name);
     };
-    const { models } = await scanInput({ inputPath, index, resolveModel: counting });
+    const { models } = await scanFile(inputPath, index, { resolveModel: counting });
     expect(models.map(({ key }) => key)).toEqual(["simulator:m2", "simulator:demo"]);
     expect(asked).toEqual(["m2", undefined]);
     expect(index.nextMissing("simulator:m2", 0, 10).map(({ line }) => line)).toEqual([1, 3]);
@@ -243,7 +245,7 @@ describe("what stops the run before anything is sent", () => {
     mkdirSync(join(folder, "sub"));
     for (const name of ["none.jsonl", "sub"]) {
       using index = DiskIndex.create(join(folder, "out.jsonl"));
-      const scan = scanInput({ inputPath: join(folder, name), index, resolveModel });
+      const scan = scanFile(join(folder, name), index);
       await expect(scan).rejects.toThrow(InputError);
       await expect(scan).rejects.toThrow(name);
     }
@@ -258,14 +260,15 @@ describe("an input that changes under the run", () => {
   ])("%s: the row is refused", async (_, text) => {
     const inputPath = writeInput([{ prompt: "bbb" }, { prompt: "a" }]);
     using index = DiskIndex.create(`${inputPath}.out`);
-    await scanInput({ inputPath, index, resolveModel });
-    const reader = await RowReader.open({ inputPath, resolveModel });
+    const input = await InputFile.open({ inputPath });
+    await scanInput({ input, index, resolveModel });
+    const reader = new RowReader({ input, resolveModel });
     writeFileSync(inputPath, text);
     const read = reader.readRow(allMissing(index)[0]!);
     await expect(read).rejects.toMatchObject({
       code: "input_changed",
       message: expect.stringContaining("in.jsonl:1"),
     });
-    await reader.close();
+    await input.close();
   });
 });

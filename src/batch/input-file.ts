@@ -1,0 +1,117 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { MAX_REQUEST_BYTES } from "../shared/chat.ts";
+import { InputError } from "../shared/errors.ts";
+import { readRecords } from "./csv-rows.ts";
+import { inputFileError } from "./file-errors.ts";
+import { findForm, type InputForm, type InputFormat } from "./input-form.ts";
+import { readJsonValues } from "./json-values.ts";
+import { isBlank, readLines } from "./line-reader.ts";
+
+/** A row as it lies in the input. */
+export interface InputRow {
+  /** Of JSON lines the line, blank ones counted; elsewhere the row. From 1. */
+  line: number;
+  /** The line of the file on which it begins. */
+  fileLine: number;
+  offset: number;
+  bytes: number;
+  /** Only valid until the next row is asked for; of a row that is `tooLong` only the first 4 KiB. */
+  data: Buffer;
+  tooLong: boolean;
+  nextOffset: number;
+}
+
+/** Where reading may begin: after so many rows (of JSON lines: lines), at a byte of a line. */
+export interface RowStart {
+  row: number;
+  offset: number;
+  fileLine: number;
+}
+
+export interface InputFileOptions {
+  inputPath: string;
+  /** Default: found by the content. */
+  inputFormat?: InputFormat;
+  promptField?: string;
+}
+
+/** The file of rows, in whatever form it is. */
+export class InputFile {
+  readonly path: string;
+  readonly form: InputForm;
+  readonly handle: FileHandle;
+
+  /** @throws InputError when it cannot be read, or is no file of rows. */
+  static async open({ inputPath: path, inputFormat, promptField }: InputFileOptions): Promise<InputFile> {
+    const handle = await reading(path, () => open(path));
+    try {
+      const form = await reading(path, () => findForm(handle, path, inputFormat, promptField));
+      return new InputFile(path, handle, form);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  private constructor(path: string, handle: FileHandle, form: InputForm) {
+    this.path = path;
+    this.handle = handle;
+    this.form = form;
+  }
+
+  /** The rows from the beginning on, without blank lines. @throws InputError */
+  async *rows(start: RowStart = this.#beginning): AsyncGenerator<InputRow, void> {
+    const rows = this.#readRows(start);
+    try {
+      for (;;) {
+        const next = await reading(this.path, () => rows.next());
+        if (next.done) return;
+        yield next.value;
+      }
+    } finally {
+      await rows.return();
+    }
+  }
+
+  /** The bytes of a row. @throws InputError */
+  async read({ offset, bytes }: { offset: number; bytes: number }): Promise<Buffer> {
+    const data = Buffer.allocUnsafe(bytes);
+    const { bytesRead } = await reading(this.path, () => this.handle.read(data, 0, bytes, offset));
+    return data.subarray(0, bytesRead);
+  }
+
+  /** What a message calls the place of a row. */
+  place(line: number, fileLine?: number): string {
+    if (this.form.format === "jsonl") return `${this.path}:${line}`;
+    return `${this.path}${fileLine === undefined ? "" : `:${fileLine}`}: row ${line}`;
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+
+  get #beginning(): RowStart {
+    return this.form.format === "csv" ? this.form.start : { row: 0, offset: 0, fileLine: 1 };
+  }
+
+  #readRows(start: RowStart): AsyncGenerator<InputRow, void> {
+    const { form, handle, path } = this;
+    if (form.format === "csv") return readRecords(handle, path, MAX_REQUEST_BYTES, form, start);
+    if (form.format === "json") return readJsonValues(handle, path, MAX_REQUEST_BYTES, start);
+    return rowsOfLines(handle, start);
+  }
+}
+
+async function* rowsOfLines(handle: FileHandle, start: RowStart): AsyncGenerator<InputRow, void> {
+  for await (const line of readLines(handle, MAX_REQUEST_BYTES, start.offset, start.row)) {
+    if (!isBlank(line)) yield { ...line, fileLine: line.line };
+  }
+}
+
+async function reading<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    throw error instanceof InputError ? error : inputFileError(error, path);
+  }
+}
