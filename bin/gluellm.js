@@ -27,6 +27,12 @@ module.enableCompileCache?.(
   join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "gluellm", "compiled"),
 );
 
+// Node.js 22 warns its user of SQLite, which is our choice.
+const { emitWarning } = process;
+process.emitWarning = (warning, ...details) => {
+  if (!/^SQLite is an experimental/.test(String(warning))) emitWarning.call(process, warning, ...details);
+};
+
 if (process.env[RELAUNCHED_BY] === String(process.ppid) && process.connected) {
   delete process.env[RELAUNCHED_BY];
   followParent();

@@ -28,10 +28,9 @@ export class SetupError extends Error {
   exitCode = 3;
 }
 
-/** Node.js 22.19 and later of 22, and 24 and later: they run TypeScript as it is, and the dependencies need them. */
+/** Node.js 24 and later: they run the checkout's TypeScript as it is. The published package is compiled for 22 too. */
 export function isSupportedNode(version) {
-  const [major, minor] = version.replace(/^v/, "").split(".").map(Number);
-  return major >= 24 || (major === 22 && minor >= 19);
+  return Number.parseInt(version.replace(/^v/, ""), 10) >= 24;
 }
 
 /**
@@ -62,7 +61,7 @@ function pinnedNode(folder) {
   const { optionalDependencies } = readJson(join(folder, "package.json"));
   if (!optionalDependencies[name] || isMusl()) {
     throw new SetupError(
-      `gluellm needs Node.js 22.19 or newer, and this is ${process.version}: install Node.js 24 from https://nodejs.org and run the command again`,
+      `a checkout of gluellm needs Node.js 24 or newer, and this is ${process.version}: install Node.js 24 from https://nodejs.org and run the command again`,
     );
   }
   return join(folder, "node_modules", name, "bin", "node");

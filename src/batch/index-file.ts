@@ -1,5 +1,5 @@
 import { existsSync, rmSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { InputError } from "../shared/errors.ts";
 import { outputFileError } from "./file-errors.ts";
 
@@ -49,7 +49,7 @@ export function createIndexFile(path: string, outputPath: string): DatabaseSync 
   let database: DatabaseSync | undefined;
   try {
     rmSync(path, { force: true });
-    database = new DatabaseSync(path);
+    database = openDatabase(path);
     database.exec("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE");
     database.exec(`PRAGMA cache_size = -${CACHE_KIB}; BEGIN EXCLUSIVE; ${SCHEMA} COMMIT`);
     return database;
@@ -64,7 +64,7 @@ function refuseWhenInUse(path: string, outputPath: string): void {
   if (!existsSync(path)) return;
   let probe: DatabaseSync | undefined;
   try {
-    probe = new DatabaseSync(path);
+    probe = openDatabase(path);
     probe.exec("BEGIN EXCLUSIVE");
   } catch (error) {
     if (isBusy(error)) throw inUse(outputPath);
@@ -83,4 +83,10 @@ function inUse(outputPath: string): InputError {
     "wait for it to end, or choose another output with -o",
     "output_in_use",
   );
+}
+
+/** Opens the file with SQLite, which is loaded by then only: Node.js 22 warns of it on standard error. */
+function openDatabase(path: string): DatabaseSync {
+  const sqlite = process.getBuiltinModule("node:sqlite");
+  return new sqlite.DatabaseSync(path);
 }

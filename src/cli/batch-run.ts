@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { extname, join } from "node:path";
 import { type BatchOptions, type BatchReport, BatchRun } from "../batch/batch-run.ts";
 import { unpricedModels } from "../producers/priced-models.ts";
+import { CloseStack } from "../shared/close-stack.ts";
 import type { Logger } from "../shared/logger.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -42,7 +43,7 @@ export async function runBatchCommand(
 ): Promise<number> {
   const { reportPath, inputPath, outputPath, workers } = options;
   if (reportPath) checkReportFile(reportPath, inputPath, outputPath);
-  await using parts = new AsyncDisposableStack();
+  await using parts = new CloseStack();
   let host = opened;
   const openHost = async () => {
     host ??= parts.use(await openRedis(settings, logger));

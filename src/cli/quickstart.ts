@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Command } from "commander";
+import { CloseStack } from "../shared/close-stack.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
@@ -34,7 +35,7 @@ async function quickstart(limitRows: number): Promise<number> {
   const configured = loadSettings({ ignoreBareRedisUrl: true });
   const logger = createLogger({ ...configured.log, level: configured.log.level ?? "error" });
   const interruption = onInterruption(process.stderr.isTTY ? undefined : STOPPING);
-  await using parts = new AsyncDisposableStack();
+  await using parts = new CloseStack();
 
   const simulator = await startSimulator({
     port: 0,

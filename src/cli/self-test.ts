@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import type { CompletionResult } from "../calls/completion-result.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
+import { CloseStack } from "../shared/close-stack.ts";
 import { GlueError } from "../shared/errors.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { defineTool } from "../shared/tool.ts";
@@ -47,7 +48,7 @@ export async function withTestClient(
   { model, simulator }: SelfTestOptions,
   test: (glue: GlueLLM, isSimulated: boolean) => Promise<void>,
 ): Promise<void> {
-  await using parts = new AsyncDisposableStack();
+  await using parts = new CloseStack();
   const settings = loadSettings();
   const simulated = simulator ? await startSimulator({ port: 0 }) : undefined;
   if (simulated) parts.defer(() => simulated.close());

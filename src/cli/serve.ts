@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { Command } from "commander";
 import { loadModules } from "../host/load-modules.ts";
+import { CloseStack } from "../shared/close-stack.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { openRedis, startDashboard, startWorker } from "./compose.ts";
@@ -66,7 +67,7 @@ async function serve({
   await using host = await openRedis(settings, logger);
   const { store, target: redisTarget } = host;
   const { namespace } = settings;
-  await using parts = new AsyncDisposableStack();
+  await using parts = new CloseStack();
   if (workers) {
     const worker = await startWorker({
       store,

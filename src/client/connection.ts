@@ -1,6 +1,7 @@
 import type { ModelNames } from "../calls/model-chain.ts";
 import { type FleetWorker, openRedis, startWorker } from "../host/one-process.ts";
 import { CompletionProducer } from "../producers/completion-producer.ts";
+import { CloseStack } from "../shared/close-stack.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -36,7 +37,7 @@ interface Opened {
   producer: CompletionProducer;
   runs: WorkflowRuns;
   worker: FleetWorker | undefined;
-  parts: AsyncDisposableStack;
+  parts: CloseStack;
 }
 
 /** A client's connection to the fleet, opened by its first call: Redis, a producer and, in one process, a worker. */
@@ -145,7 +146,7 @@ export class Connection {
     if (opened) {
       // Who could not be opened need not be closed; its caller knows why.
       this.#closing = opened.then(
-        ({ parts }) => parts.disposeAsync(),
+        ({ parts }) => parts[Symbol.asyncDispose](),
         () => {},
       );
     }
@@ -156,7 +157,7 @@ export class Connection {
 async function open(options: ConnectionOptions): Promise<Opened> {
   const { settings, logger, runsWorker, queueGlobs, tools, workflows, defaultModel } = options;
   const functions = stepFunctionsByName(options.functions ?? []);
-  await using parts = new AsyncDisposableStack();
+  await using parts = new CloseStack();
   const { store } = parts.use(await openRedis(settings, logger));
   const producer = new CompletionProducer({ store, settings });
   parts.defer(() => producer.close());

