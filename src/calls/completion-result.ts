@@ -1,5 +1,4 @@
-import { z } from "zod";
-import type { ChatCompletion } from "../shared/chat.ts";
+import type { ChatCompletion, FinishReason } from "../shared/chat.ts";
 import { type Fallback, modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
 import { parseArguments } from "../shared/tool.ts";
@@ -20,17 +19,22 @@ export interface ToolCall {
 export interface CompletionResult<Output = unknown> {
   /** The job's id, which opens its handle again. */
   jobId: string;
-  /** The answer's text; empty when the model answered with tool calls only. */
+  /** The answer's text; what the model says of a refusal; empty when it answered with tool calls only. */
   finalResponse: string;
+  /** What the model thought before its last answer, no part of its text; undefined when its provider tells nothing. */
+  reasoning: string | undefined;
   /** The structured answer, as the call's `schema` gives it; undefined when none was asked for. */
   output: Output;
-  /** Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`; undefined when the provider is silent. */
-  finishReason: string | undefined;
+  /** Why the answer ended; `content_filter` for a refusal, too. `stop` or `tool_calls` when the provider is silent. */
+  finishReason: FinishReason | undefined;
   /** The model that answered, as `provider:model`; `rawResponse.model` is what the provider calls it. */
   model: string;
   /** The models that were given up before, in order, each with the reason; empty for a call with one model. */
   fallbacks: Fallback[];
-  /** The tokens of all calls of the job, as the provider reports them; zeros when it reports nothing. */
+  /**
+   * The tokens of all calls of the job, as their providers report them; `estimated: true` when one did not, and some of it is a
+   * guess by the length of the texts.
+   */
   tokensUsed: ResultRecord["tokens"];
   /** The cost in USD; null when no price of the model is known (`GLUELLM_PRICES` sets one). */
   costUsd: number | null;
@@ -73,7 +77,8 @@ export async function toResult<S extends OutputSchema>(
     jobId,
     finalResponse: textOf(record),
     output: (schema ? await parseOutput(schema, record.output) : record.output) as OutputOf<S>,
-    finishReason: choice?.finish_reason ?? undefined,
+    reasoning: choice?.message.reasoning,
+    finishReason: choice?.finish_reason,
     model: modelKeyOf(record),
     fallbacks: record.fallbacks ?? [],
     tokensUsed: tokens,
@@ -93,17 +98,12 @@ export async function toResult<S extends OutputSchema>(
 
 /** Returns the answer's text, the same whichever way the provider was asked for a structured answer. */
 function textOf({ body, output }: CompletedRecord): string {
-  const text = body.choices[0]?.message.content ?? "";
-  return text === "" && output !== undefined ? JSON.stringify(output) : text;
+  const { content, refusal } = body.choices[0]?.message ?? {};
+  return content || (output === undefined ? (refusal ?? "") : JSON.stringify(output));
 }
 
-const callsSchema = z.array(
-  z.looseObject({ id: z.string(), function: z.looseObject({ name: z.string(), arguments: z.string() }) }),
-);
-
-function toolCallsOf(message: Readonly<Record<string, unknown>> | undefined): ToolCall[] {
-  const calls = callsSchema.safeParse(message?.tool_calls).data ?? [];
-  return calls.map(({ id, function: { name, arguments: text } }) => ({
+function toolCallsOf(message: ChatCompletion["choices"][number]["message"] | undefined): ToolCall[] {
+  return (message?.tool_calls ?? []).map(({ id, function: { name, arguments: text } }) => ({
     id,
     name,
     arguments: argumentsOf(text),

@@ -1,10 +1,5 @@
-import { z } from "zod";
 import type { ChatCompletion } from "../shared/chat.ts";
 import type { StreamEntry, StreamEvent, StreamPiece } from "../shared/stream-events.ts";
-
-const toolCallsSchema = z
-  .array(z.object({ id: z.string(), function: z.object({ name: z.string(), arguments: z.string() }) }))
-  .catch([]);
 
 /**
  * What one reader has been told. Entries become events; whatever their order and whatever is missing of them, the text
@@ -16,6 +11,7 @@ export class StreamFold {
   #turn = 1;
   #hasTold = false;
   #text = "";
+  #reasoning = "";
   /** By index: the arguments told so far. */
   #toolCalls: string[] = [];
 
@@ -41,14 +37,18 @@ export class StreamFold {
   rest(body: ChatCompletion, turn: number): StreamEvent[] {
     const message = body.choices[0]?.message;
     const text = message?.content ?? "";
-    const calls = toolCallsSchema.parse(message?.tool_calls ?? []);
+    const reasoning = message?.reasoning ?? "";
+    const calls = message?.tool_calls ?? [];
     const isBeginning =
       text.startsWith(this.#text) &&
+      reasoning.startsWith(this.#reasoning) &&
       this.#toolCalls.length <= calls.length &&
       this.#toolCalls.every((told, index) => calls[index]?.function.arguments.startsWith(told));
     const isOther = turn !== this.#turn || !isBeginning;
     const start = isOther ? this.#begin(turn) : [];
     const pieces: StreamPiece[] = [];
+    if (reasoning.length > this.#reasoning.length)
+      pieces.push({ type: "reasoning", text: reasoning.slice(this.#reasoning.length) });
     if (text.length > this.#text.length) pieces.push({ type: "text", text: text.slice(this.#text.length) });
     for (const [index, { id, function: called }] of calls.entries()) {
       const told = this.#toolCalls[index];
@@ -62,10 +62,12 @@ export class StreamFold {
 
   /** A turn begins, or begins anew. Nothing need be said where nothing was told. */
   #begin(turn: number): StreamEvent[] {
-    const isVoid = turn < this.#turn || this.#text !== "" || this.#toolCalls.length > 0;
+    const isVoid =
+      turn < this.#turn || this.#text !== "" || this.#reasoning !== "" || this.#toolCalls.length > 0;
     const isFurther = turn > this.#turn;
     this.#turn = turn;
     this.#text = "";
+    this.#reasoning = "";
     this.#toolCalls = [];
     if (!this.#hasTold || !(isFurther || isVoid)) return [];
     return [{ type: isFurther ? "turn" : "restart", turn }];
@@ -75,6 +77,7 @@ export class StreamFold {
     this.#hasTold ||= pieces.length > 0;
     for (const piece of pieces) {
       if (piece.type === "text") this.#text += piece.text;
+      else if (piece.type === "reasoning") this.#reasoning += piece.text;
       else this.#toolCalls[piece.index] = (this.#toolCalls[piece.index] ?? "") + piece.arguments;
     }
     return [...pieces];

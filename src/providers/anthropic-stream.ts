@@ -1,103 +1,140 @@
-import { z } from "zod";
+import { fieldsOf, isObject, parseJson } from "../shared/json.ts";
+import { makeCallId } from "./normal-form.ts";
 import type { OnDelta } from "./provider.ts";
+import { reasoningText } from "./reasoning.ts";
+import { StreamTeller } from "./stream-teller.ts";
 
-const blockSchema = z.looseObject({
-  type: z.string(),
-  text: z.string().optional(),
-  id: z.string().optional(),
-  name: z.string().optional(),
-});
-const eventSchema = z.discriminatedUnion("type", [
-  z.object({
-    type: z.literal("message_start"),
-    message: z.looseObject({ usage: z.looseObject({}).nullish() }),
-  }),
-  z.object({ type: z.literal("content_block_start"), index: z.number(), content_block: blockSchema }),
-  z.object({
-    type: z.literal("content_block_delta"),
-    index: z.number(),
-    delta: z.looseObject({ text: z.string().optional(), partial_json: z.string().optional() }),
-  }),
-  z.object({ type: z.literal("content_block_stop"), index: z.number() }),
-  z.object({
-    type: z.literal("message_delta"),
-    delta: z.looseObject({ stop_reason: z.string().nullish() }),
-    usage: z.looseObject({}).nullish(),
-  }),
-]);
-type Event = z.infer<typeof eventSchema>;
-const KNOWN: ReadonlySet<unknown> = new Set(eventSchema.options.map(({ shape }) => shape.type.value));
+type Fields = Record<string, unknown>;
 
-/** A block of the answer; `argumentsText` is a tool call's input as the model wrote it. */
-type Block = z.infer<typeof blockSchema> & { argumentsText?: string };
+/** A block of the answer; `argumentsText` is a tool's input as the model wrote it. */
+type Block = Fields & { argumentsText?: string };
 
-/** A stream of Messages events, put together as a `message`. */
+/** What a piece of a block is, where the block's own beginning did not come. */
+const TYPE_OF_DELTA: Readonly<Record<string, string>> = {
+  text_delta: "text",
+  thinking_delta: "thinking",
+  signature_delta: "thinking",
+};
+
+/** A stream of Messages events, put together as the `message` that would have come without streaming. */
 class MessageStream {
-  readonly #onDelta: OnDelta;
-  readonly #blocks = new Map<number, Block>();
-  #message: Record<string, unknown> = {};
+  readonly #tell: StreamTeller;
+  readonly #blocks: { index: unknown; block: Block }[] = [];
+  #message: Fields = {};
+  #isStopped = false;
 
   constructor(onDelta: OnDelta) {
-    this.#onDelta = onDelta;
+    this.#tell = new StreamTeller(onDelta);
   }
 
-  add(event: Event): void {
-    switch (event.type) {
-      case "message_start":
-        this.#message = event.message;
-        break;
-      case "content_block_start":
-        this.#open(event.index, event.content_block);
-        break;
-      case "content_block_delta":
-        this.#extend(event.index, event.delta);
-        break;
-      case "content_block_stop": {
-        // A call without arguments brings no piece of them.
-        if (this.#blocks.get(event.index)?.argumentsText === "")
-          this.#extend(event.index, { partial_json: "{}" });
-        break;
-      }
-      case "message_delta": {
-        // What is not known is null in either; the last count is the whole.
-        const counted = Object.entries(event.usage ?? {}).filter(([, value]) => value !== null);
-        const usage = { ...(this.#message.usage as object | undefined), ...Object.fromEntries(counted) };
-        this.#message = { ...this.#message, ...event.delta, usage };
-      }
+  /** Adds an event. The API may send events of further types at any time. */
+  add(event: unknown): void {
+    const { type, index, message, content_block: block, delta, usage } = fieldsOf(event);
+    if (type === "message_start" && isObject(message)) {
+      const { content, ...head } = message;
+      this.#take(head);
+      // Some servers send all of a short answer with its beginning.
+      for (const whole of Array.isArray(content) ? content : [])
+        if (isObject(whole)) this.#open(undefined, whole);
     }
+    if (type === "content_block_start" && isObject(block)) this.#open(index, block);
+    if (type === "content_block_delta" && isObject(delta)) this.#extend(index, delta);
+    if (type === "content_block_stop") this.#close(index);
+    if (type === "message_delta" && isObject(delta)) this.#take(delta);
+    if (isObject(usage)) this.#take({ usage });
+    this.#isStopped ||= type === "message_stop";
   }
 
   /** Returns the `message` so far; undefined without a stop reason. */
   body(): unknown {
-    if (!this.#message.stop_reason) return undefined;
-    return { ...this.#message, content: [...this.#blocks.values()] };
+    const { stop_reason: reason } = this.#message;
+    // A number says that the answer has ended only where the stream says so, too.
+    if (reason == null || reason === "" || (typeof reason !== "string" && !this.#isStopped)) return undefined;
+    for (const { block } of this.#blocks) this.#finish(block);
+    this.#tell.end();
+    return { ...this.#message, content: this.#blocks.map(({ block }) => block) };
   }
 
-  #open(index: number, block: Block): void {
-    const isToolCall = block.type === "tool_use";
-    this.#blocks.set(index, isToolCall ? { ...block, argumentsText: "" } : { ...block });
-    if (isToolCall) {
+  /** What is not known yet is null in either; the last count is the whole. */
+  #take({ usage, ...fields }: Fields): void {
+    const counted = Object.entries(fieldsOf(usage)).filter(([, value]) => value != null);
+    const said = Object.entries(fields).filter(([key, value]) => value != null || !(key in this.#message));
+    this.#message = {
+      ...this.#message,
+      ...Object.fromEntries(said),
+      usage: { ...fieldsOf(this.#message.usage), ...Object.fromEntries(counted) },
+    };
+  }
+
+  #open(index: unknown, given: Fields): void {
+    const block: Block = { ...given };
+    this.#blocks.push({ index, block });
+    if (block.type === "tool_use") {
       const { id, name } = block;
-      this.#onDelta({ type: "toolCall", index: this.#toolIndex(index), id, name, arguments: "" });
-    } else if (block.type === "text" && block.text) {
-      this.#onDelta({ type: "text", text: block.text });
+      if (typeof id !== "string" || id === "") block.id = makeCallId();
+      block.argumentsText = "";
+      this.#tell.toolCall(this.#toolIndex(block), {
+        id: String(block.id),
+        name: String(name ?? ""),
+        arguments: "",
+      });
+    } else this.#tellPiece(block, block);
+  }
+
+  #extend(index: unknown, { type, partial_json: json, citation, ...piece }: Fields): void {
+    const block = this.#find(index) ?? this.#openFor(index, type);
+    if (json != null) {
+      const text = typeof json === "string" ? json : JSON.stringify(json);
+      block.argumentsText = (block.argumentsText ?? "") + text;
+      if (block.type === "tool_use" && text) this.#tell.toolCall(this.#toolIndex(block), { arguments: text });
+    }
+    if (citation != null) block.citations = [...((block.citations as unknown[] | null) ?? []), citation];
+    for (const [key, value] of Object.entries(piece)) {
+      if (typeof value === "string") block[key] = (typeof block[key] === "string" ? block[key] : "") + value;
+      else if (value != null) block[key] = value;
+    }
+    this.#tellPiece(block, piece);
+  }
+
+  #tellPiece(block: Block, { text, thinking }: Fields): void {
+    if (block.type === "text" && typeof text === "string") this.#tell.text(text);
+    if (block.type === "thinking") this.#tell.reasoning(reasoningText(thinking), block);
+  }
+
+  #close(index: unknown): void {
+    const block = this.#find(index);
+    if (block) this.#finish(block);
+  }
+
+  /** A call whose arguments did not come in pieces has them in its beginning, or has none. */
+  #finish(block: Block): void {
+    if (block.type === "tool_use" && block.argumentsText === "") {
+      block.argumentsText = JSON.stringify(block.input ?? {});
+      this.#tell.toolCall(this.#toolIndex(block), { arguments: block.argumentsText });
+    } else if (block.type !== "tool_use" && block.argumentsText !== undefined) {
+      const { argumentsText } = block;
+      delete block.argumentsText;
+      block.input = parseJson(argumentsText) ?? argumentsText;
     }
   }
 
-  #extend(index: number, { text, partial_json: json }: { text?: string; partial_json?: string }): void {
-    const block = this.#blocks.get(index);
-    if (block?.type === "text" && text) {
-      block.text = (block.text ?? "") + text;
-      this.#onDelta({ type: "text", text });
-    } else if (block?.argumentsText !== undefined && json) {
-      block.argumentsText += json;
-      this.#onDelta({ type: "toolCall", index: this.#toolIndex(index), arguments: json });
-    }
+  /** Some servers leave the index out, or number every block 0: the latest one of an index is the open one. */
+  #find(index: unknown): Block | undefined {
+    const found = this.#blocks.findLast((one) => one.index === index);
+    return (found ?? (index == null ? this.#blocks.at(-1) : undefined))?.block;
+  }
+
+  #openFor(index: unknown, type: unknown): Block {
+    const block: Block = { type: TYPE_OF_DELTA[String(type)] ?? "unknown" };
+    this.#blocks.push({ index, block });
+    return block;
   }
 
   /** Returns the place of a block among the tool calls, as Chat Completions counts them. */
-  #toolIndex(index: number): number {
-    return [...this.#blocks].filter(([at, { type }]) => at < index && type === "tool_use").length;
+  #toolIndex(block: Block): number {
+    return this.#blocks
+      .filter(({ block: { type } }) => type === "tool_use")
+      .findIndex((one) => one.block === block);
   }
 }
 
@@ -107,9 +144,6 @@ class MessageStream {
  */
 export async function readMessageStream(events: AsyncIterable<unknown>, onDelta: OnDelta): Promise<unknown> {
   const stream = new MessageStream(onDelta);
-  for await (const event of events) {
-    // The API may send events of further types at any time.
-    if (KNOWN.has((event as { type?: unknown } | null)?.type)) stream.add(eventSchema.parse(event));
-  }
+  for await (const event of events) stream.add(event);
   return stream.body();
 }

@@ -1,11 +1,13 @@
 import type { Anthropic } from "@anthropic-ai/sdk";
 import type { ProviderEntry } from "../shared/providers.ts";
+import { readMessageAnswer } from "./anthropic-answer.ts";
 import { apiVersionFor, outputLimit, toMessagesRequest } from "./anthropic-request.ts";
-import { toReply } from "./anthropic-response.ts";
 import { readMessageStream } from "./anthropic-stream.ts";
 import { postOnce } from "./call.ts";
+import { faultInBody } from "./fault.ts";
 import { createHttpPool, type HttpPool } from "./http-pool.ts";
 import type { AdapterOptions, ProviderAdapter } from "./provider.ts";
+import { toLLMError } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 /** Returns the adapter of Anthropic's Messages, asked and answered in Chat Completions' words. */
@@ -26,9 +28,13 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
           ...init,
         }),
       );
-      const reply = toReply(entry, answer);
-      output.observe(call.model, reply.tokens.completion);
-      return reply;
+      const fault = faultInBody(answer.data, answer.headers, answer.requestId);
+      if (fault) throw toLLMError(fault, entry, call.model);
+      const reply = readMessageAnswer({ entry, call, answer });
+      const { prompt, completion, cached } = reply.tokens;
+      output.observe(call.model, completion);
+      // Prompt tokens that were read from the cache do not count against the limits.
+      return { ...reply, charged: { input: prompt - cached, output: completion } };
     },
     estimateTokens: (model, request) => ({
       input: estimatePromptTokens(request),

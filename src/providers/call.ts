@@ -1,7 +1,8 @@
 import { APIConnectionError, type LLMError } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
+import { type ReadStream, readBody } from "./body.ts";
 import { readFault } from "./fault.ts";
-import type { AdapterOptions, OnDelta, ProviderCall } from "./provider.ts";
+import type { AdapterOptions, ProviderCall } from "./provider.ts";
 import { connectionError, toLLMError, unusableAnswer } from "./provider-errors.ts";
 
 /** The SDKs' timers end this much after the call's own deadline, which also covers the answer's body. */
@@ -16,12 +17,9 @@ export interface PostOptions {
   stream: boolean;
 }
 
-/** Reads a stream to its end, and returns its answer; undefined when it ended before its finish reason. */
-type ReadStream = (events: AsyncIterable<unknown>, onDelta: OnDelta) => Promise<unknown>;
-
-/** The result of both SDKs' `client.post()`. */
+/** The result of both SDKs' `client.post()`. Refusals reject; the body of an answer is left to us. */
 interface SdkPromise {
-  withResponse(): Promise<{ data: unknown; response: Response; request_id?: string | null }>;
+  asResponse(): Promise<Response>;
 }
 
 /** An answer as HTTP brings it, before its dialect is read. */
@@ -29,7 +27,7 @@ export interface HttpReply {
   statusCode: number;
   requestId: string;
   headers: Headers;
-  /** The body: parsed JSON, or the text of anything else. */
+  /** The body: parsed JSON, what a stream adds up to, or the text of anything else. */
   data: unknown;
 }
 
@@ -65,19 +63,16 @@ export async function postOnce(
   }, call.timeoutMs);
   let response: Response | undefined;
   try {
-    const answer = await post({
+    response = await post({
       headers: { "X-Client-Request-Id": call.requestId },
       signal: controller.signal,
       timeout: call.timeoutMs + SDK_TIMEOUT_MARGIN_MS,
       stream: call.onDelta !== undefined,
-    }).withResponse();
-    response = answer.response;
+    }).asResponse();
     const { status: statusCode, headers } = response;
-    const requestId = answer.request_id ?? "";
+    const requestId = headers.get("x-request-id") ?? headers.get("request-id") ?? "";
     onHeaders?.({ model: call.model, headers, isSuccess: true, sentAtMs });
-    if (!call.onDelta) return { statusCode, requestId, headers, data: answer.data };
-    const data = await readStream(answer.data as AsyncIterable<unknown>, call.onDelta);
-    // The SDKs end an aborted stream, and one that was cut off, like a whole one.
+    const data = await readBody(response, readStream, call.onDelta);
     controller.signal.throwIfAborted();
     if (data === undefined) {
       const reason = "its stream ended before the finish reason";

@@ -1,16 +1,19 @@
 import { z } from "zod";
-import { type ChatCompletion, type ChatRequest, EMBEDDINGS } from "../shared/chat.ts";
+import { type ChatRequest, EMBEDDINGS } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
+import { fieldsOf } from "../shared/json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { vectorToText } from "../shared/vector-text.ts";
 import type { HttpReply } from "./call.ts";
 import type { ProviderCall, ProviderReply } from "./provider.ts";
 import { unusableAnswer } from "./provider-errors.ts";
+import { estimatePromptTokens } from "./token-estimate.ts";
+import { usageOf } from "./usage.ts";
 
 const replySchema = z.looseObject({
   data: z.array(
-    z.looseObject({ index: z.int().min(0), embedding: z.union([z.array(z.number()), z.base64()]) }),
+    z.looseObject({ index: z.int().min(0).nullish(), embedding: z.union([z.array(z.number()), z.base64()]) }),
   ),
 });
 
@@ -42,14 +45,15 @@ export function toEmbeddingsReply(
 ): Omit<ProviderReply, "charged"> {
   const { requestId, statusCode, data } = answer;
   const parsed = replySchema.safeParse(data);
-  const vectors = parsed.data?.data.toSorted((a, b) => a.index - b.index) ?? [];
+  const given = parsed.data?.data.map(({ index, embedding }, n) => ({ index: index ?? n, embedding })) ?? [];
+  const vectors = given.toSorted((a, b) => a.index - b.index);
   const isWhole = vectors.every(({ index, embedding }, n) => index === n && embedding.length > 0);
   if (!isWhole || vectors.length !== call.request.messages.length)
     throw unusableAnswer(entry, "it does not hold one vector per text", answer);
-  const { usage } = parsed.data as { usage?: ChatCompletion["usage"] };
+  const usage = usageOf(fieldsOf(data), [], { prompt: estimatePromptTokens(call.request), completion: 0 });
   const choices = vectors.map(({ embedding }, index) => {
     const content = typeof embedding === "string" ? embedding : vectorToText(embedding);
-    return { index, message: { role: "assistant", content }, finish_reason: "stop" };
+    return { index, message: { role: "assistant" as const, content }, finish_reason: "stop" as const };
   });
   const body = { id: requestId, object: EMBEDDINGS, model: call.model, choices, usage };
   return { statusCode, requestId, body, tokens: readTokenUse(usage) };

@@ -1,89 +1,117 @@
-import { z } from "zod";
-import { isObject } from "../shared/json.ts";
+import { fieldsOf, isObject } from "../shared/json.ts";
+import { DONE } from "./body.ts";
+import { readContent } from "./content.ts";
+import { addPart, merge } from "./merge.ts";
 import type { OnDelta } from "./provider.ts";
+import { reasoningFieldOf, reasoningText } from "./reasoning.ts";
+import { StreamTeller } from "./stream-teller.ts";
+import { StreamedCalls } from "./streamed-calls.ts";
 
 type Fields = Record<string, unknown>;
 
-const toolCallSchema = z.looseObject({
-  index: z.number().nullish(),
-  id: z.string().nullish(),
-  function: z.looseObject({ name: z.string().nullish(), arguments: z.string().nullish() }).nullish(),
-});
-const chunkSchema = z.looseObject({
-  choices: z
-    .array(
-      z.looseObject({
-        delta: z
-          .looseObject({ content: z.string().nullish(), tool_calls: z.array(toolCallSchema).nullish() })
-          .nullish(),
-        finish_reason: z.string().nullish(),
-      }),
-    )
-    .nullish(),
-  usage: z.looseObject({}).nullish(),
-});
-type ToolCallPiece = z.infer<typeof toolCallSchema>;
-
-/** The fields whose text comes whole, and with some servers in every piece again. */
-const WHOLE = new Set(["role", "id", "type", "name", "finish_reason", "native_finish_reason"]);
-
-/** The one choice of a stream of `chat.completion.chunk`s, put together as a `chat.completion`. */
+/** A stream of `chat.completion.chunk`s, put together as the `chat.completion` that would have come without streaming. */
 class ChatStream {
-  readonly #onDelta: OnDelta;
+  readonly #tell: StreamTeller;
   readonly #head: Fields = {};
+  readonly #choice: Fields = {};
   readonly #message: Fields = {};
-  readonly #choice: Fields = { index: 0 };
-  readonly #toolCalls: Fields[] = [];
+  /** A text, or a list of parts. */
+  #content: unknown;
+  readonly #calls = new StreamedCalls();
+  #hasToolCalls = false;
+  /** The choice that the text is taken from. */
+  #speaker: unknown;
+  #reasoningField: string | undefined;
+  #isFinished = false;
 
   constructor(onDelta: OnDelta) {
-    this.#onDelta = onDelta;
+    this.#tell = new StreamTeller(onDelta);
   }
 
-  /** Adds a chunk. @throws ZodError when it is none. */
   add(event: unknown): void {
+    if (event === DONE) this.#isFinished ||= this.#choice.finish_reason != null;
     // Padding against the reading of lengths on the wire.
-    const { choices, obfuscation, ...head } = chunkSchema.parse(event) as z.infer<typeof chunkSchema> &
-      Fields;
-    for (const [key, value] of Object.entries(head)) this.#head[key] = value ?? this.#head[key];
-    const [choice] = choices ?? [];
-    if (!choice) return;
-    const { delta, index, ...rest } = choice;
-    merge(this.#choice, rest);
-    const { tool_calls: toolCalls, ...message } = delta ?? {};
-    merge(this.#message, message);
-    if (message.content) this.#onDelta({ type: "text", text: message.content });
-    for (const piece of toolCalls ?? []) this.#addToolCall(piece);
+    const { choices, obfuscation: _, ...head } = fieldsOf(event);
+    for (const [key, value] of Object.entries(head)) this.#addToHead(key, value);
+    for (const choice of Array.isArray(choices) ? choices : [choices])
+      if (isObject(choice)) this.#addChoice(choice);
   }
 
   /** Returns the `chat.completion` so far; undefined without a finish reason. */
   body(): unknown {
-    if (!this.#choice.finish_reason) return undefined;
-    const toolCalls = this.#toolCalls.length > 0 ? { tool_calls: this.#toolCalls } : {};
-    const message = { content: null, ...this.#message, ...toolCalls };
-    return { ...this.#head, object: "chat.completion", choices: [{ ...this.#choice, message }] };
+    if (!this.#isFinished) return undefined;
+    this.#tell.end();
+    const message = {
+      ...this.#message,
+      content: this.#content ?? null,
+      tool_calls: this.#calls.list(),
+    };
+    return { ...this.#head, choices: [{ ...this.#choice, message }] };
   }
 
-  #addToolCall({ index: at, ...piece }: ToolCallPiece): void {
-    const index = this.#indexOf(at, piece.id);
-    const { id, function: called } = piece;
-    this.#toolCalls[index] ??= { type: "function" };
-    merge(this.#toolCalls[index], piece);
-    this.#onDelta({
-      type: "toolCall",
-      index,
-      ...(id && { id }),
-      ...(called?.name && { name: called.name }),
-      arguments: called?.arguments ?? "",
-    });
+  /** What is known stays known: some servers write null, nothing or zeros into the chunks before or after. */
+  #addToHead(key: string, value: unknown): void {
+    const standing = this.#head[key];
+    if (isObject(value) && isObject(standing)) this.#head[key] = { ...standing, ...known(value) };
+    else if (value != null && value !== "") this.#head[key] = value;
+    else this.#head[key] ??= value;
   }
 
-  /** Returns the place of a call. Some servers leave the index out, or number every call 0: another id is another call. */
-  #indexOf(index: number | null | undefined, id: string | null | undefined): number {
-    const calls = this.#toolCalls;
-    if (!id) return index != null && index < calls.length ? index : Math.max(0, calls.length - 1);
-    const known = calls.findIndex((call) => call.id === id);
-    return known === -1 ? calls.length : known;
+  #addChoice({ delta, message, text, index = 0, finish_reason: reason, usage, ...rest }: Fields): void {
+    merge(this.#choice, rest);
+    if (isObject(usage)) this.#choice.usage = { ...fieldsOf(this.#choice.usage), ...known(usage) };
+    this.#addDelta(isObject(delta) ? delta : isObject(message) ? message : { content: text }, index);
+    // A number says that the answer has ended only where the stream says so, too.
+    if (reason != null && reason !== "") this.#choice.finish_reason = reason;
+    if (typeof reason === "string" && reason !== "") this.#isFinished = true;
   }
+
+  #addDelta(delta: Fields, choice: unknown): void {
+    const { content, tool_calls: calls, function_call: called, ...message } = delta;
+    this.#reasoningField ??= reasoningFieldOf(message);
+    if (this.#reasoningField)
+      this.#tell.reasoning(reasoningText(message[this.#reasoningField]), this.#message);
+    merge(this.#message, message);
+    this.#addContent(content, choice);
+    const pieces = Array.isArray(calls) ? calls : isObject(calls) ? [calls] : [];
+    this.#hasToolCalls ||= pieces.length > 0;
+    for (const piece of pieces) this.#addCall(piece, choice);
+    // Of servers that write calls in both forms the newer one counts.
+    if (isObject(called) && !this.#hasToolCalls) this.#addCall({ function: called }, choice);
+  }
+
+  #addContent(content: unknown, choice: unknown): void {
+    if (content == null) return;
+    const { text, reasoning } = readContent(content);
+    if (!this.#reasoningField) this.#tell.reasoning(reasoning, this.#message);
+    if (text) {
+      this.#speaker ??= choice;
+      // Other choices than the one that was asked for say the same in other words.
+      if (this.#speaker !== choice) return;
+      this.#tell.text(text);
+    }
+    this.#content = joinContent(this.#content, content);
+  }
+
+  #addCall(piece: unknown, choice: unknown): void {
+    const told = this.#calls.add(piece, choice);
+    if (told) this.#tell.toolCall(told.index, told);
+  }
+}
+
+function joinContent(standing: unknown, content: unknown): unknown {
+  const piece = typeof content === "object" ? content : String(content);
+  if (typeof piece === "string" && (standing === undefined || typeof standing === "string"))
+    return (standing ?? "") + piece;
+  const parts = Array.isArray(standing) ? standing : standing ? [{ type: "text", text: standing }] : [];
+  for (const part of Array.isArray(piece) ? piece : [piece])
+    if (part !== "") addPart(parts, typeof part === "string" ? { type: "text", text: part } : part);
+  return parts;
+}
+
+/** Returns the fields that say something. */
+function known(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null && value !== 0));
 }
 
 /**
@@ -94,23 +122,4 @@ export async function readChatStream(events: AsyncIterable<unknown>, onDelta: On
   const stream = new ChatStream(onDelta);
   for await (const event of events) stream.add(event);
   return stream.body();
-}
-
-/** Adds a piece: texts and lists go on, objects are merged, the rest is replaced. */
-function merge(target: Fields, piece: Fields): void {
-  for (const [key, value] of Object.entries(piece)) {
-    const standing = target[key];
-    if (value == null) {
-      if (value === null) target[key] ??= null;
-    } else if (typeof value === "string" && typeof standing === "string") {
-      if (!WHOLE.has(key)) target[key] = standing + value;
-      else if (value !== "") target[key] = value;
-    } else if (Array.isArray(value) && Array.isArray(standing)) {
-      target[key] = [...standing, ...value];
-    } else if (isObject(value) && isObject(standing)) {
-      merge(standing, value);
-    } else {
-      target[key] = value;
-    }
-  }
 }

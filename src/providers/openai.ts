@@ -1,21 +1,21 @@
 import type { OpenAI } from "openai";
-import { type ChatCompletion, type ChatRequest, chatCompletionSchema } from "../shared/chat.ts";
+import type { ChatRequest } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
 import { toDouble } from "../shared/exact-json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import { readTokenUse } from "../shared/token-use.ts";
-import { type HttpReply, postOnce } from "./call.ts";
+import { postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool, type HttpPool } from "./http-pool.ts";
+import { readChatAnswer } from "./openai-answer.ts";
 import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
 import { readChatStream } from "./openai-stream.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./provider.ts";
-import { toLLMError, unusableAnswer } from "./provider-errors.ts";
+import { toLLMError } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 /**
  * Returns the adapter of Chat Completions, at OpenAI and everybody who speaks its dialect. The request's parameters
- * pass through unchanged; the answer must hold at least one choice.
+ * pass through unchanged.
  */
 export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
   const pool = createHttpPool(entry, options.connections);
@@ -45,11 +45,11 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
       );
       const fault = faultInBody(answer.data, answer.headers, answer.requestId);
       if (fault) throw toLLMError(fault, entry, call.model);
-      const reply = toReply(entry, call.model, answer);
-      const { prompt, completion, total } = reply.tokens;
+      const reply = readChatAnswer({ entry, call, answer });
+      const { prompt, completion } = reply.tokens;
       output.observe(call.model, completion / reply.body.choices.length);
       const counted = entry.tokenCharge === "requested" ? requestedOutput(call.request) : undefined;
-      return { ...reply, charged: total > 0 ? { input: prompt, output: counted ?? completion } : undefined };
+      return { ...reply, charged: { input: prompt, output: counted ?? completion } };
     },
     estimateTokens: (model, request) => {
       if (asksForEmbeddings(request)) return { input: estimatePromptTokens(request), output: 0 };
@@ -94,26 +94,4 @@ function severalChoices(): InvalidRequestError {
 function requestedOutput(request: ChatRequest): number | undefined {
   const limit = toDouble(request.max_completion_tokens ?? request.max_tokens);
   return limit === undefined ? undefined : limit * (toDouble(request.n) ?? 1);
-}
-
-function toReply(entry: ProviderEntry, model: string, answer: HttpReply): Omit<ProviderReply, "charged"> {
-  const body = parseBody(entry, model, answer);
-  return {
-    statusCode: answer.statusCode,
-    requestId: answer.requestId || body.id,
-    body,
-    tokens: readTokenUse(body.usage),
-  };
-}
-
-function parseBody(entry: ProviderEntry, model: string, answer: HttpReply): ChatCompletion {
-  const { data } = answer;
-  if (!data) throw unusableAnswer(entry, "it is empty", answer);
-  if (typeof data !== "object") throw unusableAnswer(entry, "it is not JSON", answer);
-  // Some servers of the dialect leave these out.
-  const named = { id: answer.requestId, object: "chat.completion", model, ...data };
-  const parsed = chatCompletionSchema.safeParse(named);
-  if (!parsed.success) throw unusableAnswer(entry, "it is no chat completion", answer);
-  if (parsed.data.choices.length === 0) throw unusableAnswer(entry, "it holds no choice", answer);
-  return parsed.data;
 }

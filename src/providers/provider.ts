@@ -3,8 +3,8 @@ import type { StreamPiece } from "../shared/stream-events.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 
-/** Gets the pieces of an answer. */
-export type OnDelta = (piece: StreamPiece) => void;
+/** Gets the pieces of an answer; after a `restart` they come from the beginning, and what came before is void. */
+export type OnDelta = (piece: StreamPiece | { type: "restart" }) => void;
 
 /** A call of a model. */
 export interface ProviderCall {
@@ -29,10 +29,10 @@ export interface ProviderReply {
   /** The provider's id of this call; the id of the answer where it names none; else empty. */
   requestId: string;
   body: ChatCompletion;
-  /** The tokens that the provider reports as used; zeros when it reports nothing. */
+  /** The tokens that the provider reports as used, `estimated` where it does not report them. */
   tokens: TokenUse;
-  /** The tokens that its limits count of this call; undefined when it reports no use. */
-  charged: TokenCounts | undefined;
+  /** The tokens that its limits count of this call. */
+  charged: TokenCounts;
 }
 
 /** One account at one provider, over a connection pool of its own. */

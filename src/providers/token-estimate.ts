@@ -46,7 +46,8 @@ function bytesIn(value: unknown, field: string): number {
   return (textIn(value, field).length * 3) / 4;
 }
 
-function textTokens(text: string): number {
+/** Returns a quick guess at a text's tokens. */
+export function textTokens(text: string): number {
   return Math.ceil(Buffer.byteLength(text) / BYTES_PER_TOKEN);
 }
 

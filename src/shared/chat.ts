@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { WrittenNumber } from "./exact-json.ts";
+import { toToolCalls } from "./tool-calls.ts";
 
 const MAX_TEXT_BYTES = 4 * 1024 * 1024;
 /** The largest request a job may carry, as JSON. */
@@ -59,20 +60,48 @@ const usageSchema = z.looseObject({
   prompt_tokens: z.number().default(0),
   completion_tokens: z.number().default(0),
   total_tokens: z.number().default(0),
+  /** The provider did not say all of these; what was missing is a guess by the length of the texts. */
+  estimated: z.literal(true).optional(),
 });
 
-/** What every provider's answer becomes: a chat.completion body. */
+const FINISH_REASONS = ["stop", "length", "tool_calls", "content_filter"] as const;
+/** Why an answer ended. */
+export type FinishReason = (typeof FINISH_REASONS)[number];
+
+/** An answer's message. What else its provider wrote into it stands beside these fields, untouched. */
+const answerMessageSchema = z.looseObject({
+  role: z.literal("assistant").catch("assistant"),
+  /** The text alone; null beside tool calls or a refusal. */
+  content: z.string().nullable().default(null),
+  /** Why the model does not answer, in its words. */
+  refusal: z.string().nullish().catch(undefined),
+  /** What the model thought before it answered, wherever its provider writes that. */
+  reasoning: z.string().optional().catch(undefined),
+  tool_calls: z
+    .array(toolCall)
+    .optional()
+    .catch(({ input }) => toToolCalls(input, (index) => `call_${index}`)),
+  /** The whole content, when its provider wrote a list that holds more than texts and tool calls. */
+  content_parts: z.array(z.unknown()).optional().catch(undefined),
+  /** Anthropic's thinking, with its signatures. */
+  thinking_blocks: z.array(z.unknown()).optional().catch(undefined),
+});
+
+/**
+ * What every provider's answer becomes: the normal form, a chat.completion body. The readers in `src/providers` write
+ * nothing else; what is caught and filled in here is in answers that older versions stored.
+ */
 export const chatCompletionSchema = z.looseObject({
   id: z.string(),
   object: z.string(),
   model: z.string(),
   choices: z.array(
     z.looseObject({
-      message: z.looseObject({ content: z.string().nullish() }),
-      finish_reason: z.string().nullish(),
+      message: answerMessageSchema,
+      finish_reason: z.enum(FINISH_REASONS).catch("stop"),
     }),
   ),
-  usage: usageSchema.nullish(),
+  usage: usageSchema.optional().catch(undefined),
 });
 /** An answer as a `chat.completion` body, whatever the provider's dialect. */
 export type ChatCompletion = z.infer<typeof chatCompletionSchema>;

@@ -75,6 +75,8 @@ export const resultRecordSchema = z.object({
     total: z.number(),
     cached: z.number().default(0),
     cacheWritten: z.number().optional(),
+    /** Some of it is a guess: a provider did not report what it used. */
+    estimated: z.literal(true).optional(),
   }),
   /** The answer, or the last one of several, was in the cache already. */
   fromCache: z.literal(true).optional(),

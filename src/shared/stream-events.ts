@@ -1,10 +1,16 @@
 import { z } from "zod";
+import { fieldsOf } from "./json.ts";
 
 const turn = z.int().positive();
 
 /** A piece of the answer; the pieces of a turn, joined in their order, are the whole. */
 const streamPieceSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text"), text: z.string() }),
+  z.object({
+    /** What the model thinks before it answers: no part of the answer's text. */
+    type: z.literal("reasoning"),
+    text: z.string(),
+  }),
   z.object({
     type: z.literal("toolCall"),
     /** The call's place among those of its turn, from 0. */
@@ -17,6 +23,19 @@ const streamPieceSchema = z.discriminatedUnion("type", [
   }),
 ]);
 export type StreamPiece = z.infer<typeof streamPieceSchema>;
+
+/**
+ * Returns a piece as an entry holds it. What a model thinks is an empty text there, with a field beside it: processes of versions
+ * before know no pieces of other types, and would take the stream for broken.
+ */
+export function toStoredPiece(piece: StreamPiece): object {
+  return piece.type === "reasoning" ? { type: "text", text: "", reasoning: piece.text } : piece;
+}
+
+function fromStoredPiece(stored: unknown): unknown {
+  const { type, reasoning } = fieldsOf(stored);
+  return type === "text" && typeof reasoning === "string" ? { type: "reasoning", text: reasoning } : stored;
+}
 
 /** What a reader of a job's answer is told while a worker produces it. */
 export type StreamEvent =
@@ -38,14 +57,17 @@ export const streamEntrySchema = z.object({
   turn: z.coerce.number().pipe(turn),
   /** The number among the token's entries, from 0. */
   number: z.coerce.number().pipe(z.int().min(0)),
-  pieces: z.preprocess((json) => JSON.parse(String(json)), z.array(streamPieceSchema)),
+  pieces: z.preprocess(
+    (json) => JSON.parse(String(json)),
+    z.array(z.preprocess(fromStoredPiece, streamPieceSchema)),
+  ),
 });
 export type StreamEntry = z.infer<typeof streamEntrySchema>;
 
 /** Adds a piece to others, joined with the last where it goes on with it. */
 export function addPiece(pieces: StreamPiece[], piece: StreamPiece): void {
   const last = pieces.at(-1);
-  if (last?.type === "text" && piece.type === "text") last.text += piece.text;
+  if (last && last.type !== "toolCall" && last.type === piece.type) last.text += piece.text;
   else if (last?.type === "toolCall" && piece.type === "toolCall" && last.index === piece.index)
     last.arguments += piece.arguments;
   else pieces.push({ ...piece });

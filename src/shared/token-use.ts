@@ -5,12 +5,15 @@ export interface TokenUse {
   total: number;
   cached: number;
   cacheWritten?: number;
+  /** The provider did not report all of these: what was missing is a guess by the length of the texts. */
+  estimated?: true;
 }
 
 interface UsageFields {
   prompt_tokens?: unknown;
   completion_tokens?: unknown;
   total_tokens?: unknown;
+  estimated?: unknown;
   prompt_tokens_details?: { cached_tokens?: unknown; cache_write_tokens?: unknown } | null;
 }
 
@@ -26,6 +29,7 @@ export function readTokenUse(usage: unknown): TokenUse {
     total: toCount(fields.total_tokens) || prompt + completion,
     cached: toCount(cached_tokens),
     ...(cacheWritten > 0 && { cacheWritten }),
+    ...(fields.estimated === true && { estimated: true }),
   };
 }
 

@@ -34,6 +34,7 @@ const tokensSchema = z.object({
   total: z.number(),
   cached: z.number(),
   cacheWritten: z.number().optional(),
+  estimated: z.literal(true).optional(),
 });
 
 /** A provider call that brought an answer. */

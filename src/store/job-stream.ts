@@ -1,5 +1,5 @@
 import { parseRecord, type ResultRecord } from "../shared/records.ts";
-import { type StreamEntry, streamEntrySchema } from "../shared/stream-events.ts";
+import { type StreamEntry, streamEntrySchema, toStoredPiece } from "../shared/stream-events.ts";
 import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -75,7 +75,7 @@ export async function appendToStream(
     { stream: store.keys.stream(jobId) },
     {
       ...entry,
-      pieces: JSON.stringify(pieces),
+      pieces: JSON.stringify(pieces.map(toStoredPiece)),
       channel: store.keys.topic(`stream:${jobId}`),
     },
   );

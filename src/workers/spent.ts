@@ -22,6 +22,7 @@ function sumOfTokens(calls: readonly FinishedCall[]): ResultRecord["tokens"] {
     total: sum("total"),
     cached: sum("cached"),
     ...(cacheWritten > 0 && { cacheWritten }),
+    ...(calls.some(({ tokens }) => tokens.estimated) && { estimated: true }),
   };
 }
 

@@ -53,17 +53,29 @@ export class StreamWriter implements AsyncDisposable {
 
   /** The listener of one provider call: the turn's first, or another try at it. */
   begin(turn: number): OnDelta {
-    const call: Call = { token: randomUUID(), turn, nextNumber: 0, told: [] };
-    this.#parcels = this.#parcels.filter((parcel) => parcel.call.turn < turn);
-    let half = "";
+    let call = this.#newCall(turn);
+    const halves = { text: "", reasoning: "" };
     return (piece) => {
-      if (piece.type !== "text") return this.#add(call, piece);
-      const text = half + piece.text;
-      // A character of two units that the provider tore apart is sent whole.
-      half = /[\ud800-\udbff]$/.test(text) ? text.slice(-1) : "";
-      const whole = text.slice(0, text.length - half.length);
-      if (whole) this.#add(call, { type: "text", text: whole });
+      if (piece.type === "restart") {
+        call = this.#newCall(turn);
+        halves.text = halves.reasoning = "";
+      } else if (piece.type === "toolCall") {
+        this.#add(call, piece);
+      } else {
+        const text = halves[piece.type] + piece.text;
+        // A character of two units that the provider tore apart is sent whole.
+        const half = /[\ud800-\udbff]$/.test(text) ? text.slice(-1) : "";
+        halves[piece.type] = half;
+        const whole = text.slice(0, text.length - half.length);
+        if (whole) this.#add(call, { type: piece.type, text: whole });
+      }
     };
+  }
+
+  /** Begins a turn, or begins it anew: what of it was not sent yet is void. */
+  #newCall(turn: number): Call {
+    this.#parcels = this.#parcels.filter((parcel) => parcel.call.turn < turn);
+    return { token: randomUUID(), turn, nextNumber: 0, told: [] };
   }
 
   /** Sends what is left, for at most 2 s; what is still left is sent later. */
@@ -81,7 +93,7 @@ export class StreamWriter implements AsyncDisposable {
 
   #add(call: Call, piece: StreamPiece): void {
     if (this.#isClosed) return;
-    this.#bytes += Buffer.byteLength(piece.type === "text" ? piece.text : piece.arguments);
+    this.#bytes += Buffer.byteLength(piece.type === "toolCall" ? piece.arguments : piece.text);
     const isFull = this.#bytes > MAX_BYTES;
     const last = this.#parcels.at(-1);
     if (last?.call === call && !last.entry) {

@@ -97,7 +97,8 @@ export function allMissing(index: DiskIndex): IndexRow[] {
 export function success(answer: string): InlineResult {
   const tokens = { prompt: 10, completion: 5, total: 15, cached: 0 };
   const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 };
-  const choices = [{ message: { role: "assistant", content: answer }, finish_reason: "stop" }];
+  const message = { role: "assistant" as const, content: answer };
+  const choices = [{ message, finish_reason: "stop" as const }];
   const body = { id: "chatcmpl-1", object: "chat.completion", model: "demo", choices, usage };
   const response = { statusCode: 200, requestId: "req-1", body };
   return {

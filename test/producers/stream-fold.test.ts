@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { StreamFold } from "../../src/producers/stream-fold.ts";
-import type { ChatCompletion } from "../../src/shared/chat.ts";
+import { type ChatCompletion, chatCompletionSchema } from "../../src/shared/chat.ts";
 import type { StreamEntry, StreamEvent, StreamPiece } from "../../src/shared/stream-events.ts";
 
 const text = (value: string): StreamPiece => ({ type: "text", text: value });
@@ -13,7 +13,8 @@ const entry = (token: string, number: number, pieces: StreamPiece[], turn = 1): 
 
 function body(content: string | null, toolCalls?: object[]): ChatCompletion {
   const message = { role: "assistant", content, ...(toolCalls && { tool_calls: toolCalls }) };
-  return { id: "1", object: "chat.completion", model: "m", choices: [{ message, finish_reason: "stop" }] };
+  const choices = [{ message, finish_reason: "stop" }];
+  return chatCompletionSchema.parse({ id: "1", object: "chat.completion", model: "m", choices });
 }
 
 /** What a reader has in its hands: the text of the last turn. */

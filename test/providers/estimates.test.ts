@@ -103,7 +103,7 @@ describe("estimateTokens", () => {
 });
 
 describe("what a call is charged", () => {
-  it("is what it used, or what it might have used where the provider counts that, or unknown", async () => {
+  it("is what it used, or what it might have used where the provider counts that, or estimated", async () => {
     const usage = { prompt_tokens: 12, completion_tokens: 20, total_tokens: 32 };
     const server = await wireServer((response) => sendJson(response, { ...goodBody("openai"), usage }));
     const used = testAdapter(testEntry("openai", server.url));
@@ -117,7 +117,9 @@ describe("what a call is charged", () => {
       sendJson(response, { ...goodBody("openai"), usage: undefined }),
     );
     const unknown = testAdapter(testEntry("openai", silent.url));
-    expect((await unknown.complete(call)).charged).toBeUndefined();
+    const reply = await unknown.complete(call);
+    expect(reply.charged).toEqual({ input: 6, output: 2 });
+    expect(reply.tokens).toEqual({ prompt: 6, completion: 2, total: 8, cached: 0, estimated: true });
   });
 
   it("leaves out what Anthropic read from its cache", async () => {

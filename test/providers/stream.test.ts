@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { SeenHeaders } from "../../src/providers/provider.ts";
+import type { OnDelta, SeenHeaders } from "../../src/providers/provider.ts";
 import {
   APIConnectionError,
   InvalidRequestError,
@@ -8,7 +8,6 @@ import {
   RateLimitError,
 } from "../../src/shared/errors.ts";
 import type { Dialect } from "../../src/shared/providers.ts";
-import type { StreamPiece } from "../../src/shared/stream-events.ts";
 import { startSimulator } from "../../src/simulator/simulator.ts";
 import { callOf, chat, DIALECTS, failureOf, testAdapter, testEntry } from "../support/provider.ts";
 import { wireServer } from "../support/wire-server.ts";
@@ -58,7 +57,7 @@ async function begunCall(
   const adapter = testAdapter(testEntry(dialect, server.url), { onHeaders: (headers) => seen.push(headers) });
   const { onText, ...changes } = options;
   const texts: string[] = [];
-  const onDelta = (piece: StreamPiece) => {
+  const onDelta: OnDelta = (piece) => {
     if (piece.type !== "text") return;
     texts.push(piece.text);
     onText?.();
@@ -78,7 +77,7 @@ async function streamed(dialect: Dialect, events: Record<string, unknown>[]) {
       .writeHead(200, { "content-type": "text/event-stream" })
       .end(events.map((e) => sse(dialect, e)).join("")),
   );
-  const pieces: StreamPiece[] = [];
+  const pieces: Parameters<OnDelta>[0][] = [];
   const adapter = testAdapter(testEntry(dialect, server.url));
   const reply = await adapter.complete(callOf(dialect, "x", { onDelta: (piece) => pieces.push(piece) }));
   return { pieces, message: reply.body.choices[0]?.message, reply, server };
@@ -137,7 +136,7 @@ describe.each(DIALECTS)("a stream of the %s dialect", (dialect) => {
     onTestFinished(() => simulator.close());
     const adapter = testAdapter(testEntry(dialect, simulator.url));
     const texts: string[] = [];
-    const onDelta = (piece: StreamPiece) => texts.push(piece.type);
+    const onDelta: OnDelta = (piece) => texts.push(piece.type);
     const error = await failureOf(adapter.complete(callOf(dialect, "x", { onDelta })));
     expect(error).toBeInstanceOf(dialect === "anthropic" ? OverloadedError : APIConnectionError);
     expect(texts).toContain("text");
@@ -179,9 +178,13 @@ describe("the OpenAI dialect", () => {
       chunk({ content: "4" }),
       chunk({ content: "2", role: "assistant" }, "stop"),
     ]);
-    expect(message).toEqual({ role: "assistant", content: "42", reasoning_content: "Let me think." });
-    expect(reply.tokens).toMatchObject({ prompt: 0, completion: 0, total: 0 });
-    expect(reply.charged).toBeUndefined();
+    expect(message).toEqual({
+      role: "assistant",
+      content: "42",
+      reasoning_content: "Let me think.",
+      reasoning: "Let me think.",
+    });
+    expect(reply.tokens).toMatchObject({ total: 9, estimated: true });
     expect(reply.body).not.toHaveProperty("obfuscation");
     expect(JSON.parse(server.requests[0]?.body ?? "")).toMatchObject({
       stream: true,
@@ -241,6 +244,7 @@ describe("the Anthropic dialect", () => {
     });
     expect(reply.tokens).toMatchObject({ prompt: 7, completion: 9 });
     expect(pieces).toEqual([
+      { type: "reasoning", text: "hm" },
       { type: "text", text: "I look." },
       { type: "toolCall", index: 0, id: "a", name: "f", arguments: "" },
       { type: "toolCall", index: 0, arguments: '{"x": ' },

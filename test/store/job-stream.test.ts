@@ -22,7 +22,7 @@ async function text(): Promise<string> {
   const { entries } = await readStreamPage(store, "job-1", "0");
   return entries
     .flatMap(({ pieces }) => pieces)
-    .map((piece) => (piece.type === "text" ? piece.text : piece.arguments))
+    .map((piece) => (piece.type === "toolCall" ? piece.arguments : piece.text))
     .join("");
 }
 

@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createAdapter } from "../../src/providers/create-adapter.ts";
-import type { ProviderAdapter, ProviderReply } from "../../src/providers/provider.ts";
+import type { OnDelta, ProviderAdapter, ProviderReply } from "../../src/providers/provider.ts";
 import {
   AccountError,
   APIConnectionError,
@@ -13,7 +13,6 @@ import {
   TokenLimitError,
 } from "../../src/shared/errors.ts";
 import type { ProviderEntry } from "../../src/shared/providers.ts";
-import type { StreamPiece } from "../../src/shared/stream-events.ts";
 import { callOf, chat, failureOf, TEST_KEY } from "./provider.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -63,7 +62,7 @@ function contentOf({ body, tokens, charged, statusCode }: ProviderReply) {
   return { ...rest, choices: comparable, tokens, charged, statusCode };
 }
 
-function joined(pieces: StreamPiece[]) {
+function joined(pieces: Parameters<OnDelta>[0][]) {
   const calls = pieces.filter((piece) => piece.type === "toolCall");
   return {
     text: pieces.map((piece) => (piece.type === "text" ? piece.text : "")).join(""),
@@ -160,7 +159,7 @@ export function conformsToAdapterContract(name: string, start: () => Promise<Con
 
     it("streams the reply that it gives without streaming, piece by piece", async () => {
       const request = chat('What is two and two?\n#sim {"reply": "Two and two is four."}');
-      const pieces: StreamPiece[] = [];
+      const pieces: Parameters<OnDelta>[0][] = [];
       const streamed = await complete(request, { onDelta: (piece) => pieces.push(piece) });
       expect(contentOf(streamed)).toEqual(contentOf(await complete(request)));
       expect(streamed.requestId).toMatch(/\S/);
@@ -170,7 +169,7 @@ export function conformsToAdapterContract(name: string, start: () => Promise<Con
 
     it("streams a tool call", async () => {
       const request = chat("tool:weather in Paris?", { tools: [TOOL], tool_choice: "required" });
-      const pieces: StreamPiece[] = [];
+      const pieces: Parameters<OnDelta>[0][] = [];
       const streamed = await complete(request, { onDelta: (piece) => pieces.push(piece) });
       expect(contentOf(streamed)).toEqual(contentOf(await complete(request)));
       const calls = streamed.body.choices[0]?.message.tool_calls;

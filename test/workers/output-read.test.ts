@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { toOutputSpec } from "../../src/calls/output-schema.ts";
-import type { ChatCompletion } from "../../src/shared/chat.ts";
+import { type ChatCompletion, chatCompletionSchema } from "../../src/shared/chat.ts";
 import { compileSchema } from "../../src/shared/compile-schema.ts";
 import { InvalidRequestError } from "../../src/shared/errors.ts";
 import { problemOf } from "../../src/workers/output/problem.ts";
@@ -16,7 +16,8 @@ const GOOD = { items: [{ price: 1 }], state: "done" };
 
 function answer(content: string | null, finish = "stop", more: object = {}): ChatCompletion {
   const message = { role: "assistant", content, ...more };
-  return { id: "1", object: "chat.completion", model: "m", choices: [{ message, finish_reason: finish }] };
+  const choices = [{ message, finish_reason: finish }];
+  return chatCompletionSchema.parse({ id: "1", object: "chat.completion", model: "m", choices });
 }
 
 function calling(...calls: [name: string, text: string][]): ChatCompletion {

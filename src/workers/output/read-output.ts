@@ -3,7 +3,6 @@ import { compileSchema } from "../../shared/compile-schema.ts";
 import { isObject } from "../../shared/json.ts";
 import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
 import { findJson } from "./find-json.ts";
-import { outputMessageOf } from "./output-message.ts";
 import { problemOf } from "./problem.ts";
 
 /** `invalid`: not JSON, or not of the schema; `refused`: another round would not help. */
@@ -17,7 +16,7 @@ const MAX_SYNTAX_CHARS = 300;
 
 /**
  * The value of a structured answer, checked against the schema; or what is wrong with it, in words for the model. `text`
- * is the answer as it came. Among several values in a text the first that fits counts.
+ * is the answer as it came, without what the model thought; or its refusal. Among several values in a text the first that fits counts.
  * @throws InvalidRequestError `invalid_schema`.
  */
 export function readOutput(
@@ -25,17 +24,19 @@ export function readOutput(
   spec: Pick<OutputSpec, "name" | "schema" | "wrapped">,
   mode: OutputMode,
 ): OutputReading {
-  const { content, refusal, calls, finishReason } = outputMessageOf(body);
+  const [choice] = body.choices;
+  const { content, refusal, tool_calls: calls = [] } = choice?.message ?? {};
   const call = mode === "tool" ? calls.find((one) => one.function.name === spec.name) : undefined;
-  const text = call?.function.arguments ?? content;
+  const text = call?.function.arguments ?? (content || refusal || "");
   const failed = (fault: OutputFault, problem: string): OutputReading => ({
     ok: false,
     fault,
     problem,
     text,
   });
-  if (refusal !== "" || finishReason === "content_filter") return failed("refused", "the answer was refused");
-  if (finishReason === "length")
+  if (choice?.finish_reason === "content_filter" || (refusal && !content))
+    return failed("refused", "the answer was refused");
+  if (choice?.finish_reason === "length")
     return failed("truncated", "the answer was cut off at the limit of its length");
   if (text.trim() === "") return failed("empty", "the answer is empty");
   const values = findJson(text);

@@ -1,7 +1,7 @@
 import type { ChatCompletion, Message } from "../../shared/chat.ts";
 import { isObject, parseJson } from "../../shared/json.ts";
 import type { OutputMode } from "../../shared/output-spec.ts";
-import { type AnswerCall, outputMessageOf } from "./output-message.ts";
+import type { AnswerToolCall } from "../../shared/tool-calls.ts";
 
 /**
  * The messages that show the model its answer and what was wrong with it, to append for the next round; legal in both
@@ -14,25 +14,25 @@ export function repairMessages(
   mode: OutputMode,
   name: string,
 ): Message[] {
-  const { content, calls } = outputMessageOf(body);
+  const { content, tool_calls: calls = [] } = body.choices[0]?.message ?? {};
   const wish = mode === "tool" ? `Call ${name} again` : "Answer again";
   const complaint = `The answer does not fit the schema:\n${problem}\n${wish} with the whole answer, corrected.`;
   if (calls.length > 0 && calls.every(hasObjectArguments)) {
     const assistant: Message = { role: "assistant", content: content || null, tool_calls: [...calls] };
     return [assistant, ...calls.map((call) => resultOf(call, name, complaint))];
   }
-  const shown = [content, ...calls.map((call) => call.function.arguments)].filter(
+  const shown = [content ?? "", ...calls.map((call) => call.function.arguments)].filter(
     (text) => text.trim() !== "",
   );
   const user: Message = { role: "user", content: complaint };
   return shown.length === 0 ? [user] : [{ role: "assistant", content: shown.join("\n") }, user];
 }
 
-function resultOf({ id, function: called }: AnswerCall, name: string, complaint: string): Message {
+function resultOf({ id, function: called }: AnswerToolCall, name: string, complaint: string): Message {
   const content = called.name === name ? complaint : `Not run. Call ${name} with the answer.`;
   return { role: "tool", tool_call_id: id, content };
 }
 
-function hasObjectArguments({ function: called }: AnswerCall): boolean {
+function hasObjectArguments({ function: called }: AnswerToolCall): boolean {
   return isObject(parseJson(called.arguments));
 }

@@ -1,0 +1,86 @@
+import { parseExactly } from "../shared/exact-json.ts";
+import { fieldsOf, parseJson } from "../shared/json.ts";
+import type { OnDelta } from "./provider.ts";
+import { readEvents } from "./sse.ts";
+
+/** The event that ends a stream of OpenAI's dialect. */
+export const DONE = "[DONE]";
+
+/** Arguments of a tool call that come as an object may have ids of 64 bits. */
+const LARGE_INTEGER = /(?<![\d.])\d{16,}(?![\d.eE])/;
+
+/** Reads a stream to its end, and returns its answer; undefined when it ended before its finish reason. */
+export type ReadStream = (events: AsyncIterable<unknown>, onDelta: OnDelta) => Promise<unknown>;
+
+/** An error that came as an event of a stream, in the form of the SDKs' errors. */
+class StreamFault extends Error {
+  override readonly name = "StreamFault";
+  readonly headers: Headers;
+  readonly error: unknown;
+
+  constructor(headers: Headers, error: unknown) {
+    super("the stream broke off with an error");
+    this.headers = headers;
+    this.error = error;
+  }
+}
+
+/**
+ * Returns the body of an answer, whatever its content type and whatever was asked for: JSON as its value, a stream of events as
+ * the answer it adds up to (undefined without its end), anything else as text.
+ * @throws SyntaxError for JSON that is cut off or malformed; StreamFault
+ */
+export async function readBody(
+  response: Response,
+  readStream: ReadStream,
+  onDelta: OnDelta = () => {},
+): Promise<unknown> {
+  const texts = textsOf(response);
+  let head = "";
+  // Enough to tell the beginning of JSON from that of an event; servers send white space to keep a connection open.
+  while (head.length < 6) {
+    const { value, done } = await texts.next();
+    if (done) break;
+    // A byte order mark is white space, too.
+    head = (head + value).trimStart();
+  }
+  if (isEventStream(response, head)) {
+    return readStream(dataOf(readEvents(joined(head, texts)), response.headers), onDelta);
+  }
+  let body = head;
+  for await (const text of texts) body += text;
+  if (!/^[{[]/.test(body)) return body;
+  return LARGE_INTEGER.test(body) ? parseExactly(body) : JSON.parse(body);
+}
+
+function isEventStream({ headers }: Response, start: string): boolean {
+  if (/^(data|event|id|retry)?:/.test(start)) return true;
+  return /^text\/event-stream/i.test(headers.get("content-type") ?? "") && !/^[{[<]/.test(start);
+}
+
+async function* textsOf({ body }: Response): AsyncGenerator<string> {
+  if (!body) return;
+  const decoder = new TextDecoder();
+  for await (const bytes of body as unknown as AsyncIterable<Uint8Array>)
+    yield decoder.decode(bytes, { stream: true });
+  yield decoder.decode();
+}
+
+async function* joined(head: string, texts: AsyncIterable<string>): AsyncGenerator<string> {
+  yield head;
+  yield* texts;
+}
+
+/** The data of events, parsed; of what follows the end nothing is read. */
+async function* dataOf(
+  events: AsyncIterable<{ event: string; data: string }>,
+  headers: Headers,
+): AsyncGenerator<unknown> {
+  for await (const { event, data } of events) {
+    if (data.trim() === DONE) return yield DONE;
+    const value: unknown = event === "error" ? (parseJson(data) ?? data) : JSON.parse(data);
+    const { error, type } = fieldsOf(value);
+    if (event === "error" || type === "error" || error) throw new StreamFault(headers, value);
+    yield value;
+  }
+}
