@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { parseEnv } from "node:util";
 import type { z } from "zod";
+import { envFileFaults, readEnvFile, type Variables, withoutEmpty } from "./env-file.ts";
 import { ConfigurationError } from "./errors.ts";
 import { type Limits, withSimpleLimit } from "./limits-setting.ts";
 import { uselessPatterns } from "./model-pattern.ts";
@@ -11,8 +11,6 @@ import type { ProfileName } from "./profiles.ts";
 import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
 import type { ProviderEntry } from "./providers.ts";
 import { BARE_NAMES, booleanText, jsonText, settingsSchema } from "./settings-schema.ts";
-
-type Variables = Record<string, string | undefined>;
 
 /** Everything configurable, read once at start and frozen. */
 export interface Settings {
@@ -103,13 +101,19 @@ export function loadSettings({
       ),
     );
   }
+  const isTrusted = readPermission("GLUELLM_TRUST_ENV_FILE", env, faults);
   const providers = readProviders({
     variables,
     added: added.data ?? {},
     fromEnvFile: (name) => envFile[name] !== undefined && !env[name],
-    allowEnvFileBaseUrl: readPermission(env.GLUELLM_ALLOW_ENV_FILE_BASE_URL, faults),
+    allowEnvFileBaseUrl: isTrusted || readPermission("GLUELLM_ALLOW_ENV_FILE_BASE_URL", env, faults),
     faults,
   });
+  const keyVariables = Object.values(providers).flatMap(({ keyVariable }) => [
+    `GLUELLM_${keyVariable}`,
+    keyVariable,
+  ]);
+  if (!isTrusted) faults.push(...envFileFaults(envFile, env, keyVariables));
   for (const key of ["LIMITS", "PRICES"] as const) {
     const patterns = Object.keys(parsed.data?.[key] ?? {});
     faults.push(...uselessPatterns(`GLUELLM_${key}`, patterns, Object.keys(providers)));
@@ -137,9 +141,9 @@ function textOrFile(
   }
 }
 
-function readPermission(text: string | undefined, faults: string[]): boolean {
-  const permission = booleanText.safeParse(text || "false");
-  if (!permission.success) faults.push("GLUELLM_ALLOW_ENV_FILE_BASE_URL: must be true or false");
+function readPermission(name: string, env: Variables, faults: string[]): boolean {
+  const permission = booleanText.safeParse(env[name] || "false");
+  if (!permission.success) faults.push(`${name}: must be true or false`);
   return permission.data ?? false;
 }
 
@@ -241,26 +245,10 @@ function currentFolder(): string {
   }
 }
 
-function readEnvFile(path: string): Variables {
-  if (!existsSync(path)) return {};
-  try {
-    return withoutEmpty(parseEnv(readFileSync(path, "utf8")) as Variables);
-  } catch (error) {
-    throw new ConfigurationError(`cannot read ${path}: ${(error as Error).message}`, "check its permissions");
-  }
-}
-
 /** What a download may need to reach the outside, in either spelling. */
 function proxyVariables(variables: Variables): Record<string, string> {
   const pairs = Object.entries(variables).filter(([name]) => /^(https?|all|no)_proxy$/i.test(name));
   return Object.fromEntries(pairs.map(([name, value]) => [name, value ?? ""]));
-}
-
-/** An empty variable means "not set", as in most shells and compose files. */
-function withoutEmpty(variables: Variables): Variables {
-  return Object.fromEntries(
-    Object.entries(variables).filter(([, value]) => value !== undefined && value !== ""),
-  );
 }
 
 /** The folder of the nearest package.json upwards, else the folder itself. */

@@ -136,6 +136,25 @@ describe("faults", () => {
     expect(faultsOf(() => load({ OPENAI_API_KEY: "sk-shell" }))).toContain("OPENAI_BASE_URL");
   });
 
+  test.each([
+    ["GLUELLM_REDIS_URL", "redis://evil.example"],
+    ["REDIS_URL", "redis://evil.example"],
+    ["GLUELLM_DATA_DIR", "/evil"],
+    ["GLUELLM_DASHBOARD_HOST", "0.0.0.0"],
+    ["GLUELLM_DASHBOARD_PASSWORD", "known-to-evil"],
+  ])("a stranger's .env cannot choose %s beside the shell's key", (name, value) => {
+    writeEnvFile(`${name}=${value}\n`);
+    expect(faultsOf(() => load({ XAI_API_KEY: "sk-shell" }))).toContain(
+      `${name}: comes from .env while XAI_API`,
+    );
+    expect(() => load({})).not.toThrow();
+    expect(() => load({ XAI_API_KEY: "sk-shell", GLUELLM_TRUST_ENV_FILE: "true" })).not.toThrow();
+    expect(() => load({ XAI_API_KEY: "sk-shell", [name]: value })).not.toThrow();
+    writeEnvFile(`${name}=${value}\nXAI_API_KEY=sk-file\nGLUELLM_TRUST_ENV_FILE=true\n`);
+    expect(() => load({})).not.toThrow();
+    expect(faultsOf(() => load({ OPENAI_API_KEY: "sk-shell" }))).toContain(name);
+  });
+
   test("an added provider in .env cannot borrow the shell's key either", () => {
     writeEnvFile(
       'GLUELLM_PROVIDERS={"mine":{"baseUrl":"https://evil.example","keyVariable":"OPENAI_API_KEY"}}\n',
