@@ -1,8 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import type { FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { type CsvError, type Options, parse } from "csv-parse";
-import { parse as parseAll } from "csv-parse/sync";
+import type { CsvError, Options } from "csv-parse";
 import { InputError } from "../shared/errors.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import type { InputRow, RowStart } from "./input-file.ts";
@@ -15,7 +14,11 @@ export interface CsvForm {
   delimiter: string;
   /** Where the first record after the header begins. */
   start: RowStart;
+  /** The library's parser, which is loaded with the first file that needs it. */
+  parseAll: ParseAll;
 }
+
+type ParseAll = (text: string | Buffer, options: Options) => unknown[];
 
 const CHUNK_BYTES = 256 * 1024;
 const DELIMITERS = [",", ";", "\t"];
@@ -35,25 +38,27 @@ function options(delimiter: string): Options {
 }
 
 /** Reads the header; undefined when the text does not begin with one that has one of the columns `wanted`. */
-export function readHeader(head: string, wanted: readonly string[]): CsvForm | undefined {
+export async function readHeader(head: string, wanted: readonly string[]): Promise<CsvForm | undefined> {
+  const { parse: parseAll } = await import("csv-parse/sync");
   for (const delimiter of DELIMITERS) {
-    const told = firstRecord(head, delimiter);
+    const told = firstRecord(parseAll, head, delimiter);
     const columns = told?.record.map((name) => name.trim()) ?? [];
     if (!told || !columns.some((name) => wanted.includes(name))) continue;
     // The record after it begins on the line that the header's end is followed by.
     const start = { row: 0, offset: told.info.bytes, fileLine: told.info.lines + 1 };
-    return { format: "csv", columns, delimiter, start };
+    return { format: "csv", columns, delimiter, start, parseAll };
   }
   return undefined;
 }
 
 /** The columns of a header that has none of those wanted; undefined when it looks like none. */
-export function columnsOf(head: string): string[] | undefined {
-  const found = DELIMITERS.map((delimiter) => firstRecord(head, delimiter)?.record ?? []);
+export async function columnsOf(head: string): Promise<string[] | undefined> {
+  const { parse: parseAll } = await import("csv-parse/sync");
+  const found = DELIMITERS.map((delimiter) => firstRecord(parseAll, head, delimiter)?.record ?? []);
   return found.find((record) => record.length > 1);
 }
 
-function firstRecord(head: string, delimiter: string): Told | undefined {
+function firstRecord(parseAll: ParseAll, head: string, delimiter: string): Told | undefined {
   try {
     return (parseAll(head, { ...options(delimiter), info: true, to: 1 }) as unknown as Told[])[0];
   } catch {
@@ -73,6 +78,7 @@ export async function* readRecords(
   start: RowStart,
 ): AsyncGenerator<InputRow, void> {
   const source = Readable.from(chunksOf(handle, start.offset));
+  const { parse } = await import("csv-parse");
   const parser = parse({ ...options(delimiter), info: true, max_record_size: maxBytes });
   source.on("error", (error) => parser.destroy(error));
   let { row, offset, fileLine } = start;
@@ -101,7 +107,7 @@ export async function* readRecords(
  */
 export function recordFields(
   data: Buffer,
-  { columns, delimiter }: CsvForm,
+  { columns, delimiter, parseAll }: CsvForm,
   promptField: string | undefined,
 ): Record<string, unknown> {
   if (!isUtf8(data)) {

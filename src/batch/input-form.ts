@@ -45,7 +45,7 @@ export async function findForm(
   if (other) throw new InputError(`${path} is ${other[1]}`, other[2].replace("PATH", path));
   const head = bytes.toString("utf8", 0, bytesRead);
   const wanted = [promptField ?? "prompt", ...(promptField === undefined ? ["messages", "body"] : [])];
-  if (given === "csv") return readHeader(head, wanted) ?? refuseHeader(path, head, wanted);
+  if (given === "csv") return (await readHeader(head, wanted)) ?? refuseHeader(path, head, wanted);
   if (given) return { format: given };
   return formOf(head.replace(/^\ufeff/, ""), bytesRead === HEAD_BYTES) ?? csvOf(path, head, wanted);
 }
@@ -82,8 +82,8 @@ function firstValue(text: string): string {
   return "";
 }
 
-function csvOf(path: string, head: string, wanted: readonly string[]): InputForm {
-  const form = readHeader(head, wanted);
+async function csvOf(path: string, head: string, wanted: readonly string[]): Promise<InputForm> {
+  const form = await readHeader(head, wanted);
   if (form) return form;
   if (/\.[ct]sv$/i.test(path)) return refuseHeader(path, head, wanted);
   const line = head.split("\n").findIndex((text) => text.trim() !== "");
@@ -96,8 +96,8 @@ function csvOf(path: string, head: string, wanted: readonly string[]): InputForm
   );
 }
 
-function refuseHeader(path: string, head: string, wanted: readonly string[]): never {
-  const columns = columnsOf(head)?.join(", ").slice(0, 200);
+async function refuseHeader(path: string, head: string, wanted: readonly string[]): Promise<never> {
+  const columns = (await columnsOf(head))?.join(", ").slice(0, 200);
   throw new InputError(
     `${path}:1 has no header with a column ${wanted.slice(0, 2).join(" or ")}${columns ? `: its columns are ${columns}` : ""}`,
     "name the column that holds the prompts with --prompt-field",
