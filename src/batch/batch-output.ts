@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { GlueError } from "../shared/errors.ts";
+import type { OutputFormat } from "./answer-forms.ts";
 import { type DiskIndex, OUT_FILE } from "./disk-index.ts";
 import { AppendFile, replaceFile, temporaryPath } from "./durable-file.ts";
 import { type EarlierResults, importEarlierResults } from "./earlier-results.ts";
@@ -19,6 +20,8 @@ export interface OpenOptions {
   index: DiskIndex;
   /** Forget earlier failures, so that those rows are sent again. Default false. */
   retryFailed?: boolean;
+  /** Whose lines the output gets; default `openai`. */
+  format?: OutputFormat;
   /** Default: the cost of no result is known. */
   costOf?: CostOf;
 }
@@ -54,6 +57,7 @@ export class BatchOutput {
   readonly carried: number;
   /** What the carried rows used. */
   readonly use: BatchUse;
+  readonly #format: OutputFormat;
   readonly #files: OutputFiles;
   readonly #index: DiskIndex;
   readonly #places: ResultPlaces;
@@ -68,11 +72,12 @@ export class BatchOutput {
     outputPath,
     index,
     retryFailed = false,
+    format = "openai",
     costOf = () => null,
   }: OpenOptions): Promise<BatchOutput> {
     const files = outputFiles(outputPath);
     const places = new ResultPlaces(index, costOf);
-    const earlier = await importEarlierResults(files, index, places);
+    const earlier = await importEarlierResults(files, index, places, format);
     if (retryFailed) index.clearFailed();
     const { succeeded, failed, malformed } = index.counts();
     const carried = succeeded + failed - malformed;
@@ -80,14 +85,14 @@ export class BatchOutput {
     const opened = {
       batchId: header?.batchId ?? newBatchId(),
       resumed: header !== undefined || carried > 0,
-      complete: !header && earlier.outputInOrder && places.areAllInOutput(),
+      complete: !header && earlier.outputInOrder && earlier.isInFormat && places.areAllInOutput(),
       carried,
     };
-    if (opened.complete) return new BatchOutput(opened, files, index, places, undefined);
+    if (opened.complete) return new BatchOutput(opened, format, files, index, places, undefined);
     const partial = await openPartial(files, opened.batchId, earlier);
     try {
       await bringInto(partial, files, places);
-      return new BatchOutput(opened, files, index, places, partial);
+      return new BatchOutput(opened, format, files, index, places, partial);
     } catch (error) {
       await partial.close();
       throw error;
@@ -96,6 +101,7 @@ export class BatchOutput {
 
   private constructor(
     { batchId, resumed, complete, carried }: Opened,
+    format: OutputFormat,
     files: OutputFiles,
     index: DiskIndex,
     places: ResultPlaces,
@@ -107,6 +113,7 @@ export class BatchOutput {
     this.carried = carried;
     this.orphaned = places.orphanCount();
     this.use = places.use();
+    this.#format = format;
     this.#files = files;
     this.#index = index;
     this.#places = places;
@@ -161,8 +168,8 @@ export class BatchOutput {
     const reader = new ResultReader(this.#files);
     try {
       await replaceFile(orphaned, reader.chunks(this.#places.orphanPages()));
-      await replaceFile(errors, reader.chunks(this.#places.pages("state = 2")));
-      await replaceFile(output, reader.chunks(this.#places.pages("TRUE")));
+      await replaceFile(errors, reader.chunks(this.#places.pages("state = 2"), this.#format));
+      await replaceFile(output, reader.chunks(this.#places.pages("TRUE"), this.#format));
     } finally {
       reader.close();
     }

@@ -9,6 +9,7 @@ import type { Settings } from "../shared/settings.ts";
 import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import type { OutputFormat } from "./answer-forms.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
 import type { InputFormat } from "./input-form.ts";
 import { type OutputFiles, outputFiles } from "./output-paths.ts";
@@ -18,6 +19,7 @@ import type { BatchEnd } from "./row-sender.ts";
 import { sendBatch } from "./send-batch.ts";
 import { Tally } from "./tally.ts";
 
+export { OUTPUT_FORMATS } from "./answer-forms.ts";
 export type { BatchReport } from "./batch-report.ts";
 export { INPUT_FORMATS } from "./input-form.ts";
 
@@ -33,6 +35,8 @@ export interface BatchOptions {
   inputFormat?: InputFormat;
   /** The field of a plain row that holds its prompt; default `prompt`. */
   promptField?: string;
+  /** Whose lines the output has; default `openai`. */
+  format?: OutputFormat;
   /** Only the first rows; default all. */
   limitRows?: number;
   /** Stops at the first malformed line instead of failing that row; default false. */
@@ -114,7 +118,7 @@ export class BatchRun {
     try {
       const batch = await prepareBatch({
         ...options,
-        resolveModel: (name) => chooseModel(name, choice),
+        resolveModel: (name, vendor) => chooseModel(name, { ...choice, vendor }),
         costOf: (model, use) => costUsd(settings.prices, model, use),
       });
       const run = new BatchRun(batch, options, context);

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { InputError } from "../shared/errors.ts";
+import type { OutputFormat } from "./answer-forms.ts";
 import { type DiskIndex, OUT_FILE } from "./disk-index.ts";
 import { inputFileError } from "./file-errors.ts";
 import { isBlank, readLines } from "./line-reader.ts";
@@ -23,6 +24,8 @@ interface Findings {
   paidForeign: number;
   /** The rows' results come in input order. */
   inOrder: boolean;
+  /** Whose form its lines have; undefined when it has none. */
+  format?: OutputFormat;
   /** Where the last complete line ends. */
   end: number;
 }
@@ -32,6 +35,8 @@ export interface EarlierResults {
   header: PartialHeader | undefined;
   partialEnd: number;
   outputInOrder: boolean;
+  /** Its lines have the form that is asked for. */
+  isInFormat: boolean;
 }
 
 const NOTHING: Findings = { matched: 0, foreign: 0, paidForeign: 0, inOrder: true, end: 0 };
@@ -45,6 +50,7 @@ export async function importEarlierResults(
   files: OutputFiles,
   index: DiskIndex,
   places: ResultPlaces,
+  format: OutputFormat,
 ): Promise<EarlierResults> {
   const header = readHeader(files.partial);
   const importFrom = (path: string, file: ResultFile, start = 0) =>
@@ -55,7 +61,15 @@ export async function importEarlierResults(
   index.recount();
   if (output.matched === 0 && output.foreign > 0) throw otherInput(files.output);
   if (output.matched + partial.matched === 0 && partial.paidForeign > 0) throw otherInput(files.partial);
-  return { header, partialEnd: partial.end, outputInOrder: output.inOrder };
+  const has = output.format ?? format;
+  if (has !== "openai" && has !== format) {
+    throw new InputError(
+      `${files.output} has lines in the form of ${has}`,
+      `run with --format ${has}, or choose another -o`,
+      "other_format",
+    );
+  }
+  return { header, partialEnd: partial.end, outputInOrder: output.inOrder, isInFormat: has === format };
 }
 
 function otherInput(path: string): InputError {
@@ -88,6 +102,8 @@ async function importFile(
       if (isBlank(line)) continue;
       const text = line.tooLong ? "" : line.data.toString();
       const result = parseOutputLine(text);
+      // One vendor's line is enough: those of other endpoints stay as they are.
+      if (result && (result.format !== "openai" || !findings.format)) findings.format = result.format;
       const match = result && index.guard(() => places.add(result, lineLabel, file, line, text));
       if (match && match.kind !== "orphan") {
         if (match.kind === "row") findings.matched += 1;

@@ -1,4 +1,5 @@
 import type { ModelRef } from "../shared/model-name.ts";
+import type { OutputFormat } from "./answer-forms.ts";
 import { BatchOutput } from "./batch-output.ts";
 import { DiskIndex } from "./disk-index.ts";
 import { InputFile } from "./input-file.ts";
@@ -14,6 +15,8 @@ export interface BatchFiles {
   resolveModel: ResolveModel;
   costOf: CostOf;
   inputFormat?: InputFormat;
+  /** Default `openai`. */
+  format?: OutputFormat;
   promptField?: string;
   limitRows?: number;
   strict?: boolean;

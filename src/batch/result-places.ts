@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenUse } from "../shared/token-use.ts";
+import { inFormat, type OutputFormat } from "./answer-forms.ts";
 import { type DiskIndex, OUT_FILE, STATES } from "./disk-index.ts";
 import type { Place } from "./durable-file.ts";
 import { inputFileError } from "./file-errors.ts";
@@ -186,7 +187,8 @@ export class ResultReader {
   }
 
   /** The lines of many places, in chunks of about 1 MiB; a chunk's memory is reused for the next one. */
-  async *chunks(pages: Iterable<ResultPlace[]>): AsyncGenerator<Buffer> {
+  async *chunks(pages: Iterable<ResultPlace[]>, format: OutputFormat = "openai"): AsyncGenerator<Buffer> {
+    if (format !== "openai") return yield* this.#translated(pages, format);
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
     let filled = 0;
     for (const page of pages) {
@@ -206,6 +208,13 @@ export class ResultReader {
       await setImmediate();
     }
     if (filled > 0) yield chunk.subarray(0, filled);
+  }
+
+  async *#translated(pages: Iterable<ResultPlace[]>, format: OutputFormat): AsyncGenerator<Buffer> {
+    for (const page of pages) {
+      yield Buffer.from(page.map((place) => `${inFormat(this.text(place), format)}\n`).join(""));
+      await setImmediate();
+    }
   }
 
   close(): void {

@@ -3,12 +3,16 @@ import { z } from "zod";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, numeric } from "../shared/chat.ts";
 import { parseExactly, WrittenNumber } from "../shared/exact-json.ts";
 import { isObject } from "../shared/json.ts";
+import type { Endpoint } from "./answer-forms.ts";
+import { chatOfMessages } from "./anthropic-line.ts";
 import { recordFields } from "./csv-rows.ts";
+import { chatOfGemini } from "./gemini-line.ts";
 import type { InputForm } from "./input-form.ts";
 import { findSyntaxProblem, placeIn } from "./json-syntax.ts";
+import { LineFields } from "./line-fields.ts";
+import { chatOfResponses } from "./responses-line.ts";
 import { RowFault } from "./row-fault.ts";
 
-const URL = "/v1/chat/completions";
 const MAX_CUSTOM_ID_CHARS = 512;
 
 /** What an input line asks for. */
@@ -16,8 +20,13 @@ export interface ParsedRow {
   customId: string | undefined;
   /** The model as the row names it; undefined takes the run's. */
   modelName: string | undefined;
+  /** Whose model a bare name is of; undefined: the provider of the run's model. */
+  vendor?: Vendor;
+  endpoint: Endpoint;
   request: ChatRequest;
 }
+
+export type Vendor = "anthropic" | "google";
 
 const number = numeric(z.number());
 /** `z.int()` takes none beyond 2^53. */
@@ -57,12 +66,16 @@ type Fields = Record<string, unknown>;
  */
 export function parseRow(data: Buffer, form: InputForm, promptField: string | undefined): ParsedRow {
   const fields = form.format === "csv" ? recordFields(data, form, promptField) : parseObject(data);
-  const customId = readCustomId(fields.custom_id);
+  const isPlain = promptField !== undefined || "prompt" in fields || "messages" in fields;
+  const isGemini = !isPlain && isObject(fields.request);
+  const customId = readCustomId(isGemini ? (fields.key ?? fields.custom_id) : fields.custom_id);
   try {
-    const isOpenAILine =
-      promptField === undefined && "body" in fields && !("prompt" in fields || "messages" in fields);
-    const row = isOpenAILine ? openAIRow(fields) : plainRow(fields, promptField);
-    return { customId, ...row };
+    if (isPlain) return { customId, ...plainRow(fields, promptField) };
+    if ("body" in fields) return { customId, ...openAIRow(fields) };
+    if (isGemini) return { customId, vendor: "google", ...chatRow(chatOfGemini(fields.request), "request.") };
+    if (isObject(fields.params))
+      return { customId, vendor: "anthropic", ...chatRow(chatOfMessages(fields.params), "params.") };
+    return { customId, ...plainRow(fields, promptField) };
   } catch (error) {
     if (error instanceof RowFault) error.customId = customId;
     throw error;
@@ -149,12 +162,45 @@ function readCustomId(value: unknown): string | undefined {
 function openAIRow({ method, url, body }: Fields): Omit<ParsedRow, "customId"> {
   if (method !== "POST")
     throw new RowFault("invalid_method", 'method is not "POST"', 'write "method":"POST"');
-  if (url !== URL) throw new RowFault("invalid_url", `url is not "${URL}"`, `only ${URL} is supported`);
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    throw new RowFault("invalid_request", "body is not an object");
+  // A full address counts by its path; the server is that of the model's provider.
+  const path = typeof url === "string" ? (/^[^?#]*?(?=\/*(?:[?#]|$))/.exec(url)?.[0] ?? "") : "";
+  if (!isObject(body)) throw new RowFault("invalid_request", "body is not an object");
+  if (path.endsWith("/chat/completions")) return chatRow(body, "body.");
+  if (path.endsWith("/embeddings"))
+    return { ...chatRow(chatOfEmbeddings(body), "body."), endpoint: "embeddings" };
+  if (path.endsWith("/responses"))
+    return { ...chatRow(chatOfResponses(body), "body."), endpoint: "responses" };
+  throw new RowFault(
+    "invalid_url",
+    "url ends in none of /chat/completions, /embeddings and /responses",
+    "other endpoints are not supported",
+  );
+}
+
+function chatRow({ model, ...request }: Fields, prefix: string): Omit<ParsedRow, "customId"> {
+  const modelName = optionalText(`${prefix}model`, model);
+  return { modelName, endpoint: "chat", request: parseRequest(request, prefix) };
+}
+
+/** Each text is a message of its own; see `embedding` of `ChatRequest`. */
+function chatOfEmbeddings(body: Fields): Fields {
+  const fields = new LineFields(body, "body");
+  const input = fields.take("input");
+  const texts = typeof input === "string" ? [input] : input;
+  if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string")) {
+    throw new RowFault(
+      "invalid_request",
+      "body.input is no text, and no list of texts",
+      "write tokens as text",
+    );
   }
-  const { model, ...request } = body as Fields;
-  return { modelName: optionalText("body.model", model), request: parseRequest(request, "body.") };
+  const request = {
+    model: fields.take("model"),
+    messages: texts.map((content) => ({ role: "user", content })),
+    embedding: fields.pass("dimensions", "encoding_format", "user"),
+  };
+  fields.end();
+  return request;
 }
 
 function plainRow(fields: Fields, promptField: string | undefined): Omit<ParsedRow, "customId"> {
@@ -167,7 +213,7 @@ function plainRow(fields: Fields, promptField: string | undefined): Omit<ParsedR
   // As the line has them: what the schema returns are copies.
   const names = Object.keys(parameters.data).filter((name) => fields[name] != null);
   const given = Object.fromEntries(names.map((name) => [name, fields[name]]));
-  return { modelName, request: parseRequest({ messages, ...given }, "") };
+  return { modelName, endpoint: "chat", request: parseRequest({ messages, ...given }, "") };
 }
 
 function readMessages(fields: Fields, promptField: string | undefined): unknown {

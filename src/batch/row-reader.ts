@@ -1,6 +1,7 @@
 import type { ChatRequest } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import type { Endpoint } from "./answer-forms.ts";
 import type { IndexRow } from "./disk-index.ts";
 import type { InputFile } from "./input-file.ts";
 import { RowFault } from "./row-fault.ts";
@@ -14,6 +15,7 @@ export interface BatchRow {
   /** The row's custom_id, or `line-<n>`. */
   customId: string;
   model: ModelRef;
+  endpoint: Endpoint;
   request: ChatRequest;
   /** Size of its line in the input. */
   bytes: number;
@@ -41,7 +43,7 @@ export class RowReader {
     if (data.length < row.bytes) throw this.#changed(row);
     try {
       const parsed = parseRow(data, input.form, promptField);
-      const model = resolveModel(parsed.modelName);
+      const model = resolveModel(parsed.modelName, parsed.vendor);
       if (identity(parsed, model, row) !== row.id) throw this.#changed(row);
       const { line, id, bytes } = row;
       return {
@@ -49,6 +51,7 @@ export class RowReader {
         id,
         bytes,
         model,
+        endpoint: parsed.endpoint,
         request: parsed.request,
         customId: parsed.customId ?? lineLabel(line),
       };

@@ -17,7 +17,7 @@ import { untilTaken } from "../store/redis-refusal.ts";
 import type { BatchOutput } from "./batch-output.ts";
 import type { DiskIndex, IndexRow } from "./disk-index.ts";
 import { outputLine } from "./output-line.ts";
-import type { RowReader } from "./row-reader.ts";
+import type { BatchRow, RowReader } from "./row-reader.ts";
 import { RowSubmitter } from "./row-submitter.ts";
 import type { Tally } from "./tally.ts";
 import { Window } from "./window.ts";
@@ -157,7 +157,7 @@ export class RowSender {
       taken.push({ jobId, queue: this.#queueOf(row), record });
       if (!record || !row || !this.#isNews(jobId, row, record)) continue;
       const line = outputLine(
-        { id, customId: await this.#customIdOf(jobId, row) },
+        { id, ...(await this.#namesOf(jobId, row)) },
         await inlineResult(store, record),
       );
       lines.push({ id, line, failed: record.status !== "succeeded" });
@@ -181,12 +181,13 @@ export class RowSender {
     return this.#windows.find((window) => window.model.key === row?.model?.key)?.queue ?? "none";
   }
 
-  async #customIdOf(jobId: string, row: IndexRow): Promise<string> {
+  async #namesOf(jobId: string, row: IndexRow): Promise<Pick<BatchRow, "customId" | "endpoint">> {
     for (const window of this.#windows) {
       const known = window.rows.get(jobId);
-      if (known) return known.customId;
+      if (known) return { customId: known.customId, endpoint: known.endpoint };
     }
-    return (await this.#options.reader.readRow(row)).customId;
+    const { customId, endpoint } = await this.#options.reader.readRow(row);
+    return { customId, endpoint };
   }
 
   /** The row is no longer in flight: its window has room again and its request's blob goes. */

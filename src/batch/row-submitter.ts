@@ -61,7 +61,7 @@ export class RowSubmitter {
 
   async #take(window: Window, row: IndexRow) {
     const { store, settings, reader, cache } = this.#options;
-    const { id, customId, line, bytes, request } = await reader.readRow(row);
+    const { id, customId, endpoint, line, bytes, request } = await reader.readRow(row);
     const jobId = `${this.#batchId}-${id}`;
     const job = await completionJob(store, settings, {
       jobId,
@@ -72,7 +72,7 @@ export class RowSubmitter {
       cache,
     });
     const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
-    window.add(jobId, { id, customId, line, bytes, blob });
+    window.add(jobId, { id, customId, endpoint, line, bytes, blob });
     return job;
   }
 

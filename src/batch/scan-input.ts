@@ -5,14 +5,14 @@ import type { DiskIndex, ScannedRow } from "./disk-index.ts";
 import type { InputFile, InputRow } from "./input-file.ts";
 import { malformedLine } from "./output-line.ts";
 import { RowFault } from "./row-fault.ts";
-import { type ParsedRow, parseRow, tooLongFault } from "./row-format.ts";
+import { type ParsedRow, parseRow, tooLongFault, type Vendor } from "./row-format.ts";
 import { lineLabel, malformedDigest, rowDigest } from "./row-identity.ts";
 
 /**
  * The model a row goes to, from the name it gives, if any.
  * @throws InputError or ConfigurationError when there is no such model, provider or key: nothing may be sent.
  */
-export type ResolveModel = (name: string | undefined) => ModelRef;
+export type ResolveModel = (name: string | undefined, vendor?: Vendor) => ModelRef;
 
 export interface ScanOptions {
   input: InputFile;
@@ -93,9 +93,9 @@ class Scan {
     }
   }
 
-  #modelOf({ modelName }: ParsedRow, line: InputRow): ModelRef {
+  #modelOf({ modelName, vendor }: ParsedRow, line: InputRow): ModelRef {
     try {
-      return this.#resolve(modelName);
+      return this.#resolve(modelName, vendor);
     } catch (error) {
       throw withPlace(error, this.#place(line));
     }
@@ -150,10 +150,11 @@ function withPlace(error: unknown, place: string): unknown {
 
 /** Asks once per name: a million rows name a handful of models. */
 export function cached(resolveModel: ResolveModel): ResolveModel {
-  const known = new Map<string | undefined, ModelRef>();
-  return (name) => {
-    const ref = known.get(name) ?? resolveModel(name);
-    known.set(name, ref);
+  const known = new Map<string, ModelRef>();
+  return (name, vendor) => {
+    const key = `${vendor}:${name}`;
+    const ref = known.get(key) ?? resolveModel(name, vendor);
+    known.set(key, ref);
     return ref;
   };
 }

@@ -1,11 +1,13 @@
 import type { BlobRef } from "../shared/catalog.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
+import type { Endpoint } from "./answer-forms.ts";
 
 /** A row that is in Redis and has no result yet. */
 export interface InFlightRow {
   id: string;
   customId: string;
+  endpoint: Endpoint;
   line: number;
   bytes: number;
   /** The request, when it lies in a blob: freed with the row. */

@@ -1,6 +1,6 @@
 import { ConfigurationError } from "../shared/errors.ts";
 import { matchesGlob } from "../shared/glob.ts";
-import { type ModelRef, parseModel } from "../shared/model-name.ts";
+import { type ModelRef, modelRef, parseModel } from "../shared/model-name.ts";
 import { isListed } from "../shared/price-list.ts";
 import { type ProviderEntry, requireKey, servesModel } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -12,6 +12,8 @@ export interface ModelChoice {
   defaultModel: string;
   /** Whether this process needs the key; false when only the running fleet does. */
   keyNeeded: boolean;
+  /** Whose model a bare name is of; default: the provider of `defaultModel`. */
+  vendor?: "anthropic" | "google";
 }
 
 /**
@@ -21,11 +23,12 @@ export interface ModelChoice {
  */
 export function chooseModel(
   name: string | undefined,
-  { settings, defaultModel, keyNeeded }: ModelChoice,
+  { settings, defaultModel, keyNeeded, vendor }: ModelChoice,
 ): ModelRef {
   const entries = Object.keys(settings.providers);
   const fallback = parseModel(defaultModel, entries);
-  const ref = name === undefined ? fallback : parseModel(name, entries, fallback.entry);
+  const ref =
+    name === undefined ? fallback : readName(name, bareEntry(settings, fallback.entry, vendor), settings);
   const entry = settings.providers[ref.entry];
   if (!entry) throw new ConfigurationError(`no provider entry "${ref.entry}"`);
   if (!isKnownModel(entry, ref, settings)) {
@@ -39,7 +42,29 @@ export function chooseModel(
   return ref;
 }
 
+/** A line of Anthropic's goes to the entry of the run's model where that speaks its dialect. */
+function bareEntry(settings: Settings, entry: string, vendor: ModelChoice["vendor"]): string {
+  if (vendor === undefined || (vendor === "anthropic" && settings.providers[entry]?.dialect === vendor))
+    return entry;
+  return vendor === "google" && settings.providers[entry]?.custom ? entry : vendor;
+}
+
+/** `llama3:8b` and `ft:gpt-4o-mini:org::id` are model names whole, where the provider has them. */
+function readName(name: string, bare: string, settings: Settings): ModelRef {
+  const entries = Object.keys(settings.providers);
+  const entry = settings.providers[bare];
+  const isTagged = /^ft:.|^[\w./-]+:(?:latest|cloud|[\w.-]*\d+(?:\.\d+)?[bm]\b[\w.-]*)$/i.test(name);
+  const isOfEntry = entries.some((each) => name.startsWith(`${each}:`) || name.startsWith(`${each}/`));
+  if (isTagged && !isOfEntry && entry) {
+    const ref = modelRef(bare, name);
+    if (isKnownModel(entry, ref, settings)) return ref;
+  }
+  return parseModel(name, entries, bare);
+}
+
 function isKnownModel(entry: ProviderEntry, ref: ModelRef, settings: Settings): boolean {
+  const base = /^ft:([^:]+)/.exec(ref.model)?.[1];
+  if (base && isKnownModel(entry, modelRef(ref.entry, base), settings)) return true;
   const named = [...Object.keys(settings.limits), ...Object.keys(settings.prices)];
   const configured = [...settings.allowedModels, ...named.filter((name) => !name.includes("*"))];
   if (configured.some((pattern) => matchesGlob(pattern, ref.key))) return true;

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { INPUT_FORMATS } from "../batch/batch-run.ts";
+import { INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
 import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
@@ -36,6 +36,9 @@ export function addBatchCommands(program: Command): void {
         INPUT_FORMATS,
       ),
     )
+    .addOption(
+      new Option("--format <vendor>", "whose lines OUT has").choices(OUTPUT_FORMATS).default("openai"),
+    )
     .option("--limit <rows>", "only the first rows", integer(1))
     .option("--strict", "stop at the first malformed line instead of failing that row")
     .option("--retry-failed", "send the rows again that failed in an earlier run")
@@ -56,6 +59,7 @@ export function addBatchCommands(program: Command): void {
         outputPath: options.output as string,
         model: options.model as string | undefined,
         inputFormat: options.inputFormat as BatchRunOptions["inputFormat"],
+        format: options.format as BatchRunOptions["format"],
         promptField: options.promptField as string | undefined,
         limitRows: options.limit as number | undefined,
         strict: options.strict as boolean | undefined,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type BatchOptions, BatchRun, INPUT_FORMATS } from "../batch/batch-run.ts";
+import { type BatchOptions, BatchRun, INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import { checkWith } from "../shared/schema-check.ts";
@@ -26,6 +26,7 @@ const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
   outputPath: z.string().min(1),
   model: z.string().optional(),
   inputFormat: z.enum(INPUT_FORMATS).optional(),
+  format: z.enum(OUTPUT_FORMATS).optional(),
   promptField: z.string().optional(),
   limitRows: z.int().positive().optional(),
   strict: z.boolean().optional(),

@@ -55,7 +55,9 @@ export function toEmbeddingsReply(
     const content = typeof embedding === "string" ? embedding : vectorToText(embedding);
     return { index, message: { role: "assistant" as const, content }, finish_reason: "stop" as const };
   });
-  const body = { id: requestId, object: EMBEDDINGS, model: call.model, choices, usage };
+  const format = call.request.embedding?.encoding_format;
+  const kept = format && { encoding_format: format };
+  const body = { id: requestId, object: EMBEDDINGS, model: call.model, choices, usage, ...kept };
   return { statusCode, requestId, body, tokens: readTokenUse(usage) };
 }
 

@@ -51,7 +51,13 @@ export const chatRequestSchema = z.looseObject({
   stop: z.union([z.string(), z.array(z.string())]).nullish(),
   n: numeric(positiveInteger).nullish(),
   /** Of ours: asks for the vector of each message's text in place of an answer, where the dialect can. */
-  embedding: z.strictObject({ dimensions: positiveInteger.optional() }).optional(),
+  embedding: z
+    .strictObject({
+      dimensions: numeric(positiveInteger).optional(),
+      encoding_format: z.enum(["float", "base64"]).optional(),
+      user: z.string().optional(),
+    })
+    .optional(),
   stream: z.literal(false, "must be absent: a queued request is not streamed").optional(),
 });
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
