@@ -1,5 +1,6 @@
 import { type ChatCompletion, EMBEDDINGS } from "../shared/chat.ts";
-import { fieldsOf, parseJson } from "../shared/json.ts";
+import { parseExactly } from "../shared/exact-json.ts";
+import { fieldsOf } from "../shared/json.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { textToVector } from "../shared/vector-text.ts";
 
@@ -34,7 +35,7 @@ function shortest(value: number): number {
 interface AnswerMessage {
   content?: string | null;
   refusal?: string | null;
-  reasoning?: unknown;
+  thinking_blocks?: unknown[];
   tool_calls?: { id?: string; function?: { name?: string; arguments?: string } }[] | null;
 }
 
@@ -93,7 +94,7 @@ export function formatOf(fields: Record<string, unknown>): OutputFormat {
  * chat completions (embeddings, responses) stay as they are, and so does a line that has the form already.
  */
 export function inFormat(text: string, format: OutputFormat): string {
-  const fields = fieldsOf(parseJson(text));
+  const fields = fieldsOf(parseExactly(text));
   if (format === "openai" || formatOf(fields) !== "openai") return text;
   const { id, custom_id, response, error, from_cache } = fields;
   const body = fieldsOf(fieldsOf(response).body);
@@ -119,6 +120,15 @@ export function inFormat(text: string, format: OutputFormat): string {
   });
 }
 
+/** Arguments keep their digits; a text that is no JSON has no other place than one of its own. */
+function toArguments(text = ""): unknown {
+  try {
+    return text === "" ? {} : parseExactly(text);
+  } catch {
+    return { text };
+  }
+}
+
 const STOP_REASONS: Record<string, string> = {
   length: "max_tokens",
   tool_calls: "tool_use",
@@ -132,15 +142,16 @@ function messageBody(body: ChatCompletion): Record<string, unknown> {
     type: "tool_use",
     id,
     name: called?.name,
-    input: parseJson(called?.arguments ?? "") ?? {},
+    input: toArguments(called?.arguments),
   }));
   const text = message.content ?? message.refusal;
+  const thinking = message.thinking_blocks ?? [];
   return {
     id: body.id,
     type: "message",
     role: "assistant",
     model: body.model,
-    content: [...(text ? [{ type: "text", text }] : []), ...calls],
+    content: [...thinking, ...(text ? [{ type: "text", text }] : []), ...calls],
     stop_reason: STOP_REASONS[reason] ?? "end_turn",
     stop_sequence: null,
     usage: {
@@ -159,7 +170,7 @@ function candidatesBody(body: ChatCompletion): Record<string, unknown> {
   const candidates = body.choices.map((choice, index) => {
     const message = choice.message as AnswerMessage;
     const calls = (message.tool_calls ?? []).map(({ function: called }) => ({
-      functionCall: { name: called?.name, args: parseJson(called?.arguments ?? "") ?? {} },
+      functionCall: { name: called?.name, args: toArguments(called?.arguments) },
     }));
     const parts = [...(message.content ? [{ text: message.content }] : []), ...calls];
     const finishReason = FINISH_REASONS[choice.finish_reason ?? ""] ?? "STOP";

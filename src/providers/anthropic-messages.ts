@@ -6,6 +6,7 @@ import type {
 } from "@anthropic-ai/sdk/resources/messages/messages";
 import { z } from "zod";
 import type { Message } from "../shared/chat.ts";
+import { parseExactly } from "../shared/exact-json.ts";
 import { type Part, toParts } from "./anthropic-parts.ts";
 import { cannotHonour } from "./unsupported.ts";
 
@@ -69,7 +70,7 @@ function toToolUses(message: Message, i: number): ToolUseBlockParam[] {
 function toolInput(text: string, where: string): Record<string, unknown> {
   if (text.trim() === "") return {};
   try {
-    return objectSchema.parse(JSON.parse(text));
+    return objectSchema.parse(parseExactly(text));
   } catch {
     throw cannotHonour(where, "the arguments of a tool call must be a JSON object");
   }

@@ -35,7 +35,13 @@ export function toParts({ content }: Message, i: number): Part[] {
   return parts.filter((part) => part.type !== "text" || part.text !== "");
 }
 
-function toPart(part: { type: string; text?: string }, where: string): Part {
+function toPart(part: { type: string; text?: string; cache_control?: unknown }, where: string): Part {
+  const block = toBlock(part, where);
+  // A mark of Anthropic's own, which stands on parts of ours as it does on its blocks.
+  return part.cache_control ? ({ ...block, cache_control: part.cache_control } as Part) : block;
+}
+
+function toBlock(part: { type: string; text?: string }, where: string): Part {
   switch (part.type) {
     case "text":
       return textBlock(part.text ?? "");

@@ -124,8 +124,10 @@ function toTools(tools: unknown): Tool[] | undefined {
     const parsed = toolSchema.safeParse(tool);
     if (!parsed.success) throw cannotHonour(`tools[${i}]`, "only function tools can be translated");
     const { name, description, parameters, strict } = parsed.data.function;
+    const { cache_control } = parsed.data as { cache_control?: Tool["cache_control"] };
     return {
       name,
+      ...(cache_control && { cache_control }),
       ...(description !== undefined && { description }),
       input_schema: { type: "object" as const, ...parameters },
       ...(strict === true && { strict }),

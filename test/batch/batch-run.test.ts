@@ -67,6 +67,44 @@ describe("a batch in the foreground", () => {
     ]);
   });
 
+  test("vendors' lines run side by side; the same output in another vendor's form costs nothing", async () => {
+    await using site = await TestSite.open();
+    const [messages, model] = [[{ role: "user", content: "hi" }], "simulator:test"];
+    site.write("in.jsonl", [
+      {
+        custom_id: "azure",
+        method: "POST",
+        url: "/chat/completions",
+        body: { model, messages, temperature: 1.5 },
+      },
+      { custom_id: "vectors", method: "POST", url: "/v1/embeddings", body: { model, input: ["x", "y"] } },
+      { custom_id: "response", method: "POST", url: "/v1/responses", body: { model, input: "hi" } },
+      { custom_id: "anthropic", params: { model: "claude:test", max_tokens: 50, messages } },
+      { key: "gemini", request: { model, contents: [{ parts: [{ text: "hi" }] }] } },
+    ]);
+    const first = await site.run(...site.batch());
+    expect(first).toMatchObject({ code: 0, stderr: expect.stringContaining("5 of 5 rows succeeded") });
+    const bodies = site
+      .read("out.jsonl")
+      .map(({ response }) => (response as { body: { object: string } }).body);
+    expect(bodies.map(({ object }) => object)).toEqual([
+      ...["chat.completion", "list", "response", "chat.completion", "chat.completion"],
+    ]);
+    expect(bodies[1]).toMatchObject({ data: [{ index: 0, object: "embedding" }, { index: 1 }] });
+    const calls = site.simulator.journal.entries().length;
+
+    const again = await site.run(...site.batch("--format", "anthropic"));
+    expect(again.code).toBe(0);
+    const lines = site.read("out.jsonl");
+    expect(lines[3]).toMatchObject({ custom_id: "anthropic", result: { type: "succeeded" } });
+    expect(lines[1]).toMatchObject({ custom_id: "vectors", response: { body: { object: "list" } } });
+    expect(site.simulator.journal.entries()).toHaveLength(calls);
+    const third = await site.run(...site.batch("--format", "anthropic"));
+    expect(third.stderr).toContain("no provider call");
+    const other = await site.run(...site.batch());
+    expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining("--format anthropic") });
+  });
+
   test("fails single rows with a reason, exits 1, and sends only those again with --retry-failed", async () => {
     const script = [{ match: "question 3", times: 1, fault: "400" }];
     await using site = await TestSite.open({ faults: JSON.stringify({ script }) });

@@ -32,7 +32,13 @@ describe("malformed lines", () => {
       '{"custom_id":"c","method":"GET","url":"/v1/chat/completions","body":{}}',
       "invalid_method",
     ],
-    ["wrong url", '{"custom_id":"c","method":"POST","url":"/v1/embeddings","body":{}}', "invalid_url"],
+    ["wrong url", '{"custom_id":"c","method":"POST","url":"/v1/completions","body":{}}', "invalid_url"],
+    ["no url", '{"custom_id":"c","method":"POST","body":{}}', "invalid_url"],
+    [
+      "embeddings of tokens",
+      '{"custom_id":"c","method":"POST","url":"/v1/embeddings","body":{"input":[1,2]}}',
+      "invalid_request",
+    ],
     [
       "body that is text",
       '{"method":"POST","url":"/v1/chat/completions","body":"SECRET"}',
