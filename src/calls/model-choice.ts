@@ -57,7 +57,7 @@ function readName(name: string, bare: string, settings: Settings): ModelRef {
   const isOfEntry = entries.some((each) => name.startsWith(`${each}:`) || name.startsWith(`${each}/`));
   if (isTagged && !isOfEntry && entry) {
     const ref = modelRef(bare, name);
-    if (isKnownModel(entry, ref, settings)) return ref;
+    if (name.startsWith("ft:") || isKnownModel(entry, ref, settings)) return ref;
   }
   return parseModel(name, entries, bare);
 }
