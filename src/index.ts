@@ -77,6 +77,7 @@ export {
   JobLostError,
   LLMError,
   NonDeterminismError,
+  NonRetryableError,
   OverloadedError,
   RateLimitError,
   type RejectedAnswer,

@@ -32,9 +32,13 @@ export interface FleetWorker {
 
 export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
   const { tools = new Map(), workflows, functions, ...shared } = options;
-  const { WorkerProcess } = await import("../workers/worker-process.ts");
+  const [{ WorkerProcess }, { Sweeper }] = await Promise.all([
+    import("../workers/worker-process.ts"),
+    import("../workflows/sweeper.ts"),
+  ]);
   const workflowNames = new Set<string>();
   const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
+  const sweeper = new Sweeper(shared);
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {
     host ??= startHost({ ...shared, functions, offerTool: (tool) => addTools(tools, [tool]) }, workflows);
@@ -46,7 +50,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
     id: worker.id,
     runWorkflows,
     close: async () => {
-      await Promise.all([host?.then((opened) => opened.close()), worker.close()]);
+      await Promise.all([host?.then((opened) => opened.close()), worker.close(), sweeper.close()]);
     },
   };
 }

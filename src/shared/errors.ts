@@ -146,6 +146,14 @@ export class WorkflowError extends GlueError {
   }
 }
 
+/** Thrown by a step's work that must not be tried again, whatever its `retry` says. */
+export class NonRetryableError extends WorkflowError {
+  /** @param options `cause`: the error behind it; `code`: default `workflow_failed` */
+  constructor(message: string, { code, cause }: { code?: string; cause?: unknown } = {}) {
+    super({ message, ...(code !== undefined && { code }) }, { cause });
+  }
+}
+
 type LLMErrorFields = Omit<GlueErrorFields, "category" | "code"> & { code?: string };
 
 /** A provider call failed. Its class decides what the worker does next (see `error-policy.ts`). */

@@ -84,10 +84,55 @@ export const HAS_JOB = `
   local function hasJob(prefix, queue, id) return redis.call('EXISTS', prefix .. ':' .. queue .. ':' .. id) == 1 end
 `;
 
+/** Keys that `HOLD` needs. */
+export const HOLD_KEYS = ["lock", "active", "stalled"] as const;
+
+/**
+ * Lua: `holds(id, token, lockMs)` is true for the worker that has the job. A lock that ran out while its worker was held
+ * up is renewed when the job is still where BullMQ keeps active ones: nobody else has begun. Assumes what `jobLockKey`
+ * and `SLEEP` do, and that BullMQ gives a job without a lock to others by taking it out of `active` first.
+ */
+export const HOLD = `
+  local function holds(id, token, lockMs)
+    local holder = redis.call('GET', lock)
+    if holder then return holder == token end
+    if redis.call('LREM', active, -1, id) == 0 then return false end
+    redis.call('LPUSH', active, id)
+    redis.call('SREM', stalled, id)
+    redis.call('SET', lock, token, 'PX', lockMs)
+    return true
+  end
+`;
+
+export function holdKeys(store: Store, queue: string, jobId: string) {
+  const { active, stalled } = partsOf(store, queue);
+  return { lock: jobLockKey(store, queue, jobId), active, stalled };
+}
+
+/**
+ * Renews a lock that ran out, unless somebody else has the job. Keys: see `HOLD`. Arguments: the job's id, the lock's
+ * token, its life in milliseconds. Returns: 1 when the worker has the job. Called by the job loop. Fence: the lock.
+ */
+const KEEP_LOCK = new Script({
+  keys: HOLD_KEYS,
+  args: { id: "text", token: "text", lockMs: "number" },
+  lua: `${HOLD} return holds(id, token, lockMs) and 1 or 0`,
+});
+
+/** Returns whether the worker still has the job, whose lock may have run out unnoticed. */
+export async function keepLock(
+  store: Store,
+  queue: string,
+  id: string,
+  lock: { token: string; lockMs: number },
+): Promise<boolean> {
+  return (await KEEP_LOCK.run(store.redis, holdKeys(store, queue, id), { id, ...lock })) === 1;
+}
+
 // A job that sleeps and is woken -----------------------------------------------------------------------------------
 
-/** Keys that `SLEEP` needs beside the job's `lock`. */
-export const SLEEP_KEYS = ["active", "stalled", "waitingChildren", "delayed", "marker", "events"] as const;
+/** Keys that `SLEEP` needs beside those of `HOLD`. */
+export const SLEEP_KEYS = ["waitingChildren", "delayed", "marker", "events"] as const;
 
 /**
  * Lua: what BullMQ's `moveToWaitingChildren` and `moveToDelayed` do, without asking whether there are children.
@@ -118,8 +163,8 @@ export const SLEEP = `
 `;
 
 export function sleepKeys(store: Store, queue: string): Record<(typeof SLEEP_KEYS)[number], string> {
-  const { active, stalled, waitingChildren, delayed, marker, events } = partsOf(store, queue);
-  return { active, stalled, waitingChildren, delayed, marker, events };
+  const { waitingChildren, delayed, marker, events } = partsOf(store, queue);
+  return { waitingChildren, delayed, marker, events };
 }
 
 /** Keys that `WAKE` needs. */

@@ -1,7 +1,7 @@
 import { DelayedError, type Job, Worker } from "bullmq";
 import type { Logger } from "../shared/logger.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
+import { keepLock, NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
 import { JobSlots } from "./job-slots.ts";
 import { isRefusal } from "./redis-refusal.ts";
 import type { Store } from "./store.ts";
@@ -37,6 +37,8 @@ export interface JobLoopOptions {
   lockMs: number;
   /** Jobs at a time. */
   concurrency: number;
+  /** A lock that ran out while the process was held up is renewed while nobody else has the job; default false. */
+  keepsFreeLocks?: boolean;
   /** Brings a job to its end: returns what BullMQ keeps of it, or throws one of BullMQ's signals or a `RetryError`. */
   process: (active: ActiveJob) => Promise<unknown>;
 }
@@ -46,7 +48,7 @@ export class JobLoop {
   readonly #options: JobLoopOptions;
   readonly #worker: Worker;
   readonly #slots: JobSlots;
-  readonly #active = new Map<string, AbortController>();
+  readonly #active = new Map<string, { abort: AbortController; token: string }>();
   /** Why no jobs are taken at present. */
   readonly #holds = new Set<"memory" | "refusal">();
   #lastActiveAt = Date.now();
@@ -73,7 +75,7 @@ export class JobLoop {
     this.#slots = new JobSlots(concurrency, (jobs) => setConcurrency(this.#worker, jobs));
     this.#worker.on("error", (error) => this.#onError(error));
     this.#worker.on("lockRenewalFailed", (jobIds: string[]) => {
-      for (const jobId of jobIds) this.abort(jobId, "lock lost");
+      for (const jobId of jobIds) void this.#onLockLost(jobId);
     });
   }
 
@@ -99,7 +101,7 @@ export class JobLoop {
 
   /** Aborts the job's signal, when this process has it. */
   abort(jobId: string, reason: AbortReason): void {
-    this.#active.get(jobId)?.abort(reason);
+    this.#active.get(jobId)?.abort.abort(reason);
   }
 
   /** Takes no jobs until every reason not to has been released. */
@@ -132,7 +134,7 @@ export class JobLoop {
     // This process was held up until the job's lock ran out: what it does for the job already is still good.
     if (this.#active.has(jobId))
       return putBack(active, { delayMs: PUT_BACK_MS, reason: "an earlier attempt is still on" });
-    this.#active.set(jobId, abort);
+    this.#active.set(jobId, { abort, token });
     this.#slots.take();
     try {
       return await this.#options.process(active);
@@ -141,6 +143,15 @@ export class JobLoop {
       this.#slots.release();
       this.#lastActiveAt = Date.now();
     }
+  }
+
+  async #onLockLost(jobId: string): Promise<void> {
+    const { store, queue, lockMs, keepsFreeLocks } = this.#options;
+    const token = this.#active.get(jobId)?.token;
+    if (keepsFreeLocks && token !== undefined) {
+      if (await keepLock(store, queue, jobId, { token, lockMs }).catch(() => false)) return;
+    }
+    this.abort(jobId, "lock lost");
   }
 
   #onError(error: Error): void {

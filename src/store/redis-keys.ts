@@ -34,6 +34,10 @@ export function keysUnder(prefix: string) {
     reserved: (ledger: string) => `${ledger}:reserved`,
     /** Sorted set: run id by the time of its start. */
     workflowRuns: `${prefix}:workflow-runs`,
+    /** Sorted set: id of each run with a deadline of its own that has not ended, by that deadline. */
+    workflowDeadlines: `${prefix}:workflow-deadlines`,
+    /** String: held by the process that looks for overdue runs. */
+    workflowSweep: `${prefix}:workflow-sweep`,
     /** Hash: what a run is and how it stands. */
     workflow: (runId: string) => `${prefix}:workflow:${runId}`,
     /** List: what happened in a run, in the order in which its function sees it. */

@@ -3,7 +3,16 @@ import type { ErrorRecord } from "../shared/error-record.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { isBlobRef } from "./blobs.ts";
 import { WAKE, WAKE_KEYS, wakeKeys } from "./bullmq-internals.ts";
-import { type Denied, FENCE, FENCE_KEYS, fenceKeys, type RunLock, type RunRecord } from "./run-record.ts";
+import type { RunRecord } from "./run-record.ts";
+import {
+  type Denied,
+  FENCE,
+  FENCE_ARGS,
+  FENCE_KEYS,
+  fenceArgs,
+  fenceKeys,
+  type RunLock,
+} from "./run-turn.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { NOTIFY } from "./topics.ts";
@@ -14,10 +23,12 @@ import { NOTIFY } from "./topics.ts";
  *
  * | entry              | appended by                                                                           |
  * |--------------------|---------------------------------------------------------------------------------------|
- * | `asked`, `patch`   | `appendEntries`: the worker that has the run's lock                                   |
+ * | `asked`, `patch`,  | `appendEntries`: the worker that has the run's lock                                   |
+ * | `tried`, `lost`    |                                                                                       |
  * | `ended`            | `appendEntries`: of local work and timers, and what the worker finds missing;         |
  * |                    | `notifyRun`: who ended the step, a completion's worker or a child run's               |
  * | `signal`           | `notifyRun`: a caller                                                                 |
+ * | `overran`          | `notifyRun`: a worker whose local work outlived its lock                              |
  * | `cancelled`        | `notifyRun`: a caller, whose entry also ends the run's record                         |
  *
  * Only the first `ended` of a step counts, so that it may be told twice.
@@ -61,21 +72,35 @@ export interface EndedEntry {
   own?: true;
 }
 
+/** A try of local work failed, and another one is due. */
+export interface TriedEntry {
+  type: "tried";
+  step: string;
+  at: number;
+  /** The tries so far. */
+  attempt: number;
+}
+
+/** A version that does not know an entry's type passes over it. */
 export type RunJournalEntry =
   | AskedEntry
   | EndedEntry
+  | TriedEntry
+  /** The run's worker was lost while the function worked. */
+  | { type: "lost"; at: number }
+  /** Local work ended after another worker had got the run. */
+  | { type: "overran"; step: string; at: number }
   | { type: "signal"; name: string; at: number; data?: unknown; blob?: BlobRef }
   | { type: "patch"; id: string; at: number }
   | { type: "cancelled"; at: number };
 
 /**
- * Appends what the worker that has the run brings. Keys: see `FENCE`. Arguments: the lock's `token`, `seen`, the
- * entries. Returns: the entries from position `seen` on, or a `Denied`. Called by `appendEntries`, during a turn.
+ * Appends what the worker that has the run brings. Keys: see `FENCE`. Arguments: those of `FENCE`, `seen`, the entries. Returns: the entries from position `seen` on, or a `Denied`. Called by `appendEntries`, during a turn.
  * Fence: the lock of the run's job, and that the run is running.
  */
 const APPEND = new Script({
   keys: FENCE_KEYS,
-  args: { token: "text", seen: "number" },
+  args: { ...FENCE_ARGS, seen: "number" },
   moreArgs: "entries",
   lua: `${FENCE}
     for _, entry in ipairs(entries) do redis.call('RPUSH', journal, entry) end
@@ -91,20 +116,19 @@ export async function appendEntries(
   entries: readonly RunJournalEntry[],
 ): Promise<RunJournalEntry[] | Denied> {
   const args = entries.map((entry) => JSON.stringify(entry));
-  const { store, token } = lock;
-  const reply = await APPEND.run(store.redis, fenceKeys(lock), { token, seen }, { args });
+  const reply = await APPEND.run(lock.store.redis, fenceKeys(lock), { ...fenceArgs(lock), seen }, { args });
   return typeof reply === "string" ? (reply as Denied) : (reply as string[]).map(parseEntry);
 }
 
 /**
  * Appends what happened outside to a run's journal and lets a suspended run go on at once. A run that a worker has, or
  * that waits for one, is only told. Without an entry the run only wakes; with fields it ends.
- * Keys: the run's record and journal; see `WAKE`. Arguments: the `entry` or nothing, the run's id, the channel, fields
+ * Keys: the run's record and journal, the runs' deadlines; see `WAKE`. Arguments: the `entry` or nothing, the run's id, the channel, fields
  * and values that end the record. Returns: a `NotifyOutcome`. Called by `notifyRun`, by anybody.
  * Fence: none but that the run is running, since nothing of what happened outside may be lost.
  */
 const TELL = new Script({
-  keys: ["run", "journal", ...WAKE_KEYS],
+  keys: ["run", "journal", "deadlines", ...WAKE_KEYS],
   args: { entry: "text", id: "text", channel: "text" },
   moreArgs: "fields",
   lua: `${NOTIFY}${WAKE}
@@ -115,6 +139,7 @@ const TELL = new Script({
     end
     if #fields > 0 then
       redis.call('HSET', run, unpack(fields))
+      redis.call('ZREM', deadlines, id)
       notify('result', id)
     end
     if wakeJob(id) then return 'woken' end
@@ -137,7 +162,11 @@ export async function notifyRun(
   end: readonly string[] = [],
 ): Promise<NotifyOutcome> {
   const { redis, keys } = store;
-  const journal = { run: keys.workflow(runId), journal: keys.workflowJournal(runId) };
+  const journal = {
+    run: keys.workflow(runId),
+    journal: keys.workflowJournal(runId),
+    deadlines: keys.workflowDeadlines,
+  };
   const outcome = await TELL.run(
     redis,
     { ...journal, ...wakeKeys(store, WORKFLOW_QUEUE, runId) },

@@ -1,10 +1,8 @@
 import { z } from "zod";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { errorRecordSchema } from "../shared/error-record.ts";
-import { childrenKey, jobLockKey, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullmq-internals.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
-import { NOTIFY } from "./topics.ts";
 
 /*
  * The record of a run: the hash `:workflow:<runId>`, kept for 30 days after the run's end, or after its deadline; and
@@ -24,7 +22,7 @@ import { NOTIFY } from "./topics.ts";
  */
 
 /** How long an ended run can be read and forked. */
-const RUN_TTL_SECONDS = 30 * 86_400;
+export const RUN_TTL_SECONDS = 30 * 86_400;
 /** A run that names no deadline must end within this time; none may have more. */
 export const MAX_DEADLINE_MS = 30 * 86_400_000;
 
@@ -52,6 +50,8 @@ const runRecordSchema = z.object({
   input: json,
   /** Of workflow and input, and of a fork's changes: the same run id with another one is an error. */
   digest: z.string(),
+  /** That its job is in. */
+  queue: z.string().default(WORKFLOW_QUEUE),
   /** What random numbers of the run derive from. */
   seed: z.string(),
   /** Its forks from run to run, the first one first. */
@@ -69,6 +69,10 @@ const runRecordSchema = z.object({
   /** Why no worker can go on with it: its code does not fit the journal. */
   blocked: json.pipe(errorRecordSchema).optional(),
   metadata: json.pipe(z.record(z.string(), z.unknown())).optional(),
+  /** Local work that takes its time. */
+  local: json
+    .pipe(z.array(z.object({ step: z.string(), startedAt: z.number(), attempt: z.number() })))
+    .default([]),
   /** Of its ended steps and child runs. */
   promptTokens: count,
   completionTokens: count,
@@ -82,7 +86,7 @@ const runRecordSchema = z.object({
 export type RunRecord = z.infer<typeof runRecordSchema>;
 
 /** Whether somebody gave it a deadline. */
-export function isBounded({ createdAt, deadlineAt }: RunRecord): boolean {
+export function isBounded({ createdAt, deadlineAt }: Pick<RunRecord, "createdAt" | "deadlineAt">): boolean {
   return deadlineAt - createdAt < MAX_DEADLINE_MS;
 }
 
@@ -97,13 +101,13 @@ function parseRun(fields: Record<string, string>): RunRecord | undefined {
 
 /**
  * Writes the record of a new run. The first one under an id stays; who comes later learns what it is.
- * Keys: the record, the journal, the index of runs. Arguments: the run's id, the time `at` of its start, the record's
- * `ttlSeconds`, `fieldCount`, then so many fields and values, then journal entries. Returns: {digest, status} of the
+ * Keys: the record, the journal, the index of runs, that of their deadlines. Arguments: the run's id, the time `at` of its
+ * start, its deadline or nothing, the record's `ttlSeconds`, `fieldCount`, then so many fields and values, then journal entries. Returns: {digest, status} of the
  * record that stands. Called by `beginRun`, for a caller or for the worker of a parent run. Fence: the id.
  */
 const START = new Script({
-  keys: ["run", "journal", "runs"],
-  args: { id: "text", at: "number", ttlSeconds: "number", fieldCount: "number" },
+  keys: ["run", "journal", "runs", "deadlines"],
+  args: { id: "text", at: "number", deadlineAt: "number?", ttlSeconds: "number", fieldCount: "number" },
   moreArgs: "fieldsAndEntries",
   lua: `
     if redis.call('EXISTS', run) == 0 then
@@ -111,6 +115,7 @@ const START = new Script({
       redis.call('EXPIRE', run, ttlSeconds)
       for i = fieldCount + 1, #fieldsAndEntries do redis.call('RPUSH', journal, fieldsAndEntries[i]) end
       redis.call('ZADD', runs, at, id)
+      if deadlineAt then redis.call('ZADD', deadlines, deadlineAt, id) end
       redis.call('ZREMRANGEBYSCORE', runs, '-inf', at - 3 * ttlSeconds * 1000)
     end
     return redis.call('HMGET', run, 'digest', 'status')
@@ -139,139 +144,16 @@ export async function beginRun(
   const ttlSeconds = RUN_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - at) / 1000);
   const [digest = "", status = ""] = (await START.run(
     redis,
-    { run: keys.workflow(id), journal: keys.workflowJournal(id), runs: keys.workflowRuns },
-    { id, at, ttlSeconds, fieldCount: fields.length },
+    {
+      run: keys.workflow(id),
+      journal: keys.workflowJournal(id),
+      runs: keys.workflowRuns,
+      deadlines: keys.workflowDeadlines,
+    },
+    { id, at, deadlineAt: isBounded(run) ? deadlineAt : undefined, ttlSeconds, fieldCount: fields.length },
     { args: [...fields, ...entries] },
   )) as string[];
   return { digest, status };
-}
-
-/** A worker's hold on a run: its job's lock. */
-export interface RunLock {
-  store: Store;
-  runId: string;
-  token: string;
-}
-
-/** Another worker has the run, or the run has ended. */
-export type Denied = "fenced" | "over";
-
-export const FENCE_KEYS = ["lock", "run", "journal"] as const;
-
-/** Lua: only the holder of the lock of a running run gets past these lines. Keys: `FENCE_KEYS`. Argument: `token`. */
-export const FENCE = `
-  if redis.call('GET', lock) ~= token then return 'fenced' end
-  if redis.call('HGET', run, 'status') ~= 'running' then return 'over' end
-`;
-
-export function fenceKeys({ store, runId }: RunLock) {
-  const { keys } = store;
-  const lock = jobLockKey(store, WORKFLOW_QUEUE, runId);
-  return { lock, run: keys.workflow(runId), journal: keys.workflowJournal(runId) };
-}
-
-/**
- * Puts the run to sleep unless something has happened that its function has not seen. The job counts as delayed when
- * it has a time to wake.
- * Keys: see `FENCE` and `SLEEP`. Arguments: the lock's `token`; the entries that the function has `seen`; the run's id;
- * `at`, and `wakeAt` or nothing, in epoch milliseconds; fields of the record. Returns: 'suspended'; 'news' when there
- * are more entries; 'rewound' when there are fewer; or a `Denied`. Called by `suspendRun`, at the end of a turn.
- * Fence: the lock of the run's job, and that the run is running.
- */
-const SUSPEND = new Script({
-  keys: [...FENCE_KEYS, ...SLEEP_KEYS],
-  args: { token: "text", seen: "number", id: "text", at: "number", wakeAt: "number?" },
-  moreArgs: "fields",
-  lua: `${FENCE}${SLEEP}
-    local length = redis.call('LLEN', journal)
-    if length > seen then return 'news' end
-    if length < seen then return 'rewound' end
-    if not leaveActive(id) then return 'fenced' end
-    if #fields > 0 then redis.call('HSET', run, unpack(fields)) end
-    if wakeAt then delayUntil(id, wakeAt) else waitForChildren(id, at) end
-    return 'suspended'
-  `,
-});
-
-/**
- * Puts the run to sleep, until `wakeAt` or until somebody tells it something; `news` when somebody has.
- * @throws Error when Redis has lost entries that the function has seen
- */
-export async function suspendRun(
-  lock: RunLock,
-  seen: number,
-  wakeAt: number | undefined,
-  fields: readonly string[],
-): Promise<"suspended" | "news" | Denied> {
-  const { store, runId: id, token } = lock;
-  const outcome = await SUSPEND.run(
-    store.redis,
-    { ...fenceKeys(lock), ...sleepKeys(store, WORKFLOW_QUEUE) },
-    { token, seen, id, at: Date.now(), wakeAt },
-    { args: fields },
-  );
-  if (outcome === "rewound") throw new Error("the run's journal has lost its end");
-  return outcome as "suspended" | "news" | Denied;
-}
-
-/**
- * Makes a run's end final. Steps that nobody waits for any more would keep BullMQ from completing the job: it forgets
- * them.
- * Keys: see `FENCE`; the job's children. Arguments: the lock's `token`, the record's `ttlSeconds` from now, the run's id,
- * the channel, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
- * Fence: the lock of the run's job, and that the run is running.
- */
-const FINISH = new Script({
-  keys: [...FENCE_KEYS, "children"],
-  args: { token: "text", ttlSeconds: "number", id: "text", channel: "text" },
-  moreArgs: "fields",
-  lua: `${FENCE}${NOTIFY}
-    redis.call('HSET', run, unpack(fields))
-    redis.call('HDEL', run, 'blocked')
-    redis.call('EXPIRE', run, ttlSeconds)
-    redis.call('EXPIRE', journal, ttlSeconds)
-    redis.call('DEL', children)
-    notify('result', id)
-    return 'finished'
-  `,
-});
-
-/** Makes a run's end final. Everything after it (BullMQ's own completion) may be lost without harm. */
-export async function finishRun(lock: RunLock, fields: readonly string[]): Promise<"finished" | Denied> {
-  const { store, runId: id, token } = lock;
-  const outcome = await FINISH.run(
-    store.redis,
-    { ...fenceKeys(lock), children: childrenKey(store, WORKFLOW_QUEUE, id) },
-    { token, ttlSeconds: RUN_TTL_SECONDS, id, channel: store.keys.channel },
-    { args: fields },
-  );
-  return outcome as "finished" | Denied;
-}
-
-/**
- * Writes down why no worker can go on with the run, and tells who waits for it.
- * Keys: see `FENCE`. Arguments: the lock's `token`, the `error` as JSON, the run's id, the channel. Returns: 'blocked' or
- * a `Denied`. Called by `blockRun`. Fence: the lock of the run's job, and that the run is running.
- */
-const BLOCK = new Script({
-  keys: FENCE_KEYS,
-  args: { token: "text", error: "text", id: "text", channel: "text" },
-  lua: `${FENCE}${NOTIFY}
-    redis.call('HSET', run, 'blocked', error)
-    notify('result', id)
-    return 'blocked'
-  `,
-});
-
-/** Says why no worker could go on with the run, until one can. */
-export async function blockRun(lock: RunLock, error: string): Promise<void> {
-  const { store, runId: id, token } = lock;
-  await BLOCK.run(store.redis, fenceKeys(lock), { token, error, id, channel: store.keys.channel });
-}
-
-/** Says that a worker goes on with the run. */
-export async function unblockRun({ store, runId }: RunLock): Promise<void> {
-  await store.redis.hdel(store.keys.workflow(runId), "blocked");
 }
 
 /** Returns the ids of the latest runs, the last one first. */
@@ -279,12 +161,26 @@ export function latestRuns({ redis, keys }: Store, limit: number): Promise<strin
   return redis.zrevrange(keys.workflowRuns, 0, limit - 1);
 }
 
-/** Returns the ids of at most `limit` runs that were started before a time, in epoch milliseconds. */
-export function runsStartedBefore({ redis, keys }: Store, at: number, limit: number): Promise<string[]> {
-  return redis.zrangebyscore(keys.workflowRuns, "-inf", at, "LIMIT", 0, limit);
+/** Returns whether this process is the one that looks for overdue runs in the next `ms`. */
+export async function leadsSweep({ redis, keys }: Store, ms: number): Promise<boolean> {
+  return (await redis.set(keys.workflowSweep, "1", "PX", Math.ceil(ms * 0.9), "NX")) === "OK";
 }
 
-/** Takes a run out of the index: it has ended. Its record stays. */
-export async function unlistRun({ redis, keys }: Store, runId: string): Promise<void> {
-  await redis.zrem(keys.workflowRuns, runId);
+/**
+ * Returns the ids of at most `limit` runs that were to end before a time, in epoch milliseconds, and are still listed.
+ * Those without a deadline of their own have 30 days from their start.
+ */
+export async function overdueRuns({ redis, keys }: Store, at: number, limit: number): Promise<string[]> {
+  const [due, old] = await Promise.all([
+    redis.zrangebyscore(keys.workflowDeadlines, "-inf", at, "LIMIT", 0, limit),
+    redis.zrangebyscore(keys.workflowRuns, "-inf", at - MAX_DEADLINE_MS, "LIMIT", 0, limit),
+  ]);
+  return [...new Set([...due, ...old])];
+}
+
+/** Takes a run that has ended out of what `overdueRuns(store, at)` returns. Its record stays. */
+export async function unlistRun({ redis, keys }: Store, runId: string, at: number): Promise<void> {
+  const startedAt = Number(await redis.zscore(keys.workflowRuns, runId));
+  await redis.zrem(keys.workflowDeadlines, runId);
+  if (startedAt <= at - MAX_DEADLINE_MS) await redis.zrem(keys.workflowRuns, runId);
 }

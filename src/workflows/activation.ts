@@ -1,21 +1,20 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { toErrorRecord } from "../shared/error-record.ts";
-import { asJson } from "../shared/json.ts";
-import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
-import { untilTaken } from "../store/redis-refusal.ts";
 import {
   appendEntries,
   type EndedEntry,
   type RunJournalEntry,
   readRunJournal,
 } from "../store/run-journal.ts";
-import { type Denied, isBounded, type RunLock, type RunRecord, suspendRun } from "../store/run-record.ts";
+import { isBounded, type RunRecord } from "../store/run-record.ts";
+import { type Denied, type RunLock, suspendRun } from "../store/run-turn.ts";
 import { EntryValues } from "./entry-values.ts";
 import type { Execution, Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type LiveRun, standingOf } from "./live-run.ts";
+import { LocalWork } from "./local-work.ts";
 import { repair } from "./repair-steps.ts";
-import { asWorkflowError, deadlineError, signalTimeout } from "./run-errors.ts";
+import { deadlineError, signalTimeout } from "./run-errors.ts";
 import { askedEntry, dispatch } from "./run-steps.ts";
 
 /** Entries per call: a script has bounded arguments. */
@@ -38,12 +37,10 @@ export class Activation {
   /** Read, not delivered. */
   #ahead: readonly RunJournalEntry[] = [];
   readonly #values: EntryValues;
-  readonly #localEnds: EndedEntry[] = [];
-  #localsInFlight = 0;
+  readonly #local: LocalWork;
   #denied: Denied | undefined;
   /** To what others append to the journal; undefined while nothing in this process is waited for. */
   #listening: Promise<Disposable | undefined> | undefined;
-  readonly #over = new AbortController();
 
   constructor(fleet: FleetAccess, lock: RunLock, run: RunRecord, live: LiveRun, signal: AbortSignal) {
     this.#fleet = fleet;
@@ -53,6 +50,7 @@ export class Activation {
     this.#execution = live.execution;
     this.#values = new EntryValues(fleet.store, live.execution);
     this.#signal = signal;
+    this.#local = new LocalWork(fleet, lock, live.execution, signal, { isShown: run.local.length > 0 });
   }
 
   /**
@@ -67,8 +65,7 @@ export class Activation {
       return await this.#goThrough(journal);
     } finally {
       this.#signal.removeEventListener("abort", stop);
-      // Nobody waits any more for local work that is still under way.
-      this.#over.abort();
+      this.#local.stop();
       void this.#listening?.then((listener) => listener?.[Symbol.dispose]());
     }
   }
@@ -103,12 +100,13 @@ export class Activation {
     const execution = this.#execution;
     if (Date.now() >= this.#run.deadlineAt) return this.#expire();
     if (execution.unrecorded.size > 0 || execution.newPatches.length > 0) return this.#record();
-    if (this.#localEnds.length > 0) return this.#append(this.#localEnds.splice(0));
+    const local = this.#local.entries.splice(0);
+    if (local.length > 0) return this.#append(local);
     const due = this.#dueEntries();
     if (due.length > 0) return this.#append(due);
     const undispatched = execution.pending().filter((step) => !step.isDispatched);
     if (undispatched.length > 0) return this.#begin(undispatched);
-    if (this.#localsInFlight > 0 || execution.steps.size === 0) {
+    if (this.#local.isUnderWay || execution.steps.size === 0) {
       this.#listening ??= this.#listen();
       await execution.activity.wait(Math.min(POLL_MS, Math.max(0, this.#nextTimer() - Date.now())));
       return this.#read();
@@ -165,6 +163,7 @@ export class Activation {
       const reply = await appendEntries(this.#lock, from, entries.slice(i, i + APPEND_CHUNK));
       if (typeof reply === "string") {
         this.#denied = reply;
+        if (reply === "fenced") await this.#local.tellOverrun(entries);
         return false;
       }
       this.#lookAhead(reply);
@@ -190,43 +189,12 @@ export class Activation {
     const others = steps.filter(({ kind }) => kind !== "local");
     for (const step of steps) {
       step.isDispatched = true;
-      if (step.effect.kind === "local") this.#runLocal(step, step.effect.work);
+      if (step.effect.kind === "local") this.#local.begin(step, step.effect);
     }
     const outside = others.filter(({ kind }) => kind === "completion" || kind === "child");
     const ended = await repair(this.#fleet, this.#run, outside);
     if (ended.length > 0) return this.#append(ended);
     return this.#read();
-  }
-
-  #runLocal(step: Step, work: (signal: AbortSignal) => Promise<unknown>): void {
-    const { store } = this.#fleet;
-    this.#localsInFlight += 1;
-    const finish = async () => {
-      const entry: EndedEntry = { type: "ended", step: step.id, at: 0, own: true };
-      try {
-        entry.value = asJson(await work(AbortSignal.any([this.#signal, this.#over.signal])));
-      } catch (error) {
-        entry.error = toErrorRecord(asWorkflowError(error));
-      }
-      // What the end of an activation broke off did not fail: the next one does it again.
-      if (this.#signal.aborted || this.#over.signal.aborted) return;
-      if (entry.value !== undefined) {
-        const { value } = entry;
-        const stored = await untilTaken(this.#fleet.logger, () => inlineOrBlob(store, this.#run.id, value));
-        if (isBlobRef(stored)) Object.assign(entry, { value: undefined, blob: stored });
-      }
-      entry.at = Date.now();
-      this.#localEnds.push(entry);
-      this.#localsInFlight -= 1;
-      this.#execution.activity.wake();
-    };
-    finish().catch((error: unknown) => {
-      this.#fleet.logger.error({ runId: this.#run.id, step: step.id }, "local work cannot be recorded");
-      const record = toErrorRecord(asWorkflowError(error));
-      this.#localEnds.push({ type: "ended", step: step.id, at: Date.now(), own: true, error: record });
-      this.#localsInFlight -= 1;
-      this.#execution.activity.wake();
-    });
   }
 
   #expire(): true {
@@ -261,6 +229,6 @@ export class Activation {
 }
 
 /** Only workers with the run write such entries: its function had gone beyond what came before them. */
-function isOfActivation(entry: RunJournalEntry): boolean {
-  return entry.type === "asked" || entry.type === "patch" || (entry.type === "ended" && entry.own === true);
+export function isOfActivation(entry: RunJournalEntry): boolean {
+  return ["asked", "patch", "tried"].includes(entry.type) || (entry.type === "ended" && entry.own === true);
 }

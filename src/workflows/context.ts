@@ -22,7 +22,7 @@ export interface EmbedOptions
 
 /** The tries of work in a workflow. */
 export interface RetryPolicy {
-  /** The number of tries in all; default 1. */
+  /** The number of tries in all, from 1; default 1. */
   maxAttempts?: number;
   /** The wait before the second try, in milliseconds, doubling from then on; default 1,000. */
   minWaitMs?: number;
@@ -32,8 +32,13 @@ export interface RetryPolicy {
 
 /** Options of work in the worker's own process. */
 export interface LocalOptions {
-  /** The tries; default: one. */
+  /** The tries; default: one. Their count survives the worker. A `NonRetryableError` ends them. */
   retry?: RetryPolicy;
+  /**
+   * The longest time of each try, in milliseconds; default: none. Then its signal aborts, and the try has failed
+   * (`step_timeout`).
+   */
+  timeoutMs?: number;
 }
 
 /** Options of waiting for a signal. */

@@ -24,6 +24,8 @@ export interface Ask {
 export interface Step extends Ask {
   /** Once the journal has it; a local step has no such entry. */
   asked?: AskedEntry;
+  /** The entries that the function had seen when it asked. */
+  askedAt: number;
   isDispatched: boolean;
   isEnded: boolean;
   resolve: (value: unknown) => void;
@@ -54,6 +56,12 @@ export class Execution {
   /** Patches that the journal has, and those asked for. */
   readonly patches = new Map<string, boolean>();
   newPatches: string[] = [];
+  /** The failed tries of local work that is to be tried again, and when the last one failed. */
+  readonly tries = new Map<string, { attempt: number; at: number }>();
+  /** How often local work ended after its worker had lost the run. */
+  readonly overruns = new Map<string, number>();
+  /** The places in the journal at which a worker was lost. */
+  readonly #losses: number[] = [];
   readonly #unrecorded = new Set<Step>();
   readonly #signals = new Map<string, { data: unknown }[]>();
   readonly #waiters = new Map<string, Step[]>();
@@ -81,7 +89,7 @@ export class Execution {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     // A branch may look at it later, or never.
     promise.catch(() => {});
-    const step: Step = { ...ask, isDispatched: false, isEnded: false, resolve, reject };
+    const step: Step = { ...ask, askedAt: this.seen, isDispatched: false, isEnded: false, resolve, reject };
     this.steps.set(ask.id, step);
     if (step.kind !== "local") this.#unrecorded.add(step);
     this.#report();
@@ -108,6 +116,11 @@ export class Execution {
     return this.outcome !== undefined || this.#unrecorded.size > 0 || this.newPatches.length > 0;
   }
 
+  /** How many workers were lost since the function had seen so many entries. */
+  lossesSince(seen: number): number {
+    return this.#losses.filter((place) => place >= seen).length;
+  }
+
   /** Steps that have not ended. */
   pending(): Step[] {
     return [...this.steps.values()].filter((step) => !step.isEnded);
@@ -125,6 +138,15 @@ export class Execution {
         break;
       case "signal":
         await this.#deliverSignal(entry.name, value);
+        break;
+      case "tried":
+        this.tries.set(entry.step, { attempt: entry.attempt, at: entry.at });
+        break;
+      case "overran":
+        this.overruns.set(entry.step, (this.overruns.get(entry.step) ?? 0) + 1);
+        break;
+      case "lost":
+        this.#losses.push(this.seen);
         break;
       case "cancelled":
         this.isCancelled = true;

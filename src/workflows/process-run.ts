@@ -7,20 +7,21 @@ import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import { endOfChild, notifyRun, readRunJournal, runJournalLength } from "../store/run-journal.ts";
 import {
-  blockRun,
-  finishRun,
-  type RunLock,
-  type RunRecord,
-  readRun,
-  unblockRun,
-} from "../store/run-record.ts";
-import { Activation } from "./activation.ts";
-import { cancelSteps, openSteps } from "./cancel-run.ts";
+  appendEntries,
+  endOfChild,
+  notifyRun,
+  readRunJournal,
+  runJournalLength,
+} from "../store/run-journal.ts";
+import { type RunRecord, readRun } from "../store/run-record.ts";
+import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-turn.ts";
+import { Activation, isOfActivation } from "./activation.ts";
+import { cancelSteps, openSteps } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
-import { asWorkflowError, deadlineError } from "./run-errors.ts";
+import { MAX_LOSSES } from "./local-work.ts";
+import { asWorkflowError, deadlineError, workerLost } from "./run-errors.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 export interface RunInput {
@@ -32,6 +33,10 @@ export interface RunInput {
   cache: LRUCache<string, LiveRun> | undefined;
   runId: string;
   token: string;
+  /** Workers that were lost while they had the run, since it was last taken. */
+  lostWorkers: number;
+  /** Forgets them: the journal has them. */
+  onLossNoted: () => Promise<void>;
   signal: AbortSignal;
   /** The function that is activated. */
   onLive: (live: LiveRun) => void;
@@ -55,14 +60,13 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   // A Redis that was killed has lost its last second: the function in memory knows more than there was.
   if ((cache?.get(runId)?.execution.seen ?? 0) > length) cache?.delete(runId);
   const cached = cache?.get(runId);
-  const journal = await readRunJournal(store, runId, cached?.execution.seen);
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   if (run.status !== "running") {
     // Who ended it may not have lived to end what it had under way.
     await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
     return endedBefore(input, run);
   }
-  const lock: RunLock = { store, runId, token };
+  const lock: RunLock = { store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
   if (Date.now() >= run.deadlineAt) {
     const ended = await fail(input, lock, run, cached, deadlineError());
     await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
@@ -77,6 +81,9 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   const live = cached ?? (await revive(input, workflow, run));
   if ("reason" in live) return { kind: "putBack", reason: live.reason };
   input.onLive(live);
+  const isPoison = input.lostWorkers > 0 && (await noteLoss(input, lock));
+  if (isPoison) return fail(input, lock, run, live, workerLost());
+  const journal = await readRunJournal(store, runId, cached?.execution.seen);
   const activation = new Activation(fleet, lock, run, live, input.signal);
   try {
     const end = await activation.run(journal);
@@ -93,6 +100,18 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
     if (!(error instanceof NonDeterminismError)) throw error;
     return block(input, lock, run, workflow, error);
   }
+}
+
+/**
+ * Writes down that a worker was lost. Returns true when so many were that even the function must not be run again: had
+ * they been lost in a step's work, that would have ended it.
+ */
+async function noteLoss({ onLossNoted }: RunInput, lock: RunLock): Promise<boolean> {
+  const journal = await appendEntries(lock, 0, [{ type: "lost", at: Date.now() }]);
+  if (typeof journal === "string") return false;
+  await onLossNoted();
+  const sinceProgress = journal.slice(journal.findLastIndex(isOfActivation) + 1);
+  return sinceProgress.filter(({ type }) => type === "lost").length > MAX_LOSSES;
 }
 
 /** The function at its beginning, or what this worker lacks for it. */

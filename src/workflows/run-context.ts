@@ -1,6 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import { toCompletionInput } from "../calls/completion-input.ts";
 import type { CompletionMessage } from "../calls/completion-options.ts";
 import { type CompletionResult, toResult } from "../calls/completion-result.ts";
@@ -34,6 +33,7 @@ import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
 import type { Seeds } from "./seeds.ts";
 import { subjectOf } from "./step-model.ts";
+import { checkLocal } from "./step-options.ts";
 
 export interface RunContextOptions {
   runId: string;
@@ -146,20 +146,12 @@ export class RunContext implements WorkflowContext {
   run<T>(
     name: string,
     work: (signal: AbortSignal) => T | Promise<T>,
-    { retry = {} }: LocalOptions = {},
+    options: LocalOptions = {},
   ): Promise<T> {
-    const { maxAttempts = 1, minWaitMs = 1000, maxWaitMs = 30_000 } = retry;
-    const tries = async (signal: AbortSignal) => {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return await currentWork.run(name, () => work(signal));
-        } catch (error) {
-          if (attempt >= maxAttempts || signal.aborted || isNested(error)) throw error;
-          await delay(Math.min(maxWaitMs, minWaitMs * 2 ** (attempt - 1)), undefined, { signal });
-        }
-      }
-    };
-    return caught(async () => this.#ask<T>(name, "", { kind: "local", work: tries }));
+    const watched = (signal: AbortSignal) => currentWork.run(name, () => work(signal));
+    return caught(async () =>
+      this.#ask<T>(name, "", { kind: "local", work: watched, ...checkLocal(options) }),
+    );
   }
 
   call<T>(name: string, reference: string, args: unknown, options?: LocalOptions): Promise<T> {
@@ -265,10 +257,6 @@ function refuseWithinWork(what: string): void {
     "a step's work is plain code: ask for the inner step beside it, and give its result to the work",
     "nested_step",
   );
-}
-
-function isNested(error: unknown): boolean {
-  return error instanceof InputError && error.code === "nested_step";
 }
 
 /** A rejection that its branch looks at later must not end the process meanwhile. */

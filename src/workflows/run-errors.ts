@@ -17,6 +17,33 @@ export function signalTimeout(signal: string, step: string): GlueError {
   });
 }
 
+export function stepTimeout(step: string, timeoutMs: number): GlueError {
+  return new WorkflowError({
+    code: "step_timeout",
+    message: `step "${step}" took longer than ${timeoutMs} ms`,
+    context: { step },
+  });
+}
+
+export function stepLost(step: string): GlueError {
+  return new WorkflowError({
+    code: "step_lost",
+    message: `step "${step}" held its worker up until it lost the run, three times`,
+    hint: "it blocks the event loop: do its work in a worker thread or a process of its own, or in parts",
+    context: { step },
+  });
+}
+
+export function workerLost(step?: string): GlueError {
+  const what = step === undefined ? "its function" : `step "${step}"`;
+  return new WorkflowError({
+    code: "worker_lost",
+    message: `${what} was under way when ten workers were lost: it counts as their cause`,
+    hint: "see the workers' logs: they ran out of memory, or were killed",
+    context: step === undefined ? {} : { step },
+  });
+}
+
 const MAX_MESSAGE_CHARS = 1000;
 
 /** Errors of the workflow's own code keep their text, since it is the code's author who reads it. */

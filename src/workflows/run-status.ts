@@ -85,8 +85,8 @@ async function reasons({ store, queues }: FleetAccess, run: RunRecord): Promise<
   return waitsFor ? [waitsFor] : [];
 }
 
-/** The steps of a journal, in the order in which they were asked for; local ones by their end. */
-export function stepsOf(journal: readonly RunJournalEntry[]): RunStep[] {
+/** The steps of a journal, in the order in which they were asked for; local ones by their end, or as the run shows them. */
+export function stepsOf(journal: readonly RunJournalEntry[], local: RunRecord["local"]): RunStep[] {
   const steps = new Map<string, RunStep>();
   const answers = signalAnswers(journal);
   for (const entry of journal) {
@@ -111,6 +111,9 @@ export function stepsOf(journal: readonly RunJournalEntry[]): RunStep[] {
       finishedAt: new Date(at),
       ...(tokens && { tokensUsed: tokens }),
     });
+  }
+  for (const { step, startedAt } of local) {
+    if (!steps.has(step)) steps.set(step, { ...NEW_STEP, step, startedAt: new Date(startedAt) });
   }
   return [...steps.values()];
 }

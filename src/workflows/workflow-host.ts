@@ -7,10 +7,10 @@ import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
+import { forgetLostWorkers, lostWorkers } from "../store/bullmq-internals.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
 import { notifyRun } from "../store/run-journal.ts";
-import { MAX_DEADLINE_MS, runsStartedBefore, unlistRun } from "../store/run-record.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
 import type { AnyWorkflow } from "./workflow.ts";
@@ -34,7 +34,6 @@ export interface WorkflowHostOptions {
 /** A run that cannot go on here is offered to others after so long at first, doubling to the longest time. */
 const FIRST_PUT_BACK_MS = 50;
 const [EARLY_PUT_BACKS, EARLY_PUT_BACK_MS] = [30, 800];
-const SWEEP_MS = 10 * 60_000;
 
 /** Runs workflows in this process: takes their jobs from the queue `workflows`, turn by turn. */
 export class WorkflowHost {
@@ -46,7 +45,6 @@ export class WorkflowHost {
   readonly #active = new Set<string>();
   readonly #cache: LRUCache<string, LiveRun> | undefined;
   readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
-  readonly #sweepTimer: NodeJS.Timeout;
 
   constructor(options: WorkflowHostOptions) {
     const { store, settings, logger, workflows, concurrency = 100, stickyRuns = 1000 } = options;
@@ -61,9 +59,9 @@ export class WorkflowHost {
       logger,
       lockMs: settings.lockMs,
       concurrency,
+      keepsFreeLocks: true,
       process: (active) => this.#process(active),
     });
-    this.#sweepTimer = setInterval(() => void this.#sweep().catch(() => {}), SWEEP_MS).unref();
   }
 
   get workflowNames(): Iterable<string> {
@@ -71,7 +69,7 @@ export class WorkflowHost {
   }
 
   async #process(active: ActiveJob): Promise<unknown> {
-    const { jobId: runId, token, signal } = active;
+    const { job, jobId: runId, token, signal } = active;
     let live: LiveRun | undefined;
     this.#active.add(runId);
     try {
@@ -88,6 +86,8 @@ export class WorkflowHost {
         cache: this.#cache,
         runId,
         token,
+        lostWorkers: lostWorkers(job),
+        onLossNoted: () => forgetLostWorkers(this.#store, job),
         signal,
         onLive: (present) => {
           live = present;
@@ -151,17 +151,8 @@ export class WorkflowHost {
     notifyRun(this.#store, runId).catch(() => {});
   }
 
-  /** A run without a deadline of its own is woken by others alone: those whose 30 days are over end by this. */
-  async #sweep(): Promise<void> {
-    for (const runId of await runsStartedBefore(this.#store, Date.now() - MAX_DEADLINE_MS, 100)) {
-      const outcome = await notifyRun(this.#store, runId);
-      if (outcome === "over") await unlistRun(this.#store, runId);
-    }
-  }
-
   /** Takes no more runs; turns under way have `drainMs` (default 30 s), then they go back. */
   async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
-    clearInterval(this.#sweepTimer);
     await this.#loop.close(drainMs);
     await within(CLOSE_MS, this.#queues.close());
   }

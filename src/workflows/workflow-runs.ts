@@ -8,7 +8,7 @@ import { nestingHere } from "../shared/tool-run.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { isBounded, latestRuns, type RunRecord, readRun } from "../store/run-record.ts";
-import { cancelRun } from "./cancel-run.ts";
+import { cancelRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
 import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
@@ -49,8 +49,8 @@ export class WorkflowRuns {
   }
 
   async steps(runId: string): Promise<RunStep[]> {
-    const { status, finishedAt } = await this.read(runId);
-    const steps = stepsOf(await readRunJournal(this.#fleet.store, runId));
+    const { status, finishedAt, local } = await this.read(runId);
+    const steps = stepsOf(await readRunJournal(this.#fleet.store, runId), local);
     if (status === "running" || finishedAt === undefined) return steps;
     // The end of a run ends what it still had under way, and nobody writes that down.
     const end = { state: "cancelled", finishedAt: new Date(finishedAt) } as const;
@@ -66,7 +66,7 @@ export class WorkflowRuns {
   async cancel(runId: string): Promise<boolean> {
     const outcome = await cancelRun(this.#fleet, runId);
     if (outcome === "lost") throw new JobLostError(runId);
-    return outcome === "cancelled";
+    return outcome === "ended";
   }
 
   /** @throws JobLostError when there is no such run (any more); GlueError `run_over` when it has ended. */

@@ -6,6 +6,7 @@ import {
   forgetLostWorkers,
   HOLD_OF,
   hasJobs,
+  holdKeys,
   JOB_TIMES,
   jobKey,
   jobLockKey,
@@ -19,7 +20,7 @@ import {
   wakeKeys,
 } from "../../src/store/bullmq-internals.ts";
 import { notifyRun } from "../../src/store/run-journal.ts";
-import { finishRun, type RunLock, suspendRun } from "../../src/store/run-record.ts";
+import { finishRun, type RunLock, suspendRun } from "../../src/store/run-turn.ts";
 import { Script } from "../../src/store/script.ts";
 import type { Store } from "../../src/store/store.ts";
 import { bullmqQueue, TOKEN } from "../support/bullmq.ts";
@@ -131,12 +132,15 @@ describe("a job that sleeps", () => {
     options: { priority?: number } = {},
   ): Promise<{ lock: RunLock; job: Job }> {
     await store.redis.hset(store.keys.workflow(runId), { id: runId, status: "running" });
-    return { job: await activeJob(runId, options), lock: { store, runId, token: TOKEN } };
+    return {
+      job: await activeJob(runId, options),
+      lock: { store, queue: NAME, runId, token: TOKEN, lockMs: 30_000 },
+    };
   }
 
   /** Everything of BullMQ's that says where a job is. */
   async function whereabouts(runId: string) {
-    const { active, stalled } = sleepKeys(store, NAME);
+    const { active, stalled } = holdKeys(store, NAME, runId);
     return {
       state: await queue.getJobState(runId),
       lock: await store.redis.exists(jobLockKey(store, NAME, runId)),

@@ -2,7 +2,7 @@ import { beforeEach, expect, test } from "vitest";
 import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
 import { jobLockKey } from "../../src/store/bullmq-internals.ts";
 import { appendEntries, notifyRun, runJournalLength } from "../../src/store/run-journal.ts";
-import { finishRun, type RunLock, suspendRun } from "../../src/store/run-record.ts";
+import { finishRun, type RunLock, suspendRun } from "../../src/store/run-turn.ts";
 import type { Store } from "../../src/store/store.ts";
 import { bullmqQueue, TOKEN } from "../support/bullmq.ts";
 
@@ -18,7 +18,7 @@ beforeEach(async () => {
   ({ store, queue } = bullmq);
   await store.redis.hset(store.keys.workflow("run"), { id: "run", status: "running" });
   await bullmq.activeJob("run");
-  lock = { store, runId: "run", token: TOKEN };
+  lock = { store, queue: WORKFLOW_QUEUE, runId: "run", token: TOKEN, lockMs: 30_000 };
 });
 
 test("a run does not fall asleep over what it has not seen", async () => {
@@ -35,6 +35,22 @@ test("a worker that lost the run changes nothing of it", async () => {
   expect(await runJournalLength(store, "run")).toBe(0);
   expect(await queue.getJobState("run")).toBe("active");
   expect(await store.redis.get(jobLockKey(store, WORKFLOW_QUEUE, "run"))).toBe(TOKEN);
+});
+
+test("a lock that ran out is the worker's still while nobody else has the run", async () => {
+  const lockKey = jobLockKey(store, WORKFLOW_QUEUE, "run");
+  const lockedBy = () => store.redis.get(lockKey);
+  await store.redis.del(lockKey);
+  expect(await appendEntries(lock, 0, [ENDED])).toEqual([ENDED]);
+  expect(await lockedBy()).toBe(TOKEN);
+  expect(await store.redis.pttl(lockKey)).toBeGreaterThan(0);
+  expect(await queue.getJobState("run")).toBe("active");
+  // BullMQ has given it to others, who have not taken it yet.
+  await store.redis.del(lockKey);
+  await store.redis.lrem(queue.toKey("active"), 0, "run");
+  await store.redis.lpush(queue.toKey("wait"), "run");
+  expect(await appendEntries(lock, 0, [ENDED])).toBe("fenced");
+  expect(await lockedBy()).toBe(null);
 });
 
 test("an ended run takes nothing more", async () => {

@@ -72,6 +72,20 @@ describe("a run", () => {
     expect((await run.status()).state).toBe("failed");
   });
 
+  test("ends at its deadline though no worker has its workflow, or its job is gone", async () => {
+    const { runs, work, queueOf } = await workflowSite();
+    const parent = anyWorkflow("parent", (ctx) => ctx.child("child", chain, { topic: "a", steps: 1 }));
+    const [unknown, removed] = await Promise.all(
+      ["unknown", "removed"].map((runId) => runs.start(parent, {}, { runId, deadlineMs: 100 })),
+    );
+    await queueOf().remove("removed");
+    await work();
+    for (const run of [unknown, removed]) {
+      await expect(run?.result()).rejects.toMatchObject({ code: "deadline_exceeded" });
+      expect((await run?.status())?.state).toBe("failed");
+    }
+  });
+
   test("fails with what its code threw, and with an output that its schema refuses", async () => {
     const { runs, work } = await workflowSite();
     const broken = anyWorkflow("broken", async () => {

@@ -1,6 +1,6 @@
 import { cancelJob } from "../producers/cancel.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
-import { JobCancelledError } from "../shared/errors.ts";
+import { type GlueError, JobCancelledError } from "../shared/errors.ts";
 import {
   type AskedEntry,
   endOfChild,
@@ -10,27 +10,41 @@ import {
 } from "../store/run-journal.ts";
 import { readRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
+import { deadlineError } from "./run-errors.ts";
 import { queueOf } from "./step-model.ts";
 
-/**
- * Ends a run at once, whether a worker has it or not: its steps and child runs too.
- * @returns `over` when it had ended before: an end that came first stays.
- */
-export async function cancelRun(fleet: FleetAccess, runId: string): Promise<"cancelled" | "over" | "lost"> {
+/** `over`: it had ended before, and that end stays. */
+type EndOutcome = "ended" | "over" | "lost";
+
+/** Ends a run at once, whether a worker has it or not: its steps and child runs too. */
+export function cancelRun(fleet: FleetAccess, runId: string): Promise<EndOutcome> {
+  const error = new JobCancelledError({ message: "the run was cancelled" });
+  return endRun(fleet, runId, "cancelled", error, { type: "cancelled", at: Date.now() });
+}
+
+/** Ends a run whose deadline has passed, and that no worker ends. */
+export function expireRun(fleet: FleetAccess, runId: string): Promise<EndOutcome> {
+  return endRun(fleet, runId, "failed", deadlineError());
+}
+
+async function endRun(
+  fleet: FleetAccess,
+  runId: string,
+  status: "cancelled" | "failed",
+  error: GlueError,
+  entry?: RunJournalEntry,
+): Promise<EndOutcome> {
   const { store } = fleet;
-  const at = Date.now();
-  const error = toErrorRecord(new JobCancelledError({ message: "the run was cancelled" }));
-  const outcome = await notifyRun(store, runId, { type: "cancelled", at }, [
-    ...["status", "cancelled", "finishedAt", String(at), "error", JSON.stringify(error)],
+  const outcome = await notifyRun(store, runId, entry, [
+    ...["status", status, "finishedAt", String(Date.now()), "error", JSON.stringify(toErrorRecord(error))],
   ]);
   const run = await readRun(store, runId);
   if (!run) return "lost";
   if (outcome === "over") return run.status === "running" ? "lost" : "over";
   await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
   if (run.parentRunId) await notifyRun(store, run.parentRunId, endOfChild(run));
-  return "cancelled";
+  return "ended";
 }
-
 /** Steps that were asked for and have not ended. */
 export function openSteps(journal: readonly RunJournalEntry[]): AskedEntry[] {
   const open = new Map<string, AskedEntry>();

@@ -1,0 +1,169 @@
+import { childrenKey, HOLD, HOLD_KEYS, holdKeys, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullmq-internals.ts";
+import { RUN_TTL_SECONDS } from "./run-record.ts";
+import { Script } from "./script.ts";
+import type { Store } from "./store.ts";
+import { NOTIFY } from "./topics.ts";
+
+/*
+ * What the worker that has a run does with its record (see `run-record.ts`), all of it fenced by the lock of the run's
+ * job.
+ */
+
+/** A worker's hold on a run: its job's lock. */
+export interface RunLock {
+  store: Store;
+  runId: string;
+  /** That the run's job is in. */
+  queue: string;
+  token: string;
+  lockMs: number;
+}
+
+/** Another worker has the run, or the run has ended. */
+export type Denied = "fenced" | "over";
+
+export const FENCE_KEYS = [...HOLD_KEYS, "run", "journal"] as const;
+export const FENCE_ARGS = { id: "text", token: "text", lockMs: "number" } as const;
+
+/** Lua: only who has a running run gets past these lines. Keys: `FENCE_KEYS`. Arguments: `FENCE_ARGS`. */
+export const FENCE = `${HOLD}
+  if not holds(id, token, lockMs) then return 'fenced' end
+  if redis.call('HGET', run, 'status') ~= 'running' then return 'over' end
+`;
+
+export function fenceKeys({ store, queue, runId }: RunLock) {
+  const { keys } = store;
+  return {
+    ...holdKeys(store, queue, runId),
+    run: keys.workflow(runId),
+    journal: keys.workflowJournal(runId),
+  };
+}
+
+export function fenceArgs({ runId: id, token, lockMs }: RunLock) {
+  return { id, token, lockMs };
+}
+
+/**
+ * Puts the run to sleep unless something has happened that its function has not seen. The job counts as delayed when
+ * it has a time to wake.
+ * Keys: see `FENCE` and `SLEEP`. Arguments: those of `FENCE`; the entries that the function has `seen`; `at`, and `wakeAt` or nothing, in epoch milliseconds; fields of the record. Returns: 'suspended'; 'news' when there
+ * are more entries; 'rewound' when there are fewer; or a `Denied`. Called by `suspendRun`, at the end of a turn.
+ * Fence: the lock of the run's job, and that the run is running.
+ */
+const SUSPEND = new Script({
+  keys: [...FENCE_KEYS, ...SLEEP_KEYS],
+  args: { ...FENCE_ARGS, seen: "number", at: "number", wakeAt: "number?" },
+  moreArgs: "fields",
+  lua: `${FENCE}${SLEEP}
+    local length = redis.call('LLEN', journal)
+    if length > seen then return 'news' end
+    if length < seen then return 'rewound' end
+    if not leaveActive(id) then return 'fenced' end
+    if #fields > 0 then redis.call('HSET', run, unpack(fields)) end
+    if wakeAt then delayUntil(id, wakeAt) else waitForChildren(id, at) end
+    return 'suspended'
+  `,
+});
+
+/**
+ * Puts the run to sleep, until `wakeAt` or until somebody tells it something; `news` when somebody has.
+ * @throws Error when Redis has lost entries that the function has seen
+ */
+export async function suspendRun(
+  lock: RunLock,
+  seen: number,
+  wakeAt: number | undefined,
+  fields: readonly string[],
+): Promise<"suspended" | "news" | Denied> {
+  const { store, queue } = lock;
+  const outcome = await SUSPEND.run(
+    store.redis,
+    { ...fenceKeys(lock), ...sleepKeys(store, queue) },
+    { ...fenceArgs(lock), seen, at: Date.now(), wakeAt },
+    { args: fields },
+  );
+  if (outcome === "rewound") throw new Error("the run's journal has lost its end");
+  return outcome as "suspended" | "news" | Denied;
+}
+
+/**
+ * Makes a run's end final. Steps that nobody waits for any more would keep BullMQ from completing the job: it forgets
+ * them.
+ * Keys: see `FENCE`; the job's children; the runs' deadlines. Arguments: those of `FENCE`, the record's `ttlSeconds` from
+ * now, the channel, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
+ * Fence: the lock of the run's job, and that the run is running.
+ */
+const FINISH = new Script({
+  keys: [...FENCE_KEYS, "children", "deadlines"],
+  args: { ...FENCE_ARGS, ttlSeconds: "number", channel: "text" },
+  moreArgs: "fields",
+  lua: `${FENCE}${NOTIFY}
+    redis.call('HSET', run, unpack(fields))
+    redis.call('HDEL', run, 'blocked', 'local')
+    redis.call('ZREM', deadlines, id)
+    redis.call('EXPIRE', run, ttlSeconds)
+    redis.call('EXPIRE', journal, ttlSeconds)
+    redis.call('DEL', children)
+    notify('result', id)
+    return 'finished'
+  `,
+});
+
+/** Makes a run's end final. Everything after it (BullMQ's own completion) may be lost without harm. */
+export async function finishRun(lock: RunLock, fields: readonly string[]): Promise<"finished" | Denied> {
+  const { store, queue, runId } = lock;
+  const { workflowDeadlines: deadlines, channel } = store.keys;
+  const outcome = await FINISH.run(
+    store.redis,
+    { ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines },
+    { ...fenceArgs(lock), ttlSeconds: RUN_TTL_SECONDS, channel },
+    { args: fields },
+  );
+  return outcome as "finished" | Denied;
+}
+
+/**
+ * Writes down why no worker can go on with the run, and tells who waits for it.
+ * Keys: see `FENCE`. Arguments: those of `FENCE`, the `error` as JSON, the channel. Returns: 'blocked' or a
+ * `Denied`. Called by `blockRun`. Fence: the lock of the run's job, and that the run is running.
+ */
+const BLOCK = new Script({
+  keys: FENCE_KEYS,
+  args: { ...FENCE_ARGS, error: "text", channel: "text" },
+  lua: `${FENCE}${NOTIFY}
+    redis.call('HSET', run, 'blocked', error)
+    notify('result', id)
+    return 'blocked'
+  `,
+});
+
+/** Says why no worker could go on with the run, until one can. */
+export async function blockRun(lock: RunLock, error: string): Promise<void> {
+  const { redis, keys } = lock.store;
+  await BLOCK.run(redis, fenceKeys(lock), { ...fenceArgs(lock), error, channel: keys.channel });
+}
+
+/**
+ * Writes down how the run stands while its function works. Keys and arguments: see `FENCE`; fields of the record. Returns:
+ * 'shown' or a `Denied`. Called by `showRun`. Fence: the lock of the run's job, and that the run is running.
+ */
+const SHOW = new Script({
+  keys: FENCE_KEYS,
+  args: FENCE_ARGS,
+  moreArgs: "fields",
+  lua: `${FENCE}
+    redis.call('HSET', run, unpack(fields))
+    return 'shown'
+  `,
+});
+
+/** Writes down how the run stands while its function works. */
+export async function showRun(lock: RunLock, fields: readonly string[]): Promise<void> {
+  await SHOW.run(lock.store.redis, fenceKeys(lock), fenceArgs(lock), { args: fields });
+}
+
+/** Says that a worker goes on with the run. */
+export async function unblockRun({ store, runId }: RunLock): Promise<void> {
+  await store.redis.hdel(store.keys.workflow(runId), "blocked");
+}

@@ -1,0 +1,192 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { type GlueError, InputError, NonRetryableError } from "../shared/errors.ts";
+import { asJson } from "../shared/json.ts";
+import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
+import { untilTaken } from "../store/redis-refusal.ts";
+import { type EndedEntry, notifyRun, type TriedEntry } from "../store/run-journal.ts";
+import { type RunLock, showRun } from "../store/run-turn.ts";
+import type { LocalEffect } from "./effect.ts";
+import type { Execution, Step } from "./execution.ts";
+import type { FleetAccess } from "./fleet-access.ts";
+import { asWorkflowError, stepLost, stepTimeout, workerLost } from "./run-errors.ts";
+
+/** A step that was under way at so many losses of its worker counts as their cause. */
+export const MAX_LOSSES = 10;
+/** The tries of work that outlives its worker's lock. */
+const MAX_OVERRUNS = 3;
+/** Work that is done sooner is not shown as under way: to say so would cost more than the work. */
+const SHOW_AFTER_MS = 100;
+
+/** The local work that is under way in one activation of a run. */
+export class LocalWork {
+  /** To be written down, in this order. */
+  readonly entries: (EndedEntry | TriedEntry)[] = [];
+  readonly #fleet: FleetAccess;
+  readonly #lock: RunLock;
+  readonly #execution: Execution;
+  /** Of the run's turn. */
+  readonly #turn: AbortSignal;
+  readonly #over = new AbortController();
+  readonly #underWay = new Map<string, { startedAt: number; attempt: number; abort: AbortController }>();
+  #showTimer: NodeJS.Timeout | undefined;
+  #isShown: boolean;
+
+  constructor(
+    fleet: FleetAccess,
+    lock: RunLock,
+    execution: Execution,
+    turn: AbortSignal,
+    { isShown }: { isShown: boolean },
+  ) {
+    this.#fleet = fleet;
+    this.#lock = lock;
+    this.#execution = execution;
+    this.#turn = turn;
+    this.#isShown = isShown;
+  }
+
+  get isUnderWay(): boolean {
+    return this.#underWay.size > 0;
+  }
+
+  /** Begins a step's work, unless earlier tries say that it must not be done again. */
+  begin(step: Step, effect: LocalEffect): void {
+    const { tries, overruns } = this.#execution;
+    const losses = this.#execution.lossesSince(step.askedAt);
+    if ((overruns.get(step.id) ?? 0) >= MAX_OVERRUNS) {
+      this.#end(step, { error: stepLost(step.id) });
+      return;
+    }
+    if (losses >= MAX_LOSSES) {
+      this.#end(step, { error: workerLost(step.id) });
+      return;
+    }
+    const attempt = (tries.get(step.id)?.attempt ?? 0) + 1;
+    this.#underWay.set(step.id, { startedAt: Date.now(), attempt, abort: new AbortController() });
+    // Work that was under way at a loss may hold this process up too: it is shown before it begins.
+    if (losses > 0) this.#show();
+    else this.#showTimer ??= setTimeout(() => this.#show(), SHOW_AFTER_MS);
+    this.#tryAll(step, effect).catch((error: unknown) => {
+      this.#fleet.logger.error({ runId: this.#lock.runId, step: step.id }, "local work cannot be recorded");
+      this.#end(step, { error: asWorkflowError(error) });
+    });
+  }
+
+  /** Aborts a step's work, whose end nobody waits for any more. */
+  cancel(step: string): void {
+    this.#underWay.get(step)?.abort.abort();
+    this.#underWay.delete(step);
+  }
+
+  /** Nobody waits any more for what is still under way; the record no longer shows it. */
+  stop(): void {
+    this.#over.abort();
+    clearTimeout(this.#showTimer);
+    this.#underWay.clear();
+    if (this.#isShown) this.#show();
+  }
+
+  /** Says of work that has ended, and could not be written down because another worker has the run, that it was done. */
+  async tellOverrun(entries: readonly { type: string; step?: string }[]): Promise<void> {
+    const { store } = this.#fleet;
+    for (const { type, step } of entries) {
+      if (type !== "ended" || !step || this.#execution.steps.get(step)?.kind !== "local") continue;
+      await notifyRun(store, this.#lock.runId, { type: "overran", step, at: Date.now() }).catch(() => {});
+    }
+  }
+
+  async #tryAll(step: Step, { work, retry, timeoutMs }: LocalEffect): Promise<void> {
+    const { id } = step;
+    const own = this.#underWay.get(id);
+    if (!own) return;
+    const signal = AbortSignal.any([this.#turn, this.#over.signal, own.abort.signal]);
+    const before = this.#execution.tries.get(id);
+    if (before) await pause(before.at + waitMs(retry, before.attempt) - Date.now(), signal);
+    for (;;) {
+      if (signal.aborted) return;
+      let outcome: { value: unknown } | { error: unknown };
+      try {
+        outcome = { value: await bounded(id, work, signal, timeoutMs) };
+      } catch (error) {
+        outcome = { error };
+      }
+      // What the end of an activation broke off did not fail: the next one does it again.
+      if (signal.aborted) {
+        if (this.#turn.reason === "lock lost") await this.tellOverrun([{ type: "ended", step: id }]);
+        return;
+      }
+      const isLast = !("error" in outcome) || own.attempt >= retry.maxAttempts || isFinal(outcome.error);
+      if (isLast) return this.#record(step, outcome);
+      this.entries.push({ type: "tried", step: id, at: Date.now(), attempt: own.attempt });
+      this.#execution.activity.wake();
+      await pause(waitMs(retry, own.attempt), signal);
+      own.attempt += 1;
+      if (this.#isShown) this.#show();
+    }
+  }
+
+  async #record(step: Step, outcome: { value: unknown } | { error: unknown }): Promise<void> {
+    if ("error" in outcome) return this.#end(step, { error: asWorkflowError(outcome.error) });
+    let value: unknown;
+    try {
+      value = asJson(outcome.value);
+    } catch (error) {
+      return this.#end(step, { error: asWorkflowError(error) });
+    }
+    if (value === undefined) return this.#end(step, {});
+    const { store, logger } = this.#fleet;
+    const stored = await untilTaken(logger, () => inlineOrBlob(store, this.#lock.runId, value));
+    this.#end(step, isBlobRef(stored) ? { blob: stored } : { value });
+  }
+
+  #end(step: Step, { error, ...brought }: Pick<EndedEntry, "value" | "blob"> & { error?: GlueError }): void {
+    const entry: EndedEntry = { type: "ended", step: step.id, at: Date.now(), own: true, ...brought };
+    if (error) entry.error = toErrorRecord(error);
+    this.entries.push(entry);
+    this.#underWay.delete(step.id);
+    this.#execution.activity.wake();
+  }
+
+  /** A message that is lost is no harm: the journal has the work's end. */
+  #show(): void {
+    const local = [...this.#underWay].map(([step, { startedAt, attempt }]) => ({ step, startedAt, attempt }));
+    this.#isShown = local.length > 0;
+    showRun(this.#lock, ["local", JSON.stringify(local)]).catch(() => {});
+  }
+}
+
+/** One try. What does not heed its signal goes on unwatched after its time. */
+async function bounded(
+  step: string,
+  work: LocalEffect["work"],
+  signal: AbortSignal,
+  timeoutMs: number | undefined,
+): Promise<unknown> {
+  if (timeoutMs === undefined) return work(signal);
+  const { promise, reject } = Promise.withResolvers<never>();
+  const end = new AbortController();
+  const timer = setTimeout(() => {
+    const error = stepTimeout(step, timeoutMs);
+    reject(error);
+    end.abort(error);
+  }, timeoutMs);
+  try {
+    return await Promise.race([work(AbortSignal.any([signal, end.signal])), promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function isFinal(error: unknown): boolean {
+  return error instanceof NonRetryableError || (error instanceof InputError && error.code === "nested_step");
+}
+
+/** Milliseconds between a failed try and the next one. */
+function waitMs({ minWaitMs, maxWaitMs }: LocalEffect["retry"], attempt: number): number {
+  return Math.min(maxWaitMs, minWaitMs * 2 ** (attempt - 1));
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms > 0) await delay(ms, undefined, { signal }).catch(() => {});
+}
