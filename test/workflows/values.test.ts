@@ -32,6 +32,7 @@ test("values that look like references to blobs go through a run as they are", a
     const whole = await runs.start(echo, value);
     expect(await whole.result()).toEqual(value);
     const fork = await run.fork({ fromStep: "child" });
+    await fork.signal("signal", value);
     expect(await fork.result()).toEqual([value, value, value, value]);
   }
 });
