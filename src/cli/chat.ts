@@ -129,7 +129,7 @@ class Chat {
 
   /** Printed as it comes; as JSON in one piece. */
   async #answer(line: string, signal: AbortSignal): Promise<CompletionResult> {
-    const handle = await this.#conversation.enqueue(line, { stream: !this.#asJson });
+    const handle = await this.#conversation.enqueue(line, { stream: !this.#asJson, signal });
     const explaining = setInterval(() => void explainWaiting(handle, this.#modelKey), EXPLAIN_MS);
     try {
       if (!this.#asJson) await printStream(handle.stream({ signal }), "text");

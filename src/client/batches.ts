@@ -6,6 +6,7 @@ import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
 import { within } from "../shared/within.ts";
 import { type BatchView, cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
+import { asCancelled, endedBy } from "./aborted.ts";
 import type { Connection } from "./connection.ts";
 
 /** Options of a client's batches. */
@@ -50,30 +51,37 @@ export class Batches {
   /**
    * Starts a batch and returns once its whole input was checked: `report()` waits for its end, `follow()` yields where
    * it stands, `stop()` withdraws what waits. The same options again continue it, also after a crash of this process;
-   * rows that have a result are not sent again.
+   * rows that have a result are not sent again. The signal does what `stop()` does; `report()` throws a
+   * JobCancelledError when Redis had not answered by then.
    * @throws as `BatchRun.prepare`; InputError naming the option that is unknown or wrong.
    */
-  async run(options: BatchOptions): Promise<BatchRun> {
+  async run(given: BatchOptions & { signal?: AbortSignal }): Promise<BatchRun> {
+    const { signal, ...options } = given;
     checkWith(optionsSchema, options, "the batch's options", "are");
     // Held from here to the end of the run: an idle client closes its connection.
     const held = this.#connection.hold();
     try {
-      const openStore = () => this.#connection.store();
+      signal?.throwIfAborted();
+      const openStore = () => endedBy(signal, this.#connection.store(signal));
       const { model, ...context } = this.#options;
       const run = await BatchRun.prepare({ model, ...options }, { ...context, openStore });
+      const stop = () => run.stop();
+      signal?.addEventListener("abort", stop, { once: true });
+      if (signal?.aborted) stop();
       this.#running.add(run);
       run.start();
       void run
         .report()
         .catch(() => {})
         .finally(() => {
+          signal?.removeEventListener("abort", stop);
           this.#running.delete(run);
           held[Symbol.dispose]();
         });
       return run;
     } catch (error) {
       held[Symbol.dispose]();
-      throw error;
+      throw asCancelled(signal, error);
     }
   }
 

@@ -2,9 +2,11 @@ import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "../call
 import { type CompletionEvent, type CompletionResult, toResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import { type RequestConfig, unpack } from "../calls/request-config.ts";
-import { type CompletionInput, isWantedByNobodyElse } from "../producers/completion-producer.ts";
+import { ABANDON_MS, type CompletionInput, isWantedByNobodyElse } from "../producers/completion-producer.ts";
 import { InputError } from "../shared/errors.ts";
 import { withToolSignal } from "../shared/tool-run.ts";
+import { within } from "../shared/within.ts";
+import { asCancelled, endedBy } from "./aborted.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import type { Connection } from "./connection.ts";
 
@@ -21,15 +23,19 @@ export abstract class Caller {
 
   /**
    * Enqueues a call, waits for its result and returns it.
-   * @throws as `enqueue`, and as `result` of a handle.
+   * @throws as `enqueue`, and as `result` of a handle; JobCancelledError by the signal, whose reason is its cause.
    */
   async complete<S extends OutputSchema>(
     message: CompletionMessage | RequestConfig<S>,
     options: CompleteOptions<S> = {},
   ): Promise<CompletionResult<OutputOf<S>>> {
-    const [asked, { signal, ...rest }] = unpack(message, options);
+    const [asked, { signal: given, ...rest }] = unpack(message, options);
     const input = this.toInput(asked, rest);
-    const record = await this.connection.use((producer) => producer.complete(input, signal));
+    const signal = withToolSignal(given);
+    const record = await endedBy(
+      signal,
+      this.connection.use((producer) => producer.complete(input, signal), signal),
+    );
     return toResult(record, rest.schema);
   }
 
@@ -53,18 +59,21 @@ export abstract class Caller {
   }
 
   /**
-   * Enqueues a call, and returns its handle once the job is safe in Redis.
+   * Enqueues a call, and returns its handle once the job is safe in Redis; the signal is heard until then.
    * @throws InputError for what cannot be asked (`empty_prompt`, `unknown_provider`, `idempotency_conflict`,
    * `unknown_conversation`, a text over 4 MiB …); ConfigurationError for an unknown model, a missing key
-   * (`missing_key`) or price (`unpriced_model`), or no Redis.
+   * (`missing_key`) or price (`unpriced_model`), or no Redis; JobCancelledError by the signal.
    */
   async enqueue<S extends OutputSchema>(
     message: CompletionMessage | RequestConfig<S>,
-    options: EnqueueOptions<S> = {},
+    options: CompleteOptions<S> = {},
   ): Promise<CompletionHandle<S>> {
-    const [asked, { signal: _, ...rest }] = unpack<S>(message, options);
+    const [asked, { signal, ...rest }] = unpack<S>(message, options);
     const input = this.toInput(asked, rest);
-    const job = await this.connection.use((producer) => producer.enqueue(input));
+    const job = await endedBy(
+      signal,
+      this.connection.use((producer) => producer.enqueue(input, signal), signal),
+    );
     return new CompletionHandle(this.connection, job, rest.schema);
   }
 
@@ -87,8 +96,10 @@ export abstract class Caller {
     given: AbortSignal | undefined,
   ) {
     const signal = withToolSignal(given);
-    signal?.throwIfAborted();
-    const job = await this.connection.use((producer) => producer.enqueue(input));
+    const job = await endedBy(
+      signal,
+      this.connection.use((producer) => producer.enqueue(input, signal), signal),
+    );
     const handle = new CompletionHandle(this.connection, job, schema);
     let isWanted = false;
     try {
@@ -96,9 +107,9 @@ export abstract class Caller {
       isWanted = true;
     } catch (error) {
       isWanted = !signal?.aborted;
-      throw error;
+      throw asCancelled(signal, error);
     } finally {
-      if (!isWanted && isWantedByNobodyElse(input)) await handle.cancel();
+      if (!isWanted && isWantedByNobodyElse(input)) await within(ABANDON_MS, handle.cancel());
     }
   }
 }

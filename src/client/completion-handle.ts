@@ -36,7 +36,10 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult<OutputOf<S>>> {
     signal?.throwIfAborted();
     using end = untilTimeout(`job ${this.id}`, { signal, timeoutMs });
-    const record = await this.#connection.use((producer) => producer.result(this.#job, end.signal));
+    const record = await this.#connection.use(
+      (producer) => producer.result(this.#job, end.signal),
+      end.signal,
+    );
     return await toResult(record, this.#schema);
   }
 
@@ -55,7 +58,7 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   }: WaitOptions = {}): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
     signal?.throwIfAborted();
     using end = untilTimeout(`job ${this.id}`, { signal, timeoutMs });
-    const events = this.#connection.iterate((producer) => producer.stream(this.#job, end.signal));
+    const events = this.#connection.iterate((producer) => producer.stream(this.#job, end.signal), end.signal);
     for await (const event of events) {
       if (event.type !== "record") yield event;
       else yield { type: "result", result: await toResult(event.record, this.#schema) };

@@ -4,6 +4,7 @@ import { CompletionProducer } from "../producers/completion-producer.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
+import { orAborted } from "../shared/or-aborted.ts";
 import type { Settings } from "../shared/settings.ts";
 import { type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
@@ -45,7 +46,7 @@ export class Connection {
   readonly #options: ConnectionOptions;
   #opened: Promise<Opened> | undefined;
   #closing: Promise<void> = Promise.resolve();
-  #isClosed = false;
+  readonly #closed = new AbortController();
   #uses = 0;
   #idleTimer: NodeJS.Timeout | undefined;
 
@@ -54,19 +55,20 @@ export class Connection {
   }
 
   /**
-   * Does work with the producer, and returns what it brings.
-   * @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had
+   * Does work with the producer, and returns what it brings. The signal is heard until the work begins, then by the work.
+   * @throws InputError (`client_closed`) after `close`; ConfigurationError when there is no Redis to be had; the signal's
+   * reason
    */
-  async use<T>(work: (producer: CompletionProducer) => Promise<T>): Promise<T> {
+  async use<T>(work: (producer: CompletionProducer) => Promise<T>, signal?: AbortSignal): Promise<T> {
     using _use = this.hold();
-    return await work((await this.#ready()).producer);
+    return await work((await this.#ready(signal)).producer);
   }
 
   /** Does work as `use`, with the workflow runs. */
-  async useRuns<T>(work: (runs: WorkflowRuns) => Promise<T>): Promise<T> {
+  async useRuns<T>(work: (runs: WorkflowRuns) => Promise<T>, signal?: AbortSignal): Promise<T> {
     using _use = this.hold();
-    const { runs, worker } = await this.#ready();
-    await worker?.runWorkflows();
+    const { runs, worker } = await this.#ready(signal);
+    await orAborted(signal, worker?.runWorkflows() ?? Promise.resolve());
     return await work(runs);
   }
 
@@ -77,19 +79,22 @@ export class Connection {
   }
 
   /** Returns the store, for as long as somebody holds the connection. @throws as `use` */
-  async store(): Promise<ConnectedStore> {
-    return (await this.#ready()).store;
+  async store(signal?: AbortSignal): Promise<ConnectedStore> {
+    return (await this.#ready(signal)).store;
   }
 
   /** Yields what the work yields, as `use` until the iteration has ended. */
-  async *iterate<T>(work: (producer: CompletionProducer) => AsyncIterable<T>): AsyncGenerator<T> {
+  async *iterate<T>(
+    work: (producer: CompletionProducer) => AsyncIterable<T>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<T> {
     using _use = this.hold();
-    yield* work((await this.#ready()).producer);
+    yield* work((await this.#ready(signal)).producer);
   }
 
   /** Closes everything. Calls in flight in this process have 30 s to finish; what waits stays in Redis. */
   close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closed.abort();
     clearTimeout(this.#idleTimer);
     return this.#disconnect();
   }
@@ -107,20 +112,25 @@ export class Connection {
     };
   }
 
-  async #ready(): Promise<Opened> {
-    const opened = await this.#open();
-    this.#checkOpen();
-    return opened;
+  async #ready(signal?: AbortSignal): Promise<Opened> {
+    signal?.throwIfAborted();
+    try {
+      return await orAborted(signal, this.#open());
+    } finally {
+      this.#checkOpen();
+    }
   }
 
   #checkOpen(): void {
-    if (!this.#isClosed) return;
+    if (!this.#closed.signal.aborted) return;
     throw new InputError("this client was closed", "make a new one: new GlueLLM(…)", "client_closed");
   }
 
   #open(): Promise<Opened> {
     if (!this.#opened) {
-      const opened = this.#closing.catch(() => {}).then(() => outsideTools(() => open(this.#options)));
+      const opened = this.#closing
+        .catch(() => {})
+        .then(() => outsideTools(() => open(this.#options, this.#closed.signal)));
       this.#opened = opened;
       // The next call tries again.
       opened.catch(() => {
@@ -132,7 +142,7 @@ export class Connection {
 
   #closeWhenIdle(): void {
     const { idleCloseMs, logger } = this.#options;
-    if (idleCloseMs === undefined || this.#isClosed) return;
+    if (idleCloseMs === undefined || this.#closed.signal.aborted) return;
     this.#idleTimer = setTimeout(() => {
       this.#disconnect().catch((error: Error) =>
         logger.warn({ err: error }, "closing the idle client failed"),
@@ -154,11 +164,11 @@ export class Connection {
   }
 }
 
-async function open(options: ConnectionOptions): Promise<Opened> {
+async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Opened> {
   const { settings, logger, runsWorker, queueGlobs, tools, workflows, defaultModel } = options;
   const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new CloseStack();
-  const { store } = parts.use(await openRedis(settings, logger));
+  const { store } = parts.use(await openRedis(settings, logger, closed));
   const producer = new CompletionProducer({ store, settings });
   parts.defer(() => producer.close());
   const runs = new WorkflowRuns({ store, settings, logger, defaultModel });

@@ -1,4 +1,4 @@
-import type { CompleteOptions, CompletionMessage, EnqueueOptions } from "../calls/completion-options.ts";
+import type { CompleteOptions, CompletionMessage } from "../calls/completion-options.ts";
 import type { CompletionEvent, CompletionResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { RequestConfig } from "../calls/request-config.ts";
@@ -41,7 +41,7 @@ export async function structuredComplete<S extends OutputSchema>(
 /** Does `enqueue` of a client that the whole process shares, with the settings of the environment. */
 export async function enqueue<S extends OutputSchema>(
   message: CompletionMessage | RequestConfig<S>,
-  options?: EnqueueOptions<S>,
+  options?: CompleteOptions<S>,
 ): Promise<CompletionHandle<S>> {
   return sharedClient().enqueue(message, options);
 }

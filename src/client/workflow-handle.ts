@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { orAborted } from "../shared/or-aborted.ts";
 import type { ForkOptions } from "../workflows/fork.ts";
 import type { RunStatus, RunStep } from "../workflows/run-status.ts";
 import type { Connection } from "./connection.ts";
@@ -33,7 +34,11 @@ export class WorkflowHandle<Output = unknown> {
    */
   async result(options: WaitOptions = {}): Promise<Output> {
     using end = untilTimeout(`run ${this.id}`, options);
-    return (await this.#connection.useRuns((runs) => runs.result(this.id, end.signal))) as Output;
+    const result = this.#connection.useRuns(
+      (runs) => orAborted(end.signal, runs.result(this.id, end.signal)),
+      end.signal,
+    );
+    return (await result) as Output;
   }
 
   /**

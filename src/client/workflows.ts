@@ -3,11 +3,13 @@ import { canonicalJson } from "../shared/canonical-json.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
+import { orAborted } from "../shared/or-aborted.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { uuidHere } from "../shared/tool-run.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { Workflow } from "../workflows/context.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
+import { endedBy } from "./aborted.ts";
 import type { Connection } from "./connection.ts";
 import { WorkflowHandle } from "./workflow-handle.ts";
 
@@ -19,6 +21,8 @@ export interface StartOptions {
   priority?: number;
   /** The time within which the run must end, in milliseconds; less than 30 days, which is the default. */
   deadlineMs?: number;
+  /** A signal that ends the wait for Redis; a run that has begun goes on. Default: none. */
+  signal?: AbortSignal;
 }
 
 /** Ids are parts of Redis keys and of BullMQ's job ids, which must not be numbers. */
@@ -40,7 +44,7 @@ export class Workflows {
    * Starts a run, and returns its handle once it is safe in Redis.
    * @param workflow itself, or the name of a built-in pattern or of one that the client was made with
    * @throws InputError naming the field of the input that is wrong; `run_conflict` when `runId` stands for another
-   * workflow or input
+   * workflow or input; JobCancelledError by the signal
    */
   async start<Input, Output, Given>(
     workflow: Workflow<Input, Output, Given>,
@@ -55,7 +59,7 @@ export class Workflows {
   ): Promise<WorkflowHandle> {
     const { name, version, input: schema } = typeof given === "string" ? this.#named(given) : given;
     checkWith(schema, input, `the input of workflow "${name}"`);
-    const { runId = newRunId(name, input), priority = 0, deadlineMs } = options;
+    const { runId = newRunId(name, input), priority = 0, deadlineMs, signal } = options;
     if (!RUN_ID.test(runId)) {
       throw new InputError(
         `"${runId}" cannot be a run's id`,
@@ -65,8 +69,10 @@ export class Workflows {
     checkRange("priority", priority, 0, MAX_PRIORITY);
     if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS - 1);
     const deadlineAt = deadlineMs === undefined ? undefined : Date.now() + deadlineMs;
-    await this.#connection.useRuns((runs) =>
-      runs.start({ runId, workflow: name, version, input, priority, deadlineAt }),
+    const start = { runId, workflow: name, version, input, priority, deadlineAt };
+    await endedBy(
+      signal,
+      this.#connection.useRuns((runs) => orAborted(signal, runs.start(start)), signal),
     );
     return new WorkflowHandle(this.#connection, runId);
   }

@@ -80,10 +80,14 @@ export interface RedisHost extends AsyncDisposable {
  * end while this process needs it.
  * @throws ConfigurationError when neither can be had.
  */
-export async function openRedis(settings: Settings, logger: Logger): Promise<RedisHost> {
+export async function openRedis(
+  settings: Settings,
+  logger: Logger,
+  signal?: AbortSignal,
+): Promise<RedisHost> {
   const held = settings.redisUrl ? undefined : await holdEmbedded(settings, logger);
   const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
-  if (!held) await checkRedis(target, logger);
+  if (!held) await checkRedis(target, logger, signal);
   const store = openStore(target, settings.namespace, logger);
   return {
     target,

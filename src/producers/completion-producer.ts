@@ -5,11 +5,13 @@ import type { ConversationTurn } from "../shared/conversation.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, InputError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import { orAborted } from "../shared/or-aborted.ts";
 import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
-import { currentToolRun, keyInTool, nestingHere, willRunAgain, withToolSignal } from "../shared/tool-run.ts";
+import { currentToolRun, keyInTool, nestingHere, willRunAgain } from "../shared/tool-run.ts";
+import { within } from "../shared/within.ts";
 import { jobKey } from "../store/bullmq-internals.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
@@ -34,6 +36,8 @@ import { Wakeup } from "./wakeup.ts";
 
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
+/** How long the caller of an aborted call waits until its job is cancelled. */
+export const ABANDON_MS = 1000;
 
 export interface ProducerOptions {
   store: ConnectedStore;
@@ -64,12 +68,23 @@ export class CompletionProducer {
   }
 
   /**
-   * Resolves once the job is in Redis.
+   * Resolves once the job is in Redis. An abort before that takes it out again, should it get there all the same.
    * @throws InputError (`idempotency_conflict`) when the key stands for another request, `unknown_conversation`,
    * `conversation_too_long`, `nesting_too_deep`; ConfigurationError when the namespace already has its 100 queues, or `unpriced_model` for
-   * a conversation with a cost limit.
+   * a conversation with a cost limit; the signal's reason.
    */
-  enqueue(input: CompletionInput): Promise<JobRef> {
+  async enqueue(input: CompletionInput, signal?: AbortSignal): Promise<JobRef> {
+    signal?.throwIfAborted();
+    const enqueued = this.#inTurn(input);
+    try {
+      return await orAborted(signal, enqueued);
+    } catch (error) {
+      if (signal?.aborted) void enqueued.then((job) => this.#abandon(input, job)).catch(() => {});
+      throw error;
+    }
+  }
+
+  #inTurn(input: CompletionInput): Promise<JobRef> {
     const ref = input.conversation?.ref;
     if (!ref) return this.#enqueue(input);
     const enqueued = (ref.latest ?? Promise.resolve()).then(() => this.#enqueue(input));
@@ -151,19 +166,21 @@ export class CompletionProducer {
    * Enqueues and waits.
    * @throws as `enqueue` and `result` do; InputError `conversation_in_use`. An abort cancels the job, unless others may wait for it too, or will.
    */
-  async complete(input: CompletionInput, given?: AbortSignal): Promise<CompletedRecord> {
-    const signal = withToolSignal(given);
-    signal?.throwIfAborted();
+  async complete(input: CompletionInput, signal?: AbortSignal): Promise<CompletedRecord> {
     if (input.conversation && input.conversation.ref.id === currentToolRun()?.conversation)
       throw waitsForItself();
-    const job = await this.enqueue(input);
+    const job = await this.enqueue(input, signal);
     try {
       return await this.result(job, signal);
     } catch (error) {
-      // Nobody waits any more: an answer would be paid for in vain.
-      if (signal?.aborted && isWantedByNobodyElse(input)) await this.cancel(job);
+      if (signal?.aborted) await this.#abandon(input, job);
       throw error;
     }
+  }
+
+  /** Ends a job for which nobody waits any more: an answer would be paid for in vain. With Redis away that is tried on. */
+  async #abandon(input: CompletionInput, job: JobRef): Promise<void> {
+    if (isWantedByNobodyElse(input)) await within(ABANDON_MS, this.cancel(job));
   }
 
   /** @throws JobLostError when Redis has neither the job nor its result. */
@@ -257,19 +274,6 @@ export class CompletionProducer {
 /** Whether nobody else waits for a call's job: under its idempotency key, or when the tool that made it is run again. */
 export function isWantedByNobodyElse({ idempotencyKey }: CompletionInput): boolean {
   return idempotencyKey === undefined && !willRunAgain();
-}
-
-/** `work`, or the signal's reason as soon as it aborts: also while Redis is away. */
-async function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  if (signal.aborted) abort();
-  try {
-    return await Promise.race([aborted, work]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }
 
 function waitsForItself(): InputError {

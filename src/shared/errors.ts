@@ -111,8 +111,8 @@ export class ConfigurationError extends GlueError {
 
 /** The job was cancelled before it had an answer. */
 export class JobCancelledError extends GlueError {
-  constructor(fields: Partial<GlueErrorFields> = {}) {
-    super({ code: "cancelled", category: "cancelled", message: "the job was cancelled", ...fields });
+  constructor(fields: Partial<GlueErrorFields> = {}, options?: { cause?: unknown }) {
+    super({ code: "cancelled", category: "cancelled", message: "the job was cancelled", ...fields }, options);
   }
 }
 

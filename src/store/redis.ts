@@ -40,12 +40,15 @@ const MIN_VERSION = [6, 0];
 
 /**
  * Checks once that a server can hold the queues: its version, that it never evicts keys, that it persists.
+ * @param signal ends the check, as if the server did not answer
  * @throws ConfigurationError when it cannot be reached in 5 s, is too old, or evicts.
  */
-export async function checkRedis(target: RedisTarget, logger: Logger): Promise<void> {
+export async function checkRedis(target: RedisTarget, logger: Logger, signal?: AbortSignal): Promise<void> {
   const probe = {
     lazyConnect: true,
     connectTimeout: 5000,
+    // What takes connections may answer nothing.
+    commandTimeout: 5000,
     // Without it a refused connection keeps the process alive for two seconds.
     disconnectTimeout: 50,
     retryStrategy: () => null,
@@ -54,6 +57,8 @@ export async function checkRedis(target: RedisTarget, logger: Logger): Promise<v
   const redis =
     "url" in target ? new Redis(target.url, probe) : new Redis({ ...probe, path: target.socketPath });
   redis.on("error", () => {});
+  const giveUp = () => redis.disconnect();
+  signal?.addEventListener("abort", giveUp, { once: true });
   try {
     await redis.connect();
     judge(parseInfo(await redis.info()), logger);
@@ -65,6 +70,7 @@ export async function checkRedis(target: RedisTarget, logger: Logger): Promise<v
       "redis_unreachable",
     );
   } finally {
+    signal?.removeEventListener("abort", giveUp);
     redis.disconnect();
   }
 }

@@ -3,6 +3,7 @@ import type { Message } from "../shared/chat.ts";
 import { compileSchema } from "../shared/compile-schema.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
+import { thrownText } from "../shared/thrown-text.ts";
 import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
 import { runInTool } from "../shared/tool-run.ts";
 import type { JobJournal } from "../store/job-journal.ts";
@@ -89,7 +90,7 @@ async function checkArguments({ parameters, parse }: Tool, args: unknown): Promi
     const errors = compileSchema(parameters)(args);
     return errors.length === 0 ? { ok: true, args } : { ok: false, problem: problemOf(errors) };
   } catch (error) {
-    return { ok: false, problem: toOutput(messageOf(error), 4096) };
+    return { ok: false, problem: toOutput(thrownText(error), 4096) };
   }
 }
 
@@ -116,7 +117,7 @@ async function execute(input: ToolTurn, tool: Tool, args: unknown, executionId: 
   } catch (error) {
     input.signal.throwIfAborted();
     if (timeout.aborted) return failure("timeout", `the tool did not end within ${tool.timeoutMs / 1000} s`);
-    return failure("tool_failed", toOutput(messageOf(error), 4096));
+    return failure("tool_failed", toOutput(thrownText(error), 4096));
   } finally {
     signal.removeEventListener("abort", abort);
   }
@@ -124,11 +125,6 @@ async function execute(input: ToolTurn, tool: Tool, args: unknown, executionId: 
 
 function failure(code: string, message: string): Outcome {
   return { error: { code, message } };
-}
-
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.name === "Error" ? error.message : `${error.name}: ${error.message}`;
 }
 
 /** Control characters but tabs and line breaks: they have no place in a prompt. */

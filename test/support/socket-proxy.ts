@@ -37,6 +37,11 @@ export class SocketProxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** From now on nothing passes, and nobody is told. */
+  hush(): void {
+    for (const socket of this.#sockets) socket.unpipe().pause();
+  }
+
   async close(): Promise<void> {
     const closed = once(this.#server, "close");
     this.#server.close();

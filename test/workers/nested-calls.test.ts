@@ -209,7 +209,7 @@ test("the end of a job ends what its tools wait for, and leaves what they only b
   const queue = queueOf(redis, site);
   await waitFor("the call that the tool waits for", async () => (await queue.getDelayedCount()) === 1);
   await handle.cancel();
-  expect(await told.promise).toBe("cancelled");
+  expect(await told.promise).toMatchObject({ code: "cancelled", cause: "cancelled" });
   await waitFor("its end", async () => (await queue.getDelayedCount()) === 0);
   expect(await inner.result()).toMatchObject({ finishReason: "stop" });
 });
