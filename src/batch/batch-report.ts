@@ -33,6 +33,8 @@ export interface BatchReport extends BatchFigures {
   status: "completed" | "interrupted" | "cancelled" | "failed";
   /** Why it `failed`. */
   error?: ErrorRecord;
+  /** What the provider said, when its refusal was the reason. */
+  providerMessage?: string;
   files: OutputFiles;
 }
 

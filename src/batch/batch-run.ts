@@ -211,7 +211,7 @@ export class BatchRun {
     return {
       id: this.id,
       status: STATUS_AT_END[end.kind],
-      ...(end.kind === "stopped" && { error: end.error }),
+      ...(end.kind === "stopped" && { error: end.error, providerMessage: end.providerMessage }),
       files: this.files,
       ...figures,
     };

@@ -25,6 +25,7 @@ export function outputLine(
       ...(record.fromCache && { from_cache: true }),
     });
   }
+  const { providerMessage: provider_message } = record;
   const { code, message, hint, status, providerRequestId } = record.error ?? {
     code: record.status,
     message: `the row was ${record.status}`,
@@ -33,7 +34,8 @@ export function outputLine(
     status === undefined
       ? null
       : { status_code: status, request_id: providerRequestId ?? "", body: { error: { code, message } } };
-  return JSON.stringify({ ...head, response, error: { code, message, hint, attempts: record.attempts } });
+  const error = { code, message, hint, provider_message, attempts: record.attempts };
+  return JSON.stringify({ ...head, response, error });
 }
 
 /** The output line of a row that never became a request. */

@@ -16,6 +16,7 @@ import { registerQueue } from "../store/queue-registry.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { BatchOutput } from "./batch-output.ts";
 import type { DiskIndex, IndexRow } from "./disk-index.ts";
+import { ModelStops, type StopReason } from "./model-stops.ts";
 import { outputLine } from "./output-line.ts";
 import type { BatchRow, RowReader } from "./row-reader.ts";
 import { RowSubmitter } from "./row-submitter.ts";
@@ -49,7 +50,7 @@ export type BatchEnd =
   | { kind: "finished" }
   | { kind: "interrupted" }
   | { kind: "cancelled" }
-  | { kind: "stopped"; error: ErrorRecord };
+  | ({ kind: "stopped" } & StopReason);
 
 /**
  * Drives one batch: sends missing rows through a window per queue, takes results off the done-list into the file,
@@ -60,6 +61,7 @@ export class RowSender {
   readonly #batchId: string;
   readonly #windows: Window[];
   readonly #submitter: RowSubmitter;
+  readonly #stops: ModelStops;
   readonly #wakeup = new Wakeup();
   #end: BatchEnd | undefined;
   #reconciledAt = performance.now();
@@ -70,6 +72,7 @@ export class RowSender {
     this.#batchId = options.output.batchId;
     this.#windows = options.index.models().map((model) => new Window(model));
     this.#submitter = new RowSubmitter(options, this.#batchId);
+    this.#stops = new ModelStops(options.store, this.#batchId, options.index, this.#windows);
   }
 
   get inFlight(): number {
@@ -84,6 +87,7 @@ export class RowSender {
     using _ = await store.notifier.listen({ [`batch:${this.#batchId}`]: wake });
     // What an earlier run left on the done-list is known before its rows are sent again.
     while ((await this.#collect()) > 0);
+    await untilTaken(logger, () => this.#stops.begin());
     await untilTaken(logger, () => saveCounts(this.#options, this.#batchId));
     for (;;) {
       const end = await untilTaken(logger, () => this.#turn(signal));
@@ -97,13 +101,14 @@ export class RowSender {
     const collected = await this.#collect();
     this.#end ??= await this.#findEnd(signal);
     if (this.#end) {
-      await this.#withdraw();
+      await this.#withdraw(this.#windows);
       if (this.inFlight === 0) {
         // A row that ended before its job was withdrawn has left its result.
         while ((await this.#collect()) > 0);
         return this.#end;
       }
     } else {
+      await this.#withdraw(this.#windows.filter(({ stop }) => stop));
       await this.#refill();
       if (this.#options.index.counts().missing === 0) return { kind: "finished" };
       if (performance.now() - this.#reconciledAt > RECONCILE_MS) await this.#reconcile();
@@ -117,12 +122,9 @@ export class RowSender {
     const end: BatchEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
     if (end) {
       const { store } = this.#options;
-      const reason: ErrorRecord = {
-        code: end.kind,
-        category: "cancelled",
-        message: `the batch was ${end.kind}`,
-      };
-      await stopBatch(store, this.#batchId, reason);
+      const message = `the batch was ${end.kind}`;
+      const reason: ErrorRecord = { code: end.kind, category: "cancelled", message };
+      await stopBatch(store, this.#batchId, end.kind === "stopped" ? end.error : reason);
     }
     return end;
   }
@@ -142,7 +144,9 @@ export class RowSender {
   async #readStop(): Promise<BatchEnd | undefined> {
     const stop = await readStop(this.#options.store, this.#batchId);
     if (stop === "cancelled") return { kind: "cancelled" };
-    return stop && { kind: "stopped", error: stop };
+    if (stop) return { kind: "stopped", error: stop };
+    const reason = await this.#stops.look();
+    return reason && { kind: "stopped", ...reason };
   }
 
   /** Moves results from the done-list into the file, then forgets them in Redis. Returns how many it took. */
@@ -202,7 +206,7 @@ export class RowSender {
 
   async #refill(): Promise<void> {
     for (const window of this.#windows) {
-      while (!window.exhausted && window.room >= Math.min(MAX_ADD, window.rows.size)) {
+      while (!window.stop && !window.exhausted && window.room >= Math.min(MAX_ADD, window.rows.size)) {
         const room = Math.min(window.room, MAX_ADD);
         const missing =
           room > 0 ? this.#options.index.nextMissing(window.model.key, window.cursor, room) : [];
@@ -216,8 +220,8 @@ export class RowSender {
   }
 
   /** Takes rows back that no worker has begun; active ones stay in flight until they end or wait again. */
-  async #withdraw(): Promise<void> {
-    for (const window of this.#windows) {
+  async #withdraw(windows: readonly Window[]): Promise<void> {
+    for (const window of windows) {
       const queue = await this.#options.queues.of(window.model);
       const jobIds = [...window.rows.keys()];
       for (let i = 0; i < jobIds.length; i += MAX_ADD) {
@@ -231,7 +235,7 @@ export class RowSender {
   /** Sends again what is in flight for us but unknown to Redis, which was emptied or lost its last second. */
   async #reconcile(): Promise<void> {
     const { index, logger, store } = this.#options;
-    for (const window of this.#windows) {
+    for (const window of this.#windows.filter(({ stop }) => !stop)) {
       const lost = await this.#findLost(window);
       if (lost.length === 0) continue;
       logger.warn({ queue: window.queue, rows: lost.length }, "rows vanished from Redis; sending them again");

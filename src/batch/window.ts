@@ -2,6 +2,7 @@ import type { BlobRef } from "../shared/catalog.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Endpoint } from "./answer-forms.ts";
+import type { StopReason } from "./model-stops.ts";
 
 /** A row that is in Redis and has no result yet. */
 export interface InFlightRow {
@@ -25,6 +26,8 @@ export class Window {
   readonly rows = new Map<string, InFlightRow>();
   /** Rows up to this line have been sent. */
   cursor = 0;
+  /** Why no further row of it is sent, and those that wait are taken back. */
+  stop: StopReason | undefined;
   /** No row of the input is left to send. */
   exhausted = false;
   #bytes = 0;

@@ -8,7 +8,7 @@ import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Store } from "../store/store.ts";
 import { openRedis, type RedisHost, startWorker } from "./compose.ts";
-import { EXIT, type Interruption } from "./exit.ts";
+import { EXIT, type Interruption, saidBy } from "./exit.ts";
 import { Progress } from "./progress.ts";
 import { summarize } from "./report.ts";
 import { checkReportFile, writeReportFile } from "./report-file.ts";
@@ -129,7 +129,7 @@ function spawnWorkers(count: number, queueGlobs: readonly string[], concurrency:
 }
 
 function conclude(options: BatchRunOptions, report: BatchReport, interruption: Interruption): number {
-  const { id, status, error, files, total, succeeded, failed } = report;
+  const { id, status, error, providerMessage, files, total, succeeded, failed } = report;
   const done = succeeded + failed;
   const kept = `${done} of ${total} results are safe in ${files.partial}; ${total - done} rows are not sent`;
   switch (status) {
@@ -144,7 +144,7 @@ function conclude(options: BatchRunOptions, report: BatchReport, interruption: I
     case "failed": {
       const { code, message, hint } = error ?? { code: "unknown", message: "no reason was given" };
       process.stderr.write(
-        `batch stopped (${code}): ${message}${hint ? `\n  → ${hint}` : ""}\n${kept}\nthen resume with: ${options.resumeCommand}\n`,
+        `batch stopped (${code}): ${message}${saidBy(providerMessage)}${hint ? `\n  → ${hint}` : ""}\n${kept}\nthen resume with: ${options.resumeCommand}\n`,
       );
       return code === "cost_limit" ? EXIT.costLimit : EXIT.configuration;
     }

@@ -1,3 +1,4 @@
+import { privatePartsOf } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
 import { printable } from "./output.ts";
 
@@ -27,8 +28,16 @@ export function describeError(error: unknown): string {
   return `error: ${printable(explain(error))}`;
 }
 
+/** What the provider said, as a line under an error's message; it is the user's own to see. */
+export function saidBy(providerMessage: string | undefined): string {
+  return providerMessage ? `\n  the provider said: ${printable(providerMessage)}` : "";
+}
+
 function explain(error: unknown): string {
-  if (error instanceof GlueError) return error.hint ? `${error.message}\n  → ${error.hint}` : error.message;
+  if (error instanceof GlueError) {
+    const said = saidBy(privatePartsOf(error).providerMessage);
+    return `${error.message}${said}${error.hint ? `\n  → ${error.hint}` : ""}`;
+  }
   if (!(error instanceof Error)) return String(error);
   if (error.name !== "ReplyError") return error.stack ?? error.message;
   // A transaction only says that it was discarded; the command before it says why.

@@ -35,9 +35,10 @@ function failureLines(errorsPath: string): string[] {
     const [first = ""] = readHead(errorsPath).split("\n", 1);
     const { custom_id, error } = JSON.parse(first) as {
       custom_id: string;
-      error: { code: string; message: string };
+      error: { code: string; message: string; provider_message?: string };
     };
     lines.push(printable(`for example ${custom_id}: ${error.code}: ${error.message}`));
+    if (error.provider_message) lines.push(printable(`  the provider said: ${error.provider_message}`));
   } catch {
     // Too long a line or no file: the path says enough.
   }

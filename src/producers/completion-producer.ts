@@ -242,8 +242,9 @@ export class CompletionProducer {
 
   async #completed(job: JobRef, record: ResultRecord): Promise<CompletedRecord> {
     const { store } = this.#options;
-    const { error, rejected, response } = record;
-    if (error) throw fromErrorRecord({ ...error, rejected }, { jobId: job.id, model: modelKeyOf(record) });
+    const { error, rejected, providerMessage, response } = record;
+    const parts = { rejected, providerMessage };
+    if (error) throw fromErrorRecord({ ...error, ...parts }, { jobId: job.id, model: modelKeyOf(record) });
     if (!response) throw new JobLostError(job.id);
     return readCompleted(store, record, response);
   }

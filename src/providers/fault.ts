@@ -8,8 +8,10 @@ export interface Fault {
   codes: string[];
   /** The parameter that it blames. */
   param?: string;
-  /** The provider's raw text: read to classify, never stored or shown. */
+  /** The provider's raw text: read to classify. */
   message: string;
+  /** All that it said, for the caller alone, since it may quote the prompt. */
+  said: string;
   requestId?: string;
   retryAfterMs?: number;
   /** Whether the provider's filter refused this request's content. */
@@ -34,6 +36,7 @@ const STREAM_STATUSES: Record<string, number> = {
   overloaded_error: 529,
 };
 const DEFAULT_STREAM_STATUS = 502;
+const MAX_PAGE_CHARS = 20_000;
 
 /** The name that gateways and the simulator put in front of the text. */
 const SENDER_TAG = /^\[[\w .-]{1,40}\] /;
@@ -47,12 +50,20 @@ const NAMED_FIRST =
  * for any other error.
  */
 export function readFault(error: unknown): Fault | undefined {
-  const { status, headers, error: body, requestID } = fieldsOf(error);
+  const { status, headers, error: body, message: text, requestID } = fieldsOf(error);
   const answered = headers instanceof Object ? (headers as Headers) : undefined;
-  if (typeof status === "number") return faultOf(status, answered ?? new Headers(), body, requestID);
+  if (typeof status === "number")
+    return faultOf(status, answered ?? new Headers(), body ?? pageText(text), requestID);
   if (!answered || body === undefined) return undefined;
   const fault = faultOf(DEFAULT_STREAM_STATUS, answered, body, requestID);
   return { ...fault, status: streamStatus(body, fault.codes) };
+}
+
+/** Returns the text of a refusal that is no JSON, such as a firewall's page, which the SDKs put behind the status. */
+function pageText(text: unknown): string | undefined {
+  if (typeof text !== "string" || text.endsWith("(no body)")) return undefined;
+  const page = text.slice(0, MAX_PAGE_CHARS).replace(/^\d{3} /, "");
+  return page.replace(/<(style|script)\b.*?<\/\1>|<[^>]*>/gis, " ").trim();
 }
 
 /** Returns the status that an error event in a stream would have had as an answer of its own. */
@@ -87,6 +98,7 @@ function faultOf(status: number, headers: Headers, body: unknown, requestId: unk
     codes: codes.filter(isSafeWord),
     param: isSafeWord(fields.param) ? fields.param : NAMED_FIRST.exec(message)?.[1],
     message,
+    said: [message || textOf(body), upstreamText(metadata)].filter(Boolean).join(": "),
     requestId: isSafeWord(requestId) ? requestId : undefined,
     retryAfterMs: retryAfterMs(headers) ?? retryDelay(details),
     moderated: "flagged_input" in metadata || "reasons" in metadata,
@@ -103,6 +115,16 @@ function innermost(body: unknown): Fields {
     value = error;
   }
   return typeof value === "string" ? { message: value } : fieldsOf(value);
+}
+
+/** Returns a body that has no message as text. */
+function textOf(body: unknown): string {
+  return typeof body === "string" || body == null ? (body ?? "") : JSON.stringify(body);
+}
+
+/** Returns what a router's upstream said, where it hands that on. */
+function upstreamText({ raw }: Fields): string | undefined {
+  return typeof raw === "string" ? raw : undefined;
 }
 
 /** Returns the details of an error: Anthropic has one object of them, Google a list. */

@@ -56,7 +56,7 @@ type Kind =
 export function toLLMError(fault: Fault, entry: ProviderEntry, model: string): LLMError {
   const { status, requestId: providerRequestId, retryAfterMs } = fault;
   const answered = `${entry.name} answered ${status}${fault.codes[0] ? ` (${fault.codes[0]})` : ""}`;
-  const fields = { status, providerRequestId };
+  const fields = { status, providerRequestId, providerMessage: fault.said };
   switch (kindOf(fault)) {
     case "quota":
       return new AccountError({

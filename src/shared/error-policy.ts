@@ -29,10 +29,11 @@ import {
 /** What follows from an error. Whoever decides something on an error asks this table, and none of the classes. */
 export interface ErrorPolicy {
   /**
-   * What becomes of the attempt. `retry` uses one up, `snooze` does not. `stop`: no call of the account can succeed until
-   * somebody acts, so that a batch stops; a job that is no row of a batch fails.
+   * What becomes of the attempt. `retry` uses one up, `snooze` does not. `stop`: no call can succeed until somebody acts,
+   * so that a batch stops. `hold`: so it looks, but the request may be at fault too, and a batch's row waits for
+   * evidence. After both a job that is no row of a batch fails.
    */
-  verdict: "retry" | "snooze" | "fail" | "stop";
+  verdict: "retry" | "snooze" | "fail" | "stop" | "hold";
   /** `second`: the job fails when a second attempt ends so; `last`: when it has no attempt left. */
   fails: "second" | "last";
   /** Who waits along with the job: every queue of its budget; its queue, always or when a time is named; nobody. */
@@ -195,8 +196,8 @@ const ROWS: readonly GivenRow[] = [
     counts: "nothing",
     spoils: "answers",
   },
-  { of: [AuthenticationError], when: "401, 403", ...REFUSED, verdict: "stop" },
-  { of: [AccountError], when: "quota, billing, model not found", ...REFUSED, verdict: "stop" },
+  { of: [AuthenticationError], when: "401, 403", ...REFUSED, verdict: "hold" },
+  { of: [AccountError], when: "402, 404; quota, billing, redirects", ...REFUSED, verdict: "hold" },
   { of: [LLMError], when: "any other refusal", ...REFUSED, verdict: "retry" },
   {
     of: [GlueError, InputError, ConfigurationError, JobLostError, NonDeterminismError, WorkflowError],

@@ -11,6 +11,7 @@ import {
   type GlueErrorFields,
   InvalidRequestError,
   JobCancelledError,
+  LLMError,
   NonDeterminismError,
   OverloadedError,
   RateLimitError,
@@ -53,6 +54,22 @@ export const errorRecordSchema = z.object({
 });
 export type ErrorRecord = z.infer<typeof errorRecordSchema>;
 
+/** What only the result record holds of an error, and its catcher sees. */
+export interface PrivateParts {
+  /** The answer that did not fit, of a StructuredOutputError. */
+  rejected?: RejectedAnswer | undefined;
+  /** What the provider said, of an LLMError. */
+  providerMessage?: string | undefined;
+}
+
+/** Returns the parts of an error that its record has no place for. */
+export function privatePartsOf(error: unknown): PrivateParts {
+  return {
+    rejected: error instanceof StructuredOutputError ? error.rejected : undefined,
+    providerMessage: error instanceof LLMError ? error.providerMessage : undefined,
+  };
+}
+
 /** The storable form of any error; an unknown error keeps its class name only, since its text may quote data. */
 export function toErrorRecord(error: unknown): ErrorRecord {
   if (error instanceof GlueError) {
@@ -72,10 +89,10 @@ export function toErrorRecord(error: unknown): ErrorRecord {
 
 /**
  * The error that was stored, of its class again. A class that this version does not know becomes a GlueError.
- * `rejected` is no part of an error record; it comes from beside it.
+ * `rejected` and `providerMessage` are no part of an error record; they come from beside it.
  */
 export function fromErrorRecord(
-  { type, ...fields }: ErrorRecord & { attempts?: number; rejected?: RejectedAnswer | undefined },
+  { type, ...fields }: ErrorRecord & { attempts?: number } & PrivateParts,
   context: ErrorContext = {},
 ): GlueError {
   const stored = STORED_CLASSES.find(([name]) => name === type)?.[1] ?? GlueError;

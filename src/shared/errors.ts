@@ -154,10 +154,42 @@ export class NonRetryableError extends WorkflowError {
   }
 }
 
-type LLMErrorFields = Omit<GlueErrorFields, "category" | "code"> & { code?: string };
+const MAX_PROVIDER_CHARS = 2000;
+
+/** What a provider call's error has beside an error's own fields. */
+interface ProviderFields {
+  /** The provider's own words; control characters are taken out, and what is beyond 2,000 characters. */
+  providerMessage?: string | undefined;
+}
+type LLMErrorFields = Omit<GlueErrorFields, "category" | "code"> & ProviderFields & { code?: string };
 
 /** A provider call failed. Its class decides what the worker does next (see `error-policy.ts`). */
-export class LLMError extends GlueError {}
+export class LLMError extends GlueError {
+  /** Private: an error's own fields reach logs, and a provider may quote the prompt. */
+  readonly #providerMessage: string | undefined;
+
+  constructor(
+    { providerMessage, ...fields }: GlueErrorFields & ProviderFields,
+    options?: { cause?: unknown },
+  ) {
+    super(fields, options);
+    this.#providerMessage = providerMessage && wordsOf(providerMessage);
+  }
+
+  /** What the provider said, at most 2,000 characters. It is kept in the result record alone: no log, job or dashboard shows it. */
+  get providerMessage(): string | undefined {
+    return this.#providerMessage;
+  }
+}
+
+function wordsOf(text: string): string | undefined {
+  const head = text.slice(0, 4 * MAX_PROVIDER_CHARS).toWellFormed();
+  const words = head
+    .replace(/\s+/g, " ")
+    .replace(/[\p{Cc}\p{Cf}]/gu, "")
+    .trim();
+  return words.slice(0, MAX_PROVIDER_CHARS) || undefined;
+}
 
 /** 429: the provider asks us to slow down. */
 export class RateLimitError extends LLMError {

@@ -90,6 +90,8 @@ export const resultRecordSchema = z.object({
   output: z.union([blobRefSchema, z.object({ value: z.unknown() })]).optional(),
   /** The last answer that did not fit, on a failure. */
   rejected: z.object({ text: z.string(), problem: z.string() }).optional(),
+  /** What the provider said of the call that ended the job, on a failure. */
+  providerMessage: z.string().optional(),
   /** The cost in USD of all its calls; null when nobody knows it. */
   costUsd: z.number().nullable().default(null),
   /** Attempts that used up one of the job's attempts, this one included. */

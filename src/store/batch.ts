@@ -20,7 +20,8 @@ import { notify, publish } from "./topics.ts";
  * | in_progress         | failed, cancelled, in_progress | `saveBatch`   | the same: stopped, cancelled, interrupted |
  * | in_progress, failed | cancelling, cancelled          | `cancelBatch` | an operator, with a runner and without    |
  *
- * Beside it: `stop`, why no further row may start, which `stopBatch` sets once and `startBatch` takes away; the counts
+ * Beside it: `stop`, why no further row may start, which `stopBatch` sets once and `startBatch` takes away, and the same
+ * for the rows of one model as `stop:<entry:model>` (see refused-rows.ts); the counts
  * of the row sender (`saveBatch`) and of the workers (usage.ts); the ledger of its cost limit (cost-ledger.ts).
  */
 
@@ -56,7 +57,8 @@ export async function startBatch(
   // The limit of this run stands before any worker goes on.
   if (maxCostUsd === undefined) await store.redis.hdel(key, "maxCostUsd");
   else await store.redis.hset(key, "maxCostUsd", maxCostUsd);
-  await store.redis.hdel(key, "stop");
+  const stops = (await store.redis.hkeys(key)).filter((field) => /^stop(:|$)/.test(field));
+  if (stops.length > 0) await store.redis.hdel(key, ...stops);
   await saveBatch(store, { ...batch, status: "in_progress" });
 }
 
@@ -83,6 +85,26 @@ export async function readStop(
   const [stop, status] = await store.redis.hmget(store.keys.batch(batchId), "stop", "status");
   if (stop) return errorRecordSchema.parse(JSON.parse(stop));
   return status === "cancelling" || status === "cancelled" ? "cancelled" : undefined;
+}
+
+/** The field of a batch's record that says why no further row of a model may start. */
+export function modelStopField(modelKey: string): string {
+  return `stop:${modelKey}`;
+}
+
+/** Returns why no further row of these models may start, by `entry:model`; those that may go on are left out. */
+export async function readModelStops(
+  store: Store,
+  batchId: string,
+  modelKeys: readonly string[],
+): Promise<Map<string, ErrorRecord>> {
+  const stops = await store.redis.hmget(store.keys.batch(batchId), ...modelKeys.map(modelStopField));
+  return new Map(
+    modelKeys.flatMap((key, i) => {
+      const stop = stops[i];
+      return stop ? [[key, errorRecordSchema.parse(JSON.parse(stop))]] : [];
+    }),
+  );
 }
 
 const CANCELLABLE: readonly BatchStatus[] = ["validating", "in_progress", "failed"];

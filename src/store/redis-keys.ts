@@ -47,6 +47,8 @@ export function keysUnder(prefix: string) {
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,
     /** Hash: budget id → JSON of the limits that the provider's answers stated. */
     learnedLimits: `${prefix}:learned-limits`,
+    /** Hash: job id → a batch's row that the provider refused, while it is not clear whose fault that is. */
+    refused: (key: string) => `${prefix}:refused:${key}`,
     /** Hash: state and counters of a key's circuit breaker (see `breaker.ts`). */
     breaker: (key: string) => `${prefix}:breaker:${key}`,
     /** String: an answer, by the digest of what was asked, which is empty in the head of all of them. */

@@ -2,16 +2,19 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
 import {
   ACKNOWLEDGED,
+  modelKeyOf,
   parseRecord,
   RESULT_TTL_SECONDS,
   type ResultRecord,
   resultTtlSeconds,
 } from "../shared/records.ts";
+import { modelStopField } from "./batch.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { ANSWER_TURN } from "./conversation.ts";
 import { repliesOf } from "./redis.ts";
-import { Script } from "./script.ts";
+import { ANSWER_REFUSED, convictionIn, type Refusal } from "./refused-rows.ts";
+import { NOW, Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { NOTIFY } from "./topics.ts";
 import { COUNT_USAGE, usageKey } from "./usage.ts";
@@ -43,19 +46,20 @@ export const IS_CANCELLED = `
 
 /**
  * Makes a job's outcome final, with all that goes with it: the batch's done-list, the job's journal, the usage, and
- * the job's turn in its conversation. The push and the wake-up of the row sender are part of it, so that a recorded row
+ * the job's turn in its conversation; and what it proves of rows that the provider refused. The push and the wake-up of the row sender are part of it, so that a recorded row
  * can never miss its done-list; a row that was recorded before is pushed again, since whoever sent it again has not
  * seen its result.
  * Keys: BullMQ's job and its lock, the record, the present counter of usage, the done-list, the journal, the
- * conversation. Arguments: `token` of the lock; `record` as JSON, its life, and of its fields `jobId`, `status`,
+ * conversation, the refused rows of the model. Arguments: `token` of the lock; `record` as JSON, its life, and of its fields `jobId`, `status`,
  * `paidCalls`, the tokens, `costUsd`; the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that
- * the usage does not know yet; `turn`, empty outside conversations, and its `answer` as JSON.
+ * the usage does not know yet; `turn`, empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its
+ * latest call was sent.
  * Returns: a `WriteOutcome`. Called by `writeRecord`, for the worker that has the job.
  * Fence: the job's lock. A worker whose lock another one took over writes nothing. A failure's record gives way to what
  * a retry brings; anything else is written once.
  */
 const WRITE = new Script({
-  keys: ["job", "lock", "result", "usage", "done", "journal", "conversation"],
+  keys: ["job", "lock", "result", "usage", "done", "journal", "conversation", "refused"],
   args: {
     token: "text",
     record: "text",
@@ -73,8 +77,9 @@ const WRITE = new Script({
     countedCalls: "number",
     turn: "text",
     answer: "text",
+    sentAgoMs: "number?",
   },
-  lua: `${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}
+  lua: `${NOW}${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}
     local standing = redis.call('GET', result)
     if standing == '${ACKNOWLEDGED}' then return 'recorded' end
     local before = standing and cjson.decode(standing)
@@ -88,6 +93,8 @@ const WRITE = new Script({
     if hold ~= 'held' then return hold end
     redis.call('SET', result, record, 'EX', ttlSeconds)
     if status == 'succeeded' then redis.call('DEL', journal) end
+    if status == 'succeeded' and sentAgoMs then answerRefused(refused, now - sentAgoMs) end
+    if batchId ~= '' then redis.call('HDEL', refused, jobId) end
     if countedCalls > 0 then countUsage(usage, countedCalls, totalTokens, outputTokens) end
     if turn ~= '' then
       local use = {
@@ -112,11 +119,13 @@ interface WriteOptions {
   budgetKey?: string;
   /** Of the job's turn in its conversation. */
   answer?: TurnAnswer | undefined;
+  /** When its latest call was sent, by `performance.now()`; absent when none was made. */
+  sentAt?: number | undefined;
 }
 
 /** Makes an attempt's outcome final. Everything after it (BullMQ's own completion) may be lost without harm. */
 export async function writeRecord(store: Store, options: WriteOptions): Promise<WriteOutcome> {
-  const { queue, token, payload, record, budgetKey, answer = null } = options;
+  const { queue, token, payload, record, budgetKey, answer = null, sentAt } = options;
   const { batch, conversation } = payload;
   const { jobId, status, tokens, calls, costUsd } = record;
   const outcome = await WRITE.run(
@@ -129,6 +138,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       done: store.keys.batchDone(batch?.id ?? "none"),
       journal: store.keys.journal(jobId),
       conversation: store.keys.conversation(conversation?.id ?? "none"),
+      refused: store.keys.refused(modelKeyOf(record)),
     },
     {
       token,
@@ -147,6 +157,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       countedCalls: budgetKey ? (calls ?? 1) : 0,
       turn: conversation ? String(conversation.position) : "",
       answer: JSON.stringify(answer),
+      sentAgoMs: sentAt === undefined ? undefined : Math.round(performance.now() - sentAt),
     },
   );
   return outcome as WriteOutcome;
@@ -230,25 +241,42 @@ export type Standing =
   | { kind: "acknowledged" }
   | { kind: "finished"; record: ResultRecord }
   | { kind: "cancelled" }
+  /** The provider refused it before: whose fault that is is not known yet, or it is the row's own. */
+  | { kind: "refused"; conviction: Refusal | undefined }
   | { kind: "held"; reason: string };
 
+/** A batch's row: the batch, and the `entry:model` that it goes to. */
+interface RowPlace {
+  batchId: string;
+  modelKey: string;
+}
+
 /** Returns what stands before an attempt, which asks before it pays: one round trip. */
-export async function lookUp(store: Store, jobId: string, batchId: string | undefined): Promise<Standing> {
-  const pipeline = store.redis.pipeline().get(store.keys.result(jobId));
-  if (batchId)
+export async function lookUp(store: Store, jobId: string, row: RowPlace | undefined): Promise<Standing> {
+  const { keys } = store;
+  const pipeline = store.redis.pipeline().get(keys.result(jobId));
+  const { batchId } = row ?? {};
+  if (row)
     pipeline
-      .hmget(store.keys.batch(batchId), "stop", "status", "maxCostUsd")
-      .exists(store.keys.batchLease(batchId));
+      .hmget(keys.batch(row.batchId), "stop", "status", "maxCostUsd", modelStopField(row.modelKey))
+      .exists(keys.batchLease(row.batchId))
+      .hget(keys.refused(row.modelKey), jobId);
   const replies = await repliesOf(pipeline);
-  const [result, batch, lease] = replies as [string | null, (string | null)[]?, number?];
+  const [result, batch, lease, refused] = replies as [
+    string | null,
+    (string | null)[]?,
+    number?,
+    (string | null)?,
+  ];
   if (result === ACKNOWLEDGED) return { kind: "acknowledged" };
   const record = parseRecord(result);
   if (record?.status === "cancelled") return { kind: "cancelled" };
   if (record?.status === "succeeded") return { kind: "finished", record };
-  if (batchId && batch?.[0]) return { kind: "held", reason: `batch ${batchId} is stopped` };
+  if (batchId && (batch?.[0] || batch?.[3])) return { kind: "held", reason: `batch ${batchId} is stopped` };
   if (batchId && batch?.[1]?.startsWith("cancel"))
     return { kind: "held", reason: `batch ${batchId} is cancelled` };
   if (batchId && !lease)
     return { kind: "held", reason: `batch ${batchId} has no runner; run its command again` };
+  if (refused) return { kind: "refused", conviction: convictionIn(refused) };
   return { kind: "clear", hasCostLimit: typeof batch?.[2] === "string", hasFailed: record !== undefined };
 }

@@ -2,8 +2,8 @@ import type { Job } from "bullmq";
 import { pauseModel } from "../limits/pause.ts";
 import type { CompletionPayload, FallbackTarget } from "../shared/catalog.ts";
 import { policyOf } from "../shared/error-policy.ts";
-import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
-import type { GlueError, StructuredOutputError } from "../shared/errors.ts";
+import { fromErrorRecord, privatePartsOf, toErrorRecord } from "../shared/error-record.ts";
+import type { GlueError } from "../shared/errors.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
@@ -113,7 +113,6 @@ async function endOf(
   const reasons = fallbacks.map(({ model: key, code }) => `${key}: ${code}`).join("; ");
   const record = toErrorRecord(error);
   const context = { ...record.context, fallbacks: reasons.slice(0, MAX_REASONS_CHARS) };
-  const { rejected } = error as Partial<StructuredOutputError>;
-  const explained = fromErrorRecord({ ...record, context, rejected });
+  const explained = fromErrorRecord({ ...record, context, ...privatePartsOf(error) });
   return { kind: "fail", error: explained, spent, models: { entry, model, fallbacks } };
 }

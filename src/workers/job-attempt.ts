@@ -23,6 +23,13 @@ export interface ModelAttempt {
   model: ModelRef;
   /** Of a job that may take several calls, once it is read. */
   journal: JobJournal | undefined;
+  timing: CallTiming;
+}
+
+/** When things happened, by `performance.now()`; filled in as they do. */
+export interface CallTiming {
+  /** The latest provider call was sent. */
+  sentAt?: number;
 }
 
 /** The code of a fault that may end no second attempt of the job, once one has ended so. */

@@ -65,7 +65,7 @@ function unexpected(thrown: unknown, logger: Logger): GlueError {
   return new GlueError(toErrorRecord(thrown));
 }
 
-function stateOf({ context, job }: Attempt, { payload, model, journal }: ModelAttempt): AttemptState {
+function stateOf({ context, job }: Attempt, { payload, model, journal, timing }: ModelAttempt): AttemptState {
   const { maxAttempts, deadlineAt, batch } = payload;
   const attempt = job.attemptsMade - (journal?.attemptsMade ?? 0) + 1;
   return {
@@ -74,6 +74,7 @@ function stateOf({ context, job }: Attempt, { payload, model, journal }: ModelAt
     deadlineAt,
     isBatchRow: batch !== undefined,
     snoozes: snoozesOf(job),
+    sentAt: timing.sentAt,
     lastingFault: attempt > 1 ? lastingFault(job) : undefined,
     isOutage: context.breaker?.excuses(model.key) ?? false,
   };

@@ -18,6 +18,7 @@ import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
 import type { Attempt, ModelAttempt } from "./job-attempt.ts";
 import { judge } from "./judge.ts";
+import { REFUSED_MS, toRefusalError, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { HELD_MS, settle } from "./settle.ts";
 import { deadlineError, type Verdict } from "./verdict.ts";
 
@@ -41,7 +42,7 @@ async function tryModels(attempt: Attempt, given: CompletionPayload): Promise<Ve
   let payload = given;
   for (;;) {
     const model = modelRef(payload.provider.entry, payload.model);
-    const tried: ModelAttempt = { payload, model, journal: undefined };
+    const tried: ModelAttempt = { payload, model, journal: undefined, timing: {} };
     try {
       return await tryModel(attempt, tried);
     } catch (error) {
@@ -59,7 +60,7 @@ async function tryModels(attempt: Attempt, given: CompletionPayload): Promise<Ve
  */
 async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict> {
   const { context, job, jobId } = attempt;
-  const standing = await lookUp(context.store, jobId, tried.payload.batch?.id);
+  const standing = await lookUp(context.store, jobId, rowPlace(tried.payload));
   if (standing.kind !== "clear") return verdictOnStanding(standing, tried.payload, jobId);
   if (standing.hasFailed) tried.payload = await withNewDeadline(job, tried.payload);
   const waiting = await waitForConversation(attempt, tried.payload);
@@ -69,7 +70,12 @@ async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict>
   const costLimits = await openCostLimits(context.store, jobId, tried.payload, standing.hasCostLimit);
   const lack = chooseModel(attempt, tried);
   if (lack) return lack;
-  return { kind: "done", ...(await runCompletion(context, loopInput(attempt, tried, costLimits))) };
+  const outcome = await runCompletion(context, loopInput(attempt, tried, costLimits));
+  return { kind: "done", ...outcome, sentAt: tried.timing.sentAt };
+}
+
+function rowPlace({ batch, provider, model }: CompletionPayload) {
+  return batch && { batchId: batch.id, modelKey: modelRef(provider.entry, model).key };
 }
 
 function verdictOnStanding(
@@ -84,6 +90,10 @@ function verdictOnStanding(
       return { kind: "done", record: emptyRecord(jobId, payload, "succeeded") };
     case "cancelled":
       return { kind: "fail", error: new JobCancelledError() };
+    case "refused":
+      return standing.conviction
+        ? { kind: "fail", error: toRefusalError(standing.conviction) }
+        : { kind: "putBack", delayMs: REFUSED_MS, reason: WAITS_FOR_EVIDENCE };
     case "held":
       return { kind: "putBack", delayMs: HELD_MS, reason: standing.reason };
   }

@@ -12,6 +12,7 @@ import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
+import type { CallTiming } from "./job-attempt.ts";
 import { deadlineError } from "./verdict.ts";
 
 /** A job that would hold its place in this process for longer goes back. */
@@ -31,6 +32,7 @@ export interface CallInput {
   /** Aborts when the job's batch ended; counts until the call begins. */
   beforeCall: AbortSignal;
   controller: ConcurrencyController;
+  timing: CallTiming;
   /** The job is not in the queue of its model, whose pauses the call has to keep to all the same. */
   isRouted: boolean;
   /** The same call failed before and used up an attempt. */
@@ -92,7 +94,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
 /** The call between budget, breaker and concurrency controller, each of which learns how it ended. */
 async function guarded(
   { breaker }: WorkerContext,
-  { model: { key }, controller, isRouted, isRepeated }: CallInput,
+  { model: { key }, controller, isRouted, isRepeated, timing }: CallInput,
   held: Held,
   complete: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
@@ -105,6 +107,7 @@ async function guarded(
   }
   if (!admission.isProbe) controller.unblocked();
   const startedAt = performance.now();
+  timing.sentAt = startedAt;
   try {
     const reply = await complete();
     held.reservation.settle(reply.charged);

@@ -4,8 +4,8 @@ import { pauseModel } from "../limits/pause.ts";
 import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
 import { type Message, previewOfAnswer } from "../shared/chat.ts";
 import { policyOf } from "../shared/error-policy.ts";
-import { toErrorRecord } from "../shared/error-record.ts";
-import type { GlueError, StructuredOutputError } from "../shared/errors.ts";
+import { privatePartsOf, toErrorRecord } from "../shared/error-record.ts";
+import type { GlueError } from "../shared/errors.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { stopBatch } from "../store/batch.ts";
@@ -16,6 +16,7 @@ import { writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/run-journal.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import type { Attempt } from "./job-attempt.ts";
+import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import type { Verdict } from "./verdict.ts";
 
 export const HELD_MS = 30_000;
@@ -30,7 +31,7 @@ export async function settle(
 ): Promise<CompletionSummary> {
   switch (verdict.kind) {
     case "done":
-      await finish(attempt, payload, verdict.record, verdict.added);
+      await finish(attempt, payload, verdict.record, verdict);
       return summaryOf(verdict.record);
     case "retry":
       return retry(attempt, verdict);
@@ -41,6 +42,10 @@ export async function settle(
     case "lost":
       attempt.logger.warn("this worker no longer owns the job");
       throw new DelayedError();
+    case "hold":
+      return payload?.batch
+        ? hold(attempt, payload, verdict)
+        : fail(attempt, payload, { ...verdict, kind: "fail" });
     case "stopBatch":
       await stopBatch(attempt.context.store, payload?.batch?.id ?? "", toErrorRecord(verdict.error));
       return sendBack(attempt, { delayMs: HELD_MS, reason: `batch stopped: ${verdict.error.code}` });
@@ -65,6 +70,26 @@ async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<n
   throw new RateLimitError();
 }
 
+async function hold(
+  attempt: Attempt,
+  payload: CompletionPayload,
+  { error, sentAt, refusedAt }: VerdictOf<"hold">,
+): Promise<never> {
+  const { context, jobId, logger } = attempt;
+  const now = performance.now();
+  const times = { sentAgoMs: now - sentAt, refusedAgoMs: now - refusedAt };
+  const outcome = await untilTaken(logger, () =>
+    holdRefused(context.store, jobId, payload, { error, ...times }),
+  );
+  logger.warn({ fault: toErrorRecord(error), outcome }, "the provider refused a row");
+  return sendBack(
+    attempt,
+    outcome === "held"
+      ? { delayMs: REFUSED_MS, reason: WAITS_FOR_EVIDENCE }
+      : { delayMs: HELD_MS, reason: `batch stopped: ${error.code}` },
+  );
+}
+
 async function fail(
   attempt: Attempt,
   payload: CompletionPayload | undefined,
@@ -78,8 +103,7 @@ async function fail(
   else logger.warn({ fault: toErrorRecord(error), attempts }, "job failed");
   if (payload) {
     const record = emptyRecord(jobId, payload, isCancelled ? "cancelled" : "failed", attempts);
-    const { rejected } = error as Partial<StructuredOutputError>;
-    const fault = { error: { ...toErrorRecord(error), attempts }, rejected };
+    const fault = { error: { ...toErrorRecord(error), attempts }, ...privatePartsOf(error) };
     await finish(attempt, payload, { ...record, ...models, ...spent, ...fault });
   }
   throw withoutStack(new UnrecoverableError(failureText(error, attempts)));
@@ -97,7 +121,7 @@ async function finish(
   attempt: Attempt,
   payload: CompletionPayload | undefined,
   record: ResultRecord,
-  added: readonly Message[] = [],
+  { added = [], sentAt }: { added?: readonly Message[]; sentAt?: number | undefined } = {},
 ): Promise<void> {
   if (!payload) return;
   const { context, queue, token, jobId, logger } = attempt;
@@ -111,6 +135,7 @@ async function finish(
       record,
       budgetKey,
       answer,
+      sentAt,
     }),
   );
   if (payload.conversation) {

@@ -1,14 +1,14 @@
 import type { SnoozeScope } from "../limits/pause.ts";
 import type { Message } from "../shared/chat.ts";
 import { policyOf } from "../shared/error-policy.ts";
-import { fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
+import { fromErrorRecord, privatePartsOf, toErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
 
 /** What becomes of an attempt; nothing else can. */
 export type Verdict =
-  /** The result is recorded, with what it adds to its conversation: the job completes. */
-  | { kind: "done"; record: ResultRecord; added?: readonly Message[] }
+  /** The result is recorded, with what it adds to its conversation: the job completes. `sentAt`: of its latest call. */
+  | { kind: "done"; record: ResultRecord; added?: readonly Message[]; sentAt?: number | undefined }
   /** Uses up one attempt. */
   | { kind: "retry"; delayMs: number; error: GlueError }
   /** Waits, and uses up no attempt: the job alone, its queue, or every queue that shares its budget. */
@@ -28,6 +28,8 @@ export type Verdict =
       models?: TriedModels;
       spent?: Spent;
     }
+  /** Refused as a whole account is: the row waits for evidence whose fault that is. The times are of its call. */
+  | { kind: "hold"; error: GlueError; sentAt: number; refusedAt: number }
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
 
@@ -50,6 +52,8 @@ export interface AttemptState {
   snoozes: number;
   /** The code of a fault that may end no second attempt, once an earlier one has ended so. */
   lastingFault?: string | undefined;
+  /** When the call was sent that failed, by `performance.now()`; undefined when none was. */
+  sentAt?: number | undefined;
   /** The circuit breaker takes failures for the provider's own: they use up no attempt. */
   isOutage: boolean;
 }
@@ -67,8 +71,13 @@ export function verdictOn(
   now = Date.now(),
 ): Verdict {
   const { verdict, provider, fails } = policyOf(error);
-  if (verdict === "fail" || (verdict === "stop" && !state.isBatchRow)) return { kind: "fail", error };
+  const isOfBatch = verdict === "stop" || verdict === "hold";
+  if (verdict === "fail" || (isOfBatch && !state.isBatchRow)) return { kind: "fail", error };
   if (verdict === "stop") return { kind: "stopBatch", error };
+  if (verdict === "hold") {
+    const refusedAt = performance.now();
+    return { kind: "hold", error, sentAt: state.sentAt ?? refusedAt, refusedAt };
+  }
   const isSnooze = verdict === "snooze" || (provider === "down" && state.isOutage);
   const isLast =
     state.attempt >= state.maxAttempts || (fails === "second" && state.lastingFault === error.code);
@@ -111,5 +120,5 @@ export function deadlineError(last?: GlueError): GlueError {
     return new GlueError({ ...passed, category: "cancelled", message });
   }
   const message = `the job's deadline passed (last fault: ${last.code})`;
-  return fromErrorRecord({ ...toErrorRecord(last), ...passed, message });
+  return fromErrorRecord({ ...toErrorRecord(last), ...passed, ...privatePartsOf(last), message });
 }

@@ -63,8 +63,9 @@ export class EntryValues {
   async #completedRecord(job: string, json: string | null): Promise<CompletedRecord | StoredError> {
     if (json === null || json === ACKNOWLEDGED) return new StoredError(toErrorRecord(new JobLostError(job)));
     const record = resultRecordSchema.parse(JSON.parse(json));
-    const { response, error, rejected } = record;
-    if (!response) return new StoredError({ ...(error ?? toErrorRecord(new JobLostError(job))), rejected });
+    const { response, error, rejected, providerMessage } = record;
+    const parts = { rejected, providerMessage };
+    if (!response) return new StoredError({ ...(error ?? toErrorRecord(new JobLostError(job))), ...parts });
     return readCompleted(this.#store, record, response);
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { NO_CHOICE, type OddAnswer, type OddCall, oddSite } from "../support/odd-provider.ts";
 
@@ -40,5 +41,90 @@ describe.concurrent("a row that always fails", () => {
     expect(odd.site.read("out.errors.jsonl")).toMatchObject([
       { custom_id: "status", error: { attempts: 12 } },
     ]);
+  });
+});
+
+const refusal = (status: number, message: string): OddAnswer => ({ status, body: { error: { message } } });
+const REVOKED = refusal(401, "Incorrect API key provided");
+const REFUSALS: Record<string, OddAnswer> = {
+  "401": REVOKED,
+  "402": refusal(402, "This request requires more credits, or fewer max_tokens"),
+  "403": {
+    status: 403,
+    body: "<html><title>403 Forbidden</title></html>",
+    headers: { "content-type": "text/html" },
+  },
+  "404": refusal(404, "No endpoints found that support image input"),
+};
+type Line = { custom_id: string; error: { code: string; message: string; provider_message: string } };
+
+describe.concurrent("a row that is refused as an account is", () => {
+  test.each(Object.keys(REFUSALS).map((status) => [status, status === "403" ? "1" : "50"]))(
+    "fails with what the provider said, when later calls succeed: %s",
+    async (status, concurrency) => {
+      const env = { GLUELLM_WORKER_CONCURRENCY: concurrency };
+      await using odd = await oddSite(({ prompt }) => REFUSALS[prompt] ?? "fine", env);
+      expect(await odd.batch([...good(4), status, ...good(24).slice(4)])).toMatchObject({
+        status: "completed",
+        succeeded: 24,
+        failed: 1,
+      });
+      const [failed] = odd.site.read("out.errors.jsonl") as unknown as Line[];
+      expect(failed).toMatchObject({ custom_id: status, error: { attempts: 1 } });
+      expect(failed?.error.message).toContain(`answered ${status} to this row`);
+      const said = status === "403" ? "403 Forbidden" : /provided|credits|image input/;
+      expect(failed?.error.provider_message).toMatch(said);
+      expect(odd.calls).toHaveLength(25);
+    },
+  );
+
+  test("fails too when the others were on their way already and nothing is left to show more", async () => {
+    const answer = async ({ prompt }: OddCall) => {
+      if (prompt === "403") return REFUSALS["403"] as OddAnswer;
+      await delay(300);
+      return "fine";
+    };
+    await using odd = await oddSite(answer);
+    expect(await odd.batch(["403", ...good(5)])).toMatchObject({ status: "completed", failed: 1 });
+  });
+
+  test("stops the batch as its last row: unsent and named, and the same run goes on", async () => {
+    const isMended = { value: false };
+    const answer = ({ prompt }: OddCall) => (prompt === "404" && !isMended.value ? REFUSALS["404"] : "fine");
+    await using odd = await oddSite((call) => answer(call) as OddAnswer, { GLUELLM_WORKER_CONCURRENCY: "1" });
+    const report = await odd.batch([...good(5), "404"]);
+    expect(report).toMatchObject({ status: "failed", succeeded: 5, failed: 0 });
+    expect(report.error).toMatchObject({ code: "model_not_found", category: "account" });
+    expect(report.error?.message).toContain('odd:a refused "404" (line 6)');
+    expect(report.providerMessage).toContain("image input");
+    isMended.value = true;
+    expect(await odd.batch([...good(5), "404"])).toMatchObject({ status: "completed", succeeded: 6 });
+    expect(odd.calls).toHaveLength(7);
+  });
+});
+
+describe.concurrent("an account that is refused", () => {
+  test.each([
+    ["from the start", "1", 0],
+    ["in mid-run", "1", 12],
+    ["in mid-run, with calls on their way", "20", 12],
+  ])("stops the batch at the third row, none of them failed: %s", async (_, concurrency, paid) => {
+    const answer = ({ ofAll }: OddCall) => (ofAll > paid ? REVOKED : "fine");
+    await using odd = await oddSite(answer, { GLUELLM_WORKER_CONCURRENCY: concurrency });
+    const report = await odd.batch(good(100));
+    expect(report).toMatchObject({ status: "failed", total: 100, succeeded: paid, failed: 0 });
+    expect(report.error?.message).toMatch(/the key is refused; odd:a refused "good \d+" \(line \d+\), "good/);
+    expect(odd.calls.length).toBeGreaterThanOrEqual(paid + 3);
+    expect(odd.calls.length).toBeLessThanOrEqual(paid + (concurrency === "1" ? 3 : 40));
+  });
+
+  test("for one model leaves the rows of another alone", async () => {
+    await using odd = await oddSite(({ model }) => (model === "b" ? (REFUSALS["404"] ?? "fine") : "fine"));
+    const prompts = good(40);
+    const models = prompts.map((_, i) => (i % 8 === 0 ? "odd:b" : "odd:a"));
+    const report = await odd.batch(prompts, { models });
+    expect(report).toMatchObject({ status: "failed", succeeded: 35, failed: 0 });
+    expect(report.error?.message).toContain('odd:b refused "good ');
+    expect(odd.calls.filter(({ model }) => model === "b").length).toBeLessThanOrEqual(5);
   });
 });

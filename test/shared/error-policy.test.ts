@@ -32,8 +32,8 @@ const CASES: readonly (readonly [errors.GlueError, ...Decisions])[] = [
     ...(["fail", "job", "whenStuck", "works", "request", "lasting"] as const),
   ],
   [new errors.StructuredOutputError(fields), "fail", "job", "never", "works", "nothing", "lasting"],
-  [new errors.AuthenticationError(fields), "stop", "job", "whenStuck", "works", "request", "lasting"],
-  [new errors.AccountError(fields), "stop", "job", "whenStuck", "works", "request", "lasting"],
+  [new errors.AuthenticationError(fields), "hold", "job", "whenStuck", "works", "request", "lasting"],
+  [new errors.AccountError(fields), "hold", "job", "whenStuck", "works", "request", "lasting"],
   [
     new errors.LLMError({ ...fields, code: "new", category: "provider" }),
     ...(["retry", "job", "whenStuck", "works", "request", "lasting"] as const),

@@ -1,8 +1,8 @@
 import { inspect } from "node:util";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { fromErrorRecord, toErrorRecord } from "../../src/shared/error-record.ts";
-import { StructuredOutputError } from "../../src/shared/errors.ts";
+import { fromErrorRecord, privatePartsOf, toErrorRecord } from "../../src/shared/error-record.ts";
+import { AuthenticationError, StructuredOutputError } from "../../src/shared/errors.ts";
 import { BudgetExceededError } from "../../src/shared/unsent-errors.ts";
 
 const rejected = { text: "the private answer", problem: "at /private: must be string" };
@@ -64,5 +64,31 @@ describe("stored errors", () => {
     const error = fromErrorRecord({ type, code: "c", category: "provider", message: "m" });
     expect(error.name).toBe("GlueError");
     expect(error).toMatchObject({ code: "c", category: "provider", message: "m" });
+  });
+});
+
+describe("what a provider said", () => {
+  const said = new AuthenticationError({
+    message: "the key is refused",
+    providerMessage: `  the private\u0007 prompt\n\u202eis ${"long ".repeat(1000)}`,
+  });
+
+  it("is its catcher's alone, as bounded text without control characters", () => {
+    expect(said.providerMessage).toMatch(/^the private prompt is long long/);
+    expect(said.providerMessage).toHaveLength(2000);
+    const lines: string[] = [];
+    pino({}, { write: (line: string) => lines.push(line) }).error({ err: said, said });
+    const shown = [
+      JSON.stringify(toErrorRecord(said)),
+      inspect(said, { showHidden: true }),
+      JSON.stringify(said),
+    ];
+    for (const text of [...shown, ...lines, said.stack]) expect(text).not.toContain("private");
+  });
+
+  it("comes back with the class", () => {
+    const back = fromErrorRecord({ ...toErrorRecord(said), ...privatePartsOf(said) });
+    expect(back).toBeInstanceOf(AuthenticationError);
+    expect(privatePartsOf(back)).toEqual(privatePartsOf(said));
   });
 });

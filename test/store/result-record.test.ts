@@ -122,7 +122,7 @@ test("a row that is safe in its file leaves a mark while BullMQ may run it, and 
   expect(await redis.exists(store.keys.result("b-2"), store.keys.batchDone("b"))).toBe(0);
   expect(await write(record("b-1", "failed"), { batch })).toBe("recorded");
   await redis.set(store.keys.batchLease("b"), "{}");
-  expect(await lookUp(store, "b-1", "b")).toEqual({ kind: "acknowledged" });
+  expect(await lookUp(store, "b-1", { batchId: "b", modelKey: "test:m" })).toEqual({ kind: "acknowledged" });
 });
 
 test("before its row is sent again, a record goes unless an answer was paid for", async () => {

@@ -35,8 +35,8 @@ describe("verdicts by error class", () => {
     [new TokenLimitError(fields), "fail", "fail"],
     [new InvalidRequestError(fields), "fail", "fail"],
     [new StructuredOutputError(fields), "fail", "fail"],
-    [new AuthenticationError(fields), "stopBatch", "fail"],
-    [new AccountError(fields), "stopBatch", "fail"],
+    [new AuthenticationError(fields), "hold", "fail"],
+    [new AccountError(fields), "hold", "fail"],
     [new GlueError({ code: "other", category: "internal", message: "m" }), "retry", "retry"],
   ])("%o", (error, onRow, onInteractive) => {
     expect(verdictOn(error, row, BACKOFF, NOW).kind).toBe(onRow);
