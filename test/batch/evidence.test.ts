@@ -9,25 +9,28 @@ const good = (count: number) => Array.from({ length: count }, (_, n) => `good ${
 
 describe.concurrent("a row that always fails", () => {
   test.each([
-    ["beside others", "50", [...Object.keys(BAD), ...good(30)]],
+    ["beside others", "50", ["status", "cut", "empty", ...good(30)]],
     ["one at a time, at the end", "1", [...good(3), "status"]],
     ["alone", "1", ["cut"]],
   ])("ends after its attempts: %s", async (_, concurrency, prompts) => {
-    const env = { GLUELLM_WORKER_CONCURRENCY: concurrency, GLUELLM_CALL_TIMEOUT_MS: "500" };
-    await using odd = await oddSite(answerOf, env);
+    await using odd = await oddSite(answerOf, { GLUELLM_WORKER_CONCURRENCY: concurrency });
     const bad = prompts.filter((prompt) => prompt in BAD);
     expect(await odd.batch(prompts)).toMatchObject({ status: "completed", failed: bad.length });
-    const callsOf = (prompt: string) => odd.calls.filter((call) => call.prompt === prompt).length;
+    const attemptsAt = (prompt: string) => (prompt === "empty" ? 2 : bad.includes(prompt) ? 12 : 1);
     for (const prompt of prompts) {
-      expect([prompt, callsOf(prompt)]).toEqual([
-        prompt,
-        prompt === "empty" ? 2 : bad.includes(prompt) ? 12 : 1,
-      ]);
+      const calls = odd.calls.filter((call) => call.prompt === prompt);
+      expect(calls.map(({ ofPrompt }) => ofPrompt).at(-1), prompt).toBe(attemptsAt(prompt));
     }
     const failed = odd.site.read("out.errors.jsonl") as { custom_id: string; error: { attempts: number } }[];
     expect(failed.map(({ custom_id, error }) => [custom_id, error.attempts])).toEqual(
-      bad.map((prompt) => [prompt, prompt === "empty" ? 2 : 12]),
+      bad.map((prompt) => [prompt, attemptsAt(prompt)]),
     );
+  });
+
+  test("ends after its attempts: without an answer", async () => {
+    await using odd = await oddSite(answerOf, { GLUELLM_CALL_TIMEOUT_MS: "300" });
+    expect(await odd.batch(["hanging", ...good(3)])).toMatchObject({ status: "completed", failed: 1 });
+    expect(odd.calls.filter(({ prompt }) => prompt === "hanging")).toHaveLength(12);
   });
 
   test("does not hold up the others after an outage, in which nobody loses an attempt", async () => {
