@@ -1,6 +1,5 @@
 import type { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
-import type { ErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ResultRecord } from "../shared/records.ts";
@@ -122,9 +121,8 @@ export class RowSender {
     const end: BatchEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
     if (end) {
       const { store } = this.#options;
-      const message = `the batch was ${end.kind}`;
-      const reason: ErrorRecord = { code: end.kind, category: "cancelled", message };
-      await stopBatch(store, this.#batchId, end.kind === "stopped" ? end.error : reason);
+      const told = { code: end.kind, category: "cancelled", message: `the batch was ${end.kind}` } as const;
+      await stopBatch(store, this.#batchId, end.kind === "stopped" ? end.error : told);
     }
     return end;
   }
