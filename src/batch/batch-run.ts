@@ -12,7 +12,7 @@ import type { ConnectedStore } from "../store/connected-store.ts";
 import type { OutputFormat } from "./answer-forms.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
 import type { InputFormat } from "./input-form.ts";
-import { type OutputFiles, outputFiles } from "./output-paths.ts";
+import { adoptPartial, type OutputFiles, outputFiles } from "./output-paths.ts";
 import { readBatchId } from "./partial-header.ts";
 import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
 import type { BatchEnd } from "./row-sender.ts";
@@ -22,6 +22,7 @@ import { Tally } from "./tally.ts";
 export { OUTPUT_FORMATS } from "./answer-forms.ts";
 export type { BatchReport } from "./batch-report.ts";
 export { INPUT_FORMATS } from "./input-form.ts";
+export { isDanglingLink } from "./output-paths.ts";
 
 /** Options of a batch. */
 export interface BatchOptions {
@@ -114,6 +115,7 @@ export class BatchRun {
   static async prepare(options: BatchOptions, context: BatchContext): Promise<BatchRun> {
     const { settings, keyNeeded } = context;
     const choice = { settings, keyNeeded, defaultModel: options.model ?? settings.defaultModel };
+    adoptPartial(options.outputPath);
     const knownId = readBatchId(options.outputPath);
     try {
       const batch = await prepareBatch({

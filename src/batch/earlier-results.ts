@@ -18,10 +18,8 @@ const COMMIT_LINES = 2000;
 interface Findings {
   /** Results of well-formed rows of this input. */
   matched: number;
-  /** Other lines: results of no row here, or no results at all. */
-  foreign: number;
-  /** Those of them that somebody paid for. */
-  paidForeign: number;
+  /** Of the other lines, which are results of no row here or no results at all, those that must not be lost: somebody paid for them, or they are none of ours. */
+  kept: number;
   /** The rows' results come in input order. */
   inOrder: boolean;
   /** Whose form its lines have; undefined when it has none. */
@@ -39,12 +37,12 @@ export interface EarlierResults {
   isInFormat: boolean;
 }
 
-const NOTHING: Findings = { matched: 0, foreign: 0, paidForeign: 0, inOrder: true, end: 0 };
+const NOTHING: Findings = { matched: 0, kept: 0, inOrder: true, end: 0 };
 
 /**
  * Looks through what earlier runs left under this output and marks in the index which rows have a result. Writes to
  * no other file.
- * @throws InputError when all of it belongs to another input.
+ * @throws InputError when all of it belongs to another input, and some of it was paid for.
  */
 export async function importEarlierResults(
   files: OutputFiles,
@@ -59,8 +57,8 @@ export async function importEarlierResults(
   const output = await importFrom(files.output, OUT_FILE.output);
   const partial = header ? await importFrom(files.partial, OUT_FILE.partial, header.bytes) : NOTHING;
   index.recount();
-  if (output.matched === 0 && output.foreign > 0) throw otherInput(files.output);
-  if (output.matched + partial.matched === 0 && partial.paidForeign > 0) throw otherInput(files.partial);
+  if (output.matched === 0 && output.kept > 0) throw otherInput(files.output);
+  if (output.matched + partial.matched === 0 && partial.kept > 0) throw otherInput(files.partial);
   const has = output.format ?? format;
   if (has !== "openai" && has !== format) {
     throw new InputError(
@@ -110,8 +108,7 @@ async function importFile(
         findings.inOrder &&= match.line > lastLine;
         lastLine = match.line;
       } else {
-        findings.foreign += 1;
-        if (result && !result.failed) findings.paidForeign += 1;
+        if (!result?.failed) findings.kept += 1;
       }
       count += 1;
       if (count % COMMIT_LINES === 0) index.guard(() => database.exec("COMMIT; BEGIN"));

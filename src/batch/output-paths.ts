@@ -1,4 +1,13 @@
-import { accessSync, constants, type Stats, statSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  readlinkSync,
+  renameSync,
+  type Stats,
+  statSync,
+} from "node:fs";
 import { dirname, resolve } from "node:path";
 import { InputError } from "../shared/errors.ts";
 import { inputFileError } from "./file-errors.ts";
@@ -16,11 +25,15 @@ export interface OutputFiles {
   orphaned: string;
 }
 
+const MAX_LINKS = 40;
+
 export interface BatchPaths extends OutputFiles {
   input: string;
 }
 
-export function outputFiles(output: string): OutputFiles {
+/** An output that is a link is written through: all its files lie beside the one it leads to. */
+export function outputFiles(path: string): OutputFiles {
+  const output = linkTarget(path);
   const stem = output.endsWith(".jsonl") ? output.slice(0, -".jsonl".length) : output;
   return {
     output,
@@ -29,6 +42,40 @@ export function outputFiles(output: string): OutputFiles {
     errors: `${stem}.errors.jsonl`,
     orphaned: `${stem}.orphaned.jsonl`,
   };
+}
+
+/** Where a link leads to, whether something is there or not; the path itself when it is none. */
+function linkTarget(path: string, steps = 0): string {
+  if (!isLink(path) || steps > MAX_LINKS) return path;
+  return linkTarget(resolve(dirname(path), readlinkSync(path)), steps + 1);
+}
+
+/**
+ * Moves a partial that version 0.1 began beside a link to where the others lie.
+ * @throws InputError when that cannot be done
+ */
+export function adoptPartial(outputPath: string): void {
+  const [beside, { partial }] = [`${outputPath}.partial`, outputFiles(outputPath)];
+  if (beside === partial || !existsSync(beside) || existsSync(partial)) return;
+  try {
+    renameSync(beside, partial);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new InputError(
+      `cannot move ${beside} to ${partial}: ${code}`,
+      `move it there: mv ${beside} ${partial}`,
+    );
+  }
+}
+
+/** Returns whether the path is a link. */
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+}
+
+/** Returns whether the path is a link to nothing: who writes there makes a file where nobody looks for it. */
+export function isDanglingLink(path: string): boolean {
+  return isLink(path) && !existsSync(path);
 }
 
 /**
@@ -46,8 +93,10 @@ export function checkPaths(inputPath: string, outputPath: string): BatchPaths {
   }
   const input = inputStat(inputPath);
   const files = outputFiles(outputPath);
-  checkFolder(outputPath);
+  checkFolder(files.output);
   for (const path of Object.values(files)) {
+    if (isDanglingLink(path))
+      throw new InputError(`${path} is a link to nothing`, "remove the link, or choose another -o");
     const stat = statSync(path, { throwIfNoEntry: false });
     if (stat && !stat.isFile())
       throw new InputError(`${path} is not a file`, "choose another output with -o");

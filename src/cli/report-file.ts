@@ -1,6 +1,6 @@
 import { accessSync, constants, realpathSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { type BatchReport, filesOfBatch } from "../batch/batch-run.ts";
+import { type BatchReport, filesOfBatch, isDanglingLink } from "../batch/batch-run.ts";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
 import { jsonText } from "./output.ts";
 
@@ -9,6 +9,8 @@ import { jsonText } from "./output.ts";
  * @throws InputError
  */
 export function checkReportFile(path: string, inputPath: string, outputPath: string): void {
+  if (isDanglingLink(path))
+    throw new InputError(`the report ${path} is a link to nothing`, "remove the link, or name another file");
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat?.isDirectory())
     throw new InputError(`the report ${path} is a folder`, "name a file with --report");

@@ -30,7 +30,9 @@ export function count(value: number): string {
 
 /** Where the failed rows are, and the first of them as an example. */
 function failureLines(errorsPath: string): string[] {
-  const lines = [`failures: ${errorsPath} (send them again with --retry-failed)`];
+  const lines = [
+    `failures: ${errorsPath} (send them again with --retry-failed, malformed ones once corrected)`,
+  ];
   try {
     const [first = ""] = readHead(errorsPath).split("\n", 1);
     const { custom_id, error } = JSON.parse(first) as {

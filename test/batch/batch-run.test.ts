@@ -203,7 +203,7 @@ describe("input that stops the run before anything is sent", () => {
   test("an output of another input is not overwritten", async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(2));
-    const precious = `${JSON.stringify({ id: `batch_req_${"0".repeat(32)}`, custom_id: "z", response: null, error: null })}\n`;
+    const precious = `${JSON.stringify({ id: `batch_req_${"0".repeat(32)}`, custom_id: "z", response: {}, error: null })}\n`;
     writeFileSync(site.path("out.jsonl"), precious);
     expect((await site.run(...site.batch())).code).toBe(2);
     expect(readFileSync(site.path("out.jsonl"), "utf8")).toBe(precious);

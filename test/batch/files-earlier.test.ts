@@ -38,8 +38,8 @@ async function runOf(
   const { failing = [], stopAfter = Number.POSITIVE_INFINITY, ...choice } = options;
   const inputPath = writeInput(rows, folder);
   const { index, output } = await openRun(inputPath, outputPath, choice);
-  const input = await InputFile.open({ inputPath });
-  const reader = new RowReader({ input, resolveModel });
+  const input = await InputFile.open({ inputPath, ...choice });
+  const reader = new RowReader({ input, resolveModel, ...choice });
   const sent: number[] = [];
   for (const indexRow of allMissing(index).slice(0, stopAfter)) {
     const row = await reader.readRow(indexRow);
@@ -190,6 +190,28 @@ describe("an output of somebody else", () => {
     const third = prompts("a", "b").map((row) => ({ ...row, model: "openai:third" }));
     await expect(runOf(files, third)).rejects.toMatchObject({ code: "other_input" });
     expect(read(files.partial)).toBe(before);
+  });
+
+  test("failures of rows that were corrected since are no obstacle: nobody paid for them", async () => {
+    const files = testFiles();
+    await runOf(files, [{ question: "a" }, { custom_id: "c", prompt: 1 }, "{", { prompt: "b" }], {
+      failing: [4],
+    });
+    expect(summary(files.outputPath).map(([, code]) => code)).toEqual([
+      ...["missing_prompt", "invalid_prompt", "invalid_json_line", "invalid_request"],
+    ]);
+    const corrected = [
+      { question: "a" },
+      { custom_id: "c", question: "1" },
+      { question: "x" },
+      { question: "b!" },
+    ];
+    for (const retryFailed of [true, false]) {
+      const { sent } = await runOf(files, corrected, { promptField: "question", retryFailed });
+      expect(sent).toEqual(retryFailed ? [1, 2, 3, 4] : []);
+    }
+    expect(summary(files.outputPath).map(([id]) => id)).toEqual(["line-1", "c", "line-3", "line-4"]);
+    expect(existsSync(files.orphaned)).toBe(false);
   });
 
   test("a partial that is not ours, or of another version", async () => {
