@@ -111,6 +111,7 @@ export {
   CircuitOpenError,
   RateLimiterClosedError,
 } from "./shared/unsent-errors.ts";
+export type { ProviderOptions } from "./shared/wire-options.ts";
 export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./toolkit/retry.ts";
 export type {

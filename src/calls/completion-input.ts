@@ -6,6 +6,7 @@ import { InputError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import type { Tool } from "../shared/tool.ts";
+import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConversationRef } from "../store/conversation.ts";
 import {
   type CompletionMessage,
@@ -18,6 +19,7 @@ import {
   toToolNames,
 } from "./completion-options.ts";
 import { chooseModels, type ModelNames } from "./model-chain.ts";
+import { toWireOptions } from "./wire-input.ts";
 
 /** The values that hold where a call says nothing. */
 export interface InputDefaults {
@@ -27,6 +29,7 @@ export interface InputDefaults {
   tools?: readonly Tool[];
   maxToolIterations?: number;
   cache?: CacheOption;
+  providerOptions?: ProviderOptions;
   /** Whether this process needs the keys; false when only the running fleet does. */
   keyNeeded: boolean;
   /** Gets the tools that the call brings along, for a worker of this process to run. */
@@ -55,11 +58,12 @@ export function toCompletionInput(
   });
   const defaultModels = defaults.model ?? settings.defaultModel;
   const models = chooseModels(checked.model, { settings, defaultModels, keyNeeded });
+  const all = [models.model, ...(models.fallbacks ?? [])];
   const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
-  if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined)
-    requirePrices(settings, [models.model, ...(models.fallbacks ?? [])], "maxCostUsd");
+  if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined) requirePrices(settings, all, "maxCostUsd");
   const tools = executeTools ? toToolNames(given) : [];
   const output = toOutput(checked);
+  const wire = toWireOptions(checked, defaults.providerOptions, { settings, models: all });
   // Last: a call that is refused leaves nothing behind.
   if (executeTools) defaults.offerTools?.(given.filter((tool) => typeof tool !== "string"));
   const { maxToolIterations = defaults.maxToolIterations, cache = defaults.cache } = checked;
@@ -69,6 +73,7 @@ export function toCompletionInput(
     ...(tools.length > 0 && { tools, maxToolIterations }),
     ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),
     output,
+    wire,
     conversation: ref && { ref, messages: givenMessages(message, request) },
     priority,
     delayMs,

@@ -7,6 +7,7 @@ import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/ou
 import { checkWith } from "../shared/schema-check.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { type Tool, toolsByName, toToolDefinition } from "../shared/tool.ts";
+import { callHeadersSchema, type ProviderOptions, querySchema } from "../shared/wire-options.ts";
 import type { ContentPart } from "./content-part.ts";
 import type { ModelNames } from "./model-chain.ts";
 import { sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
@@ -30,6 +31,19 @@ export interface ChatParameters {
   presencePenalty?: number;
   /** How much a model thinks before it answers, in the provider's words: `low`, `medium`, `high` … */
   reasoningEffort?: string;
+  /**
+   * Fields of the request's body in a provider's own words, by the name of a provider entry, or of a dialect (`openai`,
+   * `anthropic`) for entries that are not named: `{ anthropic: { thinking: { type: "adaptive" }, betas: ["…"] } }`. Only those
+   * of the entry that is called are sent. Default: the client's.
+   */
+  providerOptions?: ProviderOptions;
+  /**
+   * Headers of the provider calls. Those that say who calls, and those of the connection, are refused: they belong to the
+   * provider entry. Default: the entry's.
+   */
+  headers?: Readonly<Record<string, string>>;
+  /** Parameters in the address of the provider calls; default: the entry's. */
+  query?: Readonly<Record<string, string>>;
   /** Further parameters in the words of OpenAI's Chat Completions (`response_format`, `tools` …), sent as they are. */
   extra?: Readonly<Record<string, unknown>>;
 }
@@ -126,6 +140,8 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   presencePenalty: z.number().optional(),
   reasoningEffort: z.string().optional(),
   extra: z.record(z.string(), z.unknown()).optional(),
+  headers: callHeadersSchema.optional(),
+  query: querySchema.optional(),
   priority: z.int().min(0).max(2_097_151).optional(),
   delayMs: z.int().min(0).max(MAX_DELAY_MS).optional(),
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
@@ -191,7 +207,10 @@ const PARAMETERS = {
   frequencyPenalty: "frequency_penalty",
   presencePenalty: "presence_penalty",
   reasoningEffort: "reasoning_effort",
-} as const satisfies Record<keyof Omit<ChatParameters, "extra">, string>;
+} as const satisfies Record<
+  keyof Omit<ChatParameters, "extra" | "providerOptions" | "headers" | "query">,
+  string
+>;
 
 function toParameters(options: ChatParameters): Record<string, unknown> {
   const names = Object.keys(PARAMETERS) as (keyof typeof PARAMETERS)[];

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { cacheOptionSchema } from "../shared/cache-option.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { isTool, type Tool, toolNameSchema } from "../shared/tool.ts";
+import { providerOptionsSchema } from "../shared/wire-options.ts";
 import type { ModelNames } from "./model-chain.ts";
 
 /** The most tools that providers take, and a job carries. */
@@ -16,6 +17,7 @@ export const sharedOptions = {
   maxToolIterations: z.int().min(1).max(1000).optional(),
   maxCostUsd: z.number().positive().optional(),
   cache: cacheOptionSchema.optional(),
+  providerOptions: providerOptionsSchema.optional(),
 };
 
 /** The option of a client for its tools. */

@@ -14,6 +14,7 @@ import { loadSettings, type Settings, withSettings } from "../shared/settings.ts
 import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { addTools, type Tool, toolsByName } from "../shared/tool.ts";
+import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConversationRef } from "../store/conversation.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { Batches } from "./batches.ts";
@@ -46,6 +47,8 @@ export interface GlueLLMOptions {
   maxToolIterations?: number;
   /** The use of the cache by calls that say nothing of it (see `EnqueueOptions`). */
   cache?: CacheOption;
+  /** Provider options of the calls, to which a call's own are added (see `EnqueueOptions`); default: none. */
+  providerOptions?: ProviderOptions;
   /** Settings that replace those of the environment and `.env`; default: none. */
   settings?: Partial<Settings>;
   /** The logger; default: one of level LOG_LEVEL, else `error`, on standard error. */
@@ -68,6 +71,7 @@ const optionsSchema: z.ZodType<GlueLLMOptions> = z.strictObject({
   tools: toolsOption,
   maxToolIterations: sharedOptions.maxToolIterations,
   cache: sharedOptions.cache,
+  providerOptions: sharedOptions.providerOptions,
   settings: z.custom<Partial<Settings>>(isObject, "must be an object").optional(),
   logger: z.custom<Logger>(isObject, "must be a logger").optional(),
   queueGlobs: z.array(z.string()).optional(),

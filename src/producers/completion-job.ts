@@ -94,6 +94,7 @@ export async function completionJob(
       maxToolIterations: input.maxToolIterations,
       endsWithTools: input.endsWithTools,
       output,
+      wire: input.wire,
       cache: input.cache,
       nesting: input.nesting,
       workflow,

@@ -7,76 +7,141 @@ import type {
 import { z } from "zod";
 import type { Message } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
-import { type Part, toParts } from "./anthropic-parts.ts";
+import { fieldsOf } from "../shared/json.ts";
+import { cacheControlOf, type Part, toParts } from "./anthropic-parts.ts";
+import { ANTHROPIC_ALPHABET, type HistoryMessage, validHistory } from "./history.ts";
 import { cannotHonour } from "./unsupported.ts";
+import { stateFor } from "./vendor-state.ts";
 
-const objectSchema = z.record(z.string(), z.unknown());
+/** Stands in for what came before, where a history begins with an answer. */
+const FIRST_WORDS = "(The conversation goes on from here.)";
+/** Of a message that was asked; those of answers say something of their provider only. */
+const TRANSLATED = new Set(["role", "content", "name", "tool_call_id", "cache_control", "vendor_state"]);
 
-/** Returns the system and developer messages, in their order. */
-export function toSystem(messages: readonly Message[]): TextBlockParam[] {
-  return messages.flatMap((message, i) =>
-    isSystem(message) ? toParts(message, i).map((part) => textOnly(part, i)) : [],
-  );
+const thinkingSchema = z.array(
+  z.discriminatedUnion("type", [
+    z.looseObject({ type: z.literal("thinking"), thinking: z.string(), signature: z.string() }),
+    z.looseObject({ type: z.literal("redacted_thinking"), data: z.string() }),
+  ]),
+);
+
+/** The messages of a request in the words of Messages. */
+export interface MessagesHistory {
+  system: TextBlockParam[];
+  messages: MessageParam[];
+  /** Whether the tool loop that goes on was begun without thinking, which Anthropic then refuses to begin. */
+  isLoopWithoutThinking: boolean;
 }
+
+interface Options {
+  entry: string;
+  /** Which thinking of earlier answers goes back: all, that of the tool loop that goes on, or none. */
+  thinking: "all" | "loop" | "none";
+}
+
+type Joined = { role: "user" | "assistant"; content: ContentBlockParam[] };
 
 /**
- * Returns all other messages. Neighbours of one role are joined, since the results of parallel tool calls must stand in
- * one message; empty texts, which Anthropic refuses, fall away.
+ * Returns the messages, system and developer ones apart. Neighbours of one role are joined, since the results of parallel
+ * tool calls must stand in one message; the first is the user's.
  * @throws InvalidRequestError naming what Anthropic cannot take
  */
-export function toMessages(messages: readonly Message[]): MessageParam[] {
-  const joined: { role: "user" | "assistant"; content: ContentBlockParam[] }[] = [];
-  messages.forEach((message, i) => {
-    if (isSystem(message)) return;
-    const role = message.role === "assistant" ? "assistant" : "user";
-    const content = toBlocks(message, i);
-    const last = joined.at(-1);
-    if (content.length === 0) return;
-    if (last?.role === role) last.content.push(...content);
-    else joined.push({ role, content });
+export function toHistory(given: readonly Message[], options: Options): MessagesHistory {
+  const history = validHistory(given, ANTHROPIC_ALPHABET);
+  // What the model has answered already was asked of another one, perhaps: it must not end the conversation.
+  const lastAnswer = given.findLastIndex(({ role }) => role === "assistant");
+  const partsOf = (message: Message, at: number) => toParts(message, at, { isEarlier: at < lastAnswer });
+  const [system, talk] = [history.filter(isSystem), history.filter((one) => !isSystem(one))];
+  const systemTexts = system.flatMap(({ message, at }) => {
+    const texts = partsOf(message, at).map((part) => textOnly(part, at));
+    return withCache(texts, cacheControlOf(message)) as TextBlockParam[];
   });
-  if (joined.length > 0) return joined;
-  throw cannotHonour("messages", "give at least one user message with a text");
+  const loopStart = talk.findLastIndex(({ message }) => message.role === "user");
+  const loop = talk.slice(loopStart + 1).filter(({ message }) => message.role === "assistant");
+  const thinkingOf = ({ message }: HistoryMessage, i: number) =>
+    options.thinking === "all" || (options.thinking === "loop" && i > loopStart)
+      ? thinkingBlocks(message, options.entry)
+      : [];
+  const joined: Joined[] = [];
+  for (const [i, one] of talk.entries()) {
+    const { message, at } = one;
+    const role = message.role === "assistant" ? "assistant" : "user";
+    const blocks = [...thinkingOf(one, i), ...toBlocks(message, partsOf(message, at), at)];
+    if (blocks.length === 0) continue;
+    if (joined.at(-1)?.role === role) joined.at(-1)?.content.push(...blocks);
+    else joined.push({ role, content: blocks });
+  }
+  if (joined.length === 0) throw cannotHonour("messages", "give at least one user message with a text");
+  if (joined[0]?.role === "assistant")
+    joined.unshift({ role: "user", content: [{ type: "text", text: FIRST_WORDS }] });
+  return {
+    system: systemTexts,
+    messages: joined,
+    isLoopWithoutThinking:
+      loop[0] !== undefined &&
+      (options.thinking === "none" || thinkingBlocks(loop[0].message, options.entry).length === 0),
+  };
 }
 
-function isSystem({ role }: Message): boolean {
+function isSystem({ message: { role } }: HistoryMessage): boolean {
   return role === "system" || role === "developer";
 }
 
-function toBlocks(message: Message, i: number): ContentBlockParam[] {
+/** What was kept of an answer of this entry; or what the caller gives along, who runs the tools itself. */
+function thinkingBlocks(message: Message, entry: string): ContentBlockParam[] {
+  const kept = stateFor(entry, message).message?.thinking_blocks ?? message.thinking_blocks;
+  return (thinkingSchema.safeParse(kept).data ?? []) as ContentBlockParam[];
+}
+
+function toBlocks(message: Message, parts: Part[], at: number): ContentBlockParam[] {
+  const cached = cacheControlOf(message);
   switch (message.role) {
     case "assistant":
-      return [...toParts(message, i), ...toToolUses(message, i)];
+      return withCache([...parts, ...(message.tool_calls ?? []).map(toToolUse)], cached);
     case "tool":
-      if (!message.tool_call_id)
-        throw cannotHonour(`messages[${i}]`, "a tool message needs its tool_call_id");
-      return [{ type: "tool_result", tool_use_id: message.tool_call_id, content: toParts(message, i) }];
+      refuseUntranslatable(message, at);
+      return [{ type: "tool_result", tool_use_id: message.tool_call_id ?? "", content: parts, ...cached }];
     case "function":
-      throw cannotHonour(`messages[${i}].role`, "use tool_calls and tool messages in place of functions");
+      throw cannotHonour(`messages[${at}].role`, "use tool_calls and tool messages in place of functions");
     default:
-      return toParts(message, i);
+      refuseUntranslatable(message, at);
+      return withCache(named(message, parts), cached);
   }
 }
 
-function toToolUses(message: Message, i: number): ToolUseBlockParam[] {
-  return (message.tool_calls ?? []).map((call, j) => ({
+/** A mark of the message counts for its last block, up to which the provider caches. */
+function withCache(
+  blocks: ContentBlockParam[],
+  cached: ReturnType<typeof cacheControlOf>,
+): ContentBlockParam[] {
+  const last = blocks.at(-1);
+  return last && Object.keys(cached).length > 0 ? [...blocks.slice(0, -1), { ...last, ...cached }] : blocks;
+}
+
+/** Who speaks is part of the text: Messages has no word for it. */
+function named({ name }: Message, parts: Part[]): Part[] {
+  const [first, ...rest] = parts;
+  if (typeof name !== "string" || name === "" || first?.type !== "text") return parts;
+  return [{ ...first, text: `${name}: ${first.text}` }, ...rest];
+}
+
+function refuseUntranslatable(message: Message, at: number): void {
+  const unknown = Object.entries(message).find(([name, value]) => value != null && !TRANSLATED.has(name));
+  if (unknown) throw cannotHonour(`messages[${at}].${unknown[0]}`);
+}
+
+function toToolUse(call: NonNullable<Message["tool_calls"]>[number]): ToolUseBlockParam {
+  const { name, arguments: args } = call.function;
+  return {
     type: "tool_use",
     id: call.id,
-    name: call.function.name,
-    input: toolInput(call.function.arguments, `messages[${i}].tool_calls[${j}].function.arguments`),
-  }));
+    name,
+    input: fieldsOf(parseExactly(args)),
+    ...cacheControlOf(call),
+  };
 }
 
-function toolInput(text: string, where: string): Record<string, unknown> {
-  if (text.trim() === "") return {};
-  try {
-    return objectSchema.parse(parseExactly(text));
-  } catch {
-    throw cannotHonour(where, "the arguments of a tool call must be a JSON object");
-  }
-}
-
-function textOnly(part: Part, i: number): TextBlockParam {
+function textOnly(part: Part, at: number): TextBlockParam {
   if (part.type === "text") return part;
-  throw cannotHonour(`messages[${i}].content`, "a system message holds text only");
+  throw cannotHonour(`messages[${at}].content`, "a system message holds text only");
 }

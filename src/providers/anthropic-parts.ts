@@ -1,11 +1,14 @@
 import type {
   Base64ImageSource,
+  CacheControlEphemeral,
   DocumentBlockParam,
   ImageBlockParam,
   TextBlockParam,
 } from "@anthropic-ai/sdk/resources/messages/messages";
 import { z } from "zod";
 import type { Message } from "../shared/chat.ts";
+import { isObject } from "../shared/json.ts";
+import { isBlank } from "./history.ts";
 import { cannotHonour } from "./unsupported.ts";
 
 export type Part = TextBlockParam | ImageBlockParam | DocumentBlockParam;
@@ -25,23 +28,40 @@ const fileSchema = z.object({
   }),
 });
 
-/** Returns the parts of a message in Anthropic's words; empty texts, which it refuses, fall away. */
-export function toParts({ content }: Message, i: number): Part[] {
+interface PartsOptions {
+  /** The message was answered already, by a model that could take it: what this one cannot is told as a text. */
+  isEarlier: boolean;
+}
+
+/**
+ * Returns the parts of a message in Anthropic's words; blank texts, which it refuses, fall away.
+ * @throws InvalidRequestError naming the part that Anthropic cannot take, unless the message is an earlier one
+ */
+export function toParts({ content }: Message, i: number, { isEarlier }: PartsOptions): Part[] {
   if (!content) return [];
   const parts =
     typeof content === "string"
       ? [textBlock(content)]
-      : content.map((part, j) => toPart(part, `messages[${i}].content[${j}]`));
-  return parts.filter((part) => part.type !== "text" || part.text !== "");
+      : content.map((part, j) => {
+          const cached = cacheControlOf(part);
+          try {
+            return { ...toPart(part, `messages[${i}].content[${j}]`), ...cached };
+          } catch (error) {
+            if (!isEarlier) throw error;
+            return textBlock(`[a part of the type ${part.type}, which is not shown here]`);
+          }
+        });
+  return parts.filter((part) => part.type !== "text" || !isBlank(part.text));
 }
 
-function toPart(part: { type: string; text?: string; cache_control?: unknown }, where: string): Part {
-  const block = toBlock(part, where);
-  // A mark of Anthropic's own, which stands on parts of ours as it does on its blocks.
-  return part.cache_control ? ({ ...block, cache_control: part.cache_control } as Part) : block;
+/** Returns the mark for prompt caching of a message, part or tool, as the caller gave it. */
+export function cacheControlOf(value: object): { cache_control?: CacheControlEphemeral } {
+  const { cache_control: mark } = value as { cache_control?: unknown };
+  // What is wrong with it the provider says.
+  return isObject(mark) ? { cache_control: mark as unknown as CacheControlEphemeral } : {};
 }
 
-function toBlock(part: { type: string; text?: string }, where: string): Part {
+function toPart(part: { type: string; text?: string }, where: string): Part {
   switch (part.type) {
     case "text":
       return textBlock(part.text ?? "");

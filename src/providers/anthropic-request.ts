@@ -7,7 +7,10 @@ import type {
 import { z } from "zod";
 import type { ChatRequest } from "../shared/chat.ts";
 import { toDouble, WrittenNumber } from "../shared/exact-json.ts";
-import { toMessages, toSystem } from "./anthropic-messages.ts";
+import { fieldsOf } from "../shared/json.ts";
+import type { ProviderEntry } from "../shared/providers.ts";
+import { toHistory } from "./anthropic-messages.ts";
+import { cacheControlOf } from "./anthropic-parts.ts";
 import { cannotHonour } from "./unsupported.ts";
 
 /** Anthropic requires a limit; this one holds where the request names none. */
@@ -17,10 +20,22 @@ const SAMPLING_VERSION = "2023-06-01";
 const CURRENT_VERSION = "2026-10-21";
 
 /** A Messages request; the sampling parameters are no longer part of the SDK's type. */
-export type MessagesRequest = MessageCreateParamsNonStreaming & {
+type MessagesRequest = MessageCreateParamsNonStreaming & {
   temperature?: number | WrittenNumber;
   top_p?: number | WrittenNumber;
 };
+type Fields = Record<string, unknown>;
+
+/** A call in the words of Messages. */
+export interface MessagesCall {
+  entry: ProviderEntry;
+  model: string;
+  request: ChatRequest;
+  /** Fields of the body in the provider's own words; `betas` go into a header. */
+  providerOptions?: Fields | undefined;
+  /** The provider has refused the thinking that was kept for it. */
+  refusesState?: boolean;
+}
 
 const EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
 
@@ -73,31 +88,55 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
  * Anthropic's `system`.
  * @throws InvalidRequestError naming the first parameter that Anthropic cannot honour.
  */
-export function toMessagesRequest(model: string, request: ChatRequest): MessagesRequest {
+export function toMessagesRequest(call: MessagesCall): MessagesRequest {
+  const { model, entry } = call;
+  const request = withoutDropped(call.request, entry);
   refuseUntranslatable(request);
-  const { messages, stop, temperature, top_p, user } = request;
-  const system = toSystem(messages);
+  const { betas: _, thinking, output_config, ...options } = call.providerOptions ?? {};
+  const { stop, temperature, top_p, user } = request;
+  const history = toHistory(request.messages, {
+    entry: entry.name,
+    thinking: thinkingToReturn(call, thinking),
+  });
   const tools = toTools(request.tools);
   const toolChoice = tools && toToolChoice(request);
-  const outputConfig = toOutputConfig(request);
+  const outputConfig = toOutputConfig(request, output_config);
+  // A loop that another provider began has no thinking to go on from, and would be refused.
+  const canThink = fieldsOf(thinking).type !== "enabled" || !history.isLoopWithoutThinking;
   return {
     model,
-    max_tokens: outputLimit(request),
-    messages: toMessages(messages),
-    ...(system.length > 0 && { system }),
+    max_tokens: outputLimit(request, call.providerOptions),
+    messages: history.messages,
+    ...(history.system.length > 0 && { system: history.system }),
     ...(stop != null && { stop_sequences: typeof stop === "string" ? [stop] : stop }),
     ...(temperature != null && { temperature }),
     ...(top_p != null && { top_p }),
     ...(tools && { tools }),
     ...(toolChoice && { tool_choice: toolChoice }),
-    ...(outputConfig && { output_config: outputConfig }),
     ...(typeof user === "string" && { metadata: { user_id: user } }),
+    ...options,
+    ...(outputConfig && { output_config: outputConfig }),
+    ...(thinking !== undefined && canThink && { thinking: thinking as MessagesRequest["thinking"] }),
   };
 }
 
-/** Returns the most tokens that the answer may have. */
-export function outputLimit({ max_completion_tokens, max_tokens }: ChatRequest): number {
-  return toDouble(max_completion_tokens ?? max_tokens) ?? DEFAULT_MAX_TOKENS;
+/** Returns the most tokens that the answer may have, those of its thinking included. */
+export function outputLimit({ max_completion_tokens, max_tokens }: ChatRequest, options?: Fields): number {
+  const budget = Number(fieldsOf(options?.thinking).budget_tokens);
+  const given = toDouble(max_completion_tokens ?? max_tokens);
+  return given ?? DEFAULT_MAX_TOKENS + (budget > 0 ? budget : 0);
+}
+
+/** Without a word of the call on thinking, what began the loop has to be gone on with; earlier thinking is not needed. */
+function thinkingToReturn({ refusesState }: MessagesCall, thinking: unknown): "all" | "loop" | "none" {
+  if (refusesState) return "none";
+  if (thinking === undefined) return "loop";
+  return fieldsOf(thinking).type === "disabled" ? "none" : "all";
+}
+
+function withoutDropped(request: ChatRequest, { dropParameters = [] }: ProviderEntry): ChatRequest {
+  const kept = Object.entries(request).filter(([name]) => !dropParameters.includes(name));
+  return Object.fromEntries(kept) as ChatRequest;
 }
 
 /** Returns the API version to ask for: the older one only where the request needs it. */
@@ -124,13 +163,13 @@ function toTools(tools: unknown): Tool[] | undefined {
     const parsed = toolSchema.safeParse(tool);
     if (!parsed.success) throw cannotHonour(`tools[${i}]`, "only function tools can be translated");
     const { name, description, parameters, strict } = parsed.data.function;
-    const { cache_control } = parsed.data as { cache_control?: Tool["cache_control"] };
     return {
       name,
-      ...(cache_control && { cache_control }),
       ...(description !== undefined && { description }),
       input_schema: { type: "object" as const, ...parameters },
       ...(strict === true && { strict }),
+      ...cacheControlOf(tool.function),
+      ...cacheControlOf(tool),
     };
   });
 }
@@ -148,8 +187,8 @@ function toToolChoice({
   return { type: "tool", name: named.data.function.name, ...serial };
 }
 
-function toOutputConfig(request: ChatRequest): OutputConfig | undefined {
-  const config: OutputConfig = {};
+function toOutputConfig(request: ChatRequest, given: unknown): OutputConfig | undefined {
+  const config: OutputConfig = { ...fieldsOf(given) };
   const { reasoning_effort: effort, response_format: format } = request;
   if (effort != null) {
     config.effort = EFFORTS.find((known) => known === effort);

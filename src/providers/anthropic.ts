@@ -1,36 +1,67 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Anthropic } from "@anthropic-ai/sdk";
 import type { ProviderEntry } from "../shared/providers.ts";
+import { providerOptionsFor } from "../shared/wire-options.ts";
 import { readMessageAnswer } from "./anthropic-answer.ts";
 import { apiVersionFor, outputLimit, toMessagesRequest } from "./anthropic-request.ts";
 import { readMessageStream } from "./anthropic-stream.ts";
-import { postOnce } from "./call.ts";
+import { type HttpReply, type PostOptions, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool, type HttpPool } from "./http-pool.ts";
-import type { AdapterOptions, ProviderAdapter } from "./provider.ts";
-import { toLLMError } from "./provider-errors.ts";
+import { blamesState } from "./model-traits.ts";
+import type { AdapterOptions, ProviderAdapter, ProviderCall } from "./provider.ts";
+import { faultBehind, toLLMError } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
+
+const BETAS = "anthropic-beta";
 
 /** Returns the adapter of Anthropic's Messages, asked and answered in Chat Completions' words. */
 export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
-  const pool = createHttpPool(entry, options.connections);
+  const pool = createHttpPool(entry, options);
+  const posting = { ...options, route: pool.route };
   const output = new OutputAverage();
   let opened: Promise<Anthropic> | undefined;
   const openClient = () => (opened ??= createClient(entry, pool));
-  return {
-    async complete(call) {
-      const body = { ...toMessagesRequest(call.model, call.request), ...(call.onDelta && { stream: true }) };
-      const client = await openClient();
-      // Not messages.create(): that writes a warning to the console at every call to an ageing model.
-      const answer = await postOnce(entry, call, options, readMessageStream, ({ headers, ...init }) =>
+  async function ask(call: ProviderCall, body: object, betas: unknown): Promise<HttpReply> {
+    const client = await openClient();
+    // Not messages.create(): that writes a warning to the console at every call to an ageing model.
+    const answer = await postOnce(
+      entry,
+      call,
+      posting,
+      readMessageStream,
+      ({ headers, fetchOptions, ...init }) =>
         client.post<unknown>("/v1/messages", {
-          body,
+          body: { ...body, ...(call.onDelta && { stream: true }) },
           headers: { ...headers, "anthropic-version": apiVersionFor(call.request) },
+          fetchOptions: withBetas(entry, fetchOptions, betas) as object,
           ...init,
         }),
-      );
-      const fault = faultInBody(answer.data, answer.headers, answer.requestId);
-      if (fault) throw toLLMError(fault, entry, call.model);
-      const reply = readMessageAnswer({ entry, call, answer });
+    );
+    const fault = faultInBody(answer.data, answer.headers, answer.requestId);
+    if (fault) throw toLLMError(fault, entry, call.model);
+    return answer;
+  }
+  /** Thinking that was kept and is refused, as that of another account, is left out: the call is sent once more. */
+  async function askTwice(call: ProviderCall): Promise<HttpReply> {
+    const { model, request, wire, timeoutMs } = call;
+    const providerOptions = providerOptionsFor(entry, wire);
+    const asked = { entry, model, request, providerOptions };
+    const body = toMessagesRequest(asked);
+    const startedAtMs = performance.now();
+    try {
+      return await ask(call, body, providerOptions?.betas);
+    } catch (error) {
+      const fault = faultBehind(error);
+      const next = fault && blamesState(fault) ? toMessagesRequest({ ...asked, refusesState: true }) : body;
+      if (isDeepStrictEqual(next, body)) throw error;
+      const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - startedAtMs)));
+      return ask({ ...call, timeoutMs: leftMs }, next, providerOptions?.betas);
+    }
+  }
+  return {
+    async complete(call) {
+      const reply = readMessageAnswer({ entry, call, answer: await askTwice(call) });
       const { prompt, completion, cached } = reply.tokens;
       output.observe(call.model, completion);
       // Prompt tokens that were read from the cache do not count against the limits.
@@ -43,6 +74,18 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
     }),
     close: () => pool.close(),
   };
+}
+
+/** Adds the betas of a call to those that its headers, or else the entry's, name. */
+function withBetas(
+  { headers: ofEntry = {} }: ProviderEntry,
+  { callHeaders }: PostOptions["fetchOptions"],
+  betas: unknown,
+): PostOptions["fetchOptions"] {
+  if (!Array.isArray(betas) || betas.length === 0) return { callHeaders };
+  const name = Object.keys(callHeaders).find((key) => key.toLowerCase() === BETAS) ?? BETAS;
+  const named = callHeaders[name] ?? ofEntry[BETAS]?.reveal();
+  return { callHeaders: { ...callHeaders, [name]: [named, ...betas].filter(Boolean).join(",") } };
 }
 
 /** Returns the client of the SDK, which is loaded with the first call: a process without calls starts sooner. */

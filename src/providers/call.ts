@@ -15,6 +15,10 @@ export interface PostOptions {
   timeout: number;
   /** Whether the answer comes as a stream of events. */
   stream: boolean;
+  /** Parameters in the address. */
+  query?: Record<string, string>;
+  /** Passed on to the connection pool's `fetch`, with the headers of this call. */
+  fetchOptions: { callHeaders: Record<string, string> };
 }
 
 /** The result of both SDKs' `client.post()`. Refusals reject; the body of an answer is left to us. */
@@ -47,7 +51,7 @@ class AbortError extends Error {
 export async function postOnce(
   entry: ProviderEntry,
   call: ProviderCall,
-  { onHeaders }: AdapterOptions,
+  { onHeaders, route }: AdapterOptions & { route: string },
   readStream: ReadStream,
   post: (options: PostOptions) => SdkPromise,
 ): Promise<HttpReply> {
@@ -68,6 +72,8 @@ export async function postOnce(
       signal: controller.signal,
       timeout: call.timeoutMs + SDK_TIMEOUT_MARGIN_MS,
       stream: call.onDelta !== undefined,
+      fetchOptions: { callHeaders: { ...call.wire?.headers } },
+      ...((entry.query || call.wire?.query) && { query: { ...entry.query, ...call.wire?.query } }),
     }).asResponse();
     const { status: statusCode, headers } = response;
     const requestId = headers.get("x-request-id") ?? headers.get("request-id") ?? "";
@@ -82,7 +88,7 @@ export async function postOnce(
   } catch (error) {
     const { headers } = error as { headers?: Headers };
     if (headers && !response) onHeaders?.({ model: call.model, headers, isSuccess: false, sentAtMs });
-    throw explain(error, entry, call, deadline.passed);
+    throw explain(error, entry, call, { deadlinePassed: deadline.passed, route });
   } finally {
     clearTimeout(timer);
     call.signal.removeEventListener("abort", abort);
@@ -93,13 +99,13 @@ function explain(
   error: unknown,
   entry: ProviderEntry,
   call: ProviderCall,
-  deadlinePassed: boolean,
+  { deadlinePassed, route }: { deadlinePassed: boolean; route: string },
 ): LLMError | AbortError {
   if (error instanceof APIConnectionError) return error;
   const fault = readFault(error);
   if (fault) return toLLMError(fault, entry, call.model);
   if (call.signal.aborted) return new AbortError(call.signal.reason);
-  if (!deadlinePassed) return connectionError(error, entry);
+  if (!deadlinePassed) return connectionError(error, entry, route);
   return new APIConnectionError({
     code: "timeout",
     message: `${entry.name} did not finish its answer within ${call.timeoutMs / 1000} s`,

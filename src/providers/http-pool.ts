@@ -1,11 +1,13 @@
-import { Agent, errors, Response as UndiciResponse, fetch as undiciFetch } from "undici";
+import { Agent, errors, ProxyAgent, Response as UndiciResponse, fetch as undiciFetch } from "undici";
 import { AuthenticationError } from "../shared/errors.ts";
 import { type ProviderEntry, requireKey } from "../shared/providers.ts";
+import { type Route, routeTo } from "./proxy.ts";
 
 const DEFAULT_CONNECTIONS = 512;
 const KEEP_ALIVE_MS = 30_000;
 /** The largest answer: a runaway one must not take the worker's memory with it. */
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 const SENT_HEADERS =
   /^(accept|content-type|user-agent|anthropic-version|x-client-request-id|x-stainless-.*)$/;
 
@@ -13,16 +15,30 @@ const SENT_HEADERS =
 export interface HttpPool {
   apiKey: string;
   fetch: typeof globalThis.fetch;
+  /** The way to the server, for people. */
+  route: string;
   close(): Promise<void>;
 }
 
+export interface PoolOptions {
+  connections?: number | undefined;
+  /** The variables that name proxies; default none. */
+  proxyVariables?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The options of a fetch, with the headers of the call: the SDKs pass on fields that they do not know. */
+type CallInit = RequestInit & { callHeaders?: Readonly<Record<string, string>> };
+
 /**
- * Returns a keep-alive connection pool whose `fetch` carries the entry's key to the entry's base URL and nowhere else.
- * @throws ConfigurationError when the key is missing; AuthenticationError when no header can carry it.
+ * Returns a keep-alive connection pool whose `fetch` carries the entry's key to the entry's base URL, through the proxy that
+ * the environment names for it, and nowhere else.
+ * @throws ConfigurationError when the key is missing, or the proxy is none; AuthenticationError when no header can carry it.
  */
-export function createHttpPool(entry: ProviderEntry, connections = DEFAULT_CONNECTIONS): HttpPool {
+export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}): HttpPool {
+  const { connections = DEFAULT_CONNECTIONS, proxyVariables = {} } = options;
   const apiKey = usableKey(entry);
-  const dispatcher = new Agent({
+  const route = routeOf(entry, proxyVariables);
+  const settings = {
     connections,
     // Over HTTP/2 one lost connection would fail every call on it.
     allowH2: false,
@@ -31,21 +47,35 @@ export function createHttpPool(entry: ProviderEntry, connections = DEFAULT_CONNE
     // The call's own deadline covers both; undici's five minutes would cut longer ones.
     headersTimeout: 0,
     bodyTimeout: 0,
-  });
-  const send = async (url: string, init: RequestInit = {}) =>
-    bounded(
-      await undiciFetch(url, {
-        ...(init as Parameters<typeof undiciFetch>[1]),
-        headers: sentHeaders(init.headers, apiKey),
-        // A redirect would take the key along; it comes back as a 3xx status instead.
-        redirect: "manual",
-        dispatcher,
-      }),
-    );
-  // undici's types and Node's describe the same classes twice.
-  // Bun has an undici of its own, whose dispatchers do nothing.
-  const close = async () => dispatcher.close?.();
-  return { apiKey, fetch: send as unknown as typeof globalThis.fetch, close };
+  };
+  const dispatcher = route.proxy
+    ? new ProxyAgent({ ...settings, uri: route.proxy.href })
+    : new Agent(settings);
+  const send = async (url: string, { callHeaders, ...init }: CallInit = {}) => {
+    const sent = {
+      ...(init as Parameters<typeof undiciFetch>[1]),
+      headers: sentHeaders(entry, apiKey, init.headers, callHeaders),
+      // A redirect would take the key along; it comes back as a 3xx status instead.
+      redirect: "manual" as const,
+    };
+    if (entry.fetch) return entry.fetch(url, sent as RequestInit);
+    return bounded(await undiciFetch(url, { ...sent, dispatcher }));
+  };
+  return {
+    apiKey,
+    // undici's types and Node's describe the same classes twice.
+    fetch: send as unknown as typeof globalThis.fetch,
+    route: route.why,
+    // Bun has an undici of its own, whose dispatchers do nothing.
+    close: async () => dispatcher.close?.(),
+  };
+}
+
+/** The simulator on this machine is never behind a proxy, whatever the environment says for others. */
+function routeOf({ name, baseUrl }: ProviderEntry, variables: Readonly<Record<string, string>>): Route {
+  const url = URL.parse(baseUrl);
+  const isOwn = name === "simulator" && LOOPBACK.test(url?.hostname ?? "");
+  return url && !isOwn ? routeTo(url, variables) : { why: "directly" };
 }
 
 /** Bounds the bytes of an answer once it is unpacked: the dispatcher counts those that arrive, a thousand times fewer. */
@@ -64,12 +94,22 @@ function bounded(response: UndiciResponse): UndiciResponse {
 }
 
 /**
- * Returns the headers to send. The SDKs add whatever OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS hold, an
- * Authorization of its own included, and have no option against it.
+ * Returns the headers to send: those of the call, else of the entry, around what every call has. The SDKs add whatever
+ * OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS hold, an Authorization of its own included, and have no option against
+ * it.
  */
-function sentHeaders(headers: RequestInit["headers"], apiKey: string): [string, string][] {
-  const kept = [...new Headers(headers)].filter(([name]) => SENT_HEADERS.test(name));
-  return [...kept, ["authorization", `Bearer ${apiKey}`]];
+function sentHeaders(
+  { headers: ofEntry = {}, keyHeader }: ProviderEntry,
+  apiKey: string,
+  ofSdk: RequestInit["headers"],
+  ofCall: Readonly<Record<string, string>> = {},
+): [string, string][] {
+  const sent = new Headers([...new Headers(ofSdk)].filter(([name]) => SENT_HEADERS.test(name)));
+  for (const [name, value] of Object.entries(ofEntry)) sent.set(name, value.reveal());
+  for (const [name, value] of Object.entries(ofCall)) sent.set(name, value);
+  if (keyHeader) sent.set(keyHeader, apiKey);
+  else sent.set("authorization", `Bearer ${apiKey}`);
+  return [...sent];
 }
 
 function usableKey(entry: ProviderEntry): string {

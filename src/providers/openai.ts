@@ -1,51 +1,75 @@
+import { isDeepStrictEqual } from "node:util";
 import type { OpenAI } from "openai";
 import type { ChatRequest } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
 import { toDouble } from "../shared/exact-json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import { postOnce } from "./call.ts";
+import { providerOptionsFor } from "../shared/wire-options.ts";
+import { type HttpReply, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool, type HttpPool } from "./http-pool.ts";
+import { lessonOf, type ModelTraits, traitsOf } from "./model-traits.ts";
 import { readChatAnswer } from "./openai-answer.ts";
 import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
+import { toChatBody } from "./openai-request.ts";
 import { readChatStream } from "./openai-stream.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./provider.ts";
-import { toLLMError } from "./provider-errors.ts";
+import { faultBehind, toLLMError } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 /**
- * Returns the adapter of Chat Completions, at OpenAI and everybody who speaks its dialect. The request's parameters
- * pass through unchanged.
+ * Returns the adapter of Chat Completions, at OpenAI and everybody who speaks its dialect.
  */
 export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
-  const pool = createHttpPool(entry, options.connections);
+  const pool = createHttpPool(entry, options);
+  const posting = { ...options, route: pool.route };
   const output = new OutputAverage();
+  const known = new Map<string, ModelTraits>();
   let opened: Promise<OpenAI> | undefined;
   const openClient = () => (opened ??= createClient(entry, pool));
-  async function embeddings({ onDelta: _, ...call }: ProviderCall): Promise<ProviderReply> {
-    const body = toEmbeddingsRequest(call);
+  async function post(path: string, body: object, call: ProviderCall): Promise<HttpReply> {
     const client = await openClient();
-    const answer = await postOnce(entry, call, options, readChatStream, (init) =>
-      client.post<unknown>("/embeddings", { body, ...init }),
+    const answer = await postOnce(entry, call, posting, readChatStream, (init) =>
+      client.post<unknown>(path, { body, ...(init as object) }),
     );
     const fault = faultInBody(answer.data, answer.headers, answer.requestId);
     if (fault) throw toLLMError(fault, entry, call.model);
+    return answer;
+  }
+  async function embeddings({ onDelta: _, ...call }: ProviderCall): Promise<ProviderReply> {
+    const answer = await post("/embeddings", toEmbeddingsRequest(call), call);
     const reply = toEmbeddingsReply(entry, call, answer);
     return { ...reply, charged: { input: reply.tokens.prompt, output: 0 } };
+  }
+  /** A refusal that says how the model wants to be asked costs nothing: the call is sent again, within its time. */
+  async function ask(call: ProviderCall): Promise<HttpReply> {
+    const { model, request, onDelta, wire } = call;
+    const providerOptions = providerOptionsFor(entry, wire);
+    const asked = { entry, model, request, providerOptions, isStreamed: onDelta !== undefined };
+    let traits = known.get(model) ?? traitsOf(entry, model);
+    let body = toChatBody(asked, traits);
+    const endsAtMs = performance.now() + call.timeoutMs;
+    for (;;) {
+      try {
+        const timeoutMs = Math.max(1, Math.ceil(endsAtMs - performance.now()));
+        return await post("/chat/completions", body, { ...call, timeoutMs });
+      } catch (error) {
+        const fault = faultBehind(error);
+        const lesson = fault && lessonOf(fault, { traits, entry, body });
+        traits = { ...traits, ...lesson };
+        const next = toChatBody(asked, traits);
+        if (!lesson || isDeepStrictEqual(next, body)) throw error;
+        body = next;
+        // Of this request alone: another one's state may be good.
+        known.set(model, { ...traits, refusesState: false });
+      }
+    }
   }
   return {
     async complete(call) {
       if (asksForEmbeddings(call.request)) return embeddings(call);
       if (call.onDelta && (toDouble(call.request.n) ?? 1) > 1) throw severalChoices();
-      const streaming = call.onDelta && { stream: true, stream_options: { include_usage: true } };
-      const body = { ...call.request, ...streaming, model: call.model };
-      const client = await openClient();
-      const answer = await postOnce(entry, call, options, readChatStream, (init) =>
-        client.post<unknown>("/chat/completions", { body, ...init }),
-      );
-      const fault = faultInBody(answer.data, answer.headers, answer.requestId);
-      if (fault) throw toLLMError(fault, entry, call.model);
-      const reply = readChatAnswer({ entry, call, answer });
+      const reply = readChatAnswer({ entry, call, answer: await ask(call) });
       const { prompt, completion } = reply.tokens;
       output.observe(call.model, completion / reply.body.choices.length);
       const counted = entry.tokenCharge === "requested" ? requestedOutput(call.request) : undefined;

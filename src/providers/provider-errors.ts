@@ -36,6 +36,11 @@ const TOO_LONG =
 const MORE_THAN_A_MINUTES_BUDGET = /^Request too large/i;
 const REFUSED_CONTENT = /^Content violates usage guidelines/i;
 
+/** A parameter, or a value of it, that this model does not have. */
+const UNSUPPORTED_CODES = new Set(["unsupported_parameter", "unsupported_value", "unknown_parameter"]);
+/** The words of refusals stay out of the errors, which are stored and logged. */
+const FAULTS = new WeakMap<object, Fault>();
+
 type Kind =
   | "quota"
   | "key"
@@ -46,6 +51,7 @@ type Kind =
   | "rate_limit"
   | "moderated"
   | "redirect"
+  | "unsupported"
   | "invalid"
   | "server";
 
@@ -54,6 +60,17 @@ type Kind =
  * steers the SDKs' retries within seconds, while ours come later, are few, and cost less than a lost row.
  */
 export function toLLMError(fault: Fault, entry: ProviderEntry, model: string): LLMError {
+  const error = errorOf(fault, entry, model);
+  FAULTS.set(error, fault);
+  return error;
+}
+
+/** Returns the refusal that an error stands for, with the provider's words; undefined for any other error. */
+export function faultBehind(error: unknown): Fault | undefined {
+  return error instanceof Object ? FAULTS.get(error) : undefined;
+}
+
+function errorOf(fault: Fault, entry: ProviderEntry, model: string): LLMError {
   const { status, requestId: providerRequestId, retryAfterMs } = fault;
   const answered = `${entry.name} answered ${status}${fault.codes[0] ? ` (${fault.codes[0]})` : ""}`;
   const fields = { status, providerRequestId, providerMessage: fault.said };
@@ -112,6 +129,13 @@ export function toLLMError(fault: Fault, entry: ProviderEntry, model: string): L
         code: "content_refused",
         message: `${answered}: the provider's content filter refuses the prompt`,
       });
+    case "unsupported":
+      return new InvalidRequestError({
+        ...fields,
+        code: "unsupported_parameter",
+        message: `${answered}: ${model.slice(0, 100)} does not take the parameter ${fault.param}, or not this value of it`,
+        hint: `leave out ${fault.param}, or let the entry "${entry.name}" do so with dropParameters`,
+      });
     case "invalid":
       return new InvalidRequestError({
         ...fields,
@@ -129,7 +153,7 @@ export function toLLMError(fault: Fault, entry: ProviderEntry, model: string): L
 }
 
 /** Returns what a refusal is. Order matters: codes are more exact than the status they come with. */
-function kindOf({ status, codes, message, moderated }: Fault): Kind {
+function kindOf({ status, codes, param, message, moderated }: Fault): Kind {
   const has = (known: ReadonlySet<string>) => codes.some((code) => known.has(code));
   if (status < 400) return "redirect";
   if (status === 402 || has(QUOTA_CODES) || CREDIT_USED_UP.test(message)) return "quota";
@@ -140,18 +164,19 @@ function kindOf({ status, codes, message, moderated }: Fault): Kind {
   if (status === 401 || status === 403 || has(KEY_CODES) || BAD_KEY.test(message)) return "key";
   if (status === 404 || has(MODEL_CODES) || UNKNOWN_MODEL.test(message)) return "model";
   if (codes.includes("context_length_exceeded") || TOO_LONG.test(message)) return "too_long";
+  if (param !== undefined && has(UNSUPPORTED_CODES)) return "unsupported";
   return "invalid";
 }
 
 /** Returns the error of an answer that did not come whole: refused, cut off, or not what a provider sends. */
-export function connectionError(error: unknown, entry: ProviderEntry): APIConnectionError {
+export function connectionError(error: unknown, entry: ProviderEntry, route: string): APIConnectionError {
   if (error instanceof SyntaxError) return unusableAnswer(entry, "its JSON is cut off or malformed");
   if (error instanceof z.ZodError)
     return unusableAnswer(entry, "its stream holds something else than an answer");
   const code = systemCode(error);
   return new APIConnectionError({
-    message: `the connection to ${entry.name} at ${originOf(entry)} failed${code ? ` (${code})` : ""}`,
-    hint: `check the network and the base URL of the entry "${entry.name}"`,
+    message: `the connection to ${entry.name} at ${originOf(entry)} failed${code ? ` (${code})` : ""}, ${route}`,
+    hint: `check the network, the base URL of the entry "${entry.name}", HTTPS_PROXY, HTTP_PROXY and NO_PROXY`,
   });
 }
 

@@ -2,6 +2,7 @@ import type { ChatCompletion, ChatRequest } from "../shared/chat.ts";
 import type { StreamPiece } from "../shared/stream-events.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 
 /** Gets the pieces of an answer; after a `restart` they come from the beginning, and what came before is void. */
 export type OnDelta = (piece: StreamPiece | { type: "restart" }) => void;
@@ -11,6 +12,8 @@ export interface ProviderCall {
   /** The provider's own name of the model. */
   model: string;
   request: ChatRequest;
+  /** What it says to the provider beside the request. */
+  wire?: WireOptions | undefined;
   /** Our own id, printable ASCII; sent as `X-Client-Request-Id`, so that the provider's support can find the call. */
   requestId: string;
   /** The time of the whole call, up to the last byte of the answer. */
@@ -56,6 +59,8 @@ export interface AdapterOptions {
    * number of calls that this process has in flight to the entry.
    */
   connections?: number;
+  /** The variables that name proxies (`HTTPS_PROXY`, `NO_PROXY` …); default none. */
+  proxyVariables?: Readonly<Record<string, string>>;
   /** Gets the headers of every answer, refusals too. */
   onHeaders?: (seen: SeenHeaders) => void;
 }

@@ -5,6 +5,7 @@ import { conversationIdSchema } from "./conversation-id.ts";
 import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
 import { toolNameSchema } from "./tool.ts";
+import { wireOptionsSchema } from "./wire-options.ts";
 
 /** A large value kept outside its job or record. */
 export const blobRefSchema = z.strictObject({ blob: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.number() });
@@ -48,6 +49,8 @@ export const completionPayloadSchema = z.object({
   conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
   /** The structured answer that is asked for. */
   output: outputSpecSchema.optional(),
+  /** What the calls say to their providers beside the request. */
+  wire: wireOptionsSchema.optional(),
   /** What all calls of the job may cost. */
   maxCostUsd: z.number().positive().optional(),
   /** Whether the answer may come from, and go to, the cache; absent: when `temperature` is 0. */
@@ -62,8 +65,11 @@ export const completionPayloadSchema = z.object({
   workflow: z.object({ runId: z.string(), step: z.string() }).optional(),
 });
 export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
-/** What a job's worker does beside the call. */
-export type RunOptions = Pick<CompletionPayload, "tools" | "maxToolIterations" | "endsWithTools" | "output">;
+/** What a job asks for beside its request. */
+export type RunOptions = Pick<
+  CompletionPayload,
+  "tools" | "maxToolIterations" | "endsWithTools" | "output" | "wire"
+>;
 
 /** What Bull Board shows of a finished job: a summary, since the result itself is a record of its own. */
 const completionSummarySchema = z.object({

@@ -25,6 +25,8 @@ export const messageSchema = z.looseObject({
   content: z.union([text, z.array(contentPart).min(1)]).nullish(),
   tool_calls: z.array(toolCall).optional(),
   tool_call_id: z.string().optional(),
+  /** Of ours: what the message's provider wants back verbatim, by the entry's name. It goes to that entry alone. */
+  vendor_state: z.unknown().optional(),
 });
 export type Message = z.infer<typeof messageSchema>;
 

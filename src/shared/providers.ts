@@ -25,6 +25,23 @@ export interface ProviderEntry {
   tokenCharge?: "used" | "requested";
   /** How it is asked for structured answers; default `native`. */
   structuredOutput?: OutputMode;
+  /** Headers of every call; they may hold a gateway's key. */
+  headers?: Readonly<Record<string, Secret>>;
+  /** Parameters in the address of every call, such as Azure's `api-version`. */
+  query?: Readonly<Record<string, string>>;
+  /** The header that carries the key as it is, such as Azure's `api-key`; absent: `Authorization: Bearer <key>`. */
+  keyHeader?: string;
+  /** The word for the longest answer; absent: as the model wants it, where that is known, else as the request says. */
+  maxTokensField?: "max_tokens" | "max_completion_tokens";
+  /** Parameters of requests that are left out, such as `temperature` for models that refuse it. */
+  dropParameters?: readonly string[];
+  /**
+   * What becomes of `cache_control` marks in messages and tools: they are sent, left out, or the call is refused. Default:
+   * left out. Only of the dialect `openai`; Anthropic always gets them.
+   */
+  cacheControl?: "send" | "leaveOut" | "refuse";
+  /** Sends the requests in place of the connection pool, for a transport of the user's own; a program alone can set it. */
+  fetch?: typeof globalThis.fetch;
   /**
    * Whether the entry is not built in: true for entries of the user's own and for redirected base URLs: no price list
    * knows their models.
@@ -52,6 +69,7 @@ export const BUILT_IN_PROVIDERS: readonly ProviderEntry[] = [
     dialect: "openai",
     baseUrl: "https://openrouter.ai/api/v1",
     keyVariable: "OPENROUTER_API_KEY",
+    cacheControl: "send",
   },
   {
     name: "google",
@@ -70,11 +88,12 @@ export const BUILT_IN_PROVIDERS: readonly ProviderEntry[] = [
 ];
 
 /**
- * Identifies what a name means on one machine (dialect, base URL, key variable; never the key), so that a
+ * Identifies what a name means on one machine (dialect, base URL, key variable, query; never the key), so that a
  * worker with another entry under the same name puts the job back instead of calling somebody else's server.
  */
-export function fingerprint({ dialect, baseUrl, keyVariable }: ProviderEntry): string {
-  return sha256(JSON.stringify([dialect, baseUrl, keyVariable])).slice(0, 16);
+export function fingerprint({ dialect, baseUrl, keyVariable, query }: ProviderEntry): string {
+  // An entry without a query is known by the same mark as in older versions.
+  return sha256(JSON.stringify([dialect, baseUrl, keyVariable, ...(query ? [query] : [])])).slice(0, 16);
 }
 
 /** The entry's key. @throws ConfigurationError naming the variable when it is missing. */

@@ -56,8 +56,9 @@ interface ReservationOptions extends Asked {
 
 /** Returns the digest of what is asked: how urgent it is does not count. */
 export function askedDigest(asked: Asked): string {
-  const { model, request, tools, maxToolIterations, endsWithTools, output, fallbacks, conversation } = asked;
-  const run = { tools, maxToolIterations, endsWithTools, output, fallbacks, conversation };
+  const { model, request, fallbacks, conversation, tools, maxToolIterations, endsWithTools, output, wire } =
+    asked;
+  const run = { tools, maxToolIterations, endsWithTools, output, wire, fallbacks, conversation };
   return requestDigest(model, { ...request, run });
 }
 

@@ -7,6 +7,7 @@ import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { type ResultRecord, resultTtlSeconds, type ToolExecution } from "../shared/records.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
+import { thinks } from "../shared/wire-options.ts";
 import { inlineOrBlob, isBlobRef, readBlobText } from "../store/blobs.ts";
 import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
@@ -113,6 +114,9 @@ function turnRequest(
   const bounded = isLast ? { ...request, tool_choice: "none" } : request;
   if (!output) return { request: withNamedTools(bounded) };
   const asked = requestOutput(entry, bounded, output);
+  // A model that thinks cannot be forced to call a tool: Anthropic refuses that.
+  if (asked.mode === "tool" && thinks(entry, payload.wire))
+    return { ...asked, request: { ...asked.request, tool_choice: "auto" } };
   if (!isLast || asked.mode !== "tool") return { ...asked, request: withNamedTools(asked.request) };
   const answerTool = { type: "function", function: { name: output.name } };
   return { ...asked, request: { ...asked.request, tool_choice: answerTool } };
@@ -129,6 +133,7 @@ async function ask(
   const call = await callOrCached(context, {
     ...input,
     request,
+    wire: input.payload.wire,
     isWorthKeeping: (body) => isWorthKeeping(body, input.payload.output, mode),
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
     isRepeated: input.attemptsMade > (input.journal?.attemptsMade ?? 0),
@@ -161,7 +166,7 @@ async function toolResults(
   { turn, mode }: { turn: number; mode: OutputMode | undefined },
 ): Promise<Message[] | undefined> {
   const { journal, payload, jobId, signal, logger } = input;
-  const { body } = progress.calls.at(-1) as FinishedCall;
+  const { body, entry } = progress.calls.at(-1) as FinishedCall;
   const calls = tools.length > 0 && !mustAnswer(payload, progress) ? toolCallsOf(body) : [];
   if (!journal || calls.length === 0) return undefined;
   if (mode === "tool" && givesOutput(calls, payload.output)) return undefined;
@@ -173,7 +178,7 @@ async function toolResults(
   const executions = areKnown ? await run() : await toolPlaces.run({ ...input, nesting }, run);
   progress.executions.push(...executions);
   progress.toolIterations += 1;
-  return [assistantMessage(body), ...executions.map(toToolMessage)];
+  return [assistantMessage(body, entry), ...executions.map(toToolMessage)];
 }
 
 /** In mode `tool` the answer is a call too. */
@@ -191,7 +196,7 @@ function checkOutput(
   progress: Progress,
 ): Message[] | undefined {
   if (!output || !mode) return undefined;
-  const { body } = progress.calls.at(-1) as FinishedCall;
+  const { body, entry } = progress.calls.at(-1) as FinishedCall;
   const reading = readOutput(body, output, mode);
   if (reading.ok) {
     progress.output = { value: reading.value };
@@ -199,7 +204,7 @@ function checkOutput(
   }
   if (reading.fault === "refused" || progress.repairs >= output.maxRepairs) throw outputError(reading);
   progress.repairs += 1;
-  return repairMessages(body, reading.problem, mode, output.name);
+  return repairMessages(body, reading.problem, mode, output.name, entry);
 }
 
 const HINTS = {
@@ -225,7 +230,8 @@ function withTools(request: ChatRequest, tools: readonly Tool[]): ChatRequest {
 function finalAnswer({ calls, output }: Progress): Message[] {
   // Its call in mode `tool` would have no result.
   if (output) return [{ role: "assistant", content: JSON.stringify(output.value) }];
-  const answer = assistantMessage((calls.at(-1) as FinishedCall).body);
+  const { body, entry } = calls.at(-1) as FinishedCall;
+  const answer = assistantMessage(body, entry);
   return answer.content || answer.tool_calls?.length ? [answer] : [];
 }
 

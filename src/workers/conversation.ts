@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Job, Queue } from "bullmq";
+import { validToolName } from "../providers/history.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { type TurnAnswer, toRequestMessages } from "../shared/conversation.ts";
@@ -55,7 +56,7 @@ export async function withHistory(
 export function withNamedTools(request: ChatRequest): ChatRequest {
   if (Array.isArray(request.tools) && request.tools.length > 0) return request;
   const calls = request.messages.flatMap((message) => message.tool_calls ?? []);
-  const names = [...new Set(calls.map((call) => call.function.name))];
+  const names = [...new Set(calls.map((call) => validToolName(call.function.name)))];
   if (names.length === 0) return request;
   const parameters = { type: "object", properties: {} };
   const tools = names.map((name) => ({ type: "function", function: { name, parameters } }));

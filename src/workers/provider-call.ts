@@ -9,6 +9,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
 import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
@@ -22,6 +23,8 @@ export interface CallInput {
   jobId: string;
   model: ModelRef;
   request: ChatRequest;
+  /** What the call says to its provider beside the request. */
+  wire?: WireOptions | undefined;
   /** Ours, of this call alone. */
   requestId: string;
   /** Epoch milliseconds. */
@@ -61,11 +64,12 @@ export class NotStartedError extends Error {
  * else comes is a bug, or a fault of Redis.
  */
 export async function callProvider(context: WorkerContext, input: CallInput): Promise<FinishedCall> {
-  const { model, request, requestId, signal, onDelta } = input;
+  const { model, request, wire, requestId, signal, onDelta } = input;
   const adapter = context.adapterOf(model.entry);
   const call: ProviderCall = {
     model: model.model,
     request,
+    wire,
     requestId,
     timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
     signal,

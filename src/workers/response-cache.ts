@@ -10,6 +10,7 @@ import { parseJson } from "../shared/json.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 import { CacheWaitError } from "../shared/unsent-errors.ts";
+import { providerOptionsFor } from "../shared/wire-options.ts";
 import type { CacheStore } from "../store/cache.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import type { WorkerContext } from "./context.ts";
@@ -76,10 +77,16 @@ function ttlOf(
 }
 
 /** Of all that the answer hangs on: the server and account, the model, the whole request. */
-function digestOf({ settings }: WorkerContext, { model, request }: CachedCallInput): string | undefined {
+function digestOf(
+  { settings }: WorkerContext,
+  { model, request, wire }: CachedCallInput,
+): string | undefined {
   const entry = settings.providers[model.entry];
   if (!entry) return undefined;
-  const asked = { entry: entry.name, fingerprint: fingerprint(entry), model: model.model, request };
+  const { headers, query } = wire ?? {};
+  const options = providerOptionsFor(entry, wire);
+  const said = (options ?? headers ?? query) && { options, headers, query };
+  const asked = { entry: entry.name, fingerprint: fingerprint(entry), model: model.model, request, said };
   try {
     return sha256(canonicalJson(asked));
   } catch (error) {

@@ -9,6 +9,8 @@ import { runInTool } from "../shared/tool-run.ts";
 import type { JobJournal } from "../store/job-journal.ts";
 import { problemOf } from "./output/problem.ts";
 
+const MAX_SHOWN_BYTES = 300;
+
 export interface ToolTurn {
   /** The tools the job may call. */
   tools: readonly Tool[];
@@ -67,7 +69,7 @@ async function outcomeOf(input: ToolTurn, call: ToolCall, args: unknown, index: 
     const known = input.tools.map(({ name }) => name).join(", ");
     return failure("unknown_tool", `there is no such tool; there are: ${known}`);
   }
-  if (args === undefined) return failure("invalid_arguments", "the arguments are not valid JSON");
+  if (args === undefined) return failure("invalid_arguments", notJson(call.function.arguments));
   const parsed = await checkArguments(tool, args);
   if (!parsed.ok) return failure("invalid_arguments", parsed.problem);
   if (!tool.idempotent) {
@@ -121,6 +123,11 @@ async function execute(input: ToolTurn, tool: Tool, args: unknown, executionId: 
   } finally {
     signal.removeEventListener("abort", abort);
   }
+}
+
+/** The history shows the call with `{}`, which every provider takes: what the model wrote stands here. */
+function notJson(text: string): string {
+  return `the arguments are not valid JSON: ${toOutput(text, MAX_SHOWN_BYTES)}`;
 }
 
 function failure(code: string, message: string): Outcome {

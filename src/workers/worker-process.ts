@@ -210,6 +210,7 @@ export class WorkerProcess {
     }
     const adapter = createAdapter(entry, {
       connections: Math.max(MIN_CONNECTIONS, 2 * this.#maxConcurrency),
+      proxyVariables: this.#options.settings.system.proxyVariables,
       onHeaders: ({ model, ...seen }) => this.#context.budgets.observe(modelRef(name, model).key, seen),
     });
     this.#adapters.set(name, adapter);

@@ -95,10 +95,10 @@ export class RunContext implements WorkflowContext {
       const offerTools = (tools: readonly Tool[]) => tools.forEach(offerTool);
       const defaults = { settings, model: defaultModel, keyNeeded: false, offerTools };
       const input = toCompletionInput(message, options, defaults);
-      const { model, fallbacks = [], request, tools, maxToolIterations, endsWithTools, output } = input;
+      const { model, fallbacks = [], request, tools, maxToolIterations, endsWithTools, output, wire } = input;
       const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
         name,
-        requestDigest(model, { ...request, run: { tools, maxToolIterations, endsWithTools, output } }),
+        requestDigest(model, { ...request, run: { tools, maxToolIterations, endsWithTools, output, wire } }),
         { kind: "completion", input },
         subjectOf([model, ...fallbacks].map(({ key }) => key)),
       );

@@ -1,3 +1,4 @@
+import { assistantMessage } from "../../providers/assistant-message.ts";
 import type { ChatCompletion, Message } from "../../shared/chat.ts";
 import { isObject, parseJson } from "../../shared/json.ts";
 import type { OutputMode } from "../../shared/output-spec.ts";
@@ -13,13 +14,13 @@ export function repairMessages(
   problem: string,
   mode: OutputMode,
   name: string,
+  entry?: string,
 ): Message[] {
   const { content, tool_calls: calls = [] } = body.choices[0]?.message ?? {};
   const wish = mode === "tool" ? `Call ${name} again` : "Answer again";
   const complaint = `The answer does not fit the schema:\n${problem}\n${wish} with the whole answer, corrected.`;
   if (calls.length > 0 && calls.every(hasObjectArguments)) {
-    const assistant: Message = { role: "assistant", content: content || null, tool_calls: [...calls] };
-    return [assistant, ...calls.map((call) => resultOf(call, name, complaint))];
+    return [assistantMessage(body, entry), ...calls.map((call) => resultOf(call, name, complaint))];
   }
   const shown = [content ?? "", ...calls.map((call) => call.function.arguments)].filter(
     (text) => text.trim() !== "",
