@@ -71,7 +71,9 @@ class MessageStream {
     this.#blocks.push({ index, block });
     if (block.type === "tool_use") {
       const { id, name } = block;
-      if (typeof id !== "string" || id === "") block.id = makeCallId();
+      const isOwn =
+        typeof id === "string" && id !== "" && this.#blocks.filter((one) => one.block.id === id).length === 1;
+      if (!isOwn) block.id = makeCallId();
       block.argumentsText = "";
       this.#tell.toolCall(this.#toolIndex(block), {
         id: String(block.id),

@@ -20,7 +20,7 @@ class ChatStream {
   readonly #calls = new StreamedCalls();
   #hasToolCalls = false;
   /** The choice that the text is taken from. */
-  #speaker: unknown;
+  #speaker: string | undefined;
   #reasoningField: string | undefined;
   #isFinished = false;
 
@@ -60,13 +60,14 @@ class ChatStream {
   #addChoice({ delta, message, text, index = 0, finish_reason: reason, usage, ...rest }: Fields): void {
     merge(this.#choice, rest);
     if (isObject(usage)) this.#choice.usage = { ...fieldsOf(this.#choice.usage), ...known(usage) };
-    this.#addDelta(isObject(delta) ? delta : isObject(message) ? message : { content: text }, index);
+    const place = typeof index === "object" ? "" : String(index);
+    this.#addDelta(isObject(delta) ? delta : isObject(message) ? message : { content: text }, place);
     // A number says that the answer has ended only where the stream says so, too.
     if (reason != null && reason !== "") this.#choice.finish_reason = reason;
     if (typeof reason === "string" && reason !== "") this.#isFinished = true;
   }
 
-  #addDelta(delta: Fields, choice: unknown): void {
+  #addDelta(delta: Fields, choice: string): void {
     const { content, tool_calls: calls, function_call: called, ...message } = delta;
     this.#reasoningField ??= reasoningFieldOf(message);
     if (this.#reasoningField)
@@ -80,7 +81,7 @@ class ChatStream {
     if (isObject(called) && !this.#hasToolCalls) this.#addCall({ function: called }, choice);
   }
 
-  #addContent(content: unknown, choice: unknown): void {
+  #addContent(content: unknown, choice: string): void {
     if (content == null) return;
     const { text, reasoning } = readContent(content);
     if (!this.#reasoningField) this.#tell.reasoning(reasoning, this.#message);
@@ -93,7 +94,7 @@ class ChatStream {
     this.#content = joinContent(this.#content, content);
   }
 
-  #addCall(piece: unknown, choice: unknown): void {
+  #addCall(piece: unknown, choice: string): void {
     const told = this.#calls.add(piece, choice);
     if (told) this.#tell.toolCall(told.index, told);
   }

@@ -53,6 +53,7 @@ export class StreamedCalls {
     };
     const found = this.#find(piece);
     if (found === "repeated") return undefined;
+    if (!found && piece.id === "" && piece.name === "" && piece.args === "") return undefined;
     const isKnown = found !== undefined && !hasEnded(found, piece);
     const call = isKnown ? found : this.#open(piece);
     if (found && !isKnown && piece.name === "") piece.name = found.name;
