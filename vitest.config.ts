@@ -13,6 +13,7 @@ const UNIT = [
   "test/batch/{line-forms,output-links,files-{digits,earlier,forms,malformed,output,scan}}.test.ts",
   "test/limits/{concurrency-controller,estimate-correction,rate-limiter-settings}.test.ts",
   "test/workers/{output-conformance,output-read,output-subset,verdict}.test.ts",
+  "test/providers/odd-{answers,calls,messages,usage}.test.ts",
   "test/{cli/step-tree,client/agents,workflows/input}.test.ts",
 ];
 
