@@ -13,7 +13,7 @@ import { defineWorkflow, GlueLLM, type WorkflowContext } from "../src/index.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { loadSettings } from "../src/shared/settings.ts";
 import { openStore } from "../src/store/connected-store.ts";
-import { redisTarget } from "../src/store/redis.ts";
+import { redisTarget } from "../src/store/redis-target.ts";
 import { BenchSite } from "./site.ts";
 
 const KB4 = "x".repeat(4096);

@@ -6,7 +6,8 @@ import express, { type ErrorRequestHandler, type RequestHandler } from "express"
 import helmet from "helmet";
 import { ConfigurationError } from "../src/shared/errors.ts";
 import type { Logger } from "../src/shared/logger.ts";
-import { connectRedis, type RedisTarget } from "../src/store/redis.ts";
+import { connectRedis } from "../src/store/redis.ts";
+import type { RedisTarget } from "../src/store/redis-target.ts";
 import { type Store, storeOf } from "../src/store/store.ts";
 import { bracketed, guardAccess, isWildcard, requirePassword } from "./access.ts";
 import { createBoard } from "./board.ts";

@@ -2,8 +2,10 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import { addTools, type Tool } from "../shared/tool.ts";
+import { checkRedis } from "../store/check-redis.ts";
 import { type ConnectedStore, openStore } from "../store/connected-store.ts";
-import { checkRedis, type RedisTarget, redisTarget } from "../store/redis.ts";
+import { redisKeys } from "../store/redis-keys.ts";
+import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
@@ -87,7 +89,7 @@ export async function openRedis(
 ): Promise<RedisHost> {
   const held = settings.redisUrl ? undefined : await holdEmbedded(settings, logger);
   const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
-  if (!held) await checkRedis(target, logger, signal);
+  if (!held) await checkRedis(target, { prefix: redisKeys(settings.namespace).prefix, logger, signal });
   const store = openStore(target, settings.namespace, logger);
   return {
     target,

@@ -1,7 +1,8 @@
 import type { Redis } from "ioredis";
 import type { Logger } from "../shared/logger.ts";
 import { Notifier } from "./notifier.ts";
-import { connectRedis, type RedisTarget } from "./redis.ts";
+import { connectRedis } from "./redis.ts";
+import type { RedisTarget } from "./redis-target.ts";
 import { type Store, storeOf } from "./store.ts";
 
 /** The store of a whole process: one connection for commands, and one for messages, which begins with its first listener. */

@@ -3,7 +3,7 @@ import { createLogger } from "../../src/shared/logger.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { toolsByName } from "../../src/shared/tool.ts";
 import { openStore } from "../../src/store/connected-store.ts";
-import { redisTarget } from "../../src/store/redis.ts";
+import { redisTarget } from "../../src/store/redis-target.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
 import { add } from "./tools.ts";
 

@@ -24,7 +24,7 @@ export interface StartedProcess {
  * Starts a program with nothing of this shell's environment but what `processEnv` names. Every process of a test starts
  * here: it ends with the test file at the latest.
  */
-function startProcess(
+export function startProcess(
   command: string,
   args: readonly string[],
   { env, ...options }: ProcessOptions = {},

@@ -8,7 +8,7 @@ import { loadSettings } from "../../src/shared/settings.ts";
 import { isStepFunction, stepFunctionsByName } from "../../src/shared/step-function.ts";
 import { isTool, toolsByName } from "../../src/shared/tool.ts";
 import { openStore } from "../../src/store/connected-store.ts";
-import { redisTarget } from "../../src/store/redis.ts";
+import { redisTarget } from "../../src/store/redis-target.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 
 const [module = "", role = "all"] = process.argv.slice(2);

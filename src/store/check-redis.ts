@@ -1,0 +1,110 @@
+import { Redis, type RedisOptions } from "ioredis";
+import type { Logger } from "pino";
+import { ConfigurationError } from "../shared/errors.ts";
+import { repliesOf } from "./redis.ts";
+import { redisFault } from "./redis-fault.ts";
+import { addressOf, type RedisTarget } from "./redis-target.ts";
+
+const MIN_VERSION = [6, 0];
+const KEEPS_ALL = "noeviction";
+
+/** Faults that pass: everything waits for their end. */
+const PASSING = new Set(["redis_full", "redis_disk", "redis_loading"]);
+
+interface CheckOptions {
+  /** The beginning of our keys. */
+  prefix: string;
+  logger: Logger;
+  /** Ends the check, as if the server did not answer. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Checks once that a server can hold the queues: that it can be reached and written to, that it is a single primary, its
+ * version, that it never evicts keys, that it persists.
+ * @throws ConfigurationError that says which Redis, why not, and what to do: unreachable within 5 s, no rights, a
+ * database that it does not have, a replica, a cluster, too old, or one that evicts
+ */
+export async function checkRedis(
+  target: RedisTarget,
+  { prefix, logger, signal }: CheckOptions,
+): Promise<void> {
+  const probe: RedisOptions = {
+    lazyConnect: true,
+    connectTimeout: 5000,
+    // What takes connections may answer nothing.
+    commandTimeout: 5000,
+    // Without it a refused connection keeps the process alive for two seconds.
+    disconnectTimeout: 50,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+  };
+  const redis =
+    "url" in target ? new Redis(target.url, probe) : new Redis({ ...probe, path: target.socketPath });
+  // What the connection met first: the promise only says that it is closed. A database that the server does not have is
+  // told here alone, and ioredis would go on in database 0.
+  let met: Error | undefined;
+  redis.on("error", (error: Error) => {
+    met ??= error;
+  });
+  const giveUp = () => redis.disconnect();
+  signal?.addEventListener("abort", giveUp, { once: true });
+  try {
+    await redis.connect();
+    const info = parseInfo(await redis.info());
+    if (met) throw met;
+    judge(info, addressOf(target), logger);
+    await tryOut(redis, prefix);
+  } catch (error) {
+    const fault = error instanceof ConfigurationError ? error : redisFault(met ?? error, target);
+    // Workers are what makes room again.
+    if (!PASSING.has(fault.code)) throw fault;
+    logger.warn({ hint: fault.hint }, fault.message);
+  } finally {
+    signal?.removeEventListener("abort", giveUp);
+    redis.disconnect();
+  }
+}
+
+/** Writes, publishes and runs a script in our namespace, and leaves nothing behind. */
+async function tryOut(redis: Redis, prefix: string): Promise<void> {
+  const key = `${prefix}:probe`;
+  const tries = redis.pipeline().set(key, "1", "PX", 1000).publish(`${prefix}:events:probe`, "").del(key);
+  await repliesOf(tries.eval("return 1", 0));
+}
+
+function judge(info: Map<string, string>, address: string, logger: Logger): void {
+  const version = info.get("redis_version") ?? "0";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [minMajor = 0, minMinor = 0] = MIN_VERSION;
+  if (major < minMajor || (major === minMajor && minor < minMinor)) {
+    throw new ConfigurationError(
+      `Redis ${version} at ${address} is too old`,
+      `use ${MIN_VERSION.join(".")} or newer`,
+      "redis_too_old",
+    );
+  }
+  if (info.get("cluster_enabled") === "1") throw new Error("cluster mode");
+  const policy = info.get("maxmemory_policy");
+  if (policy && policy !== KEEPS_ALL) {
+    throw new ConfigurationError(
+      `Redis at ${address} evicts keys (maxmemory-policy ${policy}): jobs and paid results would vanish`,
+      `set maxmemory-policy ${KEEPS_ALL} on that server`,
+      "redis_evicts",
+    );
+  }
+  if (info.get("aof_enabled") === "0") {
+    logger.warn(
+      "Redis has no append-only file: a restart of Redis loses jobs and paid results (set appendonly yes)",
+    );
+  }
+}
+
+function parseInfo(text: string): Map<string, string> {
+  return new Map(
+    text
+      .split(/\r?\n/)
+      .filter((line) => line.includes(":"))
+      .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1)]),
+  );
+}
