@@ -31,6 +31,7 @@ const ROUNDING = 1e-9;
  */
 export const consensus = definePattern({
   name: "consensus",
+  version: 2,
   when: "Several answers are possible, and one is needed that the agents agree on.",
   calls: "2 × proposers × rounds, with 1 to maxRounds rounds",
   source:
@@ -50,7 +51,9 @@ export const consensus = definePattern({
     votingStrategy: z
       .enum(["majority", "unanimous", "weighted"])
       .default("majority")
-      .describe("majority: one vote each; unanimous: all have to accept; weighted: votes count by weight"),
+      .describe(
+        "majority: one vote each; unanimous: all have to vote and accept; weighted: votes count by weight",
+      ),
     onAgentError,
   }),
   check({ proposers, votingStrategy }, refuse) {
@@ -94,9 +97,11 @@ export const consensus = definePattern({
         proposals.map(({ label }) => label),
         ballots,
       );
+      // Who did not vote has not agreed.
+      const isComplete = votingStrategy !== "unanimous" || ballots.length === proposers.length;
       rounds.push(round);
       const { leader, agreementRatio } = round;
-      const isAgreed = agreementRatio >= needed - ROUNDING;
+      const isAgreed = isComplete && agreementRatio >= needed - ROUNDING;
       if (isAgreed || rounds.length === maxRounds) {
         const winner = proposals.find(({ label }) => label === leader);
         const stopReason = isAgreed ? "agreement" : "max_rounds";
@@ -124,7 +129,7 @@ function votePrompt(task: string, proposals: readonly Proposal[]): string {
   return [
     "Judge each proposal by how well it does the task. Accept those that you could stand by as they are.",
     block("task", task),
-    ...proposals.map(({ label, text }) => block(label, text)),
+    ...proposals.map(({ label, text }) => block("proposal", text, { label })),
   ].join("\n\n");
 }
 
@@ -137,6 +142,6 @@ function revisePrompt(task: string, own: Proposal, proposals: readonly Proposal[
     block("task", task),
     block("your-proposal", own.text),
     block("objections", own.objections.join("\n")),
-    ...others.map(({ label, text }) => block(label, text)),
+    ...others.map(({ label, text }) => block("proposal", text, { label })),
   ].join("\n\n");
 }

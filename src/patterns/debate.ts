@@ -47,6 +47,7 @@ const consensusSchema = z.object({
  */
 export const debate = definePattern({
   name: "debate",
+  version: 2,
   when: "A question has several defensible answers, or one model's errors should be caught by others.",
   calls:
     "rounds × (participants + 1 if requireConsensus) + 1 if there is a judge and no consensus, rounds ≤ maxRounds",
@@ -58,7 +59,7 @@ export const debate = definePattern({
     if (twice >= 0) refuse(`participants.${twice}.name`, "is the name of an earlier participant");
     if (judgeDecides && !judge) refuse("judgeDecides", "needs a judge");
   },
-  async run(_ctx, { input, ...config }, ask) {
+  async run(ctx, { input, ...config }, ask) {
     const { participants, judge, judgeDecides = true, maxRounds, requireConsensus, onAgentError } = config;
     const transcript: Statement[] = [];
     const consensus: z.infer<typeof consensusSchema>[] = [];
@@ -76,8 +77,9 @@ export const debate = definePattern({
       });
       heard = (await settleGroup(onAgentError, statements)).filter((statement) => statement !== undefined);
       transcript.push(...heard);
-      // One position alone agrees with itself only.
-      if (!requireConsensus || heard.length < 2) continue;
+      // Those who are left do not agree for those who failed; version 1 took them to.
+      const needed = ctx.version === 1 ? 2 : participants.length;
+      if (!requireConsensus || heard.length < needed) continue;
       const found = await lookForConsensus(ask, judge ?? moderator(participants), input, heard);
       consensus.push(found);
       if (found.position !== null) return done("consensus", found.position);
@@ -122,7 +124,9 @@ function decide(ask: Ask, judge: AgentSpec, participants: readonly AgentSpec[], 
 }
 
 function promptOf(order: string, question: string, statements: readonly Statement[]): string {
-  const blocks = statements.map((statement) => block(`round-${statement.round}`, asText(statement)));
+  const blocks = statements.map((statement) =>
+    block(`round-${statement.round}`, statement.text, { participant: statement.participant }),
+  );
   return [order, block("question", question), ...blocks].join("\n\n");
 }
 

@@ -71,6 +71,8 @@ export type PatternInput<Config extends z.ZodObject> = z.output<Config> & { inpu
 export interface PatternOptions<Config extends z.ZodObject> {
   /** The name, as `gluellm workflow run` knows it. */
   name: string;
+  /** The version of its code, from 1; default 1. Prompts that change need a new one, so that runs under way keep theirs. */
+  version?: number;
   /** One sentence that says when to take this one. */
   when: string;
   /** The number of calls of models, as a formula over the options. */
@@ -101,7 +103,7 @@ export interface Pattern<Config extends z.ZodObject = z.ZodObject>
 
 /** Returns a pattern as a workflow; its result's interactions are those that it made through `ask`. */
 export function definePattern<Config extends z.ZodObject>(options: PatternOptions<Config>): Pattern<Config> {
-  const { name, when, calls, source, config, check, requires, run } = options;
+  const { name, version, when, calls, source, config, check, requires, run } = options;
   type Input = PatternInput<Config>;
   const input = z.strictObject({ ...inputSchema.shape, ...config.shape }).superRefine((given, context) => {
     check?.(given as Input, (field, message) => {
@@ -110,6 +112,7 @@ export function definePattern<Config extends z.ZodObject>(options: PatternOption
   }) as unknown as z.ZodType<Input, z.input<Config> & { input: string }>;
   const workflow = defineWorkflow({
     name,
+    version,
     input,
     output: resultSchema,
     requires,

@@ -47,6 +47,7 @@ const SYNTHESIS =
  */
 export const roundRobin = definePattern({
   name: "round-robin",
+  version: 2,
   when: "A task needs several kinds of knowledge that build on each other.",
   calls: "agents × maxRounds + (finalSynthesis ? 1 : 0)",
   source: 'Wu et al. 2023, "AutoGen: Enabling Next-Gen LLM Applications via Multi-Agent Conversation"',
@@ -73,7 +74,7 @@ export const roundRobin = definePattern({
     const contributions: Contribution[] = [];
     const prompt = (words: string) => {
       const blocks = shown(contributions, agents.length).map(({ round, agent, text }) =>
-        block(`round-${round}-${agent}`, text),
+        block(`round-${round}`, text, { agent }),
       );
       return [words, block("task", input), ...blocks].join("\n\n");
     };

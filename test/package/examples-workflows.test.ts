@@ -51,7 +51,7 @@ test("debate: two rounds, in which each hears the others, and the judge's verdic
     if (answerSchema) return { json: verdict };
     const name = /You are (\w+)\./.exec(asked)?.[1];
     return {
-      reply: name ? `${name} answers ${asked.match(/<round-1>/g)?.length} statements` : "My opening.",
+      reply: name ? `${name} answers ${asked.match(/<round-1 /g)?.length} statements` : "My opening.",
     };
   });
   expect(lines).toEqual([

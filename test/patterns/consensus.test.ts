@@ -74,7 +74,9 @@ test("without agreement each revises with the objections to its own and the othe
   expect(revisions).toHaveLength(3);
   const [ofAda] = revisions.filter((text) => text.includes("<your-proposal>\nada 1"));
   expect(ofAda).toContain("<objections>\nP1 is too long\nP1 is too long\n</objections>");
-  expect(ofAda).toContain("<P2>\nbob 1\n</P2>\n\n<P3>\ncat 1\n</P3>");
+  expect(ofAda).toContain(
+    '<proposal label="P2">\nbob 1\n</proposal>\n\n<proposal label="P3">\ncat 1\n</proposal>',
+  );
   expect(ofAda).not.toContain("P2 is too long");
 });
 
@@ -120,6 +122,23 @@ test("skip: one that fails to propose does so in the next round, and one that fa
   expect(first?.votes.map(({ voter }) => voter)).toEqual(["ada", "cat"]);
   expect(second?.ratios).toEqual({ P1: 0.5, P2: 0.5, P3: 0 });
   expect(calls()).toBe(2 * 3 * 2);
+});
+
+test("those who voted are not unanimous for one that failed to vote", async () => {
+  const { run } = await patternSite({
+    ada: (call) => (isVote(call) ? vote(["P1"]) : "ada"),
+    bob: (call) => (isVote(call) ? vote(["P1"]) : "bob"),
+    cat: (call) => (isVote(call) ? { error: "400" } : "cat"),
+  });
+  const config = {
+    input,
+    proposers: proposers(),
+    maxRounds: 1,
+    onAgentError: "skip",
+    votingStrategy: "unanimous",
+  };
+  const { metadata } = await run(consensus, config);
+  expect(metadata).toMatchObject({ stopReason: "max_rounds", agreementRatio: 1 });
 });
 
 test("fail: a proposer that fails ends the run with its error; skip: so do all of them", async () => {

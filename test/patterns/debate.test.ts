@@ -27,10 +27,11 @@ test("each round shows all that was said before; without a judge the last positi
   expect(first).toBe("Tea or coffee?");
   expect(second).toMatch(/^You are ann\./);
   expect(bobsSecond).toMatch(/^You are bob\./);
-  const roundOne = "<round-1>\nann: tea 1\n</round-1>\n\n<round-1>\nbob: coffee 1\n</round-1>";
+  const roundOne =
+    '<round-1 participant="ann">\ntea 1\n</round-1>\n\n<round-1 participant="bob">\ncoffee 1\n</round-1>';
   expect(second).toContain(`<question>\nTea or coffee?\n</question>\n\n${roundOne}`);
   expect(second).not.toContain("tea 2");
-  expect(third).toContain(`${roundOne}\n\n<round-2>\nann: tea 2\n</round-2>`);
+  expect(third).toContain(`${roundOne}\n\n<round-2 participant="ann">\ntea 2\n</round-2>`);
 });
 
 test("participants of one round speak side by side", async () => {
@@ -112,7 +113,7 @@ test("a failing participant fails the run, or is left out with onAgentError skip
   };
   const judged = calls("judge");
   const result = await run(debate, { ...INPUT, ...options, maxRounds: 1 });
-  // One speaker alone: no consensus is looked for.
+  // Not all have spoken: no consensus is looked for.
   expect(result.metadata).toMatchObject({ stopReason: "max_rounds", consensus: [] });
   expect(calls("judge") - judged).toBe(1);
   expect(result.agentInteractions.at(-1)?.input).not.toContain("bob");

@@ -12,8 +12,8 @@ const IN_TURN = ["P1", "S1", "P2", "S2"];
 
 /** The blocks of a prompt after its instruction. */
 function shown(input: string | undefined): string[] {
-  return [...(input ?? "").matchAll(/<([a-z0-9-]+)>\n(.*)\n<\/\1>/g)].map(
-    ([, tag, text]) => `${tag}: ${text}`,
+  return [...(input ?? "").matchAll(/<([a-z0-9-]+)(?: agent="(\w+)")?>\n(.*)\n<\/\1>/g)].map(
+    ([, tag, agent, text]) => `${tag}${agent ? `-${agent}` : ""}: ${text}`,
   );
 }
 
