@@ -9,12 +9,12 @@ import type { ChatRequest } from "../shared/chat.ts";
 import { toDouble, WrittenNumber } from "../shared/exact-json.ts";
 import { fieldsOf } from "../shared/json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
+import { ANTHROPIC_DEFAULT, outputLimitOf } from "./answer-length.ts";
 import { toHistory } from "./anthropic-messages.ts";
 import { cacheControlOf } from "./anthropic-parts.ts";
+
 import { cannotHonour } from "./unsupported.ts";
 
-/** Anthropic requires a limit; this one holds where the request names none. */
-const DEFAULT_MAX_TOKENS = 4096;
 /** The last version that knows `temperature` and `top_p`; the next one answers them with 400. */
 const SAMPLING_VERSION = "2023-06-01";
 const CURRENT_VERSION = "2026-10-21";
@@ -121,10 +121,9 @@ export function toMessagesRequest(call: MessagesCall): MessagesRequest {
 }
 
 /** Returns the most tokens that the answer may have, those of its thinking included. */
-export function outputLimit({ max_completion_tokens, max_tokens }: ChatRequest, options?: Fields): number {
+export function outputLimit(request: ChatRequest, options?: Fields): number {
   const budget = Number(fieldsOf(options?.thinking).budget_tokens);
-  const given = toDouble(max_completion_tokens ?? max_tokens);
-  return given ?? DEFAULT_MAX_TOKENS + (budget > 0 ? budget : 0);
+  return outputLimitOf(request) ?? ANTHROPIC_DEFAULT + (budget > 0 ? budget : 0);
 }
 
 /** Without a word of the call on thinking, what began the loop has to be gone on with; earlier thinking is not needed. */

@@ -1,7 +1,7 @@
+import { defaultLimit, longestAnswer, outputLimitOf } from "../providers/answer-length.ts";
 import { assistantMessage, type ToolCall, toolCallsOf } from "../providers/assistant-message.ts";
 import { type BlobRef, type CompletionPayload, DEFAULT_MAX_TOOL_ITERATIONS } from "../shared/catalog.ts";
 import { type ChatCompletion, type ChatRequest, chatRequestSchema, type Message } from "../shared/chat.ts";
-import { StructuredOutputError } from "../shared/errors.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
@@ -15,8 +15,8 @@ import { untilTaken } from "../store/redis-refusal.ts";
 import { countCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory, withNamedTools } from "./conversation.ts";
-import { type OutputReading, readOutput } from "./output/read-output.ts";
-import { repairMessages } from "./output/repair-messages.ts";
+import { checkOutput } from "./output/check-output.ts";
+import { readOutput } from "./output/read-output.ts";
 import { requestOutput } from "./output/request-output.ts";
 import type { CallInput } from "./provider-call.ts";
 import { callOrCached } from "./response-cache.ts";
@@ -49,6 +49,8 @@ interface Progress {
   executions: ToolExecution[];
   toolIterations: number;
   repairs: number;
+  /** The limit of the answers from now on, where the request has none and one was cut off. */
+  maxTokens?: number;
   output?: { value: unknown };
 }
 
@@ -83,12 +85,39 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     const results = await toolResults(context, input, progress, tools, { turn, mode });
     // Rounds of repair are no part of the conversation.
     if (results) added.push(...results);
-    const next = results ?? checkOutput(payload.output, mode, progress);
+    const next = results ?? nextRound(context, payload.output, asked, progress);
     if (!next || (results && payload.endsWithTools)) {
       if (!results) added.push(...finalAnswer(progress));
       return { record: await toRecord(context, input, progress), added };
     }
     messages.push(...next);
+  }
+}
+
+/** What to ask next for a structured answer; undefined when it fits, or none was asked for. */
+function nextRound(
+  { settings }: WorkerContext,
+  output: OutputSpec | undefined,
+  { request, mode }: Asked,
+  progress: Progress,
+): Message[] | undefined {
+  if (!output || !mode) return undefined;
+  const { entry, model, body } = progress.calls.at(-1) as FinishedCall;
+  const { dialect } = settings.providers[entry] ?? {};
+  const given = outputLimitOf(request);
+  const longest = given === undefined ? longestAnswer(dialect, model) : undefined;
+  const limits = { inForce: given ?? defaultLimit(dialect), longest };
+  const round = checkOutput({ body, entry }, output, mode, limits, progress);
+  switch (round.kind) {
+    case "fits":
+      progress.output = { value: round.value };
+      return undefined;
+    case "repair":
+      progress.repairs += 1;
+      return round.messages;
+    case "longer":
+      progress.maxTokens = round.maxTokens;
+      return [];
   }
 }
 
@@ -111,7 +140,11 @@ function turnRequest(
   const { output } = payload;
   const isLast = mustAnswer(payload, progress);
   // Without tools at all the calls in the messages would have nothing to refer to.
-  const bounded = isLast ? { ...request, tool_choice: "none" } : request;
+  const bounded = {
+    ...request,
+    ...(isLast && { tool_choice: "none" }),
+    ...(progress.maxTokens && { max_tokens: progress.maxTokens }),
+  };
   if (!output) return { request: withNamedTools(bounded) };
   const asked = requestOutput(entry, bounded, output);
   // A model that thinks cannot be forced to call a tool: Anthropic refuses that.
@@ -184,42 +217,6 @@ async function toolResults(
 /** In mode `tool` the answer is a call too. */
 function givesOutput(calls: readonly ToolCall[], output: OutputSpec | undefined): boolean {
   return calls.some((call) => call.function.name === output?.name);
-}
-
-/**
- * What to say to a structured answer that does not fit; undefined when it does, or none was asked for.
- * @throws StructuredOutputError after the last round
- */
-function checkOutput(
-  output: OutputSpec | undefined,
-  mode: OutputMode | undefined,
-  progress: Progress,
-): Message[] | undefined {
-  if (!output || !mode) return undefined;
-  const { body, entry } = progress.calls.at(-1) as FinishedCall;
-  const reading = readOutput(body, output, mode);
-  if (reading.ok) {
-    progress.output = { value: reading.value };
-    return undefined;
-  }
-  if (reading.fault === "refused" || progress.repairs >= output.maxRepairs) throw outputError(reading);
-  progress.repairs += 1;
-  return repairMessages(body, reading.problem, mode, output.name, entry);
-}
-
-const HINTS = {
-  invalid: "see the error's `rejected`; simplify the schema, describe its fields, or take a stronger model",
-  empty: "take another model, or another `outputMode`",
-  truncated: "allow a longer answer with `maxTokens`",
-  refused: "the provider's filter or the model refused; change the prompt",
-};
-
-function outputError({ fault, text, problem }: OutputReading & { ok: false }): StructuredOutputError {
-  return new StructuredOutputError({
-    message: `the structured answer is ${fault}, and so were its repairs, if any`,
-    hint: HINTS[fault],
-    rejected: { text, problem },
-  });
 }
 
 function withTools(request: ChatRequest, tools: readonly Tool[]): ChatRequest {

@@ -38,7 +38,12 @@ export class TestSite implements AsyncDisposable {
       GLUELLM_RETRY_MAX_WAIT: "0.2",
       SIMULATOR_BASE_URL: `${this.simulator.url}/v1`,
       GLUELLM_PROVIDERS: JSON.stringify({
-        claude: { dialect: "anthropic", baseUrl: this.simulator.url, keyOptional: true, models: ["test"] },
+        claude: {
+          dialect: "anthropic",
+          baseUrl: this.simulator.url,
+          keyOptional: true,
+          models: ["test", "claude-long"],
+        },
       }),
       ...this.#env,
     };

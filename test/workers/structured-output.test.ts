@@ -119,14 +119,28 @@ describe.each(DIALECTS)("%s", (_name, model) => {
   test("an answer cut off at its length, a refusal: each says what to do", async () => {
     const glue = siteClient(site, { model });
     const schema = z.object({ a: z.string() });
-    const cut = glue.complete(script("cut off", { json: { a: "x" }, finish: "length" }), {
-      schema,
-      maxRepairs: 0,
+    const before = calls().length;
+    const cut = script("cut off", { json: { a: "x" }, finish: "length" });
+    expect(await failureOf(glue.complete(cut, { schema, maxTokens: 20 }))).toMatchObject({
+      name: "StructuredOutputError",
+      message: expect.stringContaining("cut off at its limit of 20 tokens"),
+      hint: expect.stringContaining("maxTokens"),
+      rejected: { text: expect.stringContaining("x") },
     });
-    expect(await failureOf(cut)).toMatchObject({ hint: expect.stringContaining("maxTokens") });
+    expect(calls(), "it is not paid for again").toHaveLength(before + 1);
     const refused = glue.complete(script("refused", { reply: "no", finish: "content_filter" }), { schema });
     expect(await failureOf(refused)).toMatchObject({ hint: expect.stringContaining("refused") });
   });
+});
+
+test("an answer cut off at a limit that nobody has set is asked for once more, as long as the model allows", async () => {
+  const glue = siteClient(site, { model: "claude:claude-long" });
+  const schema = z.object({ a: z.string() });
+  const before = calls().length;
+  const cut = script("cut again", { json: { a: "x" }, finish: "length" });
+  const error = await failureOf(glue.complete(cut, { schema }));
+  expect(error).toMatchObject({ message: expect.stringContaining("its limit of 32000 tokens") });
+  expect(calls()).toHaveLength(before + 2);
 });
 
 test("the caller's own rules have the last word, and transforms shape the value", async () => {
