@@ -47,7 +47,7 @@ export function validHistory(messages: readonly Message[], alphabet: Alphabet): 
       return results.isTaken(at) ? [] : asText(message).map((text) => ({ message: text, at }));
     const calls = (message.role === "assistant" && message.tool_calls) || [];
     const kept = withoutBlanks(message);
-    if (calls.length === 0) return kept ? [{ message: kept, at }] : [];
+    if (calls.length === 0) return kept ? [{ message: withoutCalls(kept), at }] : [];
     const renamed = calls.map((call) => ({ ...validCall(call, alphabet), id: ids.next(call.id) }));
     const answers = results.take(at, calls).map((from, j): HistoryMessage => {
       const given: Message = (from !== undefined && messages[from]) || { role: "tool", content: NOT_RUN };
@@ -135,6 +135,11 @@ function validCall(call: ToolCall, alphabet: Alphabet): ToolCall {
   const { name, arguments: text } = call.function;
   const args = isObject(parseJson(text)) ? text : "{}";
   return { ...call, function: { ...call.function, name: validToolName(name, alphabet), arguments: args } };
+}
+
+/** An empty list of calls is refused. */
+function withoutCalls({ tool_calls: calls, ...message }: Message): Message {
+  return calls && calls.length > 0 ? { ...message, tool_calls: calls } : message;
 }
 
 /** Returns a result under the names that its call has now. */
