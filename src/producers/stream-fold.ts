@@ -36,7 +36,7 @@ export class StreamFold {
    */
   rest(body: ChatCompletion, turn: number): StreamEvent[] {
     const message = body.choices[0]?.message;
-    const text = message?.content ?? "";
+    const text = message?.content || (message?.refusal ?? "");
     const reasoning = message?.reasoning ?? "";
     const calls = message?.tool_calls ?? [];
     const isBeginning =

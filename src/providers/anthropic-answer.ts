@@ -19,7 +19,8 @@ const SAID: readonly unknown[] = [...THINKING, "text", "tool_use"];
 export function readMessageAnswer(answered: Answered): Omit<ProviderReply, "charged"> {
   const { entry, answer } = answered;
   const data = bodyOf(answered);
-  const { type, role, content, stop_reason: stopReason, stop_details, usage: _, ...rest } = data;
+  const { type, role, content, stop_reason: stopReason, stop_details, usage: _, ...own } = data;
+  const rest = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== null));
   // Only a list is content in any case: a text by that name may be anything.
   const isMessage =
     Array.isArray(content) || type === "message" || role === "assistant" || stopReason != null;

@@ -79,7 +79,7 @@ export function toChoice({ entry, answer }: Answered, found: FoundChoice, index:
     message: {
       ...found.message,
       role: "assistant",
-      content: split.text === "" && (toolCalls || refusal) ? null : split.text,
+      content: split.text === "" && (toolCalls || reason === "content_filter") ? null : split.text,
       ...(refusal && { refusal }),
       ...(reasoning && { reasoning }),
       ...(content.parts && { content_parts: content.parts }),
@@ -98,7 +98,7 @@ function finishReasonOf(
 ): FinishReason {
   if (toolCalls) return word === undefined || word === "stop" ? "tool_calls" : word;
   if (refusal) return "content_filter";
-  return word === undefined || word === "tool_calls" ? "stop" : word;
+  return word ?? "stop";
 }
 
 /** Returns the reply in its normal form, its usage guessed where the provider does not say it. */

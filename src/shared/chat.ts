@@ -79,7 +79,7 @@ export type FinishReason = (typeof FINISH_REASONS)[number];
 /** An answer's message. What else its provider wrote into it stands beside these fields, untouched. */
 const answerMessageSchema = z.looseObject({
   role: z.literal("assistant").catch("assistant"),
-  /** The text alone; null beside tool calls or a refusal. */
+  /** The text alone; null instead of an empty one beside tool calls, and of an answer that was refused. */
   content: z.string().nullable().default(null),
   /** Why the model does not answer, in its words. */
   refusal: z.string().nullish().catch(undefined),

@@ -196,13 +196,12 @@ describe("an answer from Anthropic", () => {
     ["model_context_window_exceeded", "length"],
     ["tool_use", "tool_calls"],
     ["refusal", "content_filter"],
-    ["something_new", "stop"],
   ])("that stopped for %s has finish_reason %s", async (stop_reason, finish_reason) => {
     const { body } = await completion({ stop_reason });
     expect(body.choices[0]?.finish_reason).toBe(finish_reason);
   });
 
-  it("is a chat.completion: texts joined, thinking left out, tool calls and all usage", async () => {
+  it("is a chat.completion: texts joined, thinking apart, tool calls and all usage", async () => {
     const { body, tokens } = await completion({
       content: [
         { type: "thinking", thinking: "hmm", signature: "s" },
@@ -231,15 +230,23 @@ describe("an answer from Anthropic", () => {
             role: "assistant",
             content: "Let me look.",
             refusal: null,
+            reasoning: "hmm",
+            thinking_blocks: [{ type: "thinking", thinking: "hmm", signature: "s" }],
             tool_calls: [
               { id: "toolu_1", type: "function", function: { name: "f", arguments: '{"x":[1]}' } },
             ],
           },
           logprobs: null,
           finish_reason: "tool_calls",
+          native_finish_reason: "tool_use",
         },
       ],
       usage: {
+        input_tokens: 10,
+        cache_read_input_tokens: 100,
+        cache_creation_input_tokens: 5,
+        output_tokens: 7,
+        output_tokens_details: { thinking_tokens: 2 },
         prompt_tokens: 115,
         completion_tokens: 7,
         total_tokens: 122,
