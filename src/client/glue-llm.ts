@@ -22,6 +22,7 @@ import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
+import { checkKeys } from "./workflow-keys.ts";
 import { Workflows } from "./workflows.ts";
 
 /** Options of a client. */
@@ -130,11 +131,13 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.#settings = settings;
     this.#isLocal = isLocal;
     this.#tools = tools;
-    this.workflows = new Workflows(connection, options.workflows);
+    const [defaultModel] = [options.model ?? []].flat();
+    const checkRun = isLocal ? (input: unknown) => checkKeys(input, settings, defaultModel) : undefined;
+    this.workflows = new Workflows(connection, options.workflows, checkRun);
     this.batches = new Batches(connection, {
       settings,
       logger,
-      model: [options.model ?? []].flat()[0],
+      model: defaultModel,
       keyNeeded: isLocal,
     });
     const { conversation: memory = false } = options;

@@ -33,10 +33,16 @@ const MAX_PRIORITY = 2_097_151;
 export class Workflows {
   readonly #connection: Connection;
   readonly #known: ReadonlyMap<string, AnyWorkflow>;
+  readonly #checkKeys: (input: unknown) => void;
 
   /** Makes the runs of a client. @throws InputError (`duplicate_workflow`), also for the name of a built-in pattern. */
-  constructor(connection: Connection, known: readonly AnyWorkflow[] = []) {
+  constructor(
+    connection: Connection,
+    known: readonly AnyWorkflow[] = [],
+    checkKeys: (input: unknown) => void = () => {},
+  ) {
     this.#connection = connection;
+    this.#checkKeys = checkKeys;
     this.#known = workflowsByName([...Object.values(PATTERNS), ...known]);
   }
 
@@ -44,7 +50,7 @@ export class Workflows {
    * Starts a run, and returns its handle once it is safe in Redis.
    * @param workflow itself, or the name of a built-in pattern or of one that the client was made with
    * @throws InputError naming the field of the input that is wrong; `run_conflict` when `runId` stands for another
-   * workflow or input; JobCancelledError by the signal
+   * workflow or input; ConfigurationError (`missing_key`) in mode `local`; JobCancelledError by the signal
    */
   async start<Input, Output, Given>(
     workflow: Workflow<Input, Output, Given>,
@@ -59,6 +65,7 @@ export class Workflows {
   ): Promise<WorkflowHandle> {
     const { name, version, input: schema } = typeof given === "string" ? this.#named(given) : given;
     checkWith(schema, input, `the input of workflow "${name}"`);
+    this.#checkKeys(input);
     const { runId = newRunId(name, input), priority = 0, deadlineMs, signal } = options;
     if (!RUN_ID.test(runId)) {
       throw new InputError(

@@ -188,6 +188,16 @@ describe("refused before Redis is asked", () => {
   test("a missing key, where this process makes the call", async () => {
     await using local = new GlueLLM({ mode: "local", settings });
     expect(await failureOf(local.complete("x"))).toMatchObject({ code: "missing_key" });
+    const stages = (model?: string) => ({
+      input: "x",
+      stages: [{ name: "one", agent: { name: "one", description: "d", systemPrompt: "s", model } }],
+    });
+    for (const input of [stages(), stages("anthropic:claude-sonnet-4-5")]) {
+      const refused = await failureOf(local.workflows.start("pipeline", input));
+      expect(refused).toMatchObject({ code: "missing_key" });
+    }
+    const keyless = local.workflows.start("pipeline", stages("simulator:m"));
+    expect(await failureOf(keyless)).toMatchObject({ code: "redis_unreachable" });
     await using fleet = new GlueLLM({ mode: "fleet", settings });
     const error = await failureOf(fleet.complete("x"));
     expect(error).toBeInstanceOf(ConfigurationError);
