@@ -48,6 +48,8 @@ export interface BatchOptions {
   maxCostUsd?: number;
   /** Whether rows share answers through the cache; default: those with `temperature` 0. */
   cache?: boolean;
+  /** The longest provider call of a row, in milliseconds; default: the setting CALL_TIMEOUT_MS, else 120,000. */
+  timeoutMs?: number;
 }
 
 export interface BatchContext {
@@ -202,10 +204,10 @@ export class BatchRun {
 
   #send(store: ConnectedStore): Promise<BatchEnd> {
     const { settings, logger } = this.#context;
-    const { maxCostUsd, cache } = this.#options;
+    const { maxCostUsd, cache, timeoutMs } = this.#options;
     const { signal } = this.#stop;
     const [batch, tally] = [this.#batch, this.#tally];
-    return sendBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, signal });
+    return sendBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, timeoutMs, signal });
   }
 
   #report(end: BatchEnd, faults: { retries: number; rateLimited: number }): BatchReport {

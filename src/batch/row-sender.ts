@@ -42,6 +42,7 @@ export interface RowSenderOptions {
   describe: () => Promise<void>;
   /** Of all rows; see `JobOptions`. */
   cache?: boolean;
+  timeoutMs?: number;
 }
 
 /** How sending ended: all rows have results, somebody asked to stop, or an account fault stopped the batch. */

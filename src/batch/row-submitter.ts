@@ -15,6 +15,8 @@ interface RowSubmitterOptions {
   reader: RowReader;
   /** Of all rows; see `JobOptions`. */
   cache?: boolean;
+  /** The longest provider call of a row; default: the worker's setting. */
+  timeoutMs?: number;
 }
 
 /** Puts a batch's rows into Redis. */
@@ -60,7 +62,7 @@ export class RowSubmitter {
   }
 
   async #take(window: Window, row: IndexRow) {
-    const { store, settings, reader, cache } = this.#options;
+    const { store, settings, reader, cache, timeoutMs } = this.#options;
     const { id, customId, endpoint, line, bytes, request } = await reader.readRow(row);
     const jobId = `${this.#batchId}-${id}`;
     const job = await completionJob(store, settings, {
@@ -70,6 +72,7 @@ export class RowSubmitter {
       urgency: "batch",
       batch: { id: this.#batchId, line },
       cache,
+      timeoutMs,
     });
     const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
     window.add(jobId, { id, customId, endpoint, line, bytes, blob });

@@ -22,6 +22,8 @@ export interface SendBatchOptions {
   maxCostUsd?: number;
   /** Of all rows; see `JobOptions`. */
   cache?: boolean;
+  /** The longest provider call of a row; default: the worker's setting. */
+  timeoutMs?: number;
   /** Aborts to withdraw what waits and end. */
   signal: AbortSignal;
 }
@@ -45,6 +47,7 @@ export async function sendBatch({
   tally,
   maxCostUsd,
   cache,
+  timeoutMs,
   signal,
 }: SendBatchOptions): Promise<BatchEnd> {
   const { files, index, reader, output } = batch;
@@ -66,6 +69,7 @@ export async function sendBatch({
       tally,
       describe,
       cache,
+      timeoutMs,
     });
     const end = await sender.run(signal);
     if (end.kind === "finished") {

@@ -60,6 +60,7 @@ export function toCompletionInput(
   const models = chooseModels(checked.model, { settings, defaultModels, keyNeeded });
   const all = [models.model, ...(models.fallbacks ?? [])];
   const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
+  const { timeoutMs, idleTimeoutMs } = checked;
   if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined) requirePrices(settings, all, "maxCostUsd");
   const tools = executeTools ? toToolNames(given) : [];
   const output = toOutput(checked);
@@ -79,6 +80,8 @@ export function toCompletionInput(
     delayMs,
     deadlineMs,
     maxAttempts,
+    timeoutMs,
+    idleTimeoutMs,
     maxCostUsd,
     idempotencyKey,
     stream,

@@ -10,7 +10,7 @@ import { type Tool, toolsByName, toToolDefinition } from "../shared/tool.ts";
 import { callHeadersSchema, type ProviderOptions, querySchema } from "../shared/wire-options.ts";
 import type { ContentPart } from "./content-part.ts";
 import type { ModelNames } from "./model-chain.ts";
-import { sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
+import { callTimeoutOption, sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
 import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
 
 /** Parameters of the model's answer, in camelCase; each defaults to the provider's own value. */
@@ -67,6 +67,16 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends C
   deadlineMs?: number;
   /** The attempts at failures that may pass; a 429 uses up none. Default: the setting RETRY_MAX_ATTEMPTS, else 3. */
   maxAttempts?: number;
+  /**
+   * The time of one provider call up to the last byte of its answer, in milliseconds. Default: the setting
+   * CALL_TIMEOUT_MS, else 120,000, and 600,000 with `stream`.
+   */
+  timeoutMs?: number;
+  /**
+   * The time without a byte after which a call with `stream` is given up, in milliseconds. Default: the setting
+   * IDLE_TIMEOUT_MS, else 120,000.
+   */
+  idleTimeoutMs?: number;
   /**
    * The most USD that the provider calls of the job may cost together, those of tool loops and repeated attempts
    * included: the job fails before the call that could pass it (CostLimitError). Default: no limit.
@@ -146,6 +156,8 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   delayMs: z.int().min(0).max(MAX_DELAY_MS).optional(),
   deadlineMs: z.int().min(1).max(MAX_DELAY_MS).optional(),
   maxAttempts: z.int().min(1).max(1000).optional(),
+  timeoutMs: callTimeoutOption,
+  idleTimeoutMs: callTimeoutOption,
   idempotencyKey: z.string().min(1).max(255).optional(),
   stream: z.boolean().optional(),
   tools: toolsOrNamesOption,

@@ -20,6 +20,9 @@ export const sharedOptions = {
   providerOptions: providerOptionsSchema.optional(),
 };
 
+/** A time of a provider call, in milliseconds. */
+export const callTimeoutOption = z.int().min(1).max(3_600_000).optional();
+
 /** The option of a client for its tools. */
 export const toolsOption = z
   .array(z.custom<Tool>(isTool, "must be what defineTool returns"))

@@ -43,6 +43,7 @@ export function addBatchCommands(program: Command): void {
     .option("--strict", "stop at the first malformed line instead of failing that row")
     .option("--retry-failed", "send the rows again that failed in an earlier run")
     .option("--max-cost <usd>", "stop before the call that could make all runs cost more", number(1e-9))
+    .option("--timeout <seconds>", "longest provider call (default: CALL_TIMEOUT_MS, else 120)", number(0.1))
     .option("--cache", CACHE_HELP)
     .option("--no-cache", NO_CACHE_HELP)
     .option("--report <file>", "write counts, tokens, cost and latencies as JSON")
@@ -68,6 +69,7 @@ export function addBatchCommands(program: Command): void {
         workers: options.workers as number,
         maxCostUsd: options.maxCost as number | undefined,
         cache: options.cache as boolean | undefined,
+        timeoutMs: options.timeout === undefined ? undefined : Math.round(1000 * (options.timeout as number)),
         reportPath: options.report as string | undefined,
         resumeCommand: ownCommand(),
       };

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type BatchOptions, BatchRun, INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
+import { callTimeoutOption } from "../calls/option-schemas.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import { checkWith } from "../shared/schema-check.ts";
@@ -34,6 +35,7 @@ const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
   retryFailed: z.boolean().optional(),
   maxCostUsd: z.number().positive().optional(),
   cache: z.boolean().optional(),
+  timeoutMs: callTimeoutOption,
 });
 
 /** The batches of a client: files of rows, run by this process and seen from any. */

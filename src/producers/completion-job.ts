@@ -37,6 +37,10 @@ export interface JobOptions {
   /** No attempt starts later, counted from the end of the delay. */
   deadlineMs?: number;
   maxAttempts?: number;
+  /** The longest provider call. */
+  timeoutMs?: number;
+  /** The longest time without a byte of a streamed answer. */
+  idleTimeoutMs?: number;
   /** The answer's pieces can be read while they come. */
   stream?: boolean;
   /** What all its provider calls may cost. */
@@ -90,6 +94,8 @@ export async function completionJob(
       stream: input.stream,
       maxAttempts,
       maxCostUsd: input.maxCostUsd,
+      timeoutMs: input.timeoutMs,
+      idleTimeoutMs: input.idleTimeoutMs,
       tools,
       maxToolIterations: input.maxToolIterations,
       endsWithTools: input.endsWithTools,

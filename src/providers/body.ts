@@ -34,8 +34,9 @@ export async function readBody(
   response: Response,
   readStream: ReadStream,
   onDelta: OnDelta = () => {},
+  onBytes: () => void = () => {},
 ): Promise<unknown> {
-  const texts = textsOf(response);
+  const texts = textsOf(response, onBytes);
   let head = "";
   // Enough to tell the beginning of JSON from that of an event; servers send white space to keep a connection open.
   while (head.length < 6) {
@@ -58,11 +59,13 @@ function isEventStream({ headers }: Response, start: string): boolean {
   return /^text\/event-stream/i.test(headers.get("content-type") ?? "") && !/^[{[<]/.test(start);
 }
 
-async function* textsOf({ body }: Response): AsyncGenerator<string> {
+async function* textsOf({ body }: Response, onBytes: () => void): AsyncGenerator<string> {
   if (!body) return;
   const decoder = new TextDecoder();
-  for await (const bytes of body as unknown as AsyncIterable<Uint8Array>)
+  for await (const bytes of body as unknown as AsyncIterable<Uint8Array>) {
+    onBytes();
     yield decoder.decode(bytes, { stream: true });
+  }
   yield decoder.decode();
 }
 

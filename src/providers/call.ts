@@ -1,6 +1,7 @@
 import { APIConnectionError, type LLMError } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { type ReadStream, readBody } from "./body.ts";
+import { CallTimer } from "./call-timer.ts";
 import { readFault } from "./fault.ts";
 import type { AdapterOptions, ProviderCall } from "./provider.ts";
 import { connectionError, toLLMError, unusableAnswer } from "./provider-errors.ts";
@@ -60,11 +61,7 @@ export async function postOnce(
   const abort = () => controller.abort();
   call.signal.addEventListener("abort", abort, { once: true });
   const sentAtMs = performance.now();
-  const deadline = { passed: false };
-  const timer = setTimeout(() => {
-    deadline.passed = true;
-    abort();
-  }, call.timeoutMs);
+  using timer = new CallTimer(call, abort);
   let response: Response | undefined;
   try {
     response = await post({
@@ -78,7 +75,7 @@ export async function postOnce(
     const { status: statusCode, headers } = response;
     const requestId = headers.get("x-request-id") ?? headers.get("request-id") ?? "";
     onHeaders?.({ model: call.model, headers, isSuccess: true, sentAtMs });
-    const data = await readBody(response, readStream, call.onDelta);
+    const data = await readBody(response, readStream, call.onDelta, timer.alive);
     controller.signal.throwIfAborted();
     if (data === undefined) {
       const reason = "its stream ended before the finish reason";
@@ -88,9 +85,8 @@ export async function postOnce(
   } catch (error) {
     const { headers } = error as { headers?: Headers };
     if (headers && !response) onHeaders?.({ model: call.model, headers, isSuccess: false, sentAtMs });
-    throw explain(error, entry, call, { deadlinePassed: deadline.passed, route });
+    throw explain(error, entry, call, { timer, route });
   } finally {
-    clearTimeout(timer);
     call.signal.removeEventListener("abort", abort);
   }
 }
@@ -99,16 +95,11 @@ function explain(
   error: unknown,
   entry: ProviderEntry,
   call: ProviderCall,
-  { deadlinePassed, route }: { deadlinePassed: boolean; route: string },
+  { timer, route }: { timer: CallTimer; route: string },
 ): LLMError | AbortError {
   if (error instanceof APIConnectionError) return error;
   const fault = readFault(error);
   if (fault) return toLLMError(fault, entry, call.model);
   if (call.signal.aborted) return new AbortError(call.signal.reason);
-  if (!deadlinePassed) return connectionError(error, entry, route);
-  return new APIConnectionError({
-    code: "timeout",
-    message: `${entry.name} did not finish its answer within ${call.timeoutMs / 1000} s`,
-    hint: "give calls more time with GLUELLM_CALL_TIMEOUT_MS, or ask for fewer tokens",
-  });
+  return timer.errorOf(entry) ?? connectionError(error, entry, route);
 }

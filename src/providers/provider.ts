@@ -18,6 +18,8 @@ export interface ProviderCall {
   requestId: string;
   /** The time of the whole call, up to the last byte of the answer. */
   timeoutMs: number;
+  /** The time without a byte after which a call with `onDelta` ends. */
+  idleTimeoutMs: number;
   signal: AbortSignal;
   /**
    * Gets the pieces of the answer as they come; the answer is asked for as a stream then, and the reply is the same. It

@@ -47,6 +47,9 @@ export const completionPayloadSchema = z.object({
   endsWithTools: z.boolean().optional(),
   /** The place of the call in its conversation: the request has the new messages alone. */
   conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
+  /** What the call says of the time of one provider call, and of the time without a byte of a streamed answer. */
+  timeoutMs: z.int().positive().optional(),
+  idleTimeoutMs: z.int().positive().optional(),
   /** The structured answer that is asked for. */
   output: outputSpecSchema.optional(),
   /** What the calls say to their providers beside the request. */
@@ -105,8 +108,10 @@ export const jobCatalog = {
     input: completionPayloadSchema,
     output: completionSummarySchema,
     queue: completionQueueName,
-    /** One provider call takes at most this long unless `CALL_TIMEOUT_MS` says otherwise. */
+    /** One provider call takes at most this long unless the call or `CALL_TIMEOUT_MS` says otherwise. */
     timeoutMs: 120_000,
+    /** So does one whose answer is streamed: it shows that it goes on, and is watched for that. */
+    streamTimeoutMs: 600_000,
     interactive: { attempts: 3, priority: 0, deadlineMs: 10 * 60_000 },
     batch: { attempts: 12, priority: 10, deadlineMs: 24 * 3_600_000 },
   },

@@ -67,6 +67,7 @@ export const settingsSchema = z.object({
   RETRY_MIN_WAIT: seconds.default(2),
   RETRY_MAX_WAIT: seconds.default(30),
   CALL_TIMEOUT_MS: integer(100, 3_600_000).optional(),
+  IDLE_TIMEOUT_MS: integer(100, 3_600_000).default(120_000),
   LOCK_MS: integer(1000, 300_000).default(10_000),
   ENABLE_CIRCUIT_BREAKER: booleanText.default(true),
   CIRCUIT_BREAKER_FAILURE_RATE: z

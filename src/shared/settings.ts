@@ -36,6 +36,8 @@ export interface Settings {
   retry: { maxAttempts: number | undefined; minWaitMs: number; maxWaitMs: number };
   /** The longest provider call; undefined: the job catalog's. */
   callTimeoutMs: number | undefined;
+  /** The longest time without a byte of a streamed answer. */
+  idleTimeoutMs: number;
   /** The time for which a worker that says nothing keeps its jobs; others take them up after at most 1.5 times that. */
   lockMs: number;
   /** The most jobs at a time from each queue, per worker process; undefined: the profile's. */
@@ -180,6 +182,7 @@ function toSettings(
       maxWaitMs: values.RETRY_MAX_WAIT * 1000,
     },
     callTimeoutMs: values.CALL_TIMEOUT_MS,
+    idleTimeoutMs: values.IDLE_TIMEOUT_MS,
     lockMs: values.LOCK_MS,
     workerConcurrency: values.WORKER_CONCURRENCY,
     maxJobsInTools: values.MAX_JOBS_IN_TOOLS,

@@ -142,5 +142,16 @@ function loopInput(attempt: Attempt, tried: ModelAttempt, costLimits: CostLimit[
   const { deadlineAt, fallbacks } = tried.payload;
   const isRouted = fallbacks !== undefined;
   const limits = { deadlineAt, priority, costLimits, beforeCall, controller };
-  return { ...tried, ...limits, jobId, queue, signal, withoutSlot, logger, isRouted, attemptsMade };
+  return {
+    ...tried,
+    ...limits,
+    timeouts: tried.payload,
+    jobId,
+    queue,
+    signal,
+    withoutSlot,
+    logger,
+    isRouted,
+    attemptsMade,
+  };
 }

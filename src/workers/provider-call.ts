@@ -2,7 +2,7 @@ import type { ConcurrencyController } from "../limits/concurrency-controller.ts"
 import { pausedMs } from "../limits/pause.ts";
 import type { Reservation } from "../limits/rate-limiter.ts";
 import type { OnDelta, ProviderCall, ProviderReply } from "../providers/provider.ts";
-import { jobCatalog } from "../shared/catalog.ts";
+import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { type ErrorPolicy, policyOf } from "../shared/error-policy.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -36,6 +36,8 @@ export interface CallInput {
   beforeCall: AbortSignal;
   controller: ConcurrencyController;
   timing: CallTiming;
+  /** What the job says of the time of its calls. */
+  timeouts: Pick<CompletionPayload, "timeoutMs" | "idleTimeoutMs">;
   /** The job is not in the queue of its model, whose pauses the call has to keep to all the same. */
   isRouted: boolean;
   /** The same call failed before and used up an attempt. */
@@ -71,7 +73,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     request,
     wire,
     requestId,
-    timeoutMs: context.settings.callTimeoutMs ?? jobCatalog.completion.timeoutMs,
+    ...timeoutsOf(context, input),
     signal,
     onDelta,
   };
@@ -92,6 +94,15 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     tokens: reply.tokens,
     costUsd: context.costs.of(model, reply.tokens),
     latencyMs: Math.round(performance.now() - startedAt),
+  };
+}
+
+/** The call's own word comes first, then the setting. */
+function timeoutsOf({ settings }: WorkerContext, { timeouts, onDelta }: CallInput) {
+  const { timeoutMs, streamTimeoutMs } = jobCatalog.completion;
+  return {
+    timeoutMs: timeouts.timeoutMs ?? settings.callTimeoutMs ?? (onDelta ? streamTimeoutMs : timeoutMs),
+    idleTimeoutMs: timeouts.idleTimeoutMs ?? settings.idleTimeoutMs,
   };
 }
 

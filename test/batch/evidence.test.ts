@@ -33,6 +33,15 @@ describe.concurrent("a row that always fails", () => {
     expect(odd.calls.filter(({ prompt }) => prompt === "hanging")).toHaveLength(12);
   });
 
+  test("has the time that its batch gives it", async () => {
+    await using odd = await oddSite(answerOf);
+    const inputPath = odd.site.write("in.jsonl", [{ prompt: "hanging" }]);
+    const options = { inputPath, outputPath: odd.site.path("out.jsonl"), timeoutMs: 50 };
+    expect(await (await odd.glue.batches.run(options)).report()).toMatchObject({ failed: 1 });
+    const call = odd.glue.complete("hanging", { timeoutMs: 60, maxAttempts: 1 });
+    await expect(call).rejects.toThrow("did not finish its answer within 0.06 s");
+  });
+
   test("does not hold up the others after an outage, in which nobody loses an attempt", async () => {
     const env = { GLUELLM_CIRCUIT_BREAKER_COOLDOWN_MS: "100", GLUELLM_WORKER_CONCURRENCY: "1" };
     const isDown = ({ ofAll }: OddCall) => ofAll > 3 && ofAll <= 20;

@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { OnDelta, SeenHeaders } from "../../src/providers/provider.ts";
 import {
@@ -42,7 +43,7 @@ const OPENINGS: Record<Dialect, Record<string, unknown>[]> = {
 async function begunCall(
   dialect: Dialect,
   rest: (response: ServerResponse) => unknown,
-  options: { timeoutMs?: number; signal?: AbortSignal; onText?: () => void } = {},
+  options: { timeoutMs?: number; idleTimeoutMs?: number; signal?: AbortSignal; onText?: () => void } = {},
 ) {
   const server = await wireServer((response) => {
     response.writeHead(200, {
@@ -101,6 +102,21 @@ describe.each(DIALECTS)("a stream of the %s dialect", (dialect) => {
   test("that stalls ends at the call's deadline", async () => {
     const { work, texts } = await begunCall(dialect, () => {}, { timeoutMs: 500 });
     expect(await failureOf(work)).toMatchObject({ code: "timeout" });
+    expect(texts).toEqual(["Four "]);
+  });
+
+  test("that stalls ends when nothing has come for the idle time, which every byte begins anew", async () => {
+    const keepOpen = async (response: ServerResponse) => {
+      for (let n = 0; n < 12; n++) {
+        await delay(100);
+        response.write(": still there\n\n");
+      }
+    };
+    const sentAt = performance.now();
+    const { work, texts } = await begunCall(dialect, keepOpen, { idleTimeoutMs: 1000 });
+    const error = await failureOf(work);
+    expect(error).toMatchObject({ code: "timeout", hint: expect.stringContaining("idleTimeoutMs") });
+    expect(performance.now() - sentAt, "1.2 s of comments, then the idle time").toBeGreaterThan(2100);
     expect(texts).toEqual(["Four "]);
   });
 

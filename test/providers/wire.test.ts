@@ -182,7 +182,7 @@ it("takes nothing from the SDKs' environment variables and writes nothing to the
       const adapter = createAdapter({ name: dialect, dialect, baseUrl, keyVariable: "K", apiKey });
       const request = { messages: [{ role: "user", content: "Hello" }] };
       const signal = new AbortController().signal;
-      await adapter.complete({ model, request, requestId: "r-1", timeoutMs: 5000, signal });
+      await adapter.complete({ model, request, requestId: "r-1", timeoutMs: 5000, idleTimeoutMs: 5000, signal });
       await adapter.close();
     }`;
   const env = {

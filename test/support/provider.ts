@@ -42,6 +42,7 @@ export function callOf(
     request: typeof request === "string" ? chat(request) : request,
     requestId: "11111111-2222-4333-8444-555555555555",
     timeoutMs: 150_000,
+    idleTimeoutMs: 150_000,
     signal: new AbortController().signal,
     ...changes,
   };
