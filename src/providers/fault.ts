@@ -100,7 +100,7 @@ function faultOf(status: number, headers: Headers, body: unknown, requestId: unk
     message,
     said: [message || textOf(body), upstreamText(metadata)].filter(Boolean).join(": "),
     requestId: isSafeWord(requestId) ? requestId : undefined,
-    retryAfterMs: retryAfterMs(headers) ?? retryDelay(details),
+    retryAfterMs: retryAfterMs(headers) ?? retryDelay(details) ?? retryAfterMs(headersIn(metadata)),
     moderated: "flagged_input" in metadata || "reasons" in metadata,
   };
 }
@@ -130,6 +130,14 @@ function upstreamText({ raw }: Fields): string | undefined {
 /** Returns the details of an error: Anthropic has one object of them, Google a list. */
 function detailsOf({ details }: Fields): Fields[] {
   return (Array.isArray(details) ? details.slice(0, 20) : [details]).map(fieldsOf);
+}
+
+/** Returns the headers that a router states in the body of its refusal, for itself or its upstream. */
+function headersIn({ headers }: Fields): Headers {
+  const stated = Object.entries(fieldsOf(headers)).filter(
+    ([name, value]) => /^[\w-]{1,80}$/.test(name) && /^[\x20-\x7e]{1,80}$/.test(String(value)),
+  );
+  return new Headers(stated.map(([name, value]) => [name, String(value)]));
 }
 
 /** Returns the milliseconds of Google's RetryInfo, the only place where it says how long to wait. */

@@ -1,5 +1,5 @@
 import { STATED_LIMITS, type StatedLimits } from "../shared/budget.ts";
-import { durationMs, serverTime } from "./retry-after.ts";
+import { millisUntil, serverTime } from "./retry-after.ts";
 
 type LimitHeaders = Pick<Headers, "get">;
 type StatedLimit = (typeof STATED_LIMITS)[number];
@@ -56,9 +56,6 @@ function isPerDay(limit: number, used: number, resetSeconds: number): boolean {
   );
 }
 
-/** Returns the seconds until a reset: a duration (OpenAI), or an instant (Anthropic) by the clock that wrote it. */
 function secondsUntil(text: string | null, headers: LimitHeaders, nowMs: number): number {
-  const duration = durationMs(text);
-  if (!Number.isNaN(duration)) return duration / 1000;
-  return (Date.parse(text ?? "") - serverTime(headers, nowMs)) / 1000;
+  return millisUntil(text, serverTime(headers, nowMs)) / 1000;
 }

@@ -9,26 +9,30 @@ const UNIT_MS: Record<string, number> = {
   µs: 1e-3,
   ns: 1e-6,
 };
-const OPENAI_LIMITS = ["requests", "tokens"].map((kind) => ({
-  remaining: `x-ratelimit-remaining-${kind}`,
-  reset: `x-ratelimit-reset-${kind}`,
-}));
-const ANTHROPIC_LIMITS = ["requests", "tokens", "input-tokens", "output-tokens"].map((kind) => ({
-  remaining: `anthropic-ratelimit-${kind}-remaining`,
-  reset: `anthropic-ratelimit-${kind}-reset`,
-}));
+/** A plain number from here on is an instant in epoch seconds, and from the second on in epoch milliseconds. */
+const [LEAST_EPOCH_SECONDS, LEAST_EPOCH_MS] = [1e9, 1e11];
+const LIMITS = [
+  ...["-requests", "-tokens", ""].map((kind) => ({
+    remaining: `x-ratelimit-remaining${kind}`,
+    reset: `x-ratelimit-reset${kind}`,
+  })),
+  ...["requests", "tokens", "input-tokens", "output-tokens"].map((kind) => ({
+    remaining: `anthropic-ratelimit-${kind}-remaining`,
+    reset: `anthropic-ratelimit-${kind}-reset`,
+  })),
+];
 
 /**
  * Returns how long the provider asks to wait, in milliseconds, at most 24 hours: `retry-after-ms`, then `retry-after`
- * (seconds or HTTP date), then the latest reset among the limits that have nothing left. Undefined when none of
- * them names a time ahead: a wait of 0 would only draw the next refusal.
+ * (seconds or a date), then the latest reset among the limits that have nothing left. Undefined when none of them names
+ * a time ahead: a wait of 0 would only draw the next refusal.
  */
 export function retryAfterMs(headers: Headers, now = Date.now()): number | undefined {
   const clock = serverTime(headers, now);
   const millis = Number(headers.get("retry-after-ms") ?? Number.NaN);
   return (
     bounded(millis) ??
-    bounded(secondsOrDate(headers.get("retry-after"), clock)) ??
+    bounded(millisUntil(headers.get("retry-after"), clock)) ??
     bounded(reset(headers, clock))
   );
 }
@@ -46,17 +50,22 @@ function bounded(millis: number): number | undefined {
   return millis > 0 ? Math.min(Math.ceil(millis), MAX_MS) : undefined;
 }
 
-function secondsOrDate(text: string | null, clock: number): number {
-  const seconds = durationMs(text);
-  return Number.isNaN(seconds) && text ? Date.parse(text) - clock : seconds;
+/**
+ * Returns the milliseconds that a header's time is ahead, in whichever form: a duration (`6m0s`, plain seconds), or an
+ * instant by the clock that wrote it, as an epoch in seconds or milliseconds, an ISO or an HTTP date; NaN for anything
+ * else.
+ */
+export function millisUntil(text: string | null, clock: number): number {
+  const number = Number(text || Number.NaN);
+  if (number >= LEAST_EPOCH_MS) return number - clock;
+  if (number >= LEAST_EPOCH_SECONDS) return number * 1000 - clock;
+  const duration = durationMs(text);
+  return Number.isNaN(duration) ? Date.parse(text ?? "") - clock : duration;
 }
 
 function reset(headers: Headers, clock: number): number {
   const isSpent = ({ remaining }: { remaining: string }) => Number(headers.get(remaining) || Number.NaN) <= 0;
-  const waits = [
-    ...OPENAI_LIMITS.filter(isSpent).map((limit) => durationMs(headers.get(limit.reset))),
-    ...ANTHROPIC_LIMITS.filter(isSpent).map((limit) => Date.parse(headers.get(limit.reset) ?? "") - clock),
-  ];
+  const waits = LIMITS.filter(isSpent).map((limit) => millisUntil(headers.get(limit.reset), clock));
   return Math.max(...waits.filter((millis) => millis > 0));
 }
 

@@ -29,7 +29,24 @@ describe("retryAfterMs", () => {
       { ...reset("0", "2s"), "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m1s" },
       61_000,
     ],
-    ["a reset that is no duration", reset("0", "tomorrow"), undefined],
+    ["a reset that is no time", reset("0", "tomorrow"), undefined],
+    ["a reset in epoch seconds", reset("0", String(NOW / 1000 + 3)), 3000],
+    ["a reset in epoch seconds with a fraction", reset("0", String(NOW / 1000 + 3.5)), 3500],
+    ["a reset in epoch milliseconds", reset("0", String(NOW + 1234)), 1234],
+    ["a reset as an ISO date", reset("0", "2026-01-01T00:00:07Z"), 7000],
+    ["a reset as an HTTP date", reset("0", "Thu, 01 Jan 2026 00:00:08 GMT"), 8000],
+    ["an epoch past", reset("0", String(NOW / 1000 - 60)), undefined],
+    ["an epoch as retry-after", { "retry-after": String(NOW / 1000 + 9) }, 9000],
+    [
+      "an epoch by the server's clock",
+      { ...reset("0", String(NOW / 1000 + 3605)), date: "Thu, 01 Jan 2026 01:00:00 GMT" },
+      5000,
+    ],
+    [
+      "limits without a kind",
+      { "x-ratelimit-remaining": "0", "x-ratelimit-reset": String(NOW + 60_000) },
+      60_000,
+    ],
   ])("reads %s", (_what, headers, expected) => {
     expect(retryAfterMs(new Headers(headers), NOW)).toBe(expected);
   });

@@ -39,6 +39,17 @@ test("instants are read against the clock that wrote them", () => {
   expect(stated(headers)).toEqual({ rpm: 50 });
 });
 
+test("resets may be epochs, in seconds or milliseconds, or dates", () => {
+  for (const reset of [
+    NOW / 1000 + 20,
+    NOW + 20_000,
+    "2026-01-01T00:00:30Z",
+    "Thu, 01 Jan 2026 00:00:30 GMT",
+  ])
+    expect(stated(openai("requests", "60", "0", String(reset)))).toEqual({ rpm: 60 });
+  expect(stated(openai("requests", "14400", "0", String(NOW / 1000 + 86_400)))).toEqual({});
+});
+
 test("a limit per day is not taken for one per minute", () => {
   // 10,000 a day: one request comes back after 8.64 s.
   expect(stated(openai("requests", "10000", "9990", "1m26.4s"))).toEqual({});
