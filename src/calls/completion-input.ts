@@ -63,7 +63,7 @@ export function toCompletionInput(
   const { timeoutMs, idleTimeoutMs } = checked;
   if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined) requirePrices(settings, all, "maxCostUsd");
   const tools = executeTools ? toToolNames(given) : [];
-  const output = toOutput(checked);
+  const answer = toOutput(checked);
   const wire = toWireOptions(checked, defaults.providerOptions, { settings, models: all });
   // Last: a call that is refused leaves nothing behind.
   if (executeTools) defaults.offerTools?.(given.filter((tool) => typeof tool !== "string"));
@@ -73,7 +73,7 @@ export function toCompletionInput(
     request,
     ...(tools.length > 0 && { tools, maxToolIterations }),
     ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),
-    output,
+    ...answer,
     wire,
     conversation: ref && { ref, messages: givenMessages(message, request) },
     priority,

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import type { CacheOption } from "../shared/cache-option.ts";
+import type { RunOptions as RunFields } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
-import { type OutputMode, type OutputSpec, outputModeSchema } from "../shared/output-spec.ts";
+import { type OutputMode, outputModeSchema } from "../shared/output-spec.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { type Tool, toolsByName, toToolDefinition } from "../shared/tool.ts";
@@ -11,7 +12,7 @@ import { callHeadersSchema, type ProviderOptions, querySchema } from "../shared/
 import type { ContentPart } from "./content-part.ts";
 import type { ModelNames } from "./model-chain.ts";
 import { callTimeoutOption, sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
-import { type OutputSchema, toOutputSpec } from "./output-schema.ts";
+import { type OutputSchema, toOutputCheck, toOutputSpec } from "./output-schema.ts";
 
 /** Parameters of the model's answer, in camelCase; each defaults to the provider's own value. */
 export interface ChatParameters {
@@ -283,7 +284,7 @@ export function toToolNames(tools: readonly (Tool | string)[]): string[] {
 }
 
 /**
- * Returns what a call says of its structured answer; undefined when it asks for none.
+ * Returns what a call says of its structured answer; nothing when it asks for none.
  * @throws InputError (`invalid_schema`) naming what JSON Schema cannot say; InputError for its options without a
  * schema.
  */
@@ -293,12 +294,15 @@ export function toOutput({
   outputMode,
   maxRepairs,
   extra,
-}: EnqueueOptions): OutputSpec | undefined {
+}: EnqueueOptions): Pick<RunFields, "output" | "outputCheck"> {
   if (schema && extra && "response_format" in extra)
     throw new InputError("the options are wrong at extra.response_format: the schema sets it");
-  if (schema) return toOutputSpec(schema, { name: schemaName, mode: outputMode, maxRepairs });
+  if (schema) {
+    const output = toOutputSpec(schema, { name: schemaName, mode: outputMode, maxRepairs });
+    return { output, outputCheck: toOutputCheck(schema, output) };
+  }
   const [option] =
     Object.entries({ schemaName, outputMode, maxRepairs }).find(([, value]) => value !== undefined) ?? [];
-  if (option === undefined) return undefined;
+  if (option === undefined) return {};
   throw new InputError(`the options are wrong at ${option}: there is no schema`);
 }

@@ -76,7 +76,9 @@ export async function toResult<S extends OutputSchema>(
   return {
     jobId,
     finalResponse: textOf(record),
-    output: (schema ? await parseOutput(schema, record.output) : record.output) as OutputOf<S>,
+    output: (schema
+      ? await parseOutput(schema, record.output, { jobId, model: modelKeyOf(record) })
+      : record.output) as OutputOf<S>,
     reasoning: choice?.message.reasoning,
     finishReason: choice?.finish_reason,
     model: modelKeyOf(record),

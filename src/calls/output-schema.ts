@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { schemaFault } from "../shared/compile-schema.ts";
-import { InputError, StructuredOutputError } from "../shared/errors.ts";
+import { type ErrorContext, StructuredOutputError } from "../shared/errors.ts";
 import { asJson, isObject } from "../shared/json.ts";
 import { type JsonSchema, mapSchemas } from "../shared/json-schema.ts";
 import { type OutputMode, type OutputSpec, outputSpecSchema } from "../shared/output-spec.ts";
+import { thrownText } from "../shared/thrown-text.ts";
+import { invalidSchema, surelyOfZod, toldOfZod } from "./zod-schema.ts";
 
 /** A schema of a structured answer: a zod 4 schema, or a JSON Schema of draft 2020-12. */
 export type OutputSchema = z.core.$ZodType | JsonSchema;
@@ -20,14 +22,12 @@ export interface OutputOptions {
   maxRepairs?: number;
 }
 
-const HINT = "use what JSON can hold: objects, lists, texts, numbers, booleans, null, and unions of them";
-
 /**
  * Returns what a job says of its structured answer.
  * @throws InputError `invalid_schema` naming the place of what JSON Schema cannot say, or of what is none
  */
 export function toOutputSpec(schema: OutputSchema, options: OutputOptions = {}): OutputSpec {
-  const { $schema: _dialect, ...given } = isZod(schema) ? fromZod(schema) : plainSchema(schema);
+  const { $schema: _dialect, ...given } = isZod(schema) ? toldOfZod(schema) : plainSchema(schema);
   checkReferences(given);
   const { json, title } = atRoot(given);
   const isWrapped = json.type !== "object" || json.$ref !== undefined;
@@ -48,52 +48,55 @@ export function toOutputSpec(schema: OutputSchema, options: OutputOptions = {}):
 }
 
 /**
+ * Returns what the worker checks an answer against, where the schema that the model is told says more than zod does;
+ * undefined for a plain JSON Schema.
+ */
+export function toOutputCheck(schema: OutputSchema, { wrapped }: OutputSpec): JsonSchema | undefined {
+  if (!isZod(schema)) return undefined;
+  const { $schema: _dialect, ...json } = surelyOfZod(schema);
+  return wrapped ? wrap(json) : json;
+}
+
+/**
  * Returns the value as the caller's zod schema gives it: transforms, defaults and refinements have their say here.
+ * @param context of the error, such as the job's id
  * @throws StructuredOutputError when a rule that JSON Schema cannot say refuses it.
  */
-export async function parseOutput<S extends OutputSchema>(schema: S, value: unknown): Promise<OutputOf<S>> {
+export async function parseOutput<S extends OutputSchema>(
+  schema: S,
+  value: unknown,
+  context: ErrorContext = {},
+): Promise<OutputOf<S>> {
   if (!isZod(schema)) return value as OutputOf<S>;
-  const parsed = await z.safeParseAsync(schema, value);
-  if (parsed.success) return parsed.data as OutputOf<S>;
-  const problem = parsed.error.issues
-    .slice(0, 10)
-    .map(({ path, message }) => `at /${path.map(String).join("/")}: ${message}`)
-    .join("\n");
+  const parsed = await parsedBy(schema, value);
+  if ("data" in parsed) return parsed.data as OutputOf<S>;
   throw new StructuredOutputError({
-    message: "the answer fits the JSON Schema, and the caller's own schema refuses it",
-    hint: "a refinement or transform of the schema refuses it; see `rejected` for where",
-    rejected: { text: JSON.stringify(value), problem },
+    message: "the answer fits what the worker checks, and the caller's own schema refuses it",
+    hint: "a rule that JSON Schema cannot say refuses it; see `rejected` for where, and describe the rule to the model",
+    rejected: { text: JSON.stringify(value), problem: parsed.problem },
+    context,
   });
+}
+
+/** Code of the schema's own may throw, too. */
+async function parsedBy(
+  schema: z.core.$ZodType,
+  value: unknown,
+): Promise<{ data: unknown } | { problem: string }> {
+  try {
+    const parsed = await z.safeParseAsync(schema, value);
+    if (parsed.success) return { data: parsed.data };
+    const lines = parsed.error.issues.map(
+      ({ path, message }) => `at /${path.map(String).join("/")}: ${message}`,
+    );
+    return { problem: lines.slice(0, 10).join("\n") };
+  } catch (error) {
+    return { problem: `the schema's own code threw: ${thrownText(error).slice(0, 1000)}` };
+  }
 }
 
 function isZod(schema: OutputSchema): schema is z.core.$ZodType {
   return isObject(schema) && "_zod" in schema;
-}
-
-function fromZod(schema: z.core.$ZodType): JsonSchema {
-  try {
-    return z.toJSONSchema(schema, { io: "input" }) as JsonSchema;
-  } catch (error) {
-    throw invalidSchema(`at ${untoldPlaceOf(schema)}: ${(error as Error).message}`);
-  }
-}
-
-/** Returns the place of what JSON Schema cannot say: zod's own error does not tell it. */
-function untoldPlaceOf(schema: z.core.$ZodType): string {
-  let place = "/";
-  try {
-    z.toJSONSchema(schema, {
-      io: "input",
-      unrepresentable: "any",
-      override({ zodSchema, jsonSchema, path }) {
-        const isAny = ["any", "unknown"].includes(zodSchema._zod.def.type);
-        if (!isAny && Object.keys(jsonSchema).length === 0) place = `/${path.join("/")}`;
-      },
-    });
-  } catch {
-    // Then the root is all that is known.
-  }
-  return place;
 }
 
 function plainSchema(schema: JsonSchema): JsonSchema {
@@ -151,8 +154,4 @@ function wrap({ $defs, ...json }: JsonSchema): JsonSchema {
     additionalProperties: false,
     ...(Object.keys(allDefs).length > 0 && { $defs: allDefs }),
   };
-}
-
-function invalidSchema(reason: string, hint = HINT): InputError {
-  return new InputError(`the schema of the answer cannot be used: ${reason}`, hint, "invalid_schema");
 }

@@ -100,6 +100,7 @@ export async function completionJob(
       maxToolIterations: input.maxToolIterations,
       endsWithTools: input.endsWithTools,
       output,
+      outputCheck: input.outputCheck,
       wire: input.wire,
       cache: input.cache,
       nesting: input.nesting,

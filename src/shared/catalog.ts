@@ -52,6 +52,8 @@ export const completionPayloadSchema = z.object({
   idleTimeoutMs: z.int().positive().optional(),
   /** The structured answer that is asked for. */
   output: outputSpecSchema.optional(),
+  /** What the worker checks of it, where the caller's own schema takes more than the model is told (JSON Schema). */
+  outputCheck: z.record(z.string(), z.unknown()).optional(),
   /** What the calls say to their providers beside the request. */
   wire: wireOptionsSchema.optional(),
   /** What all calls of the job may cost. */
@@ -71,7 +73,7 @@ export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
 /** What a job asks for beside its request. */
 export type RunOptions = Pick<
   CompletionPayload,
-  "tools" | "maxToolIterations" | "endsWithTools" | "output" | "wire"
+  "tools" | "maxToolIterations" | "endsWithTools" | "output" | "outputCheck" | "wire"
 >;
 
 /** What Bull Board shows of a finished job: a summary, since the result itself is a record of its own. */

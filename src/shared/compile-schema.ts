@@ -32,19 +32,24 @@ const FORMATS: Options["formats"] = {
   uuid: fits(z.guid()),
 };
 
-const regExp = Object.assign(
-  (pattern: string) => {
-    try {
-      return new RegExp(pattern, "u");
-    } catch {
-      // Escapes such as \- are patterns too, only not with that flag.
-      return new RegExp(pattern);
-    }
-  },
-  { code: "new RegExp" },
-);
+type MakeRegExp = NonNullable<NonNullable<Options["code"]>["regExp"]>;
 
-let ajv: Ajv2020 | undefined;
+const UNICODE: MakeRegExp = regExpIn("u", "");
+const AS_ZOD: MakeRegExp = regExpIn("", "u");
+
+/** Escapes such as \- are patterns too, only not with the flag u. */
+function regExpIn(flags: string, otherwise: string) {
+  const make = (pattern: string) => {
+    try {
+      return new RegExp(pattern, flags);
+    } catch {
+      return new RegExp(pattern, otherwise);
+    }
+  };
+  return Object.assign(make, { code: "new RegExp" });
+}
+
+const ajvs = new Map<MakeRegExp, Ajv2020>();
 /** The checks by their schema's hash. */
 const compiled = new LRUCache<string, CheckValue>({ max: MAX_COMPILED });
 
@@ -75,21 +80,28 @@ export function schemaFault(schema: JsonSchema): string | undefined {
 
 /**
  * Returns the check of a schema, compiled once while it is among the last 200 in use.
+ * @param ofZod its patterns are meant without the flag u
  * @throws InvalidRequestError `invalid_schema` when the schema is none. The check throws it too, when it takes longer
  * than a second.
  */
-export function compileSchema(schema: JsonSchema): CheckValue {
+export function compileSchema(schema: JsonSchema, { ofZod = false } = {}): CheckValue {
   const json = JSON.stringify(schema);
-  const hash = sha256(json);
-  const check = compiled.get(hash) ?? compile(schema, /"\$(id|anchor|dynamicAnchor)"/.test(json));
+  const hash = sha256(ofZod ? `zod ${json}` : json);
+  const regExp = ofZod ? AS_ZOD : UNICODE;
+  const check = compiled.get(hash) ?? compile(schema, regExp, /"\$(id|anchor|dynamicAnchor)"/.test(json));
   compiled.set(hash, check);
   return check;
 }
 
-function compile({ $schema: _dialect, ...schema }: JsonSchema, isNamed: boolean): CheckValue {
+function compile(
+  { $schema: _dialect, ...schema }: JsonSchema,
+  regExp: MakeRegExp,
+  isNamed: boolean,
+): CheckValue {
+  const ajv = ajvs.get(regExp) ?? newAjv(regExp);
+  ajvs.set(regExp, ajv);
   // Names hold for all schemas of an instance, and could be those of another, or of the draft itself.
-  ajv ??= newAjv();
-  const compiler = isNamed ? newAjv() : ajv;
+  const compiler = isNamed ? newAjv(regExp) : ajv;
   const validate = withinTime(MAX_COMPILE_MS, "compiling the schema", () => {
     try {
       return compiler.compile(schema);
@@ -108,13 +120,19 @@ function withinTime<T>(timeoutMs: number, what: string, work: () => T): T {
   const outcome = interruptible(timeoutMs, work);
   if (outcome) return outcome.value;
   // It may have been stopped amid its own bookkeeping.
-  ajv = undefined;
+  ajvs.clear();
   throw new SchemaError(`${what} takes longer than ${timeoutMs / 1000} s; a pattern may be the cause`);
 }
 
-function newAjv(): Ajv2020 {
+function newAjv(regExp: MakeRegExp): Ajv2020 {
   const { Ajv2020 } = require("ajv/dist/2020.js") as typeof import("ajv/dist/2020.js");
-  return new Ajv2020({ strict: false, allErrors: true, logger: false, formats: FORMATS, code: { regExp } });
+  return new Ajv2020({
+    strict: false,
+    allErrors: true,
+    logger: false,
+    formats: FORMATS,
+    code: { regExp },
+  });
 }
 
 function fits(schema: z.ZodType): (text: string) => boolean {

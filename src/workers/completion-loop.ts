@@ -85,7 +85,7 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     const results = await toolResults(context, input, progress, tools, { turn, mode });
     // Rounds of repair are no part of the conversation.
     if (results) added.push(...results);
-    const next = results ?? nextRound(context, payload.output, asked, progress);
+    const next = results ?? nextRound(context, payload, asked, progress);
     if (!next || (results && payload.endsWithTools)) {
       if (!results) added.push(...finalAnswer(progress));
       return { record: await toRecord(context, input, progress), added };
@@ -97,7 +97,7 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
 /** What to ask next for a structured answer; undefined when it fits, or none was asked for. */
 function nextRound(
   { settings }: WorkerContext,
-  output: OutputSpec | undefined,
+  { output, outputCheck: check }: CompletionPayload,
   { request, mode }: Asked,
   progress: Progress,
 ): Message[] | undefined {
@@ -107,7 +107,7 @@ function nextRound(
   const given = outputLimitOf(request);
   const longest = given === undefined ? longestAnswer(dialect, model) : undefined;
   const limits = { inForce: given ?? defaultLimit(dialect), longest };
-  const round = checkOutput({ body, entry }, output, mode, limits, progress);
+  const round = checkOutput({ body, entry }, { ...output, check }, mode, limits, progress);
   switch (round.kind) {
     case "fits":
       progress.output = { value: round.value };
@@ -167,7 +167,7 @@ async function ask(
     ...input,
     request,
     wire: input.payload.wire,
-    isWorthKeeping: (body) => isWorthKeeping(body, input.payload.output, mode),
+    isWorthKeeping: (body) => isWorthKeeping(body, input.payload, mode),
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
     isRepeated: input.attemptsMade > (input.journal?.attemptsMade ?? 0),
     onDelta: stream?.begin(turn + 1),
@@ -182,12 +182,12 @@ async function ask(
 /** A structured answer that does not fit would be asked for again each time. */
 function isWorthKeeping(
   body: ChatCompletion,
-  output: OutputSpec | undefined,
+  { output, outputCheck: check }: CompletionPayload,
   mode: OutputMode | undefined,
 ): boolean {
   if (!output || !mode) return true;
   const callsOthers = toolCallsOf(body).some((call) => call.function.name !== output.name);
-  return callsOthers || readOutput(body, output, mode).ok;
+  return callsOthers || readOutput(body, { ...output, check }, mode).ok;
 }
 
 /** Runs the tools that the last answer calls; undefined when it calls none. */

@@ -138,7 +138,7 @@ describe("the check of a schema", () => {
       type: "object",
       properties: { a: { minimum } },
     }));
-    const [one, two] = schemas.map(compileSchema);
+    const [one, two] = schemas.map((schema) => compileSchema(schema));
     expect([one?.({ a: 1 }), two?.({ a: 2 })]).toEqual([[], []]);
     expect(two?.({ a: 1 })).toHaveLength(1);
     const draft = { $id: "https://json-schema.org/draft/2020-12/schema", type: "object" };

@@ -57,6 +57,28 @@ function answer(mode: (typeof MODES)[number], value: object) {
 }
 
 describe.each(DIALECTS)("%s", (_name, model) => {
+  test("what zod takes beyond its JSON Schema is paid once; what it refuses beyond that fails at the caller", async () => {
+    const glue = siteClient(site, { model });
+    const before = calls().length;
+    const schema = z.object({ a: z.string().regex(/^abc$/i), b: z.coerce.number(), c: z.int().catch(7) });
+    const options = { schema, outputMode: "prompt" } as const;
+    const prompt = script("loosely", answer("prompt", { a: "ABC", b: "5", c: "no" }));
+    const handle = await glue.enqueue(prompt, options);
+    expect((await handle.result()).output).toEqual({ a: "ABC", b: 5, c: 7 });
+    expect((await glue.handle(handle.id).result()).output).toEqual({ a: "ABC", b: "5", c: "no" });
+    expect(calls()).toHaveLength(before + 1);
+    const strict = { schema: z.object({ a: z.string().refine((text) => text === "x", "must be x") }) };
+    const refused = await failureOf(glue.complete(script("refined", answer("native", { a: "y" })), strict));
+    expect(refused).toBeInstanceOf(StructuredOutputError);
+    expect(refused).toMatchObject({ rejected: { problem: "at /a: must be x" } });
+    const { jobId = "" } = (refused as StructuredOutputError).context;
+    expect((await glue.handle(String(jobId)).result()).output).toEqual({ a: "y" });
+    const throwing = { schema: z.object({ a: z.string().transform((text) => JSON.parse(text)) }) };
+    const thrown = await failureOf(glue.complete(script("threw", answer("native", { a: "{" })), throwing));
+    expect(thrown).toMatchObject({ rejected: { problem: expect.stringContaining("SyntaxError") } });
+    expect(calls()).toHaveLength(before + 3);
+  });
+
   test.each(MODES)("mode %s: a fitting answer at once, and a misfit repaired", async (outputMode) => {
     const glue = siteClient(site, { model });
     const before = calls().length;

@@ -1,8 +1,8 @@
 import type { Message } from "../../shared/chat.ts";
 import { StructuredOutputError } from "../../shared/errors.ts";
-import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
+import type { OutputMode } from "../../shared/output-spec.ts";
 import type { FinishedCall } from "../../store/job-journal.ts";
-import { type OutputReading, readOutput } from "./read-output.ts";
+import { type CheckedOutput, type OutputReading, readOutput } from "./read-output.ts";
 import { repairMessages } from "./repair-messages.ts";
 
 /** What follows from a structured answer: it stands, it is shown to the model again, or it is asked for at more length. */
@@ -25,7 +25,7 @@ interface AnswerLimits {
  */
 export function checkOutput(
   { body, entry }: Pick<FinishedCall, "body" | "entry">,
-  output: OutputSpec,
+  output: CheckedOutput,
   mode: OutputMode,
   { inForce, longest }: AnswerLimits,
   { repairs }: { repairs: number },

@@ -1,6 +1,7 @@
 import type { ChatCompletion } from "../../shared/chat.ts";
 import { compileSchema } from "../../shared/compile-schema.ts";
 import { isObject } from "../../shared/json.ts";
+import type { JsonSchema } from "../../shared/json-schema.ts";
 import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
 import { findJson } from "./find-json.ts";
 import { problemOf } from "./problem.ts";
@@ -12,6 +13,9 @@ export type OutputReading =
   | { ok: true; value: unknown; text: string }
   | { ok: false; fault: OutputFault; problem: string; text: string };
 
+/** A structured answer, and what it has to fit in the worker where its caller's own schema decides the rest. */
+export type CheckedOutput = OutputSpec & { check?: JsonSchema | undefined };
+
 const MAX_SYNTAX_CHARS = 300;
 
 /**
@@ -21,7 +25,7 @@ const MAX_SYNTAX_CHARS = 300;
  */
 export function readOutput(
   body: ChatCompletion,
-  spec: Pick<OutputSpec, "name" | "schema" | "wrapped">,
+  spec: Pick<CheckedOutput, "name" | "schema" | "wrapped" | "check">,
   mode: OutputMode,
 ): OutputReading {
   const [choice] = body.choices;
@@ -41,7 +45,7 @@ export function readOutput(
   if (text.trim() === "") return failed("empty", "the answer is empty");
   const values = findJson(text);
   if (values.length === 0) return failed("invalid", `the answer is not JSON: ${syntaxFaultOf(text)}`);
-  const check = compileSchema(spec.schema);
+  const check = spec.check ? compileSchema(spec.check, { ofZod: true }) : compileSchema(spec.schema);
   const readings = values.map((value) => ({ value, errors: check(value) }));
   const fitting = readings.find(({ errors }) => errors.length === 0);
   if (!fitting) return failed("invalid", problemOf(readings[0]?.errors ?? []));
