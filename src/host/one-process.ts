@@ -3,6 +3,7 @@ import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import { addTools, type Tool } from "../shared/tool.ts";
 import { checkRedis } from "../store/check-redis.ts";
+import { ClockWatch } from "../store/clock-watch.ts";
 import { type ConnectedStore, openStore } from "../store/connected-store.ts";
 import { redisKeys } from "../store/redis-keys.ts";
 import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
@@ -15,7 +16,7 @@ import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-ho
  * when it is asked for.
  */
 
-export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" | "tools"> {
+export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" | "tools" | "clock"> {
   /** By name; those that workflows bring along are added. */
   tools?: Map<string, Tool>;
   /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
@@ -33,11 +34,14 @@ export interface FleetWorker {
 }
 
 export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
-  const { tools = new Map(), workflows, functions, ...shared } = options;
+  const { tools = new Map(), workflows, functions, ...given } = options;
   const [{ WorkerProcess }, { Sweeper }] = await Promise.all([
     import("../workers/worker-process.ts"),
     import("../workflows/sweeper.ts"),
   ]);
+  const clock = new ClockWatch(options.store, options.logger);
+  await clock.start();
+  const shared = { ...given, clock };
   const workflowNames = new Set<string>();
   const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
   const sweeper = new Sweeper(shared);
@@ -52,6 +56,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
     id: worker.id,
     runWorkflows,
     close: async () => {
+      clock.close();
       await Promise.all([host?.then((opened) => opened.close()), worker.close(), sweeper.close()]);
     },
   };

@@ -2,6 +2,7 @@ import { DelayedError, type Job, Worker } from "bullmq";
 import type { Logger } from "../shared/logger.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { keepLock, NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
+import type { ClockWatch } from "./clock-watch.ts";
 import { JobSlots } from "./job-slots.ts";
 import { isRefusal } from "./redis-refusal.ts";
 import type { Store } from "./store.ts";
@@ -13,6 +14,9 @@ const REST_MS = 500;
 
 /** Why a job's signal aborted. */
 export type AbortReason = "cancelled" | "lock lost" | "draining";
+
+/** Why no jobs are taken for a time. */
+type HoldReason = "memory" | "refusal" | "clock";
 
 /** A job that a worker has. */
 export interface ActiveJob {
@@ -39,6 +43,8 @@ export interface JobLoopOptions {
   concurrency: number;
   /** A lock that ran out while the process was held up is renewed while nobody else has the job; default false. */
   keepsFreeLocks?: boolean;
+  /** While it says that the clock is off, no jobs are taken. */
+  clock?: ClockWatch;
   /** Brings a job to its end: returns what BullMQ keeps of it, or throws one of BullMQ's signals or a `RetryError`. */
   process: (active: ActiveJob) => Promise<unknown>;
 }
@@ -50,7 +56,8 @@ export class JobLoop {
   readonly #slots: JobSlots;
   readonly #active = new Map<string, { abort: AbortController; token: string }>();
   /** Why no jobs are taken at present. */
-  readonly #holds = new Set<"memory" | "refusal">();
+  readonly #holds = new Set<HoldReason>();
+  readonly #unfollow: (() => void) | undefined;
   #lastActiveAt = Date.now();
   #lastErrorLogAt = 0;
 
@@ -77,6 +84,7 @@ export class JobLoop {
     this.#worker.on("lockRenewalFailed", (jobIds: string[]) => {
       for (const jobId of jobIds) void this.#onLockLost(jobId);
     });
+    this.#unfollow = options.clock?.follow((isOff) => (isOff ? this.hold("clock") : this.release("clock")));
   }
 
   /** How many jobs this process has. */
@@ -105,18 +113,20 @@ export class JobLoop {
   }
 
   /** Takes no jobs until every reason not to has been released. */
-  hold(reason: "memory" | "refusal"): void {
+  hold(reason: HoldReason): void {
+    if (this.#holds.has(reason)) return;
     if (this.#holds.size === 0) void this.#worker.pause(true);
     this.#holds.add(reason);
   }
 
   /** Ends a reason to take no jobs. */
-  release(reason: "memory" | "refusal"): void {
+  release(reason: HoldReason): void {
     if (this.#holds.delete(reason) && this.#holds.size === 0) void this.#worker.resume();
   }
 
   /** Takes no more jobs, waits `drainMs` for the active ones, then aborts them so that they go back. */
   async close(drainMs: number): Promise<void> {
+    this.#unfollow?.();
     // pause() would wait for the blocking connection's next answer, up to 5 s; close() cuts it.
     const closed = this.#worker.close();
     await within(drainMs, closed);

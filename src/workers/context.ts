@@ -7,6 +7,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { CacheStore } from "../store/cache.ts";
+import type { ClockWatch } from "../store/clock-watch.ts";
 import type { Store } from "../store/store.ts";
 import type { CallCosts } from "./call-costs.ts";
 import type { ToolPlaces } from "./tool-places.ts";
@@ -17,6 +18,7 @@ export interface WorkerContext {
   store: Store;
   settings: Settings;
   logger: Logger;
+  clock: ClockWatch | undefined;
   budgets: FleetBudgets;
   limiter: RateLimiter;
   costs: CallCosts;

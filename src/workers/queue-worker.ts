@@ -49,6 +49,7 @@ export class QueueWorker {
       logger,
       lockMs: settings.lockMs,
       concurrency: this.#controller.concurrency,
+      clock: this.#context.clock,
       process: (active) => this.#process(active),
     });
     this.#controllerTimer = setInterval(() => this.#followController(), CONTROLLER_MS).unref();

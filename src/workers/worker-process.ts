@@ -18,6 +18,7 @@ import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { hasJobs } from "../store/bullmq-internals.ts";
 import { CacheStore } from "../store/cache.ts";
+import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import { announceWorker, type WorkerCard, withdrawWorker } from "../store/worker-card.ts";
@@ -31,6 +32,8 @@ export interface WorkerOptions {
   store: ConnectedStore;
   settings: Settings;
   logger: Logger;
+  /** Compared with Redis' clock by whoever made it; without it this machine's clock is trusted. */
+  clock?: ClockWatch;
   /** Which queues to serve; `*` stands for any run of characters. Default: all. */
   queueGlobs?: readonly string[];
   /** What jobs may call here, by name; it may grow. */
@@ -88,6 +91,7 @@ export class WorkerProcess {
       settings,
       logger,
       draining: this.#drain.signal,
+      clock: options.clock,
       budgets,
       limiter: new RateLimiter({
         ...shared,

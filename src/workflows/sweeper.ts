@@ -1,5 +1,6 @@
 import { ProducerQueues } from "../producers/queues.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
+import type { ClockWatch } from "../store/clock-watch.ts";
 import { leadsSweep, overdueRuns, unlistRun } from "../store/run-record.ts";
 import { expireRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -15,10 +16,12 @@ const CHUNK = 100;
  */
 export class Sweeper {
   readonly #fleet: FleetAccess;
+  readonly #clock: ClockWatch;
   readonly #timer: NodeJS.Timeout;
   #sweeping: Promise<void> | undefined;
 
-  constructor(options: Omit<FleetAccess, "queues">) {
+  constructor({ clock, ...options }: Omit<FleetAccess, "queues"> & { clock: ClockWatch }) {
+    this.#clock = clock;
     this.#fleet = { ...options, queues: new ProducerQueues(options.store) };
     this.#timer = setInterval(() => this.#sweep(), SWEEP_MS).unref();
   }
@@ -34,7 +37,7 @@ export class Sweeper {
 
   async #sweepOnce(): Promise<void> {
     const { store, logger } = this.#fleet;
-    if (!(await leadsSweep(store, SWEEP_MS))) return;
+    if (this.#clock.isOff || !(await leadsSweep(store, SWEEP_MS))) return;
     const before = Date.now() - GRACE_MS;
     for (const runId of await overdueRuns(store, before, CHUNK)) {
       const outcome = await expireRun(this.#fleet, runId);

@@ -8,6 +8,7 @@ import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { forgetLostWorkers, lostWorkers } from "../store/bullmq-internals.ts";
+import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
 import { notifyRun } from "../store/run-journal.ts";
@@ -21,6 +22,8 @@ export interface WorkflowHostOptions {
   settings: Settings;
   logger: Logger;
   workflows: readonly AnyWorkflow[];
+  /** Compared with Redis' clock by whoever made it. */
+  clock?: ClockWatch;
   /** Told of each tool that a call brings along, for the workers of this process. */
   offerTool?: (tool: Tool) => void;
   /** Retrievers and evaluators that runs may call, by reference. */
@@ -60,6 +63,7 @@ export class WorkflowHost {
       lockMs: settings.lockMs,
       concurrency,
       keepsFreeLocks: true,
+      clock: options.clock,
       process: (active) => this.#process(active),
     });
   }
