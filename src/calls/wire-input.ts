@@ -1,3 +1,4 @@
+import { jsonFault } from "../producers/json-fault.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Dialect } from "../shared/providers.ts";
@@ -10,6 +11,8 @@ interface Given {
   query?: Readonly<Record<string, string>> | undefined;
 }
 
+/** They lie in the job itself. */
+const MAX_OPTIONS_BYTES = 64 * 1024;
 const DIALECTS: readonly string[] = ["openai", "anthropic"] satisfies Dialect[];
 
 /**
@@ -28,6 +31,12 @@ export function toWireOptions(
     names.map((name) => [name, { ...defaults[name], ...providerOptions[name] }]),
   );
   for (const [name, fields] of Object.entries(options)) checkOptionsOf(name, fields, settings);
+  const bytes = bytesOf(options);
+  if (bytes > MAX_OPTIONS_BYTES) {
+    throw new InputError(
+      `the options are wrong at providerOptions: they have ${bytes} bytes; the limit is ${MAX_OPTIONS_BYTES}`,
+    );
+  }
   const entries = new Set(models.map(({ entry }) => entry));
   if ((headers ?? query) && entries.size > 1) {
     throw new InputError(
@@ -41,6 +50,15 @@ export function toWireOptions(
     ...(query && { query: { ...query } }),
   };
   return Object.keys(wire).length > 0 ? wire : undefined;
+}
+
+/** @throws InputError naming what JSON cannot hold */
+function bytesOf(options: object): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(options));
+  } catch {
+    throw new InputError(`the options are wrong at providerOptions.${jsonFault(options)}`);
+  }
 }
 
 function checkOptionsOf(

@@ -125,7 +125,9 @@ export class Conversation extends Caller {
 
   /** Returns the messages as the next call sends them before its own. @throws InputError `unknown_conversation` */
   async toProviderMessages(): Promise<ChatMessage[]> {
-    return toRequestMessages(await this.connection.use((producer) => producer.turns(this.#ref)), []);
+    const turns = await this.connection.use((producer) => producer.turns(this.#ref));
+    // What providers want back is between them and the worker.
+    return toRequestMessages(turns, []).map(({ vendor_state: _, ...message }) => message as ChatMessage);
   }
 
   /** Returns what its answers cost so far. @throws InputError `unknown_conversation` */

@@ -1,4 +1,4 @@
-import { Agent, errors, ProxyAgent, Response as UndiciResponse, fetch as undiciFetch } from "undici";
+import { Agent, errors, Pool, ProxyAgent, Response as UndiciResponse, fetch as undiciFetch } from "undici";
 import { AuthenticationError } from "../shared/errors.ts";
 import { type ProviderEntry, requireKey } from "../shared/providers.ts";
 import { type Route, routeTo } from "./proxy.ts";
@@ -48,9 +48,7 @@ export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}):
     headersTimeout: 0,
     bodyTimeout: 0,
   };
-  const dispatcher = route.proxy
-    ? new ProxyAgent({ ...settings, uri: route.proxy.href })
-    : new Agent(settings);
+  const dispatcher = route.proxy ? proxyAgent(route.proxy, settings) : new Agent(settings);
   const send = async (url: string, { callHeaders, ...init }: CallInit = {}) => {
     const sent = {
       ...(init as Parameters<typeof undiciFetch>[1]),
@@ -69,6 +67,12 @@ export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}):
     // Bun has an undici of its own, whose dispatchers do nothing.
     close: async () => dispatcher.close?.(),
   };
+}
+
+/** Its own pools of plain HTTP would know nothing of the settings. */
+function proxyAgent(proxy: URL, settings: Agent.Options): ProxyAgent {
+  const factory = (origin: URL, options: object) => new Pool(origin, { ...settings, ...options });
+  return new ProxyAgent({ ...settings, uri: proxy.href, factory });
 }
 
 /** The simulator on this machine is never behind a proxy, whatever the environment says for others. */

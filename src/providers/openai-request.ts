@@ -61,8 +61,10 @@ function toMessages({ entry, model }: ChatCall, given: readonly Message[], trait
   const messages = validHistory(given, alphabetOf(entry, model)).map(({ message }) => message);
   const loops = partsOfLoops(messages);
   const written = messages.map((message, i) => {
-    const { vendor_state: _, ...own } = message;
-    if (message.role !== "assistant") return own as Message;
+    const { vendor_state: _, ...asked } = message;
+    if (message.role !== "assistant") return asked as Message;
+    // Words of our own in answers that a caller gives back as they came.
+    const { reasoning: __, content_parts: ___, ...own } = asked as Fields & Message;
     const inLoop = loops[i] ?? false;
     if (traits.refusesState) return withState(withoutState(own as Message), {}, { ...traits, inLoop });
     return withState(own as Message, stateFor(entry.name, message), { ...traits, inLoop });
@@ -83,7 +85,7 @@ function withState(
   { message: kept = {}, calls = [] }: ReturnType<typeof stateFor>,
   { inLoop, needsSignatures, needsReasoning }: ModelTraits & { inLoop: boolean },
 ): Message {
-  const { reasoning_content: reasoning, thinking_blocks: _, ...fields } = kept;
+  const { reasoning_content: reasoning, ...fields } = kept;
   const hasCalls = (message.tool_calls?.length ?? 0) > 0;
   const back = { ...fields };
   // Answers without tools take none back: it costs tokens there, and DeepSeek's older models refuse it.

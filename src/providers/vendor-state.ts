@@ -59,7 +59,7 @@ export function withoutState(message: Message): Message {
 
 function pick(value: unknown, names: readonly string[]): Fields | null {
   const fields = fieldsOf(value);
-  const given = names.filter((name) => fields[name] != null && fields[name] !== "");
+  const given = names.filter((name) => fields[name] != null);
   return given.length > 0 ? Object.fromEntries(given.map((name) => [name, fields[name]])) : null;
 }
 

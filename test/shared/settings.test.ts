@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ConfigurationError } from "../../src/shared/errors.ts";
-import { requireKey } from "../../src/shared/providers.ts";
+import { fingerprint, requireKey } from "../../src/shared/providers.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 
 let cwd: string;
@@ -186,6 +186,49 @@ describe("providers", () => {
     expect(
       faultsOf(() => load({ GLUELLM_PROVIDERS: '{"openai":{"baseUrl":"https://x.example"}}' })),
     ).toContain("built in");
+  });
+
+  test("entries say what their requests hold, built-in ones too", () => {
+    const added = {
+      openrouter: { headers: { "HTTP-Referer": "https://a.example", "x-second-key": "hidden" } },
+      openai: { dropParameters: ["temperature"] },
+      azure: {
+        baseUrl: "https://a.example",
+        query: { "api-version": "1" },
+        keyHeader: "api-key",
+        cacheControl: "refuse",
+      },
+    };
+    const settings = load({ GLUELLM_PROVIDERS: JSON.stringify(added) });
+    const { openrouter, openai, azure } = settings.providers;
+    expect(openrouter?.headers?.["http-referer"]?.reveal()).toBe("https://a.example");
+    expect(openrouter).toMatchObject({ cacheControl: "send", baseUrl: "https://openrouter.ai/api/v1" });
+    expect(openai).toMatchObject({ dropParameters: ["temperature"], tokenCharge: "requested" });
+    expect(azure).toMatchObject(added.azure);
+    expect(JSON.stringify(settings) + inspect(settings, { depth: 9 })).not.toContain("hidden");
+  });
+
+  test("an entry is known by the same mark as ever, and by its query", () => {
+    const of = (row: object) =>
+      fingerprint(
+        load({ GLUELLM_PROVIDERS: JSON.stringify({ a: { baseUrl: "https://a.example", ...row } }) }).providers
+          .a ?? fail(),
+      );
+    expect(of({})).toBe("879e383d7fa03540");
+    expect(of({ headers: { "x-a": "b" }, dropParameters: ["n"] })).toBe(of({}));
+    expect(of({ query: { "api-version": "1" } })).not.toBe(of({}));
+  });
+
+  test.each<[string, object]>([
+    ["a.baseUrl: is missing", { a: {} }],
+    ["a.headers", { a: { baseUrl: "https://a.example", headers: { Authorization: "Bearer x" } } }],
+    ["a.headers", { a: { baseUrl: "https://a.example", headers: { Host: "b.example" } } }],
+    ["a.headers", { a: { baseUrl: "https://a.example", headers: { "x-a": "b\n" } } }],
+    ["a.dropParameters", { a: { baseUrl: "https://a.example", dropParameters: ["messages"] } }],
+    ["a.maxTokensField", { a: { baseUrl: "https://a.example", maxTokensField: "tokens" } }],
+    ["openai.keyVariable", { openai: { keyVariable: "OTHER_KEY" } }],
+  ])("%s is a fault", (place, added) => {
+    expect(faultsOf(() => load({ GLUELLM_PROVIDERS: JSON.stringify(added) }))).toContain(place);
   });
 
   test("a missing key names its variable", () => {
