@@ -1,7 +1,7 @@
 import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
 import type { JobStatus } from "@bull-board/api/typings/app";
 import type { Job, Queue } from "bullmq";
-import { jobCatalog, WORKFLOW_QUEUE } from "../src/shared/catalog.ts";
+import { hasRuns, jobCatalog } from "../src/shared/catalog.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
 import { forgetLostWorkers, NEVER_LIMITING } from "../src/store/bullmq-internals.ts";
 import type { Store } from "../src/store/store.ts";
@@ -20,8 +20,7 @@ export class QueueAdapter extends BullMQAdapter {
     super(queue, { description: queue.name });
     this.#queue = queue;
     this.#renew = (job) => renew(store, job);
-    const hasRuns = queue.name === WORKFLOW_QUEUE;
-    this.#showRuns = async (jobs) => (hasRuns ? showRuns(store, jobs) : undefined);
+    this.#showRuns = async (jobs) => (hasRuns(queue.name) ? showRuns(store, jobs) : undefined);
     this.setFormatter("name", jobTitle);
     this.setFormatter("data", readableData);
     this.setFormatter("returnValue", shortened);

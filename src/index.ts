@@ -131,3 +131,4 @@ export { type FlowOptions, flow, type TaskOptions, task } from "./workflows/flow
 export type { ForkOptions } from "./workflows/fork.ts";
 export type { RunStatus, RunStep } from "./workflows/run-status.ts";
 export { type AnyWorkflow, defineWorkflow } from "./workflows/workflow.ts";
+export type { WorkflowVersion } from "./workflows/workflow-runs.ts";

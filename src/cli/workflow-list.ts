@@ -3,6 +3,7 @@ import type { Pattern } from "../patterns/pattern.ts";
 import { usd } from "../shared/usd.ts";
 import type { RunStatus } from "../workflows/run-status.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
+import type { WorkflowVersion } from "../workflows/workflow-runs.ts";
 import { type InputField, inputFields, inputShape } from "./input-shape.ts";
 import { table } from "./options.ts";
 import { printable } from "./output.ts";
@@ -68,4 +69,11 @@ export function showRuns(runs: readonly RunStatus[], now = Date.now()): string {
     waitsFor.join("; "),
   ]);
   return table([["RUN", "WORKFLOW", "STATE", "AGE", "TOKENS", "COST", "WAITS FOR"], ...rows]);
+}
+
+/** Versions as rows. */
+export function showVersions(versions: readonly WorkflowVersion[]): string {
+  if (versions.length === 0) return "no worker process with workflows is alive";
+  const rows = versions.map(({ workflow, version, workers }) => [workflow, `${version}`, workers.join(" ")]);
+  return table([["WORKFLOW", "VERSION", "WORKERS"], ...rows]);
 }

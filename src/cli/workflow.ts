@@ -13,13 +13,13 @@ import { StepReader } from "./read-steps.ts";
 import { count } from "./report.ts";
 import { durationText, stepTree } from "./step-tree.ts";
 import { parseJson } from "./workflow-input.ts";
-import { showCards, showRuns, workflowCards } from "./workflow-list.ts";
+import { showCards, showRuns, showVersions, workflowCards } from "./workflow-list.ts";
 import { addWorkflowRunCommand, MODULE_OPTION } from "./workflow-run.ts";
 
 const JSON_OPTION = ["--json", "as JSON"] as const;
 const RUN_ID = ["<id>", "the run's id"] as const;
 
-/** `gluellm workflow run|list|status|steps|cancel|signal|fork`. */
+/** `gluellm workflow run|list|versions|status|steps|cancel|signal|fork`. */
 export function addWorkflowCommands(program: Command): void {
   const workflow = program.command("workflow").description("Durable workflows: start, follow, answer, fork.");
   addWorkflowRunCommand(workflow);
@@ -33,6 +33,16 @@ export function addWorkflowCommands(program: Command): void {
     .option(...JSON_OPTION)
     .action((names: string[], options: ListOptions) =>
       options.runs ? listRuns(names, options) : listWorkflows(names, options),
+    );
+  workflow
+    .command("versions")
+    .description("Which worker processes can run which versions of which workflows now.")
+    .option(...JSON_OPTION)
+    .action(({ json }: Shown) =>
+      withClient(async ({ workflows }) => {
+        const versions = await workflows.versions();
+        return json ? jsonText(versions) : showVersions(versions);
+      }),
     );
   workflow
     .command("status")

@@ -9,6 +9,7 @@ import { uuidHere } from "../shared/tool-run.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { Workflow } from "../workflows/context.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
+import type { WorkflowVersion } from "../workflows/workflow-runs.ts";
 import { endedBy } from "./aborted.ts";
 import type { Connection } from "./connection.ts";
 import { WorkflowHandle } from "./workflow-handle.ts";
@@ -87,6 +88,11 @@ export class Workflows {
   /** Returns the handle of a run that was started here or elsewhere. */
   open<Output = unknown>(runId: string): WorkflowHandle<Output> {
     return new WorkflowHandle(this.#connection, runId);
+  }
+
+  /** Returns which worker processes can run which versions of which workflows now. */
+  versions(): Promise<WorkflowVersion[]> {
+    return this.#connection.useRuns((runs) => runs.versions());
   }
 
   /** Returns the handles of the latest runs, the newest first; by default 100. */

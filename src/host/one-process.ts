@@ -16,7 +16,7 @@ import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-ho
  * when it is asked for.
  */
 
-export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowNames" | "tools" | "clock"> {
+export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowVersions" | "tools" | "clock"> {
   /** By name; those that workflows bring along are added. */
   tools?: Map<string, Tool>;
   /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
@@ -42,13 +42,13 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const clock = new ClockWatch(options.store, options.logger);
   await clock.start();
   const shared = { ...given, clock };
-  const workflowNames = new Set<string>();
-  const worker = await WorkerProcess.start({ ...shared, tools, workflowNames });
+  const workflowVersions: Record<string, number> = {};
+  const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions });
   const sweeper = new Sweeper(shared);
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {
     host ??= startHost({ ...shared, functions, offerTool: (tool) => addTools(tools, [tool]) }, workflows);
-    for (const name of (await host).workflowNames) workflowNames.add(name);
+    Object.assign(workflowVersions, (await host).versions);
     await worker.announce();
   };
   if (workflows) await runWorkflows();

@@ -8,8 +8,10 @@ import {
   jobCatalog,
   MANY_ATTEMPTS,
   type RunOptions,
+  STEP_PAYLOAD_VERSION,
   TEXT_PAYLOAD_VERSION,
   type Urgency,
+  WORKFLOW_QUEUE,
 } from "../shared/catalog.ts";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, previewOf } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
@@ -65,6 +67,8 @@ export interface CompletionJobInput extends JobOptions, RunOptions {
   batch?: CompletionPayload["batch"];
   conversation?: CompletionPayload["conversation"];
   workflow?: CompletionPayload["workflow"];
+  /** Of a workflow's step: the queue of its run. */
+  runQueue?: string;
 }
 
 /** The job of a checked request. A request over 16 KB is put into a blob that the job refers to. */
@@ -81,7 +85,7 @@ export async function completionJob(
   return {
     name: "completion",
     data: {
-      v: "json" in stored ? TEXT_PAYLOAD_VERSION : 1,
+      v: versionOf(stored, input.runQueue),
       kind: "completion",
       requestId: randomUUID(),
       ...targetOf(settings, model),
@@ -117,6 +121,12 @@ export async function completionJob(
       backoff: { type: "verdict" },
     },
   };
+}
+
+/** The lowest version that says what the payload says, so that as many workers as can take the job. */
+function versionOf(request: CompletionPayload["request"], runQueue = WORKFLOW_QUEUE): CompletionPayload["v"] {
+  if (runQueue !== WORKFLOW_QUEUE) return STEP_PAYLOAD_VERSION;
+  return "json" in request ? TEXT_PAYLOAD_VERSION : 1;
 }
 
 /** The request, or where it lies; as text where BullMQ's parser would change its numbers or the order of its keys. */

@@ -1,6 +1,6 @@
 import { Queue } from "bullmq";
 import { configuredBudget, limitsOf } from "../shared/budget.ts";
-import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { hasRuns, workflowOfQueue } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -100,7 +100,7 @@ async function readQueueState(
     const pausedMs = Math.max(0, await queue.getRateLimitTtl(NEVER_LIMITING.max));
     const pausedByOperator = await queue.isPaused();
     const isServing = (card: WorkerCard) =>
-      name === WORKFLOW_QUEUE ? card.workflows.length > 0 : canServe(card, name, ref?.entry);
+      hasRuns(name) ? canRun(card, name) : canServe(card, name, ref?.entry);
     const serving = cards.filter(isServing);
     const workers = serving.length;
     const short = serving.filter((card) => card.isMemoryLow).length;
@@ -112,7 +112,9 @@ async function readQueueState(
     } else if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
     if (short > 0) waitsFor.push(`memory on ${short} of ${workers} workers`);
     if (workers === 0 && counts.waiting + counts.delayed > 0) {
-      const other = name === WORKFLOW_QUEUE ? "a worker with workflows" : "a worker";
+      const workflow = workflowOfQueue(name);
+      const runs = workflow === undefined ? "workflows" : `workflow "${workflow}"`;
+      const other = hasRuns(name) ? `a worker with ${runs}` : "a worker";
       waitsFor.push(ref ? `a worker with provider entry "${ref.entry}"` : other);
     }
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
@@ -135,6 +137,11 @@ async function readQueueState(
   }
 }
 
+function canRun({ workflows }: WorkerCard, queue: string): boolean {
+  const workflow = workflowOfQueue(queue);
+  return workflow === undefined ? workflows.length > 0 : workflows.includes(workflow);
+}
+
 function canServe(card: WorkerCard, queue: string, entry: string | undefined): boolean {
   const canCall = entry === undefined ? queue === ROUTE_QUEUE : entry in card.entries;
   return canCall && card.queueGlobs.some((glob) => matchesGlob(glob, queue));
@@ -145,6 +152,6 @@ async function readReasons(queue: Queue): Promise<string[]> {
   const jobs = await queue.getDelayed(0, REASON_SAMPLE - 1);
   const reasons = jobs.map((job) => (job?.progress as { waitsFor?: string } | undefined)?.waitsFor);
   // A run that sleeps is delayed too, and waits for nothing but its time.
-  const shown = queue.name === WORKFLOW_QUEUE ? reasons.filter((reason) => reason !== undefined) : reasons;
+  const shown = hasRuns(queue.name) ? reasons.filter((reason) => reason !== undefined) : reasons;
   return [...new Set(shown.map((reason) => reason ?? "its next attempt"))];
 }

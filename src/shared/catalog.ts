@@ -13,6 +13,8 @@ export type BlobRef = z.infer<typeof blobRefSchema>;
 
 /** The version of a payload whose request is a text: older workers leave it to newer ones. */
 export const TEXT_PAYLOAD_VERSION = 2;
+/** The version of a step's payload whose run has a queue of its workflow's own: older workers would wake it elsewhere. */
+export const STEP_PAYLOAD_VERSION = 3;
 
 /** A request as its JSON text, where parsing would change it: a number that no double holds, the order of keys. */
 const requestTextSchema = z.strictObject({ json: z.string() });
@@ -26,7 +28,7 @@ export type FallbackTarget = z.infer<typeof targetSchema>;
 
 /** What a completion job carries. A payload of a newer version is put back for a newer worker. */
 export const completionPayloadSchema = z.object({
-  v: z.union([z.literal(1), z.literal(TEXT_PAYLOAD_VERSION)]),
+  v: z.literal([1, TEXT_PAYLOAD_VERSION, STEP_PAYLOAD_VERSION]),
   kind: z.literal("completion"),
   requestId: z.string(),
   ...targetSchema.shape,
@@ -106,7 +108,7 @@ export function hasSeveralCalls({
 export const jobCatalog = {
   completion: {
     /** The newest that this code reads. */
-    version: TEXT_PAYLOAD_VERSION,
+    version: STEP_PAYLOAD_VERSION,
     input: completionPayloadSchema,
     output: completionSummarySchema,
     queue: completionQueueName,
@@ -119,8 +121,22 @@ export const jobCatalog = {
   },
 } as const;
 
-/** The queue of workflow runs; their steps are jobs of the models' queues. */
+/** The queue of runs that version 0.1 began; their steps are jobs of the models' queues. */
 export const WORKFLOW_QUEUE = "workflows";
+
+/** The queue of a workflow's runs. */
+export function workflowQueue(workflow: string): string {
+  return `${WORKFLOW_QUEUE}.${workflow}`;
+}
+
+/** The workflow whose runs the queue has; undefined for other queues, and for `WORKFLOW_QUEUE`, which has any. */
+export function workflowOfQueue(queue: string): string | undefined {
+  return queue.startsWith(`${WORKFLOW_QUEUE}.`) ? queue.slice(WORKFLOW_QUEUE.length + 1) : undefined;
+}
+
+export function hasRuns(queue: string): boolean {
+  return queue === WORKFLOW_QUEUE || workflowOfQueue(queue) !== undefined;
+}
 
 /** Options every queue of the fleet shares, in BullMQ's words. */
 export const QUEUE_DEFAULTS = {

@@ -1,7 +1,8 @@
 import { DelayedError, type Job, Worker } from "bullmq";
 import type { Logger } from "../shared/logger.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { keepLock, NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
+import { NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
+import { keepLock } from "./bullmq-sleep.ts";
 import type { ClockWatch } from "./clock-watch.ts";
 import { JobSlots } from "./job-slots.ts";
 import { isRefusal } from "./redis-refusal.ts";

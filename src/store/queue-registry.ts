@@ -1,4 +1,4 @@
-import { MAX_QUEUES } from "../shared/catalog.ts";
+import { hasRuns, MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import type { Store } from "./store.ts";
 import { notify } from "./topics.ts";
@@ -10,7 +10,7 @@ import { notify } from "./topics.ts";
 
 /**
  * Makes a queue known to workers and dashboards. Registering twice is harmless.
- * @throws ConfigurationError when the namespace already has 100 queues.
+ * @throws ConfigurationError when the namespace already has 100 queues; those of workflows do not count.
  */
 export async function registerQueue(store: Store, queue: string): Promise<void> {
   const isNew = await store.redis.hsetnx(
@@ -18,7 +18,11 @@ export async function registerQueue(store: Store, queue: string): Promise<void> 
     queue,
     JSON.stringify({ registeredAt: Date.now() }),
   );
-  if (isNew && (await store.redis.hlen(store.keys.queues)) > MAX_QUEUES) {
+  if (
+    isNew &&
+    !hasRuns(queue) &&
+    (await registeredQueues(store)).filter((name) => !hasRuns(name)).length > MAX_QUEUES
+  ) {
     await store.redis.hdel(store.keys.queues, queue);
     throw new ConfigurationError(
       `queue ${queue} would be number ${MAX_QUEUES + 1} of this namespace`,

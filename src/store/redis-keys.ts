@@ -38,6 +38,8 @@ export function keysUnder(prefix: string) {
     workflowDeadlines: `${prefix}:workflow-deadlines`,
     /** String: held by the process that looks for overdue runs. */
     workflowSweep: `${prefix}:workflow-sweep`,
+    /** Hash: `workflow@version` → when a worker last had it. */
+    workflowVersions: `${prefix}:workflow-versions`,
     /** Hash: what a run is and how it stands. */
     workflow: (runId: string) => `${prefix}:workflow:${runId}`,
     /** List: what happened in a run, in the order in which its function sees it. */

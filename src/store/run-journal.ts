@@ -2,7 +2,7 @@ import { type BlobRef, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { isBlobRef } from "./blobs.ts";
-import { WAKE, WAKE_KEYS, wakeKeys } from "./bullmq-internals.ts";
+import { WAKE, WAKE_LOCALS } from "./bullmq-sleep.ts";
 import type { RunRecord } from "./run-record.ts";
 import {
   type Denied,
@@ -123,15 +123,17 @@ export async function appendEntries(
 /**
  * Appends what happened outside to a run's journal and lets a suspended run go on at once. A run that a worker has, or
  * that waits for one, is only told. Without an entry the run only wakes; with fields it ends.
- * Keys: the run's record and journal, the runs' deadlines; see `WAKE`. Arguments: the `entry` or nothing, the run's id, the channel, fields
+ * Keys: the run's record and journal, the runs' deadlines; those of `WAKE` follow from the queue in the record. Arguments: the `entry` or nothing, the run's id, the channel, fields
  * and values that end the record. Returns: a `NotifyOutcome`. Called by `notifyRun`, by anybody.
  * Fence: none but that the run is running, since nothing of what happened outside may be lost.
  */
 const TELL = new Script({
-  keys: ["run", "journal", "deadlines", ...WAKE_KEYS],
-  args: { entry: "text", id: "text", channel: "text" },
+  keys: ["run", "journal", "deadlines"],
+  args: { entry: "text", id: "text", channel: "text", prefix: "text", oldQueue: "text" },
   moreArgs: "fields",
-  lua: `${NOTIFY}${WAKE}
+  lua: `${NOTIFY}
+    local queue = redis.call('HGET', run, 'queue') or oldQueue
+    ${WAKE_LOCALS}${WAKE}
     if redis.call('HGET', run, 'status') ~= 'running' then return 'over' end
     if entry ~= '' then
       redis.call('RPUSH', journal, entry)
@@ -169,8 +171,14 @@ export async function notifyRun(
   };
   const outcome = await TELL.run(
     redis,
-    { ...journal, ...wakeKeys(store, WORKFLOW_QUEUE, runId) },
-    { entry: entry ? JSON.stringify(entry) : "", id: runId, channel: keys.channel },
+    journal,
+    {
+      entry: entry ? JSON.stringify(entry) : "",
+      id: runId,
+      channel: keys.channel,
+      prefix: keys.prefix,
+      oldQueue: WORKFLOW_QUEUE,
+    },
     { args: end },
   );
   return outcome as NotifyOutcome;

@@ -102,7 +102,7 @@ function parseRun(fields: Record<string, string>): RunRecord | undefined {
 /**
  * Writes the record of a new run. The first one under an id stays; who comes later learns what it is.
  * Keys: the record, the journal, the index of runs, that of their deadlines. Arguments: the run's id, the time `at` of its
- * start, its deadline or nothing, the record's `ttlSeconds`, `fieldCount`, then so many fields and values, then journal entries. Returns: {digest, status} of the
+ * start, its deadline or nothing, the record's `ttlSeconds`, `fieldCount`, then so many fields and values, then journal entries. Returns: {digest, status, queue} of the
  * record that stands. Called by `beginRun`, for a caller or for the worker of a parent run. Fence: the id.
  */
 const START = new Script({
@@ -118,7 +118,7 @@ const START = new Script({
       if deadlineAt then redis.call('ZADD', deadlines, deadlineAt, id) end
       redis.call('ZREMRANGEBYSCORE', runs, '-inf', at - 3 * ttlSeconds * 1000)
     end
-    return redis.call('HMGET', run, 'digest', 'status')
+    return redis.call('HMGET', run, 'digest', 'status', 'queue')
   `,
 });
 
@@ -138,11 +138,11 @@ export async function beginRun(
   { redis, keys }: Store,
   run: NewRun,
   entries: readonly string[],
-): Promise<{ digest: string; status: string }> {
+): Promise<{ digest: string; status: string; queue: string }> {
   const { id, createdAt: at, deadlineAt } = run;
   const fields = Object.entries(run).flat();
   const ttlSeconds = RUN_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - at) / 1000);
-  const [digest = "", status = ""] = (await START.run(
+  const [digest, status, queue] = (await START.run(
     redis,
     {
       run: keys.workflow(id),
@@ -152,8 +152,8 @@ export async function beginRun(
     },
     { id, at, deadlineAt: isBounded(run) ? deadlineAt : undefined, ttlSeconds, fieldCount: fields.length },
     { args: [...fields, ...entries] },
-  )) as string[];
-  return { digest, status };
+  )) as (string | null)[];
+  return { digest: digest ?? "", status: status ?? "", queue: queue ?? WORKFLOW_QUEUE };
 }
 
 /** Returns the ids of the latest runs, the last one first. */

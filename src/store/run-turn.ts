@@ -1,4 +1,5 @@
-import { childrenKey, HOLD, HOLD_KEYS, holdKeys, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullmq-internals.ts";
+import { childrenKey } from "./bullmq-internals.ts";
+import { HOLD, HOLD_KEYS, holdKeys, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullmq-sleep.ts";
 import { RUN_TTL_SECONDS } from "./run-record.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";

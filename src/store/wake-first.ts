@@ -1,4 +1,4 @@
-import { WAKE, WAKE_KEYS, wakeKeys } from "./bullmq-internals.ts";
+import { WAKE, WAKE_KEYS, wakeKeys } from "./bullmq-sleep.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 

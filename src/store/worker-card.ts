@@ -27,6 +27,8 @@ const workerCardSchema = z.object({
   entries: z.record(z.string(), z.string()),
   /** Names of the workflows that it runs. */
   workflows: z.array(z.string()).default([]),
+  /** The version that it has of each of them. */
+  versions: z.record(z.string(), z.number()).default({}),
 });
 export type WorkerCard = z.infer<typeof workerCardSchema>;
 
@@ -36,11 +38,29 @@ export async function announceWorker(
   workerId: string,
   card: WorkerCard,
 ): Promise<void> {
-  await redis
-    .multi()
+  const seen = Object.entries(card.versions).flatMap(([name, version]) => [
+    versionField(name, version),
+    Date.now(),
+  ]);
+  const transaction = redis.multi();
+  if (seen.length > 0) transaction.hset(keys.workflowVersions, ...seen);
+  await transaction
     .set(keys.worker(workerId), JSON.stringify(card), "EX", WORKER_TTL_SECONDS)
     .sadd(keys.workers, workerId)
     .exec();
+}
+
+function versionField(workflow: string, version: number): string {
+  return `${workflow}@${version}`;
+}
+
+/** Returns when a worker last had this version of a workflow, in epoch milliseconds; 0 when none had it yet. */
+export async function versionSeenAt(
+  { redis, keys }: Store,
+  workflow: string,
+  version: number,
+): Promise<number> {
+  return Number(await redis.hget(keys.workflowVersions, versionField(workflow, version)));
 }
 
 /** Says that the process has ended. */

@@ -40,8 +40,8 @@ export interface WorkerOptions {
   tools?: ReadonlyMap<string, Tool>;
   /** Jobs at a time from each queue at most. Default: the settings' `workerConcurrency`, else the profile's. */
   concurrency?: number;
-  /** Names of the workflows that this process runs beside it, for its card. */
-  workflowNames?: ReadonlySet<string>;
+  /** The versions of the workflows that this process runs beside it, by name, for its card; they may grow. */
+  workflowVersions?: Readonly<Record<string, number>>;
 }
 
 const FOLLOW_MS = 1000;
@@ -223,7 +223,7 @@ export class WorkerProcess {
 
   /** Says what this process can run, for `gluellm queues` and for operators; it does so every few seconds too. */
   async announce(): Promise<void> {
-    const { settings, queueGlobs = ["*"], workflowNames = new Set() } = this.#options;
+    const { settings, queueGlobs = ["*"], workflowVersions = {} } = this.#options;
     const card: WorkerCard = {
       host: hostname(),
       pid: process.pid,
@@ -235,7 +235,8 @@ export class WorkerProcess {
           .filter((entry) => entry.apiKey || entry.keyOptional)
           .map((entry) => [entry.name, fingerprint(entry)]),
       ),
-      workflows: [...workflowNames],
+      workflows: Object.keys(workflowVersions),
+      versions: { ...workflowVersions },
     };
     await announceWorker(this.#store, this.id, card).catch(() => {});
   }

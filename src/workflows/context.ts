@@ -148,8 +148,13 @@ export interface WorkflowContext {
 export interface WorkflowOptions<Input, Output, Given = Input> {
   /** The name: letters, digits, `_`, `-` and `.`; unique among the workflows of a namespace. */
   name: string;
-  /** The version of the code, from 1; default 1. A worker leaves runs of later versions to those that have them. */
+  /**
+   * The version of the code, from 1; default 1. A run stays with workers of the version that began it while one is alive;
+   * later versions take it over when none is left. A worker leaves runs of later versions to those that have them.
+   */
   version?: number;
+  /** How long after the last worker of an earlier version its runs are taken over, in milliseconds; default 10,000. */
+  versionGraceMs?: number;
   /** The schema of the input, checked when a run is started; its defaults and transforms shape what the function gets. */
   input: z.ZodType<Input, Given>;
   /** The schema of the output, checked when the function has returned. */

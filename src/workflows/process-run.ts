@@ -22,6 +22,7 @@ import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
 import { MAX_LOSSES } from "./local-work.ts";
 import { asWorkflowError, deadlineError, workerLost } from "./run-errors.ts";
+import { mayFitElsewhere, reasonToLeave } from "./version-routing.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 export interface RunInput {
@@ -37,6 +38,8 @@ export interface RunInput {
   lostWorkers: number;
   /** Forgets them: the journal has them. */
   onLossNoted: () => Promise<void>;
+  /** How often in a row workers have put it back. */
+  offers: number;
   signal: AbortSignal;
   /** The function that is activated. */
   onLive: (live: LiveRun) => void;
@@ -74,10 +77,8 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   }
   const workflow = workflows.get(run.workflow);
   if (!workflow) return { kind: "putBack", reason: `needs a worker with workflow "${run.workflow}"` };
-  if (run.version > workflow.version) {
-    const reason = `needs a worker with version ${run.version} of workflow "${run.workflow}"`;
-    return { kind: "putBack", reason };
-  }
+  const leave = await reasonToLeave(store, run, workflow);
+  if (leave) return { kind: "putBack", reason: leave };
   const live = cached ?? (await revive(input, workflow, run));
   if ("reason" in live) return { kind: "putBack", reason: live.reason };
   input.onLive(live);
@@ -211,7 +212,7 @@ async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): P
 
 /** The run stays whole for code that fits; who waits for its result is told. */
 async function block(
-  { fleet: { logger }, runId }: RunInput,
+  { fleet: { store, logger }, runId, offers }: RunInput,
   lock: RunLock,
   run: RunRecord,
   workflow: AnyWorkflow,
@@ -219,6 +220,7 @@ async function block(
 ): Promise<RunEnd> {
   const { code, message } = error;
   const reason = `${code}: ${message} (begun by version ${run.version}, current ${workflow.version})`;
+  if (await mayFitElsewhere(store, run, offers)) return { kind: "putBack", reason };
   if (run.blocked?.message !== message) {
     logger.error({ runId, workflow: run.workflow, fault: message }, "the code does not fit the run");
   }

@@ -1,4 +1,4 @@
-import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
 import { parseRecord } from "../shared/records.ts";
@@ -6,12 +6,18 @@ import { askJobTimes, jobKey, jobTimes } from "../store/bullmq-internals.ts";
 import { repliesOf } from "../store/redis.ts";
 import { type EndedEntry, endOfStep } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
+import type { Store } from "../store/store.ts";
 import type { Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { dispatch } from "./run-steps.ts";
 import { queueOf } from "./step-model.ts";
 
 const CHUNK = 500;
+
+/** Where the job of a child run may be: version 0.1 had one queue for all. */
+function childJobKeys(store: Store, workflow = "", runId: string): string[] {
+  return [workflowQueue(workflow), WORKFLOW_QUEUE].map((queue) => jobKey(store, queue, runId));
+}
 
 /**
  * Steps that another turn recorded, and may not have lived to make: what is missing is made, what ended without telling
@@ -31,7 +37,7 @@ export async function repair(
     for (const { kind, subject, asked } of chunk) {
       const job = asked?.job ?? "";
       if (kind === "child")
-        pipeline.hget(store.keys.workflow(job), "status").exists(jobKey(store, WORKFLOW_QUEUE, job));
+        pipeline.hget(store.keys.workflow(job), "status").exists(...childJobKeys(store, subject, job));
       else askJobTimes(pipeline.get(store.keys.result(job)), store, queueOf(subject), job);
     }
     const replies = await repliesOf(pipeline);
@@ -39,7 +45,7 @@ export async function repair(
       const [end, job] = [replies[2 * n], replies[2 * n + 1]];
       const at = Date.now();
       if (step.kind === "child") {
-        if (job !== 1 || end === null) missing.push(step);
+        if (job === 0 || end === null) missing.push(step);
         else step.isDispatched = true;
         continue;
       }

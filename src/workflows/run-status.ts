@@ -1,4 +1,3 @@
-import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { RunJournalEntry, StepKind } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
@@ -74,7 +73,7 @@ async function reasons({ store, queues }: FleetAccess, run: RunRecord): Promise<
   if (!cards.some(({ workflows }) => workflows.includes(run.workflow))) {
     return [`a worker with workflow "${run.workflow}"`];
   }
-  const queue = queues.named(WORKFLOW_QUEUE);
+  const queue = queues.named(run.queue);
   const state = await queue.getJobState(run.id);
   // A suspended run is delayed too when it has a time to wake; only a worker that put it back left a reason.
   if (state === "unknown")

@@ -1,5 +1,4 @@
 import { completionJob } from "../producers/completion-job.ts";
-import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { AskedEntry } from "../store/run-journal.ts";
@@ -48,7 +47,7 @@ async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, aske
     nesting: run.nesting,
     defaultModel: run.defaultModel,
     deadlineAt: isBounded(run) ? run.deadlineAt : undefined,
-    parent: { runId: run.id, step: id },
+    parent: { runId: run.id, step: id, queue: run.queue },
   });
 }
 
@@ -79,11 +78,12 @@ async function addJobs(
   const [first] = jobs;
   if (!first) return;
   const queue = await queues.registered(first.fallbacks ? ROUTE_QUEUE : completionQueueName(first.model));
-  const parent = { id: run.id, queue: `${store.keys.prefix}:${WORKFLOW_QUEUE}` };
+  const parent = { id: run.id, queue: `${store.keys.prefix}:${run.queue}` };
   const made = await Promise.all(
     jobs.map(async ({ step, ...input }) => {
       const workflow = { runId: run.id, step };
-      const job = await completionJob(store, settings, { ...input, urgency: "interactive", workflow });
+      const given = { ...input, urgency: "interactive" as const, workflow, runQueue: run.queue };
+      const job = await completionJob(store, settings, given);
       return { ...job, name: step, opts: { ...job.opts, parent, ignoreDependencyOnFailure: true } };
     }),
   );

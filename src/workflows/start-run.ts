@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { ModelNames } from "../calls/model-chain.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
-import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { workflowQueue } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
@@ -22,7 +22,7 @@ export interface RunStart {
   deadlineAt?: number;
   /** Of the calls that name no model, whichever worker makes them; default: the setting DEFAULT_MODEL of who starts it. */
   defaultModel?: ModelNames | undefined;
-  parent?: { runId: string; step: string };
+  parent?: { runId: string; step: string; queue: string };
   /** What the run takes as already done, with the seeds that go with it. */
   fork?: RunFork;
 }
@@ -48,6 +48,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     workflow,
     version,
     status: "running",
+    queue: workflowQueue(workflow),
     input: JSON.stringify(await inlineOrBlob(store, runId, input)),
     digest,
     seed: fork?.seed ?? randomUUID(),
@@ -69,12 +70,12 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     );
   }
   // Who started it may have died before it added the job; adding it twice does nothing.
-  if (standing.status === "running") await addRunJob(fleet, start);
+  if (standing.status === "running") await addRunJob(fleet, standing.queue, start);
 }
 
-async function addRunJob({ store, queues }: FleetAccess, start: RunStart): Promise<void> {
+async function addRunJob({ store, queues }: FleetAccess, name: string, start: RunStart): Promise<void> {
   const { runId, workflow, version, priority, parent } = start;
-  const queue = await queues.registered(WORKFLOW_QUEUE);
+  const queue = await queues.registered(name);
   await queue.add(
     workflow,
     { v: 1, kind: "workflow", workflow, version },
@@ -85,7 +86,7 @@ async function addRunJob({ store, queues }: FleetAccess, start: RunStart): Promi
       attempts: 1000,
       backoff: { type: "fixed", delay: 1000 },
       ...(parent && {
-        parent: { id: parent.runId, queue: `${store.keys.prefix}:${WORKFLOW_QUEUE}` },
+        parent: { id: parent.runId, queue: `${store.keys.prefix}:${parent.queue}` },
         ignoreDependencyOnFailure: true,
       }),
     },

@@ -1,13 +1,13 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError } from "bullmq";
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
-import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { forgetLostWorkers, lostWorkers } from "../store/bullmq-internals.ts";
+import { forgetLostWorkers, hasJobs, lostWorkers, queuesWithJobs } from "../store/bullmq-internals.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
@@ -28,7 +28,7 @@ export interface WorkflowHostOptions {
   offerTool?: (tool: Tool) => void;
   /** Retrievers and evaluators that runs may call, by reference. */
   functions?: ReadonlyMap<string, StepFunction>;
-  /** Runs whose functions are at work at a time; suspended ones do not count. Default 100. */
+  /** Runs of each workflow whose functions are at work at a time; suspended ones do not count. Default 100. */
   concurrency?: number;
   /** Suspended functions kept in memory, so that they need no replay in this process; 0 keeps none. Default 1,000. */
   stickyRuns?: number;
@@ -38,38 +38,82 @@ export interface WorkflowHostOptions {
 const FIRST_PUT_BACK_MS = 50;
 const [EARLY_PUT_BACKS, EARLY_PUT_BACK_MS] = [30, 800];
 
-/** Runs workflows in this process: takes their jobs from the queue `workflows`, turn by turn. */
+const FOLLOW_MS = 1000;
+/** A queue whose runs have all ended or sleep is let go after so long, and taken up again when one is woken. */
+const IDLE_MS = 10 * 60_000;
+
+/**
+ * Runs workflows in this process: takes their jobs, turn by turn, from the queue of each workflow it has. Each has its own
+ * bound, so that runs whose work hangs keep no others from theirs.
+ */
 export class WorkflowHost {
   readonly #options: WorkflowHostOptions;
   readonly #store: ConnectedStore;
   readonly #queues: ProducerQueues;
-  readonly #loop: JobLoop;
+  readonly #loops = new Map<string, JobLoop>();
+  /** The queues that may have runs for this process. */
+  readonly #served: ReadonlySet<string>;
   /** The runs whose turn is under way here. */
   readonly #active = new Set<string>();
   readonly #cache: LRUCache<string, LiveRun> | undefined;
   readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
+  readonly #listening: Promise<Disposable>;
+  readonly #timer: NodeJS.Timeout;
+  #following: Promise<void> | undefined;
+  #isClosing = false;
 
   constructor(options: WorkflowHostOptions) {
-    const { store, settings, logger, workflows, concurrency = 100, stickyRuns = 1000 } = options;
+    const { store, workflows, stickyRuns = 1000 } = options;
     this.#options = options;
     this.#store = store;
     this.#queues = new ProducerQueues(this.#store);
     this.#cache = stickyRuns > 0 ? new LRUCache({ max: stickyRuns }) : undefined;
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
-    this.#loop = new JobLoop({
-      store,
-      queue: WORKFLOW_QUEUE,
+    this.#served = new Set([WORKFLOW_QUEUE, ...workflows.map(({ name }) => workflowQueue(name))]);
+    this.#listening = store.notifier.listen({ queue: (name) => this.#open(name) });
+    this.#follow(true);
+    this.#timer = setInterval(() => this.#follow(false), FOLLOW_MS).unref();
+  }
+
+  /** The version of each workflow, by its name. */
+  get versions(): Record<string, number> {
+    return Object.fromEntries([...this.#workflows].map(([name, { version }]) => [name, version]));
+  }
+
+  /** Opens the queues that have runs to be taken, and lets those go that had none for long; one look at a time. */
+  #follow(asleep: boolean): void {
+    this.#following ??= this.#followOnce(asleep)
+      // While Redis is away there is nothing to follow.
+      .catch(() => {})
+      .finally(() => {
+        this.#following = undefined;
+      });
+  }
+
+  async #followOnce(asleep: boolean): Promise<void> {
+    const closed = [...this.#served].filter((queue) => !this.#loops.has(queue));
+    for (const queue of await queuesWithJobs(this.#store, closed, { asleep })) this.#open(queue);
+    for (const [queue, loop] of this.#loops) {
+      if (loop.idleMs <= IDLE_MS || (await hasJobs(this.#store, queue))) continue;
+      this.#loops.delete(queue);
+      await loop.close(0);
+    }
+  }
+
+  #open(queue: string): void {
+    if (this.#isClosing || !this.#served.has(queue) || this.#loops.has(queue)) return;
+    const { settings, logger, clock, concurrency = 100 } = this.#options;
+    const loop = new JobLoop({
+      store: this.#store,
+      queue,
       logger,
       lockMs: settings.lockMs,
       concurrency,
       keepsFreeLocks: true,
-      clock: options.clock,
+      clock,
       process: (active) => this.#process(active),
     });
-  }
-
-  get workflowNames(): Iterable<string> {
-    return this.#workflows.keys();
+    this.#loops.set(queue, loop);
   }
 
   async #process(active: ActiveJob): Promise<unknown> {
@@ -91,6 +135,7 @@ export class WorkflowHost {
         runId,
         token,
         lostWorkers: lostWorkers(job),
+        offers: putBacksOf(job),
         onLossNoted: () => forgetLostWorkers(this.#store, job),
         signal,
         onLive: (present) => {
@@ -157,7 +202,14 @@ export class WorkflowHost {
 
   /** Takes no more runs; turns under way have `drainMs` (default 30 s), then they go back. */
   async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
-    await this.#loop.close(drainMs);
+    this.#isClosing = true;
+    clearInterval(this.#timer);
+    await within(
+      CLOSE_MS,
+      this.#listening.then((listener) => listener[Symbol.dispose]()),
+    );
+    await within(CLOSE_MS, this.#following ?? Promise.resolve());
+    await Promise.all([...this.#loops.values()].map((loop) => loop.close(drainMs)));
     await within(CLOSE_MS, this.#queues.close());
   }
 }

@@ -8,6 +8,7 @@ import { nestingHere } from "../shared/tool-run.ts";
 import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { isBounded, latestRuns, type RunRecord, readRun } from "../store/run-record.ts";
+import { readWorkerCards } from "../store/worker-card.ts";
 import { cancelRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
@@ -16,6 +17,14 @@ import { type RunStart, startRun } from "./start-run.ts";
 
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
+
+/** A version of a workflow that workers have. */
+export interface WorkflowVersion {
+  workflow: string;
+  version: number;
+  /** The worker processes that have it, as `host:pid`. */
+  workers: string[];
+}
 
 /** Starts workflow runs and follows them. */
 export class WorkflowRuns {
@@ -55,6 +64,19 @@ export class WorkflowRuns {
     // The end of a run ends what it still had under way, and nobody writes that down.
     const end = { state: "cancelled", finishedAt: new Date(finishedAt) } as const;
     return steps.map((step) => (step.state === "running" ? { ...step, ...end } : step));
+  }
+
+  /** Which worker processes have which versions of which workflows now. */
+  async versions(): Promise<WorkflowVersion[]> {
+    const found = new Map<string, WorkflowVersion>();
+    for (const { host, pid, versions } of await readWorkerCards(this.#fleet.store)) {
+      for (const [workflow, version] of Object.entries(versions)) {
+        const key = `${workflow}@${version}`;
+        const known = found.get(key) ?? { workflow, version, workers: [] };
+        found.set(key, { ...known, workers: [...known.workers, `${host}:${pid}`] });
+      }
+    }
+    return [...found.values()].sort((a, b) => a.workflow.localeCompare(b.workflow) || b.version - a.version);
   }
 
   /** Run ids, the latest first. */

@@ -23,6 +23,12 @@ export function defineWorkflow<Input, Output, Given = Input>(
   if (!Number.isSafeInteger(version) || version < 1) {
     throw new ConfigurationError(`version of workflow "${name}" must be a whole number from 1`);
   }
+  const { versionGraceMs = 0 } = options;
+  if (!(versionGraceMs >= 0)) {
+    throw new ConfigurationError(
+      `versionGraceMs of workflow "${name}" must be at least 0, not ${versionGraceMs}`,
+    );
+  }
   return Object.freeze({ [WORKFLOW]: true, ...options, version });
 }
 

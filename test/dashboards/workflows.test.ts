@@ -29,7 +29,7 @@ async function openBoard() {
 test("a run that no worker can take is shown with its state and the reason, and its job stays as it is", async () => {
   const { runs, job, queueOf } = await openBoard();
   const run = await runs.start(article, { topic: "secret tides" }, { runId: "lonely" });
-  const shown = await waitFor("the board has the run", () => job("workflows/lonely"));
+  const shown = await waitFor("the board has the run", () => job("workflows.article/lonely"));
   expect(shown.name).toBe("article · running");
   expect(shown.data).toMatchObject({
     workflow: "article",
@@ -39,11 +39,11 @@ test("a run that no worker can take is shown with its state and the reason, and 
   });
   expect(JSON.stringify(shown)).not.toContain("secret");
   await run.cancel();
-  expect(await job("workflows/lonely")).toMatchObject({
+  expect(await job("workflows.article/lonely")).toMatchObject({
     name: "article · cancelled",
     data: { state: "cancelled", error: expect.stringMatching(/^cancelled: /) },
   });
-  expect((await queueOf().getJob("lonely"))?.data).toEqual({
+  expect((await queueOf("article").getJob("lonely"))?.data).toEqual({
     v: 1,
     kind: "workflow",
     workflow: "article",
@@ -60,7 +60,9 @@ test("a run's steps and child runs are its flow, and a step names its run", asyn
     return all.some(({ kind }) => kind === "signal") ? all : undefined;
   });
   const flow = await waitFor("the flow", async () => {
-    const found = await read<{ flowRoot: FlowNode | null }>("workflows/seen/flow?depth=10&maxChildren=50");
+    const found = await read<{ flowRoot: FlowNode | null }>(
+      "workflows.article/seen/flow?depth=10&maxChildren=50",
+    );
     return found?.flowRoot?.children.length === 2 ? found.flowRoot : undefined;
   });
   const shape = ({ name, children }: FlowNode): unknown => [name, children.map(shape).sort()];

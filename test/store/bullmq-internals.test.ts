@@ -6,7 +6,6 @@ import {
   forgetLostWorkers,
   HOLD_OF,
   hasJobs,
-  holdKeys,
   JOB_TIMES,
   jobKey,
   jobLockKey,
@@ -15,10 +14,9 @@ import {
   NEVER_LIMITING,
   pauseQueues,
   queuePausedMs,
-  sleepKeys,
   snoozesOf,
-  wakeKeys,
 } from "../../src/store/bullmq-internals.ts";
+import { holdKeys, sleepKeys, wakeKeys } from "../../src/store/bullmq-sleep.ts";
 import { notifyRun } from "../../src/store/run-journal.ts";
 import { finishRun, type RunLock, suspendRun } from "../../src/store/run-turn.ts";
 import { Script } from "../../src/store/script.ts";

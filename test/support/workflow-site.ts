@@ -2,12 +2,12 @@ import type { ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { Queue } from "bullmq";
 import { onTestFinished } from "vitest";
-import { startWorker } from "../../src/host/one-process.ts";
+import { type FleetWorker, startWorker } from "../../src/host/one-process.ts";
 import { type AnyWorkflow, GlueLLM } from "../../src/index.ts";
-import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
+import { workflowQueue } from "../../src/shared/catalog.ts";
 import { createLogger } from "../../src/shared/logger.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
-import { completionQueueName } from "../../src/shared/queue-name.ts";
+import { completionQueueName, ROUTE_QUEUE } from "../../src/shared/queue-name.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { isStepFunction, type StepFunction, stepFunctionsByName } from "../../src/shared/step-function.ts";
 import type { SimulatorOptions } from "../../src/simulator/simulator.ts";
@@ -53,12 +53,13 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
   }
 
   /** A worker in this process as users start it, closed with the test. */
-  async function work(...exports: (AnyWorkflow | StepFunction)[]): Promise<void> {
+  async function work(...exports: (AnyWorkflow | StepFunction)[]): Promise<FleetWorker> {
     const functions = stepFunctionsByName(exports.filter(isStepFunction));
     const workflows = exports.filter(isWorkflow);
     const store = testStore(settings.namespace);
     const worker = await startWorker({ store, settings, logger, workflows, functions });
     onTestFinished(() => worker.close());
+    return worker;
   }
 
   /** A worker process of the exports of a module beside this one, killed with the test; or of one part of the work. */
@@ -76,10 +77,11 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
   const redis = testRedis();
   onTestFinished(() => redis.disconnect());
 
-  /** BullMQ's view of a queue: that of a model, or of the workflows, or another one. */
-  function queueOf(model?: string, other: string = WORKFLOW_QUEUE): Queue {
-    const [entry = "", name = ""] = model?.split(":") ?? [];
-    const queue = new Queue(model ? completionQueueName(modelRef(entry, name)) : other, {
+  /** BullMQ's view of a queue: that of a model, `entry:model`, that of jobs of several models, or that of a workflow's runs. */
+  function queueOf(what: string): Queue {
+    const [entry = "", model = ""] = what.split(":");
+    const ofNoModel = what === ROUTE_QUEUE ? what : workflowQueue(what);
+    const queue = new Queue(model ? completionQueueName(modelRef(entry, model)) : ofNoModel, {
       connection: redis,
       prefix: redisKeys(settings.namespace).prefix,
     });

@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { holdEmbeddedRedis } from "../../src/embedded-redis/hold.ts";
 import { defineWorkflow } from "../../src/index.ts";
-import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
+import { workflowQueue } from "../../src/shared/catalog.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
@@ -54,7 +54,7 @@ test("a worker has one connection for commands, one for messages, and one per qu
   const client = siteClient(site);
   await client.complete("hello");
   await client.close();
-  const expected = [...SHARED, ...blocking(site, WORKFLOW_QUEUE, ...queues)];
+  const expected = [...SHARED, ...blocking(site, ...queues)];
   await waitFor("its connections", async () => (await opened()).length === expected.length);
   expect(await opened()).toEqual(expected);
 });
@@ -71,5 +71,5 @@ test("a client that works itself shares the connections of its worker", async ()
   await client.complete("hello");
   await (await client.workflows.start(workflow, "why?")).result();
   const queue = completionQueueName(modelRef("simulator", "test"));
-  expect(await opened()).toEqual([...SHARED, ...blocking(site, WORKFLOW_QUEUE, queue)]);
+  expect(await opened()).toEqual([...SHARED, ...blocking(site, workflowQueue("ask"), queue)]);
 });

@@ -70,7 +70,7 @@ test("a step with fallback models waits in their common queue, is repaired and c
   await host([chained, slow]);
   const waiting = await runs.start(slow, {});
   const run = await runs.start(chained, {});
-  const route = queueOf(undefined, "completions.route");
+  const route = queueOf("completions.route");
   await waitFor("both steps", async () => (await route.getJobCountByTypes("waiting")) === 2);
   await waiting.cancel();
   expect(await route.getJobCountByTypes("waiting")).toBe(1);

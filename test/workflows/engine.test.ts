@@ -78,7 +78,7 @@ describe("a run", () => {
     const [unknown, removed] = await Promise.all(
       ["unknown", "removed"].map((runId) => runs.start(parent, {}, { runId, deadlineMs: 100 })),
     );
-    await queueOf().remove("removed");
+    await queueOf("parent").remove("removed");
     await work();
     for (const run of [unknown, removed]) {
       await expect(run?.result()).rejects.toMatchObject({ code: "deadline_exceeded" });
@@ -168,7 +168,7 @@ describe("from outside", () => {
     await work(paused);
     const run = await runs.start(paused, {}, { runId: "removed" });
     await waitFor("the wait", async () => (await run.steps()).length === 1);
-    await waitFor("its removal", async () => (await queueOf().remove("removed")) === 1);
+    await waitFor("its removal", async () => (await queueOf("paused").remove("removed")) === 1);
     expect((await run.status()).waitsFor[0]).toContain("removed");
     await runs.start(paused, {}, { runId: "removed" });
     await run.signal("go", "gone");

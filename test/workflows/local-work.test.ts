@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type GlueError, type LocalOptions, NonRetryableError, task } from "../../src/index.ts";
-import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
+import { workflowQueue } from "../../src/shared/catalog.ts";
 import { jobLockKey } from "../../src/store/bullmq-internals.ts";
 import { notifyRun } from "../../src/store/run-journal.ts";
 import { anyWorkflow } from "../support/any-workflow.ts";
@@ -149,7 +149,7 @@ describe("a step that its workers do not survive", () => {
       await host([slow]);
       await waitFor("the work", () => releases.length === n);
       // What BullMQ does to a job whose worker does not renew its lock.
-      const queue = WORKFLOW_QUEUE;
+      const queue = workflowQueue("slow");
       const key = (part: string) => `${store.keys.prefix}:${queue}:${part}`;
       await store.redis.del(jobLockKey(store, queue, run.id));
       await store.redis.lrem(key("active"), 0, run.id);

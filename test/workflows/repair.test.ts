@@ -42,7 +42,7 @@ test("a step whose job was removed is an error at its await, not a run that hang
   const run = await runs.start(asks, {});
   const step = await waitFor("its step", async () => (await run.steps())[0]);
   const queue = queueOf(MODEL);
-  await waitFor("its sleep", async () => (await queueOf().getWaitingChildrenCount()) === 1);
+  await waitFor("its sleep", async () => (await queueOf("asks").getWaitingChildrenCount()) === 1);
   await waitFor("the removal", async () => (await queue.remove(step.job ?? "")) === 1);
   // Its job is made anew: nobody has answered it yet.
   await waitFor("a new job", async () => (await queue.getJob(step.job ?? "")) !== undefined);
@@ -81,16 +81,22 @@ test("what an ended run had under way ends too, though its worker died before it
   const first = await host([parent, child]);
   const run = await runs.start(parent, {});
   await waitFor("both steps", async () => (await run.steps()).length === 2);
-  await waitFor("their sleep", async () => (await queueOf().getWaitingChildrenCount()) === 2);
+  await waitFor(
+    "their sleep",
+    async () =>
+      (await queueOf("parent").getWaitingChildrenCount()) +
+        (await queueOf("child").getWaitingChildrenCount()) ===
+      2,
+  );
   await first.close({ drainMs: 0 });
   const keys = redisKeys(settings.namespace);
   const end = { status: "succeeded", output: '"over"', finishedAt: String(Date.now()) };
   await redis.hset(keys.workflow(run.id), end);
   // Its job comes to the next worker, as after a kill.
-  await redis.lrem(`${keys.prefix}:workflows:wait`, 0, run.id);
-  await redis.zrem(`${keys.prefix}:workflows:waiting-children`, run.id);
-  await redis.lpush(`${keys.prefix}:workflows:wait`, run.id);
-  await redis.zadd(`${keys.prefix}:workflows:marker`, 0, "0");
+  await redis.lrem(`${keys.prefix}:workflows.parent:wait`, 0, run.id);
+  await redis.zrem(`${keys.prefix}:workflows.parent:waiting-children`, run.id);
+  await redis.lpush(`${keys.prefix}:workflows.parent:wait`, run.id);
+  await redis.zadd(`${keys.prefix}:workflows.parent:marker`, 0, "0");
   await host([parent, child]);
   const childRun = (await run.steps()).find(({ kind }) => kind === "child")?.job ?? "";
   await waitFor("the child's end", async () => (await runs.open(childRun).status()).state === "cancelled");

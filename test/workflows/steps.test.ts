@@ -103,7 +103,7 @@ describe("steps", () => {
     const [first] = await run.steps();
     expect(first).toMatchObject({ step: "sub", kind: "child", subject: "child" });
     const [childStep] = await runs.open(first?.job ?? "").steps();
-    const job = await queueOf(childStep?.subject).getJob(childStep?.job ?? "");
+    const job = await queueOf(childStep?.subject ?? "").getJob(childStep?.job ?? "");
     expect(job?.opts.priority).toBe(7);
     const childRun = await runs.open(first?.job ?? "").status();
     expect((await run.status()).tokensUsed.total).toBe(2 * childRun.tokensUsed.total);
