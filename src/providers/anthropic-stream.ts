@@ -31,8 +31,13 @@ class MessageStream {
   add(event: unknown): void {
     const { type, index, message, content_block: block, delta, usage } = fieldsOf(event);
     if (type === "message_start" && isObject(message)) {
-      const { content, ...head } = message;
-      this.#take(head);
+      const { content, usage: counted, ...head } = message;
+      const { output_tokens: output, ...input } = fieldsOf(counted);
+      // What is counted before the answer is written is not the whole.
+      this.#take({
+        ...head,
+        usage: message.stop_reason == null ? input : { ...input, output_tokens: output },
+      });
       // Some servers send all of a short answer with its beginning.
       for (const whole of Array.isArray(content) ? content : [])
         if (isObject(whole)) this.#open(undefined, whole);

@@ -1,5 +1,6 @@
 import { parseExactly } from "../shared/exact-json.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
+import { isFault } from "./fault.ts";
 import type { OnDelta } from "./provider.ts";
 import { readEvents } from "./sse.ts";
 
@@ -83,7 +84,7 @@ async function* dataOf(
     if (data.trim() === DONE) return yield DONE;
     const value: unknown = event === "error" ? (parseJson(data) ?? data) : JSON.parse(data);
     const { error, type } = fieldsOf(value);
-    if (event === "error" || type === "error" || error) throw new StreamFault(headers, value);
+    if (event === "error" || type === "error" || isFault(error)) throw new StreamFault(headers, value);
     yield value;
   }
 }

@@ -73,7 +73,7 @@ export async function postOnce(
       ...((entry.query || call.wire?.query) && { query: { ...entry.query, ...call.wire?.query } }),
     }).asResponse();
     const { status: statusCode, headers } = response;
-    const requestId = headers.get("x-request-id") ?? headers.get("request-id") ?? "";
+    const requestId = requestIdIn(headers, entry);
     onHeaders?.({ model: call.model, headers, isSuccess: true, sentAtMs });
     const data = await readBody(response, readStream, call.onDelta, timer.alive);
     controller.signal.throwIfAborted();
@@ -89,6 +89,13 @@ export async function postOnce(
   } finally {
     call.signal.removeEventListener("abort", abort);
   }
+}
+
+/** A proxy in front of Anthropic may have an id of its own. */
+function requestIdIn(headers: Headers, { dialect }: ProviderEntry): string {
+  const names = ["x-request-id", "request-id"];
+  if (dialect === "anthropic") names.reverse();
+  return names.map((name) => headers.get(name)).find((id) => id) ?? "";
 }
 
 function explain(

@@ -77,9 +77,14 @@ function streamStatus(body: unknown, codes: string[]): number {
 export function faultInBody(data: unknown, headers: Headers, requestId: string): Fault | undefined {
   const { error, choices } = fieldsOf(data);
   const inner = error ?? fieldsOf(Array.isArray(choices) ? choices[0] : undefined).error;
-  if (!inner) return undefined;
+  if (!isFault(inner)) return undefined;
   const status = Number(fieldsOf(inner).code);
   return faultOf(status >= 400 && status < 600 ? status : 502, headers, inner, requestId);
+}
+
+/** Returns whether what stands in the place of an error is one: some servers write an empty object for none. */
+export function isFault(error: unknown): boolean {
+  return Boolean(error) && (typeof error !== "object" || Object.keys(error as object).length > 0);
 }
 
 function faultOf(status: number, headers: Headers, body: unknown, requestId: unknown): Fault {

@@ -110,8 +110,8 @@ export function toReply(
   const id = textOf(rest.id);
   const { requestId, statusCode } = answer;
   const guess = {
-    prompt: estimatePromptTokens(call.request),
-    completion: choices.reduce((sum, choice) => sum + answerTokens(choice), 0),
+    prompt: () => estimatePromptTokens(call.request),
+    completion: () => choices.reduce((sum, choice) => sum + answerTokens(choice), 0),
   };
   const body: ChatCompletion = {
     ...rest,

@@ -45,12 +45,14 @@ export function toEmbeddingsReply(
 ): Omit<ProviderReply, "charged"> {
   const { requestId, statusCode, data } = answer;
   const parsed = replySchema.safeParse(data);
-  const given = parsed.data?.data.map(({ index, embedding }, n) => ({ index: index ?? n, embedding })) ?? [];
-  const vectors = given.toSorted((a, b) => a.index - b.index);
-  const isWhole = vectors.every(({ index, embedding }, n) => index === n && embedding.length > 0);
+  const vectors = inOrder(parsed.data?.data ?? []);
+  const isWhole = vectors.every(({ embedding }) => embedding.length > 0);
   if (!isWhole || vectors.length !== call.request.messages.length)
     throw unusableAnswer(entry, "it does not hold one vector per text", answer);
-  const usage = usageOf(fieldsOf(data), [], { prompt: estimatePromptTokens(call.request), completion: 0 });
+  const usage = usageOf(fieldsOf(data), [], {
+    prompt: () => estimatePromptTokens(call.request),
+    completion: () => 0,
+  });
   const choices = vectors.map(({ embedding }, index) => {
     const content = typeof embedding === "string" ? embedding : vectorToText(embedding);
     return { index, message: { role: "assistant" as const, content }, finish_reason: "stop" as const };
@@ -59,6 +61,13 @@ export function toEmbeddingsReply(
   const kept = format && { encoding_format: format };
   const body = { id: requestId, object: EMBEDDINGS, model: call.model, choices, usage, ...kept };
   return { statusCode, requestId, body, tokens: readTokenUse(usage) };
+}
+
+/** Returns the vectors by their index, as they stand where servers leave it out; none when one of them is missing. */
+function inOrder<V extends { index?: number | null | undefined }>(given: readonly V[]): readonly V[] {
+  const sorted = given.toSorted((a, b) => (a.index ?? 0) - (b.index ?? 0));
+  const isNumbered = sorted.every(({ index }, n) => index === n);
+  return isNumbered || given.every(({ index }) => index == null) ? sorted : [];
 }
 
 /** Returns whether a request asks for vectors instead of an answer. */

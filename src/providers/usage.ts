@@ -5,13 +5,17 @@ import { fieldsOf, isObject } from "../shared/json.ts";
 type Fields = Record<string, unknown>;
 type Usage = NonNullable<ChatCompletion["usage"]>;
 
-const PROMPT = ["prompt_tokens", "promptTokenCount", "promptTokens", "prompt_eval_count"];
+const PROMPT = [
+  "prompt_tokens",
+  "promptTokenCount",
+  "promptTokens",
+  "prompt_eval_count",
+  "inputTokens",
+  "inputTokenCount",
+];
 const COMPLETION = [
-  "completion_tokens",
-  "output_tokens",
-  "candidatesTokenCount",
-  "completionTokens",
-  "eval_count",
+  ...["completion_tokens", "output_tokens", "candidatesTokenCount", "completionTokens", "eval_count"],
+  ...["outputTokens", "outputTokenCount"],
 ];
 const TOTAL = ["total_tokens", "totalTokenCount", "totalTokens"];
 const CACHED = [
@@ -22,11 +26,11 @@ const CACHED = [
 ];
 const CACHE_WRITTEN = ["cache_write_tokens", "cache_creation_input_tokens"];
 
-/** What an answer holds, by the length of its texts. */
+/** What a call took, by the length of its texts. */
 interface Guess {
-  prompt: number;
+  prompt: () => number;
   /** 0 for an answer without a text. */
-  completion: number;
+  completion: () => number;
 }
 
 /**
@@ -39,6 +43,7 @@ export function usageOf(body: Fields, choices: readonly Fields[], guess: Guess):
     fieldsOf(body.x_groq).usage,
     ...choices.map(({ usage }) => usage),
     body.usageMetadata,
+    body["amazon-bedrock-invocationMetrics"],
     body,
   ].map(fieldsOf);
   const details = places.flatMap((place) => [
@@ -52,13 +57,14 @@ export function usageOf(body: Fields, choices: readonly Fields[], guess: Guess):
     prompt: countIn(places, PROMPT) ?? inputOf(places),
     completion: countIn(places, COMPLETION),
   };
-  const prompt = seen.prompt ?? rest(total, seen.completion) ?? guess.prompt;
-  const completion = seen.completion ?? rest(total, seen.prompt) ?? guess.completion;
-  const isGuess = (count: number | undefined, other: number | undefined, guessed: number) =>
-    count === undefined && rest(total, other) === undefined && guessed > 0;
-  const estimated =
-    isGuess(seen.prompt, seen.completion, guess.prompt) ||
-    isGuess(seen.completion, seen.prompt, guess.completion);
+  const known = {
+    prompt: seen.prompt ?? rest(total, seen.completion),
+    completion: seen.completion ?? rest(total, seen.prompt),
+  };
+  const prompt = known.prompt ?? guess.prompt();
+  const completion = known.completion ?? guess.completion();
+  // Where there is no text, none may have been counted.
+  const isGuess = known.prompt === undefined || (known.completion === undefined && completion > 0);
   const own = places.slice(0, -1).find((place) => Object.keys(place).length > 0);
   const thinking = count(fieldsOf(own?.output_tokens_details).thinking_tokens);
   return {
@@ -74,7 +80,7 @@ export function usageOf(body: Fields, choices: readonly Fields[], guess: Guess):
       },
     }),
     ...(thinking !== undefined && { completion_tokens_details: { reasoning_tokens: thinking } }),
-    estimated: estimated ? true : undefined,
+    estimated: isGuess ? true : undefined,
   };
 }
 

@@ -126,7 +126,8 @@ export function previewOf(request: ChatRequest, maxChars = 200): string {
 /** The answer's text, on one line, shortened. */
 export function previewOfAnswer(body: ChatCompletion, maxChars = 200): string {
   if (body.object === EMBEDDINGS) return `vectors of texts: ${body.choices.length}`;
-  return oneLine(body.choices[0]?.message.content ?? "", maxChars);
+  const { content, refusal } = body.choices[0]?.message ?? {};
+  return oneLine(content || refusal || "", maxChars);
 }
 
 function messageText(message: Message | undefined): string {

@@ -81,6 +81,16 @@ test("the request is an Embeddings one; vectors come in the order of the texts, 
   expect(adapter.estimateTokens(call.model, call.request)).toMatchObject({ output: 0 });
 });
 
+test("without indexes vectors have the order of the texts; use that is not told is estimated", async () => {
+  const data = [[1], [2]].map((embedding) => ({ index: null, embedding }));
+  const server = await wireServer((response) => sendJson(response, { data, usage: null }));
+  const { body, tokens } = await testAdapter(testEntry("openai", server.url)).complete(
+    embeddingCall("openai"),
+  );
+  expect(body.choices.map(({ message }) => message.content)).toEqual([vectorToText([1]), vectorToText([2])]);
+  expect(tokens).toEqual({ prompt: 10, completion: 0, total: 10, cached: 0, estimated: true });
+});
+
 test.each([
   ["too few vectors", { data: [{ index: 0, embedding: [1] }] }],
   ["one text twice", { data: [0, 0].map((index) => ({ index, embedding: [1] })) }],

@@ -56,6 +56,17 @@ describe.each(DIALECTS)("the %s dialect", (dialect) => {
     );
   });
 
+  test("an empty object or list in the place of an error is none", async () => {
+    for (const error of [{}, [], null, ""]) {
+      const whole = wholeAnswer(dialect, { top: { error } });
+      for (const reply of [
+        await ask(dialect, json(whole)),
+        await streamed(dialect, [...eventsOf(dialect, whole), { type: "ping", error }]),
+      ])
+        expect(reply.body.choices[0]?.message.content).toBe("fine");
+    }
+  });
+
   test("any content type will do, and white space or a byte order mark before the JSON", async () => {
     const body = JSON.stringify(wholeAnswer(dialect));
     const wires: Wire[] = [

@@ -70,6 +70,16 @@ describe.each(DIALECTS)("the %s dialect", (dialect) => {
   });
 });
 
+test("what Anthropic counts before it writes the answer is not the answer's count", async () => {
+  const start = { type: "message_start", message: { usage: { input_tokens: 10, output_tokens: 1 } } };
+  const block = { type: "content_block_start", index: 0, content_block: { type: "text", text: "fine" } };
+  const end = (usage: unknown) => ({ type: "message_delta", delta: { stop_reason: "end_turn" }, usage });
+  const told = await streamed("anthropic", [start, block, end({ output_tokens: 5 })]);
+  expect(told.tokens).toEqual({ prompt: 10, completion: 5, total: 15, cached: 0 });
+  const silent = await streamed("anthropic", [start, block, end(null)]);
+  expect(silent.tokens).toEqual({ prompt: 10, completion: 1, total: 11, cached: 0, estimated: true });
+});
+
 describe("the OpenAI dialect: usage in other places", () => {
   test.each<[string, Fields]>([
     ["x_groq", { usage: null, x_groq: { id: "r", usage: { prompt_tokens: 10, completion_tokens: 5 } } }],
