@@ -1,14 +1,23 @@
 import { timingSafeEqual } from "node:crypto";
 import { BlockList, isIPv6 } from "node:net";
 import type { Request, RequestHandler } from "express";
+import { rateLimit } from "express-rate-limit";
 import { sha256 } from "../src/shared/digest.ts";
 import { ConfigurationError } from "../src/shared/errors.ts";
+import type { Logger } from "../src/shared/logger.ts";
+import { guardByLink } from "./link.ts";
 
 /** Where the dashboard listens and what a caller has to know. */
 export interface AccessRules {
   host: string;
+  /** HTTP basic authentication with any user name. */
   password?: string;
+  /** Without a password: what the link to the dashboard holds (see `dashboardToken`); absent: who is on this machine. */
+  token?: string;
 }
+
+/** Wrong passwords that an address may try in a minute. */
+const MAX_WRONG = 10;
 
 const loopbackAddresses = new BlockList();
 loopbackAddresses.addSubnet("127.0.0.0", 8, "ipv4");
@@ -29,7 +38,7 @@ export function requirePassword({ host, password }: AccessRules): void {
 
 /**
  * Refuses what a foreign web page could send through a visitor's browser (DNS rebinding by its Host, request
- * forgery by its Origin), then asks for the password if there is one.
+ * forgery by its Origin).
  */
 export function guardAccess(rules: AccessRules): RequestHandler {
   return (request, response, next) => {
@@ -37,11 +46,32 @@ export function guardAccess(rules: AccessRules): RequestHandler {
       response.status(403).type("text").send("Forbidden: this host name is not the dashboard's\n");
     } else if (!isOwnOrigin(request)) {
       response.status(403).type("text").send("Forbidden: the request comes from another site\n");
-    } else if (rules.password && !hasPassword(request, rules.password)) {
-      response.set("WWW-Authenticate", 'Basic realm="GlueLLM dashboard", charset="UTF-8"');
-      response.status(401).type("text").send("The dashboard's password is needed (any user name)\n");
     } else next();
   };
+}
+
+/** Asks for the password, or else for the token; after ten wrong passwords in a minute an address has to wait. */
+export function guardLogin({ password, token }: AccessRules, logger: Logger): RequestHandler[] {
+  if (password === undefined) return token === undefined ? [] : [guardByLink(token)];
+  const throttle = rateLimit({
+    windowMs: 60_000,
+    limit: MAX_WRONG,
+    skipSuccessfulRequests: true,
+    // A request without a password is a browser's first, which then asks its user.
+    requestWasSuccessful: (request, response) =>
+      response.statusCode !== 401 || request.headers.authorization === undefined,
+    standardHeaders: true,
+    legacyHeaders: false,
+    message: "Too many wrong passwords: try again in a minute\n",
+  });
+  const ask: RequestHandler = (request, response, next) => {
+    if (hasPassword(request, password)) return next();
+    if (request.headers.authorization !== undefined)
+      logger.warn({ address: request.socket.remoteAddress }, "a wrong password for the dashboard");
+    response.set("WWW-Authenticate", 'Basic realm="GlueLLM dashboard", charset="UTF-8"');
+    response.status(401).type("text").send("The dashboard's password is needed (any user name)\n");
+  };
+  return [throttle, ask];
 }
 
 function isLoopback(host: string): boolean {

@@ -9,27 +9,33 @@ import type { Logger } from "../src/shared/logger.ts";
 import { connectRedis } from "../src/store/redis.ts";
 import type { RedisTarget } from "../src/store/redis-target.ts";
 import { type Store, storeOf } from "../src/store/store.ts";
-import { bracketed, guardAccess, isWildcard, requirePassword } from "./access.ts";
+import {
+  type AccessRules,
+  bracketed,
+  guardAccess,
+  guardLogin,
+  isWildcard,
+  requirePassword,
+} from "./access.ts";
 import { createBoard } from "./board.ts";
 
 const BASE_PATH = "/queues";
-const PORTS_TRIED = 20;
+/** Tried when the port is busy. */
+const FURTHER_PORTS = 20;
 const HEALTH_TIMEOUT_MS = 1000;
 
-export interface DashboardOptions {
+export interface DashboardOptions extends AccessRules {
   redisTarget: RedisTarget;
   namespace: string;
-  /** Address to listen on; any but this machine's own loopback needs a password. */
-  host: string;
-  /** A busy port moves to the next free one, 20 at most; 0 takes any. */
+  /** By default a busy port moves to the next free one, 20 at most; 0 takes any. */
   port: number;
-  /** HTTP basic authentication with any user name. */
-  password?: string;
+  /** Whether a busy port is an error; default false. */
+  isPortFixed?: boolean;
   logger: Logger;
 }
 
 export interface Dashboard {
-  /** The page's address with the port that was free, for example `http://127.0.0.1:3000/queues`. */
+  /** The page's address with the port that was free, for example `http://127.0.0.1:3000/queues`; its token included. */
   url: string;
   /** Cuts open connections; ends within a second, with or without Redis. */
   close(): Promise<void>;
@@ -52,8 +58,9 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
 
   const app = express();
   app.use(securityHeaders(), guardAccess(options));
-  app.get("/", (_request, response) => response.redirect(BASE_PATH));
   app.get("/healthz", health(store));
+  for (const guard of guardLogin(options, logger)) app.use(guard);
+  app.get("/", (_request, response) => response.redirect(BASE_PATH));
   app.use(BASE_PATH, board.router);
   app.use((_request, response) => void response.status(404).type("text").send("Not found\n"));
   app.use(plainError(logger));
@@ -68,17 +75,18 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
     await once(server, "close");
   }
   try {
-    await listen(server, host, port);
+    await listen(server, host, port, options.isPortFixed ? 0 : FURTHER_PORTS);
   } catch (error) {
     await close();
     throw error;
   }
   const { port: actualPort } = server.address() as AddressInfo;
-  return { url: `http://${reachable(host)}:${actualPort}${BASE_PATH}`, close };
+  const link = options.token && !options.password ? `?token=${options.token}` : "";
+  return { url: `http://${reachable(host)}:${actualPort}${BASE_PATH}${link}`, close };
 }
 
-async function listen(server: Server, host: string, port: number): Promise<void> {
-  const last = port === 0 ? 0 : Math.min(port + PORTS_TRIED, 65_535);
+async function listen(server: Server, host: string, port: number, further: number): Promise<void> {
+  const last = port === 0 ? 0 : Math.min(port + further, 65_535);
   for (let candidate = port; ; candidate++) {
     try {
       server.listen({ host, port: candidate });

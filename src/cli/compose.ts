@@ -9,8 +9,16 @@ import type { Simulator, SimulatorOptions } from "../simulator/simulator.ts";
 
 export { openRedis, type RedisHost, startWorker } from "../host/one-process.ts";
 
-export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
-  return (await import("../../dashboards/server.ts")).startDashboard(options);
+/** Starts the dashboard; without a password it is opened by the link with the token of `dataDir`. */
+export async function startDashboard({
+  dataDir,
+  ...options
+}: DashboardOptions & { dataDir: string }): Promise<Dashboard> {
+  const [{ startDashboard: start }, { dashboardToken }] = await Promise.all([
+    import("../../dashboards/server.ts"),
+    import("../../dashboards/link.ts"),
+  ]);
+  return start({ ...options, token: options.password ? undefined : dashboardToken(dataDir) });
 }
 
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {

@@ -52,6 +52,7 @@ async function quickstart(limitRows: number): Promise<number> {
     namespace: settings.namespace,
     logger,
     ...settings.dashboard,
+    dataDir: settings.dataDir,
   });
   parts.defer(() => dashboard.close());
 

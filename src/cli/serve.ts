@@ -87,6 +87,8 @@ async function serve({
       logger,
       ...settings.dashboard,
       port: port ?? settings.dashboard.port,
+      isPortFixed: port !== undefined,
+      dataDir: settings.dataDir,
     });
     parts.defer(() => board.close());
     process.stderr.write(`dashboard: ${board.url}\n`);

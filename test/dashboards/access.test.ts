@@ -1,6 +1,10 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { dashboardToken } from "../../dashboards/link.ts";
 import { completionPayload, openDashboard, openQueue, send } from "../support/dashboard.ts";
 import { testNamespace } from "../support/redis.ts";
+import { temporaryFolder } from "../support/redis-folders.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const PASSWORD = "correct horse";
@@ -21,7 +25,8 @@ describe("beyond this machine", () => {
   test("every path asks for the password, under any name", async () => {
     const { url } = await openDashboard({ host: "0.0.0.0", password: PASSWORD });
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/queues$/);
-    for (const path of ["/", "/healthz", "/queues", "/queues/api/queues", "/queues/static/favicon.ico"]) {
+    expect((await send(new URL("/healthz", url).href)).status, "for those who watch it").toBe(200);
+    for (const path of ["/", "/queues", "/queues/api/queues", "/queues/static/favicon.ico"]) {
       const { status, headers } = await send(new URL(path, url).href);
       expect([path, status, headers["www-authenticate"]]).toEqual([
         path,
@@ -37,6 +42,17 @@ describe("beyond this machine", () => {
     expect((await send(url, "GET", { authorization: `Bearer ${PASSWORD}` })).status).toBe(401);
     expect((await send(url, "GET", credentials(`admin:${PASSWORD}`))).status).toBe(200);
     expect((await send(pause, "PUT", credentials(`:${PASSWORD}`))).status).toBe(200);
+  });
+
+  test("wrong passwords have to wait, at the page and everywhere else", async () => {
+    const { url } = await openDashboard({ password: PASSWORD });
+    for (let n = 0; n < 20; n++) expect((await send(url)).status, "no try").toBe(401);
+    const tries = Array.from({ length: 15 }, (_, n) => send(url, "GET", credentials(`:wrong ${n}`)));
+    const statuses = (await Promise.all(tries)).map(({ status }) => status);
+    expect(statuses.filter((status) => status === 401)).toHaveLength(10);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(5);
+    expect((await send(`${url}/api/queues`, "GET", credentials(`:${PASSWORD}`))).status).toBe(429);
+    expect((await send(new URL("/healthz", url).href)).status).toBe(200);
   });
 
   test("a wildcard address with a password is reached by any name, and still by one site only", async () => {
@@ -71,6 +87,51 @@ describe("on loopback", () => {
   test.each(["localhost", "127.0.0.2"])("it listens on %s without a password", async (host) => {
     const { url } = await openDashboard({ host });
     expect((await send(url)).status).toBe(200);
+  });
+
+  test("without a password it is opened by the link with the data folder's token", async () => {
+    const dataDir = join(temporaryFolder(), "data");
+    const token = dashboardToken(dataDir);
+    expect(dashboardToken(dataDir), "the next start has the same").toBe(token);
+    expect(statSync(join(dataDir, "dashboard-token")).mode & 0o777).toBe(0o600);
+    const { url } = await openDashboard({ token });
+    expect(url).toMatch(/\/queues\?token=[0-9a-f]{64}$/);
+    const page = url.split("?")[0] ?? "";
+    const cookieName = `gluellm-${new URL(url).port}`;
+    const wrong = [
+      await send(page),
+      await send(`${page}?token=${"0".repeat(64)}`),
+      await send(`${page}?token=`),
+      await send(`${page}/api/queues/pause`, "PUT"),
+      await send(page, "GET", { authorization: "Bearer wrong" }),
+      await send(page, "GET", { cookie: `${cookieName}=wrong; other=${token}` }),
+    ];
+    expect(wrong.map(({ status }) => status)).toEqual(Array(6).fill(401));
+    expect(wrong[0]?.text).toContain("Open the link");
+    expect((await send(new URL("/healthz", url).href)).status).toBe(200);
+
+    const opened = await send(url);
+    expect([opened.status, opened.headers.location]).toEqual([303, "/queues"]);
+    const [cookie = ""] = opened.headers["set-cookie"] ?? [];
+    expect(cookie).toMatch(/HttpOnly; SameSite=Strict$/);
+    const kept = { cookie: `theme=dark; ${cookie.split(";")[0]}` };
+    expect((await send(page, "GET", kept)).status).toBe(200);
+    const { origin } = new URL(url);
+    expect((await send(`${page}/api/queues/pause`, "PUT", { ...kept, origin })).status).toBe(200);
+    const foreign = { ...kept, origin: "https://example.org" };
+    expect((await send(`${page}/api/queues/pause`, "PUT", foreign)).status).toBe(403);
+    expect((await send(page, "GET", { authorization: `Bearer ${token}` })).status).toBe(200);
+  });
+
+  test("a busy port moves, and a fixed one is an error", async () => {
+    const first = await openDashboard();
+    const port = Number(new URL(first.url).port);
+    const second = await openDashboard({ port });
+    expect(Number(new URL(second.url).port)).toBeGreaterThan(port);
+    await expect(openDashboard({ port, isPortFixed: true })).rejects.toMatchObject({
+      code: "dashboard_address",
+      message: expect.stringContaining(`port ${port}: EADDRINUSE`),
+    });
   });
 
   test("other sites' pages change nothing", async () => {
