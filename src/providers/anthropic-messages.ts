@@ -72,6 +72,7 @@ export function toHistory(given: readonly Message[], options: Options): Messages
     else joined.push({ role, content: blocks });
   }
   if (joined.length === 0) throw cannotHonour("messages", "give at least one user message with a text");
+  trimLastAnswer(joined);
   if (joined[0]?.role === "assistant")
     joined.unshift({ role: "user", content: [{ type: "text", text: FIRST_WORDS }] });
   return {
@@ -81,6 +82,14 @@ export function toHistory(given: readonly Message[], options: Options): Messages
       loop[0] !== undefined &&
       (options.thinking === "none" || thinkingBlocks(loop[0].message, options.entry).length === 0),
   };
+}
+
+/** An answer to go on with must not end with white space. */
+function trimLastAnswer(joined: readonly Joined[]): void {
+  const { role, content = [] } = joined.at(-1) ?? {};
+  const last = content.at(-1);
+  if (role === "assistant" && last?.type === "text")
+    content[content.length - 1] = { ...last, text: last.text.trimEnd() };
 }
 
 function isSystem({ message: { role } }: HistoryMessage): boolean {

@@ -54,7 +54,8 @@ export function lessonOf(
   if (status !== 400 && status !== 422) return undefined;
   if (!entry.maxTokensField) {
     const { maxTokensField: known } = traits;
-    if (body.max_tokens != null && known === undefined && USE_THE_OTHER.test(message))
+    const isRefused = param === "max_tokens" && fault.codes.includes("unsupported_parameter");
+    if (body.max_tokens != null && known === undefined && (isRefused || USE_THE_OTHER.test(message)))
       return { maxTokensField: "max_completion_tokens" };
     const isUnknown = param === "max_completion_tokens" || message.includes("max_completion_tokens");
     if (body.max_completion_tokens != null && known !== "max_tokens" && isUnknown && NOT_TAKEN.test(message))

@@ -1,9 +1,11 @@
+import type { ServerResponse } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { defineTool, GlueLLM } from "../../src/index.ts";
+import { defineTool, GlueLLM, type ProviderOptions } from "../../src/index.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { goodBody } from "../support/provider.ts";
 import { TestSite } from "../support/site.ts";
+import { collect } from "../support/streamed.ts";
 import { refusedByChat, refusedByMessages } from "../support/strict-history.ts";
 import { sendJson, type WireServer, wireServer } from "../support/wire-server.ts";
 
@@ -46,10 +48,19 @@ function strictServer(server: "chat" | "claude"): Promise<WireServer> {
       const key = `${server} ${firstWord(body)}`;
       bodies.set(key, [...(bodies.get(key) ?? []), body]);
       const answer: Body = scripts.get(key)?.shift() ?? { status: 500 };
+      if (answer.sse) return sendEvents(response, answer.sse, server === "chat");
       return sendJson(response, answer, answer.status ?? 200);
     },
     (close) => parts.defer(close),
   );
+}
+
+function sendEvents(response: ServerResponse, events: Body[], isChat: boolean): void {
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  const end = [{ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }];
+  for (const event of isChat ? [...events, ...end] : events)
+    response.write(`${event.type ? `event: ${event.type}\n` : ""}data: ${JSON.stringify(event)}\n\n`);
+  response.end(isChat ? "data: [DONE]\n\n" : "");
 }
 
 function firstWord({ messages }: Body): string {
@@ -192,6 +203,76 @@ describe.concurrent("a tool loop", () => {
       providerOptions,
     } as const;
     expect(await glue.structuredComplete("free please", options)).toEqual({ n: 1 });
+  });
+
+  test("is streamed, and gives back what it was given in pieces", async () => {
+    scripts.set("chat streamed", [
+      {
+        sse: [
+          { role: "assistant", reasoning_content: "h" },
+          { reasoning_content: "m" },
+          { tool_calls: [{ index: 0, ...call("now", "", "c1"), ...SIGNED }] },
+          { tool_calls: [{ index: 0, function: { arguments: "{}" } }] },
+        ].map((delta) => ({ choices: [{ index: 0, delta }] })),
+      },
+      { sse: [{ choices: [{ index: 0, delta: { content: "noon" } }] }] },
+    ]);
+    const events = await collect(glue.stream("streamed please"));
+    expect(events.at(-1)).toMatchObject({ result: { finalResponse: "noon" } });
+    expect(bodies.get("chat streamed")?.[1].messages[1]).toMatchObject({
+      reasoning_content: "hm",
+      tool_calls: [{ ...SIGNED, function: { arguments: "{}" } }],
+    });
+  });
+
+  test("of a model that thinks is streamed: its thinking goes back with its signature", async () => {
+    const providerOptions = { anthropic: { thinking: { type: "enabled", budget_tokens: 1024 } } };
+    const block = (index: number, start: object, ...deltas: object[]) => [
+      { type: "content_block_start", index, content_block: start },
+      ...deltas.map((delta) => ({ type: "content_block_delta", index, delta })),
+      { type: "content_block_stop", index },
+    ];
+    const message = (stop_reason: string, ...blocks: object[]) => ({
+      sse: [
+        { type: "message_start", message: { ...goodBody("anthropic"), content: [], stop_reason: null } },
+        ...blocks,
+        { type: "message_delta", delta: { stop_reason }, usage: { output_tokens: 3 } },
+        { type: "message_stop" },
+      ],
+    });
+    const thinking = block(
+      0,
+      { type: "thinking", thinking: "", signature: "" },
+      { type: "thinking_delta", thinking: "h" },
+      { type: "thinking_delta", thinking: "mm" },
+      { type: "signature_delta", signature: "s1" },
+    );
+    const redacted = block(1, { type: "redacted_thinking", data: "xyz" });
+    const using = block(
+      2,
+      { ...use("toolu_1", "now"), input: {} },
+      { type: "input_json_delta", partial_json: "{}" },
+    );
+    scripts.set("claude live", [
+      message("tool_use", ...thinking, ...redacted, ...using),
+      message("end_turn", ...block(0, { type: "text", text: "" }, { type: "text_delta", text: "noon" })),
+    ]);
+    const events = await collect(glue.stream("live please", { model: "claude:m", providerOptions }));
+    expect(events.at(-1)).toMatchObject({ result: { finalResponse: "noon" } });
+    expect(bodies.get("claude live")?.[1].messages[1].content).toEqual([
+      THOUGHT,
+      { type: "redacted_thinking", data: "xyz" },
+      { type: "tool_use", id: "toolu_1", name: "now", input: {} },
+    ]);
+  });
+
+  test("with other words to the provider is another question to the cache", async () => {
+    scripts.set("chat cached", [said("one").chat, said("two").chat]);
+    const ask = (providerOptions: ProviderOptions) =>
+      glue.complete("cached please", { temperature: 0, tools: [], providerOptions });
+    expect((await ask({ claude: { top_k: 1 } })).finalResponse).toBe("one");
+    expect((await ask({ claude: { top_k: 2 } })).finalResponse).toBe("one");
+    expect((await ask({ chat: { top_k: 2 } })).finalResponse).toBe("two");
   });
 
   test("what the caller runs is taken back with what its provider wants", async () => {
