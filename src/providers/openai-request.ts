@@ -64,7 +64,7 @@ function toMessages({ entry, model }: ChatCall, given: readonly Message[], trait
     const { vendor_state: _, ...asked } = message;
     if (message.role !== "assistant") return asked as Message;
     // Words of our own in answers that a caller gives back as they came.
-    const { reasoning: __, content_parts: ___, ...own } = asked as Fields & Message;
+    const { reasoning: _1, reasoning_object: _2, content_parts: _3, ...own } = asked as Fields & Message;
     const inLoop = loops[i] ?? false;
     if (traits.refusesState) return withState(withoutState(own as Message), {}, { ...traits, inLoop });
     return withState(own as Message, stateFor(entry.name, message), { ...traits, inLoop });
