@@ -43,6 +43,24 @@ test("an answer that was not streamed comes in one piece, tool calls too", () =>
   ]);
 });
 
+test("reasoning is told apart from the text, and its rest before the text's", () => {
+  const thought = (value: string): StreamPiece => ({ type: "reasoning", text: value });
+  const answer = body("Four.");
+  Object.assign(answer.choices[0]?.message ?? {}, { reasoning: "I add." });
+  expect(told([], answer)).toEqual([thought("I add."), text("Four.")]);
+  expect(told([entry("a", 0, [thought("I ")])], answer)).toEqual([
+    thought("I "),
+    thought("add."),
+    text("Four."),
+  ]);
+  expect(told([entry("a", 0, [text("I add.")])], answer)).toEqual([
+    text("I add."),
+    { type: "restart", turn: 1 },
+    thought("I add."),
+    text("Four."),
+  ]);
+});
+
 test("a second start of a turn is a restart, one of the next turn is a turn", () => {
   const events = told(
     [

@@ -62,6 +62,29 @@ test("a torn character is sent whole", async () => {
   expect(texts).toEqual(["a", `${sun}b`]);
 });
 
+test("what turns out to be reasoning is sent anew, in place of the text that it was told as", async () => {
+  const { options, entries } = newJob();
+  const writer = new StreamWriter(options);
+  const tell = writer.begin(1);
+  tell({ type: "text", text: "I add." });
+  await writer.flush();
+  tell({ type: "text", text: "More of it" });
+  tell({ type: "restart" });
+  tell({ type: "reasoning", text: "I add. More of it" });
+  tell({ type: "text", text: "Four." });
+  await writer[Symbol.asyncDispose]();
+  expect((await entries()).map(({ turn, number, pieces }) => ({ turn, number, pieces }))).toEqual([
+    {
+      turn: 1,
+      number: 0,
+      pieces: [
+        { type: "reasoning", text: "I add. More of it" },
+        { type: "text", text: "Four." },
+      ],
+    },
+  ]);
+});
+
 test("a repeated turn takes the place of what is void; earlier turns stay", async () => {
   const { options, text, entries } = newJob();
   for (const [turn, said] of [
