@@ -60,7 +60,7 @@ export { socratic } from "./patterns/socratic.ts";
 export { treeOfThoughts } from "./patterns/tree-of-thoughts.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
-export type { ChatCompletion } from "./shared/chat.ts";
+export type { ChatCompletion, FinishReason } from "./shared/chat.ts";
 export {
   AccountError,
   APIConnectionError,
