@@ -97,6 +97,15 @@ export {
   type RetrievedChunk,
   type StepFunction,
 } from "./shared/step-function.ts";
+export {
+  defineSteps,
+  type PreparedStep,
+  type Step,
+  type StepFunctions,
+  type Steps,
+  type StepsSoFar,
+  type ToolChoice,
+} from "./shared/steps.ts";
 export { type PromptTool, SystemPrompt, type SystemPromptOptions } from "./shared/system-prompt.ts";
 export type { TokenCounts } from "./shared/token-counts.ts";
 export {

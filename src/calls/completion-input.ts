@@ -4,6 +4,7 @@ import { requirePrices } from "../producers/priced-models.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Steps } from "../shared/steps.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
@@ -14,11 +15,12 @@ import {
   type EnqueueOptions,
   givenMessages,
   toChatRequest,
-  toOutput,
   toToolDefinitions,
   toToolNames,
 } from "./completion-options.ts";
 import { chooseModels, type ModelNames } from "./model-chain.ts";
+import { toOutput } from "./output-options.ts";
+import { toStepsFields } from "./steps-options.ts";
 import { toWireOptions } from "./wire-input.ts";
 
 /** The values that hold where a call says nothing. */
@@ -34,6 +36,8 @@ export interface InputDefaults {
   keyNeeded: boolean;
   /** Gets the tools that the call brings along, for a worker of this process to run. */
   offerTools?: (tools: readonly Tool[]) => void;
+  /** Gets the functions of steps that the call brings along, for a worker of this process to run. */
+  offerSteps?: (steps: Steps) => void;
 }
 
 /**
@@ -63,6 +67,7 @@ export function toCompletionInput(
   const { timeoutMs, idleTimeoutMs } = checked;
   if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined) requirePrices(settings, all, "maxCostUsd");
   const tools = executeTools ? toToolNames(given) : [];
+  const steps = toStepsFields(checked, toToolNames(given), defaults.offerSteps);
   const answer = toOutput(checked);
   const wire = toWireOptions(checked, defaults.providerOptions, { settings, models: all });
   // Last: a call that is refused leaves nothing behind.
@@ -73,6 +78,7 @@ export function toCompletionInput(
     request,
     ...(tools.length > 0 && { tools, maxToolIterations }),
     ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),
+    ...steps,
     ...answer,
     wire,
     conversation: ref && { ref, messages: givenMessages(message, request) },

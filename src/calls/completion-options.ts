@@ -1,6 +1,5 @@
 import { z } from "zod";
 import type { CacheOption } from "../shared/cache-option.ts";
-import type { RunOptions as RunFields } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
@@ -12,7 +11,8 @@ import { callHeadersSchema, type ProviderOptions, querySchema } from "../shared/
 import type { ContentPart } from "./content-part.ts";
 import type { ModelNames } from "./model-chain.ts";
 import { callTimeoutOption, sharedOptions, toolsOrNamesOption } from "./option-schemas.ts";
-import { type OutputSchema, toOutputCheck, toOutputSpec } from "./output-schema.ts";
+import type { OutputSchema } from "./output-schema.ts";
+import { type StepsOptions, stepsOptions } from "./steps-options.ts";
 
 /** Parameters of the model's answer, in camelCase; each defaults to the provider's own value. */
 export interface ChatParameters {
@@ -50,7 +50,10 @@ export interface ChatParameters {
 }
 
 /** Options of a call that is enqueued. */
-export interface EnqueueOptions<S extends OutputSchema = OutputSchema> extends ChatParameters, RunOptions<S> {
+export interface EnqueueOptions<S extends OutputSchema = OutputSchema>
+  extends ChatParameters,
+    RunOptions<S>,
+    StepsOptions {
   /**
    * `provider:model`, or a model of the default model's provider. Up to 10 of them: the next one answers when one is
    * down, out of quota, not allowed, too small for the prompt, or takes more than 10 s to have room.
@@ -161,6 +164,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   idleTimeoutMs: callTimeoutOption,
   idempotencyKey: z.string().min(1).max(255).optional(),
   stream: z.boolean().optional(),
+  ...stepsOptions,
   tools: toolsOrNamesOption,
   executeTools: z.union([z.boolean(), z.literal("once")]).optional(),
   schema: z.custom<OutputSchema>(isObject, "must be a zod schema or a JSON Schema").optional(),
@@ -179,6 +183,8 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
   if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
   if (checked.schema && checked.executeTools === "once")
     throw new InputError('the options are wrong at executeTools: "once" leaves no answer for the schema');
+  if (checked.toolChoice !== undefined && checked.extra?.tool_choice !== undefined)
+    throw new InputError("the options are wrong at extra.tool_choice: toolChoice sets it");
   if (checked.stream && Number(checked.extra?.n ?? 1) > 1)
     throw new InputError("the options are wrong at extra.n: a streamed answer has one choice");
   return checked;
@@ -281,28 +287,4 @@ export function toToolNames(tools: readonly (Tool | string)[]): string[] {
   const whole = tools.filter((tool) => typeof tool !== "string");
   const names = tools.filter((tool) => typeof tool === "string");
   return [...new Set([...toolsByName(whole).keys(), ...names])];
-}
-
-/**
- * Returns what a call says of its structured answer; nothing when it asks for none.
- * @throws InputError (`invalid_schema`) naming what JSON Schema cannot say; InputError for its options without a
- * schema.
- */
-export function toOutput({
-  schema,
-  schemaName,
-  outputMode,
-  maxRepairs,
-  extra,
-}: EnqueueOptions): Pick<RunFields, "output" | "outputCheck"> {
-  if (schema && extra && "response_format" in extra)
-    throw new InputError("the options are wrong at extra.response_format: the schema sets it");
-  if (schema) {
-    const output = toOutputSpec(schema, { name: schemaName, mode: outputMode, maxRepairs });
-    return { output, outputCheck: toOutputCheck(schema, output) };
-  }
-  const [option] =
-    Object.entries({ schemaName, outputMode, maxRepairs }).find(([, value]) => value !== undefined) ?? [];
-  if (option === undefined) return {};
-  throw new InputError(`the options are wrong at ${option}: there is no schema`);
 }

@@ -4,6 +4,7 @@ import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import { type RequestConfig, unpack } from "../calls/request-config.ts";
 import { ABANDON_MS, type CompletionInput, isWantedByNobodyElse } from "../producers/completion-producer.ts";
 import { InputError } from "../shared/errors.ts";
+import type { StepFunctions } from "../shared/steps.ts";
 import { withToolSignal } from "../shared/tool-run.ts";
 import { within } from "../shared/within.ts";
 import { asCancelled, endedBy } from "./aborted.ts";
@@ -32,11 +33,15 @@ export abstract class Caller {
     const [asked, { signal: given, ...rest }] = unpack(message, options);
     const input = this.toInput(asked, rest);
     const signal = withToolSignal(given);
-    const record = await endedBy(
-      signal,
-      this.connection.use((producer) => producer.complete(input, signal), signal),
-    );
-    return toResult(record, rest.schema);
+    try {
+      const record = await endedBy(
+        signal,
+        this.connection.use((producer) => producer.complete(input, signal), signal),
+      );
+      return await toResult(record, rest.schema);
+    } finally {
+      this.connection.forgetSteps(input.steps);
+    }
   }
 
   /**
@@ -69,6 +74,7 @@ export abstract class Caller {
     options: CompleteOptions<S> = {},
   ): Promise<CompletionHandle<S>> {
     const [asked, { signal, ...rest }] = unpack<S>(message, options);
+    refuseFunctions(rest);
     const input = this.toInput(asked, rest);
     const job = await endedBy(
       signal,
@@ -96,10 +102,11 @@ export abstract class Caller {
     given: AbortSignal | undefined,
   ) {
     const signal = withToolSignal(given);
-    const job = await endedBy(
-      signal,
-      this.connection.use((producer) => producer.enqueue(input, signal), signal),
-    );
+    const enqueued = this.connection.use((producer) => producer.enqueue(input, signal), signal);
+    const job = await endedBy(signal, enqueued).catch((error) => {
+      this.connection.forgetSteps(input.steps);
+      throw error;
+    });
     const handle = new CompletionHandle(this.connection, job, schema);
     let isWanted = false;
     try {
@@ -109,7 +116,18 @@ export abstract class Caller {
       isWanted = !signal?.aborted;
       throw asCancelled(signal, error);
     } finally {
+      this.connection.forgetSteps(input.steps);
       if (!isWanted && isWantedByNobodyElse(input)) await within(ABANDON_MS, handle.cancel());
     }
   }
+}
+
+/** The functions of one call are forgotten at its end, which a handle may see elsewhere. */
+function refuseFunctions({ stopWhen, prepareStep, onStep }: StepFunctions): void {
+  const [first] = Object.entries({ stopWhen, prepareStep, onStep }).filter(([, given]) => given);
+  if (!first) return;
+  throw new InputError(
+    `the options are wrong at ${first[0]}: an enqueued job may outlive this process`,
+    "give its functions a name: defineSteps, and the option `steps`",
+  );
 }

@@ -7,6 +7,7 @@ import type { Logger } from "../shared/logger.ts";
 import { orAborted } from "../shared/or-aborted.ts";
 import type { Settings } from "../shared/settings.ts";
 import { type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
+import { isOfOneCall, type Steps } from "../shared/steps.ts";
 import type { Tool } from "../shared/tool.ts";
 import { outsideTools } from "../shared/tool-run.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
@@ -23,6 +24,8 @@ export interface ConnectionOptions {
   queueGlobs?: readonly string[];
   /** The tools that the worker of this process can run, by name; they may grow. */
   tools: Map<string, Tool>;
+  /** The functions of steps that it can run, by name; they may grow. */
+  steps: Map<string, Steps>;
   /** The workflows that this worker runs. */
   workflows?: readonly AnyWorkflow[];
   /** The model of the workflows' calls that name none. */
@@ -90,6 +93,11 @@ export class Connection {
   ): AsyncGenerator<T> {
     using _use = this.hold();
     yield* work((await this.#ready(signal)).producer);
+  }
+
+  /** Forgets functions that were given for one call, which has ended. */
+  forgetSteps(name: string | undefined): void {
+    if (name !== undefined && isOfOneCall(name)) this.#options.steps.delete(name);
   }
 
   /** Closes everything. Calls in flight in this process have 30 s to finish; what waits stays in Redis. */
@@ -176,7 +184,7 @@ async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Op
   let worker: FleetWorker | undefined;
   if (runsWorker) {
     const fleet = { store, settings, logger, queueGlobs };
-    const started = await startWorker({ ...fleet, tools, workflows, functions });
+    const started = await startWorker({ ...fleet, tools, steps: options.steps, workflows, functions });
     parts.defer(() => started.close());
     worker = started;
   }

@@ -12,6 +12,7 @@ import { createLogger, type Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
 import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
+import { addSteps, type Steps } from "../shared/steps.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { addTools, type Tool, toolsByName } from "../shared/tool.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
@@ -97,6 +98,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #isLocal: boolean;
   readonly #tools: Map<string, Tool>;
+  readonly #steps: Map<string, Steps>;
   readonly #memory: Conversation | undefined;
   /** The durable workflows: start, open, list. */
   readonly workflows: Workflows;
@@ -115,6 +117,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     const logger = options.logger ?? createLogger({ ...settings.log, level: settings.log.level ?? "error" });
     const isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
     const tools = toolsByName(options.tools ?? []);
+    const steps = new Map<string, Steps>();
     const connection = new Connection({
       settings,
       logger,
@@ -122,6 +125,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       idleCloseMs,
       runsWorker: isLocal,
       tools,
+      steps,
       workflows: options.workflows,
       functions: options.functions,
       defaultModel: options.model,
@@ -131,6 +135,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.#settings = settings;
     this.#isLocal = isLocal;
     this.#tools = tools;
+    this.#steps = steps;
     const [defaultModel] = [options.model ?? []].flat();
     const checkRun = isLocal ? (input: unknown) => checkKeys(input, settings, defaultModel) : undefined;
     this.workflows = new Workflows(connection, options.workflows, checkRun);
@@ -207,7 +212,10 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       settings: this.#settings,
       keyNeeded: this.#isLocal,
       // The worker of this process runs them.
-      ...(this.#isLocal && { offerTools: (tools: readonly Tool[]) => addTools(this.#tools, tools) }),
+      ...(this.#isLocal && {
+        offerTools: (tools: readonly Tool[]) => addTools(this.#tools, tools),
+        offerSteps: (steps: Steps) => addSteps(this.#steps, steps),
+      }),
     };
     return toCompletionInput(message, options, defaults, ref);
   }

@@ -3,6 +3,7 @@ import { pathToFileURL } from "node:url";
 import { type Agent, agentsByName, isAgent } from "../shared/agent.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import { isStepFunction, type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
+import { isSteps, type Steps, stepsByName } from "../shared/steps.ts";
 import { isTool, type Tool, toolsByName } from "../shared/tool.ts";
 import { type AnyWorkflow, isWorkflow, workflowsByName } from "../workflows/workflow.ts";
 
@@ -14,6 +15,8 @@ export interface Definitions {
   workflows: readonly AnyWorkflow[];
   /** Retrievers and evaluators, by reference. */
   functions: ReadonlyMap<string, StepFunction>;
+  /** Functions of steps, by name. */
+  steps: ReadonlyMap<string, Steps>;
 }
 
 /**
@@ -31,23 +34,25 @@ export async function loadModules(paths: readonly string[], cwd = process.cwd())
     agents: agentsByName(agents),
     workflows,
     functions: stepFunctionsByName(exported.filter(isStepFunction)),
+    steps: stepsByName(exported.filter(isSteps)),
   };
 }
 
 async function definitionsIn(
   path: string,
   file: string,
-): Promise<(Tool | Agent | AnyWorkflow | StepFunction)[]> {
+): Promise<(Tool | Agent | AnyWorkflow | StepFunction | Steps)[]> {
   const exported = await load(path, file);
   const values = Object.values(exported).flatMap((value: unknown) =>
     Array.isArray(value) ? value : [value],
   );
   const definitions = values.filter(
-    (value) => isTool(value) || isAgent(value) || isWorkflow(value) || isStepFunction(value),
+    (value) =>
+      isTool(value) || isAgent(value) || isWorkflow(value) || isStepFunction(value) || isSteps(value),
   );
   if (definitions.length > 0) return definitions;
   throw new ConfigurationError(
-    `the module ${path} exports no tools, agents, workflows, retrievers or evaluators`,
+    `the module ${path} exports no tools, agents, workflows, steps, retrievers or evaluators`,
     "export what defineTool or defineWorkflow returns, or an Agent",
     "module_without_definitions",
   );

@@ -4,6 +4,7 @@ import { chatRequestSchema } from "./chat.ts";
 import { conversationIdSchema } from "./conversation-id.ts";
 import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
+import { isOfOneCall } from "./steps.ts";
 import { toolNameSchema } from "./tool.ts";
 import { wireOptionsSchema } from "./wire-options.ts";
 
@@ -52,6 +53,12 @@ export const completionPayloadSchema = z.object({
   /** What the call says of the time of one provider call, and of the time without a byte of a streamed answer. */
   timeoutMs: z.int().positive().optional(),
   idleTimeoutMs: z.int().positive().optional(),
+  /** Whether the model may, must not or must call a tool, answer by answer: `auto`, `none`, `required` or a tool's name. */
+  toolChoices: z.array(z.string()).min(1).max(1000).optional(),
+  /** The name of functions that go along with the answers. */
+  steps: z.string().optional(),
+  /** What tools and steps are handed. */
+  context: z.record(z.string(), z.unknown()).optional(),
   /** The structured answer that is asked for. */
   output: outputSpecSchema.optional(),
   /** What the worker checks of it, where the caller's own schema takes more than the model is told (JSON Schema). */
@@ -75,8 +82,23 @@ export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
 /** What a job asks for beside its request. */
 export type RunOptions = Pick<
   CompletionPayload,
-  "tools" | "maxToolIterations" | "endsWithTools" | "output" | "outputCheck" | "wire"
+  | "tools"
+  | "maxToolIterations"
+  | "endsWithTools"
+  | "toolChoices"
+  | "steps"
+  | "context"
+  | "output"
+  | "outputCheck"
+  | "wire"
 >;
+
+/** Returns what of a job's options is part of the question: where it differs, so may the answer. */
+export function askedOf(options: RunOptions) {
+  const { tools, maxToolIterations, endsWithTools, toolChoices, steps, context, output, wire } = options;
+  const named = isOfOneCall(steps) ? undefined : steps;
+  return { tools, maxToolIterations, endsWithTools, toolChoices, steps: named, context, output, wire };
+}
 
 /** What Bull Board shows of a finished job: a summary, since the result itself is a record of its own. */
 const completionSummarySchema = z.object({

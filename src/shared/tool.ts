@@ -20,6 +20,8 @@ export interface ToolContext {
   /** A signal that aborts at the tool's timeout, when the job is cancelled, and when its worker stops. */
   signal: AbortSignal;
   jobId: string;
+  /** The `context` of the call that the model's call belongs to; `{}` when it has none. */
+  context: Readonly<Record<string, unknown>>;
   /**
    * Our own id of the call, the same each time that it is run, also after a crash: a key for effects that must happen
    * once. The `callId` of the history is the model's, and not unique.

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { RunOptions } from "../shared/catalog.ts";
+import { askedOf, type RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { requestDigest } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
@@ -56,9 +56,8 @@ interface ReservationOptions extends Asked {
 
 /** Returns the digest of what is asked: how urgent it is does not count. */
 export function askedDigest(asked: Asked): string {
-  const { model, request, fallbacks, conversation, tools, maxToolIterations, endsWithTools, output, wire } =
-    asked;
-  const run = { tools, maxToolIterations, endsWithTools, output, wire, fallbacks, conversation };
+  const { model, request, fallbacks, conversation } = asked;
+  const run = { ...askedOf(asked), fallbacks, conversation };
   return requestDigest(model, { ...request, run });
 }
 

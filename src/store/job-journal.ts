@@ -150,6 +150,11 @@ export class JobJournal {
     return found?.kind === "tool" ? found.execution : undefined;
   }
 
+  /** How many of a turn's tool calls have ended. */
+  executionsOf(turn: number): number {
+    return this.#valid.filter((entry) => entry.kind === "tool" && entry.execution.turn === turn).length;
+  }
+
   hasStarted(turn: number, index: number): boolean {
     return this.#valid.some(
       (entry) => entry.kind === "toolStarted" && entry.turn === turn && entry.index === index,

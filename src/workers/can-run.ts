@@ -37,6 +37,8 @@ export function barred({ context, job }: Attempt, payload: CompletionPayload): V
   if (lack) return lack;
   const lacking = (payload.tools ?? []).filter((name) => !context.tools.has(name));
   if (lacking.length > 0) return putBack(`workers lack the tool ${lacking.join(", ")}`);
+  if (payload.steps !== undefined && !context.steps.has(payload.steps))
+    return putBack(`workers lack the steps ${payload.steps}`);
   const lost = lostWorkers(job);
   return lost >= MAX_LOST_WORKERS ? workersLost(lost) : undefined;
 }

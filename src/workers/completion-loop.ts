@@ -15,6 +15,7 @@ import { untilTaken } from "../store/redis-refusal.ts";
 import { countCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory, withNamedTools } from "./conversation.ts";
+import { JobSteps } from "./job-steps.ts";
 import { checkOutput } from "./output/check-output.ts";
 import { readOutput } from "./output/read-output.ts";
 import { requestOutput } from "./output/request-output.ts";
@@ -68,25 +69,28 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
   const messages = [...request.messages];
   const added: Message[] = [];
   const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
-  const askIn = (entry: string) =>
-    turnRequest(
-      context.settings.providers[entry] as ProviderEntry,
-      { ...request, messages },
-      payload,
-      progress,
-    );
+  const steps = new JobSteps(context.steps.get(payload.steps ?? ""), payload, input.logger);
+  const askIn = (entry: string, prepared: ChatRequest) =>
+    turnRequest(context.settings.providers[entry] as ProviderEntry, prepared, payload, progress);
   for (let turn = 0; ; turn++) {
     const known = journal?.calls[turn];
     // Another model may have answered before this one was fallen back to.
-    const asked = askIn(known?.entry ?? input.model.entry);
+    const unprepared = { ...request, messages };
+    const prepared = known ? unprepared : await steps.prepare(unprepared, progress.toolIterations);
+    const asked = askIn(known?.entry ?? input.model.entry, prepared);
     const call = known ?? (await ask(context, input, stream, asked, turn));
     const { mode } = asked;
     progress.calls.push(call);
+    const executed = journal?.executionsOf(turn) ?? 0;
+    const earlier = progress.executions.length;
     const results = await toolResults(context, input, progress, tools, { turn, mode });
+    const executions = progress.executions.slice(earlier);
+    const isNew = !known || executions.length > executed;
+    const isOver = await steps.add(call, executions, isNew);
     // Rounds of repair are no part of the conversation.
     if (results) added.push(...results);
     const next = results ?? nextRound(context, payload, asked, progress);
-    if (!next || (results && payload.endsWithTools)) {
+    if (!next || (results && (isOver || payload.endsWithTools))) {
       if (!results) added.push(...finalAnswer(progress));
       return { record: await toRecord(context, input, progress), added };
     }
@@ -150,6 +154,9 @@ function turnRequest(
   // A model that thinks cannot be forced to call a tool: Anthropic refuses that.
   if (asked.mode === "tool" && thinks(entry, payload.wire))
     return { ...asked, request: { ...asked.request, tool_choice: "auto" } };
+  // Of a tool that must be called, and the answer, which is one too, the tool comes first.
+  if (!isLast && asked.mode === "tool" && typeof bounded.tool_choice === "object")
+    return { ...asked, request: { ...asked.request, tool_choice: bounded.tool_choice } };
   if (!isLast || asked.mode !== "tool") return { ...asked, request: withNamedTools(asked.request) };
   const answerTool = { type: "function", function: { name: output.name } };
   return { ...asked, request: { ...asked.request, tool_choice: answerTool } };
@@ -206,7 +213,10 @@ async function toolResults(
   const { nesting = 0 } = payload;
   const conversation = payload.conversation?.id;
   const run = () =>
-    runToolCalls({ tools, journal, jobId, nesting, conversation, turn, signal, logger }, calls);
+    runToolCalls(
+      { tools, journal, jobId, context: payload.context ?? {}, nesting, conversation, turn, signal, logger },
+      calls,
+    );
   const areKnown = calls.every((_, index) => journal.executionOf(turn, index));
   const executions = areKnown ? await run() : await toolPlaces.run({ ...input, nesting }, run);
   progress.executions.push(...executions);

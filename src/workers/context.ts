@@ -5,6 +5,7 @@ import type { RateLimiter } from "../limits/rate-limiter.ts";
 import type { ProviderAdapter } from "../providers/provider.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Steps } from "../shared/steps.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { CacheStore } from "../store/cache.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
@@ -30,6 +31,8 @@ export interface WorkerContext {
   /** By name. */
   tools: ReadonlyMap<string, Tool>;
   toolPlaces: ToolPlaces;
+  /** Functions of steps, by name. */
+  steps: ReadonlyMap<string, Steps>;
   adapterOf: (entry: string) => ProviderAdapter;
   /** Aborts when the process starts to drain: jobs that have not called the provider go back at once. */
   draining: AbortSignal;

@@ -16,6 +16,8 @@ export interface ToolTurn {
   tools: readonly Tool[];
   journal: JobJournal;
   jobId: string;
+  /** The request's own. */
+  context: Readonly<Record<string, unknown>>;
   /** Of the job; 0 when no tool began it. */
   nesting: number;
   /** The id of the job's conversation. */
@@ -113,7 +115,7 @@ async function execute(input: ToolTurn, tool: Tool, args: unknown, executionId: 
     const nesting = input.nesting + 1;
     const run = { executionId, conversation, nesting, signal: whileRunning.signal, requests: new Map() };
     const running = runInTool(run, async () =>
-      tool.execute(args as never, { signal, jobId, executionId }),
+      tool.execute(args as never, { signal, jobId, executionId, context: input.context }),
     ) as Promise<unknown>;
     return { result: toOutput(await Promise.race([running, aborted]), tool.maxOutputBytes) };
   } catch (error) {

@@ -14,6 +14,7 @@ import { PROFILES } from "../shared/profiles.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Steps } from "../shared/steps.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { hasJobs } from "../store/bullmq-internals.ts";
@@ -38,6 +39,8 @@ export interface WorkerOptions {
   queueGlobs?: readonly string[];
   /** What jobs may call here, by name; it may grow. */
   tools?: ReadonlyMap<string, Tool>;
+  /** Functions that jobs name as their steps; they may grow. */
+  steps?: ReadonlyMap<string, Steps>;
   /** Jobs at a time from each queue at most. Default: the settings' `workerConcurrency`, else the profile's. */
   concurrency?: number;
   /** The versions of the workflows that this process runs beside it, by name, for its card; they may grow. */
@@ -106,6 +109,7 @@ export class WorkerProcess {
         : undefined,
       load,
       tools: options.tools ?? new Map(),
+      steps: options.steps ?? new Map(),
       toolPlaces: new ToolPlaces({ store, load, maxJobsInTools }),
       adapterOf: (entry) => this.#adapterOf(entry),
     };

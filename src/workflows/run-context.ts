@@ -7,6 +7,7 @@ import type { ModelNames } from "../calls/model-chain.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { Agent, AgentSpec } from "../shared/agent.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
+import { askedOf } from "../shared/catalog.ts";
 import { requestDigest, sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
@@ -95,10 +96,10 @@ export class RunContext implements WorkflowContext {
       const offerTools = (tools: readonly Tool[]) => tools.forEach(offerTool);
       const defaults = { settings, model: defaultModel, keyNeeded: false, offerTools };
       const input = toCompletionInput(message, options, defaults);
-      const { model, fallbacks = [], request, tools, maxToolIterations, endsWithTools, output, wire } = input;
+      const { model, fallbacks = [], request } = input;
       const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
         name,
-        requestDigest(model, { ...request, run: { tools, maxToolIterations, endsWithTools, output, wire } }),
+        requestDigest(model, { ...request, run: askedOf(input) }),
         { kind: "completion", input },
         subjectOf([model, ...fallbacks].map(({ key }) => key)),
       );
