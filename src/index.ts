@@ -90,6 +90,7 @@ export type { Budget } from "./shared/limits-setting.ts";
 export type { Logger } from "./shared/logger.ts";
 export type { OutputMode } from "./shared/output-spec.ts";
 export type { Fallback, ToolExecution } from "./shared/records.ts";
+export { deserialize, serialize } from "./shared/serialize.ts";
 export type { Settings } from "./shared/settings.ts";
 export {
   defineEvaluator,

@@ -51,6 +51,19 @@ export const errorRecordSchema = z.object({
   status: z.number().optional(),
   providerRequestId: z.string().optional(),
   context: errorContextSchema.optional(),
+  /** Of a workflow's own error, what its code threw: the class's name, where, and the errors behind it. */
+  name: z.string().optional(),
+  stack: z.string().optional(),
+  causes: z
+    .array(
+      z.object({
+        name: z.string(),
+        message: z.string(),
+        code: z.string().optional(),
+        stack: z.string().optional(),
+      }),
+    )
+    .optional(),
 });
 export type ErrorRecord = z.infer<typeof errorRecordSchema>;
 
@@ -76,6 +89,9 @@ export function toErrorRecord(error: unknown): ErrorRecord {
     const { code, category, message, hint, status, providerRequestId } = error;
     const type = STORED_CLASSES.find(([, stored]) => error instanceof stored)?.[0];
     const context = Object.keys(error.context).length > 0 ? error.context : undefined;
+    if (error instanceof WorkflowError) {
+      return { type, code, category, message, hint, context, ...originOf(error) };
+    }
     return { type, code, category, message, hint, status, providerRequestId, context };
   }
   const name = error instanceof Error ? error.name : typeof error;
@@ -87,14 +103,53 @@ export function toErrorRecord(error: unknown): ErrorRecord {
   };
 }
 
+const MAX_STACK_CHARS = 4000;
+const MAX_MESSAGE_CHARS = 1000;
+const MAX_CAUSES = 8;
+
+/** Text of a workflow's code is kept, since it is the code's author who reads it; no other error's is. */
+function originOf(error: WorkflowError): Pick<ErrorRecord, "name" | "stack" | "causes"> {
+  const causes: NonNullable<ErrorRecord["causes"]> = [];
+  for (let cause = error.cause; cause instanceof Error && causes.length < MAX_CAUSES; cause = cause.cause) {
+    const { name, message, code, stack } = cause as Error & { code?: unknown };
+    causes.push({
+      name,
+      message: message.slice(0, MAX_MESSAGE_CHARS),
+      ...(typeof code === "string" && { code }),
+      stack: stack?.slice(0, MAX_STACK_CHARS),
+    });
+  }
+  return {
+    ...(error.name !== "WorkflowError" && { name: error.name }),
+    stack: error.stack?.slice(0, MAX_STACK_CHARS),
+    ...(causes.length > 0 && { causes }),
+  };
+}
+
+/** Returns the errors behind a workflow's own, the first one with the others behind it. */
+function causeOf(causes: ErrorRecord["causes"] = []): Error | undefined {
+  return causes.reduceRight<Error | undefined>((behind, { name, message, code, stack }) => {
+    const error = new Error(message, behind && { cause: behind });
+    error.name = name;
+    if (stack !== undefined) error.stack = stack;
+    return code === undefined ? error : Object.assign(error, { code });
+  }, undefined);
+}
+
 /**
  * The error that was stored, of its class again. A class that this version does not know becomes a GlueError.
  * `rejected` and `providerMessage` are no part of an error record; they come from beside it.
  */
 export function fromErrorRecord(
-  { type, ...fields }: ErrorRecord & { attempts?: number } & PrivateParts,
+  { type, name, stack, causes, ...fields }: ErrorRecord & { attempts?: number } & PrivateParts,
   context: ErrorContext = {},
 ): GlueError {
-  const stored = STORED_CLASSES.find(([name]) => name === type)?.[1] ?? GlueError;
-  return new stored({ ...fields, context: { ...fields.context, ...context } });
+  const stored = STORED_CLASSES.find(([known]) => known === type)?.[1] ?? GlueError;
+  const error = new stored({ ...fields, context: { ...fields.context, ...context } });
+  if (!(error instanceof WorkflowError)) return error;
+  const cause = causeOf(causes);
+  if (cause) Object.defineProperty(error, "cause", { value: cause, configurable: true, writable: true });
+  if (name !== undefined) error.name = name;
+  if (stack !== undefined) error.stack = stack;
+  return error;
 }

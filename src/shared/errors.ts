@@ -136,7 +136,10 @@ export class NonDeterminismError extends GlueError {
   }
 }
 
-/** A workflow's own code failed, in a step or between steps; `cause` is not kept, its message and name are. */
+/**
+ * A workflow's own code failed, in a step or between steps: `name`, `code` (when it is a text), `message`, `stack` and the
+ * chain of `cause` are those of what it threw.
+ */
 export class WorkflowError extends GlueError {
   constructor(fields: Partial<GlueErrorFields>, options?: { cause?: unknown }) {
     super(

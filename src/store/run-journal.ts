@@ -63,6 +63,8 @@ export interface EndedEntry {
   value?: unknown;
   /** The value, when its JSON is larger than 16 KB. */
   blob?: BlobRef;
+  /** The value has tags of types (see `serialize.ts`). */
+  typed?: true;
   tokens?: { prompt: number; completion: number; total: number };
   /** null: nobody knows. */
   costUsd?: number | null;
@@ -90,7 +92,7 @@ export type RunJournalEntry =
   | { type: "lost"; at: number }
   /** Local work ended after another worker had got the run. */
   | { type: "overran"; step: string; at: number }
-  | { type: "signal"; name: string; at: number; data?: unknown; blob?: BlobRef }
+  | { type: "signal"; name: string; at: number; data?: unknown; blob?: BlobRef; typed?: true }
   | { type: "patch"; id: string; at: number }
   | { type: "cancelled"; at: number };
 
@@ -233,6 +235,7 @@ export function endOfChild(run: RunRecord): EndedEntry {
   const { promptTokens: prompt, completionTokens: completion } = run;
   const tokens = { prompt, completion, total: prompt + completion };
   const costUsd = unpriced > 0 && run.costUsd === 0 ? null : run.costUsd;
-  const result = isBlobRef(output) ? { blob: output } : { value: output };
+  const typed = run.outputTyped ? { typed: true as const } : {};
+  const result = { ...typed, ...(isBlobRef(output) ? { blob: output } : { value: output }) };
   return { type: "ended", step: parentStep, at: finishedAt, error, tokens, costUsd, ...result };
 }

@@ -48,6 +48,9 @@ const runRecordSchema = z.object({
   status: z.enum(["running", "succeeded", "failed", "cancelled"]),
   /** JSON, or a blob of it. */
   input: json,
+  /** Whether input and output have tags of types (see `serialize.ts`). */
+  inputTyped: z.stringbool().default(false),
+  outputTyped: z.stringbool().default(false),
   /** Of workflow and input, and of a fork's changes: the same run id with another one is an error. */
   digest: z.string(),
   /** That its job is in. */

@@ -101,10 +101,10 @@ export interface WorkflowContext {
    */
   embed(name: string, texts: readonly string[], options: EmbedOptions): Promise<number[][]>;
   /**
-   * Does work in this process and returns its result, JSON, which is recorded; what was under way at a crash is done
+   * Does work in this process and returns its result, which `serialize` can keep, and which is recorded; what was under way at a crash is done
    * again. `signal` aborts when the run is cancelled or its worker stops. The work is plain code: a step inside it is
    * refused (InputError, `nested_step`).
-   * @throws WorkflowError with the message of what `work` threw, after the last try
+   * @throws WorkflowError with class name, code, text, stack and causes of what `work` threw, after the last try
    */
   run<T>(name: string, work: (signal: AbortSignal) => T | Promise<T>, options?: LocalOptions): Promise<T>;
   /**

@@ -1,6 +1,7 @@
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
 import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
+import { decode } from "../shared/serialize.ts";
 import { readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
@@ -33,9 +34,10 @@ export class EntryValues {
   async of(entries: readonly RunJournalEntry[], index: number): Promise<unknown> {
     const entry = entries[index];
     if (entry?.type !== "signal" && entry?.type !== "ended") return undefined;
-    if (entry.blob) return readBlob(this.#store, entry.blob);
-    if (entry.type === "signal") return entry.data;
-    if (entry.error || "value" in entry) return entry.value;
+    const plain = (json: unknown) => (entry.typed ? decode(json) : json);
+    if (entry.blob) return plain(await readBlob(this.#store, entry.blob));
+    if (entry.type === "signal") return plain(entry.data);
+    if (entry.error || "value" in entry) return plain(entry.value);
     if (!this.#values.has(entry.step)) await this.#readRecords(entries, index);
     const value = this.#values.get(entry.step);
     this.#values.delete(entry.step);

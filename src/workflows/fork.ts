@@ -1,4 +1,5 @@
 import { InputError } from "../shared/errors.ts";
+import { encode } from "../shared/serialize.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
@@ -63,11 +64,12 @@ function takenOver(
   results: Readonly<Record<string, unknown>>,
 ): RunJournalEntry {
   const isReplaced = Object.hasOwn(results, step);
-  const value = results[step] ?? null;
+  const { json: value, isTyped } = encode(results[step] ?? null, `changes.results: ${step}`);
+  const typed = isTyped ? { typed: true as const } : {};
   const { at } = entry;
   // Still a signal: as another entry it would leave its wait to the next signal of its name.
   if (entry.type === "signal")
-    return isReplaced ? { type: "signal", name: entry.name, at, data: value } : entry;
+    return isReplaced ? { type: "signal", name: entry.name, at, data: value, ...typed } : entry;
   if (entry.type !== "ended") return entry;
-  return isReplaced ? { type: "ended", step, at, value } : { ...entry, taken: true };
+  return isReplaced ? { type: "ended", step, at, value, ...typed } : { ...entry, taken: true };
 }

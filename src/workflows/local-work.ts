@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, InputError, NonRetryableError } from "../shared/errors.ts";
-import { asJson } from "../shared/json.ts";
+import { type Encoded, encode } from "../shared/serialize.ts";
 import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { type EndedEntry, notifyRun, type TriedEntry } from "../store/run-journal.ts";
@@ -128,19 +128,24 @@ export class LocalWork {
 
   async #record(step: Step, outcome: { value: unknown } | { error: unknown }): Promise<void> {
     if ("error" in outcome) return this.#end(step, { error: asWorkflowError(outcome.error) });
-    let value: unknown;
+    let encoded: Encoded;
     try {
-      value = asJson(outcome.value);
+      encoded = encode(outcome.value, `the result of step "${step.id}"`);
     } catch (error) {
       return this.#end(step, { error: asWorkflowError(error) });
     }
+    const { json: value, isTyped } = encoded;
     if (value === undefined) return this.#end(step, {});
+    const typed = isTyped ? { typed: true as const } : {};
     const { store, logger } = this.#fleet;
     const stored = await untilTaken(logger, () => inlineOrBlob(store, this.#lock.runId, value));
-    this.#end(step, isBlobRef(stored) ? { blob: stored } : { value });
+    this.#end(step, { ...typed, ...(isBlobRef(stored) ? { blob: stored } : { value }) });
   }
 
-  #end(step: Step, { error, ...brought }: Pick<EndedEntry, "value" | "blob"> & { error?: GlueError }): void {
+  #end(
+    step: Step,
+    { error, ...brought }: Pick<EndedEntry, "value" | "blob" | "typed"> & { error?: GlueError },
+  ): void {
     const entry: EndedEntry = { type: "ended", step: step.id, at: Date.now(), own: true, ...brought };
     if (error) entry.error = toErrorRecord(error);
     this.entries.push(entry);
@@ -179,7 +184,9 @@ async function bounded(
 }
 
 function isFinal(error: unknown): boolean {
-  return error instanceof NonRetryableError || (error instanceof InputError && error.code === "nested_step");
+  // From another step it comes back as a WorkflowError of this name.
+  if (error instanceof Error && error.name === NonRetryableError.name) return true;
+  return error instanceof InputError && error.code === "nested_step";
 }
 
 /** Milliseconds between a failed try and the next one. */

@@ -1,11 +1,11 @@
 import type { LRUCache } from "lru-cache";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, NonDeterminismError } from "../shared/errors.ts";
-import { asJson } from "../shared/json.ts";
 import { checkWith } from "../shared/schema-check.ts";
+import { type Encoded, encode } from "../shared/serialize.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
-import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
+import { inlineOrBlob } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import {
   appendEntries,
@@ -22,6 +22,7 @@ import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
 import { MAX_LOSSES } from "./local-work.ts";
 import { asWorkflowError, deadlineError, workerLost } from "./run-errors.ts";
+import { inputOf } from "./run-values.ts";
 import { mayFitElsewhere, reasonToLeave } from "./version-routing.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
@@ -124,7 +125,7 @@ async function revive(
   const { fleet, offerTool, functions, onActivity } = input;
   const { defaultModel } = run;
   const { store, settings } = fleet;
-  const stored = isBlobRef(run.input) ? await readBlob(store, run.input) : run.input;
+  const stored = await inputOf(store, run);
   const checked = workflow.requires && workflow.input.safeParse(stored);
   const required = checked?.success ? (workflow.requires?.(checked.data) ?? []) : [];
   const lacking = required.find((reference) => !functions.has(reference));
@@ -154,14 +155,16 @@ async function finish(
   const { outcome } = live.execution;
   if (!outcome || "error" in outcome) return fail(input, lock, run, live, asWorkflowError(outcome?.error));
   const { store, logger } = input.fleet;
-  let output: unknown;
+  let output: Encoded;
+  const what = `the output of workflow "${run.workflow}"`;
   try {
-    output = asJson(checkWith(workflow.output, outcome.value, `the output of workflow "${run.workflow}"`));
+    output = encode(checkWith(workflow.output, outcome.value, what), what);
   } catch (error) {
     return fail(input, lock, run, live, asWorkflowError(error));
   }
-  const stored = await untilTaken(logger, () => inlineOrBlob(store, run.id, output ?? null));
-  return end(input, lock, live, ["status", "succeeded", "output", JSON.stringify(stored)]);
+  const stored = await untilTaken(logger, () => inlineOrBlob(store, run.id, output.json ?? null));
+  const typed = output.isTyped ? ["outputTyped", "true"] : [];
+  return end(input, lock, live, ["status", "succeeded", "output", JSON.stringify(stored), ...typed]);
 }
 
 function fail(

@@ -13,6 +13,7 @@ import { InputError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
+import { encode } from "../shared/serialize.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
@@ -33,6 +34,7 @@ import type {
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
 import type { Seeds } from "./seeds.ts";
+import { inputDigestForm } from "./start-run.ts";
 import { subjectOf } from "./step-model.ts";
 import { checkLocal } from "./step-options.ts";
 
@@ -82,7 +84,10 @@ export class RunContext implements WorkflowContext {
     this.log = quietInReplay(options.logger, execution);
     this.metadata = {
       get: (key) => metadata.get(key),
-      set: (key, value) => void metadata.set(key, asJson(value)),
+      set: (key, value) => {
+        encode(value, `metadata "${key}"`);
+        metadata.set(key, asJson(value));
+      },
     };
   }
 
@@ -170,7 +175,7 @@ export class RunContext implements WorkflowContext {
     return caught(async () => {
       checkWith(schema, input, `the input of workflow "${workflow}"`);
       const effect = { kind: "child" as const, workflow, version, input, priority };
-      return this.#ask<Output>(name, canonicalJson(asJson(input ?? null)), effect, workflow);
+      return this.#ask<Output>(name, canonicalJson(inputDigestForm(input)), effect, workflow);
     });
   }
 

@@ -46,14 +46,22 @@ export function workerLost(step?: string): GlueError {
 
 const MAX_MESSAGE_CHARS = 1000;
 
-/** Errors of the workflow's own code keep their text, since it is the code's author who reads it. */
+/** Errors of the workflow's own code keep their class's name, code, text, place and causes: the code's author reads them. */
 export function asWorkflowError(error: unknown): GlueError {
   if (error instanceof GlueError) return error;
   const { name, message } = error instanceof Error ? error : { name: typeof error, message: textOf(error) };
-  return new WorkflowError(
-    { message: message.slice(0, MAX_MESSAGE_CHARS) || name, context: { errorName: name } },
-    { cause: error },
+  const { code, stack, cause } = (error instanceof Error ? error : {}) as Partial<Error & { code: unknown }>;
+  const known = new WorkflowError(
+    {
+      message: message.slice(0, MAX_MESSAGE_CHARS) || name,
+      context: { errorName: name },
+      ...(typeof code === "string" && code !== "" && { code }),
+    },
+    { cause },
   );
+  if (error instanceof Error) known.name = name;
+  if (stack !== undefined) known.stack = stack;
+  return known;
 }
 
 /** Some objects have no text. */

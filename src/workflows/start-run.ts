@@ -4,7 +4,7 @@ import { canonicalJson } from "../shared/canonical-json.ts";
 import { workflowQueue } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
-import { asJson } from "../shared/json.ts";
+import { encode } from "../shared/serialize.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
 import { beginRun, type ForkPoint, MAX_DEADLINE_MS } from "../store/run-record.ts";
@@ -27,6 +27,11 @@ export interface RunStart {
   fork?: RunFork;
 }
 
+/** Returns an input as digests know it: as it was before types were kept, where that says what it is. */
+export function inputDigestForm(input: unknown): unknown {
+  return encode(input ?? null, "the input", { dropsUndefined: true, asText: true }).json;
+}
+
 interface RunFork {
   /** The run it is forked from, and what is changed in it: another fork must have another id. */
   of: unknown;
@@ -39,8 +44,9 @@ interface RunFork {
 export async function startRun(fleet: FleetAccess, start: RunStart): Promise<void> {
   const { store } = fleet;
   const { runId, workflow, version, priority, parent, fork } = start;
-  const input = asJson(start.input ?? null);
-  const digest = sha256(canonicalJson([workflow, input, ...(fork ? [fork.of] : [])]));
+  const what = `the input of workflow "${workflow}"`;
+  const { json: input, isTyped } = encode(start.input ?? null, what, { dropsUndefined: true });
+  const digest = sha256(canonicalJson([workflow, inputDigestForm(start.input), ...(fork ? [fork.of] : [])]));
   const now = Date.now();
   const deadlineAt = start.deadlineAt ?? now + MAX_DEADLINE_MS;
   const run = {
@@ -50,6 +56,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     status: "running",
     queue: workflowQueue(workflow),
     input: JSON.stringify(await inlineOrBlob(store, runId, input)),
+    ...(isTyped && { inputTyped: "true" }),
     digest,
     seed: fork?.seed ?? randomUUID(),
     ...(fork && { forks: JSON.stringify(fork.forks) }),

@@ -4,8 +4,9 @@ import { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobLostError } from "../shared/errors.ts";
+import { encode } from "../shared/serialize.ts";
 import { nestingHere } from "../shared/tool-run.ts";
-import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
+import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { isBounded, latestRuns, type RunRecord, readRun } from "../store/run-record.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
@@ -13,7 +14,8 @@ import { cancelRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
 import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
-import { type RunStart, startRun } from "./start-run.ts";
+import { inputOf, outputOf } from "./run-values.ts";
+import { inputDigestForm, type RunStart, startRun } from "./start-run.ts";
 
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
@@ -95,7 +97,9 @@ export class WorkflowRuns {
   async signal(runId: string, name: string, data: unknown): Promise<void> {
     const { store } = this.#fleet;
     const entry: RunJournalEntry = { type: "signal", name, at: Date.now() };
-    const stored = data === undefined ? undefined : await inlineOrBlob(store, runId, data);
+    const { json, isTyped } = encode(data, `signal "${name}"`);
+    if (isTyped) entry.typed = true;
+    const stored = json === undefined ? undefined : await inlineOrBlob(store, runId, json);
     if (isBlobRef(stored)) entry.blob = stored;
     else entry.data = stored;
     if ((await notifyRun(store, runId, entry)) !== "over") return;
@@ -114,7 +118,7 @@ export class WorkflowRuns {
   async fork(runId: string, newRunId: string, options: ForkOptions): Promise<void> {
     const { store } = this.#fleet;
     const run = await this.read(runId);
-    const input = isBlobRef(run.input) ? await readBlob(store, run.input) : run.input;
+    const input = await inputOf(store, run);
     const entries = forkEntries(await readRunJournal(store, runId), options);
     const { fromStep, changes = {} } = options;
     const seed = randomUUID();
@@ -127,7 +131,7 @@ export class WorkflowRuns {
       defaultModel: run.defaultModel,
       deadlineAt: isBounded(run) ? Date.now() + (run.deadlineAt - run.createdAt) : undefined,
       fork: {
-        of: { run: runId, fromStep, results: changes.results ?? {} },
+        of: { run: runId, fromStep, results: inputDigestForm(changes.results ?? {}) },
         seed: run.seed,
         forks: [...run.forks, { fromStep, entries: entries.length, seed }],
         entries,
@@ -153,8 +157,7 @@ export class WorkflowRuns {
         const run = await this.read(runId);
         const error = run.error ?? run.blocked;
         if (error) throw fromErrorRecord(error, { runId });
-        const { status, output } = run;
-        if (status === "succeeded") return isBlobRef(output) ? readBlob(store, output) : output;
+        if (run.status === "succeeded") return await outputOf(store, run);
         await wakeup.wait(POLL_MS);
       }
     } finally {
