@@ -1,5 +1,9 @@
-import type { ErrorRecord } from "../shared/error-record.ts";
+import { budgetId } from "../shared/budget.ts";
+import { type ErrorRecord, toErrorRecord } from "../shared/error-record.ts";
+import type { Settings } from "../shared/settings.ts";
+import { PausedError } from "../shared/unsent-errors.ts";
 import { readModelStops } from "../store/batch.ts";
+import { pauseIdsOf, readLongPause } from "../store/long-pause.ts";
 import {
   convictRows,
   forgetRefused,
@@ -13,6 +17,7 @@ import type { DiskIndex } from "./disk-index.ts";
 import type { Window } from "./window.ts";
 
 const MAX_NAMED = 5;
+const PAUSE_LOOK_MS = 1000;
 
 /** Why rows of a batch are not sent, and what the provider said of them. */
 export interface StopReason {
@@ -20,15 +25,22 @@ export interface StopReason {
   providerMessage?: string | undefined;
 }
 
-/** Watches for models that the provider refuses, so that the rows of the others go on. */
+/** Watches for models that the provider refuses, or pauses for too long, so that the rows of the others go on. */
 export class ModelStops {
   readonly #store: Store;
   readonly #batchId: string;
   readonly #index: DiskIndex;
   readonly #windows: readonly Window[];
+  readonly #settings: Settings;
+  readonly #pausesReadAt = new Map<string, number>();
 
-  constructor(store: Store, batchId: string, index: DiskIndex, windows: readonly Window[]) {
+  constructor(
+    { store, index, settings }: { store: Store; index: DiskIndex; settings: Settings },
+    batchId: string,
+    windows: readonly Window[],
+  ) {
     this.#store = store;
+    this.#settings = settings;
     this.#batchId = batchId;
     this.#index = index;
     this.#windows = windows;
@@ -58,6 +70,8 @@ export class ModelStops {
 
   async #lookAt(window: Window, stop: ErrorRecord | undefined): Promise<void> {
     const missing = this.#missing(window);
+    if (missing > 0) window.stop = await this.#tooLongPause(window);
+    if (window.stop) return;
     if (!stop && (missing === 0 || missing >= MAX_HELD)) return;
     const { key } = window.model;
     const rows = await readRefused(this.#store, key, this.#batchId);
@@ -73,6 +87,22 @@ export class ModelStops {
     if (weak.length > 0) return convictRows(this.#store, key, weak);
     await stopModel(this.#store, this.#batchId, key, first.refusal);
     window.stop = reasonOf(window, first.refusal.error, held);
+  }
+
+  /** A pause that outlasts rows in flight would fail them at their deadlines, one after the other. */
+  async #tooLongPause({ model: { key }, rows }: Window): Promise<StopReason | undefined> {
+    const now = Date.now();
+    const isDue = now - (this.#pausesReadAt.get(key) ?? 0) > PAUSE_LOOK_MS;
+    if (!isDue || rows.size === 0) return undefined;
+    this.#pausesReadAt.set(key, now);
+    const ids = pauseIdsOf(budgetId(this.#settings.limits, key), key);
+    const pause = await readLongPause(this.#store, ids);
+    if (!pause) return undefined;
+    const firstDeadline = Math.min(...[...rows.values()].map(({ deadlineAt }) => deadlineAt));
+    if (pause.until <= firstDeadline) return undefined;
+    const error = new PausedError(key, pause, pause.until - now);
+    const message = `${error.message}, which is longer than its rows may wait`;
+    return { error: { ...toErrorRecord(error), message, hint: "run the same command again then" } };
   }
 
   #missing({ model }: Window): number {

@@ -72,7 +72,7 @@ export class RowSender {
     this.#batchId = options.output.batchId;
     this.#windows = options.index.models().map((model) => new Window(model));
     this.#submitter = new RowSubmitter(options, this.#batchId);
-    this.#stops = new ModelStops(options.store, this.#batchId, options.index, this.#windows);
+    this.#stops = new ModelStops(options, this.#batchId, this.#windows);
   }
 
   get inFlight(): number {

@@ -75,7 +75,8 @@ export class RowSubmitter {
       timeoutMs,
     });
     const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
-    window.add(jobId, { id, customId, endpoint, line, bytes, blob });
+    const { deadlineAt } = job.data;
+    window.add(jobId, { id, customId, endpoint, line, bytes, deadlineAt, blob });
     return job;
   }
 

@@ -11,6 +11,8 @@ export interface InFlightRow {
   endpoint: Endpoint;
   line: number;
   bytes: number;
+  /** Epoch milliseconds after which no attempt of it starts. */
+  deadlineAt: number;
   /** The request, when it lies in a blob: freed with the row. */
   blob: BlobRef | undefined;
 }

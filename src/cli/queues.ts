@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { readQueueStates } from "../producers/queue-states.ts";
+import { resumeQueue } from "../producers/resume-queue.ts";
 import type { LimitInForce } from "../shared/budget.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
@@ -10,7 +11,7 @@ import { count } from "./report.ts";
 
 /** `gluellm queues`. */
 export function addQueuesCommand(program: Command): void {
-  program
+  const queues = program
     .command("queues")
     .description("Every queue: jobs, limits and their use, pauses, workers, and what waits for what.")
     .option("--json", "as JSON")
@@ -20,6 +21,17 @@ export function addQueuesCommand(program: Command): void {
       await using host = await openRedis(settings, logger);
       const states = await readQueueStates(host.store, settings);
       process.stdout.write(`${options.json ? jsonText(states) : show(states, settings)}\n`);
+    });
+  queues
+    .command("resume")
+    .description("Lift a pause, the provider's or an operator's, before its time.")
+    .argument("<name>", "the queue as `gluellm queues` shows it, such as openai:gpt-4o-mini")
+    .action(async (name: string) => {
+      const settings = loadSettings();
+      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
+      await using host = await openRedis(settings, logger);
+      const resumed = await resumeQueue(host.store, settings, name);
+      process.stdout.write(`resumed ${resumed.join(", ")}\n`);
     });
 }
 

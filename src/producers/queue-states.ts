@@ -1,5 +1,5 @@
 import { Queue } from "bullmq";
-import { configuredBudget, limitsOf } from "../shared/budget.ts";
+import { budgetId, configuredBudget, limitsOf } from "../shared/budget.ts";
 import { hasRuns, workflowOfQueue } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
@@ -7,6 +7,7 @@ import type { Settings } from "../shared/settings.ts";
 import { type BreakerState, readBreakerState } from "../store/breaker.ts";
 import { NEVER_LIMITING } from "../store/bullmq-internals.ts";
 import { readLearnedLimits } from "../store/learned-limits.ts";
+import { type LongPause, pauseIdsOf, readLongPause } from "../store/long-pause.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { Store } from "../store/store.ts";
 import { type Usage, usagePerMinute } from "../store/usage.ts";
@@ -24,8 +25,10 @@ export interface QueueState {
   breaker: BreakerState;
   /** Of the last minute; of all queues that share its bucket; where jobs have several models, of those that succeeded. */
   used: Usage;
-  /** Milliseconds until a provider's pause ends; 0 when there is none. */
+  /** Milliseconds until a provider's pause ends, or a long one is tested; 0 when there is none. */
   pausedMs: number;
+  /** A provider's pause of more than five minutes; undefined when there is none. */
+  longPause: LongPause | undefined;
   pausedByOperator: boolean;
   /** Worker processes that can run its jobs. */
   workers: number;
@@ -105,11 +108,13 @@ async function readQueueState(
     const workers = serving.length;
     const short = serving.filter((card) => card.isMemoryLow).length;
     const breaker = await readBreakerState(store, key);
+    const longPause = ref && (await readLongPause(store, pauseIdsOf(budgetId(settings.limits, key), key)));
     const waitsFor = [];
     if (pausedByOperator) waitsFor.push("an operator's resume");
     if (breaker.state !== "closed") {
       waitsFor.push(`its circuit breaker: the provider failed ${breaker.failures} of ${breaker.calls} calls`);
-    } else if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
+    } else if (longPause) waitsFor.push(longPauseText(key, longPause));
+    else if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
     if (short > 0) waitsFor.push(`memory on ${short} of ${workers} workers`);
     if (workers === 0 && counts.waiting + counts.delayed > 0) {
       const workflow = workflowOfQueue(name);
@@ -128,6 +133,7 @@ async function readQueueState(
       used,
       breaker,
       pausedMs,
+      longPause,
       pausedByOperator,
       workers,
       waitsFor,
@@ -140,6 +146,11 @@ async function readQueueState(
 function canRun({ workflows }: WorkerCard, queue: string): boolean {
   const workflow = workflowOfQueue(queue);
   return workflow === undefined ? workflows.length > 0 : workflows.includes(workflow);
+}
+
+/** Until when, why, and what can be done about it. */
+function longPauseText(key: string, { until, reason }: LongPause): string {
+  return `the provider's pause until ${new Date(until).toISOString()} (${reason}); one call per minute tests it, gluellm queues resume ${key} lifts it`;
 }
 
 function canServe(card: WorkerCard, queue: string, entry: string | undefined): boolean {

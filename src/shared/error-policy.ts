@@ -23,6 +23,7 @@ import {
   CacheWaitError,
   CircuitOpenError,
   CostWaitError,
+  PausedError,
   RateLimiterClosedError,
 } from "./unsent-errors.ts";
 
@@ -148,6 +149,14 @@ const ROWS: readonly GivenRow[] = [
     when: "the wait queue of the budget takes longer than 5 s, or a pause does",
     ...UNSENT,
     verdict: "snooze",
+    wait: "guess",
+  },
+  {
+    of: [PausedError],
+    when: "the provider asked for a pause of more than 5 minutes",
+    ...UNSENT,
+    verdict: "snooze",
+    scope: "queue",
     wait: "guess",
   },
   {

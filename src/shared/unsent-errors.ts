@@ -44,6 +44,19 @@ export class BudgetWaitError extends GlueError {
   }
 }
 
+/** The provider asked for a long pause, which one call per minute tests: this one is not it. */
+export class PausedError extends GlueError {
+  constructor(key: string, { until, reason }: { until: number; reason: string }, retryAfterMs: number) {
+    super({
+      code: "paused",
+      category: "rate_limit",
+      message: `${key} waits for its provider until ${new Date(until).toISOString()} (${reason})`,
+      hint: `one call per minute tests it; gluellm queues resume ${key} lifts the pause`,
+      retryAfterMs,
+    });
+  }
+}
+
 /** The limiter was closed while the request waited: nothing was sent. */
 export class RateLimiterClosedError extends GlueError {
   constructor() {

@@ -174,6 +174,12 @@ export async function pauseQueues(store: Store, queues: readonly string[], ms: n
   await PAUSE.run(store.redis, {}, { ms: Math.max(1, Math.ceil(ms)) }, { keys: limiters });
 }
 
+/** Ends the pauses of these queues; workers see it within a second. */
+export async function resumeQueues(store: Store, queues: readonly string[]): Promise<void> {
+  const limiters = queues.map((queue) => partsOf(store, queue).limiter);
+  if (limiters.length > 0) await store.redis.del(...limiters);
+}
+
 /** Returns how many milliseconds the queue's pause still lasts; 0 when there is none. */
 export async function queuePausedMs(store: Store, queue: string): Promise<number> {
   const { limiter } = partsOf(store, queue);

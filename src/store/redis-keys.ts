@@ -49,6 +49,8 @@ export function keysUnder(prefix: string) {
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,
     /** Hash: budget id → JSON of the limits that the provider's answers stated. */
     learnedLimits: `${prefix}:learned-limits`,
+    /** Hash: until when, and why, a provider's long pause lasts (see `long-pause.ts`). */
+    pause: (budgetId: string) => `${prefix}:pause:${budgetId}`,
     /** Hash: job id → a batch's row that the provider refused, while it is not clear whose fault that is. */
     refused: (key: string) => `${prefix}:refused:${key}`,
     /** Hash: state and counters of a key's circuit breaker (see `breaker.ts`). */

@@ -236,8 +236,8 @@ export async function readRecord(store: Store, jobId: string): Promise<ResultRec
 
 /** What stands before an attempt: a finished result, or a reason not to start. */
 export type Standing =
-  /** `hasFailed`: an operator has it retried. */
-  | { kind: "clear"; hasCostLimit: boolean; hasFailed: boolean }
+  /** `hasFailed`: an operator has it retried. `isPaused`: its provider asked for a long pause. */
+  | { kind: "clear"; hasCostLimit: boolean; hasFailed: boolean; isPaused: boolean }
   | { kind: "acknowledged" }
   | { kind: "finished"; record: ResultRecord }
   | { kind: "cancelled" }
@@ -252,9 +252,15 @@ interface RowPlace {
 }
 
 /** Returns what stands before an attempt, which asks before it pays: one round trip. */
-export async function lookUp(store: Store, jobId: string, row: RowPlace | undefined): Promise<Standing> {
+export async function lookUp(
+  store: Store,
+  jobId: string,
+  row: RowPlace | undefined,
+  pauseIds: readonly string[],
+): Promise<Standing> {
   const { keys } = store;
-  const pipeline = store.redis.pipeline().get(keys.result(jobId));
+  const pauses = pauseIds.map((id) => keys.pause(id));
+  const pipeline = store.redis.pipeline().get(keys.result(jobId)).exists(pauses);
   const { batchId } = row ?? {};
   if (row)
     pipeline
@@ -262,8 +268,9 @@ export async function lookUp(store: Store, jobId: string, row: RowPlace | undefi
       .exists(keys.batchLease(row.batchId))
       .hget(keys.refused(row.modelKey), jobId);
   const replies = await repliesOf(pipeline);
-  const [result, batch, lease, refused] = replies as [
+  const [result, paused, batch, lease, refused] = replies as [
     string | null,
+    number,
     (string | null)[]?,
     number?,
     (string | null)?,
@@ -278,5 +285,10 @@ export async function lookUp(store: Store, jobId: string, row: RowPlace | undefi
   if (batchId && !lease)
     return { kind: "held", reason: `batch ${batchId} has no runner; run its command again` };
   if (refused) return { kind: "refused", conviction: convictionIn(refused) };
-  return { kind: "clear", hasCostLimit: typeof batch?.[2] === "string", hasFailed: record !== undefined };
+  return {
+    kind: "clear",
+    hasCostLimit: typeof batch?.[2] === "string",
+    hasFailed: record !== undefined,
+    isPaused: paused > 0,
+  };
 }

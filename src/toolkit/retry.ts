@@ -108,7 +108,8 @@ async function retry<T>(
       state.isOutage = isOutage();
       const fault = toGlueError(error);
       const verdict = verdictOn(fault, state, { minWaitMs, maxWaitMs });
-      const isFinal = verdict.kind !== "retry" && verdict.kind !== "snooze";
+      // No queue waits for it, however long the provider's pause is.
+      const isFinal = !("delayMs" in verdict) || Date.now() + verdict.delayMs > state.deadlineAt;
       if (isFinal || signal?.aborted || options.shouldRetry?.(error) === false) throw error;
       if (verdict.kind === "retry") {
         state.attempt += 1;

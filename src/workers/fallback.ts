@@ -7,6 +7,7 @@ import type { GlueError } from "../shared/errors.ts";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
+import { LONG_PAUSE_MS, PAUSE_TEST_MS } from "../store/long-pause.ts";
 import type { WorkerContext } from "./context.ts";
 import { type Attempt, waitsFor } from "./job-attempt.ts";
 import { backoffMs, type Verdict } from "./verdict.ts";
@@ -73,7 +74,9 @@ function onlyTheJob(
 ): Verdict {
   const isBlocked = policyOf(snooze.error).wait === "breaker";
   const leastMs = isBlocked ? backoffMs(snoozesOf(job), settings.retry) : 0;
-  return { ...snooze, scope: "job", delayMs: Math.max(snooze.delayMs, leastMs) };
+  // A long pause is tested every minute, by such jobs too, and must not outlast their deadlines.
+  const delayMs = snooze.delayMs > LONG_PAUSE_MS ? PAUSE_TEST_MS : Math.max(snooze.delayMs, leastMs);
+  return { ...snooze, scope: "job", delayMs };
 }
 
 /** Whether another model may do better than waiting for this one, or than what ended the job. */
@@ -97,7 +100,8 @@ export function givesUp({
 async function pauseFor(context: WorkerContext, model: ModelRef, error: GlueError, verdict: Verdict) {
   // Every call asks the breaker anyway.
   if (policyOf(error).wait === "breaker") return;
-  if (verdict.kind === "snooze") await pauseModel(context, model, verdict);
+  const reason = `${error.code}: ${error.message}`;
+  if (verdict.kind === "snooze") await pauseModel(context, model, { ...verdict, reason });
   if (verdict.kind === "fail" && verdict.pause) await pauseModel(context, model, verdict.pause);
 }
 

@@ -1,4 +1,5 @@
 import type { Job } from "bullmq";
+import { pausedError, pauseIds } from "../limits/pause.ts";
 import {
   type CompletionPayload,
   type CompletionSummary,
@@ -60,17 +61,26 @@ async function tryModels(attempt: Attempt, given: CompletionPayload): Promise<Ve
  */
 async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict> {
   const { context, job, jobId } = attempt;
-  const standing = await lookUp(context.store, jobId, rowPlace(tried.payload));
+  const standing = await lookUp(
+    context.store,
+    jobId,
+    rowPlace(tried.payload),
+    pauseIds(context, tried.model),
+  );
   if (standing.kind !== "clear") return verdictOnStanding(standing, tried.payload, jobId);
   if (standing.hasFailed) tried.payload = await withNewDeadline(job, tried.payload);
   const waiting = await waitForConversation(attempt, tried.payload);
   if (waiting) return waiting;
   tried.journal = await openJournal(attempt, tried.payload);
-  if (Date.now() > tried.payload.deadlineAt) throw deadlineError();
+  if (Date.now() > tried.payload.deadlineAt)
+    throw deadlineError(standing.isPaused ? await pausedError(context, tried.model) : undefined);
   const costLimits = await openCostLimits(context.store, jobId, tried.payload, standing.hasCostLimit);
   const lack = chooseModel(attempt, tried);
   if (lack) return lack;
-  const outcome = await runCompletion(context, loopInput(attempt, tried, costLimits));
+  const outcome = await runCompletion(context, {
+    ...loopInput(attempt, tried, costLimits),
+    mayBePaused: standing.isPaused,
+  });
   return { kind: "done", ...outcome, sentAt: tried.timing.sentAt };
 }
 
@@ -135,7 +145,11 @@ function chooseModel({ context }: Attempt, tried: ModelAttempt): Verdict | undef
   return lackOf(context, provider);
 }
 
-function loopInput(attempt: Attempt, tried: ModelAttempt, costLimits: CostLimit[]): LoopInput {
+function loopInput(
+  attempt: Attempt,
+  tried: ModelAttempt,
+  costLimits: CostLimit[],
+): Omit<LoopInput, "mayBePaused"> {
   const { job, jobId, signal, withoutSlot, beforeCall, controller, logger } = attempt;
   const { name: queue } = attempt.queue;
   const { attemptsMade, priority } = job;

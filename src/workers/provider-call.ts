@@ -1,5 +1,5 @@
 import type { ConcurrencyController } from "../limits/concurrency-controller.ts";
-import { pausedMs } from "../limits/pause.ts";
+import { liftTestedPause, pausedMs, testLongPause } from "../limits/pause.ts";
 import type { Reservation } from "../limits/rate-limiter.ts";
 import type { OnDelta, ProviderCall, ProviderReply } from "../providers/provider.ts";
 import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
@@ -38,6 +38,8 @@ export interface CallInput {
   timing: CallTiming;
   /** What the job says of the time of its calls. */
   timeouts: Pick<CompletionPayload, "timeoutMs" | "idleTimeoutMs">;
+  /** The provider asked for a long pause, as it seems. */
+  mayBePaused: boolean;
   /** The job is not in the queue of its model, whose pauses the call has to keep to all the same. */
   isRouted: boolean;
   /** The same call failed before and used up an attempt. */
@@ -53,6 +55,8 @@ export interface CallInput {
 interface Held {
   reservation: Reservation;
   outlay: Outlay | undefined;
+  /** The long pause that the call tests. */
+  tests: string | undefined;
 }
 
 /** The attempt was stopped before the provider was called: nothing was paid. */
@@ -108,11 +112,13 @@ function timeoutsOf({ settings }: WorkerContext, { timeouts, onDelta }: CallInpu
 
 /** The call between budget, breaker and concurrency controller, each of which learns how it ended. */
 async function guarded(
-  { breaker }: WorkerContext,
-  { model: { key }, controller, isRouted, isRepeated, timing }: CallInput,
+  context: WorkerContext,
+  { model, controller, isRouted, isRepeated, timing }: CallInput,
   held: Held,
   complete: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
+  const { breaker } = context;
+  const { key } = model;
   const admission = (await breaker?.admit(key)) ?? { isAllowed: true, isProbe: false };
   if (!admission.isAllowed) {
     controller.unanswered();
@@ -130,6 +136,7 @@ async function guarded(
     await held.outlay?.settle(reply.tokens);
     await breaker?.succeeded(key, admission);
     controller.unblocked();
+    if (held.tests) await liftTestedPause(context, model, held.tests);
     return reply;
   } catch (error) {
     const { provider, charged } = policyOf(error);
@@ -140,6 +147,7 @@ async function guarded(
     if (provider === "down") await breaker?.failed(key, admission, { isRepeated });
     else if (provider === "unknown") await breaker?.released(key, admission);
     else await breaker?.succeeded(key, admission);
+    if (held.tests && provider === "works") await liftTestedPause(context, model, held.tests);
     throw error;
   }
 }
@@ -163,6 +171,8 @@ async function reserve(
   try {
     signal.throwIfAborted();
     if (input.isRouted) await assertNotPaused(context, model);
+    const isAsked = input.isRouted || input.mayBePaused;
+    const tests = isAsked ? await testLongPause(context, model) : undefined;
     if (limits.length > 0) {
       outlay = await context.costs.hold({ limits, jobId, model, request, estimate, timeoutMs, signal });
     }
@@ -175,7 +185,7 @@ async function reserve(
     input.controller.granted(reservation.waitedMs);
     if (reservation.waitedMs > 1000)
       input.logger.debug({ waitedMs: reservation.waitedMs }, "waited for the budget");
-    return { reservation, outlay };
+    return { reservation, outlay, tests };
   } catch (error) {
     await outlay?.settle(0);
     throw signal.aborted ? new NotStartedError("aborted before the provider call") : error;
@@ -190,7 +200,7 @@ async function assertNotPaused(context: WorkerContext, model: ModelRef): Promise
 }
 
 /** Gives back what was held for a call that is not made. */
-async function release({ reservation, outlay }: Held): Promise<void> {
+async function release({ reservation, outlay }: Omit<Held, "tests">): Promise<void> {
   reservation.cancel();
   await outlay?.settle(0);
 }

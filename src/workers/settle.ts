@@ -1,6 +1,5 @@
 import { DelayedError, RateLimitError, UnrecoverableError } from "bullmq";
-import type { SnoozeScope } from "../limits/pause.ts";
-import { pauseModel } from "../limits/pause.ts";
+import { type PauseAsked, pauseModel } from "../limits/pause.ts";
 import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
 import { type Message, previewOfAnswer } from "../shared/chat.ts";
 import { policyOf } from "../shared/error-policy.ts";
@@ -63,9 +62,9 @@ async function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"re
 async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<never> {
   const { scope, delayMs, error } = verdict;
   if (scope === "job") return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}` });
-  await pause(attempt, verdict);
-  // Every second of an outage has one of the breaker's.
-  const level = policyOf(error).wait === "breaker" ? "debug" : "info";
+  await pause(attempt, { scope, delayMs, reason: `${error.code}: ${error.message}` });
+  // Every second of an outage has one of the breaker's, every minute of a long pause one of each worker's.
+  const level = policyOf(error).counts === "nothing" ? "debug" : "info";
   attempt.logger[level]({ fault: error.code, delayMs }, "the queue waits for the provider");
   throw new RateLimitError();
 }
@@ -109,10 +108,7 @@ async function fail(
   throw withoutStack(new UnrecoverableError(failureText(error, attempts)));
 }
 
-async function pause(
-  { context, queue }: Attempt,
-  pauseAsked: { scope: SnoozeScope; delayMs: number },
-): Promise<void> {
+async function pause({ context, queue }: Attempt, pauseAsked: PauseAsked): Promise<void> {
   const model = parseCompletionQueueName(queue.name);
   if (model) await pauseModel(context, model, pauseAsked);
 }

@@ -1,9 +1,10 @@
-import type { SnoozeScope } from "../limits/pause.ts";
+import type { PauseAsked, SnoozeScope } from "../limits/pause.ts";
 import type { Message } from "../shared/chat.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { fromErrorRecord, privatePartsOf, toErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { LONG_PAUSE_MS } from "../store/long-pause.ts";
 
 /** What becomes of an attempt; nothing else can. */
 export type Verdict =
@@ -24,7 +25,7 @@ export type Verdict =
   | {
       kind: "fail";
       error: GlueError;
-      pause?: { scope: SnoozeScope; delayMs: number };
+      pause?: PauseAsked;
       models?: TriedModels;
       spent?: Spent;
     }
@@ -85,7 +86,11 @@ export function verdictOn(
   const leftMs = state.deadlineAt - now;
   const delayMs = waitMs(error, isSnooze ? state.snoozes : state.attempt, backoff, leftMs);
   const scope = scopeOf(error);
-  if (delayMs > leftMs) return { kind: "fail", error: deadlineError(error), pause: { scope, delayMs } };
+  const reason = `${error.code}: ${error.message}`;
+  // A queue waits for as long as it takes, with its jobs; they fail at their deadlines.
+  const isOfQueue = isSnooze && scope !== "job" && delayMs > LONG_PAUSE_MS;
+  if (delayMs > leftMs && !isOfQueue)
+    return { kind: "fail", error: tooLate(error, delayMs), pause: { scope, delayMs, reason } };
   return isSnooze ? { kind: "snooze", scope, delayMs, error } : { kind: "retry", delayMs, error };
 }
 
@@ -112,13 +117,20 @@ export function backoffMs(
   return minWaitMs + random() * (ceiling - minWaitMs);
 }
 
+const PASSED = { code: "deadline_exceeded", hint: "enqueue it again, or give it more time" };
+
+/** Of the fault's class: what it has to wait for would outlast the job. */
+function tooLate(fault: GlueError, delayMs: number): GlueError {
+  const message = `the job's deadline comes before its next attempt, in ${Math.ceil(delayMs / 1000)} s (last fault: ${fault.code})`;
+  return fromErrorRecord({ ...toErrorRecord(fault), ...privatePartsOf(fault), ...PASSED, message });
+}
+
 /** Of the last fault's class, so that its catcher sees what kept the job from its end. */
 export function deadlineError(last?: GlueError): GlueError {
-  const passed = { code: "deadline_exceeded", hint: "enqueue it again, or give it more time" };
   if (!last) {
     const message = "the job's deadline passed before it could start";
-    return new GlueError({ ...passed, category: "cancelled", message });
+    return new GlueError({ ...PASSED, category: "cancelled", message });
   }
-  const message = `the job's deadline passed (last fault: ${last.code})`;
-  return fromErrorRecord({ ...toErrorRecord(last), ...passed, ...privatePartsOf(last), message });
+  const message = `the job's deadline passed: ${last.message}`;
+  return fromErrorRecord({ ...toErrorRecord(last), ...PASSED, ...privatePartsOf(last), message });
 }

@@ -42,6 +42,10 @@ const CASES: readonly (readonly [errors.GlueError, ...Decisions])[] = [
   [new unsent.CircuitOpenError("openai:m", 5), "snooze", "queue", "atOnce", "unknown", "nothing", "none"],
   [new unsent.BudgetWaitError("openai:m", 5), "snooze", "job", "whenStuck", "unknown", "nothing", "none"],
   [
+    new unsent.PausedError("openai:m", { until: 0, reason: "r" }, 5),
+    ...(["snooze", "queue", "whenStuck", "unknown", "nothing", "none"] as const),
+  ],
+  [
     new unsent.CostWaitError({ ...fields, code: "cost_wait", category: "account" }),
     ...(["snooze", "job", "whenStuck", "unknown", "nothing", "none"] as const),
   ],

@@ -75,7 +75,7 @@ test("a success is written once, with its usage, and ends the journal", async ()
   const [usage] = await redis.keys(`${store.keys.usage("test:m")}:*`);
   expect(await redis.hgetall(usage ?? "")).toEqual({ requests: "1", tokens: "15", outputTokens: "5" });
   expect(await messages()).toEqual(["result:a"]);
-  expect(await lookUp(store, "a", undefined)).toEqual({ kind: "finished", record: success });
+  expect(await lookUp(store, "a", undefined, ["test:m"])).toEqual({ kind: "finished", record: success });
 });
 
 test("only the worker that has the job writes; a lock that ran out still counts", async () => {
@@ -122,7 +122,9 @@ test("a row that is safe in its file leaves a mark while BullMQ may run it, and 
   expect(await redis.exists(store.keys.result("b-2"), store.keys.batchDone("b"))).toBe(0);
   expect(await write(record("b-1", "failed"), { batch })).toBe("recorded");
   await redis.set(store.keys.batchLease("b"), "{}");
-  expect(await lookUp(store, "b-1", { batchId: "b", modelKey: "test:m" })).toEqual({ kind: "acknowledged" });
+  expect(await lookUp(store, "b-1", { batchId: "b", modelKey: "test:m" }, ["test:m"])).toEqual({
+    kind: "acknowledged",
+  });
 });
 
 test("before its row is sent again, a record goes unless an answer was paid for", async () => {
@@ -143,7 +145,7 @@ test("a cancellation stands unless the job had ended, and takes on once what was
   await activeJob("a");
   expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("cancelled");
   expect(await messages()).toEqual(["cancel:a", "result:a"]);
-  expect(await lookUp(store, "a", undefined)).toEqual({ kind: "cancelled" });
+  expect(await lookUp(store, "a", undefined, ["test:m"])).toEqual({ kind: "cancelled" });
   expect(await write(record("a", "succeeded", answered))).toBe("recorded");
   expect(await write(record("a", "cancelled", answered))).toBe("written");
   expect(await write(record("a", "cancelled", { ...answered, costUsd: 9 }))).toBe("recorded");
@@ -158,7 +160,7 @@ test("a failed job can be cancelled again only while it is retried", async () =>
   await write(record("a", "failed", { finishedAt: 5 }));
   expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("failed");
   await redis.hset(jobKey(store, QUEUE, "a"), "processedOn", 6);
-  expect(await lookUp(store, "a", undefined)).toMatchObject({ kind: "clear", hasFailed: true });
+  expect(await lookUp(store, "a", undefined, ["test:m"])).toMatchObject({ kind: "clear", hasFailed: true });
   expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("cancelled");
 });
 

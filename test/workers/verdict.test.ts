@@ -86,14 +86,20 @@ describe("verdicts by error class", () => {
     expect(verdictOn(new APIConnectionError(fields), last, BACKOFF, NOW).kind).toBe("fail");
   });
 
-  test("a pause past the deadline fails the job with the last fault named", () => {
-    const error = new RateLimitError({ ...fields, retryAfterMs: 4_000_000 });
-    const verdict = verdictOn(error, row, BACKOFF, NOW);
+  test("a pause past the deadline fails the job, and says so", () => {
+    const error = new RateLimitError({ ...fields, retryAfterMs: 200_000 });
+    const verdict = verdictOn(error, { ...row, deadlineAt: NOW + 60_000 }, BACKOFF, NOW);
     expect(verdict).toMatchObject({ kind: "fail", error: { code: "deadline_exceeded" } });
-    expect(verdict.kind === "fail" && verdict.error.message).toContain("rate_limit");
+    expect(verdict.kind === "fail" && verdict.error.message).toMatch(/comes before .* 200 s .*rate_limit/);
     expect(verdict, "the others wait all the same").toMatchObject({
-      pause: { scope: "budget", delayMs: 4_000_000 },
+      pause: { scope: "budget", delayMs: 200_000 },
     });
+  });
+
+  test("a pause of hours is the queue's to wait for", () => {
+    const error = new RateLimitError({ ...fields, retryAfterMs: 4_000_000 });
+    const verdict = verdictOn(error, { ...row, deadlineAt: NOW + 60_000 }, BACKOFF, NOW);
+    expect(verdict).toMatchObject({ kind: "snooze", scope: "budget", delayMs: 4_000_000 });
   });
 });
 

@@ -107,10 +107,10 @@ export class WaitQueue {
     this.#pump();
   }
 
-  /** Grants nothing for `ms`, and voids what was bought; those who would not wait so long leave. */
+  /** Grants nothing for `ms`, and voids what was bought; those who would not wait so long leave. 0 ends a pause. */
   pause(ms: number): void {
     this.#pauses += 1;
-    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + ms);
+    this.#pausedUntilMs = ms === 0 ? 0 : Math.max(this.#pausedUntilMs, performance.now() + ms);
     for (const allotment of this.#allotments.values()) allotment.empty(ms);
     for (const waiter of this.#queue.all) {
       if (waiter.maxWaitMs < ms && this.#queue.remove(waiter))

@@ -1,0 +1,45 @@
+import { Queue } from "bullmq";
+import { budgetId } from "../shared/budget.ts";
+import { InputError } from "../shared/errors.ts";
+import { parseCompletionQueueName } from "../shared/queue-name.ts";
+import type { Settings } from "../shared/settings.ts";
+import { liftPause } from "../store/long-pause.ts";
+import { registeredQueues } from "../store/queue-registry.ts";
+import type { Store } from "../store/store.ts";
+
+/**
+ * Lifts what holds up a queue: an operator's pause, and the provider's, with which every queue of the same budget goes
+ * on. A provider that still refuses pauses it again. Returns the names of those queues.
+ * @param name the queue's name, or `entry:model`
+ * @throws InputError `unknown_queue`
+ */
+export async function resumeQueue(store: Store, { limits }: Settings, name: string): Promise<string[]> {
+  const names = await registeredQueues(store);
+  const keyOf = (queue: string) => parseCompletionQueueName(queue)?.key ?? queue;
+  const queue = names.find((known) => known === name || keyOf(known) === name);
+  if (!queue) {
+    const known = names.length > 0 ? `one of ${names.map(keyOf).sort().join(", ")}` : "none yet";
+    throw new InputError(`no queue ${name}`, `gluellm queues lists them: ${known}`, "unknown_queue");
+  }
+  const key = keyOf(queue);
+  const id = budgetId(limits, key);
+  const sharing = names.filter((other) => budgetId(limits, keyOf(other)) === id);
+  await liftPause(store, id, sharing);
+  if (id !== key) await liftPause(store, key, [queue]);
+  await resumeByOperator(store, queue);
+  return sharing;
+}
+
+async function resumeByOperator(store: Store, name: string): Promise<void> {
+  const queue = new Queue(name, {
+    connection: store.redis,
+    prefix: store.keys.prefix,
+    skipMetasUpdate: true,
+  });
+  queue.on("error", () => {});
+  try {
+    if (await queue.isPaused()) await queue.resume();
+  } finally {
+    await queue.close();
+  }
+}
