@@ -11,6 +11,7 @@ import {
   JobLostError,
   LLMError,
   NonDeterminismError,
+  NonRetryableError,
   OverloadedError,
   RateLimitError,
   StructuredOutputError,
@@ -209,7 +210,15 @@ const ROWS: readonly GivenRow[] = [
   { of: [AccountError], when: "402, 404; quota, billing, redirects", ...REFUSED, verdict: "hold" },
   { of: [LLMError], when: "any other refusal", ...REFUSED, verdict: "retry" },
   {
-    of: [GlueError, InputError, ConfigurationError, JobLostError, NonDeterminismError, WorkflowError],
+    of: [
+      GlueError,
+      InputError,
+      ConfigurationError,
+      JobLostError,
+      NonDeterminismError,
+      WorkflowError,
+      NonRetryableError,
+    ],
     when: "a bug, or a fault of Redis",
   },
 ];

@@ -65,6 +65,7 @@ const CASES: readonly (readonly [errors.GlueError, ...Decisions])[] = [
   [new errors.JobLostError("id"), ...BUG],
   [new errors.NonDeterminismError(fields), ...BUG],
   [new errors.WorkflowError(fields), ...BUG],
+  [new errors.NonRetryableError("m"), ...BUG],
 ];
 
 describe("what follows from", () => {
