@@ -34,17 +34,19 @@ export function merge(target: Fields, piece: Fields): void {
 
 /** Adds a part to a list, joined with the one that it goes on with. */
 export function addPart(list: unknown[], part: unknown): void {
-  const standing = isObject(part)
-    ? list.findLast((one, at) => goesOn(one, part, at === list.length - 1))
-    : undefined;
-  if (isObject(standing) && isObject(part)) merge(standing, part);
+  const standing = isObject(part) ? standingPart(list, part) : undefined;
+  if (standing && isObject(part)) merge(standing, part);
   else list.push(isObject(part) ? structuredClone(part) : part);
 }
 
-function goesOn(standing: unknown, part: Fields, isLast: boolean): boolean {
-  if (!isObject(standing) || !isSame(standing, part, "type") || !isSame(standing, part, "id")) return false;
-  if (typeof part.index === "number") return standing.index === part.index;
-  return isLast && GROWING.test(String(part.type));
+function standingPart(list: readonly unknown[], part: Fields): Fields | undefined {
+  const isPiece = (one: unknown): one is Fields =>
+    isObject(one) && isSame(one, part, "type") && isSame(one, part, "id");
+  if (typeof part.index === "number")
+    return list.filter(isPiece).findLast(({ index }) => index === part.index);
+  // Lists of tokens are long, and go on with their last one at most.
+  const last = list.at(-1);
+  return isPiece(last) && GROWING.test(String(part.type)) ? last : undefined;
 }
 
 function isSame(one: Fields, other: Fields, key: string): boolean {

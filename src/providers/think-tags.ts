@@ -9,6 +9,8 @@ const CLOSING_OF: Readonly<Record<string, string>> = {
   "[THINK]": "[/THINK]",
   "◁think▷": "◁/think▷",
 };
+/** A text that speaks of so many is about them: each look goes through all that came before. */
+const MAX_SPOKEN_TAGS = 20;
 const OPENINGS = Object.keys(CLOSING_OF);
 const CLOSINGS = Object.values(CLOSING_OF);
 const PATTERNS = new Map(
@@ -30,6 +32,8 @@ export class ThinkTags {
   #pending = "";
   #told = "";
   #hasBlock = false;
+  /** Closing tags that were part of what is said. */
+  #spokenTags = 0;
   #isBlockEmpty = true;
 
   constructor(tell: (piece: SplitPiece) => void) {
@@ -89,13 +93,12 @@ export class ThinkTags {
   }
 
   #findOrphan(isEnd: boolean): boolean {
-    const text = this.#hasBlock ? "" : this.#pending;
+    const isSettled = this.#hasBlock || this.#spokenTags >= MAX_SPOKEN_TAGS;
+    const text = isSettled ? "" : this.#pending;
     const found = CLOSINGS.map((tag) => ({ tag, at: placeOf(tag, text) })).filter(({ at }) => at >= 0);
     const first = found.toSorted((a, b) => a.at - b.at)[0];
     if (!first) {
-      const end = this.#hasBlock
-        ? this.#pending.length
-        : this.#pending.length - begunTag(this.#pending, CLOSINGS);
+      const end = isSettled ? this.#pending.length : this.#pending.length - begunTag(this.#pending, CLOSINGS);
       this.#tellText(this.#pending.slice(0, end));
       this.#pending = this.#pending.slice(end);
       return false;
@@ -108,6 +111,7 @@ export class ThinkTags {
     }
     const before = this.#told + this.#pending.slice(0, first.at);
     if (isSpokenOf(before, this.#pending.slice(tagEnd))) {
+      this.#spokenTags += 1;
       this.#tellText(this.#pending.slice(0, tagEnd));
       this.#pending = this.#pending.slice(tagEnd);
       return true;
