@@ -37,6 +37,8 @@ interface Options {
   entry: string;
   /** Which thinking of earlier answers goes back: all, that of the tool loop that goes on, or none. */
   thinking: "all" | "loop" | "none";
+  /** Other parts of messages that were answered already are told as texts. */
+  textsOnly: boolean;
 }
 
 type Joined = { role: "user" | "assistant"; content: ContentBlockParam[] };
@@ -50,7 +52,8 @@ export function toHistory(given: readonly Message[], options: Options): Messages
   const history = validHistory(given, ANTHROPIC_ALPHABET);
   // What the model has answered already was asked of another one, perhaps: it must not end the conversation.
   const lastAnswer = given.findLastIndex(({ role }) => role === "assistant");
-  const partsOf = (message: Message, at: number) => toParts(message, at, { isEarlier: at < lastAnswer });
+  const partsOf = (message: Message, at: number) =>
+    toParts(message, at, { isEarlier: at < lastAnswer, textsOnly: options.textsOnly });
   const [system, talk] = [history.filter(isSystem), history.filter((one) => !isSystem(one))];
   const systemTexts = system.flatMap(({ message, at }) => {
     const texts = partsOf(message, at).map((part) => textOnly(part, at));

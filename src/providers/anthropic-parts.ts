@@ -8,7 +8,7 @@ import type {
 import { z } from "zod";
 import type { Message } from "../shared/chat.ts";
 import { isObject } from "../shared/json.ts";
-import { isBlank } from "./history.ts";
+import { isBlank, untoldPart } from "./history.ts";
 import { cannotHonour } from "./unsupported.ts";
 
 export type Part = TextBlockParam | ImageBlockParam | DocumentBlockParam;
@@ -31,24 +31,27 @@ const fileSchema = z.object({
 interface PartsOptions {
   /** The message was answered already, by a model that could take it: what this one cannot is told as a text. */
   isEarlier: boolean;
+  /** Of an earlier message: parts that are no texts were refused. */
+  textsOnly: boolean;
 }
 
 /**
  * Returns the parts of a message in Anthropic's words; blank texts, which it refuses, fall away.
  * @throws InvalidRequestError naming the part that Anthropic cannot take, unless the message is an earlier one
  */
-export function toParts({ content }: Message, i: number, { isEarlier }: PartsOptions): Part[] {
+export function toParts({ content }: Message, i: number, { isEarlier, textsOnly }: PartsOptions): Part[] {
   if (!content) return [];
   const parts =
     typeof content === "string"
       ? [textBlock(content)]
       : content.map((part, j) => {
           const cached = cacheControlOf(part);
+          if (textsOnly && isEarlier && part.type !== "text") return textBlock(untoldPart(part));
           try {
             return { ...toPart(part, `messages[${i}].content[${j}]`), ...cached };
           } catch (error) {
             if (!isEarlier) throw error;
-            return textBlock(`[a part of the type ${part.type}, which is not shown here]`);
+            return textBlock(untoldPart(part));
           }
         });
   return parts.filter((part) => part.type !== "text" || !isBlank(part.text));

@@ -13,6 +13,7 @@ import { ANTHROPIC_DEFAULT, outputLimitOf } from "./answer-length.ts";
 import { toHistory } from "./anthropic-messages.ts";
 import { cacheControlOf } from "./anthropic-parts.ts";
 
+import type { ModelTraits } from "./model-traits.ts";
 import { cannotHonour } from "./unsupported.ts";
 
 /** The last version that knows `temperature` and `top_p`; the next one answers them with 400. */
@@ -33,8 +34,6 @@ export interface MessagesCall {
   request: ChatRequest;
   /** Fields of the body in the provider's own words; `betas` go into a header. */
   providerOptions?: Fields | undefined;
-  /** The provider has refused the thinking that was kept for it. */
-  refusesState?: boolean;
 }
 
 const EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
@@ -88,7 +87,7 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
  * Anthropic's `system`.
  * @throws InvalidRequestError naming the first parameter that Anthropic cannot honour.
  */
-export function toMessagesRequest(call: MessagesCall): MessagesRequest {
+export function toMessagesRequest(call: MessagesCall, traits: ModelTraits = {}): MessagesRequest {
   const { model, entry } = call;
   const request = withoutDropped(call.request, entry);
   refuseUntranslatable(request);
@@ -96,7 +95,8 @@ export function toMessagesRequest(call: MessagesCall): MessagesRequest {
   const { stop, temperature, top_p, user } = request;
   const history = toHistory(request.messages, {
     entry: entry.name,
-    thinking: thinkingToReturn(call, thinking),
+    thinking: traits.refusesState ? "none" : thinkingToReturn(thinking),
+    textsOnly: traits.refusesParts ?? false,
   });
   const tools = toTools(request.tools);
   const toolChoice = tools && toToolChoice(request);
@@ -127,8 +127,7 @@ export function outputLimit(request: ChatRequest, options?: Fields): number {
 }
 
 /** Without a word of the call on thinking, what began the loop has to be gone on with; earlier thinking is not needed. */
-function thinkingToReturn({ refusesState }: MessagesCall, thinking: unknown): "all" | "loop" | "none" {
-  if (refusesState) return "none";
+function thinkingToReturn(thinking: unknown): "all" | "loop" | "none" {
   if (thinking === undefined) return "loop";
   return fieldsOf(thinking).type === "disabled" ? "none" : "all";
 }

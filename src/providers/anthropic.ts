@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Anthropic } from "@anthropic-ai/sdk";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { providerOptionsFor } from "../shared/wire-options.ts";
@@ -8,9 +7,9 @@ import { readMessageStream } from "./anthropic-stream.ts";
 import { type HttpReply, type PostOptions, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool, type HttpPool } from "./http-pool.ts";
-import { blamesState } from "./model-traits.ts";
+import { sendAsTaken } from "./model-traits.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderCall } from "./provider.ts";
-import { faultBehind, toLLMError } from "./provider-errors.ts";
+import { toLLMError } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 const BETAS = "anthropic-beta";
@@ -42,26 +41,21 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
     if (fault) throw toLLMError(fault, entry, call.model);
     return answer;
   }
-  /** Thinking that was kept and is refused, as that of another account, is left out: the call is sent once more. */
-  async function askTwice(call: ProviderCall): Promise<HttpReply> {
+  async function askAsTaken(call: ProviderCall): Promise<HttpReply> {
     const { model, request, wire, timeoutMs } = call;
     const providerOptions = providerOptionsFor(entry, wire);
-    const asked = { entry, model, request, providerOptions };
-    const body = toMessagesRequest(asked);
-    const startedAtMs = performance.now();
-    try {
-      return await ask(call, body, providerOptions?.betas);
-    } catch (error) {
-      const fault = faultBehind(error);
-      const next = fault && blamesState(fault) ? toMessagesRequest({ ...asked, refusesState: true }) : body;
-      if (isDeepStrictEqual(next, body)) throw error;
-      const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - startedAtMs)));
-      return ask({ ...call, timeoutMs: leftMs }, next, providerOptions?.betas);
-    }
+    const { answer } = await sendAsTaken({
+      entry,
+      timeoutMs,
+      traits: {},
+      write: (traits) => toMessagesRequest({ entry, model, request, providerOptions }, traits),
+      send: (body, timeoutMs) => ask({ ...call, timeoutMs }, body, providerOptions?.betas),
+    });
+    return answer;
   }
   return {
     async complete(call) {
-      const reply = readMessageAnswer({ entry, call, answer: await askTwice(call) });
+      const reply = readMessageAnswer({ entry, call, answer: await askAsTaken(call) });
       const { prompt, completion, cached } = reply.tokens;
       output.observe(call.model, completion);
       // Prompt tokens that were read from the cache do not count against the limits.

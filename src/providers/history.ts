@@ -71,6 +71,11 @@ export function isBlank(text: string | null | undefined): boolean {
   return !text || text.trim() === "";
 }
 
+/** Returns what stands in for a part that a provider does not take, of a message that another one has answered. */
+export function untoldPart({ type }: { type: string }): string {
+  return `[a part of the type ${type}, which is not shown here]`;
+}
+
 /** Which result answers which call. */
 class ToolResults {
   readonly #messages: readonly Message[];

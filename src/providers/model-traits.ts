@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from "node:util";
 import type { ProviderEntry } from "../shared/providers.ts";
 import type { Fault } from "./fault.ts";
+import { faultBehind } from "./provider-errors.ts";
 
 /** What is known of a model at a server: by its name, by the entry's settings, or by what the server refused. */
 export interface ModelTraits {
@@ -11,6 +13,8 @@ export interface ModelTraits {
   needsReasoning?: boolean;
   /** What was kept for this entry of earlier answers is refused. */
   refusesState?: boolean;
+  /** A part that is no text is refused, among messages that were answered already. */
+  refusesParts?: boolean;
 }
 
 /** OpenAI's models that refuse `max_tokens`, fine-tuned ones included. */
@@ -40,35 +44,77 @@ const NOT_TAKEN =
 const USE_THE_OTHER = /max_tokens\b.{0,200}\b(use|instead|replaced)\b.{0,40}max_completion_tokens/is;
 const LACKS = /missing|must|require|expected|provide/i;
 const STATE = /thought_?signature|extra_content|reasoning_(content|details)|thinking|signature/i;
+const PARTS =
+  /image|picture|vision|audio|video|pdf|document|\bfiles?\b|multimodal|modalit|content (part|type)|unknown variant/i;
+/** A router's 404: no model behind it takes such a part. */
+const REFUSALS = [400, 404, 415, 422];
 
-/**
- * Returns what a refusal teaches about the model, so that the same call can be sent once more, now as the server wants it;
- * undefined when it teaches nothing new.
- */
-export function lessonOf(
-  fault: Fault,
-  { traits, entry, body }: { traits: ModelTraits; entry: ProviderEntry; body: Record<string, unknown> },
-): Partial<ModelTraits> | undefined {
-  const { status, param } = fault;
-  const message = fault.said.slice(0, MAX_READ_CHARS);
-  if (status !== 400 && status !== 422) return undefined;
-  if (!entry.maxTokensField) {
-    const { maxTokensField: known } = traits;
-    const isRefused = param === "max_tokens" && fault.codes.includes("unsupported_parameter");
-    if (body.max_tokens != null && known === undefined && (isRefused || USE_THE_OTHER.test(message)))
-      return { maxTokensField: "max_completion_tokens" };
-    const isUnknown = param === "max_completion_tokens" || message.includes("max_completion_tokens");
-    if (body.max_completion_tokens != null && known !== "max_tokens" && isUnknown && NOT_TAKEN.test(message))
-      return { maxTokensField: "max_tokens" };
-  }
-  if (!traits.needsSignatures && /thought_?signature/i.test(message) && LACKS.test(message))
-    return { needsSignatures: true };
-  if (!traits.needsReasoning && message.includes("reasoning_content") && LACKS.test(message))
-    return { needsReasoning: true };
-  return !traits.refusesState && blamesState(fault) ? { refusesState: true } : undefined;
+interface Refused {
+  traits: ModelTraits;
+  entry: ProviderEntry;
+  body: Record<string, unknown>;
 }
 
-/** Returns whether a refusal may be one of what was kept of earlier answers. */
-export function blamesState({ status, said }: Fault): boolean {
-  return (status === 400 || status === 422) && STATE.test(said.slice(0, MAX_READ_CHARS));
+/** Returns what a refusal may teach about the model, the surest first. */
+function lessonsOf(fault: Fault, refused: Refused): Partial<ModelTraits>[] {
+  if (!REFUSALS.includes(fault.status)) return [];
+  const said = fault.said.slice(0, MAX_READ_CHARS);
+  const lessons: Partial<ModelTraits>[] = [];
+  if (!refused.entry.maxTokensField) lessons.push(...limitLessons(fault, said, refused));
+  if (/thought_?signature/i.test(said) && LACKS.test(said)) lessons.push({ needsSignatures: true });
+  if (said.includes("reasoning_content") && LACKS.test(said)) lessons.push({ needsReasoning: true });
+  if (STATE.test(said)) lessons.push({ refusesState: true });
+  if (PARTS.test(said)) lessons.push({ refusesParts: true });
+  return lessons;
+}
+
+function limitLessons(
+  { param, codes }: Fault,
+  said: string,
+  { traits: { maxTokensField: known }, body }: Refused,
+): Partial<ModelTraits>[] {
+  const isRefused = param === "max_tokens" && codes.includes("unsupported_parameter");
+  if (body.max_tokens != null && known === undefined && (isRefused || USE_THE_OTHER.test(said)))
+    return [{ maxTokensField: "max_completion_tokens" }];
+  const isNamed = param === "max_completion_tokens" || said.includes("max_completion_tokens");
+  const isUnknown = body.max_completion_tokens != null && isNamed && NOT_TAKEN.test(said);
+  return isUnknown && known !== "max_tokens" ? [{ maxTokensField: "max_tokens" }] : [];
+}
+
+/** How a call is written for a model, and sent. */
+interface Sending<Body extends object, Answer> {
+  entry: ProviderEntry;
+  timeoutMs: number;
+  traits: ModelTraits;
+  write: (traits: ModelTraits) => Body;
+  send: (body: Body, timeoutMs: number) => Promise<Answer>;
+}
+
+/**
+ * Sends a call; and once more, within its time, where its refusal says how the model wants to be asked: a refusal costs
+ * nothing, and what it teaches makes another body. Returns the answer, and what is known of the model now.
+ * @throws as `send`
+ */
+export async function sendAsTaken<Body extends object, Answer>(
+  sending: Sending<Body, Answer>,
+): Promise<{ answer: Answer; traits: ModelTraits }> {
+  const { entry, write, send } = sending;
+  const endsAtMs = performance.now() + sending.timeoutMs;
+  let { traits } = sending;
+  let body = write(traits);
+  for (;;) {
+    try {
+      const answer = await send(body, Math.max(1, Math.ceil(endsAtMs - performance.now())));
+      // What one request's history holds may be taken of another.
+      return { answer, traits: { ...traits, refusesState: false, refusesParts: false } };
+    } catch (error) {
+      const fault = faultBehind(error);
+      const lessons = fault ? lessonsOf(fault, { traits, entry, body: body as Record<string, unknown> }) : [];
+      const tries = lessons.map((lesson) => ({ ...traits, ...lesson }));
+      const next = tries.find((taught) => !isDeepStrictEqual(write(taught), body));
+      if (!next) throw error;
+      traits = next;
+      body = write(traits);
+    }
+  }
 }

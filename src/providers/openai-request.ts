@@ -1,7 +1,7 @@
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { fieldsOf, isObject } from "../shared/json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import { type Alphabet, MISTRAL_ALPHABET, OPENAI_ALPHABET, validHistory } from "./history.ts";
+import { type Alphabet, MISTRAL_ALPHABET, OPENAI_ALPHABET, untoldPart, validHistory } from "./history.ts";
 import type { ModelTraits } from "./model-traits.ts";
 import { cannotHonour } from "./unsupported.ts";
 import { stateFor, withoutState } from "./vendor-state.ts";
@@ -58,7 +58,10 @@ function toParameters(
 }
 
 function toMessages({ entry, model }: ChatCall, given: readonly Message[], traits: ModelTraits): Message[] {
-  const messages = validHistory(given, alphabetOf(entry, model)).map(({ message }) => message);
+  const lastAnswer = given.findLastIndex(({ role }) => role === "assistant");
+  const messages = validHistory(given, alphabetOf(entry, model)).map(({ message, at }) =>
+    traits.refusesParts && at < lastAnswer ? inTexts(message) : message,
+  );
   const loops = partsOfLoops(messages);
   const written = messages.map((message, i) => {
     const { vendor_state: _, ...asked } = message;
@@ -71,6 +74,15 @@ function toMessages({ entry, model }: ChatCall, given: readonly Message[], trait
   });
   // A request of system messages alone, or of blank ones, is the provider's to judge.
   return written.length > 0 ? written : [...given];
+}
+
+/** What was answered already was taken by another model: this one is told that it is there. */
+function inTexts({ content, ...message }: Message): Message {
+  if (!Array.isArray(content)) return { ...message, content };
+  const texts = content.map((part) =>
+    part.type === "text" ? part : { type: "text", text: untoldPart(part) },
+  );
+  return { ...message, content: texts };
 }
 
 function alphabetOf({ baseUrl }: ProviderEntry, model: string): Alphabet {

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import type { OpenAI } from "openai";
 import type { ChatRequest } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
@@ -8,13 +7,13 @@ import { providerOptionsFor } from "../shared/wire-options.ts";
 import { type HttpReply, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool, type HttpPool } from "./http-pool.ts";
-import { lessonOf, type ModelTraits, traitsOf } from "./model-traits.ts";
+import { type ModelTraits, sendAsTaken, traitsOf } from "./model-traits.ts";
 import { readChatAnswer } from "./openai-answer.ts";
 import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
 import { toChatBody } from "./openai-request.ts";
 import { readChatStream } from "./openai-stream.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./provider.ts";
-import { faultBehind, toLLMError } from "./provider-errors.ts";
+import { toLLMError } from "./provider-errors.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 /**
@@ -41,29 +40,19 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     const reply = toEmbeddingsReply(entry, call, answer);
     return { ...reply, charged: { input: reply.tokens.prompt, output: 0 } };
   }
-  /** A refusal that says how the model wants to be asked costs nothing: the call is sent again, within its time. */
   async function ask(call: ProviderCall): Promise<HttpReply> {
-    const { model, request, onDelta, wire } = call;
+    const { model, request, onDelta, wire, timeoutMs } = call;
     const providerOptions = providerOptionsFor(entry, wire);
     const asked = { entry, model, request, providerOptions, isStreamed: onDelta !== undefined };
-    let traits = known.get(model) ?? traitsOf(entry, model);
-    let body = toChatBody(asked, traits);
-    const endsAtMs = performance.now() + call.timeoutMs;
-    for (;;) {
-      try {
-        const timeoutMs = Math.max(1, Math.ceil(endsAtMs - performance.now()));
-        return await post("/chat/completions", body, { ...call, timeoutMs });
-      } catch (error) {
-        const fault = faultBehind(error);
-        const lesson = fault && lessonOf(fault, { traits, entry, body });
-        traits = { ...traits, ...lesson };
-        const next = toChatBody(asked, traits);
-        if (!lesson || isDeepStrictEqual(next, body)) throw error;
-        body = next;
-        // Of this request alone: another one's state may be good.
-        known.set(model, { ...traits, refusesState: false });
-      }
-    }
+    const { answer, traits } = await sendAsTaken({
+      entry,
+      timeoutMs,
+      traits: known.get(model) ?? traitsOf(entry, model),
+      write: (traits) => toChatBody(asked, traits),
+      send: (body, timeoutMs) => post("/chat/completions", body, { ...call, timeoutMs }),
+    });
+    known.set(model, traits);
+    return answer;
   }
   return {
     async complete(call) {

@@ -195,11 +195,19 @@ export function unusableAnswer(
   });
 }
 
-/** Returns the innermost cause's code, such as ECONNREFUSED; the texts around it may quote what was sent. */
+/** undici's words for a proxy that does not let a call through. */
+const PROXY_REFUSAL = /^Proxy (?:response \((\d{3})\)|Authentication Required \((407)\))/;
+
+/**
+ * Returns the innermost cause's code, such as ECONNREFUSED, or what a proxy answered; the texts around it may quote what
+ * was sent.
+ */
 function systemCode(error: unknown): string | undefined {
   let found: string | undefined;
   let cause = error;
   for (let depth = 0; depth < 5 && cause instanceof Error; depth++) {
+    const [, status, refused = status] = PROXY_REFUSAL.exec(cause.message) ?? [];
+    if (refused) return `the proxy answered ${refused}`;
     const { code } = cause as NodeJS.ErrnoException;
     if (typeof code === "string" && /^[A-Z_]{1,60}$/.test(code)) found = code;
     cause = cause.cause;

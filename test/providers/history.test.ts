@@ -4,6 +4,7 @@ import { traitsOf } from "../../src/providers/model-traits.ts";
 import { toChatBody } from "../../src/providers/openai-request.ts";
 import { type ChatRequest, chatRequestSchema, type Message } from "../../src/shared/chat.ts";
 import { sha256 } from "../../src/shared/digest.ts";
+import { judged } from "../support/judged.ts";
 import { testEntry } from "../support/provider.ts";
 import { refusedByChat, refusedByMessages } from "../support/strict-history.ts";
 
@@ -210,6 +211,26 @@ describe("a history", () => {
       const about = `seed ${seed}: ${JSON.stringify(messages)}`;
       expect(refusedByChat(chatBody(messages)), about).toBeUndefined();
       expect(refusedByMessages(messagesBody(messages)), about).toBeUndefined();
+    }
+  });
+
+  it("with pictures that another model took does not end with a model that takes none", async () => {
+    const picture = { type: "image_url", image_url: { url: "data:image/png;base64,aGk=" } };
+    const dialects = { openai: '"type":"image_url"', anthropic: '"type":"image"' };
+    for (const dialect of ["openai", "anthropic"] as const) {
+      const { ask, bodies } = await judged(dialect, (body) =>
+        JSON.stringify(body).includes(dialects[dialect])
+          ? { message: "This model does not support image inputs" }
+          : undefined,
+      );
+      const seen = user([picture]) as Message;
+      const asked = [seen, { role: "assistant", content: "A cat." }, user("Sure?")] as Message[];
+      await ask({ messages: asked });
+      expect(bodies).toHaveLength(2);
+      expect(JSON.stringify(bodies[1])).toContain("[a part of the type image_url, which is not shown here]");
+      // What is asked now is refused, not left out.
+      await expect(ask({ messages: [...asked, seen] })).rejects.toThrow(/400/);
+      await expect(ask({ messages: [seen] })).rejects.toThrow(/400/);
     }
   });
 

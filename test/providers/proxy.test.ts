@@ -84,7 +84,7 @@ it("a host that cannot be reached is named with the proxy that was used, or why 
     [
       "https://provider.invalid",
       { HTTPS_PROXY: `http://me:secret@${proxy.host}` },
-      /through the proxy http:\/\/127\.0\.0\.1:\d+ of HTTPS_PROXY/,
+      /the proxy answered 502\), through the proxy http:\/\/127\.0\.0\.1:\d+ of HTTPS_PROXY/,
     ],
     ["https://provider.invalid", { HTTPS_PROXY: await deadUrl() }, /ECONNREFUSED.*through the proxy/],
     [await deadUrl(), { HTTPS_PROXY: PROXY }, /ECONNREFUSED\), directly: HTTP_PROXY is not set/],
