@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { GlueError } from "../shared/errors.ts";
 import type { OutputFormat } from "./answer-forms.ts";
-import { type DiskIndex, OUT_FILE } from "./disk-index.ts";
+import { type DiskIndex, OUT_FILE, type RowUse } from "./disk-index.ts";
 import { AppendFile, replaceFile, temporaryPath } from "./durable-file.ts";
 import { type EarlierResults, importEarlierResults } from "./earlier-results.ts";
 import { relabelled } from "./output-line.ts";
@@ -31,6 +31,7 @@ export interface OutputRow {
   /** From `outputLine`: JSON without a line end. */
   line: string;
   failed: boolean;
+  use?: RowUse;
 }
 
 interface Opened {
@@ -91,7 +92,8 @@ export class BatchOutput {
     if (opened.complete) return new BatchOutput(opened, format, files, index, places, undefined);
     const partial = await openPartial(files, opened.batchId, earlier);
     try {
-      await bringInto(partial, files, places);
+      if (!index.isReopened) await bringInto(partial, files, places);
+      index.transaction(() => index.remember("batchId", opened.batchId));
       return new BatchOutput(opened, format, files, index, places, partial);
     } catch (error) {
       await partial.close();
@@ -138,26 +140,30 @@ export class BatchOutput {
     if (missing > 0) throw misuse(`finish() while ${missing} rows have no result`);
     await this.#turn;
     await this.#partial?.restore();
-    if (this.#partial) await this.#writeOutput();
-    await this.close();
+    if (this.#partial) {
+      // Rows that were found malformed since it was opened.
+      await bringInto(this.#partial, this.#files, this.#places);
+      await this.#writeOutput();
+    }
+    await this.close({ isFinished: true });
   }
 
-  /** Keeps the partial for a later run; removes the index. */
-  async close(): Promise<void> {
+  /** Keeps the partial for a later run, and an index that is to be kept. */
+  async close({ isFinished = false } = {}): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     await this.#turn;
     await this.#partial?.close();
-    this.#index.close();
+    this.#index.close(isFinished || !this.#index.isKept);
   }
 
   async #append(results: readonly OutputRow[]): Promise<void> {
     if (!this.#partial) throw misuse("append() to a batch that is complete");
     const places = await this.#partial.append(results.map(({ line }) => line));
     this.#index.markDone(
-      results.map(({ id, failed }, i) => {
+      results.map(({ id, failed, use }, i) => {
         const { offset = 0, bytes = 0 } = places[i] ?? {};
-        return { id, failed, outOffset: offset, outBytes: bytes };
+        return { id, failed, outOffset: offset, outBytes: bytes, use };
       }),
     );
   }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { chooseModel } from "../calls/model-choice.ts";
 import { requirePrices } from "../producers/priced-models.ts";
 import { costUsd } from "../shared/cost.ts";
-import { GlueError } from "../shared/errors.ts";
+import { GlueError, InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -70,6 +70,8 @@ export interface BatchProgress {
   failed: number;
   /** Rows without a result. */
   missing: number;
+  /** False while the rest of a large input is scanned: `total` and `missing` are of its rows so far. */
+  isCounted: boolean;
   /** USD of the succeeded rows; null when the cost of one of them is not known. */
   costUsd: number | null;
 }
@@ -79,6 +81,7 @@ const STATUS_AT_END: Record<BatchEnd["kind"], BatchReport["status"]> = {
   interrupted: "interrupted",
   cancelled: "cancelled",
   stopped: "failed",
+  faulted: "failed",
 };
 
 /** One run of a batch in this process: `prepare`, `start`, `follow`, `report`. A run after it sends what is missing. */
@@ -118,15 +121,23 @@ export class BatchRun {
     const { settings, keyNeeded } = context;
     const choice = { settings, keyNeeded, defaultModel: options.model ?? settings.defaultModel };
     adoptPartial(options.outputPath);
+    let isPrepared = false;
+    // The models of what is scanned before are looked at together.
+    const priced = (model: ModelRef) => {
+      if (isPrepared && options.maxCostUsd !== undefined)
+        requirePrices(settings, [model], context.costLimitName ?? "maxCostUsd");
+      return model;
+    };
     const knownId = readBatchId(options.outputPath);
     try {
       const batch = await prepareBatch({
         ...options,
-        resolveModel: (name, vendor) => chooseModel(name, { ...choice, vendor }),
+        resolveModel: (name, vendor) => priced(chooseModel(name, { ...choice, vendor })),
         costOf: (model, use) => costUsd(settings.prices, model, use),
       });
       const run = new BatchRun(batch, options, context);
       await run.#checkPrices();
+      isPrepared = true;
       return run;
     } catch (error) {
       if (knownId && error instanceof GlueError && error.code === "output_in_use") {
@@ -158,7 +169,8 @@ export class BatchRun {
   /** Returns where the run stands now. */
   progress(): BatchProgress {
     const { total, succeeded, failed, missing } = this.#batch.index.counts();
-    return { total, succeeded, failed, missing, costUsd: this.#tally.costUsd };
+    const { isComplete: isCounted } = this.#batch.scan;
+    return { total, succeeded, failed, missing, isCounted, costUsd: this.#tally.costUsd };
   }
 
   /** Yields the progress now, then every `everyMs` (default 500) while it runs, and once more at its end. */
@@ -195,6 +207,7 @@ export class BatchRun {
       if (this.isComplete) return this.#report({ kind: "finished" }, { retries: 0, rateLimited: 0 });
       const store = await this.#context.openStore();
       const end = await this.#send(store);
+      if (end.kind === "faulted") throw this.#laterFault(end.error);
       const record = await readBatch(store, this.id);
       return this.#report(end, { retries: record?.retries ?? 0, rateLimited: record?.rateLimited ?? 0 });
     } finally {
@@ -208,6 +221,13 @@ export class BatchRun {
     const { signal } = this.#stop;
     const [batch, tally] = [this.#batch, this.#tally];
     return sendBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, timeoutMs, signal });
+  }
+
+  /** What would have stopped the run before anything was sent, had the input been smaller. */
+  #laterFault({ message, hint, code }: GlueError): InputError {
+    const { total, missing } = this.#batch.index.counts();
+    const kept = `${total - missing} results are safe in ${this.files.partial}`;
+    return new InputError(message, `${hint ?? "mend that"}; ${kept}: run the same command again then`, code);
   }
 
   #report(end: BatchEnd, faults: { retries: number; rateLimited: number }): BatchReport {

@@ -89,9 +89,10 @@ export async function* readRecords(
       const bytes = nextOffset - offset;
       const data = Buffer.alloc(bytes);
       await handle.read(data, 0, bytes, offset);
-      yield { line: row, fileLine, offset, bytes, data, tooLong: false, nextOffset };
+      const nextFileLine = start.fileLine + info.lines;
+      yield { line: row, fileLine, offset, bytes, data, tooLong: false, nextOffset, nextFileLine };
       offset = nextOffset;
-      fileLine = start.fileLine + info.lines;
+      fileLine = nextFileLine;
     }
   } catch (error) {
     throw isCsvError(error) ? brokenFile(error, path, start) : error;

@@ -1,8 +1,7 @@
-import { rmSync } from "node:fs";
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
 import { outputFileError } from "./file-errors.ts";
-import { createIndexFile } from "./index-file.ts";
+import { createIndexFile, openIndexFile, removeIndexFile } from "./index-file.ts";
 import { outputFiles } from "./output-paths.ts";
 import { digest16, rowId } from "./row-identity.ts";
 
@@ -46,6 +45,17 @@ export interface DoneRow {
   failed: boolean;
   outOffset: number;
   outBytes: number;
+  use?: RowUse;
+}
+
+/** What a row's answer used. */
+export interface RowUse {
+  prompt: number;
+  completion: number;
+  cached: number;
+  /** Null when nobody knows. */
+  costUsd: number | null;
+  fromCache: boolean;
 }
 
 /** A row as the scan finds it. */
@@ -72,26 +82,45 @@ const COLUMNS = "line, id, offset, bytes, occurrence, model, state";
 
 /**
  * The rows of a batch on disk (`OUT.jsonl.index`): where each lies in the input, whether it has a result, and where
- * that lies. Memory does not grow with the rows. Lives as long as the run; every start builds it again.
+ * that lies. Memory does not grow with the rows. Lives as long as the run; one that is `kept` is there for the next run
+ * too, until the batch is finished.
  */
 export class DiskIndex {
   /** For the modules that place results; the schema is in index-file.ts. */
   readonly database: DatabaseSync;
+  readonly isKept: boolean;
+  /** It was there before this run, with the rows and results of an earlier one. */
+  readonly isReopened: boolean;
   readonly #path: string;
   readonly #models: ModelRef[] = [];
-  #counts: IndexCounts = { ...noRows(), malformed: 0, models: new Map() };
+  #counts = { ...noRows(), malformed: 0, models: new Map<string, RowCounts>() };
   #isOpen = true;
   readonly #statements;
 
   /** @throws InputError `output_in_use` when a live run holds the output. */
-  static create(outputPath: string): DiskIndex {
+  static create(outputPath: string, { kept = false } = {}): DiskIndex {
     const { index } = outputFiles(outputPath);
-    return new DiskIndex(index, createIndexFile(index, outputPath));
+    return new DiskIndex(index, createIndexFile(index, outputPath, kept), { isKept: kept });
   }
 
-  private constructor(path: string, database: DatabaseSync) {
+  /** The index of an earlier run, if it left one. @throws InputError `output_in_use` when a live run holds the output. */
+  static reopen(outputPath: string): DiskIndex | undefined {
+    const { index } = outputFiles(outputPath);
+    const database = openIndexFile(index, outputPath);
+    return database && new DiskIndex(index, database, { isKept: true, isReopened: true });
+  }
+
+  private constructor(
+    path: string,
+    database: DatabaseSync,
+    { isKept, isReopened = false }: { isKept: boolean; isReopened?: boolean },
+  ) {
     this.#path = path;
     this.database = database;
+    this.isKept = isKept;
+    this.isReopened = isReopened;
+    for (const { entry, model } of database.prepare("SELECT entry, model FROM models ORDER BY place").all())
+      this.#models.push(modelRef(String(entry), String(model)));
     this.#statements = {
       add: database.prepare(
         "INSERT INTO rows (line, offset, bytes, id, label, occurrence, model, state) VALUES (?,?,?,?,?,?,?,?)",
@@ -105,8 +134,11 @@ export class DiskIndex {
         `SELECT ${COLUMNS} FROM rows WHERE state = 0 AND model = ? AND line > ? ORDER BY line LIMIT ?`,
       ),
       done: database.prepare(
-        `UPDATE rows SET state = ?, out_file = ${OUT_FILE.partial}, out_offset = ?, out_bytes = ?, relabel = 0
-         WHERE line = ?`,
+        `UPDATE rows SET state = ?, out_file = ${OUT_FILE.partial}, out_offset = ?, out_bytes = ?, relabel = 0,
+         prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost_usd = ?, from_cache = ? WHERE line = ?`,
+      ),
+      remember: database.prepare(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
       ),
       addMalformed: database.prepare("INSERT INTO malformed VALUES (?, ?)"),
     };
@@ -140,10 +172,13 @@ export class DiskIndex {
   /** Records results that are safe in the partial. A success is never replaced by a failure. */
   markDone(results: readonly DoneRow[]): void {
     this.transaction(() => {
-      for (const { id, failed, outOffset, outBytes } of results) {
+      for (const { id, failed, outOffset, outBytes, use } of results) {
+        this.remember("partialEnd", outOffset + outBytes + 1);
         const row = this.find(id);
         if (!row?.model || (row.state === "succeeded" && failed)) continue;
-        this.#statements.done.run(failed ? FAILED : SUCCEEDED, outOffset, outBytes, row.line);
+        const { prompt = 0, completion = 0, cached = 0, costUsd = null, fromCache } = use ?? {};
+        const used = [prompt, completion, cached, costUsd, fromCache ? 1 : 0];
+        this.#statements.done.run(failed ? FAILED : SUCCEEDED, outOffset, outBytes, ...used, row.line);
         const state = failed ? "failed" : "succeeded";
         this.#move(this.#counts, row.state, state);
         this.#move(this.#counts.models.get(row.model.key), row.state, state);
@@ -171,7 +206,24 @@ export class DiskIndex {
     const place = model ? this.#place(model) : null;
     const state = model ? MISSING : FAILED;
     this.#statements.add.run(line, offset, bytes, id, label, occurrence, place ?? null, state as number);
+    if (!model) this.#counts.malformed += 1;
+    for (const counts of [this.#counts, model && this.#counts.models.get(model.key)]) {
+      if (!counts) continue;
+      counts.total += 1;
+      counts[model ? "missing" : "failed"] += 1;
+    }
     return undefined;
+  }
+
+  /** Keeps a fact for a later run, within the transaction at hand. */
+  remember(name: string, value: unknown): void {
+    if (this.isKept) this.#statements.remember.run(name, JSON.stringify(value));
+  }
+
+  /** Returns a fact that was kept; undefined when it was not. */
+  recall(name: string): unknown {
+    const row = this.database.prepare("SELECT value FROM meta WHERE name = ?").get(name);
+    return row && JSON.parse(String(row.value));
   }
 
   /** Keeps the output line of a row that is no valid request. */
@@ -225,12 +277,12 @@ export class DiskIndex {
     }
   }
 
-  /** Closes and deletes the file. */
-  close(): void {
+  /** Closes the file, and deletes it unless it is kept. */
+  close(deletes = !this.isKept): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.database.close();
-    rmSync(this.#path, { force: true });
+    if (deletes) removeIndexFile(this.#path);
   }
 
   [Symbol.dispose](): void {
@@ -242,8 +294,12 @@ export class DiskIndex {
   }
 
   #place(model: ModelRef): number {
-    const place = this.#models.findIndex(({ key }) => key === model.key);
-    return place >= 0 ? place : this.#models.push(modelRef(model.entry, model.model)) - 1;
+    const known = this.#models.findIndex(({ key }) => key === model.key);
+    if (known >= 0) return known;
+    const place = this.#models.push(modelRef(model.entry, model.model)) - 1;
+    this.database.prepare("INSERT INTO models VALUES (?, ?, ?)").run(place, model.entry, model.model);
+    this.#counts.models.set(model.key, noRows());
+    return place;
   }
 
   #move(counts: RowCounts | undefined, from: RowState, to: RowState): void {

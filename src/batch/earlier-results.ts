@@ -53,6 +53,13 @@ export async function importEarlierResults(
   const header = readHeader(files.partial);
   const importFrom = (path: string, file: ResultFile, start = 0) =>
     importFile(path, file, start, index, places);
+  const knownEnd = index.recall("partialEnd");
+  if (index.isReopened && header) {
+    const start = typeof knownEnd === "number" ? knownEnd : header.bytes;
+    const { end } = await importFrom(files.partial, OUT_FILE.partial, start);
+    index.recount();
+    return { header, partialEnd: end, outputInOrder: false, isInFormat: false };
+  }
   await importFrom(files.orphaned, OUT_FILE.orphaned);
   const output = await importFrom(files.output, OUT_FILE.output);
   const partial = header ? await importFrom(files.partial, OUT_FILE.partial, header.bytes) : NOTHING;

@@ -37,26 +37,57 @@ const SCHEMA = `
     out_offset INTEGER NOT NULL,
     out_bytes INTEGER NOT NULL
   ) WITHOUT ROWID;
+  CREATE TABLE models (place INTEGER PRIMARY KEY, entry TEXT NOT NULL, model TEXT NOT NULL);
+  CREATE TABLE blocks (n INTEGER PRIMARY KEY, hash TEXT NOT NULL);
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 `;
 
 /**
- * A new, empty index file, locked (by the kernel: the lock ends with the process) as long as it is open. It has no
- * journal and no fsync, since a run that dies builds it again.
+ * A new, empty index file, locked (by the kernel: the lock ends with the process) as long as it is open. There is no
+ * fsync: a run after a power cut builds it again. One that is `kept` has a log, so that it is whole after a kill.
  * @throws InputError when a live run holds it, ConfigurationError when it cannot be written.
  */
-export function createIndexFile(path: string, outputPath: string): DatabaseSync {
+export function createIndexFile(path: string, outputPath: string, kept: boolean): DatabaseSync {
   refuseWhenInUse(path, outputPath);
   let database: DatabaseSync | undefined;
   try {
-    rmSync(path, { force: true });
+    removeIndexFile(path);
     database = openDatabase(path);
-    database.exec("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE");
+    database.exec("PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE");
+    database.exec(`PRAGMA journal_mode = ${kept ? "WAL" : "OFF"}`);
     database.exec(`PRAGMA cache_size = -${CACHE_KIB}; BEGIN EXCLUSIVE; ${SCHEMA} COMMIT`);
     return database;
   } catch (error) {
     database?.close();
     throw isBusy(error) ? inUse(outputPath) : outputFileError(error, path);
   }
+}
+
+/**
+ * The index that an earlier run left; undefined when there is none, or what is there is no index.
+ * @throws InputError when a live run holds it.
+ */
+export function openIndexFile(path: string, outputPath: string): DatabaseSync | undefined {
+  refuseWhenInUse(path, outputPath);
+  if (!existsSync(path)) return undefined;
+  let database: DatabaseSync | undefined;
+  try {
+    database = openDatabase(path);
+    database.exec("PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL");
+    database.exec(
+      `PRAGMA cache_size = -${CACHE_KIB}; BEGIN EXCLUSIVE; SELECT 1 FROM meta, blocks LIMIT 1; COMMIT`,
+    );
+    return database;
+  } catch (error) {
+    database?.close();
+    if (isBusy(error)) throw inUse(outputPath);
+    return undefined;
+  }
+}
+
+/** Removes an index file and its log. */
+export function removeIndexFile(path: string): void {
+  for (const name of [path, `${path}-wal`, `${path}-shm`, `${path}-journal`]) rmSync(name, { force: true });
 }
 
 /** What a dead run left is no use; what a live one holds must stay, since two writers would spoil the output. */

@@ -19,6 +19,8 @@ export interface InputRow {
   data: Buffer;
   tooLong: boolean;
   nextOffset: number;
+  /** The line of the file at `nextOffset`. */
+  nextFileLine: number;
 }
 
 /** Where reading may begin: after so many rows (of JSON lines: lines), at a byte of a line. */
@@ -60,7 +62,7 @@ export class InputFile {
   }
 
   /** The rows from the beginning on, without blank lines. @throws InputError */
-  async *rows(start: RowStart = this.#beginning): AsyncGenerator<InputRow, void> {
+  async *rows(start: RowStart = this.beginning): AsyncGenerator<InputRow, void> {
     const rows = this.#readRows(start);
     try {
       for (;;) {
@@ -71,6 +73,16 @@ export class InputFile {
     } finally {
       await rows.return();
     }
+  }
+
+  /** Returns whether there are so many rows at least. @throws InputError */
+  async hasRows(count: number): Promise<boolean> {
+    let found = 0;
+    for await (const _ of this.rows()) {
+      found += 1;
+      if (found >= count) return true;
+    }
+    return false;
   }
 
   /** The bytes of a row. @throws InputError */
@@ -90,7 +102,8 @@ export class InputFile {
     await this.handle.close();
   }
 
-  get #beginning(): RowStart {
+  /** Where the first row is looked for. */
+  get beginning(): RowStart {
     return this.form.format === "csv" ? this.form.start : { row: 0, offset: 0, fileLine: 1 };
   }
 
@@ -104,7 +117,7 @@ export class InputFile {
 
 async function* rowsOfLines(handle: FileHandle, start: RowStart): AsyncGenerator<InputRow, void> {
   for await (const line of readLines(handle, MAX_REQUEST_BYTES, start.offset, start.row)) {
-    if (!isBlank(line)) yield { ...line, fileLine: line.line };
+    if (!isBlank(line)) yield { ...line, fileLine: line.line, nextFileLine: line.line + 1 };
   }
 }
 

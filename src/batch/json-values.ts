@@ -80,7 +80,10 @@ export async function* readJsonValues(
           ? chunk.subarray(rowStart - position, i + 1).subarray(0, kept)
           : Buffer.alloc(kept);
         if (!inChunk) await handle.read(data, 0, kept, rowStart);
-        yield { line: row, fileLine: rowLine, offset: rowStart, bytes, data, tooLong, nextOffset: end };
+        yield {
+          ...{ line: row, fileLine: rowLine, offset: rowStart, bytes, data, tooLong },
+          ...{ nextOffset: end, nextFileLine: place.line },
+        };
         continue;
       }
       if (isSpace(byte)) continue;

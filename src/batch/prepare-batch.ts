@@ -1,13 +1,19 @@
+import { statSync } from "node:fs";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { OutputFormat } from "./answer-forms.ts";
 import { BatchOutput } from "./batch-output.ts";
 import { DiskIndex } from "./disk-index.ts";
 import { InputFile } from "./input-file.ts";
 import type { InputFormat } from "./input-form.ts";
-import { checkPaths } from "./output-paths.ts";
+import { createKeptIndex, reopenIndex } from "./kept-index.ts";
+import { checkPaths, outputFiles } from "./output-paths.ts";
 import type { CostOf } from "./result-places.ts";
 import { RowReader } from "./row-reader.ts";
-import { type ResolveModel, scanInput } from "./scan-input.ts";
+import { InputScan, type ResolveModel } from "./scan-input.ts";
+
+const LARGE_ROWS = 50_000;
+/** What is scanned of such a file before anything is sent, as a part of these. */
+const HEAD_SHARE = 0.1;
 
 export interface BatchFiles {
   inputPath: string;
@@ -19,6 +25,8 @@ export interface BatchFiles {
   format?: OutputFormat;
   promptField?: string;
   limitRows?: number;
+  /** From so many rows on, rows are sent while the rest of the file is scanned; default 50,000. */
+  largeRows?: number;
   strict?: boolean;
   retryFailed?: boolean;
 }
@@ -27,14 +35,24 @@ export interface BatchFiles {
 export interface PreparedBatch {
   files: BatchFiles;
   index: DiskIndex;
+  /** Goes on with the rest of a large input. */
+  scan: InputScan;
   reader: RowReader;
   output: BatchOutput;
+  /** It grows while the input is scanned. */
   models: readonly ModelRef[];
   close(): Promise<void>;
 }
 
+function hasResults(outputPath: string): boolean {
+  const { output, partial, orphaned } = outputFiles(outputPath);
+  return [output, partial, orphaned].some(
+    (path) => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0,
+  );
+}
+
 /**
- * Scans the input and opens the output; needs no Redis.
+ * Scans the input, of a large one only the head, and opens the output; needs no Redis.
  * @throws InputError and ConfigurationError before anything is sent (see `scanInput`, `BatchOutput.open`).
  */
 export async function prepareBatch(files: BatchFiles): Promise<PreparedBatch> {
@@ -42,18 +60,28 @@ export async function prepareBatch(files: BatchFiles): Promise<PreparedBatch> {
   const input = await InputFile.open({ ...files, inputPath });
   let index: DiskIndex | undefined;
   try {
-    index = DiskIndex.create(outputPath);
-    const { models } = await scanInput({ ...files, input, index });
+    const basis = { ...files, input, outputPath };
+    const { strict, limitRows = Number.POSITIVE_INFINITY, largeRows = LARGE_ROWS } = files;
+    const isLarge = !strict && limitRows >= largeRows && (await input.hasRows(largeRows));
+    index = isLarge
+      ? ((await reopenIndex(basis)) ?? (await createKeptIndex(basis)))
+      : DiskIndex.create(outputPath);
+    const scan = new InputScan({ ...files, input, index });
+    // What an earlier run left can only be told from another input's results when all rows are known.
+    const isSent = isLarge && (index.isReopened || !hasResults(outputPath));
+    const headRows = index.isReopened ? 0 : largeRows * HEAD_SHARE;
+    await scan.run(isSent ? headRows : undefined);
     const reader = new RowReader({ ...files, input });
     const output = await BatchOutput.open({ ...files, outputPath, index });
     const close = async () => {
+      await scan.stop();
       await input.close();
       await output.close();
     };
-    return { files, index, reader, output, models, close };
+    return { files, index, scan, reader, output, models: index.models(), close };
   } catch (error) {
     await input.close();
-    index?.close();
+    index?.close(!index.isReopened);
     throw error;
   }
 }

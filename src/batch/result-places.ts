@@ -94,7 +94,10 @@ export class ResultPlaces {
       `UPDATE rows SET out_file = ${OUT_FILE.partial}, out_offset = ?, out_bytes = ?, relabel = 0 WHERE line = ?`,
     );
     this.#index.transaction(() => {
-      for (const { line, offset, bytes } of places) move.run(offset, bytes, line);
+      for (const { line, offset, bytes } of places) {
+        move.run(offset, bytes, line);
+        this.#index.remember("partialEnd", offset + bytes + 1);
+      }
     });
   }
 

@@ -13,12 +13,14 @@ import { inlineResult } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { registerQueue } from "../store/queue-registry.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import type { BatchOutput } from "./batch-output.ts";
+import type { BatchOutput, OutputRow } from "./batch-output.ts";
 import type { DiskIndex, IndexRow } from "./disk-index.ts";
 import { ModelStops, type StopReason } from "./model-stops.ts";
 import { outputLine } from "./output-line.ts";
+import { RestScan } from "./rest-scan.ts";
 import type { BatchRow, RowReader } from "./row-reader.ts";
 import { RowSubmitter } from "./row-submitter.ts";
+import type { InputScan } from "./scan-input.ts";
 import type { Tally } from "./tally.ts";
 import { Window } from "./window.ts";
 
@@ -27,6 +29,8 @@ const MAX_ADD = 500;
 const RECONCILE_MS = 5000;
 const WAIT_MS = 1000;
 const SAVE_MS = 500;
+/** Turns without a result after which the rest of a large input is scanned all the same. */
+const HEAD_TURNS = 3;
 
 export interface RowSenderOptions {
   store: ConnectedStore;
@@ -34,6 +38,7 @@ export interface RowSenderOptions {
   logger: Logger;
   queues: ProducerQueues;
   index: DiskIndex;
+  scan: InputScan;
   reader: RowReader;
   output: BatchOutput;
   lease: Lease;
@@ -45,11 +50,15 @@ export interface RowSenderOptions {
   timeoutMs?: number;
 }
 
-/** How sending ended: all rows have results, somebody asked to stop, or an account fault stopped the batch. */
+/**
+ * How sending ended: all rows have results, somebody asked to stop, an account fault stopped the batch, or the rest of the
+ * input has a fault.
+ */
 export type BatchEnd =
   | { kind: "finished" }
   | { kind: "interrupted" }
   | { kind: "cancelled" }
+  | { kind: "faulted"; error: GlueError }
   | ({ kind: "stopped" } & StopReason);
 
 /**
@@ -63,7 +72,9 @@ export class RowSender {
   readonly #submitter: RowSubmitter;
   readonly #stops: ModelStops;
   readonly #wakeup = new Wakeup();
+  readonly #rest: RestScan;
   #end: BatchEnd | undefined;
+  #turns = 0;
   #reconciledAt = performance.now();
   #savedAt = 0;
 
@@ -71,6 +82,7 @@ export class RowSender {
     this.#options = options;
     this.#batchId = options.output.batchId;
     this.#windows = options.index.models().map((model) => new Window(model));
+    this.#rest = new RestScan(options.scan, () => this.#wakeup.wake());
     this.#submitter = new RowSubmitter(options, this.#batchId);
     this.#stops = new ModelStops(options, this.#batchId, this.#windows);
   }
@@ -89,9 +101,13 @@ export class RowSender {
     while ((await this.#collect()) > 0);
     await untilTaken(logger, () => this.#stops.begin());
     await untilTaken(logger, () => saveCounts(this.#options, this.#batchId));
-    for (;;) {
-      const end = await untilTaken(logger, () => this.#turn(signal));
-      if (end) return end;
+    try {
+      for (;;) {
+        const end = await untilTaken(logger, () => this.#turn(signal));
+        if (end) return end;
+      }
+    } finally {
+      await this.#rest.stop();
     }
   }
 
@@ -110,7 +126,11 @@ export class RowSender {
     } else {
       await this.#withdraw(this.#windows.filter(({ stop }) => stop));
       await this.#refill();
-      if (this.#options.index.counts().missing === 0) return { kind: "finished" };
+      if (this.#rest.isComplete && this.#options.index.counts().missing === 0) return { kind: "finished" };
+      // The first rows go out before the process is busy with the others.
+      const isBusy = this.#options.index.counts().missing > 0 && this.#turns < HEAD_TURNS;
+      if (collected > 0 || !isBusy) this.#rest.start();
+      this.#turns += 1;
       if (performance.now() - this.#reconciledAt > RECONCILE_MS) await this.#reconcile();
     }
     if (collected === 0) await this.#wakeup.wait(WAIT_MS);
@@ -119,7 +139,12 @@ export class RowSender {
   }
 
   async #findEnd(signal: AbortSignal): Promise<BatchEnd | undefined> {
-    const end: BatchEnd | undefined = signal.aborted ? { kind: "interrupted" } : await this.#readStop();
+    const { fault } = this.#rest;
+    const end: BatchEnd | undefined = fault
+      ? { kind: "faulted", error: fault }
+      : signal.aborted
+        ? { kind: "interrupted" }
+        : await this.#readStop();
     if (end) {
       const { store } = this.#options;
       const told = { code: end.kind, category: "cancelled", message: `the batch was ${end.kind}` } as const;
@@ -152,7 +177,7 @@ export class RowSender {
   async #collect(): Promise<number> {
     const { store, output, tally, index } = this.#options;
     const entries = await readDoneList(store, this.#batchId);
-    const lines: { id: string; line: string; failed: boolean }[] = [];
+    const lines: OutputRow[] = [];
     const taken: { jobId: string; queue: string; record: ResultRecord | undefined }[] = [];
     for (const { jobId, record } of entries) {
       const id = jobId.slice(this.#batchId.length + 1);
@@ -163,7 +188,8 @@ export class RowSender {
         { id, ...(await this.#namesOf(jobId, row)) },
         await inlineResult(store, record),
       );
-      lines.push({ id, line, failed: record.status !== "succeeded" });
+      const { tokens, costUsd, fromCache = false } = record;
+      lines.push({ id, line, failed: record.status !== "succeeded", use: { ...tokens, costUsd, fromCache } });
       tally.add(record);
     }
     if (lines.length > 0) await output.append(lines);
@@ -204,12 +230,14 @@ export class RowSender {
   }
 
   async #refill(): Promise<void> {
+    for (const model of this.#options.index.models().slice(this.#windows.length))
+      this.#windows.push(new Window(model));
     for (const window of this.#windows) {
       while (!window.stop && !window.exhausted && window.room >= Math.min(MAX_ADD, window.rows.size)) {
         const room = Math.min(window.room, MAX_ADD);
         const missing =
           room > 0 ? this.#options.index.nextMissing(window.model.key, window.cursor, room) : [];
-        if (room > 0 && missing.length === 0) window.exhausted = true;
+        if (room > 0 && missing.length === 0) window.exhausted = this.#rest.isComplete;
         if (missing.length === 0) break;
         const rows = window.fitting(missing);
         await this.#submitter.send(window, rows, { again: this.#options.output.resumed });

@@ -2,7 +2,8 @@ import { MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { DiskIndex, ScannedRow } from "./disk-index.ts";
-import type { InputFile, InputRow } from "./input-file.ts";
+import type { InputFile, InputRow, RowStart } from "./input-file.ts";
+import { hashBlocks, type ResolvedName } from "./kept-index.ts";
 import { malformedLine } from "./output-line.ts";
 import { RowFault } from "./row-fault.ts";
 import { type ParsedRow, parseRow, tooLongFault, type Vendor } from "./row-format.ts";
@@ -34,7 +35,18 @@ export interface ScanResult {
 }
 
 /** Rows per transaction of the index. */
-const COMMIT_ROWS = 5000;
+const SLICE_ROWS = 5000;
+
+/** A row that was read: where it goes, or what is wrong with it. */
+type FoundRow = ScannedRow & { fileLine: number; next: RowStart; model?: ModelRef; fault?: RowFault };
+
+/** Where a scan is, for a run that goes on with it. */
+interface ScanState {
+  next: RowStart;
+  rows: number;
+  malformed: number;
+  isComplete: boolean;
+}
 
 /**
  * Reads the whole input once before anything is sent and puts its rows into the index.
@@ -42,55 +54,129 @@ const COMMIT_ROWS = 5000;
  * (`strict`) a line is malformed; what `resolveModel` throws, with file and line.
  */
 export async function scanInput(options: ScanOptions): Promise<ScanResult> {
-  const scan = new Scan(options);
+  const scan = new InputScan(options);
   await scan.run();
   return scan.result();
 }
 
-class Scan {
+/** Reads an input into the index, at once or piece by piece. One whose index is kept goes on where it was. */
+export class InputScan {
   readonly #options: ScanOptions;
   readonly #resolve: ResolveModel;
-  #rows = 0;
-  #malformed = 0;
+  readonly #names: ResolvedName[];
+  #state: ScanState;
+  #rows: AsyncGenerator<InputRow, void> | undefined;
 
   constructor(options: ScanOptions) {
     this.#options = options;
-    this.#resolve = cached(options.resolveModel);
+    const { index, input } = options;
+    const earlier = index.recall("scan") as ScanState | undefined;
+    this.#state = earlier ?? { next: input.beginning, rows: 0, malformed: 0, isComplete: false };
+    this.#names = (index.recall("names") ?? []) as ResolvedName[];
+    this.#resolve = cached((name, vendor) => {
+      const model = options.resolveModel(name, vendor);
+      this.#names.push([name ?? null, vendor ?? null, model.key]);
+      return model;
+    });
   }
 
-  async run(): Promise<void> {
-    const { index, input, limitRows = Number.POSITIVE_INFINITY } = this.#options;
-    const { database } = index;
-    index.guard(() => database.exec("BEGIN"));
-    for await (const line of input.rows()) {
-      index.guard(() => this.#add(line));
-      this.#rows += 1;
-      if (this.#rows % COMMIT_ROWS === 0) index.guard(() => database.exec("COMMIT; BEGIN"));
-      if (this.#rows >= limitRows) break;
+  get isComplete(): boolean {
+    return this.#state.isComplete;
+  }
+
+  result(): ScanResult {
+    const { rows, malformed } = this.#state;
+    return { rows, malformed, models: [...this.#options.index.models()] };
+  }
+
+  /** Reads so many rows more, default all. What comes before a row that stops the scan is in the index. @throws as `scanInput` */
+  async run(maxRows = Number.POSITIVE_INFINITY): Promise<void> {
+    const { index, input } = this.#options;
+    for (let left = maxRows; left > 0 && !this.isComplete; left -= SLICE_ROWS) {
+      await this.#slice(Math.min(left, SLICE_ROWS));
+      if (index.isKept) await hashBlocks(index, input, this.#state.next.offset);
     }
-    index.guard(() => database.exec("COMMIT; DROP TABLE occurrences"));
-    index.recount();
-    if (this.#rows === 0) {
+    if (this.isComplete) await this.stop();
+    if (this.isComplete && this.#state.rows === 0) {
       throw new InputError(`${input.path} is empty`, "give it one JSON object per line", "empty_file");
     }
   }
 
-  result(): ScanResult {
-    return { rows: this.#rows, malformed: this.#malformed, models: [...this.#options.index.models()] };
+  /** Ends the reading of the file. */
+  async stop(): Promise<void> {
+    await this.#rows?.return();
+    this.#rows = undefined;
   }
 
-  #add(line: InputRow): void {
+  async #slice(maxRows: number): Promise<void> {
+    const { index, input, limitRows = Number.POSITIVE_INFINITY } = this.#options;
+    this.#rows ??= input.rows(this.#state.next);
+    const state = { ...this.#state };
+    const found: FoundRow[] = [];
+    let isLast = false;
+    let fault: unknown;
+    try {
+      while (found.length < maxRows && !isLast) {
+        const { value: row } = await this.#rows.next();
+        if (row) found.push(this.#read(row));
+        isLast = !row || state.rows + found.length >= limitRows;
+      }
+    } catch (error) {
+      fault = error;
+    }
+    index.transaction(() => {
+      for (const row of found) {
+        fault = this.#add(row, state) ?? fault;
+        if (state.next !== row.next) break;
+      }
+      state.isComplete = isLast && !fault;
+      index.remember("scan", state);
+      index.remember("names", this.#names);
+      this.#state = state;
+    });
+    if (fault) throw fault;
+  }
+
+  /** @throws what `resolveModel` throws, with its place; InputError for a malformed row (`strict`) */
+  #read(line: InputRow): FoundRow {
+    const { input, promptField, strict } = this.#options;
+    const { line: number, fileLine, offset, bytes } = line;
+    const next = { row: number, offset: line.nextOffset, fileLine: line.nextFileLine };
+    const place = { line: number, fileLine, offset, bytes, next };
     let parsed: ParsedRow | undefined;
     try {
       if (line.tooLong) throw tooLongFault();
-      parsed = parseRow(line.data, this.#options.input.form, this.#options.promptField);
+      parsed = parseRow(line.data, input.form, promptField);
+      const { customId } = parsed;
       const model = this.#modelOf(parsed, line);
       const digest = rowDigest(model, parsed.request);
-      this.#index(line, digest, parsed.customId, model);
+      return { ...place, digest, customId, label: customId ?? lineLabel(number), model };
     } catch (error) {
       if (!(error instanceof RowFault)) throw error;
-      this.#addMalformed(line, error, error.customId ?? parsed?.customId);
+      if (strict) throw new InputError(`${this.#place(line)}: ${error.message}`, error.hint, error.code);
+      const customId = error.customId ?? parsed?.customId;
+      const digest = malformedDigest(line.data, bytes);
+      return { ...place, digest, customId, label: customId ?? lineLabel(number), fault: error };
     }
+  }
+
+  /** Returns what stops the scan at this row, if anything does. */
+  #add(row: FoundRow, state: ScanState): InputError | undefined {
+    const { index } = this.#options;
+    const { label, line, fault, model } = row;
+    const other = index.add(row, model);
+    if (other !== undefined) return this.#duplicate(row, other);
+    state.rows += 1;
+    state.next = row.next;
+    if (fault) {
+      state.malformed += 1;
+      const { code, message, hint } = fault;
+      const told = { code, message: `${this.#place(row)}: ${message}`, hint };
+      index.addMalformed(line, (id) => malformedLine({ id, customId: label }, told));
+    }
+    if (index.models().length <= MAX_QUEUES) return undefined;
+    const place = this.#place(row);
+    return new InputError(`${place}: more than ${MAX_QUEUES} different models`, "split the input by model");
   }
 
   #modelOf({ modelName, vendor }: ParsedRow, line: InputRow): ModelRef {
@@ -101,35 +187,12 @@ class Scan {
     }
   }
 
-  #index(line: InputRow, digest: string, customId: string | undefined, model: ModelRef | undefined): void {
-    const { index } = this.#options;
-    const row: ScannedRow = { ...line, digest, customId, label: customId ?? lineLabel(line.line) };
-    const other = index.add(row, model);
-    if (other !== undefined) this.#refuseDuplicate(row.label, line, other, customId);
-    if (index.models().length > MAX_QUEUES) {
-      throw new InputError(
-        `${this.#place(line)}: more than ${MAX_QUEUES} different models`,
-        "split the input by model",
-      );
-    }
-  }
-
-  #addMalformed(line: InputRow, fault: RowFault, customId: string | undefined): void {
-    const message = `${this.#place(line)}: ${fault.message}`;
-    if (this.#options.strict) throw new InputError(message, fault.hint, fault.code);
-    this.#index(line, malformedDigest(line.data, line.bytes), customId, undefined);
-    const label = customId ?? lineLabel(line.line);
-    this.#options.index.addMalformed(line.line, (id) =>
-      malformedLine({ id, customId: label }, { code: fault.code, message, hint: fault.hint }),
-    );
-    this.#malformed += 1;
-  }
-
-  #refuseDuplicate(label: string, line: InputRow, other: number, customId: string | undefined): never {
+  #duplicate({ label, line, fileLine, customId }: FoundRow, other: number): InputError {
     const shown = JSON.stringify(label.slice(0, 64));
-    const isGenerated = customId === undefined || (label === lineLabel(other) && other < line.line);
-    throw new InputError(
-      `${this.#place(line)}: custom_id ${shown} was used before, at ${this.#options.input.place(other)}`,
+    const isGenerated = customId === undefined || (label === lineLabel(other) && other < line);
+    const place = this.#place({ line, fileLine });
+    return new InputError(
+      `${place}: custom_id ${shown} was used before, at ${this.#options.input.place(other)}`,
       isGenerated
         ? 'a row without a custom_id is called "line-<its number>"; give every row its own custom_id'
         : "give every row its own custom_id",
@@ -137,7 +200,7 @@ class Scan {
     );
   }
 
-  #place({ line, fileLine }: InputRow): string {
+  #place({ line, fileLine }: { line: number; fileLine: number }): string {
     return this.#options.input.place(line, fileLine);
   }
 }

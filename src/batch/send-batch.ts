@@ -33,6 +33,7 @@ const STATUS_AT_END: Record<BatchEnd["kind"], BatchStatus> = {
   interrupted: "in_progress",
   cancelled: "cancelled",
   stopped: "failed",
+  faulted: "failed",
 };
 
 /**
@@ -50,7 +51,7 @@ export async function sendBatch({
   timeoutMs,
   signal,
 }: SendBatchOptions): Promise<BatchEnd> {
-  const { files, index, reader, output } = batch;
+  const { files, index, scan, reader, output } = batch;
   const id = output.batchId;
   const lease = await Lease.acquire(store, id);
   const queues = new ProducerQueues(store);
@@ -63,6 +64,7 @@ export async function sendBatch({
       logger,
       queues,
       index,
+      scan,
       reader,
       output,
       lease,

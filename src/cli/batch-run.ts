@@ -83,7 +83,9 @@ async function work(
 ): Promise<BatchReport> {
   const { workers = 1, concurrency } = options;
   const queueGlobs = run.models.map(completionQueueName);
-  const children = spawnWorkers(workers - 1, queueGlobs, concurrency);
+  // The rest of a large file may name more models: those of this process are added below.
+  const isCounted = run.progress().isCounted;
+  const children = spawnWorkers(workers - 1, isCounted ? queueGlobs : ["completions.*"], concurrency);
   const worker =
     workers > 0 ? await startWorker({ store, settings, logger, queueGlobs, concurrency }) : undefined;
   const progress = new Progress({ store, settings, run, interruption });
@@ -91,6 +93,9 @@ async function work(
   const stop = () => run.stop();
   interruption.signal.addEventListener("abort", stop);
   if (interruption.signal.aborted) stop();
+  const follow = setInterval(() => {
+    for (const model of run.models.slice(queueGlobs.length)) queueGlobs.push(completionQueueName(model));
+  }, WATCH_MS);
   const watch = exitWithoutRedis(
     store.redis,
     interruption,
@@ -101,6 +106,7 @@ async function work(
   } finally {
     interruption.signal.removeEventListener("abort", stop);
     clearInterval(watch);
+    clearInterval(follow);
     await progress.stop();
     for (const child of children) child.kill("SIGTERM");
     await worker?.close();

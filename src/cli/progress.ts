@@ -77,17 +77,19 @@ export class Progress {
   }
 
   #rowsLine(): string {
-    const { total, missing, failed } = this.#options.run.progress();
+    const { total, missing, failed, isCounted } = this.#options.run.progress();
     const done = total - missing;
     const rate = this.#rowsPerSecond(done);
-    const eta = missing === 0 ? "done" : rate > 0 ? `ETA ${duration(missing / rate)}` : "ETA …";
-    return `${count(done)}/${count(total)} rows done · ${count(failed)} failed · ${rate.toFixed(1)} rows/s · ${eta}`;
+    const isDone = missing === 0 && isCounted;
+    const eta = isDone ? "done" : rate > 0 && isCounted ? `ETA ${duration(missing / rate)}` : "ETA …";
+    return `${count(done)}/${count(total)} rows${isCounted ? "" : " so far"} done · ${count(failed)} failed · ${rate.toFixed(1)} rows/s · ${eta}`;
   }
 
   /** What is spent, and what the batch will have cost when the missing rows cost what the others did. */
   #costLines(): string[] {
-    const { succeeded, missing, costUsd: spent } = this.#options.run.progress();
+    const { succeeded, missing, isCounted, costUsd: spent } = this.#options.run.progress();
     if (spent === null || succeeded === 0) return [];
+    if (!isCounted) return [`${usd(spent)} so far`];
     return [`${usd(spent)} of about ${usd((spent / succeeded) * (succeeded + missing))}`];
   }
 
