@@ -111,10 +111,8 @@ export class ModelStops {
 }
 
 function reasonOf({ model, rows }: Window, error: ErrorRecord, held: readonly HeldRow[]): StopReason {
-  const names = held.flatMap(({ jobId }) => {
-    const row = rows.get(jobId);
-    return row ? `"${row.customId}" (line ${row.line})` : [];
-  });
+  const known = held.flatMap(({ jobId }) => rows.get(jobId) ?? []).sort((a, b) => a.line - b.line);
+  const names = known.map(({ customId, line }) => `"${customId}" (line ${line})`);
   const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : "";
   const refused = `${model.key} refused ${names.slice(0, MAX_NAMED).join(", ")}${more}`;
   const message = names.length > 0 ? `${error.message}; ${refused}` : error.message;

@@ -1,6 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
-import { NO_CHOICE, type OddAnswer, type OddCall, oddSite } from "../support/odd-provider.ts";
+import { afterAll, describe, expect, test } from "vitest";
+import { NO_CHOICE, type OddAnswer, type OddCall, type OddSite, oddSite } from "../support/odd-provider.ts";
+import { testRedis } from "../support/redis.ts";
+
+const redis = testRedis();
+afterAll(() => redis.disconnect());
 
 const DOWN: OddAnswer = { status: 500, body: { error: { message: "marked", type: "server_error" } } };
 const BAD: Record<string, OddAnswer> = { status: DOWN, cut: "drop", hanging: "hang", empty: NO_CHOICE };
@@ -68,6 +72,16 @@ const REFUSALS: Record<string, OddAnswer> = {
   },
   "404": refusal(404, "No endpoints found that support image input"),
 };
+/** What a provider said may quote a prompt: it stands where results do, not on jobs or where dashboards look. */
+async function expectOnlyIn({ site }: OddSite, text: string, places: string[]): Promise<void> {
+  const found: string[] = [];
+  for (const key of await redis.keys(`*{gluellm:${site.namespace}}*`)) {
+    const dump = await redis.dumpBuffer(key);
+    if (dump?.includes(text)) found.push(key);
+  }
+  expect(found.filter((key) => !places.some((place) => key.includes(place)))).toEqual([]);
+}
+
 type Line = { custom_id: string; error: { code: string; message: string; provider_message: string } };
 
 describe.concurrent("a row that is refused as an account is", () => {
@@ -87,6 +101,7 @@ describe.concurrent("a row that is refused as an account is", () => {
       const said = status === "403" ? "403 Forbidden" : /provided|credits|image input/;
       expect(failed?.error.provider_message).toMatch(said);
       expect(odd.calls).toHaveLength(25);
+      await expectOnlyIn(odd, "credits", []);
     },
   );
 
@@ -109,6 +124,7 @@ describe.concurrent("a row that is refused as an account is", () => {
     expect(report.error).toMatchObject({ code: "model_not_found", category: "account" });
     expect(report.error?.message).toContain('odd:a refused "404" (line 6)');
     expect(report.providerMessage).toContain("image input");
+    await expectOnlyIn(odd, "image input", [":refused:"]);
     isMended.value = true;
     expect(await odd.batch([...good(5), "404"])).toMatchObject({ status: "completed", succeeded: 6 });
     expect(odd.calls).toHaveLength(7);
