@@ -63,7 +63,7 @@ async function validJob(jobId: string) {
 
 describe("a job this worker cannot run goes back, with a reason and without using an attempt", () => {
   test.each([
-    ["a newer payload", { v: 3 }, "payload version 3"],
+    ["a newer payload", { v: 99 }, "payload version 99"],
     [
       "another server under the entry's name",
       { provider: { entry: "simulator", fingerprint: "other" } },
