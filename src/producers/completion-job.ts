@@ -11,6 +11,7 @@ import {
   STEP_PAYLOAD_VERSION,
   TEXT_PAYLOAD_VERSION,
   type Urgency,
+  WIRE_PAYLOAD_VERSION,
   WORKFLOW_QUEUE,
 } from "../shared/catalog.ts";
 import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, previewOf } from "../shared/chat.ts";
@@ -85,7 +86,7 @@ export async function completionJob(
   return {
     name: "completion",
     data: {
-      v: versionOf(stored, input.runQueue),
+      v: versionOf(stored, input),
       kind: "completion",
       requestId: randomUUID(),
       ...targetOf(settings, model),
@@ -127,7 +128,11 @@ export async function completionJob(
 }
 
 /** The lowest version that says what the payload says, so that as many workers as can take the job. */
-function versionOf(request: CompletionPayload["request"], runQueue = WORKFLOW_QUEUE): CompletionPayload["v"] {
+function versionOf(
+  request: CompletionPayload["request"],
+  { runQueue = WORKFLOW_QUEUE, wire }: CompletionJobInput,
+): CompletionPayload["v"] {
+  if (wire) return WIRE_PAYLOAD_VERSION;
   if (runQueue !== WORKFLOW_QUEUE) return STEP_PAYLOAD_VERSION;
   return "json" in request ? TEXT_PAYLOAD_VERSION : 1;
 }

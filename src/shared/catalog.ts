@@ -17,6 +17,9 @@ export const TEXT_PAYLOAD_VERSION = 2;
 /** The version of a step's payload whose run has a queue of its workflow's own: older workers would wake it elsewhere. */
 export const STEP_PAYLOAD_VERSION = 3;
 
+/** The version of a payload that says more to the provider than its request: older workers would leave that out. */
+export const WIRE_PAYLOAD_VERSION = 4;
+
 /** A request as its JSON text, where parsing would change it: a number that no double holds, the order of keys. */
 const requestTextSchema = z.strictObject({ json: z.string() });
 
@@ -29,7 +32,7 @@ export type FallbackTarget = z.infer<typeof targetSchema>;
 
 /** What a completion job carries. A payload of a newer version is put back for a newer worker. */
 export const completionPayloadSchema = z.object({
-  v: z.literal([1, TEXT_PAYLOAD_VERSION, STEP_PAYLOAD_VERSION]),
+  v: z.literal([1, TEXT_PAYLOAD_VERSION, STEP_PAYLOAD_VERSION, WIRE_PAYLOAD_VERSION]),
   kind: z.literal("completion"),
   requestId: z.string(),
   ...targetSchema.shape,
@@ -130,7 +133,7 @@ export function hasSeveralCalls({
 export const jobCatalog = {
   completion: {
     /** The newest that this code reads. */
-    version: STEP_PAYLOAD_VERSION,
+    version: WIRE_PAYLOAD_VERSION,
     input: completionPayloadSchema,
     output: completionSummarySchema,
     queue: completionQueueName,
