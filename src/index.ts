@@ -8,7 +8,7 @@ export type {
   CompletionMessage,
   EnqueueOptions,
 } from "./calls/completion-options.ts";
-export type { CompletionEvent, CompletionResult, ToolCall } from "./calls/completion-result.ts";
+export type { CompletionEvent, CompletionResult, DeepPartial, ToolCall } from "./calls/completion-result.ts";
 export type {
   AudioPart,
   ContentPart,

@@ -58,9 +58,21 @@ export interface CompletionResult<Output = unknown> {
   finishedAt: Date;
 }
 
+/** A value of which anything may be missing yet. */
+export type DeepPartial<T> = T extends readonly (infer Item)[]
+  ? DeepPartial<Item>[]
+  : T extends object
+    ? { [Key in keyof T]?: DeepPartial<T[Key]> }
+    : T;
+
 /** An event that `stream` yields; `result` comes last. */
 export type CompletionEvent<Output = unknown> =
   | StreamEvent
+  /**
+   * The structured answer so far, each time that it has grown, as the model writes it: nothing of the schema has been
+   * checked or applied. It is void after `turn` and `restart`.
+   */
+  | { type: "partialOutput"; output: DeepPartial<Output> }
   | { type: "result"; result: CompletionResult<Output> };
 
 /**

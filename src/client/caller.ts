@@ -80,7 +80,7 @@ export abstract class Caller {
       signal,
       this.connection.use((producer) => producer.enqueue(input, signal), signal),
     );
-    return new CompletionHandle(this.connection, job, rest.schema);
+    return new CompletionHandle(this.connection, job, rest.schema, rest.schemaName);
   }
 
   /**
@@ -93,12 +93,12 @@ export abstract class Caller {
     options: CompleteOptions<S> = {},
   ): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
     const [asked, { signal, ...rest }] = unpack(message, options);
-    return this.#stream(this.toInput(asked, { ...rest, stream: true }), rest.schema, signal);
+    return this.#stream(this.toInput(asked, { ...rest, stream: true }), rest, signal);
   }
 
   async *#stream<S extends OutputSchema>(
     input: CompletionInput,
-    schema: S | undefined,
+    { schema, schemaName }: EnqueueOptions<S>,
     given: AbortSignal | undefined,
   ) {
     const signal = withToolSignal(given);
@@ -107,7 +107,7 @@ export abstract class Caller {
       this.connection.forgetSteps(input.steps);
       throw error;
     });
-    const handle = new CompletionHandle(this.connection, job, schema);
+    const handle = new CompletionHandle(this.connection, job, schema, schemaName);
     let isWanted = false;
     try {
       yield* handle.stream({ signal });

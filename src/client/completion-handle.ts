@@ -1,8 +1,14 @@
-import { type CompletionEvent, type CompletionResult, toResult } from "../calls/completion-result.ts";
+import {
+  type CompletionEvent,
+  type CompletionResult,
+  type DeepPartial,
+  toResult,
+} from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
 import type { Connection } from "./connection.ts";
+import { PartialOutput } from "./partial-output.ts";
 import { untilTimeout, type WaitOptions } from "./wait.ts";
 
 /** The handle of a job, for any process that has its id. */
@@ -10,12 +16,14 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   readonly #connection: Connection;
   readonly #job: JobRef;
   readonly #schema: S | undefined;
+  readonly #schemaName: string | undefined;
 
   /** Makes a handle, as `enqueue` and `handle` of a client do. */
-  constructor(connection: Connection, job: JobRef, schema?: S) {
+  constructor(connection: Connection, job: JobRef, schema?: S, schemaName?: string) {
     this.#connection = connection;
     this.#job = job;
     this.#schema = schema;
+    this.#schemaName = schemaName;
   }
 
   /** The job's id, which opens the handle again: `glue.handle(id)`. */
@@ -45,7 +53,8 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
 
   /**
    * Yields the answer's pieces while a worker produces them, from its beginning whenever one joins, and last the result. A
-   * job that was not enqueued with `stream` brings its answer in one piece. Leaving the loop leaves the job alone.
+   * job that was not enqueued with `stream` brings its answer in one piece. With a schema the structured answer so far follows
+   * the pieces that it grew by. Leaving the loop leaves the job alone.
    *
    * ```ts
    * for await (const event of handle.stream()) if (event.type === "text") process.stdout.write(event.text);
@@ -59,9 +68,15 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
     signal?.throwIfAborted();
     using end = untilTimeout(`job ${this.id}`, { signal, timeoutMs });
     const events = this.#connection.iterate((producer) => producer.stream(this.#job, end.signal), end.signal);
+    const partial = this.#schema && new PartialOutput(this.#schema, this.#schemaName);
     for await (const event of events) {
-      if (event.type !== "record") yield event;
-      else yield { type: "result", result: await toResult(event.record, this.#schema) };
+      if (event.type === "record") {
+        yield { type: "result", result: await toResult(event.record, this.#schema) };
+        continue;
+      }
+      yield event;
+      const output = partial?.take(event) as DeepPartial<OutputOf<S>> | undefined;
+      if (output !== undefined) yield { type: "partialOutput", output };
     }
   }
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import {
   type CompletionEvent,
   InvalidRequestError,
@@ -138,6 +139,25 @@ describe("leaving a stream", () => {
     expect(await failureOf(collect(handle.stream()))).toBeInstanceOf(JobCancelledError);
   });
 });
+
+test.each(["native", "tool", "prompt"] as const)(
+  "a structured answer grows while it streams, mode %s",
+  async (outputMode) => {
+    const value = { title: "A lighthouse", tags: ["sea", "night"], pages: 12 };
+    const reply = outputMode === "prompt" ? { reply: `Here:\n${JSON.stringify(value)}` } : { json: value };
+    const schema = z.object({ title: z.string(), tags: z.array(z.string()), pages: z.coerce.number() });
+    const prompt = `grow\n#sim ${JSON.stringify({ ...reply, latencyMs: 300 })}`;
+    const partials: { title?: string; tags?: string[] }[] = [];
+    let whole: unknown;
+    for await (const event of siteClient(fleet).stream(prompt, { schema, outputMode, schemaName: "page" })) {
+      if (event.type === "partialOutput") partials.push(event.output);
+      else if (event.type === "result") whole = event.result.output;
+    }
+    expect(whole).toEqual(value);
+    expect(partials.at(-1)).toEqual(value);
+    expect(value.title.startsWith(partials[0]?.title ?? "")).toBe(true);
+  },
+);
 
 test("gluellm complete --stream prints the answer as it comes, says when it begins anew, and with --json prints events", async () => {
   const command = ["complete", "-m", "simulator:test", "--workers", "0", "--stream"];
