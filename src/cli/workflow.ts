@@ -84,12 +84,21 @@ export function addWorkflowCommands(program: Command): void {
     .argument(...RUN_ID)
     .argument("<name>", "of the signal")
     .argument("[json]", "what it brings")
+    .option("--dedupe-id <id>", "a second signal with it changes nothing")
     .option(...JSON_OPTION)
-    .action((id: string, name: string, data: string | undefined, { json }: Shown) =>
-      withRun(id, async (run) => {
-        await run.signal(name, data === undefined ? undefined : parseJson(data, "the signal"));
-        return json ? jsonText({ id, signal: name }) : `run ${id} has signal ${name}`;
-      }),
+    .action(
+      (
+        id: string,
+        name: string,
+        data: string | undefined,
+        { json, dedupeId }: Shown & { dedupeId?: string },
+      ) =>
+        withRun(id, async (run) => {
+          await run.signal(name, data === undefined ? undefined : parseJson(data, "the signal"), {
+            dedupeId,
+          });
+          return json ? jsonText({ id, signal: name }) : `run ${id} has signal ${name}`;
+        }),
     );
   workflow
     .command("fork")

@@ -49,9 +49,13 @@ export class WorkflowHandle<Output = unknown> {
     return this.#connection.useRuns((runs) => runs.cancel(this.id));
   }
 
-  /** Answers a `ctx.waitFor(name)`, now or when the run comes to it. @throws GlueError `run_over`; JobLostError. */
-  signal(name: string, data?: unknown): Promise<void> {
-    return this.#connection.useRuns((runs) => runs.signal(this.id, name, data));
+  /**
+   * Answers a `ctx.waitFor(name)`, now or when the run comes to it.
+   * @param options `dedupeId`: a second signal with it changes nothing, so that the call may be repeated
+   * @throws GlueError `run_over`; InputError (`not_serializable`); JobLostError.
+   */
+  signal(name: string, data?: unknown, { dedupeId }: { dedupeId?: string } = {}): Promise<void> {
+    return this.#connection.useRuns((runs) => runs.signal(this.id, name, data, dedupeId));
   }
 
   /**

@@ -149,6 +149,9 @@ export const jobCatalog = {
 /** The queue of runs that version 0.1 began; their steps are jobs of the models' queues. */
 export const WORKFLOW_QUEUE = "workflows";
 
+/** The runs of one workflow whose functions a process has at work at a time. */
+export const MAX_RUNS_AT_WORK = 100;
+
 /** The queue of a workflow's runs. */
 export function workflowQueue(workflow: string): string {
   return `${WORKFLOW_QUEUE}.${workflow}`;

@@ -44,6 +44,8 @@ export function keysUnder(prefix: string) {
     workflow: (runId: string) => `${prefix}:workflow:${runId}`,
     /** List: what happened in a run, in the order in which its function sees it. */
     workflowJournal: (runId: string) => `${prefix}:workflow:${runId}:journal`,
+    /** Set: ids of signals that a run has. */
+    workflowSignals: (runId: string) => `${prefix}:workflow:${runId}:signals`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,

@@ -125,18 +125,23 @@ export async function appendEntries(
 /**
  * Appends what happened outside to a run's journal and lets a suspended run go on at once. A run that a worker has, or
  * that waits for one, is only told. Without an entry the run only wakes; with fields it ends.
- * Keys: the run's record and journal, the runs' deadlines; those of `WAKE` follow from the queue in the record. Arguments: the `entry` or nothing, the run's id, the channel, fields
+ * Keys: the run's record and journal, the runs' deadlines, ids of its signals; those of `WAKE` follow from the queue in the record. Arguments: the `entry` or nothing, the run's id, the channel, fields
  * and values that end the record. Returns: a `NotifyOutcome`. Called by `notifyRun`, by anybody.
  * Fence: none but that the run is running, since nothing of what happened outside may be lost.
  */
 const TELL = new Script({
-  keys: ["run", "journal", "deadlines"],
-  args: { entry: "text", id: "text", channel: "text", prefix: "text", oldQueue: "text" },
+  keys: ["run", "journal", "deadlines", "signals"],
+  args: { entry: "text", dedupeId: "text", id: "text", channel: "text", prefix: "text", oldQueue: "text" },
   moreArgs: "fields",
   lua: `${NOTIFY}
     local queue = redis.call('HGET', run, 'queue') or oldQueue
     ${WAKE_LOCALS}${WAKE}
+    if dedupeId ~= '' and redis.call('SISMEMBER', signals, dedupeId) == 1 then return 'noted' end
     if redis.call('HGET', run, 'status') ~= 'running' then return 'over' end
+    if dedupeId ~= '' then
+      redis.call('SADD', signals, dedupeId)
+      redis.call('EXPIRE', signals, math.max(1, redis.call('TTL', run)))
+    end
     if entry ~= '' then
       redis.call('RPUSH', journal, entry)
       redis.call('EXPIRE', journal, math.max(1, redis.call('TTL', run)))
@@ -157,6 +162,7 @@ export type NotifyOutcome = "woken" | "noted" | "over";
 
 /**
  * Tells a run what happened.
+ * @param dedupeId of the entry: a second one with it changes nothing
  * @param end fields and values of the run's record that end it
  */
 export async function notifyRun(
@@ -164,18 +170,21 @@ export async function notifyRun(
   runId: string,
   entry?: RunJournalEntry,
   end: readonly string[] = [],
+  dedupeId = "",
 ): Promise<NotifyOutcome> {
   const { redis, keys } = store;
   const journal = {
     run: keys.workflow(runId),
     journal: keys.workflowJournal(runId),
     deadlines: keys.workflowDeadlines,
+    signals: keys.workflowSignals(runId),
   };
   const outcome = await TELL.run(
     redis,
     journal,
     {
       entry: entry ? JSON.stringify(entry) : "",
+      dedupeId,
       id: runId,
       channel: keys.channel,
       prefix: keys.prefix,

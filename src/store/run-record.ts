@@ -72,6 +72,8 @@ const runRecordSchema = z.object({
   /** Why no worker can go on with it: its code does not fit the journal. */
   blocked: json.pipe(errorRecordSchema).optional(),
   metadata: json.pipe(z.record(z.string(), z.unknown())).optional(),
+  /** What it waited for when it last fell asleep, for people. */
+  waits: json.pipe(z.array(z.string())).default([]),
   /** Local work that takes its time. */
   local: json
     .pipe(z.array(z.object({ step: z.string(), startedAt: z.number(), attempt: z.number() })))

@@ -7,16 +7,20 @@ import {
   readRunJournal,
 } from "../store/run-journal.ts";
 import { isBounded, type RunRecord } from "../store/run-record.ts";
-import { type Denied, type RunLock, suspendRun } from "../store/run-turn.ts";
+import { type Denied, type RunLock, showRun, suspendRun } from "../store/run-turn.ts";
+import { cleanUp } from "./clean-up.ts";
+import { cancelSteps } from "./end-run.ts";
 import { EntryValues } from "./entry-values.ts";
-import type { Execution, Step } from "./execution.ts";
+import type { Execution } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { type LiveRun, standingOf } from "./live-run.ts";
+import { type LiveRun, metadataFields, standingOf, waitsOf } from "./live-run.ts";
 import { LocalWork } from "./local-work.ts";
 import { repair } from "./repair-steps.ts";
 import { deadlineError, signalTimeout } from "./run-errors.ts";
 import { askedEntry, dispatch } from "./run-steps.ts";
+import type { Step } from "./step.ts";
 
+const MAX_WAITS_SHOWN = 20;
 /** Entries per call: a script has bounded arguments. */
 const APPEND_CHUNK = 500;
 /** A message may be lost with its connection: a look at the journal makes up for it. */
@@ -82,14 +86,20 @@ export class Activation {
     await nextTurn();
     for (;;) {
       await this.#deliver();
-      if (execution.isCancelled) return "over";
+      if (execution.isCancelled) {
+        this.#local.stop();
+        await cleanUp(execution, this.#live.cancelHandlers, this.#fleet.logger);
+        return "over";
+      }
       if (execution.outcome) {
         execution.checkEnd(this.#ahead);
         return "ended";
       }
       if (await this.#goOn()) continue;
+      if (this.#denied === "over" && (await this.#isCancelled())) continue;
       if (this.#denied) return this.#denied;
-      const end = await suspendRun(this.#lock, execution.seen, this.#nextWake(), standingOf(this.#live));
+      const end = await suspendRun(this.#lock, execution.seen, this.#nextWake(), this.#standing());
+      if (end === "over" && (await this.#isCancelled())) continue;
       if (end !== "news") return end;
       await this.#read();
     }
@@ -99,7 +109,9 @@ export class Activation {
   async #goOn(): Promise<boolean> {
     const execution = this.#execution;
     if (Date.now() >= this.#run.deadlineAt) return this.#expire();
-    if (execution.unrecorded.size > 0 || execution.newPatches.length > 0) return this.#record();
+    if (this.#live.isMetadataNew) this.#showMetadata();
+    if (execution.unrecorded.size > 0 || execution.newPatches.length > 0 || execution.hasCancellations)
+      return this.#record();
     const local = this.#local.entries.splice(0);
     if (local.length > 0) return this.#append(local);
     const due = this.#dueEntries();
@@ -112,6 +124,18 @@ export class Activation {
       return this.#read();
     }
     return false;
+  }
+
+  /** A message that is lost is no harm: the end of the turn says it again. */
+  #showMetadata(): void {
+    this.#live.isMetadataNew = false;
+    showRun(this.#lock, metadataFields(this.#live)).catch(() => {});
+  }
+
+  /** What ended the run may be a cancellation, which the function is told. */
+  async #isCancelled(): Promise<boolean> {
+    await this.#read();
+    return this.#ahead.some(({ type }) => type === "cancelled");
   }
 
   async #listen(): Promise<Disposable | undefined> {
@@ -176,12 +200,25 @@ export class Activation {
     const execution = this.#execution;
     const steps = [...execution.unrecorded];
     const at = Date.now();
+    const withdrawn = execution.takeWithdrawals();
     const patches = execution.newPatches.splice(0).map((id) => ({ type: "patch" as const, id, at }));
     const asked = steps.map((step) => askedEntry(this.#run.id, step, at));
-    if (!(await this.#append([...patches, ...asked]))) return false;
+    const cancelled = execution.takeCancellations();
+    if (!(await this.#append([...withdrawn, ...patches, ...asked, ...cancelled]))) return false;
     for (const [n, step] of steps.entries()) step.asked = asked[n];
     await dispatch(this.#fleet, this.#run, steps);
+    await this.#stop(cancelled);
     return true;
+  }
+
+  /** What the function has cancelled ends, wherever it is. */
+  async #stop(cancelled: readonly EndedEntry[]): Promise<void> {
+    const asked = cancelled.map(({ step }) => this.#execution.steps.get(step)?.asked);
+    for (const { step } of cancelled) this.#local.cancel(step);
+    await cancelSteps(
+      this.#fleet,
+      asked.filter((entry) => entry !== undefined),
+    );
   }
 
   /** Local work begins only when the journal does not have its end; other steps may be an earlier activation's. */
@@ -219,6 +256,16 @@ export class Activation {
 
   #nextTimer(): number {
     return Math.min(this.#run.deadlineAt, ...this.#timers().map((step) => step.asked?.until ?? 0));
+  }
+
+  #standing(): string[] {
+    const waits = waitsOf(this.#execution);
+    const isShown = waits.length > 0 || this.#run.waits.length > 0 || this.#live.hasShownWaits;
+    this.#live.hasShownWaits = waits.length > 0;
+    return [
+      ...standingOf(this.#live),
+      ...(isShown ? ["waits", JSON.stringify(waits.slice(0, MAX_WAITS_SHOWN))] : []),
+    ];
   }
 
   /** Undefined when only others can wake it. */

@@ -9,7 +9,14 @@ import type { Logger } from "../shared/logger.ts";
 export type StepOptions<S extends OutputSchema = OutputSchema> = Omit<
   EnqueueOptions<S>,
   "idempotencyKey" | "delayMs" | "conversation" | "stream"
->;
+> &
+  Cancellable;
+
+/** A step that its run may cancel. */
+interface Cancellable {
+  /** A signal that cancels the step, as `ctx.cancel` does; default: none. */
+  signal?: AbortSignal;
+}
 
 /** Options of a call for vectors. */
 export interface EmbedOptions
@@ -31,7 +38,7 @@ export interface RetryPolicy {
 }
 
 /** Options of work in the worker's own process. */
-export interface LocalOptions {
+export interface LocalOptions extends Cancellable {
   /** The tries; default: one. Their count survives the worker. A `NonRetryableError` ends them. */
   retry?: RetryPolicy;
   /**
@@ -42,7 +49,7 @@ export interface LocalOptions {
 }
 
 /** Options of waiting for a signal. */
-export interface WaitForOptions<T> {
+export interface WaitForOptions<T> extends Cancellable {
   /** The longest wait, in milliseconds; default: until the run's deadline. */
   timeoutMs?: number;
   /** A schema that what the signal brings has to fit; default: anything does. */
@@ -50,7 +57,7 @@ export interface WaitForOptions<T> {
 }
 
 /** Options of a child run. */
-export interface ChildOptions {
+export interface ChildOptions extends Cancellable {
   /** The rank of the child run and its steps: lower comes first. Default: the run's. */
   priority?: number;
 }
@@ -130,6 +137,16 @@ export interface WorkflowContext {
    * @throws GlueError `signal_timeout`.
    */
   waitFor<T = unknown>(signal: string, options?: WaitForOptions<T>): Promise<T>;
+  /**
+   * Ends a step of this name (`draft`, `draft#2`) that nobody needs any more, such as the loser of a race: its job, child
+   * run or work is aborted, and its promise rejects with JobCancelledError. Returns false when it is not under way.
+   */
+  cancel(step: string): boolean;
+  /**
+   * Has a function called when the run is cancelled, the last one first, after `catch` and `finally` blocks have run. It
+   * has `timeoutMs`, by default 10,000. It may be called again when its worker is lost meanwhile.
+   */
+  onCancel(handle: () => unknown, options?: { timeoutMs?: number }): void;
   /** Returns the time of the last thing that happened in the run, in epoch milliseconds. */
   now(): number;
   /** Returns a random number from 0 to below 1, the same in each replay. */

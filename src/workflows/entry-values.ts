@@ -6,7 +6,8 @@ import { readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
 import type { Store } from "../store/store.ts";
-import { type Execution, StoredError } from "./execution.ts";
+import type { Execution } from "./execution.ts";
+import { StoredError } from "./step.ts";
 
 /** Answers fetched at a time. */
 const RECORD_CHUNK = 100;

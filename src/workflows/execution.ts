@@ -1,38 +1,17 @@
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
-import { NonDeterminismError } from "../shared/errors.ts";
-import type { AskedEntry, EndedEntry, RunJournalEntry, StepKind } from "../store/run-journal.ts";
-import type { Effect } from "./effect.ts";
+import { JobCancelledError } from "../shared/errors.ts";
+import type { AskedEntry, EndedEntry, RunJournalEntry } from "../store/run-journal.ts";
+import { type Ask, changed, missing, type Outcome, type Step, StoredError } from "./step.ts";
+import { cancelledEntry, isWithdrawal, withdrawnEntry } from "./withdrawals.ts";
 
 /** How long the function may take to ask for what its run has recorded. */
 const GRACE_MS = 500;
 /** The same while it waits for something of its own, which may take its time again in a replay. */
 const OWN_AWAIT_MS = 10 * 60_000;
 
-/** What a function asks for. */
-export interface Ask {
-  /** Unique in the run: scope, name and occurrence. */
-  id: string;
-  kind: StepKind;
-  digest: string;
-  subject?: string;
-  effect: Effect;
-}
-
-/** One step of a running function. */
-export interface Step extends Ask {
-  /** Once the journal has it; a local step has no such entry. */
-  asked?: AskedEntry;
-  /** The entries that the function had seen when it asked. */
-  askedAt: number;
-  isDispatched: boolean;
-  isEnded: boolean;
-  resolve: (value: unknown) => void;
-  reject: (error: unknown) => void;
-}
-
-export type Outcome = { value: unknown } | { error: unknown };
+const MAX_ASKS_AFTER_CANCEL = 1000;
 
 /**
  * A workflow's function in memory. It learns only from the journal, entry by entry in the journal's order, and each
@@ -66,6 +45,13 @@ export class Execution {
   readonly #signals = new Map<string, { data: unknown }[]>();
   readonly #waiters = new Map<string, Step[]>();
   readonly #ended = new Set<string>();
+  /** Waits that had lost their race when a signal came: what it brought is for the next wait of its name. */
+  readonly #answeredInVain = new Map<string, { name: string; data: unknown; isNew: boolean }>();
+  /** Waits to be withdrawn, and steps to be cancelled. */
+  readonly #withdrawn = new Set<string>();
+  readonly #cancelled = new Set<string>();
+  readonly #end = Promise.withResolvers<void>();
+  #asksAfterCancel = 0;
 
   readonly #run: (execution: Execution) => Promise<unknown>;
   #isStarted = false;
@@ -80,12 +66,14 @@ export class Execution {
     if (this.#isStarted) return;
     this.#isStarted = true;
     this.#run(this).then(
-      (value) => this.#end({ value }),
-      (error: unknown) => this.#end({ error }),
+      (value) => this.#onEnd({ value }),
+      (error: unknown) => this.#onEnd({ error }),
     );
   }
 
   ask(ask: Ask): Promise<unknown> {
+    if (this.isCancelled) return this.#askAfterCancel(ask);
+    if (ask.kind === "signal") this.#withdrawLosers(ask.subject ?? "");
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     // A branch may look at it later, or never.
     promise.catch(() => {});
@@ -94,6 +82,65 @@ export class Execution {
     if (step.kind !== "local") this.#unrecorded.add(step);
     this.#report();
     return promise;
+  }
+
+  /** A cancelled run may still do local work, in `finally`, which is not recorded; nothing else. */
+  #askAfterCancel({ effect }: Ask): Promise<unknown> {
+    this.#asksAfterCancel += 1;
+    // A loop that takes each failure for one that passes would never end.
+    if (this.#asksAfterCancel > MAX_ASKS_AFTER_CANCEL) return new Promise(() => {});
+    if (effect.kind === "local") return Promise.resolve(effect.work(new AbortController().signal));
+    return Promise.reject(new JobCancelledError({ message: "the run was cancelled" }));
+  }
+
+  /** A wait that lost its race would take the signal that is asked for now. */
+  #withdrawLosers(name: string): void {
+    for (const step of this.steps.values()) {
+      if (step.kind === "signal" && step.subject === name && step.listeners.haveLost)
+        this.#withdrawn.add(step.id);
+    }
+    for (const [id, answer] of this.#answeredInVain) {
+      if (answer.name === name && answer.isNew) this.#withdrawn.add(id);
+    }
+  }
+
+  /** Ends a step that nobody waits for any more. Returns false when there is no such step, or it has ended. */
+  cancel(id: string): boolean {
+    if (!this.steps.has(id)) return false;
+    this.#cancelled.add(id);
+    this.#report();
+    return true;
+  }
+
+  /** Ends of waits that are withdrawn, to be written down before what is newly asked for. */
+  takeWithdrawals(): EndedEntry[] {
+    const open = [...this.#withdrawn].filter((id) => this.steps.has(id) || this.#answeredInVain.has(id));
+    this.#withdrawn.clear();
+    return open.map(withdrawnEntry);
+  }
+
+  /** Ends of steps that were cancelled, to be written down after what is newly asked for. */
+  takeCancellations(): EndedEntry[] {
+    const open = [...this.#cancelled].filter((id) => this.steps.has(id));
+    this.#cancelled.clear();
+    return open.map(cancelledEntry);
+  }
+
+  get hasCancellations(): boolean {
+    return [...this.#cancelled].some((id) => this.steps.has(id));
+  }
+
+  /** Ends when the function has. */
+  get ended(): Promise<void> {
+    return this.#end.promise;
+  }
+
+  /** Lets the function go on after its run was cancelled: nothing it waits for comes any more. */
+  rejectAll(): void {
+    for (const step of this.pending()) {
+      step.isEnded = true;
+      step.reject(new JobCancelledError({ message: "the run was cancelled", context: { step: step.id } }));
+    }
   }
 
   /** True when this run goes the new way: it came here first with code that has the patch. */
@@ -113,7 +160,10 @@ export class Execution {
 
   /** It has ended, or asks for something that the journal lacks. */
   get hasNews(): boolean {
-    return this.outcome !== undefined || this.#unrecorded.size > 0 || this.newPatches.length > 0;
+    const { outcome, newPatches } = this;
+    return (
+      outcome !== undefined || this.#unrecorded.size > 0 || newPatches.length > 0 || this.hasCancellations
+    );
   }
 
   /** How many workers were lost since the function had seen so many entries. */
@@ -168,6 +218,11 @@ export class Execution {
   }
 
   async #deliverEnded(entry: EndedEntry, value: unknown): Promise<void> {
+    const inVain = this.#answeredInVain.get(entry.step);
+    if (inVain && isWithdrawal(entry)) {
+      this.#answeredInVain.delete(entry.step);
+      return this.#deliverSignal(inVain.name, inVain.data);
+    }
     if (this.#ended.has(entry.step)) return;
     const step = await this.#untilAsked(entry.step, "a finished step");
     // Only local work is recorded by its end alone: it answers nothing that would have been asked for in the journal.
@@ -189,7 +244,11 @@ export class Execution {
     const waiters = this.#waiters.get(name)?.filter((step) => !step.isEnded) ?? [];
     const step = waiters.shift();
     this.#waiters.set(name, waiters);
-    if (step) return this.#settle(step, () => step.resolve(data));
+    if (step) {
+      if (step.listeners.haveLost)
+        this.#answeredInVain.set(step.id, { name, data, isNew: !this.isReplaying });
+      return this.#settle(step, () => step.resolve(data));
+    }
     this.#signals.set(name, [...(this.#signals.get(name) ?? []), { data }]);
   }
 
@@ -221,8 +280,9 @@ export class Execution {
     if (lost?.type === "asked") throw missing(lost.step, lost.kind, this);
   }
 
-  #end(outcome: Outcome): void {
+  #onEnd(outcome: Outcome): void {
     this.outcome = outcome;
+    this.#end.resolve();
     this.#report();
   }
 
@@ -230,43 +290,4 @@ export class Execution {
     this.activity.wake();
     this.onActivity();
   }
-}
-
-/** What a record says of a step that did not succeed. */
-type StoredFault = Parameters<typeof fromErrorRecord>[0];
-
-export class StoredError {
-  readonly record: StoredFault;
-
-  constructor(record: StoredFault) {
-    this.record = record;
-  }
-}
-
-type Recorded = Pick<AskedEntry, "kind" | "subject"> & { digest?: string };
-
-const HINT = "give the run code that fits, guard the change with ctx.patch(), or fork the run";
-
-function changed(entry: Recorded, step: Step): NonDeterminismError {
-  const show = ({ kind, subject, digest }: Recorded) =>
-    [kind, subject, digest && `input ${digest}`].filter((part) => part !== undefined).join(" ");
-  return new NonDeterminismError({
-    message: `step "${step.id}" has changed: recorded ${show(entry)}, current ${show(step)}`,
-    hint: HINT,
-    context: { step: step.id },
-  });
-}
-
-function missing(id: string, what: string, { outcome, unrecorded }: Execution): NonDeterminismError {
-  const asked = [...unrecorded].slice(0, 3).map((step) => `"${step.id}"`);
-  const current = outcome
-    ? "the function has ended"
-    : asked.length > 0
-      ? `the code asks for ${asked.join(", ")}`
-      : "the code does not ask for it";
-  return new NonDeterminismError({
-    message: `step "${id}" is missing: recorded ${what}, current ${current}`,
-    hint: HINT,
-    context: { step: id },
-  });
 }

@@ -5,6 +5,7 @@ import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { RunRecord } from "../store/run-record.ts";
+import type { CancelHandler } from "./clean-up.ts";
 import { Execution } from "./execution.ts";
 import { currentContext, RunContext } from "./run-context.ts";
 import { Seeds } from "./seeds.ts";
@@ -14,6 +15,11 @@ import type { AnyWorkflow } from "./workflow.ts";
 export interface LiveRun {
   execution: Execution;
   metadata: Map<string, unknown>;
+  /** What the function has set is not in the run's record yet. */
+  isMetadataNew: boolean;
+  /** The run's record says what it waits for. */
+  hasShownWaits: boolean;
+  cancelHandlers: CancelHandler[];
 }
 
 export interface LiveRunOptions {
@@ -31,20 +37,49 @@ export interface LiveRunOptions {
 /** The function at its beginning; a turn starts it. */
 export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptions): LiveRun {
   const metadata = new Map<string, unknown>();
+  const cancelHandlers: CancelHandler[] = [];
   const execution = new Execution(run.createdAt, async () => {
     const checked = checkWith(workflow.input, input, `the input of workflow "${workflow.name}"`);
     const { id: runId, version } = run;
     const seeds = new Seeds(run.seed, run.forks);
-    const shared = { runId, version, seeds, execution, metadata, counts: new Map<string, number>() };
-    const context = new RunContext({ ...shared, ...options });
+    const shared = {
+      runId,
+      version,
+      seeds,
+      execution,
+      metadata,
+      cancelHandlers,
+      counts: new Map<string, number>(),
+    };
+    const onMetadata = () => {
+      if (execution.isReplaying) return;
+      live.isMetadataNew = true;
+      execution.activity.wake();
+    };
+    const context = new RunContext({ ...shared, ...options, onMetadata });
     return currentContext.run(context, () => workflow.run(context, checked));
   });
-  return { execution, metadata };
+  const live: LiveRun = { execution, metadata, cancelHandlers, isMetadataNew: false, hasShownWaits: false };
+  return live;
 }
 
 /** Fields of the run's record that show how it stands. */
 export function standingOf({ execution, metadata }: LiveRun): string[] {
   const totals = Object.entries(execution.totals).flatMap(([field, value]) => [field, String(value)]);
   if (metadata.size === 0) return totals;
-  return [...totals, "metadata", JSON.stringify(Object.fromEntries(metadata))];
+  return [...totals, ...metadataFields({ metadata })];
+}
+
+/** Fields of the run's record that show what the function has set. */
+export function metadataFields({ metadata }: Pick<LiveRun, "metadata">): string[] {
+  return ["metadata", JSON.stringify(Object.fromEntries(metadata))];
+}
+
+/** What a run waits for that sleeps, beside its own calls and child runs, for people. */
+export function waitsOf(execution: Execution): string[] {
+  return execution.pending().flatMap(({ id, kind, subject, asked }) => {
+    const until = asked?.until === undefined ? "" : ` until ${new Date(asked.until).toISOString()}`;
+    if (kind === "signal") return [`signal "${subject}"${until}`];
+    return kind === "sleep" ? [`its sleep "${id}"${until}`] : [];
+  });
 }

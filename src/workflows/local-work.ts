@@ -7,9 +7,10 @@ import { untilTaken } from "../store/redis-refusal.ts";
 import { type EndedEntry, notifyRun, type TriedEntry } from "../store/run-journal.ts";
 import { type RunLock, showRun } from "../store/run-turn.ts";
 import type { LocalEffect } from "./effect.ts";
-import type { Execution, Step } from "./execution.ts";
+import type { Execution } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { asWorkflowError, stepLost, stepTimeout, workerLost } from "./run-errors.ts";
+import type { Step } from "./step.ts";
 
 /** A step that was under way at so many losses of its worker counts as their cause. */
 export const MAX_LOSSES = 10;

@@ -11,6 +11,7 @@ import {
   appendEntries,
   endOfChild,
   notifyRun,
+  type RunJournalEntry,
   readRunJournal,
   runJournalLength,
 } from "../store/run-journal.ts";
@@ -67,7 +68,9 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   if (run.status !== "running") {
     // Who ended it may not have lived to end what it had under way.
-    await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
+    const journal = await readRunJournal(store, runId);
+    await cancelSteps(fleet, openSteps(journal));
+    if (run.status === "cancelled") await cleanUpAfter(input, run, journal);
     return endedBefore(input, run);
   }
   const lock: RunLock = { store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
@@ -114,6 +117,26 @@ async function noteLoss({ onLossNoted }: RunInput, lock: RunLock): Promise<boole
   await onLossNoted();
   const sinceProgress = journal.slice(journal.findLastIndex(isOfActivation) + 1);
   return sinceProgress.filter(({ type }) => type === "lost").length > MAX_LOSSES;
+}
+
+/** Lets the function of a run that was cancelled while it slept, or whose worker was lost, clean up; what fails is logged. */
+async function cleanUpAfter(
+  input: RunInput,
+  run: RunRecord,
+  journal: readonly RunJournalEntry[],
+): Promise<void> {
+  const { fleet, workflows, cache, runId, token, signal } = input;
+  const workflow = workflows.get(run.workflow);
+  const hasBegun = journal.some((entry) => isOfActivation(entry) || entry.type === "lost");
+  if (!workflow || workflow.version < run.version || !hasBegun) return;
+  const live = cache?.get(runId) ?? (await revive(input, workflow, run));
+  cache?.delete(runId);
+  if ("reason" in live) return;
+  const lock: RunLock = { store: fleet.store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
+  const rest = journal.slice(live.execution.seen);
+  await new Activation(fleet, lock, run, live, signal).run(rest).catch((error: unknown) => {
+    fleet.logger.warn({ err: error as Error, runId }, "a cancelled run cannot clean up");
+  });
 }
 
 /** The function at its beginning, or what this worker lacks for it. */

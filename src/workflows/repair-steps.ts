@@ -7,9 +7,9 @@ import { repliesOf } from "../store/redis.ts";
 import { type EndedEntry, endOfStep } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
-import type { Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { dispatch } from "./run-steps.ts";
+import type { Step } from "./step.ts";
 import { queueOf } from "./step-model.ts";
 
 const CHUNK = 500;

@@ -20,6 +20,7 @@ import type { Tool } from "../shared/tool.ts";
 import { textToVector } from "../shared/vector-text.ts";
 import type { CompletedRecord } from "../store/completed-record.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
+import type { CancelHandler } from "./clean-up.ts";
 import type {
   BranchFunctions,
   BranchResults,
@@ -33,10 +34,13 @@ import type {
 } from "./context.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
+import { Listeners, watched } from "./listeners.ts";
+import { quietInReplay } from "./replay-log.ts";
 import type { Seeds } from "./seeds.ts";
 import { inputDigestForm } from "./start-run.ts";
 import { subjectOf } from "./step-model.ts";
-import { checkLocal } from "./step-options.ts";
+import { checkDuration, checkLocal } from "./step-options.ts";
+import { currentWork, refuseWithinWork } from "./within-work.ts";
 
 export interface RunContextOptions {
   runId: string;
@@ -52,6 +56,10 @@ export interface RunContextOptions {
   functions: ReadonlyMap<string, StepFunction>;
   logger: Logger;
   metadata: Map<string, unknown>;
+  /** What the function has given `onCancel`. */
+  cancelHandlers: CancelHandler[];
+  /** Told when the function has set some. */
+  onMetadata: () => void;
   /** How often each name was used; branches share it. */
   counts: Map<string, number>;
 }
@@ -62,9 +70,6 @@ const STEP_NAME = /^[^#/\n]{1,100}$/;
 
 /** The context of the function that is running, for `task`. */
 export const currentContext = new AsyncLocalStorage<WorkflowContext>();
-
-/** The local step whose work is under way. */
-const currentWork = new AsyncLocalStorage<string>();
 
 /** The context that a function gets; each branch has one of its own. */
 export class RunContext implements WorkflowContext {
@@ -87,6 +92,7 @@ export class RunContext implements WorkflowContext {
       set: (key, value) => {
         encode(value, `metadata "${key}"`);
         metadata.set(key, asJson(value));
+        options.onMetadata();
       },
     };
   }
@@ -96,17 +102,18 @@ export class RunContext implements WorkflowContext {
     message: CompletionMessage,
     options: StepOptions<S> = {},
   ): Promise<CompletionResult<OutputOf<S>>> {
-    return caught(async () => {
+    return step(async (listeners) => {
+      const { signal, ...rest } = options;
       const { settings, defaultModel, offerTool } = this.#options;
       const offerTools = (tools: readonly Tool[]) => tools.forEach(offerTool);
       const defaults = { settings, model: defaultModel, keyNeeded: false, offerTools };
-      const input = toCompletionInput(message, options, defaults);
+      const input = toCompletionInput(message, rest, defaults);
       const { model, fallbacks = [], request } = input;
       const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
         name,
         requestDigest(model, { ...request, run: askedOf(input) }),
         { kind: "completion", input },
-        subjectOf([model, ...fallbacks].map(({ key }) => key)),
+        { subject: subjectOf([model, ...fallbacks].map(({ key }) => key)), signal, listeners },
       );
       // A fork may have put another result in its place.
       return "body" in result ? toResult(result, options.schema) : result;
@@ -128,12 +135,12 @@ export class RunContext implements WorkflowContext {
     });
   }
 
-  async structured<S extends OutputSchema>(
+  structured<S extends OutputSchema>(
     name: string,
     message: CompletionMessage,
     options: StepOptions<S> & { schema: S },
   ): Promise<OutputOf<S>> {
-    return (await this.complete(name, message, options)).output;
+    return step(async () => (await this.complete(name, message, options)).output);
   }
 
   async embed(
@@ -154,10 +161,12 @@ export class RunContext implements WorkflowContext {
     work: (signal: AbortSignal) => T | Promise<T>,
     options: LocalOptions = {},
   ): Promise<T> {
-    const watched = (signal: AbortSignal) => currentWork.run(name, () => work(signal));
-    return caught(async () =>
-      this.#ask<T>(name, "", { kind: "local", work: watched, ...checkLocal(options) }),
-    );
+    const marked = (signal: AbortSignal) => currentWork.run(name, () => work(signal));
+    const { signal } = options;
+    return step(async (listeners) => {
+      const effect = { kind: "local" as const, work: marked, ...checkLocal(options) };
+      return this.#ask<T>(name, "", effect, { signal, listeners });
+    });
   }
 
   call<T>(name: string, reference: string, args: unknown, options?: LocalOptions): Promise<T> {
@@ -170,12 +179,13 @@ export class RunContext implements WorkflowContext {
     name: string,
     { name: workflow, version, input: schema }: Workflow<Input, Output, Given>,
     input: Given,
-    { priority }: ChildOptions = {},
+    { priority, signal }: ChildOptions = {},
   ): Promise<Output> {
-    return caught(async () => {
+    return step(async (listeners) => {
       checkWith(schema, input, `the input of workflow "${workflow}"`);
       const effect = { kind: "child" as const, workflow, version, input, priority };
-      return this.#ask<Output>(name, canonicalJson(inputDigestForm(input)), effect, workflow);
+      const question = canonicalJson(inputDigestForm(input));
+      return this.#ask<Output>(name, question, effect, { subject: workflow, signal, listeners });
     });
   }
 
@@ -192,18 +202,30 @@ export class RunContext implements WorkflowContext {
     const [name, ms] = typeof nameOrMs === "string" ? [nameOrMs, forMs ?? Number.NaN] : ["sleep", nameOrMs];
     if (!(ms >= 0 && ms <= MAX_DEADLINE_MS))
       return Promise.reject(new InputError(`a sleep must last from 0 ms to 30 days, not ${ms}`));
-    return caught(async () => this.#ask<void>(name, String(ms), { kind: "sleep", ms }));
+    return step(async (listeners) => this.#ask<void>(name, String(ms), { kind: "sleep", ms }, { listeners }));
   }
 
-  waitFor<T = unknown>(signal: string, { timeoutMs, schema }: WaitForOptions<T> = {}): Promise<T> {
+  waitFor<T = unknown>(subject: string, options: WaitForOptions<T> = {}): Promise<T> {
+    const { timeoutMs, schema, signal } = options;
     if (timeoutMs !== undefined && !(timeoutMs >= 0))
       return Promise.reject(new InputError(`timeoutMs must be at least 0, not ${timeoutMs}`));
     // The run itself ends before that.
     const bounded = timeoutMs === undefined || timeoutMs > MAX_DEADLINE_MS ? undefined : timeoutMs;
-    return caught(async () => {
-      const data = await this.#ask<T>(signal, "", { kind: "signal", timeoutMs: bounded }, signal);
-      return schema ? checkWith(schema, data, `signal "${signal}"`) : data;
+    return step(async (listeners) => {
+      const effect = { kind: "signal" as const, timeoutMs: bounded };
+      const data = await this.#ask<T>(subject, "", effect, { subject, signal, listeners });
+      return schema ? checkWith(schema, data, `signal "${subject}"`) : data;
     });
+  }
+
+  cancel(name: string): boolean {
+    refuseWithinWork("cancel");
+    return this.#options.execution.cancel(`${this.#scope}${name}`);
+  }
+
+  onCancel(handle: () => unknown, { timeoutMs }: { timeoutMs?: number } = {}): void {
+    if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs, 1);
+    this.#options.cancelHandlers.push({ handle, timeoutMs });
   }
 
   now(): number {
@@ -228,7 +250,12 @@ export class RunContext implements WorkflowContext {
     return this.#options.execution.patch(id);
   }
 
-  #ask<T>(name: string, question: string, effect: Effect, subject?: string): Promise<T> {
+  #ask<T>(
+    name: string,
+    question: string,
+    effect: Effect,
+    { subject, signal, listeners }: Asking,
+  ): Promise<T> {
     if (!STEP_NAME.test(name)) {
       throw new InputError(`"${name}" cannot name a step`, "use up to 100 characters without # and /");
     }
@@ -237,7 +264,10 @@ export class RunContext implements WorkflowContext {
     const digest = sha256(`${subject ?? ""}\n${question}`).slice(0, DIGEST_CHARS);
     const id = this.#nameOf(name);
     seeds.onAsk(id, execution.seen);
-    return execution.ask({ id, kind: effect.kind, digest, subject, effect }) as Promise<T>;
+    const asked = execution.ask({ id, kind: effect.kind, digest, subject, effect, listeners });
+    if (signal?.aborted) execution.cancel(id);
+    signal?.addEventListener("abort", () => execution.cancel(id), { once: true });
+    return asked as Promise<T>;
   }
 
   /** `scope/name`, from its second use on `scope/name#2`. */
@@ -254,29 +284,15 @@ export class RunContext implements WorkflowContext {
   }
 }
 
-/** What a step's work asks for is not asked for in a replay, which has the step's result: it would not be found again. */
-function refuseWithinWork(what: string): void {
-  const outer = currentWork.getStore();
-  if (outer === undefined) return;
-  throw new InputError(
-    `${what} is inside the work of step "${outer}"`,
-    "a step's work is plain code: ask for the inner step beside it, and give its result to the work",
-    "nested_step",
-  );
+/** What a step has beside its question. */
+interface Asking {
+  subject?: string;
+  signal?: AbortSignal | undefined;
+  listeners: Listeners;
 }
 
-/** A rejection that its branch looks at later must not end the process meanwhile. */
-function caught<T>(work: () => Promise<T>): Promise<T> {
-  const promise = work();
-  promise.catch(() => {});
-  return promise;
-}
-
-function quietInReplay(logger: Logger, execution: Execution): WorkflowContext["log"] {
-  type Level = keyof WorkflowContext["log"];
-  const at = (level: Level) =>
-    ((...args: Parameters<Logger["info"]>) => {
-      if (!execution.isReplaying) logger[level](...args);
-    }) as Logger["info"];
-  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+/** A step's promise, and who listens to it. */
+function step<T>(work: (listeners: Listeners) => Promise<T>): Promise<T> {
+  const listeners = new Listeners();
+  return watched(work(listeners), listeners);
 }

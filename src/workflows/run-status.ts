@@ -1,3 +1,5 @@
+import type { Queue } from "bullmq";
+import { MAX_RUNS_AT_WORK } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { RunJournalEntry, StepKind } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
@@ -13,7 +15,10 @@ export interface RunStatus {
   /** The version of the code that began it. */
   version: number;
   state: "running" | "succeeded" | "failed" | "cancelled";
-  /** The reasons why it does not go on, for people; empty when it does, or waits for its own steps only. */
+  /**
+   * The reasons why it does not go on, for people: signals, sleeps, local work under way, what workers lack, a pause of its queue.
+   * Empty when it goes on, or waits for its own calls and child runs only.
+   */
   waitsFor: string[];
   createdAt: Date;
   finishedAt: Date | undefined;
@@ -75,13 +80,20 @@ async function reasons({ store, queues }: FleetAccess, run: RunRecord): Promise<
   }
   const queue = queues.named(run.queue);
   const state = await queue.getJobState(run.id);
-  // A suspended run is delayed too when it has a time to wake; only a worker that put it back left a reason.
   if (state === "unknown")
     return ["its job, which somebody removed: start it again with the same runId and input"];
   if (state === "failed") return ["its job, which failed without a record: retry it"];
-  if (state !== "delayed") return [];
+  if (state === "active") return run.local.map(({ step }) => `local work "${step}"`);
+  if (state === "waiting" || state === "prioritized") return waitsForTurn(queue);
+  // A suspended run is delayed too when it has a time to wake; only a worker that put it back left a reason.
   const { waitsFor } = ((await queue.getJob(run.id))?.progress ?? {}) as { waitsFor?: string };
-  return waitsFor ? [waitsFor] : [];
+  return waitsFor ? [waitsFor] : run.waits;
+}
+
+async function waitsForTurn(queue: Queue): Promise<string[]> {
+  const [isPaused, active] = await Promise.all([queue.isPaused(), queue.getActiveCount()]);
+  if (isPaused) return [`an operator's resume of the queue ${queue.name}`];
+  return active >= MAX_RUNS_AT_WORK ? [`its turn: ${active} runs of its workflow are at work`] : [];
 }
 
 /** The steps of a journal, in the order in which they were asked for; local ones by their end, or as the run shows them. */

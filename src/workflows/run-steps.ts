@@ -3,9 +3,9 @@ import { sha256 } from "../shared/digest.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { AskedEntry } from "../store/run-journal.ts";
 import { isBounded, type RunRecord } from "../store/run-record.ts";
-import type { Step } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { startRun } from "./start-run.ts";
+import type { Step } from "./step.ts";
 
 /** Jobs per call of addBulk: more in one transaction hold Redis up. */
 const CHUNK = 500;

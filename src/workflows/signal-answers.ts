@@ -1,4 +1,5 @@
 import type { AskedEntry, RunJournalEntry } from "../store/run-journal.ts";
+import { isWithdrawal } from "./withdrawals.ts";
 
 export type SignalEntry = Extract<RunJournalEntry, { type: "signal" }>;
 
@@ -18,8 +19,15 @@ export function signalAnswers(journal: readonly RunJournalEntry[]): Map<string, 
       if (wait) answers.set(wait.step, entry);
       else early.push(entry);
     }
+    if (entry.type !== "ended") continue;
     // It gave up: later signals are for others.
-    if (entry.type === "ended") take(waits, ({ step }) => step === entry.step);
+    take(waits, ({ step }) => step === entry.step);
+    const inVain = isWithdrawal(entry) && answers.get(entry.step);
+    if (!inVain) continue;
+    answers.delete(entry.step);
+    const next = take(waits, ({ subject }) => subject === inVain.name);
+    if (next) answers.set(next.step, inVain);
+    else early.push(inVain);
   }
   return answers;
 }

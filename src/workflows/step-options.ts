@@ -21,7 +21,7 @@ export function checkLocal({
 }
 
 /** @throws InputError for what is no number of milliseconds that can be waited for. */
-function checkDuration(option: string, ms: unknown, min = 0): void {
+export function checkDuration(option: string, ms: unknown, min = 0): void {
   if (typeof ms === "number" && ms >= min && ms <= MAX_TIMER_MS) return;
   throw new InputError(`${option} must be from ${min} to ${MAX_TIMER_MS} ms, not ${String(ms)}`);
 }

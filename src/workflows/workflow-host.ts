@@ -1,7 +1,7 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError } from "bullmq";
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
-import { WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
+import { MAX_RUNS_AT_WORK, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
@@ -102,7 +102,7 @@ export class WorkflowHost {
 
   #open(queue: string): void {
     if (this.#isClosing || !this.#served.has(queue) || this.#loops.has(queue)) return;
-    const { settings, logger, clock, concurrency = 100 } = this.#options;
+    const { settings, logger, clock, concurrency = MAX_RUNS_AT_WORK } = this.#options;
     const loop = new JobLoop({
       store: this.#store,
       queue,

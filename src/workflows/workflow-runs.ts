@@ -94,7 +94,7 @@ export class WorkflowRuns {
   }
 
   /** @throws JobLostError when there is no such run (any more); GlueError `run_over` when it has ended. */
-  async signal(runId: string, name: string, data: unknown): Promise<void> {
+  async signal(runId: string, name: string, data: unknown, dedupeId?: string): Promise<void> {
     const { store } = this.#fleet;
     const entry: RunJournalEntry = { type: "signal", name, at: Date.now() };
     const { json, isTyped } = encode(data, `signal "${name}"`);
@@ -102,7 +102,7 @@ export class WorkflowRuns {
     const stored = json === undefined ? undefined : await inlineOrBlob(store, runId, json);
     if (isBlobRef(stored)) entry.blob = stored;
     else entry.data = stored;
-    if ((await notifyRun(store, runId, entry)) !== "over") return;
+    if ((await notifyRun(store, runId, entry, [], dedupeId)) !== "over") return;
     const { status } = await this.read(runId);
     throw new GlueError({
       code: "run_over",
