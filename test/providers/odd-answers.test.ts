@@ -19,6 +19,7 @@ const FIELDS: Record<Dialect, Record<keyof Odd, string[]>> = {
       "role",
       "tool_calls",
       "function_call",
+      "reasoning",
       "reasoning_content",
       "reasoning_details",
       "annotations",

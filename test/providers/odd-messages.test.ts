@@ -138,6 +138,7 @@ describe("the OpenAI dialect: content", () => {
     ["a number", 42, "42"],
     ["an object", { total: 44 }, '{"total":44}'],
     ["no part", [], ""],
+    ["what is no part between them", [null, {}, 5, text("fine"), { type: null, text: "" }], "fine"],
   ])("%s", async (_name, content, expected) => {
     const { message } = choiceOf(await ask("openai", json(wholeAnswer("openai", { message: { content } }))));
     expect(message).toEqual({ role: "assistant", content: expected });
@@ -195,6 +196,13 @@ describe("the OpenAI dialect: content", () => {
       ),
     );
     expect(choiceOf(gone)).toMatchObject({ finish_reason: "content_filter", message: { content: null } });
+  });
+
+  test("what is no text in the place of a refusal is none", async () => {
+    for (const refusal of [undefined, null, "", 0, 17, true, {}, []]) {
+      const choice = await bothWays("openai", { message: { refusal } });
+      expect(choice).toMatchObject({ finish_reason: "stop", message: { content: "fine" } });
+    }
   });
 
   test("a message in delta, and a text without a message", async () => {
