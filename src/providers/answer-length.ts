@@ -13,7 +13,9 @@ const LONGEST: readonly (readonly [RegExp, number])[] = [
 
 /** Returns the most tokens that a request allows its answer; undefined when it names no limit. */
 export function outputLimitOf(request: ChatRequest): number | undefined {
-  return toDouble(request.max_completion_tokens ?? request.max_tokens);
+  const { max_tokens, max_completion_tokens, responses } = request;
+  const limit = responses ? responses.max_output_tokens : (max_completion_tokens ?? max_tokens);
+  return toDouble(limit as typeof max_tokens);
 }
 
 /** Returns the most tokens of an answer whose request names no limit; undefined where that is the model's own limit. */

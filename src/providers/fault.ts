@@ -32,10 +32,13 @@ const STREAM_STATUSES: Record<string, number> = {
   request_too_large: 413,
   rate_limit_error: 429,
   rate_limit_exceeded: 429,
+  invalid_prompt: 400,
   timeout_error: 504,
   overloaded_error: 529,
 };
 const DEFAULT_STREAM_STATUS = 502;
+/** The words of Responses for pictures that cannot be read, and for what its policies refuse. */
+const REFUSED_INPUT = /(^|_)image(_|$)|_policy(_|$)|^data_residency/;
 const MAX_PAGE_CHARS = 20_000;
 
 /** The name that gateways and the simulator put in front of the text. */
@@ -70,6 +73,7 @@ function pageText(text: unknown): string | undefined {
 function streamStatus(body: unknown, codes: string[]): number {
   const stated = Number(innermost(body).code);
   if (stated >= 400 && stated < 600) return stated;
+  if (codes.some((code) => REFUSED_INPUT.test(code))) return 400;
   return codes.map((code) => STREAM_STATUSES[code]).find((status) => status) ?? DEFAULT_STREAM_STATUS;
 }
 
@@ -78,8 +82,8 @@ export function faultInBody(data: unknown, headers: Headers, requestId: string):
   const { error, choices } = fieldsOf(data);
   const inner = error ?? fieldsOf(Array.isArray(choices) ? choices[0] : undefined).error;
   if (!isFault(inner)) return undefined;
-  const status = Number(fieldsOf(inner).code);
-  return faultOf(status >= 400 && status < 600 ? status : 502, headers, inner, requestId);
+  const fault = faultOf(DEFAULT_STREAM_STATUS, headers, inner, requestId);
+  return { ...fault, status: streamStatus(inner, fault.codes) };
 }
 
 /** Returns whether what stands in the place of an error is one: some servers write an empty object for none. */

@@ -15,12 +15,16 @@ export interface ModelTraits {
   refusesState?: boolean;
   /** A part that is no text is refused, among messages that were answered already. */
   refusesParts?: boolean;
+  /** Of Responses: the model has no reasoning that could be returned. */
+  refusesEncrypted?: boolean;
 }
 
 /** OpenAI's models that refuse `max_tokens`, fine-tuned ones included. */
 const REASONING_MODEL = /^(ft:)?(o\d|gpt-([5-9]|\d\d))/;
 const OPENAI_HOST =
   /(^|\.)(openai\.com|openai\.azure\.com|cognitiveservices\.azure\.com|services\.ai\.azure\.com)$/;
+/** OpenAI's models that do not reason. */
+const PLAIN_MODEL = /^(ft:)?(gpt-[34]|chatgpt-4)/;
 const GOOGLE_HOST = /(^|\.)googleapis\.com$/;
 /** From this generation on, Gemini refuses a tool call without its signature. */
 const SIGNING_MODEL = /gemini-([3-9]|\d\d)/;
@@ -34,6 +38,7 @@ export function traitsOf({ name, baseUrl, maxTokensField }: ProviderEntry, model
   return {
     maxTokensField: maxTokensField ?? wanted,
     needsSignatures: isGoogle && SIGNING_MODEL.test(model),
+    refusesEncrypted: isOpenAI && PLAIN_MODEL.test(model),
   };
 }
 
@@ -43,7 +48,10 @@ const NOT_TAKEN =
   /unsupported|not supported|unknown|unrecognized|unexpected|not permitted|not allowed|forbidden/i;
 const USE_THE_OTHER = /max_tokens\b.{0,200}\b(use|instead|replaced)\b.{0,40}max_completion_tokens/is;
 const LACKS = /missing|must|require|expected|provide/i;
-const STATE = /thought_?signature|extra_content|reasoning_(content|details)|thinking|signature/i;
+const STATE =
+  /thought_?signature|extra_content|reasoning_(content|details)|thinking|signature|encrypted.content|\brs_\w|required following item/i;
+const REFUSED_INCLUDE =
+  /encrypted.content.{0,80}(not supported|unsupported)|unsupported.{0,80}encrypted.content/i;
 const PARTS =
   /image|picture|vision|audio|video|pdf|document|\bfiles?\b|multimodal|modalit|content (part|type)|unknown variant/i;
 /** A router's 404: no model behind it takes such a part. */
@@ -61,6 +69,8 @@ function lessonsOf(fault: Fault, refused: Refused): Partial<ModelTraits>[] {
   const said = fault.said.slice(0, MAX_READ_CHARS);
   const lessons: Partial<ModelTraits>[] = [];
   if (!refused.entry.maxTokensField) lessons.push(...limitLessons(fault, said, refused));
+  const isOfInclude = fault.param?.startsWith("include") === true || REFUSED_INCLUDE.test(said);
+  if (refused.body.include !== undefined && isOfInclude) lessons.push({ refusesEncrypted: true });
   if (/thought_?signature/i.test(said) && LACKS.test(said)) lessons.push({ needsSignatures: true });
   if (said.includes("reasoning_content") && LACKS.test(said)) lessons.push({ needsReasoning: true });
   if (STATE.test(said)) lessons.push({ refusesState: true });

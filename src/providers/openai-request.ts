@@ -67,7 +67,13 @@ function toMessages({ entry, model }: ChatCall, given: readonly Message[], trait
     const { vendor_state: _, ...asked } = message;
     if (message.role !== "assistant") return asked as Message;
     // Words of our own in answers that a caller gives back as they came.
-    const { reasoning: _1, reasoning_object: _2, content_parts: _3, ...own } = asked as Fields & Message;
+    const {
+      reasoning: _1,
+      reasoning_object: _2,
+      content_parts: _3,
+      response_items: _4,
+      ...own
+    } = asked as Fields & Message;
     const inLoop = loops[i] ?? false;
     if (traits.refusesState) return withState(withoutState(own as Message), {}, { ...traits, inLoop });
     return withState(own as Message, stateFor(entry.name, message), { ...traits, inLoop });
@@ -97,7 +103,8 @@ function withState(
   { message: kept = {}, calls = [] }: ReturnType<typeof stateFor>,
   { inLoop, needsSignatures, needsReasoning }: ModelTraits & { inLoop: boolean },
 ): Message {
-  const { reasoning_content: reasoning, ...fields } = kept;
+  // What another API of the entry wants back says nothing here.
+  const { reasoning_content: reasoning, response_items: _, ...fields } = kept;
   const hasCalls = (message.tool_calls?.length ?? 0) > 0;
   const back = { ...fields };
   // Answers without tools take none back: it costs tokens there, and DeepSeek's older models refuse it.
@@ -129,7 +136,7 @@ function partsOfLoops(messages: readonly Message[]): boolean[] {
  * Takes the marks of prompt caching out where they say nothing, since the provider caches by itself, or refuses them. The
  * answer is the same without them.
  */
-function leaveOutCacheControl(body: Fields, { name, cacheControl }: ProviderEntry): void {
+export function leaveOutCacheControl(body: Fields, { name, cacheControl }: ProviderEntry): void {
   const visit = (value: unknown, where: string): unknown => {
     if (Array.isArray(value)) return value.map((item, i) => visit(item, `${where}[${i}]`));
     if (!isObject(value) || !("cache_control" in value)) return value;

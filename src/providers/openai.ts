@@ -2,22 +2,50 @@ import type { OpenAI } from "openai";
 import type { ChatRequest } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
 import { toDouble } from "../shared/exact-json.ts";
-import type { ProviderEntry } from "../shared/providers.ts";
+import { apiOf, type OpenAIApi, type ProviderEntry } from "../shared/providers.ts";
 import { providerOptionsFor } from "../shared/wire-options.ts";
+import { outputLimitOf } from "./answer-length.ts";
+import type { ReadStream } from "./body.ts";
 import { type HttpReply, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
 import { createHttpPool, type HttpPool } from "./http-pool.ts";
 import { type ModelTraits, sendAsTaken, traitsOf } from "./model-traits.ts";
 import { readChatAnswer } from "./openai-answer.ts";
 import { asksForEmbeddings, toEmbeddingsReply, toEmbeddingsRequest } from "./openai-embeddings.ts";
-import { toChatBody } from "./openai-request.ts";
+import { type ChatCall, toChatBody } from "./openai-request.ts";
 import { readChatStream } from "./openai-stream.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderCall, ProviderReply } from "./provider.ts";
 import { toLLMError } from "./provider-errors.ts";
+import { readResponseAnswer } from "./responses-answer.ts";
+import { toResponsesBody } from "./responses-request.ts";
+import { readResponseStream } from "./responses-stream.ts";
 import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
+/** A way to ask for an answer, and to read it. */
+interface Api {
+  path: string;
+  toBody(call: ChatCall, traits: ModelTraits): Record<string, unknown>;
+  readStream: ReadStream;
+  readAnswer: typeof readChatAnswer;
+}
+
+const APIS: Record<OpenAIApi, Api> = {
+  chat: {
+    path: "/chat/completions",
+    toBody: toChatBody,
+    readStream: readChatStream,
+    readAnswer: readChatAnswer,
+  },
+  responses: {
+    path: "/responses",
+    toBody: toResponsesBody,
+    readStream: readResponseStream,
+    readAnswer: readResponseAnswer,
+  },
+};
+
 /**
- * Returns the adapter of Chat Completions, at OpenAI and everybody who speaks its dialect.
+ * Returns the adapter of Chat Completions, Responses and Embeddings, at OpenAI and everybody who speaks its dialect.
  */
 export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOptions): ProviderAdapter {
   const pool = createHttpPool(entry, options);
@@ -26,9 +54,14 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
   const known = new Map<string, ModelTraits>();
   let opened: Promise<OpenAI> | undefined;
   const openClient = () => (opened ??= createClient(entry, pool));
-  async function post(path: string, body: object, call: ProviderCall): Promise<HttpReply> {
+  async function post(
+    path: string,
+    body: object,
+    call: ProviderCall,
+    readStream: ReadStream,
+  ): Promise<HttpReply> {
     const client = await openClient();
-    const answer = await postOnce(entry, call, posting, readChatStream, (init) =>
+    const answer = await postOnce(entry, call, posting, readStream, (init) =>
       client.post<unknown>(path, { body, ...(init as object) }),
     );
     const fault = faultInBody(answer.data, answer.headers, answer.requestId);
@@ -36,11 +69,11 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     return answer;
   }
   async function embeddings({ onDelta: _, ...call }: ProviderCall): Promise<ProviderReply> {
-    const answer = await post("/embeddings", toEmbeddingsRequest(call), call);
+    const answer = await post("/embeddings", toEmbeddingsRequest(call), call, readChatStream);
     const reply = toEmbeddingsReply(entry, call, answer);
     return { ...reply, charged: { input: reply.tokens.prompt, output: 0 } };
   }
-  async function ask(call: ProviderCall): Promise<HttpReply> {
+  async function ask(call: ProviderCall, { path, toBody, readStream }: Api): Promise<HttpReply> {
     const { model, request, onDelta, wire, timeoutMs } = call;
     const providerOptions = providerOptionsFor(entry, wire);
     const asked = { entry, model, request, providerOptions, isStreamed: onDelta !== undefined };
@@ -48,8 +81,8 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
       entry,
       timeoutMs,
       traits: known.get(model) ?? traitsOf(entry, model),
-      write: (traits) => toChatBody(asked, traits),
-      send: (body, timeoutMs) => post("/chat/completions", body, { ...call, timeoutMs }),
+      write: (traits) => toBody(asked, traits),
+      send: (body, timeoutMs) => post(path, body, { ...call, timeoutMs }, readStream),
     });
     known.set(model, traits);
     return answer;
@@ -58,7 +91,8 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     async complete(call) {
       if (asksForEmbeddings(call.request)) return embeddings(call);
       if (call.onDelta && (toDouble(call.request.n) ?? 1) > 1) throw severalChoices();
-      const reply = readChatAnswer({ entry, call, answer: await ask(call) });
+      const api = APIS[call.request.responses ? "responses" : apiOf(entry, call.model)];
+      const reply = api.readAnswer({ entry, call, answer: await ask(call, api) });
       const { prompt, completion } = reply.tokens;
       output.observe(call.model, completion / reply.body.choices.length);
       const counted = entry.tokenCharge === "requested" ? requestedOutput(call.request) : undefined;
@@ -105,6 +139,6 @@ function severalChoices(): InvalidRequestError {
 
 /** Returns the tokens that the request allows its answers, where it sets a limit. */
 function requestedOutput(request: ChatRequest): number | undefined {
-  const limit = toDouble(request.max_completion_tokens ?? request.max_tokens);
+  const limit = outputLimitOf(request);
   return limit === undefined ? undefined : limit * (toDouble(request.n) ?? 1);
 }

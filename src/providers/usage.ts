@@ -66,7 +66,8 @@ export function usageOf(body: Fields, choices: readonly Fields[], guess: Guess):
   // Where there is no text, none may have been counted.
   const isGuess = known.prompt === undefined || (known.completion === undefined && completion > 0);
   const own = places.slice(0, -1).find((place) => Object.keys(place).length > 0);
-  const thinking = count(fieldsOf(own?.output_tokens_details).thinking_tokens);
+  const { thinking_tokens, reasoning_tokens = thinking_tokens } = fieldsOf(own?.output_tokens_details);
+  const thinking = count(reasoning_tokens);
   return {
     ...own,
     prompt_tokens: prompt,

@@ -16,13 +16,14 @@ export interface VendorState {
 
 /**
  * The fields of a message: Gemini's `extra_content` (thought signatures), `reasoning_content` of DeepSeek, Kimi and GLM,
- * `reasoning_details` of OpenRouter and MiniMax, Anthropic's thinking blocks with their signatures.
+ * `reasoning_details` of OpenRouter and MiniMax, Anthropic's thinking blocks with their signatures, the items of Responses.
  */
 const MESSAGE_FIELDS = [
   "extra_content",
   "reasoning_content",
   "reasoning_details",
   "thinking_blocks",
+  "response_items",
 ] as const;
 const CALL_FIELDS = ["extra_content"] as const;
 

@@ -60,6 +60,8 @@ export const chatRequestSchema = z.looseObject({
       user: z.string().optional(),
     })
     .optional(),
+  /** Of ours: the body of a Responses call, without its model, which goes out as it is; the messages only show what it asks. */
+  responses: z.record(z.string(), z.unknown()).optional(),
   stream: z.literal(false, "must be absent: a queued request is not streamed").optional(),
 });
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
@@ -93,6 +95,8 @@ const answerMessageSchema = z.looseObject({
   content_parts: z.array(z.unknown()).optional().catch(undefined),
   /** Anthropic's thinking, with its signatures. */
   thinking_blocks: z.array(z.unknown()).optional().catch(undefined),
+  /** What the Responses API wants back of its answer: reasoning items whole, of others what is not said above. */
+  response_items: z.array(z.unknown()).optional().catch(undefined),
 });
 
 /**

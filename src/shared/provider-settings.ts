@@ -10,6 +10,8 @@ const baseUrl = z
   .string()
   .refine(isPlainHttpUrl, "must be an http(s) URL without user name, password, query or fragment");
 
+const openAIApi = z.enum(["chat", "responses"]);
+
 /** What an entry says of its requests; built-in ones take it too. */
 const requestSettings = {
   headers: entryHeadersSchema.optional(),
@@ -18,6 +20,7 @@ const requestSettings = {
     .string()
     .regex(/^[A-Za-z0-9-]{1,100}$/, "must be the name of a header")
     .optional(),
+  api: z.union([openAIApi, z.record(z.string().min(1), openAIApi)]).optional(),
   maxTokensField: z.enum(["max_tokens", "max_completion_tokens"]).optional(),
   dropParameters: z
     .array(

@@ -5,6 +5,8 @@ import type { OutputMode } from "./output-spec.ts";
 import type { Secret } from "./secret.ts";
 
 export type Dialect = "openai" | "anthropic";
+/** What the dialect `openai` asks for answers by: Chat Completions or Responses. */
+export type OpenAIApi = "chat" | "responses";
 
 /** One account at one provider. Queue, budget and breaker all hang on `name:model`. */
 export interface ProviderEntry {
@@ -31,6 +33,11 @@ export interface ProviderEntry {
   query?: Readonly<Record<string, string>>;
   /** The header that carries the key as it is, such as Azure's `api-key`; absent: `Authorization: Bearer <key>`. */
   keyHeader?: string;
+  /**
+   * What it is asked by, for all of its models or by patterns of them, of which the first that fits counts; default `chat`. Only of
+   * the dialect `openai`.
+   */
+  api?: OpenAIApi | Readonly<Record<string, OpenAIApi>>;
   /** The word for the longest answer; absent: as the model wants it, where that is known, else as the request says. */
   maxTokensField?: "max_tokens" | "max_completion_tokens";
   /** Parameters of requests that are left out, such as `temperature` for models that refuse it. */
@@ -105,6 +112,12 @@ export function requireKey(entry: ProviderEntry): string {
     `set ${entry.keyVariable} in the environment or in .env, then run the same command again`,
     "missing_key",
   );
+}
+
+/** Returns what a model of the entry is asked by. */
+export function apiOf({ api = "chat" }: ProviderEntry, model: string): OpenAIApi {
+  if (typeof api === "string") return api;
+  return Object.entries(api).find(([pattern]) => matchesGlob(pattern, model))?.[1] ?? "chat";
 }
 
 /** Returns whether the entry's own configuration names the model. */

@@ -56,7 +56,10 @@ export const querySchema = z
 
 /** Fields that the request sets, and others would override unseen. */
 const REQUEST_FIELDS: Record<Dialect, readonly string[]> = {
-  openai: ["model", "messages", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens"],
+  openai: [
+    ...["model", "messages", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens"],
+    ...["input", "max_output_tokens", "background"],
+  ],
   anthropic: ["model", "messages", "system", "tools", "stream", "max_tokens"],
 };
 

@@ -9,6 +9,7 @@ import { send, sendJson } from "./http-answer.ts";
 import { modelList } from "./model-list.ts";
 import { openaiDialect } from "./openai/dialect.ts";
 import { openaiEmbeddingsDialect } from "./openai/embeddings.ts";
+import { openaiResponsesDialect } from "./openai/responses.ts";
 import { readBody } from "./request-body.ts";
 import { refuse, serveCall } from "./serve-call.ts";
 import type { Simulation } from "./simulation.ts";
@@ -16,6 +17,7 @@ import type { Simulation } from "./simulation.ts";
 const CONTROL_PREFIX = "/_simulator/";
 const MODEL_ENDPOINTS: Record<string, Dialect> = {
   "/v1/chat/completions": openaiDialect,
+  "/v1/responses": openaiResponsesDialect,
   "/v1/embeddings": openaiEmbeddingsDialect,
   "/v1/messages": anthropicDialect,
 };
@@ -26,6 +28,7 @@ const PAGES: Record<string, (response: ServerResponse) => void> = {
 const FRONT_PAGE = `This is the GlueLLM provider simulator. No model is behind it: every answer is made up.
 
 POST /v1/chat/completions   OpenAI Chat Completions
+POST /v1/responses          OpenAI Responses
 POST /v1/embeddings         OpenAI Embeddings
 POST /v1/messages           Anthropic Messages
 GET  /v1/models             any other model name is accepted too

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { EstimateCorrection } from "../limits/rate-limiter/estimate-correction.ts";
+import { outputLimitOf } from "../providers/answer-length.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { costUsd, isPriced } from "../shared/cost.ts";
@@ -122,7 +123,7 @@ export class CallCosts {
 
   #estimate({ model, request, estimate }: LimitedCall): TokenCounts {
     const { input, output } = this.#correction.correct(model.key, estimate);
-    const limit = toDouble(request.max_completion_tokens ?? request.max_tokens);
+    const limit = outputLimitOf(request);
     return { input, output: limit === undefined ? output : limit * (toDouble(request.n) ?? 1) };
   }
 

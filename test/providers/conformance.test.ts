@@ -1,17 +1,16 @@
 import { type ErrorResponse, LLMock } from "@copilotkit/aimock";
-import type { Dialect } from "../../src/shared/providers.ts";
 import type { FaultRule } from "../../src/simulator/faults.ts";
 import { startSimulator } from "../../src/simulator/simulator.ts";
-import { DIALECTS, testEntry } from "../support/provider.ts";
+import { dialectOf, testEntry, WIRES, type Wire } from "../support/provider.ts";
 import { type ConformanceBackend, conformsToAdapterContract } from "../support/provider-conformance.ts";
 
-for (const dialect of DIALECTS) {
-  conformsToAdapterContract(`${dialect} adapter with aimock`, () => startAimock(dialect));
-  conformsToAdapterContract(`${dialect} adapter with the simulator`, () => startOurs(dialect));
+for (const wire of WIRES) {
+  conformsToAdapterContract(`${wire} with aimock`, () => startAimock(wire));
+  conformsToAdapterContract(`${wire} with the simulator`, () => startOurs(wire));
 }
 
-async function startOurs(dialect: Dialect): Promise<ConformanceBackend> {
-  const kinds = [...Object.keys(ERRORS[dialect]), "drop", "cut"] as FaultRule["fault"][];
+async function startOurs(wire: Wire): Promise<ConformanceBackend> {
+  const kinds = [...Object.keys(ERRORS[dialectOf(wire)]), "drop", "cut"] as FaultRule["fault"][];
   const script: FaultRule[] = kinds.map((fault) => ({
     match: `fault:${fault}.`,
     fault,
@@ -20,7 +19,7 @@ async function startOurs(dialect: Dialect): Promise<ConformanceBackend> {
   script.push({ match: "fault:hang", fault: "hang" }, { match: "stream:cut", fault: "cut" });
   const simulator = await startSimulator({ port: 0, faults: { script } });
   return {
-    entry: testEntry(dialect, simulator.url),
+    entry: testEntry(wire, simulator.url),
     seen: (text) => simulator.journal.entries().filter((entry) => entry.lastUserText.includes(text)).length,
     close: () => simulator.close(),
   };
@@ -29,7 +28,7 @@ async function startOurs(dialect: Dialect): Promise<ConformanceBackend> {
 const NOT_SAID = { message: "A secret prompt" };
 
 /** The same faults in each dialect's words. */
-const ERRORS: Record<Dialect, Record<string, ErrorResponse>> = {
+const ERRORS: Record<ReturnType<typeof dialectOf>, Record<string, ErrorResponse>> = {
   openai: {
     "429": refusal(429, { type: "requests", code: "rate_limit_exceeded" }, 2),
     "529": refusal(529, { type: "server_error" }),
@@ -70,7 +69,8 @@ function refusal(
   return { status, error: { ...NOT_SAID, ...error }, ...(retryAfter && { retryAfter }) };
 }
 
-async function startAimock(dialect: Dialect): Promise<ConformanceBackend> {
+async function startAimock(wire: Wire): Promise<ConformanceBackend> {
+  const dialect = dialectOf(wire);
   const mock = new LLMock({ port: 0 });
   for (const [kind, response] of Object.entries(ERRORS[dialect])) {
     mock.onMessage(`fault:${kind}.`, response);
@@ -100,7 +100,7 @@ async function startAimock(dialect: Dialect): Promise<ConformanceBackend> {
   mock.on({ userMessage: /./ }, fine, { chunkSize: 4 });
   await mock.start();
   return {
-    entry: testEntry(dialect, mock.url),
+    entry: testEntry(wire, mock.url),
     seen: (text) => {
       const answered = mock.getRequests().map(({ body }) => JSON.stringify(body));
       return [...answered, ...hanging].filter((body) => body.includes(text)).length;
@@ -112,7 +112,7 @@ async function startAimock(dialect: Dialect): Promise<ConformanceBackend> {
   };
 }
 
-function usageOf(dialect: Dialect) {
+function usageOf(dialect: ReturnType<typeof dialectOf>) {
   return dialect === "openai"
     ? { prompt_tokens: 21, completion_tokens: 4, total_tokens: 25 }
     : { input_tokens: 21, output_tokens: 4 };

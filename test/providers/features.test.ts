@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { FEATURE_TOOLS, FEATURES } from "../support/feature-conformance.ts";
-import { FEATURE_PROVIDERS, type FeatureSite, openFeatureSite } from "../support/feature-providers.ts";
+import { type FeatureSite, featureProvider, KINDS, openFeatureSite } from "../support/feature-providers.ts";
+import { WIRES } from "../support/provider.ts";
+import { sampleOf } from "../support/sample.ts";
 import { openClient } from "../support/site-client.ts";
 
 let opened: FeatureSite;
@@ -12,8 +14,13 @@ beforeAll(async () => {
 });
 afterAll(() => opened[Symbol.asyncDispose]());
 
-describe.concurrent.each(FEATURE_PROVIDERS)("$kind in the dialect of $dialect", (provider) => {
-  test.each(Object.keys(FEATURES))("%s", async (feature) => {
+/** Every feature on every wire; which of the two servers answers is drawn. */
+describe.concurrent.each(WIRES)("asked by %s", (wire) => {
+  const subjects = Object.keys(FEATURES).flatMap((feature) =>
+    sampleOf(`${wire} ${feature}`, KINDS, 1).map((kind) => ({ feature, kind })),
+  );
+  test.each(subjects)("$feature, of $kind", async ({ feature, kind }) => {
+    const provider = featureProvider(kind, wire);
     await using glue = openClient(opened.site, { model: `${provider.entry}:test` });
     const queueGlobs = [`completions.${provider.entry}.local`];
     await FEATURES[feature]?.({

@@ -21,7 +21,7 @@ const answerCall = (value: object) => ({ toolCalls: [{ name: "answer", arguments
 
 /** Every feature of the client, each end to end: client, Redis, worker, adapter, and what the provider sees. */
 export const FEATURES: Readonly<Record<string, Feature>> = {
-  async "a plain completion, its tokens and its cost"({ glue, entry, sent }) {
+  async "a plain completion, its tokens and its cost"({ glue, entry, wire, sent }) {
     const result = await glue.complete(script("plain", { reply: "Four." }), { maxTokens: 50 });
     expect(result).toMatchObject({
       finalResponse: "Four.",
@@ -35,7 +35,8 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     expect(Math.min(prompt, completion)).toBeGreaterThan(0);
     expect(total).toBe(prompt + completion);
     expect(result.costUsd).toBeCloseTo(costOf(result.tokensUsed), 9);
-    expect(sent("plain")).toMatchObject([{ model: "test", max_tokens: 50 }]);
+    const limit = wire === "responses" ? { max_output_tokens: 50 } : { max_tokens: 50 };
+    expect(sent("plain")).toMatchObject([{ model: "test", ...limit }]);
   },
 
   async "a worker in the caller's own process"({ localClient, entry }) {
@@ -43,11 +44,11 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     expect((await local.complete(script("local", { reply: "here" }))).finalResponse).toBe("here");
   },
 
-  async "a system prompt"({ glue, dialect, sent }) {
+  async "a system prompt"({ glue, wire, sent }) {
     await glue.complete(script("with a system prompt", { reply: "Yes." }), { system: "Be brief." });
     const [body] = sent("with a system prompt");
-    if (dialect === "openai") expect(body?.messages[0]).toEqual({ role: "system", content: "Be brief." });
-    else expect(body?.system).toEqual([{ type: "text", text: "Be brief." }]);
+    if (wire === "anthropic") expect(body?.system).toEqual([{ type: "text", text: "Be brief." }]);
+    else expect(body?.messages[0]).toEqual({ role: "system", content: "Be brief." });
   },
 
   async "several turns in one request"({ glue, sent }) {
@@ -64,23 +65,23 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     ]);
   },
 
-  async "a loop of tools"({ glue, dialect, sent }) {
+  async "a loop of tools"({ glue, wire, sent }) {
     const turns = [{ toolCalls: [ADD(1, 2)] }, { toolCalls: [ADD(3, 4)] }, { reply: "3 and 7." }];
     const result = await glue.complete(script("tool loop", ...turns), { tools: ["add"] });
     expect(result).toMatchObject({ finalResponse: "3 and 7.", toolCallsMade: 2 });
-    expect(sent("tool loop").map((body) => toolResults(dialect, body))).toEqual([[], ["3"], ["3", "7"]]);
+    expect(sent("tool loop").map((body) => toolResults(wire, body))).toEqual([[], ["3"], ["3", "7"]]);
     expect(result.costUsd).toBeCloseTo(costOf(result.tokensUsed), 9);
     expect(result.tokensUsed.prompt).toBeGreaterThan(result.rawResponse.usage?.prompt_tokens ?? Infinity);
   },
 
-  async "parallel calls of tools, of which some fail"({ glue, dialect, sent }) {
+  async "parallel calls of tools, of which some fail"({ glue, wire, sent }) {
     const toolCalls = [ADD(5, 5), { name: "fail", arguments: {} }, { name: "nobody", arguments: {} }];
     const result = await glue.complete(script("side by side", { toolCalls }, { reply: "done" }), {
       tools: ["add", "fail"],
     });
     const outcomes = result.toolExecutionHistory.map((run) => run.result ?? run.error?.code);
     expect(outcomes).toEqual(["10", "tool_failed", "unknown_tool"]);
-    expect(toolResults(dialect, sent("side by side")[1])).toEqual([
+    expect(toolResults(wire, sent("side by side")[1])).toEqual([
       "10",
       expect.stringContaining("the shelf is empty"),
       expect.stringContaining("there is no such tool; there are: add, fail"),
@@ -98,26 +99,28 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     expect(JSON.parse(call?.function.arguments ?? "")).toEqual({ a: 1, b: 1 });
   },
 
-  async "a structured answer, native"({ glue, dialect, sent }) {
+  async "a structured answer, native"({ glue, wire, sent }) {
     const prompt = script("native", { json: PARIS });
     const { city, people } = await glue.structuredComplete(prompt, { schema: citySchema });
     expect({ city, people }).toEqual(PARIS);
     const [body] = sent("native");
-    expect(body).toMatchObject(
-      dialect === "openai"
-        ? { response_format: { type: "json_schema", json_schema: { name: "answer", strict: true } } }
-        : { output_config: { format: { type: "json_schema", schema: { type: "object" } } } },
-    );
+    const asked: Record<typeof wire, object> = {
+      openai: { response_format: { type: "json_schema", json_schema: { name: "answer", strict: true } } },
+      responses: { text: { format: { type: "json_schema", name: "answer", strict: true } } },
+      anthropic: { output_config: { format: { type: "json_schema", schema: { type: "object" } } } },
+    };
+    expect(body).toMatchObject(asked[wire]);
   },
 
-  async "a structured answer by a tool call"({ glue, dialect, sent }) {
+  async "a structured answer by a tool call"({ glue, wire, sent }) {
     const options = { schema: citySchema, outputMode: "tool" } as const;
     expect(await glue.structuredComplete(script("by tool", answerCall(PARIS)), options)).toEqual(PARIS);
-    expect(sent("by tool")).toMatchObject([
-      dialect === "openai"
-        ? { tools: [{ function: { name: "answer" } }], tool_choice: { function: { name: "answer" } } }
-        : { tools: [{ name: "answer" }], tool_choice: { type: "tool", name: "answer" } },
-    ]);
+    const asked: Record<typeof wire, object> = {
+      openai: { tools: [{ function: { name: "answer" } }], tool_choice: { function: { name: "answer" } } },
+      responses: { tools: [{ name: "answer" }], tool_choice: { type: "function", name: "answer" } },
+      anthropic: { tools: [{ name: "answer" }], tool_choice: { type: "tool", name: "answer" } },
+    };
+    expect(sent("by tool")).toMatchObject([asked[wire]]);
   },
 
   async "a structured answer by the prompt, and its repair"({ glue, sent }) {
@@ -163,42 +166,48 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     const first = await conversation.complete(script("its first turn", { reply: "One." }));
     const second = await conversation.complete(script("its second turn", { reply: "Two." }));
     expect([first.finalResponse, second.finalResponse]).toEqual(["One.", "Two."]);
-    const [body] = sent("its second turn");
-    expect(body?.messages.map(({ role }) => role)).toEqual(["user", "assistant", "user"]);
-    expect(JSON.stringify(body?.messages[1])).toContain("One.");
+    // What was reasoned goes back as an item of its own, without a role.
+    const said = sent("its second turn")[0]?.messages.filter(({ role }) => role) ?? [];
+    expect(said.map(({ role }) => role)).toEqual(["user", "assistant", "user"]);
+    expect(JSON.stringify(said[1])).toContain("One.");
     const { calls, costUsd } = await conversation.usage();
     expect(calls).toBe(2);
     expect(costUsd).toBeCloseTo((first.costUsd ?? NaN) + (second.costUsd ?? NaN), 9);
   },
 
-  async "pictures and documents"({ glue, dialect, sent }) {
+  async "pictures and documents"({ glue, wire, sent }) {
     const { finalResponse } = await glue.complete([
       { type: "text", text: script("what you see", { reply: "A bill." }) },
       { type: "image_url", image_url: { url: "data:image/png;base64,aGk=" } },
       { type: "file", file: { filename: "bill.pdf", file_data: "data:application/pdf;base64,aGk=" } },
     ]);
     expect(finalResponse).toBe("A bill.");
-    expect(sent("what you see")[0]?.messages[0]?.content.slice(1)).toEqual(
-      dialect === "openai"
-        ? [
-            { type: "image_url", image_url: { url: "data:image/png;base64,aGk=" } },
-            { type: "file", file: { filename: "bill.pdf", file_data: "data:application/pdf;base64,aGk=" } },
-          ]
-        : [
-            { type: "image", source: { type: "base64", media_type: "image/png", data: "aGk=" } },
-            {
-              type: "document",
-              source: { type: "base64", media_type: "application/pdf", data: "aGk=" },
-              title: "bill.pdf",
-            },
-          ],
-    );
+    const [picture, document] = ["data:image/png;base64,aGk=", "data:application/pdf;base64,aGk="];
+    const asked: Record<typeof wire, object[]> = {
+      openai: [
+        { type: "image_url", image_url: { url: picture } },
+        { type: "file", file: { filename: "bill.pdf", file_data: document } },
+      ],
+      responses: [
+        { type: "input_image", image_url: picture },
+        { type: "input_file", filename: "bill.pdf", file_data: document },
+      ],
+      anthropic: [
+        { type: "image", source: { type: "base64", media_type: "image/png", data: "aGk=" } },
+        {
+          type: "document",
+          source: { type: "base64", media_type: "application/pdf", data: "aGk=" },
+          title: "bill.pdf",
+        },
+      ],
+    };
+    expect(sent("what you see")[0]?.messages[0]?.content.slice(1)).toEqual(asked[wire]);
   },
 
-  async "sound, or a clear refusal of it"({ glue, dialect, sent }) {
+  async "sound, or a clear refusal of it"({ glue, wire, sent }) {
     const sound = { type: "input_audio", input_audio: { data: "aGk=", format: "wav" } } as const;
     const answer = glue.complete([{ type: "text", text: script("what you hear", { reply: "Hi." }) }, sound]);
-    if (dialect === "openai") {
+    if (wire === "openai") {
       expect((await answer).finalResponse).toBe("Hi.");
       expect(sent("what you hear")[0]?.messages[0]?.content[1]).toEqual(sound);
       return;
@@ -227,10 +236,11 @@ function resultOf(events: readonly CompletionEvent[]): CompletionResult | undefi
 }
 
 /** The texts of all tool results in a request. */
-function toolResults(dialect: FeatureProvider["dialect"], body: SentBody | undefined): string[] {
+function toolResults(wire: FeatureProvider["wire"], body: SentBody | undefined): unknown[] {
   const messages = body?.messages ?? [];
-  if (dialect === "openai")
-    return messages.filter(({ role }) => role === "tool").map(({ content }) => content);
+  if (wire === "openai") return messages.filter(({ role }) => role === "tool").map(({ content }) => content);
+  if (wire === "responses")
+    return messages.filter(({ type }) => type === "function_call_output").map(({ output }) => output);
   const blocks = messages.flatMap(({ content }) => (Array.isArray(content) ? content : []));
   return blocks.filter(({ type }) => type === "tool_result").map(({ content }) => content[0].text);
 }

@@ -1,22 +1,25 @@
 import { Readable } from "node:stream";
 import type { GlueLLM } from "../../src/index.ts";
-import type { Dialect } from "../../src/shared/providers.ts";
-import { goodBody } from "./provider.ts";
+import { dialectOf, goodBody, WIRES, type Wire } from "./provider.ts";
 import { startScriptedAimock } from "./scripted-aimock.ts";
 import { TestSite } from "./site.ts";
 import { deadUrl, sendJson, wireServer } from "./wire-server.ts";
 
+export const KINDS = ["simulator", "aimock"] as const;
+
 export interface FeatureProvider {
   /** The entry's name; it takes any model. */
   entry: string;
-  dialect: Dialect;
-  kind: "simulator" | "aimock";
+  wire: Wire;
+  kind: (typeof KINDS)[number];
 }
 
-export const FEATURE_PROVIDERS: readonly FeatureProvider[] = (["simulator", "aimock"] as const).flatMap(
-  (kind) =>
-    (["openai", "anthropic"] as const).map((dialect) => ({ entry: `${kind}-${dialect}`, dialect, kind })),
-);
+export const featureProvider = (kind: FeatureProvider["kind"], wire: Wire): FeatureProvider => ({
+  entry: `${kind}-${wire}`,
+  wire,
+  kind,
+});
+const FEATURE_PROVIDERS = KINDS.flatMap((kind) => WIRES.map((wire) => featureProvider(kind, wire)));
 
 /** A model that always answers `SPARE_REPLY`, and one where nobody listens. */
 export const SPARE = "spare:any";
@@ -28,7 +31,7 @@ const PRICE = { inputPerMillion: 10, outputPerMillion: 100 };
 export const costOf = ({ prompt, completion }: { prompt: number; completion: number }) =>
   (prompt * PRICE.inputPerMillion + completion * PRICE.outputPerMillion) / 1e6;
 
-/** The body of a request of either dialect, as far as the suite looks at it. */
+/** The body of a request, as far as the suite looks at it; the input items of Responses are its messages. */
 export interface SentBody {
   system?: { text: string }[];
   messages: SentMessage[];
@@ -36,8 +39,9 @@ export interface SentBody {
 }
 interface SentMessage {
   role: string;
-  // biome-ignore lint/suspicious/noExplicitAny: a text, or blocks of either dialect
+  // biome-ignore lint/suspicious/noExplicitAny: a text, or blocks of any dialect
   content: any;
+  [field: string]: unknown;
 }
 
 /** A provider, and a client of the fleet that asks it. */
@@ -74,12 +78,19 @@ export async function openFeatureSite(): Promise<FeatureSite> {
     down: { baseUrl: `${await deadUrl()}/v1`, keyOptional: true },
   };
   const bodies: Record<string, { body: string }[]> = {};
-  for (const { entry, dialect, kind } of FEATURE_PROVIDERS) {
+  for (const { entry, wire, kind } of FEATURE_PROVIDERS) {
+    const dialect = dialectOf(wire);
     const mock = kind === "aimock" ? await startScriptedAimock(dialect) : undefined;
     if (mock) parts.defer(() => mock.stop());
     const { url, requests } = await listen(passOnTo(mock?.url ?? site.simulator.url));
     bodies[entry] = requests;
-    entries[entry] = { dialect, baseUrl: dialect === "openai" ? `${url}/v1` : url, keyOptional: true };
+    const api = wire === "responses" ? { api: wire } : {};
+    entries[entry] = {
+      dialect,
+      baseUrl: dialect === "openai" ? `${url}/v1` : url,
+      keyOptional: true,
+      ...api,
+    };
   }
   // The site reads them when it starts a process.
   env.GLUELLM_PROVIDERS = JSON.stringify(entries);
@@ -88,7 +99,10 @@ export async function openFeatureSite(): Promise<FeatureSite> {
   return {
     site,
     sent: ({ entry }, text) =>
-      (bodies[entry] ?? []).filter(({ body }) => body.includes(text)).map(({ body }) => JSON.parse(body)),
+      (bodies[entry] ?? [])
+        .filter(({ body }) => body.includes(text))
+        .map(({ body }) => JSON.parse(body))
+        .map((body) => ({ ...body, messages: body.messages ?? body.input })),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

@@ -7,13 +7,22 @@ import { Secret } from "../../src/shared/secret.ts";
 
 export const TEST_KEY = "sk-test-4f1c9a7e-do-not-show";
 export const DIALECTS: readonly Dialect[] = ["openai", "anthropic"];
+/** What an answer is asked for by: the dialects, and the second API of OpenAI's. */
+export type Wire = Dialect | "responses";
+export const WIRES: readonly Wire[] = ["openai", "responses", "anthropic"];
+export function dialectOf(wire: Wire): Dialect {
+  return wire === "anthropic" ? "anthropic" : "openai";
+}
+
 export const MODELS: Record<Dialect, string> = { openai: "gpt-4o-mini", anthropic: "claude-sonnet-4-6" };
 
 /** An entry of the dialect at a server that answers both dialects' paths. */
-export function testEntry(dialect: Dialect, serverUrl: string): ProviderEntry {
+export function testEntry(wire: Wire, serverUrl: string): ProviderEntry {
+  const dialect = dialectOf(wire);
   return {
-    name: `${dialect}-test`,
+    name: `${wire}-test`,
     dialect,
+    ...(wire === "responses" && { api: wire }),
     baseUrl: dialect === "openai" ? `${serverUrl}/v1` : serverUrl,
     keyVariable: "TEST_PROVIDER_API_KEY",
     apiKey: new Secret(TEST_KEY),
