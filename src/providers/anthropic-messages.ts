@@ -9,13 +9,13 @@ import type { Message } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import { fieldsOf } from "../shared/json.ts";
 import { cacheControlOf, type Part, toParts } from "./anthropic-parts.ts";
-import { ANTHROPIC_ALPHABET, type HistoryMessage, validHistory } from "./history.ts";
+import { ANTHROPIC_ALPHABET, type HistoryMessage, validHistory, withoutFunctions } from "./history.ts";
 import { cannotHonour } from "./unsupported.ts";
 import { stateFor } from "./vendor-state.ts";
 
 /** Stands in for what came before, where a history begins with an answer. */
 const FIRST_WORDS = "(The conversation goes on from here.)";
-/** Of a message that was asked; those of answers say something of their provider only. */
+/** Of a message that is asked. */
 const TRANSLATED = new Set(["role", "content", "name", "tool_call_id", "cache_control", "vendor_state"]);
 
 const thinkingSchema = z.array(
@@ -49,11 +49,12 @@ type Joined = { role: "user" | "assistant"; content: ContentBlockParam[] };
  * @throws InvalidRequestError naming what Anthropic cannot take
  */
 export function toHistory(given: readonly Message[], options: Options): MessagesHistory {
-  const history = validHistory(given, ANTHROPIC_ALPHABET);
+  const history = validHistory(withoutFunctions(given), ANTHROPIC_ALPHABET);
   // What the model has answered already was asked of another one, perhaps: it must not end the conversation.
   const lastAnswer = given.findLastIndex(({ role }) => role === "assistant");
+  const isEarlier = (at: number) => at < lastAnswer;
   const partsOf = (message: Message, at: number) =>
-    toParts(message, at, { isEarlier: at < lastAnswer, textsOnly: options.textsOnly });
+    toParts(message, at, { isEarlier: isEarlier(at), textsOnly: options.textsOnly });
   const [system, talk] = [history.filter(isSystem), history.filter((one) => !isSystem(one))];
   const systemTexts = system.flatMap(({ message, at }) => {
     const texts = partsOf(message, at).map((part) => textOnly(part, at));
@@ -68,8 +69,9 @@ export function toHistory(given: readonly Message[], options: Options): Messages
   const joined: Joined[] = [];
   for (const [i, one] of talk.entries()) {
     const { message, at } = one;
+    if (!isEarlier(at)) refuseUntranslatable(message, at);
     const role = message.role === "assistant" ? "assistant" : "user";
-    const blocks = [...thinkingOf(one, i), ...toBlocks(message, partsOf(message, at), at)];
+    const blocks = [...thinkingOf(one, i), ...toBlocks(message, partsOf(message, at))];
     if (blocks.length === 0) continue;
     if (joined.at(-1)?.role === role) joined.at(-1)?.content.push(...blocks);
     else joined.push({ role, content: blocks });
@@ -105,18 +107,14 @@ function thinkingBlocks(message: Message, entry: string): ContentBlockParam[] {
   return (thinkingSchema.safeParse(kept).data ?? []) as ContentBlockParam[];
 }
 
-function toBlocks(message: Message, parts: Part[], at: number): ContentBlockParam[] {
+function toBlocks(message: Message, parts: Part[]): ContentBlockParam[] {
   const cached = cacheControlOf(message);
   switch (message.role) {
     case "assistant":
       return withCache([...parts, ...(message.tool_calls ?? []).map(toToolUse)], cached);
     case "tool":
-      refuseUntranslatable(message, at);
       return [{ type: "tool_result", tool_use_id: message.tool_call_id ?? "", content: parts, ...cached }];
-    case "function":
-      throw cannotHonour(`messages[${at}].role`, "use tool_calls and tool messages in place of functions");
     default:
-      refuseUntranslatable(message, at);
       return withCache(named(message, parts), cached);
   }
 }
@@ -137,7 +135,9 @@ function named({ name }: Message, parts: Part[]): Part[] {
   return [{ ...first, text: `${name}: ${first.text}` }, ...rest];
 }
 
+/** Fields of answers say something of their provider only. */
 function refuseUntranslatable(message: Message, at: number): void {
+  if (message.role === "assistant") return;
   const unknown = Object.entries(message).find(([name, value]) => value != null && !TRANSLATED.has(name));
   if (unknown) throw cannotHonour(`messages[${at}].${unknown[0]}`);
 }

@@ -59,6 +59,24 @@ export function validHistory(messages: readonly Message[], alphabet: Alphabet): 
   });
 }
 
+/** Returns messages with tool calls in place of the functions of OpenAI's older models. */
+export function withoutFunctions(messages: readonly Message[]): Message[] {
+  let id: string | undefined;
+  return messages.map((message, at) => {
+    if (message.role === "function") return { ...message, role: "tool", tool_call_id: id };
+    const { function_call: called, ...rest } = message as Message & { function_call?: unknown };
+    if (!isObject(called)) return message;
+    id = `function_${at}`;
+    const { name, arguments: args } = called;
+    const call: ToolCall = {
+      id,
+      type: "function",
+      function: { name: String(name ?? ""), arguments: String(args ?? "") },
+    };
+    return { ...rest, tool_calls: [...(rest.tool_calls ?? []), call] } as Message;
+  });
+}
+
 /** Returns the name of a tool in the characters that providers take. */
 export function validToolName(name: string, { toolName }: Alphabet = OPENAI_ALPHABET): string {
   if (toolName.test(name)) return name;

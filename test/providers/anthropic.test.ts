@@ -168,7 +168,7 @@ describe("a request for Anthropic", () => {
     ],
     ["messages[0].content[1]", user({ type: "text", text: "x" }, { type: "input_audio", input_audio: {} })],
     ["messages[0].content[0].image_url", user({ type: "image_url", image_url: { url: "http://a/b.png" } })],
-    ["messages[0].role", { messages: [{ role: "function", content: "x" }] }],
+    ["messages[0].audience", { messages: [{ role: "user", content: "x", audience: "me" }] }],
     ["messages", { messages: [{ role: "user", content: "" }] }],
     [
       "messages[0].content",

@@ -234,6 +234,34 @@ describe("a history", () => {
     }
   });
 
+  it("of the functions of older models has tool calls for Anthropic", () => {
+    const { messages } = messagesBody([
+      user("x"),
+      { role: "assistant", content: null, function_call: { name: "f", arguments: '{"a":1}' } },
+      { role: "function", name: "f", content: "1" },
+      user("y"),
+    ]);
+    expect(messages.slice(1)).toEqual([
+      { role: "assistant", content: [{ type: "tool_use", id: "function_1", name: "f", input: { a: 1 } }] },
+      {
+        role: "user",
+        content: [
+          { type: "tool_result", tool_use_id: "function_1", content: [{ type: "text", text: "1" }] },
+          { type: "text", text: "y" },
+        ],
+      },
+    ]);
+    expect(refusedByMessages(messagesBody([{ role: "function", name: "f", content: "1" }]))).toBeUndefined();
+  });
+
+  it("in which another provider took fields of its own is taken, a new message with them is not", () => {
+    const own = { ...user("x"), audience: "me" };
+    expect(
+      refusedByMessages(messagesBody([own, { role: "assistant", content: "y" }, user("z")])),
+    ).toBeUndefined();
+    expect(() => messagesBody([own])).toThrow("cannot honour messages[0].audience");
+  });
+
   it("in which another model took parts that this one does not tells of them", () => {
     const sound = { type: "input_audio", input_audio: { data: "aGk=", format: "wav" } };
     const { messages } = messagesBody([
