@@ -28,7 +28,13 @@ export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
 export type { WaitOptions } from "./client/wait.ts";
 export { WorkflowHandle } from "./client/workflow-handle.ts";
-export { type StartOptions, Workflows } from "./client/workflows.ts";
+export {
+  type ListOptions,
+  type SignalWithStartOptions,
+  type StartOptions,
+  type WorkflowList,
+  Workflows,
+} from "./client/workflows.ts";
 export type { BreakerTransition } from "./limits/breaker-channel.ts";
 export type { CircuitBreakerSettings } from "./limits/breaker-settings.ts";
 export {
@@ -122,6 +128,7 @@ export {
   RateLimiterClosedError,
 } from "./shared/unsent-errors.ts";
 export type { ProviderOptions } from "./shared/wire-options.ts";
+export type { ListedRun } from "./store/run-list.ts";
 export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./toolkit/retry.ts";
 export type {

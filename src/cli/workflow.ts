@@ -29,6 +29,9 @@ export function addWorkflowCommands(program: Command): void {
     .argument("[name...]", "only these")
     .option(...MODULE_OPTION)
     .option("--runs", "the latest runs, newest first")
+    .option("--state <state>", "of the runs: running, succeeded, failed or cancelled")
+    .option("--tag <tag>", "that the runs were started with")
+    .option("--cursor <cursor>", "the next page of runs, as the page before said")
     .option("--limit <n>", "how many runs", integer(1, 1000), 20)
     .option(...JSON_OPTION)
     .action((names: string[], options: ListOptions) =>
@@ -125,6 +128,9 @@ interface ListOptions extends Shown {
   module?: string[];
   runs?: boolean;
   limit: number;
+  state?: RunStatus["state"];
+  tag?: string;
+  cursor?: string;
 }
 
 async function listWorkflows(names: readonly string[], { module = [], json }: ListOptions): Promise<void> {
@@ -138,9 +144,11 @@ async function listWorkflows(names: readonly string[], { module = [], json }: Li
   process.stdout.write(`${json ? jsonText(chosen) : showCards(chosen)}\n`);
 }
 
-function listRuns(names: readonly string[], { limit, json }: ListOptions): Promise<void> {
+function listRuns(names: readonly string[], { limit, json, state, tag, cursor }: ListOptions): Promise<void> {
   return withClient(async ({ workflows }) => {
-    const runs = await workflows.list({ limit });
+    const [workflow] = names.length === 1 ? names : [];
+    const runs = await workflows.list({ limit, state, tag, cursor, workflow });
+    if (runs.cursor !== undefined && !json) process.stderr.write(`more: --cursor ${runs.cursor}\n`);
     const found = await Promise.all(
       runs.map((run) =>
         run.status().catch((error: unknown) => {

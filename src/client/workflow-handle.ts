@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { InputError } from "../shared/errors.ts";
 import { orAborted } from "../shared/or-aborted.ts";
+import type { ListedRun } from "../store/run-list.ts";
 import type { ForkOptions } from "../workflows/fork.ts";
 import type { RunStatus, RunStep } from "../workflows/run-status.ts";
 import type { Connection } from "./connection.ts";
@@ -11,15 +13,33 @@ export class WorkflowHandle<Output = unknown> {
   /** The run's id, which opens the handle again: `glue.workflows.open(id)`. */
   readonly id: string;
 
-  /** Makes a handle, as `start`, `open` and `fork` do. */
-  constructor(connection: Connection, id: string) {
+  /** What `list` found of the run; undefined on handles of others. */
+  readonly listed: ListedRun | undefined;
+
+  /** Makes a handle, as `start`, `open`, `list` and `fork` do. */
+  constructor(connection: Connection, id: string, listed?: ListedRun) {
     this.#connection = connection;
     this.id = id;
+    this.listed = listed;
   }
 
   /** Returns where the run stands. @throws JobLostError when there is no such run (any more). */
   status(): Promise<RunStatus> {
     return this.#connection.useRuns((runs) => runs.status(this.id));
+  }
+
+  /**
+   * Returns the value that the run's function has published under this name by `ctx.metadata.set`, as it stands.
+   * @throws InputError (`unknown_query`) when it has published none; JobLostError
+   */
+  async query<T = unknown>(name: string): Promise<T> {
+    const { metadata } = await this.status();
+    if (Object.hasOwn(metadata, name)) return metadata[name] as T;
+    throw new InputError(
+      `run ${this.id} has published no "${name}"`,
+      `it has: ${Object.keys(metadata).join(", ") || "nothing yet"}`,
+      "unknown_query",
+    );
   }
 
   /** Returns its steps in the order in which they were asked for. @throws as `status`. */

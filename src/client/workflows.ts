@@ -2,12 +2,13 @@ import { PATTERNS } from "../patterns/all.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
-import { asJson } from "../shared/json.ts";
 import { orAborted } from "../shared/or-aborted.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { uuidHere } from "../shared/tool-run.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { Workflow } from "../workflows/context.ts";
+import type { RunStatus } from "../workflows/run-status.ts";
+import { inputDigestForm } from "../workflows/start-run.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowVersion } from "../workflows/workflow-runs.ts";
 import { endedBy } from "./aborted.ts";
@@ -18,6 +19,8 @@ import { WorkflowHandle } from "./workflow-handle.ts";
 export interface StartOptions {
   /** The caller's name for the run: the same one with the same input is one run, paid once. Default: a new one. */
   runId?: string;
+  /** Words by which `list` finds the run; at most 20. */
+  tags?: readonly string[];
   /** The rank of the run and of its steps: lower comes first, from 0, the default, to 2,097,151. */
   priority?: number;
   /** The time within which the run must end, in milliseconds; less than 30 days, which is the default. */
@@ -26,9 +29,49 @@ export interface StartOptions {
   signal?: AbortSignal;
 }
 
+/** Options of a signal to a run that is started when there is none. */
+export interface SignalWithStartOptions extends StartOptions {
+  /** The run's id, which every caller has to give. */
+  runId: string;
+  /** The name of the signal. */
+  signalName: string;
+  /** What the signal brings. */
+  data?: unknown;
+  /** A second signal with it changes nothing. */
+  dedupeId?: string;
+}
+
+/** Which runs are listed. */
+export interface ListOptions {
+  state?: RunStatus["state"];
+  /** The workflow's name. */
+  workflow?: string;
+  /** The version of the code that began it. */
+  version?: number;
+  /** A tag that it was started with. */
+  tag?: string;
+  /** Started at or after this time; a Date or epoch milliseconds. */
+  from?: Date | number;
+  /** Started before this time; a Date or epoch milliseconds. */
+  to?: Date | number;
+  /** The most runs, from 1 to 10,000; default 100. */
+  limit?: number;
+  /** That of the page before. */
+  cursor?: string | undefined;
+}
+
+/** A page of runs. */
+export type WorkflowList = WorkflowHandle[] & {
+  /** That of the next page; undefined at the end. */
+  cursor: string | undefined;
+};
+
+const MAX_LISTED = 10_000;
+
 /** Ids are parts of Redis keys and of BullMQ's job ids, which must not be numbers. */
 const RUN_ID = /^(?=.*[^\d])[\w.-]{1,200}$/;
 const MAX_PRIORITY = 2_097_151;
+const [MAX_TAGS, MAX_TAG_CHARS] = [20, 200];
 
 /** The workflow runs of a client. */
 export class Workflows {
@@ -67,7 +110,7 @@ export class Workflows {
     const { name, version, input: schema } = typeof given === "string" ? this.#named(given) : given;
     checkWith(schema, input, `the input of workflow "${name}"`);
     this.#checkKeys(input);
-    const { runId = newRunId(name, input), priority = 0, deadlineMs, signal } = options;
+    const { runId = newRunId(name, input), priority = 0, deadlineMs, signal, tags = [] } = options;
     if (!RUN_ID.test(runId)) {
       throw new InputError(
         `"${runId}" cannot be a run's id`,
@@ -77,7 +120,7 @@ export class Workflows {
     checkRange("priority", priority, 0, MAX_PRIORITY);
     if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS - 1);
     const deadlineAt = deadlineMs === undefined ? undefined : Date.now() + deadlineMs;
-    const start = { runId, workflow: name, version, input, priority, deadlineAt };
+    const start = { runId, workflow: name, version, input, priority, deadlineAt, tags: checkTags(tags) };
     await endedBy(
       signal,
       this.#connection.useRuns((runs) => orAborted(signal, runs.start(start)), signal),
@@ -95,10 +138,48 @@ export class Workflows {
     return this.#connection.useRuns((runs) => runs.versions());
   }
 
-  /** Returns the handles of the latest runs, the newest first; by default 100. */
-  async list({ limit = 100 }: { limit?: number } = {}): Promise<WorkflowHandle[]> {
-    const ids = await this.#connection.useRuns((runs) => runs.list(limit));
-    return ids.map((id) => this.open(id));
+  /**
+   * Signals the run of this id, which is started before when there is none. A run that stands under the id keeps its
+   * input. Repeating the call with the same `dedupeId` changes nothing.
+   * @throws as `start` and `handle.signal`; InputError (`run_conflict`) when the id stands for another workflow
+   */
+  async signalWithStart<Input, Output, Given>(
+    workflow: Workflow<Input, Output, Given>,
+    input: Given,
+    options: SignalWithStartOptions,
+  ): Promise<WorkflowHandle<Output>>;
+  async signalWithStart(
+    workflow: string,
+    input: unknown,
+    options: SignalWithStartOptions,
+  ): Promise<WorkflowHandle>;
+  async signalWithStart(
+    given: AnyWorkflow | string,
+    input: unknown,
+    { signalName, data, dedupeId, ...options }: SignalWithStartOptions,
+  ): Promise<WorkflowHandle> {
+    const workflow = typeof given === "string" ? this.#named(given) : given;
+    const handle = await this.start(workflow, input, options).catch(async (error: unknown) => {
+      if (!(error instanceof InputError) || error.code !== "run_conflict") throw error;
+      const standing = this.open(options.runId);
+      if ((await standing.status()).workflow !== workflow.name) throw error;
+      return standing;
+    });
+    await handle.signal(signalName, data, { dedupeId });
+    return handle;
+  }
+
+  /**
+   * Returns the handles of runs that fit, the newest first; by default the latest 100. Each says in `listed` what it is,
+   * without a further question. `cursor` of the list is that of the next page; undefined at the end.
+   * @throws InputError for a cursor that is none
+   */
+  async list({ limit = 100, cursor, from, to, ...filter }: ListOptions = {}): Promise<WorkflowList> {
+    checkRange("limit", limit, 1, MAX_LISTED);
+    const times = { from: from && new Date(from).getTime(), to: to && new Date(to).getTime() };
+    const page = await this.#connection.useRuns((runs) => runs.list({ ...filter, ...times }, limit, cursor));
+    const handles = page.runs.map((listed) => new WorkflowHandle(this.#connection, listed.id, listed));
+    return Object.assign(handles, { cursor: page.cursor });
   }
 
   #named(name: string): AnyWorkflow {
@@ -111,7 +192,15 @@ export class Workflows {
 
 /** Inside a tool that is run again it is the id of the run that the tool started before. */
 function newRunId(name: string, input: unknown): string {
-  return `run-${uuidHere(sha256(canonicalJson([name, asJson(input ?? null)])))}`;
+  return `run-${uuidHere(sha256(canonicalJson([name, inputDigestForm(input)])))}`;
+}
+
+function checkTags(tags: readonly string[]): readonly string[] {
+  const wrong = tags.find((tag) => typeof tag !== "string" || tag === "" || tag.length > MAX_TAG_CHARS);
+  if (wrong === undefined && tags.length <= MAX_TAGS) return tags;
+  throw new InputError(
+    `the options are wrong at tags: at most ${MAX_TAGS} texts of 1 to ${MAX_TAG_CHARS} characters`,
+  );
 }
 
 function checkRange(option: string, value: number, min: number, max: number): void {

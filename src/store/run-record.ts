@@ -57,6 +57,8 @@ const runRecordSchema = z.object({
   queue: z.string().default(WORKFLOW_QUEUE),
   /** What random numbers of the run derive from. */
   seed: z.string(),
+  /** By which lists find it. */
+  tags: json.pipe(z.array(z.string())).default([]),
   /** Its forks from run to run, the first one first. */
   forks: json.pipe(z.array(forkPointSchema)).default([]),
   priority: count,
@@ -159,11 +161,6 @@ export async function beginRun(
     { args: [...fields, ...entries] },
   )) as (string | null)[];
   return { digest: digest ?? "", status: status ?? "", queue: queue ?? WORKFLOW_QUEUE };
-}
-
-/** Returns the ids of the latest runs, the last one first. */
-export function latestRuns({ redis, keys }: Store, limit: number): Promise<string[]> {
-  return redis.zrevrange(keys.workflowRuns, 0, limit - 1);
 }
 
 /** Returns whether this process is the one that looks for overdue runs in the next `ms`. */

@@ -20,6 +20,8 @@ export interface RunStatus {
    * Empty when it goes on, or waits for its own calls and child runs only.
    */
   waitsFor: string[];
+  /** The tags that it was started with. */
+  tags: readonly string[];
   createdAt: Date;
   finishedAt: Date | undefined;
   deadlineAt: Date;
@@ -61,6 +63,7 @@ export async function readRunStatus(fleet: FleetAccess, run: RunRecord): Promise
     version,
     state: status,
     waitsFor: status === "running" ? await reasons(fleet, run) : [],
+    tags: run.tags,
     createdAt: new Date(createdAt),
     finishedAt: finishedAt === undefined ? undefined : new Date(finishedAt),
     deadlineAt: new Date(deadlineAt),

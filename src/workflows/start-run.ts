@@ -22,6 +22,8 @@ export interface RunStart {
   deadlineAt?: number;
   /** Of the calls that name no model, whichever worker makes them; default: the setting DEFAULT_MODEL of who starts it. */
   defaultModel?: ModelNames | undefined;
+  /** By which lists find it. */
+  tags?: readonly string[];
   parent?: { runId: string; step: string; queue: string };
   /** What the run takes as already done, with the seeds that go with it. */
   fork?: RunFork;
@@ -56,6 +58,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     status: "running",
     queue: workflowQueue(workflow),
     input: JSON.stringify(await inlineOrBlob(store, runId, input)),
+    ...(start.tags?.length && { tags: JSON.stringify(start.tags) }),
     ...(isTyped && { inputTyped: "true" }),
     digest,
     seed: fork?.seed ?? randomUUID(),

@@ -8,7 +8,8 @@ import { encode } from "../shared/serialize.ts";
 import { nestingHere } from "../shared/tool-run.ts";
 import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
-import { isBounded, latestRuns, type RunRecord, readRun } from "../store/run-record.ts";
+import { listRuns, type RunFilter } from "../store/run-list.ts";
+import { isBounded, type RunRecord, readRun } from "../store/run-record.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import { cancelRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -81,9 +82,9 @@ export class WorkflowRuns {
     return [...found.values()].sort((a, b) => a.workflow.localeCompare(b.workflow) || b.version - a.version);
   }
 
-  /** Run ids, the latest first. */
-  list(limit: number): Promise<string[]> {
-    return latestRuns(this.#fleet.store, limit);
+  /** Runs that fit, the latest first. */
+  list(filter: RunFilter, limit: number, cursor?: string) {
+    return listRuns(this.#fleet.store, filter, limit, cursor);
   }
 
   /** False when the run had ended before. @throws JobLostError when there is no such run (any more). */
