@@ -201,6 +201,8 @@ interface PutBack {
   reason: string;
   /** How often in a row, where that counts. */
   putBacks?: number;
+  /** What its worker wants to know of it the next time. */
+  limited?: object;
 }
 
 /**
@@ -209,12 +211,12 @@ interface PutBack {
  */
 export async function putBack(
   { job, token, signal }: Pick<ActiveJob, "job" | "token" | "signal">,
-  { delayMs, reason, putBacks }: PutBack,
+  { delayMs, reason, putBacks, limited }: PutBack,
 ): Promise<never> {
   // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
   if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
   const { failed } = Object(job.progress) as { failed?: string };
-  await job.updateProgress({ waitsFor: reason, putBacks, failed });
+  await job.updateProgress({ waitsFor: reason, putBacks, failed, limited });
   // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
   await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
   throw new DelayedError();

@@ -27,6 +27,8 @@ export interface WorkerContext {
   cache: CacheStore | undefined;
   /** Undefined when it is switched off. */
   breaker: CircuitBreaker | undefined;
+  /** By model: when the latest call was sent that this process got an answer to, in epoch milliseconds. */
+  answered: Map<string, number>;
   load: ProcessLoad;
   /** By name. */
   tools: ReadonlyMap<string, Tool>;

@@ -1,3 +1,4 @@
+import type { Job } from "bullmq";
 import { policyOf } from "../shared/error-policy.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobCancelledError } from "../shared/errors.ts";
@@ -6,14 +7,17 @@ import { snoozesOf } from "../store/bullmq-internals.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import { type AbortReason, PUT_BACK_MS } from "../store/job-loop.ts";
 import { countFailedCall } from "../store/usage.ts";
+import type { WorkerContext } from "./context.ts";
 import { fallBack } from "./fallback.ts";
 import { type Attempt, lastingFault, type ModelAttempt } from "./job-attempt.ts";
 import { NotStartedError } from "./provider-call.ts";
+import { ownRefusal } from "./refused-row.ts";
 import { spentOn } from "./spent.ts";
 import { NoToolPlaceError } from "./tool-places.ts";
-import { type AttemptState, type Verdict, verdictOn } from "./verdict.ts";
+import { type AttemptState, type LimitedRow, type Verdict, verdictOn } from "./verdict.ts";
 
 const MAX_PLACE_WAIT_MS = 30_000;
+const MAX_LIMITED_MS = 30 * 60_000;
 
 /** The verdict on what an attempt threw; undefined when the job goes on with its next model. */
 export async function judge(
@@ -28,7 +32,8 @@ export async function judge(
   if (thrown instanceof NoToolPlaceError)
     return { kind: "putBack", delayMs: placeWaitMs(attempt), reason: thrown.message };
   const error = thrown instanceof GlueError ? thrown : unexpected(thrown, logger);
-  const verdict = verdictOn(error, stateOf(attempt, tried), context.settings.retry);
+  const state = stateOf(attempt, tried, error);
+  const verdict = withEvidence(verdictOn(error, state, context.settings.retry), state, context, model.key);
   if (verdict.kind === "fail" && journal) {
     verdict.spent = spentOn(journal.allCalls);
     // Replayed, the same answers would fail the same way.
@@ -42,6 +47,17 @@ export async function judge(
     batchId: payload.batch?.id,
   });
   return payload.fallbacks && journal ? fallBack(attempt, { payload, journal }, { error, verdict }) : verdict;
+}
+
+/** A row that was limited again and again has no call to wait for when one was answered meanwhile. */
+function withEvidence(
+  verdict: Verdict,
+  { limited }: AttemptState,
+  { answered }: WorkerContext,
+  key: string,
+): Verdict {
+  if (verdict.kind !== "hold" || !limited || (answered.get(key) ?? 0) <= limited.firstAt) return verdict;
+  return { kind: "fail", error: ownRefusal(verdict.error) };
 }
 
 function verdictOnAbort(signal: AbortSignal, journal: JobJournal | undefined): Verdict {
@@ -65,7 +81,11 @@ function unexpected(thrown: unknown, logger: Logger): GlueError {
   return new GlueError(toErrorRecord(thrown));
 }
 
-function stateOf({ context, job }: Attempt, { payload, model, journal, timing }: ModelAttempt): AttemptState {
+function stateOf(
+  { context, job }: Attempt,
+  { payload, model, journal, timing }: ModelAttempt,
+  error: GlueError,
+): AttemptState {
   const { maxAttempts, deadlineAt, batch } = payload;
   const attempt = job.attemptsMade - (journal?.attemptsMade ?? 0) + 1;
   return {
@@ -76,6 +96,31 @@ function stateOf({ context, job }: Attempt, { payload, model, journal, timing }:
     snoozes: snoozesOf(job),
     sentAt: timing.sentAt,
     lastingFault: attempt > 1 ? lastingFault(job) : undefined,
+    limited:
+      batch && policyOf(error).provider === "limited"
+        ? limitedRow(context, job, model.key, error)
+        : undefined,
     isOutage: context.breaker?.excuses(model.key) ?? false,
   };
+}
+
+/**
+ * One more time that a row was limited. It says something of the row when another call was sent and answered since the
+ * last time, or when the provider names no time: a limit of the account would name one, or would hit the others too. After
+ * half an hour each time counts.
+ */
+function limitedRow(
+  { answered }: WorkerContext,
+  { progress }: Job,
+  key: string,
+  error: GlueError,
+): LimitedRow {
+  const now = Date.now();
+  const { limited } = Object(progress) as { limited?: LimitedRow };
+  if (!limited) return { times: 1, firstAt: now, lastAt: now };
+  const isItsOwn =
+    error.retryAfterMs === undefined ||
+    (answered.get(key) ?? 0) > limited.lastAt ||
+    now - limited.firstAt > MAX_LIMITED_MS;
+  return { ...limited, times: limited.times + (isItsOwn ? 1 : 0), lastAt: now };
 }

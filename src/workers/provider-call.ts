@@ -133,6 +133,7 @@ async function guarded(
     const reply = await complete();
     held.reservation.settle(reply.charged);
     controller.answered();
+    context.answered.set(key, Date.now() - (performance.now() - startedAt));
     await held.outlay?.settle(reply.tokens);
     await breaker?.succeeded(key, admission);
     controller.unblocked();

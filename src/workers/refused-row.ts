@@ -28,6 +28,11 @@ export function holdRefused(
   });
 }
 
+/** Returns the error that ends a row whose refusals were its own fault. */
+export function ownRefusal(error: GlueError): GlueError {
+  return toRefusalError({ error: toErrorRecord(error), ...privatePartsOf(error) });
+}
+
 /** Returns the error that ends a row whose refusal was its own fault: of the refusal's class, without its advice. */
 export function toRefusalError({ error, providerMessage }: Refusal): GlueError {
   const answered = error.status === undefined ? "refused this row" : `answered ${error.status} to this row`;

@@ -16,9 +16,15 @@ import { endStep } from "../store/run-journal.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import type { Attempt } from "./job-attempt.ts";
 import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
-import type { Verdict } from "./verdict.ts";
+import { backoffMs, type LimitedRow, type Verdict } from "./verdict.ts";
 
 export const HELD_MS = 30_000;
+
+interface SentBack {
+  delayMs: number;
+  reason: string;
+  limited?: LimitedRow;
+}
 
 type VerdictOf<Kind extends Verdict["kind"]> = Extract<Verdict, { kind: Kind }>;
 
@@ -60,12 +66,22 @@ async function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"re
 }
 
 async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<never> {
-  const { scope, delayMs, error } = verdict;
+  const { scope, delayMs, error, limited } = verdict;
   if (scope === "job") return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}` });
   await pause(attempt, { scope, delayMs, reason: `${error.code}: ${error.message}` });
   // Every second of an outage has one of the breaker's, every minute of a long pause one of each worker's.
   const level = policyOf(error).counts === "nothing" ? "debug" : "info";
   attempt.logger[level]({ fault: error.code, delayMs }, "the queue waits for the provider");
+  // BullMQ puts it first in its queue, where a row that is limited each time would keep all others from their calls.
+  if (limited && limited.times > 1) {
+    const ownMs = backoffMs(limited.times, attempt.context.settings.retry);
+    return sendBack(attempt, {
+      delayMs: delayMs + ownMs,
+      reason: `${error.code}: ${error.message}`,
+      limited,
+    });
+  }
+  if (limited) await attempt.job.updateProgress({ limited });
   throw new RateLimitError();
 }
 
@@ -161,12 +177,9 @@ function countedKey(queue: string, payload: CompletionPayload, record: ResultRec
   return hasSeveralCalls(payload) ? undefined : modelKeyOf(record);
 }
 
-function sendBack(
-  attempt: Attempt,
-  { delayMs, reason }: { delayMs: number; reason: string },
-): Promise<never> {
+function sendBack(attempt: Attempt, { delayMs, reason, limited }: SentBack): Promise<never> {
   attempt.logger.debug({ reason, delayMs }, "job put back");
-  return putBack(attempt, { delayMs, reason });
+  return putBack(attempt, { delayMs, reason, limited });
 }
 
 /** Bull Board shows stacks, and ours say nothing that the message does not. */

@@ -13,7 +13,13 @@ export type Verdict =
   /** Uses up one attempt. */
   | { kind: "retry"; delayMs: number; error: GlueError }
   /** Waits, and uses up no attempt: the job alone, its queue, or every queue that shares its budget. */
-  | { kind: "snooze"; scope: SnoozeScope; delayMs: number; error: GlueError }
+  | {
+      kind: "snooze";
+      scope: SnoozeScope;
+      delayMs: number;
+      error: GlueError;
+      limited?: LimitedRow | undefined;
+    }
   /** Not this worker's to run, or not now: no attempt is used up. */
   | { kind: "putBack"; delayMs: number; reason: string }
   /** Another worker has the job: nothing is touched. */
@@ -34,6 +40,15 @@ export type Verdict =
   /** No further row of the batch can succeed until somebody acts; this row stays unsent. */
   | { kind: "stopBatch"; error: GlueError };
 
+/** A row that the provider keeps limiting. */
+export interface LimitedRow {
+  /** How often so far, in a row: each of them with a call beside it that was answered, or without a time to wait. */
+  times: number;
+  /** When it was for the first time and for the last time, in epoch milliseconds. */
+  firstAt: number;
+  lastAt: number;
+}
+
 /** The model that a job of several ended with, and those it gave up before. */
 type TriedModels = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
 
@@ -41,6 +56,8 @@ type TriedModels = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
 export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;
 
 const MAX_GUESSED_WAIT_MS = 30_000;
+/** How often a row of a batch may be limited by its own doing. */
+const MAX_LIMITED = 12;
 
 export interface AttemptState {
   /** This attempt's number, from 1, counting only attempts that were used up. */
@@ -55,6 +72,8 @@ export interface AttemptState {
   lastingFault?: string | undefined;
   /** When the call was sent that failed, by `performance.now()`; undefined when none was. */
   sentAt?: number | undefined;
+  /** Of a row whose call was limited: how often by now. */
+  limited?: LimitedRow | undefined;
   /** The circuit breaker takes failures for the provider's own: they use up no attempt. */
   isOutage: boolean;
 }
@@ -75,10 +94,9 @@ export function verdictOn(
   const isOfBatch = verdict === "stop" || verdict === "hold";
   if (verdict === "fail" || (isOfBatch && !state.isBatchRow)) return { kind: "fail", error };
   if (verdict === "stop") return { kind: "stopBatch", error };
-  if (verdict === "hold") {
-    const refusedAt = performance.now();
-    return { kind: "hold", error, sentAt: state.sentAt ?? refusedAt, refusedAt };
-  }
+  if (verdict === "hold") return heldRow(error, state);
+  const { limited } = state;
+  if (limited && limited.times >= MAX_LIMITED) return heldRow(error, state);
   const isSnooze = verdict === "snooze" || (provider === "down" && state.isOutage);
   const isLast =
     state.attempt >= state.maxAttempts || (fails === "second" && state.lastingFault === error.code);
@@ -91,7 +109,12 @@ export function verdictOn(
   const isOfQueue = isSnooze && scope !== "job" && delayMs > LONG_PAUSE_MS;
   if (delayMs > leftMs && !isOfQueue)
     return { kind: "fail", error: tooLate(error, delayMs), pause: { scope, delayMs, reason } };
-  return isSnooze ? { kind: "snooze", scope, delayMs, error } : { kind: "retry", delayMs, error };
+  return isSnooze ? { kind: "snooze", scope, delayMs, error, limited } : { kind: "retry", delayMs, error };
+}
+
+function heldRow(error: GlueError, { sentAt }: AttemptState): Verdict {
+  const refusedAt = performance.now();
+  return { kind: "hold", error, sentAt: sentAt ?? refusedAt, refusedAt };
 }
 
 /** @param round how often the job has waited for this kind of fault; put-backs count as snoozes too */

@@ -95,6 +95,7 @@ export class WorkerProcess {
       logger,
       draining: this.#drain.signal,
       clock: options.clock,
+      answered: new Map(),
       budgets,
       limiter: new RateLimiter({
         ...shared,

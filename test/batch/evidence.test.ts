@@ -37,6 +37,25 @@ describe.concurrent("a row that always fails", () => {
     expect(odd.calls.filter(({ prompt }) => prompt === "hanging")).toHaveLength(12);
   });
 
+  test.each(["1", "50"])(
+    "does not keep the others from their calls when it is limited, %s at a time",
+    async (concurrency) => {
+      const limited = refusal(429, "Rate limit reached");
+      await using odd = await oddSite(({ prompt }) => (prompt === "limited" ? limited : "fine"), {
+        GLUELLM_WORKER_CONCURRENCY: concurrency,
+      });
+      expect(await odd.batch(["limited", ...good(20)])).toMatchObject({ status: "completed", failed: 1 });
+      expect(odd.calls.filter(({ prompt }) => prompt === "limited")).toHaveLength(12);
+      expect(odd.site.read("out.errors.jsonl")).toMatchObject([{ error: { code: "rate_limit" } }]);
+    },
+  );
+
+  test("that is limited waits with all others while none is answered", async () => {
+    const limited = refusal(429, "Rate limit reached");
+    await using odd = await oddSite(({ ofAll }) => (ofAll <= 30 ? limited : "fine"));
+    expect(await odd.batch(good(5))).toMatchObject({ status: "completed", failed: 0, succeeded: 5 });
+  });
+
   test("has the time that its batch gives it", async () => {
     await using odd = await oddSite(answerOf);
     const inputPath = odd.site.write("in.jsonl", [{ prompt: "hanging" }]);
