@@ -1,4 +1,5 @@
 import { type BlobRef, blobRefSchema, completionPayloadSchema } from "../src/shared/catalog.ts";
+import { parseJson } from "../src/shared/json.ts";
 
 const MAX_TEXT_CHARS = 2000;
 const MAX_TITLE_CHARS = 60;
@@ -14,7 +15,8 @@ export function readableData(data: unknown): unknown {
     model: `${provider.entry}:${model}`,
     ...(fallbacks && { fallbacks: fallbacks.map((next) => `${next.provider.entry}:${next.model}`) }),
     preview,
-    request,
+    // A text where its numbers need all their digits; here it is read, not sent.
+    request: "json" in request ? parseJson(String(request.json)) : request,
     ...(workflow && { run: workflow.runId, step: workflow.step }),
     ...(batch && { batch: batch.id, line: batch.line }),
     deadline: isoTime(deadlineAt),

@@ -105,7 +105,7 @@ function refuseWhenInUse(path: string, outputPath: string): void {
 }
 
 function isBusy(error: unknown): boolean {
-  return (error as { errcode?: number }).errcode === SQLITE_BUSY;
+  return ((error as { errcode?: number }).errcode ?? 0) % 256 === SQLITE_BUSY;
 }
 
 function inUse(outputPath: string): InputError {

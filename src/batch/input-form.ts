@@ -60,8 +60,10 @@ function formOf(head: string, isCut: boolean): InputForm | undefined {
   // A line that the head does not hold whole.
   if (char === "{" && isCut && lines.length === 1) return { format: "jsonl" };
   if (char === "{" && isObject(parseJson(firstValue(head)))) return { format: "json" };
-  if (first.trim() === "{" && isCut && firstValue(head) === "") return { format: "json" };
   const isLines = lines.slice(0, MAX_LINES).some((line) => isObject(parseJson(line)));
+  // A row that the head does not hold whole.
+  if (char === "{" && isCut && firstValue(head) === "" && (first.trim() === "{" || !isLines))
+    return { format: "json" };
   return isLines ? { format: "jsonl" } : undefined;
 }
 

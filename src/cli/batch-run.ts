@@ -63,7 +63,7 @@ export async function runBatchCommand(
   }
   sayUnpriced(run, settings);
   const report = await work(run, options, await openHost(), { settings, logger, interruption });
-  return conclude(options, report, interruption);
+  return conclude(options, report, interruption, run.progress().isCounted);
 }
 
 /** Says once whose costs cannot be counted. */
@@ -134,10 +134,16 @@ function spawnWorkers(count: number, queueGlobs: readonly string[], concurrency:
   );
 }
 
-function conclude(options: BatchRunOptions, report: BatchReport, interruption: Interruption): number {
+function conclude(
+  options: BatchRunOptions,
+  report: BatchReport,
+  interruption: Interruption,
+  isCounted: boolean,
+): number {
   const { id, status, error, providerMessage, files, total, succeeded, failed } = report;
   const done = succeeded + failed;
-  const kept = `${done} of ${total} results are safe in ${files.partial}; ${total - done} rows are not sent`;
+  const rest = `${total - done} rows${isCounted ? "" : " so far"} are not sent`;
+  const kept = `${done} of ${total} results are safe in ${files.partial}; ${rest}`;
   switch (status) {
     case "completed":
       return finish(options, report);

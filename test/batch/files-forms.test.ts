@@ -56,6 +56,17 @@ describe("files of another form", () => {
     ).toEqual(lines);
   });
 
+  test("a first row over several lines that is larger than what is looked at", async () => {
+    const rows = [
+      { custom_id: "a", messages: [{ role: "user", content: "x".repeat(300_000) }] },
+      { custom_id: "b", prompt: "y" },
+    ];
+    const compact = rows.map((row) => JSON.stringify(row).replace(",", ",\n"));
+    for (const text of [pretty(rows), rows.map(pretty).join("\n"), compact.join("\n")]) {
+      expect((await rowsOf(text)).rows.map(({ customId }) => customId)).toEqual(["a", "b"]);
+    }
+  });
+
   test("numbers of an array keep their digits; rows without a custom_id count", async () => {
     const { rows } = await rowsOf(
       '[\n{"prompt":"x","seed":9007199254740993},{"prompt":"y","temperature":1.0}]',
