@@ -120,7 +120,10 @@ export class ConcurrencyController {
     this.#end();
   }
 
-  /** Leaves one job at a time while the circuit breaker is open, to find out when it lets calls through. */
+  /**
+   * Leaves one job beside the calls in flight while the circuit breaker is open, to find out when it lets calls through:
+   * a probe that hangs must not keep another row from being the next.
+   */
   blocked(): void {
     this.#isBlocked = true;
     this.#decide();
@@ -168,7 +171,7 @@ export class ConcurrencyController {
   #decide(): void {
     const queued = this.#hasBudget ? this.#inFlight + this.#waitQueueLength() : Number.POSITIVE_INFINITY;
     const least = Math.floor(Math.min(queued, this.#window, this.#capacity));
-    const concurrency = this.#isBlocked ? 1 : Math.max(1, least);
+    const concurrency = this.#isBlocked ? this.#inFlight + 1 : Math.max(1, least);
     if (concurrency === this.#concurrency) return;
     this.#concurrency = concurrency;
     this.#options.onChange?.(concurrency);

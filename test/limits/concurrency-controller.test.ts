@@ -148,6 +148,7 @@ test("while the circuit breaker is open one job at a time is taken, afterwards a
   controller.blocked();
   expect(controller.concurrency).toBe(1);
   controller.granted(0);
+  expect(controller.concurrency, "a call that hangs keeps nobody from asking").toBe(2);
   controller.answered();
   expect(controller.concurrency, "an answer does not end it").toBe(1);
   controller.unblocked();
