@@ -86,7 +86,9 @@ export class ModelStops {
     const weak = held.filter(({ answered }) => answered === "beside");
     if (weak.length > 0) return convictRows(this.#store, key, weak);
     await stopModel(this.#store, this.#batchId, key, first.refusal);
-    window.stop = reasonOf(window, first.refusal.error, held);
+    const { error } = first.refusal;
+    const hint = [error.hint, "if other calls work, correct these rows, or take them out of the input"];
+    window.stop = reasonOf(window, { ...error, hint: hint.filter(Boolean).join("; ") }, held);
   }
 
   /** A pause that outlasts rows in flight would fail them at their deadlines, one after the other. */

@@ -142,6 +142,7 @@ describe.concurrent("a row that is refused as an account is", () => {
     expect(report).toMatchObject({ status: "failed", succeeded: 5, failed: 0 });
     expect(report.error).toMatchObject({ code: "model_not_found", category: "account" });
     expect(report.error?.message).toContain('odd:a refused "404" (line 6)');
+    expect(report.error?.hint).toContain("take them out of the input");
     expect(report.providerMessage).toContain("image input");
     await expectOnlyIn(odd, "image input", [":refused:"]);
     isMended.value = true;
