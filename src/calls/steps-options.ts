@@ -19,11 +19,24 @@ export interface StepsOptions extends StepFunctions {
    * call holds for the first answer, the others are `auto`; a list says it for one answer each. Default `auto`.
    */
   toolChoice?: ToolChoice | readonly ToolChoice[];
+  /**
+   * Whether the oldest turns are left out of a request that is too long for its model: when it is refused for that, the
+   * older half, as often as needed. With `maxTokens` a longer request (by estimate, about 4 bytes to a token) is not sent
+   * at all. What the call itself asks, and instructions, always stay. Default: the conversation's, else false.
+   */
+  trim?: TrimOption;
   /** Functions that go along with the answers (`defineSteps`), or the name of some that the workers have. Default: none. */
   steps?: Steps | string;
   /** What tools and steps are handed as `context`: a JSON object of at most 16 KiB that the model does not see. Default `{}`. */
   context?: Readonly<Record<string, unknown>>;
 }
+
+/** Whether the oldest turns may be left out of a request, and to how many tokens. */
+export type TrimOption = boolean | { maxTokens: number };
+
+export const trimOption = z
+  .union([z.boolean(), z.strictObject({ maxTokens: z.int().positive() })])
+  .optional();
 
 const choiceSchema = z.string().min(1).max(64);
 
@@ -32,6 +45,7 @@ export const stepsOptions = {
   steps: z
     .union([z.string().min(1), z.custom<Steps>(isSteps, "must be what defineSteps returns")])
     .optional(),
+  trim: trimOption,
   context: z.custom<Record<string, unknown>>(isObject, "must be an object").optional(),
   ...stepFunctionOptions,
 };
@@ -39,6 +53,7 @@ export const stepsOptions = {
 /** What a job carries of these options. */
 interface StepsFields {
   toolChoices?: string[];
+  trim?: { maxTokens?: number };
   steps?: string;
   context?: Record<string, unknown>;
 }
@@ -68,6 +83,7 @@ export function toStepsFields(
   for (const choice of choices ?? []) checkChoice(choice, tools);
   return {
     ...(choices && { toolChoices: choices }),
+    ...(options.trim && { trim: options.trim === true ? {} : options.trim }),
     ...(steps !== undefined && { steps: typeof steps === "string" ? steps : steps.name }),
     ...(context && { context: checkedContext(context) }),
   };

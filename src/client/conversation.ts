@@ -3,6 +3,7 @@ import type { ChatMessage, CompletionMessage, EnqueueOptions } from "../calls/co
 import { type Message, type Role, toMessage } from "../calls/message.ts";
 import type { ModelNames } from "../calls/model-chain.ts";
 import { sharedOptions, toolsOrNamesOption } from "../calls/option-schemas.ts";
+import { type TrimOption, trimOption } from "../calls/steps-options.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import { messageSchema } from "../shared/chat.ts";
 import { toRequestMessages } from "../shared/conversation.ts";
@@ -29,6 +30,8 @@ export interface ConversationOptions {
   maxToolIterations?: number;
   /** The model, or the models in the order to try them in, of the calls that name none; default: the client's. */
   model?: ModelNames;
+  /** Whether the calls that say nothing of it may leave the oldest turns out (see `EnqueueOptions`); default false. */
+  trim?: TrimOption;
   /**
    * The most USD that all its calls may cost together; kept with the conversation, for whoever goes on with it, until
    * another limit is given. Calls stop before the one that could pass it (CostLimitError). Default: no limit.
@@ -55,6 +58,7 @@ const optionsSchema: z.ZodType<ConversationOptions> = z.strictObject({
   tools: toolsOrNamesOption,
   maxToolIterations: sharedOptions.maxToolIterations,
   model: sharedOptions.model,
+  trim: trimOption,
   maxCostUsd: sharedOptions.maxCostUsd,
 });
 

@@ -105,6 +105,7 @@ export async function completionJob(
       maxToolIterations: input.maxToolIterations,
       endsWithTools: input.endsWithTools,
       toolChoices: input.toolChoices,
+      trim: input.trim,
       steps: input.steps,
       context: input.context,
       output,

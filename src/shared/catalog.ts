@@ -58,6 +58,8 @@ export const completionPayloadSchema = z.object({
   idleTimeoutMs: z.int().positive().optional(),
   /** Whether the model may, must not or must call a tool, answer by answer: `auto`, `none`, `required` or a tool's name. */
   toolChoices: z.array(z.string()).min(1).max(1000).optional(),
+  /** Present when older turns may be left out of the request: to keep to so many tokens, or when it is refused as too long. */
+  trim: z.object({ maxTokens: z.int().positive().optional() }).optional(),
   /** The name of functions that go along with the answers. */
   steps: z.string().optional(),
   /** What tools and steps are handed. */
@@ -89,6 +91,7 @@ export type RunOptions = Pick<
   | "maxToolIterations"
   | "endsWithTools"
   | "toolChoices"
+  | "trim"
   | "steps"
   | "context"
   | "output"
@@ -98,9 +101,10 @@ export type RunOptions = Pick<
 
 /** Returns what of a job's options is part of the question: where it differs, so may the answer. */
 export function askedOf(options: RunOptions) {
-  const { tools, maxToolIterations, endsWithTools, toolChoices, steps, context, output, wire } = options;
+  const { tools, maxToolIterations, endsWithTools, toolChoices, trim, steps, context, output, wire } =
+    options;
   const named = isOfOneCall(steps) ? undefined : steps;
-  return { tools, maxToolIterations, endsWithTools, toolChoices, steps: named, context, output, wire };
+  return { tools, maxToolIterations, endsWithTools, toolChoices, trim, steps: named, context, output, wire };
 }
 
 /** What Bull Board shows of a finished job: a summary, since the result itself is a record of its own. */

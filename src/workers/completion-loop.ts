@@ -1,29 +1,29 @@
 import { defaultLimit, longestAnswer, outputLimitOf } from "../providers/answer-length.ts";
 import { assistantMessage, type ToolCall, toolCallsOf } from "../providers/assistant-message.ts";
-import { type BlobRef, type CompletionPayload, DEFAULT_MAX_TOOL_ITERATIONS } from "../shared/catalog.ts";
+import type { BlobRef, CompletionPayload } from "../shared/catalog.ts";
 import { type ChatCompletion, type ChatRequest, chatRequestSchema, type Message } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import { type ResultRecord, resultTtlSeconds, type ToolExecution } from "../shared/records.ts";
+import { type ResultRecord, resultTtlSeconds } from "../shared/records.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
-import { thinks } from "../shared/wire-options.ts";
 import { inlineOrBlob, isBlobRef, readBlobText } from "../store/blobs.ts";
 import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { countCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
-import { withHistory, withNamedTools } from "./conversation.ts";
+import { withHistory } from "./conversation.ts";
 import { JobSteps } from "./job-steps.ts";
 import { checkOutput } from "./output/check-output.ts";
 import { readOutput } from "./output/read-output.ts";
-import { requestOutput } from "./output/request-output.ts";
 import type { CallInput } from "./provider-call.ts";
 import { callOrCached } from "./response-cache.ts";
 import { spentOn } from "./spent.ts";
 import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, toToolMessage } from "./tool-calls.ts";
+import { HistoryTrim } from "./trim-history.ts";
+import { type Asked, mustAnswer, type Progress, turnRequest } from "./turn-request.ts";
 
 /** A job, and what its calls have in common. */
 export interface LoopInput
@@ -44,17 +44,6 @@ export interface CompletionOutcome {
   added: Message[];
 }
 
-/** What a job brought so far. */
-interface Progress {
-  calls: FinishedCall[];
-  executions: ToolExecution[];
-  toolIterations: number;
-  repairs: number;
-  /** The limit of the answers from now on, where the request has none and one was cut off. */
-  maxTokens?: number;
-  output?: { value: unknown };
-}
-
 /**
  * A job's provider calls: asks; runs the tools that the answer calls and asks again with their results; shows the model
  * where its structured answer does not fit and asks again. What the journal has is not done again.
@@ -64,9 +53,11 @@ interface Progress {
 export async function runCompletion(context: WorkerContext, input: LoopInput): Promise<CompletionOutcome> {
   const { payload, journal } = input;
   const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
-  const request = withTools(await loadRequest(context, payload), tools);
+  const loaded = await loadRequest(context, payload);
+  const request = withTools(loaded.request, tools);
   await using stream = payload.stream ? new StreamWriter({ ...context, ...input }) : undefined;
   const messages = [...request.messages];
+  const trim = new HistoryTrim(messages, loaded.historyEnd, payload.trim);
   const added: Message[] = [];
   const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
   const steps = new JobSteps(context.steps.get(payload.steps ?? ""), payload, input.logger);
@@ -74,11 +65,18 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     turnRequest(context.settings.providers[entry] as ProviderEntry, prepared, payload, progress);
   for (let turn = 0; ; turn++) {
     const known = journal?.calls[turn];
-    // Another model may have answered before this one was fallen back to.
-    const unprepared = { ...request, messages };
-    const prepared = known ? unprepared : await steps.prepare(unprepared, progress.toolIterations);
-    const asked = askIn(known?.entry ?? input.model.entry, prepared);
-    const call = known ?? (await ask(context, input, stream, asked, turn));
+    let asked: Asked;
+    let call = known;
+    do {
+      const unprepared = { ...request, messages: [...messages] };
+      const prepared = known ? unprepared : await steps.prepare(unprepared, progress.toolIterations);
+      // Another model may have answered before this one was fallen back to.
+      asked = askIn(known?.entry ?? input.model.entry, prepared);
+      call ??= await ask(context, input, stream, asked, turn).catch((error) => {
+        if (hasNextModel(input) || !trim.halve(error)) throw error;
+        return undefined;
+      });
+    } while (!call);
     const { mode } = asked;
     progress.calls.push(call);
     const executed = journal?.executionsOf(turn) ?? 0;
@@ -123,43 +121,6 @@ function nextRound(
       progress.maxTokens = round.maxTokens;
       return [];
   }
-}
-
-function mustAnswer({ maxToolIterations }: CompletionPayload, { toolIterations }: Progress): boolean {
-  return toolIterations >= (maxToolIterations ?? DEFAULT_MAX_TOOL_ITERATIONS);
-}
-
-/** The request of one turn, and how its structured answer is to be read. */
-interface Asked {
-  request: ChatRequest;
-  mode?: OutputMode;
-}
-
-function turnRequest(
-  entry: ProviderEntry,
-  request: ChatRequest,
-  payload: CompletionPayload,
-  progress: Progress,
-): Asked {
-  const { output } = payload;
-  const isLast = mustAnswer(payload, progress);
-  // Without tools at all the calls in the messages would have nothing to refer to.
-  const bounded = {
-    ...request,
-    ...(isLast && { tool_choice: "none" }),
-    ...(progress.maxTokens && { max_tokens: progress.maxTokens }),
-  };
-  if (!output) return { request: withNamedTools(bounded) };
-  const asked = requestOutput(entry, bounded, output);
-  // A model that thinks cannot be forced to call a tool: Anthropic refuses that.
-  if (asked.mode === "tool" && thinks(entry, payload.wire))
-    return { ...asked, request: { ...asked.request, tool_choice: "auto" } };
-  // Of a tool that must be called, and the answer, which is one too, the tool comes first.
-  if (!isLast && asked.mode === "tool" && typeof bounded.tool_choice === "object")
-    return { ...asked, request: { ...asked.request, tool_choice: bounded.tool_choice } };
-  if (!isLast || asked.mode !== "tool") return { ...asked, request: withNamedTools(asked.request) };
-  const answerTool = { type: "function", function: { name: output.name } };
-  return { ...asked, request: { ...asked.request, tool_choice: answerTool } };
 }
 
 async function ask(
@@ -245,9 +206,16 @@ function finalAnswer({ calls, output }: Progress): Message[] {
 async function loadRequest(
   context: WorkerContext,
   { request, conversation }: CompletionPayload,
-): Promise<ChatRequest> {
+): Promise<{ request: ChatRequest; historyEnd: number }> {
   const own = await readRequest(context, request);
-  return conversation ? withHistory(context, conversation, own) : own;
+  if (conversation) return withHistory(context, conversation, own);
+  const historyEnd = own.messages.findLastIndex(({ role }) => role === "user");
+  return { request: own, historyEnd: Math.max(0, historyEnd) };
+}
+
+/** A larger model may take what is too long for this one. */
+function hasNextModel({ payload, journal }: LoopInput): boolean {
+  return (journal?.fallbacks.length ?? 0) < (payload.fallbacks?.length ?? 0);
 }
 
 async function readRequest(

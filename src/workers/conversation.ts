@@ -36,20 +36,20 @@ export async function waitForTurn(
 }
 
 /**
- * The request with the earlier turns between its system prompt and its new messages.
+ * The request with the earlier turns between its system prompt and its new messages, and where those begin.
  * @throws GlueError `conversation_lost`
  */
 export async function withHistory(
   { store }: WorkerContext,
   { id, position }: Place,
   request: ChatRequest,
-): Promise<ChatRequest> {
+): Promise<{ request: ChatRequest; historyEnd: number }> {
   const turns = await readTurns(store, id, position + 1);
   const own = turns[position]?.asked;
   if (!own) throw lost(id);
   const prompt = request.messages.slice(0, request.messages.length - own.length);
   const messages = [...prompt, ...toRequestMessages(turns.slice(0, position), own)];
-  return { ...request, messages };
+  return { request: { ...request, messages }, historyEnd: messages.length - own.length };
 }
 
 /** Providers refuse tool calls in the history of a request that has no tools. */
