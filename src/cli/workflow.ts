@@ -19,7 +19,7 @@ import { addWorkflowRunCommand, MODULE_OPTION } from "./workflow-run.ts";
 const JSON_OPTION = ["--json", "as JSON"] as const;
 const RUN_ID = ["<id>", "the run's id"] as const;
 
-/** `gluellm workflow run|list|versions|status|steps|cancel|signal|fork`. */
+/** `gluellm workflow run|list|versions|status|steps|cancel|signal|retry|fork`. */
 export function addWorkflowCommands(program: Command): void {
   const workflow = program.command("workflow").description("Durable workflows: start, follow, answer, fork.");
   addWorkflowRunCommand(workflow);
@@ -102,6 +102,17 @@ export function addWorkflowCommands(program: Command): void {
           });
           return json ? jsonText({ id, signal: name }) : `run ${id} has signal ${name}`;
         }),
+    );
+  workflow
+    .command("retry")
+    .description("Let a failed run go on in place, from the step that it failed with.")
+    .argument(...RUN_ID)
+    .option(...JSON_OPTION)
+    .action((id: string, { json }: Shown) =>
+      withRun(id, async (run) => {
+        await run.retry();
+        return json ? jsonText({ id, retried: true }) : `run ${id} goes on`;
+      }),
     );
   workflow
     .command("fork")

@@ -79,6 +79,15 @@ export class WorkflowHandle<Output = unknown> {
   }
 
   /**
+   * Lets a failed run go on in place, from the step that it failed with: that step is done anew, everything else is as it
+   * ended, and paid for. A deadline of its own begins anew.
+   * @throws InputError (`run_not_failed`), also for a child run, whose parent has to be retried; JobLostError
+   */
+  retry(): Promise<void> {
+    return this.#connection.useRuns((runs) => runs.retry(this.id));
+  }
+
+  /**
    * Starts a run of the same workflow that takes over what came before a step, and returns its handle.
    * The same `runId` with the same changes is one fork; with others it is an error.
    * @throws InputError for a step or changes that do not fit; InputError (`run_conflict`); JobLostError

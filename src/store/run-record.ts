@@ -16,7 +16,8 @@ import type { Store } from "./store.ts";
  * |                               |                                | or failed; `blockRun` says that the code does not    |
  * |                               |                                | fit, `unblockRun` that it does again                 |
  * | `running`                     | sleeps, perhaps until a time   | `notifyRun` (run-journal.ts) or its time: it waits   |
- * | `succeeded` `failed`          | BullMQ completes it            | –                                                    |
+ * | `succeeded`                   | BullMQ completes it            | –                                                    |
+ * | `failed`                      | BullMQ fails it                | `reviveRun`: running, without the failed step        |
  * | `cancelled`                   | as before, until a worker sees | – (`notifyRun` with the end's fields, in any state   |
  * |                               | it                             | of the job)                                          |
  */
@@ -57,6 +58,8 @@ const runRecordSchema = z.object({
   queue: z.string().default(WORKFLOW_QUEUE),
   /** What random numbers of the run derive from. */
   seed: z.string(),
+  /** How often it was let go on after it had failed. */
+  retries: count,
   /** By which lists find it. */
   tags: json.pipe(z.array(z.string())).default([]),
   /** Its forks from run to run, the first one first. */
@@ -161,6 +164,46 @@ export async function beginRun(
     { args: [...fields, ...entries] },
   )) as (string | null)[];
   return { digest: digest ?? "", status: status ?? "", queue: queue ?? WORKFLOW_QUEUE };
+}
+
+/**
+ * Makes a failed run one that runs. Keys: the record, the journal, the index of deadlines. Arguments: the run's id, the
+ * `length` of the journal as it was read, the new deadline, whether it `isBounded`, the life of the record in seconds,
+ * then the places of entries that go. Returns: 1 when the run is revived, else 0. Called by `reviveRun`, for a caller.
+ * Fence: that the run has failed, and the journal's length.
+ */
+const REVIVE = new Script({
+  keys: ["run", "journal", "deadlines"],
+  args: { id: "text", length: "number", deadlineAt: "number", isBounded: "flag", ttlSeconds: "number" },
+  moreArgs: "removed",
+  lua: `
+    if redis.call('HGET', run, 'status') ~= 'failed' or redis.call('LLEN', journal) ~= length then return 0 end
+    for _, place in ipairs(removed) do redis.call('LSET', journal, place, 'removed') end
+    redis.call('LREM', journal, 0, 'removed')
+    redis.call('HSET', run, 'status', 'running', 'deadlineAt', deadlineAt)
+    redis.call('HINCRBY', run, 'retries', 1)
+    redis.call('HDEL', run, 'error', 'finishedAt', 'blocked', 'local')
+    redis.call('EXPIRE', run, ttlSeconds)
+    redis.call('EXPIRE', journal, ttlSeconds)
+    if isBounded then redis.call('ZADD', deadlines, deadlineAt, id) end
+    return 1
+  `,
+});
+
+/** Lets a failed run go on without the entries at these places of its journal. */
+export async function reviveRun(
+  { redis, keys }: Store,
+  run: RunRecord,
+  { length, removed, deadlineAt }: { length: number; removed: readonly number[]; deadlineAt: number },
+): Promise<void> {
+  const { id } = run;
+  const ttlSeconds = RUN_TTL_SECONDS + Math.ceil((deadlineAt - Date.now()) / 1000);
+  await REVIVE.run(
+    redis,
+    { run: keys.workflow(id), journal: keys.workflowJournal(id), deadlines: keys.workflowDeadlines },
+    { id, length, deadlineAt, isBounded: isBounded(run), ttlSeconds },
+    { args: removed },
+  );
 }
 
 /** Returns whether this process is the one that looks for overdue runs in the next `ms`. */

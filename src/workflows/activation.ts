@@ -202,7 +202,7 @@ export class Activation {
     const at = Date.now();
     const withdrawn = execution.takeWithdrawals();
     const patches = execution.newPatches.splice(0).map((id) => ({ type: "patch" as const, id, at }));
-    const asked = steps.map((step) => askedEntry(this.#run.id, step, at));
+    const asked = steps.map((step) => askedEntry(this.#run, step, at));
     const cancelled = execution.takeCancellations();
     if (!(await this.#append([...withdrawn, ...patches, ...asked, ...cancelled]))) return false;
     for (const [n, step] of steps.entries()) step.asked = asked[n];

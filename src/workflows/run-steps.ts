@@ -11,12 +11,14 @@ import type { Step } from "./step.ts";
 const CHUNK = 500;
 
 /** What the journal says of a step that was asked for. */
-export function askedEntry(runId: string, step: Step, now: number): AskedEntry {
+export function askedEntry({ id: runId, retries }: RunRecord, step: Step, now: number): AskedEntry {
   const { id, kind, digest, subject, effect } = step;
   const entry: AskedEntry = { type: "asked", step: id, kind, digest, subject, at: now };
   // The job's id holds the question too: an answer to another one is never taken for it.
   if (kind === "completion" || kind === "child") {
-    entry.job = `${runId}.${sha256(`${id}\n${digest}`).slice(0, 16)}`;
+    // After a retry a step is asked by a new job: the old one has its end.
+    const question = retries === 0 ? `${id}\n${digest}` : `${id}\n${digest}\n${retries}`;
+    entry.job = `${runId}.${sha256(question).slice(0, 16)}`;
   }
   if (effect.kind === "sleep") entry.until = now + effect.ms;
   if (effect.kind === "signal" && effect.timeoutMs !== undefined) entry.until = now + effect.timeoutMs;

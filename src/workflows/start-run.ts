@@ -83,7 +83,12 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   if (standing.status === "running") await addRunJob(fleet, standing.queue, start);
 }
 
-async function addRunJob({ store, queues }: FleetAccess, name: string, start: RunStart): Promise<void> {
+/** Adds the job of a run to its queue; adding it twice does nothing. */
+export async function addRunJob(
+  { store, queues }: FleetAccess,
+  name: string,
+  start: Pick<RunStart, "runId" | "workflow" | "version" | "priority" | "parent">,
+): Promise<void> {
   const { runId, workflow, version, priority, parent } = start;
   const queue = await queues.registered(name);
   await queue.add(

@@ -1,7 +1,7 @@
 import { ProducerQueues } from "../producers/queues.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
-import { leadsSweep, overdueRuns, unlistRun } from "../store/run-record.ts";
+import { leadsSweep, overdueRuns, readRun, unlistRun } from "../store/run-record.ts";
 import { expireRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
@@ -40,6 +40,9 @@ export class Sweeper {
     if (this.#clock.isOff || !(await leadsSweep(store, SWEEP_MS))) return;
     const before = Date.now() - GRACE_MS;
     for (const runId of await overdueRuns(store, before, CHUNK)) {
+      const run = await readRun(store, runId);
+      // A retry may have given it a later one.
+      if (run?.status === "running" && run.deadlineAt > before) continue;
       const outcome = await expireRun(this.#fleet, runId);
       if (outcome === "ended") logger.warn({ runId }, "a run that no worker took has passed its deadline");
       await unlistRun(store, runId, before);

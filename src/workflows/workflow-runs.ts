@@ -14,6 +14,7 @@ import { readWorkerCards } from "../store/worker-card.ts";
 import { cancelRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
+import { retryRun } from "./retry-run.ts";
 import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
 import { inputOf, outputOf } from "./run-values.ts";
 import { inputDigestForm, type RunStart, startRun } from "./start-run.ts";
@@ -92,6 +93,11 @@ export class WorkflowRuns {
     const outcome = await cancelRun(this.#fleet, runId);
     if (outcome === "lost") throw new JobLostError(runId);
     return outcome === "ended";
+  }
+
+  /** @throws as `retryRun` */
+  retry(runId: string): Promise<void> {
+    return retryRun(this.#fleet, runId);
   }
 
   /** @throws JobLostError when there is no such run (any more); GlueError `run_over` when it has ended. */
