@@ -32,6 +32,7 @@ export class ModelStops {
   readonly #index: DiskIndex;
   readonly #windows: readonly Window[];
   readonly #settings: Settings;
+  readonly #begun = new Set<string>();
   readonly #pausesReadAt = new Map<string, number>();
 
   constructor(
@@ -46,19 +47,16 @@ export class ModelStops {
     this.#windows = windows;
   }
 
-  /** Forgets what an earlier run of the batch left. */
-  async begin(): Promise<void> {
-    for (const { model } of this.#windows) await forgetRefused(this.#store, model.key, this.#batchId);
-  }
-
   /**
-   * Marks the windows whose rows are not to go on. Returns why the batch ends, once no row is left that may.
+   * Marks the windows whose rows are not to go on. Returns why the batch ends, once no known row is left that may.
+   * `isScanned`: all rows of the input are known.
    */
-  async look(): Promise<StopReason | undefined> {
+  async look({ isScanned }: { isScanned: boolean }): Promise<StopReason | undefined> {
     const keys = this.#windows.map(({ model }) => model.key);
+    for (const key of keys) await this.#begin(key);
     const stops = await readModelStops(this.#store, this.#batchId, keys);
     for (const window of this.#windows) {
-      if (!window.stop) await this.#lookAt(window, stops.get(window.model.key));
+      if (!window.stop) await this.#lookAt(window, stops.get(window.model.key), isScanned);
     }
     const reasons = this.#windows.flatMap(({ stop }) => stop ?? []);
     const [first] = reasons;
@@ -68,7 +66,14 @@ export class ModelStops {
     return { ...first, error: { ...first.error, message } };
   }
 
-  async #lookAt(window: Window, stop: ErrorRecord | undefined): Promise<void> {
+  /** Forgets what an earlier run of the batch left of a model. */
+  async #begin(key: string): Promise<void> {
+    if (this.#begun.has(key)) return;
+    await forgetRefused(this.#store, key, this.#batchId);
+    this.#begun.add(key);
+  }
+
+  async #lookAt(window: Window, stop: ErrorRecord | undefined, isScanned: boolean): Promise<void> {
     const missing = this.#missing(window);
     if (missing > 0) window.stop = await this.#tooLongPause(window);
     if (window.stop) return;
@@ -81,7 +86,7 @@ export class ModelStops {
       return;
     }
     const [first] = held;
-    if (!first || held.length < missing) return;
+    if (!first || held.length < missing || !isScanned) return;
     // Nothing of the model is left that could bring more evidence: the weak kind has to do.
     const weak = held.filter(({ answered }) => answered === "beside");
     if (weak.length > 0) return convictRows(this.#store, key, weak);

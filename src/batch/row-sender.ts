@@ -99,7 +99,6 @@ export class RowSender {
     using _ = await store.notifier.listen({ [`batch:${this.#batchId}`]: wake });
     // What an earlier run left on the done-list is known before its rows are sent again.
     while ((await this.#collect()) > 0);
-    await untilTaken(logger, () => this.#stops.begin());
     await untilTaken(logger, () => saveCounts(this.#options, this.#batchId));
     try {
       for (;;) {
@@ -169,7 +168,7 @@ export class RowSender {
     const stop = await readStop(this.#options.store, this.#batchId);
     if (stop === "cancelled") return { kind: "cancelled" };
     if (stop) return { kind: "stopped", error: stop };
-    const reason = await this.#stops.look();
+    const reason = await this.#stops.look({ isScanned: this.#rest.isComplete });
     return reason && { kind: "stopped", ...reason };
   }
 

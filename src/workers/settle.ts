@@ -10,6 +10,7 @@ import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts
 import { stopBatch } from "../store/batch.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
 import { putBack, RetryError } from "../store/job-loop.ts";
+import { PAUSE_TEST_MS } from "../store/long-pause.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/run-journal.ts";
@@ -76,7 +77,8 @@ async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<n
   if (limited && limited.times > 1) {
     const ownMs = backoffMs(limited.times, attempt.context.settings.retry);
     return sendBack(attempt, {
-      delayMs: delayMs + ownMs,
+      // Its queue waits for the rest, and a long pause is tested every minute, by this row too when none else is left.
+      delayMs: Math.min(delayMs, PAUSE_TEST_MS) + ownMs,
       reason: `${error.code}: ${error.message}`,
       limited,
     });
