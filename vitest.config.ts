@@ -10,7 +10,7 @@ const seed = Number(process.env.GLUELLM_TEST_SEED ?? Math.floor(Math.random() * 
 const UNIT = [
   "test/{calls,docs,producers,shared,simulator}/**/*.test.ts",
   "test/providers/{anthropic,conformance,estimates,faults,limit-headers,multimodal,stream}.test.ts",
-  "test/batch/{line-forms,output-links,files-{digits,earlier,forms,large,malformed,output,scan}}.test.ts",
+  "test/batch/{answer-forms,line-forms,output-links,files-{digits,earlier,forms,large,malformed,output,scan}}.test.ts",
   "test/limits/{concurrency-controller,estimate-correction,rate-limiter-settings}.test.ts",
   "test/workers/{output-conformance,output-read,output-subset,verdict}.test.ts",
   "test/providers/odd-{answers,calls,messages,usage}.test.ts",

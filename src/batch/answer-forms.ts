@@ -1,6 +1,6 @@
 import { type ChatCompletion, EMBEDDINGS } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
-import { fieldsOf } from "../shared/json.ts";
+import { fieldsOf, isObject } from "../shared/json.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { textToVector } from "../shared/vector-text.ts";
 
@@ -10,7 +10,10 @@ export type Endpoint = "chat" | "embeddings" | "responses";
 /** Returns the body of an answer as the row's endpoint has it. */
 export function bodyOf(body: ChatCompletion, endpoint: Endpoint): Record<string, unknown> {
   if (body.object === EMBEDDINGS) return embeddingsBody(body);
-  return endpoint === "responses" ? responseBody(body) : body;
+  // Of a server that was asked by Responses it is the provider's own.
+  const { response } = body;
+  if (endpoint === "responses") return isObject(response) ? response : responseBody(body);
+  return body;
 }
 
 function embeddingsBody({ model, choices, usage, encoding_format }: ChatCompletion): Record<string, unknown> {

@@ -133,6 +133,7 @@ export class BatchRun {
       const batch = await prepareBatch({
         ...options,
         resolveModel: (name, vendor) => priced(chooseModel(name, { ...choice, vendor })),
+        hasResponses: ({ entry }) => settings.providers[entry]?.dialect === "openai",
         costOf: (model, use) => costUsd(settings.prices, model, use),
       });
       const run = new BatchRun(batch, options, context);

@@ -9,7 +9,7 @@ import { createKeptIndex, reopenIndex } from "./kept-index.ts";
 import { checkPaths, outputFiles } from "./output-paths.ts";
 import type { CostOf } from "./result-places.ts";
 import { RowReader } from "./row-reader.ts";
-import { InputScan, type ResolveModel } from "./scan-input.ts";
+import { type HasResponses, InputScan, type ResolveModel } from "./scan-input.ts";
 
 const LARGE_ROWS = 50_000;
 /** What is scanned of such a file before anything is sent, as a part of these. */
@@ -19,6 +19,7 @@ export interface BatchFiles {
   inputPath: string;
   outputPath: string;
   resolveModel: ResolveModel;
+  hasResponses?: HasResponses;
   costOf: CostOf;
   inputFormat?: InputFormat;
   /** Default `openai`. */

@@ -49,6 +49,17 @@ export function chatOfResponses(body: unknown): Record<string, unknown> {
   return request;
 }
 
+/** Returns the text of the last thing that is asked. @throws RowFault when there is no input */
+export function askedBy(input: unknown): string {
+  if (typeof input === "string") return input;
+  if (!Array.isArray(input)) throw new RowFault("invalid_request", "body.input is neither a text nor a list");
+  const texts = input.flatMap((item) => {
+    const content = isObject(item) ? item.content : undefined;
+    return Array.isArray(content) ? content.map((part) => (isObject(part) ? part.text : "")) : [content];
+  });
+  return String(texts.findLast((text) => typeof text === "string" && text !== "") ?? "");
+}
+
 function toMessages(input: unknown): unknown[] {
   if (typeof input === "string") return [{ role: "user", content: input }];
   if (!Array.isArray(input)) throw new RowFault("invalid_request", "body.input is neither a text nor a list");

@@ -10,7 +10,7 @@ import { chatOfGemini } from "./gemini-line.ts";
 import type { InputForm } from "./input-form.ts";
 import { findSyntaxProblem, placeIn } from "./json-syntax.ts";
 import { LineFields } from "./line-fields.ts";
-import { chatOfResponses } from "./responses-line.ts";
+import { askedBy, chatOfResponses } from "./responses-line.ts";
 import { RowFault } from "./row-fault.ts";
 
 const MAX_CUSTOM_ID_CHARS = 512;
@@ -24,6 +24,15 @@ export interface ParsedRow {
   vendor?: Vendor;
   endpoint: Endpoint;
   request: ChatRequest;
+  /** What asks the same of a model whose server has no Responses API; what that cannot say is its fault. */
+  asChat?: ChatRequest | RowFault;
+}
+
+/** Returns the request that a row's model is asked by. @throws RowFault when its server cannot be asked that */
+export function requestFor({ request, asChat }: ParsedRow, hasResponses: boolean): ChatRequest {
+  if (hasResponses || asChat === undefined) return request;
+  if (asChat instanceof RowFault) throw asChat;
+  return asChat;
 }
 
 export type Vendor = "anthropic" | "google";
@@ -168,8 +177,7 @@ function openAIRow({ method, url, body }: Fields): Omit<ParsedRow, "customId"> {
   if (path.endsWith("/chat/completions")) return chatRow(body, "body.");
   if (path.endsWith("/embeddings"))
     return { ...chatRow(chatOfEmbeddings(body), "body."), endpoint: "embeddings" };
-  if (path.endsWith("/responses"))
-    return { ...chatRow(chatOfResponses(body), "body."), endpoint: "responses" };
+  if (path.endsWith("/responses")) return responsesRow(body);
   throw new RowFault(
     "invalid_url",
     "url ends in none of /chat/completions, /embeddings and /responses",
@@ -180,6 +188,29 @@ function openAIRow({ method, url, body }: Fields): Omit<ParsedRow, "customId"> {
 function chatRow({ model, ...request }: Fields, prefix: string): Omit<ParsedRow, "customId"> {
   const modelName = optionalText(`${prefix}model`, model);
   return { modelName, endpoint: "chat", request: parseRequest(request, prefix) };
+}
+
+/** Goes out as it is; beside it stands what this side looks at: what is asked, the limit of the answer, the cache's rule. */
+function responsesRow(body: Fields): Omit<ParsedRow, "customId"> {
+  const { model, ...responses } = body;
+  for (const name of ["stream", "background"]) {
+    if (body[name] === true)
+      throw new RowFault("invalid_request", `body.${name} is true`, "leave it out: a row has one answer");
+  }
+  const { max_output_tokens: limit, temperature, input } = body;
+  const request = {
+    messages: [{ role: "user", content: askedBy(input) }],
+    ...(limit != null && { max_completion_tokens: limit }),
+    ...(temperature != null && { temperature }),
+    responses,
+  };
+  const row = { ...chatRow({ model, ...request }, "body."), endpoint: "responses" } as const;
+  try {
+    return { ...row, asChat: chatRow(chatOfResponses(body), "body.").request };
+  } catch (error) {
+    if (error instanceof RowFault) return { ...row, asChat: error };
+    throw error;
+  }
 }
 
 /** Each text is a message of its own; see `embedding` of `ChatRequest`. */

@@ -5,9 +5,9 @@ import type { Endpoint } from "./answer-forms.ts";
 import type { IndexRow } from "./disk-index.ts";
 import type { InputFile } from "./input-file.ts";
 import { RowFault } from "./row-fault.ts";
-import { type ParsedRow, parseRow } from "./row-format.ts";
+import { type ParsedRow, parseRow, requestFor } from "./row-format.ts";
 import { lineLabel, rowDigest, rowId } from "./row-identity.ts";
-import { cached, type ResolveModel } from "./scan-input.ts";
+import { cached, type HasResponses, type ResolveModel } from "./scan-input.ts";
 
 export interface BatchRow {
   line: number;
@@ -25,6 +25,7 @@ export interface RowReaderOptions {
   input: InputFile;
   /** The same as for the scan. */
   resolveModel: ResolveModel;
+  hasResponses?: HasResponses;
   promptField?: string;
 }
 
@@ -44,7 +45,8 @@ export class RowReader {
     try {
       const parsed = parseRow(data, input.form, promptField);
       const model = resolveModel(parsed.modelName, parsed.vendor);
-      if (identity(parsed, model, row) !== row.id) throw this.#changed(row);
+      const request = requestFor(parsed, this.#options.hasResponses?.(model) ?? true);
+      if (identity(parsed, request, model, row) !== row.id) throw this.#changed(row);
       const { line, id, bytes } = row;
       return {
         line,
@@ -52,7 +54,7 @@ export class RowReader {
         bytes,
         model,
         endpoint: parsed.endpoint,
-        request: parsed.request,
+        request,
         customId: parsed.customId ?? lineLabel(line),
       };
     } catch (error) {
@@ -69,7 +71,12 @@ export class RowReader {
   }
 }
 
-function identity({ customId, request }: ParsedRow, model: ModelRef, { occurrence }: IndexRow): string {
+function identity(
+  { customId }: ParsedRow,
+  request: ChatRequest,
+  model: ModelRef,
+  { occurrence }: IndexRow,
+): string {
   const distinction = customId === undefined ? { occurrence } : { customId };
   return rowId(rowDigest(model, request), distinction).toString("hex");
 }

@@ -6,7 +6,7 @@ import type { InputFile, InputRow, RowStart } from "./input-file.ts";
 import { hashBlocks, type ResolvedName } from "./kept-index.ts";
 import { malformedLine } from "./output-line.ts";
 import { RowFault } from "./row-fault.ts";
-import { type ParsedRow, parseRow, tooLongFault, type Vendor } from "./row-format.ts";
+import { type ParsedRow, parseRow, requestFor, tooLongFault, type Vendor } from "./row-format.ts";
 import { lineLabel, malformedDigest, rowDigest } from "./row-identity.ts";
 
 /**
@@ -15,11 +15,15 @@ import { lineLabel, malformedDigest, rowDigest } from "./row-identity.ts";
  */
 export type ResolveModel = (name: string | undefined, vendor?: Vendor) => ModelRef;
 
+/** Whether the model's server has OpenAI's Responses API; default: it has. */
+export type HasResponses = (model: ModelRef) => boolean;
+
 export interface ScanOptions {
   input: InputFile;
   /** New and empty; holds the rows afterwards. */
   index: DiskIndex;
   resolveModel: ResolveModel;
+  hasResponses?: HasResponses;
   /** The field that holds the prompt; absent: OpenAI batch lines, `{prompt}` and `{messages}`. */
   promptField?: string;
   /** Only the first so many rows; absent: all. */
@@ -149,7 +153,8 @@ export class InputScan {
       parsed = parseRow(line.data, input.form, promptField);
       const { customId } = parsed;
       const model = this.#modelOf(parsed, line);
-      const digest = rowDigest(model, parsed.request);
+      const request = requestFor(parsed, this.#options.hasResponses?.(model) ?? true);
+      const digest = rowDigest(model, request);
       return { ...place, digest, customId, label: customId ?? lineLabel(number), model };
     } catch (error) {
       if (!(error instanceof RowFault)) throw error;

@@ -2,6 +2,7 @@ import type { OpenAI } from "openai";
 import type { ChatRequest } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
 import { toDouble } from "../shared/exact-json.ts";
+import { fieldsOf } from "../shared/json.ts";
 import { apiOf, type OpenAIApi, type ProviderEntry } from "../shared/providers.ts";
 import { providerOptionsFor } from "../shared/wire-options.ts";
 import { outputLimitOf } from "./answer-length.ts";
@@ -40,7 +41,11 @@ const APIS: Record<OpenAIApi, Api> = {
     path: "/responses",
     toBody: toResponsesBody,
     readStream: readResponseStream,
-    readAnswer: readResponseAnswer,
+    // Some servers answer on every path as Chat Completions does.
+    readAnswer: (answered) =>
+      Array.isArray(fieldsOf(answered.answer.data).choices)
+        ? readChatAnswer(answered)
+        : readResponseAnswer(answered),
   },
 };
 

@@ -1,10 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { inFormat } from "../../src/batch/answer-forms.ts";
-import { outputLine, parseOutputLine } from "../../src/batch/output-line.ts";
 import type { BatchRow } from "../../src/batch/row-reader.ts";
-import { EMBEDDINGS } from "../../src/shared/chat.ts";
-import { vectorToText } from "../../src/shared/vector-text.ts";
-import { failure, readAll, success, writeInput } from "./files-fixture.ts";
+import { readAll, writeInput } from "./files-fixture.ts";
 
 const user = (content: unknown) => ({ role: "user", content });
 const post = (url: string, body: object) => ({
@@ -14,8 +10,9 @@ const post = (url: string, body: object) => ({
   body: { model: "m", ...body },
 });
 
-async function onlyRow(line: object): Promise<BatchRow> {
-  const { rows } = await readAll(writeInput([line]), { strict: true });
+/** By a model whose server has no Responses API, unless `hasResponses` says so. */
+async function onlyRow(line: object, hasResponses = false): Promise<BatchRow> {
+  const { rows } = await readAll(writeInput([line]), { strict: true, hasResponses: () => hasResponses });
   expect(rows).toHaveLength(1);
   return rows[0]!;
 }
@@ -49,6 +46,32 @@ describe("lines of public batch files", () => {
       messages: [user("x"), user("y")],
       embedding: {},
     });
+  });
+
+  test("responses: the body as it is, where the server has that API", async () => {
+    const body = {
+      input: [
+        user("first"),
+        user([{ type: "input_text", text: "last" }]),
+        { type: "item_reference", id: "i" },
+      ],
+      tools: [{ type: "web_search", user_location: null }],
+      previous_response_id: "r",
+      max_output_tokens: 9,
+      temperature: 0,
+    };
+    const row = await onlyRow(post("/v1/responses", body), true);
+    expect(row.endpoint).toBe("responses");
+    expect(row.request).toEqual({
+      messages: [user("last")],
+      max_completion_tokens: 9,
+      temperature: 0,
+      responses: body,
+    });
+    for (const name of ["stream", "background"]) {
+      const wrong = onlyRow(post("/v1/responses", { input: "x", [name]: true }), true);
+      await expect(wrong).rejects.toThrow(`body.${name} is true`);
+    }
   });
 
   test("responses: what a chat request can say", async () => {
@@ -221,86 +244,5 @@ describe("lines of public batch files", () => {
       code: "cannot_translate",
       message: expect.stringContaining(`${name} has no counterpart`),
     });
-  });
-});
-
-describe("lines of the output", () => {
-  const row = { id: "0".repeat(32), customId: "c" };
-  const called = (): ReturnType<typeof success> => {
-    const record = success("hello");
-    const calls = [
-      { id: "t", type: "function" as const, function: { name: "f", arguments: '{"id":9007199254740993}' } },
-    ];
-    const [choice] = record.response!.body.choices;
-    Object.assign(choice!.message, { tool_calls: calls });
-    Object.assign(choice!, { finish_reason: "tool_calls" });
-    return record;
-  };
-
-  test("embeddings have the form of their endpoint", () => {
-    const record = success("");
-    const body = { ...record.response!.body, object: EMBEDDINGS, model: "e" };
-    Object.assign(body.choices[0]!.message, { content: vectorToText([0.1, -0.0023064255, 1]) });
-    const line = JSON.parse(
-      outputLine({ ...row, endpoint: "embeddings" }, { ...record, response: { ...record.response!, body } }),
-    );
-    expect(line.response.body).toEqual({
-      object: "list",
-      data: [{ object: "embedding", index: 0, embedding: [0.1, -0.0023064255, 1] }],
-      model: "e",
-      usage: { prompt_tokens: 10, total_tokens: 10 },
-    });
-  });
-
-  test("responses have the form of their endpoint", () => {
-    const line = outputLine({ ...row, endpoint: "responses" }, called());
-    expect(JSON.parse(line).response.body).toMatchObject({
-      object: "response",
-      status: "completed",
-      output: [
-        { type: "message", role: "assistant", content: [{ type: "output_text", text: "hello" }] },
-        { type: "function_call", call_id: "t", name: "f", arguments: '{"id":9007199254740993}' },
-      ],
-      usage: { input_tokens: 10, output_tokens: 5, total_tokens: 15 },
-    });
-    expect(parseOutputLine(line)?.tokens).toMatchObject({ prompt: 10, completion: 5 });
-  });
-
-  test.each(["anthropic", "gemini"] as const)("in the form of %s, and read again", (format) => {
-    const good = inFormat(outputLine(row, called()), format);
-    const bad = inFormat(outputLine(row, failure({ status: 400 })), format);
-    const cached = inFormat(outputLine(row, { ...called(), fromCache: true }), format);
-    expect(good).toContain('{"id":9007199254740993}');
-    expect(inFormat(good, format)).toBe(good);
-    expect(parseOutputLine(good)).toMatchObject({
-      ...{ id: row.id, format, customId: "c", failed: false, fromCache: false },
-      tokens: { prompt: 10, completion: 5, total: 15 },
-    });
-    expect(parseOutputLine(bad)).toMatchObject({ id: row.id, format, customId: "c", failed: true });
-    expect(parseOutputLine(cached)).toMatchObject({ fromCache: true, tokens: { total: 0 } });
-    expect(bad).toContain("refused");
-    const fields = JSON.parse(good);
-    if (format === "anthropic") {
-      expect(fields).toMatchObject({
-        custom_id: "c",
-        result: {
-          type: "succeeded",
-          message: {
-            type: "message",
-            stop_reason: "tool_use",
-            content: [
-              { type: "text", text: "hello" },
-              { type: "tool_use", name: "f" },
-            ],
-          },
-        },
-      });
-    } else {
-      const parts = [{ text: "hello" }, { functionCall: { name: "f" } }];
-      expect(fields).toMatchObject({
-        key: "c",
-        response: { candidates: [{ content: { role: "model", parts } }] },
-      });
-    }
   });
 });
