@@ -154,7 +154,7 @@ export class BatchOutput {
     this.#isOpen = false;
     await this.#turn;
     await this.#partial?.close();
-    this.#index.close(isFinished || !this.#index.isKept);
+    this.#index.close(isFinished || this.complete || !this.#index.isKept);
   }
 
   async #append(results: readonly OutputRow[]): Promise<void> {

@@ -1,4 +1,13 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -143,5 +152,9 @@ describe("a large file", () => {
     expect(lines.at(-1)).toContain("invalid_prompt");
     expect(existsSync(files.index)).toBe(false);
     expect(existsSync(`${files.index}-wal`)).toBe(false);
+    const again = await prepare(files);
+    expect(again.output.complete).toBe(true);
+    await again.close();
+    expect(readdirSync(dirname(files.index)).sort()).toEqual(["in.jsonl", "out.errors.jsonl", "out.jsonl"]);
   });
 });
