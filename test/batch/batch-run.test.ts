@@ -226,6 +226,19 @@ describe("account faults", () => {
   });
 });
 
+test("a key that is revoked in mid-run stops the rows of several worker processes, none of them failed", async () => {
+  await using site = await TestSite.open({ latencyMs: 40 });
+  site.write("in.jsonl", site.rows(400));
+  const run = site.start(...site.batch("--workers", "2", "--concurrency", "4"));
+  await waitFor("some answers", () => site.paidCalls().size > 40);
+  site.simulator.setFaults({ "401": 1 });
+  expect(await run.exit).toBe(3);
+  expect(run.stderr()).toMatch(/the key is refused; simulator:test refused "row-\d+" \(line \d+\), "row-/);
+  expect(run.stderr()).toContain("the provider said:");
+  const lines = site.countLines("out.jsonl.partial") - 1;
+  expect(lines, "every paid answer is kept, and nothing else").toBe(site.paidCalls().size);
+});
+
 describe("a provider with a limit nobody configured", () => {
   test("is not flooded: calls at a time follow its pauses", async () => {
     await using site = await TestSite.open({ rpm: 1200, latencyMs: 50 });
