@@ -1,18 +1,13 @@
 import { spawn } from "node:child_process";
-import { closeSync, fstatSync, openSync, readFileSync, statfsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, statfsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { ConfigurationError } from "../shared/errors.ts";
 import type { SupervisorOrder, SupervisorReport } from "./supervisor.ts";
 
 const LOG_TAIL_LINES = 8;
 const MIN_FREE_BYTES = 1024 * 1024;
-
-/** The supervisor's program: the sources run as they are, and the published package holds JavaScript. */
-const SUPERVISOR = fileURLToPath(
-  import.meta.url.endsWith(".ts")
-    ? new URL("./supervisor.ts", import.meta.url)
-    : new URL("./supervisor.js", import.meta.url),
-);
 
 /**
  * Starts a supervisor that outlives this process. Resolves with "ready" when the server answers, with "again" when
@@ -23,7 +18,7 @@ export async function startSupervisor(order: SupervisorOrder, timeoutMs: number)
   const { logPath, redisDir } = order.folder;
   const log = openSync(logPath, "a", 0o600);
   const logStart = fstatSync(log).size;
-  const child = spawn(process.execPath, [SUPERVISOR, JSON.stringify(order)], {
+  const child = spawn(process.execPath, [supervisorProgram(), JSON.stringify(order)], {
     cwd: redisDir,
     detached: true,
     // None of this process's environment: it holds keys, and the supervisor outlives it.
@@ -61,4 +56,26 @@ function logTail(path: string, start: number): string {
   const lines = readFileSync(path).subarray(start).toString("utf8").trimEnd().split("\n");
   const tail = lines.slice(-LOG_TAIL_LINES).filter(Boolean);
   return tail.length > 0 ? `\n  ${tail.join("\n  ")}` : "";
+}
+
+/**
+ * Returns the file of the supervisor's program: the sources run as they are, and the published package holds JavaScript. A
+ * bundle has no such file; then that of the package is taken, where the bundle finds it.
+ * @throws ConfigurationError `supervisor_missing`
+ */
+function supervisorProgram(): string {
+  // Absent in a bundle that is a CommonJS module.
+  const own: string = import.meta.url ?? pathToFileURL(process.argv[1] ?? process.cwd()).href;
+  const beside = fileURLToPath(new URL(own.endsWith(".ts") ? "./supervisor.ts" : "./supervisor.js", own));
+  if (existsSync(beside)) return beside;
+  try {
+    const root = dirname(createRequire(own).resolve("gluellm/package.json"));
+    return join(root, "dist/src/embedded-redis/supervisor.js");
+  } catch {
+    throw new ConfigurationError(
+      "the embedded Redis cannot be started from this bundle: its supervisor is a program of its own",
+      "keep the package gluellm in node_modules beside the bundle, or set GLUELLM_REDIS_URL",
+      "supervisor_missing",
+    );
+  }
 }

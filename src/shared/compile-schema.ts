@@ -10,9 +10,6 @@ import type { JsonSchema } from "./json-schema.ts";
 /** Returns what a value violates; an empty list when it fits. */
 export type CheckValue = (value: unknown) => readonly ErrorObject[];
 
-/** Ajv is loaded by the first schema: it would cost every command a tenth of a second. */
-const require = createRequire(import.meta.url);
-
 const MAX_COMPILED = 200;
 const MAX_COMPILE_MS = 5000;
 const MAX_CHECK_MS = 1000;
@@ -125,7 +122,7 @@ function withinTime<T>(timeoutMs: number, what: string, work: () => T): T {
 }
 
 function newAjv(regExp: MakeRegExp): Ajv2020 {
-  const { Ajv2020 } = require("ajv/dist/2020.js") as typeof import("ajv/dist/2020.js");
+  const { Ajv2020 } = loadAjv();
   return new Ajv2020({
     strict: false,
     allErrors: true,
@@ -133,6 +130,16 @@ function newAjv(regExp: MakeRegExp): Ajv2020 {
     formats: FORMATS,
     code: { regExp },
   });
+}
+
+/** Ajv is loaded by the first schema: it would cost every command a tenth of a second. */
+function loadAjv(): typeof import("ajv/dist/2020.js") {
+  try {
+    // A bundler puts the package here; an ES module has no `require`.
+    return require("ajv/dist/2020.js");
+  } catch {
+    return createRequire(import.meta.url)("ajv/dist/2020.js");
+  }
 }
 
 function fits(schema: z.ZodType): (text: string) => boolean {

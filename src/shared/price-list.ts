@@ -2,8 +2,14 @@ import { createRequire } from "node:module";
 import type { ModelRef } from "./model-name.ts";
 
 /** Loaded with the first price that is asked for: it is a large package, and many processes need no price. */
-const loadList = () =>
-  createRequire(import.meta.url)("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
+function loadList(): typeof import("@pydantic/genai-prices") {
+  try {
+    // A bundler puts the package here; an ES module has no `require`.
+    return require("@pydantic/genai-prices");
+  } catch {
+    return createRequire(import.meta.url)("@pydantic/genai-prices");
+  }
+}
 /** Our own simulator is on no list. */
 const UNLISTED = "simulator";
 /** What the price list calls the providers it knows by other names than ours. */

@@ -1,5 +1,6 @@
 import { chmodSync, cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { build } from "rolldown";
 import { expect, onTestFinished, test } from "vitest";
 import { startSimulator } from "../../src/simulator/simulator.ts";
 import { outputOf, runProcess } from "../support/processes.ts";
@@ -14,6 +15,19 @@ const RUNTIMES = [
   { name: "bun", spec: "@oven/bun-linux-x64@1.4.5", command: ["@oven/bun-linux-x64/bin/bun", "run"] },
 ];
 const ANSWERS = /^\[simulated\] .* \d+\n\[simulated\] .*\n$/;
+/** A program that is a CommonJS module; with a JSON Schema, whose checker is loaded when it is needed. */
+const COMMON_JS = `
+const { defineTool, GlueLLM } = require("gluellm") as typeof import("gluellm", { with: { "resolution-mode": "require" } });
+const schema = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const tool = defineTool({ name: "t", description: "d", parameters: schema, execute: () => "" });
+async function main(): Promise<void> {
+  const glue = new GlueLLM({ model: "simulator:demo", mode: "local" });
+  const answer: unknown = await glue.structuredComplete("hello", { schema, tools: tool ? [] : [] });
+  console.log(answer);
+  await glue.close();
+}
+void main();
+`;
 const LEFT_OUT = new Set(["node_modules", ".git", "dist", ".gluellm"]);
 
 /** README's first program, asked of a model that is here. */
@@ -61,6 +75,24 @@ test("the packed package, installed in an empty folder, runs README's program, t
   const args = ["complete", "hello", "-m", "simulator:demo"];
   expect(await outputOf(command, args, { cwd: folder, env })).toMatch(/^\[simulated\] /);
 
+  writeFileSync(join(folder, "calls.cts"), COMMON_JS);
+  for (const format of ["cjs", "esm"] as const) {
+    const file = join(temporaryFolder(), format === "cjs" ? "bundle.cjs" : "bundle.mjs");
+    const input = join(folder, "calls.cts");
+    await build({
+      input,
+      platform: "node",
+      logLevel: "silent",
+      output: { file, format, codeSplitting: false },
+    });
+    expect(await outputOf(process.execPath, [file], { cwd: folder, env }), format).toBe(
+      "{ city: 'simulated' }\n",
+    );
+  }
+  expect(await outputOf(process.execPath, ["calls.cts"], { cwd: folder, env })).toBe(
+    "{ city: 'simulated' }\n",
+  );
+
   for (const { name, spec, command: start } of runtimes()) {
     await npm(["install", "--no-save", "--prefer-offline", spec], folder);
     const [program = "", ...flags] = start;
@@ -81,6 +113,8 @@ test("the packed package, installed in an empty folder, runs README's program, t
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   symlinkSync(join(ROOT, "node_modules/@types"), join(folder, "node_modules/@types"));
   await outputOf(process.execPath, [tsc, ...flags, "main.ts"], { cwd: folder });
+  const asCommonJs = ["--noEmit", "--strict", "--module", "node16", "--target", "esnext", "--types", "node"];
+  await outputOf(process.execPath, [tsc, ...asCommonJs, "calls.cts"], { cwd: folder });
 });
 
 /** In the full run only: each is a download of about 100 MB. */
