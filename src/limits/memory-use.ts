@@ -60,8 +60,12 @@ export class MemoryUse implements Disposable {
   /** Measures now. */
   sample(): void {
     this.#liveHeapBytes = Math.min(this.#liveHeapBytes, oldGenerationBytes());
-    const { rss, heapTotal } = process.memoryUsage();
-    this.#rssBytes = rss - Math.max(0, heapTotal - this.#liveHeapBytes);
+    try {
+      const { rss, heapTotal } = process.memoryUsage();
+      this.#rssBytes = rss - Math.max(0, heapTotal - this.#liveHeapBytes);
+    } catch {
+      // `/proc` is hidden, or no file can be opened: what was known stands, and the heap is measured all the same.
+    }
   }
 
   /**

@@ -160,7 +160,8 @@ function canServe(card: WorkerCard, queue: string, entry: string | undefined): b
 
 /** What workers wrote on the jobs they put back. */
 async function readReasons(queue: Queue): Promise<string[]> {
-  const jobs = await queue.getDelayed(0, REASON_SAMPLE - 1);
+  // One that cannot be read keeps the others from being read: its worker will set it aside.
+  const jobs = await queue.getDelayed(0, REASON_SAMPLE - 1).catch(() => []);
   const reasons = jobs.map((job) => (job?.progress as { waitsFor?: string } | undefined)?.waitsFor);
   // A run that sleeps is delayed too, and waits for nothing but its time.
   const shown = hasRuns(queue.name) ? reasons.filter((reason) => reason !== undefined) : reasons;

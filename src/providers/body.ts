@@ -1,5 +1,5 @@
 import { parseExactly } from "../shared/exact-json.ts";
-import { fieldsOf, parseJson } from "../shared/json.ts";
+import { fieldsOf, nestsTooDeep, parseJson } from "../shared/json.ts";
 import { isFault } from "./fault.ts";
 import type { OnDelta } from "./provider.ts";
 import { readEvents } from "./sse.ts";
@@ -29,7 +29,7 @@ class StreamFault extends Error {
 /**
  * Returns the body of an answer, whatever its content type and whatever was asked for: JSON as its value, a stream of events as
  * the answer it adds up to (undefined without its end), anything else as text.
- * @throws SyntaxError for JSON that is cut off or malformed; StreamFault
+ * @throws SyntaxError for JSON that is cut off, malformed or nested too deeply; StreamFault
  */
 export async function readBody(
   response: Response,
@@ -52,7 +52,13 @@ export async function readBody(
   let body = head;
   for await (const text of texts) body += text;
   if (!/^[{[]/.test(body)) return body;
-  return LARGE_INTEGER.test(body) ? parseExactly(body) : JSON.parse(body);
+  return LARGE_INTEGER.test(body) ? parseExactly(checkDepth(body)) : JSON.parse(checkDepth(body));
+}
+
+/** @throws SyntaxError */
+function checkDepth(text: string): string {
+  if (nestsTooDeep(text)) throw new SyntaxError("it is nested too deeply");
+  return text;
 }
 
 function isEventStream({ headers }: Response, start: string): boolean {
@@ -82,7 +88,7 @@ async function* dataOf(
 ): AsyncGenerator<unknown> {
   for await (const { event, data } of events) {
     if (data.trim() === DONE) return yield DONE;
-    const value: unknown = event === "error" ? (parseJson(data) ?? data) : JSON.parse(data);
+    const value: unknown = event === "error" ? (parseJson(data) ?? data) : JSON.parse(checkDepth(data));
     const { error, type } = fieldsOf(value);
     if (event === "error" || type === "error" || isFault(error)) throw new StreamFault(headers, value);
     yield value;

@@ -101,6 +101,7 @@ type GivenRow = Partial<ErrorPolicy> & Pick<PolicyRow, "of" | "code" | "when">;
 const ROWS: readonly GivenRow[] = [
   { of: [GlueError], code: "deadline_exceeded", when: "the job's deadline passed", ...OVER },
   { of: [GlueError], code: "conversation_lost", when: "Redis no longer has its conversation", ...OVER },
+  { of: [GlueError], code: "corrupt_data", when: "what Redis has of it is damaged", ...OVER },
   { of: [JobCancelledError], when: "somebody cancelled the job", ...OVER },
   {
     of: [RateLimitError],

@@ -25,3 +25,8 @@ export function parseCompletionQueueName(queue: string): ModelRef | undefined {
     return undefined;
   }
 }
+
+/** Whether it can be a queue's name: BullMQ allows no colon, and ours need no control characters or more than 500. */
+export function isQueueName(name: string): boolean {
+  return /^[^:\p{C}]{1,500}$/u.test(name);
+}

@@ -3,6 +3,7 @@ import { blobRefSchema, type CompletionPayload } from "./catalog.ts";
 import { chatCompletionSchema } from "./chat.ts";
 import { errorRecordSchema } from "./error-record.ts";
 import { modelRef } from "./model-name.ts";
+import { readStored } from "./stored-data.ts";
 
 export const RESULT_TTL_SECONDS = {
   succeeded: 7 * 86_400,
@@ -102,9 +103,13 @@ export const resultRecordSchema = z.object({
 });
 export type ResultRecord = z.infer<typeof resultRecordSchema>;
 
-/** Returns the record in the text that stands under its key; undefined for none, and for the mark of a row. */
-export function parseRecord(text: string | null): ResultRecord | undefined {
-  return text === null || text === ACKNOWLEDGED ? undefined : resultRecordSchema.parse(JSON.parse(text));
+/**
+ * Returns the record in the text that stands under its key; undefined for none, and for the mark of a row.
+ * @throws GlueError `corrupt_data`
+ */
+export function parseRecord(jobId: string, text: string | null): ResultRecord | undefined {
+  if (text === null || text === ACKNOWLEDGED) return undefined;
+  return readStored(`the result record of job ${jobId}`, () => resultRecordSchema.parse(JSON.parse(text)));
 }
 
 /** `entry:model`, or the model alone in records of older versions. */

@@ -27,7 +27,7 @@ export const REPORT_ROW = `
   end
 `;
 
-/** Returns the next results, oldest first; entries whose record is gone come without one. */
+/** Returns the next results, oldest first; entries whose record is gone, or cannot be read, come without one. */
 export async function readDoneList(
   store: Store,
   batchId: string,
@@ -35,7 +35,16 @@ export async function readDoneList(
   const jobIds = [...new Set(await store.redis.lrange(store.keys.batchDone(batchId), 0, MAX_GROUP - 1))];
   if (jobIds.length === 0) return [];
   const records = await store.redis.mget(jobIds.map((id) => store.keys.result(id)));
-  return jobIds.map((jobId, i) => ({ jobId, record: parseRecord(records[i] ?? null) }));
+  return jobIds.map((jobId, i) => ({ jobId, record: readable(jobId, records[i] ?? null) }));
+}
+
+/** The row's job has ended without a result then: it is sent again. */
+function readable(jobId: string, text: string | null): ResultRecord | undefined {
+  try {
+    return parseRecord(jobId, text);
+  } catch {
+    return undefined;
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 import { type BlobRef, blobRefSchema, MAX_INLINE_BYTES } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { GlueError } from "../shared/errors.ts";
+import { readStored } from "../shared/stored-data.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -70,7 +71,8 @@ export async function inlineOrBlob<T>(
 
 /** Returns the stored value. @throws GlueError `blob_lost` when Redis no longer has it. */
 export async function readBlob(store: Store, ref: BlobRef): Promise<unknown> {
-  return JSON.parse(await readBlobText(store, ref));
+  const text = await readBlobText(store, ref);
+  return readStored("a stored request or result", () => JSON.parse(text));
 }
 
 /** Returns the stored value's JSON text. @throws GlueError `blob_lost` when Redis no longer has it. */

@@ -12,6 +12,7 @@ import {
   turnHeadSchema,
 } from "../shared/conversation.ts";
 import { InputError } from "../shared/errors.ts";
+import { readStored } from "../shared/stored-data.ts";
 import { HAS_JOB } from "./bullmq-internals.ts";
 import { NOW, Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -145,7 +146,7 @@ export async function readSums(store: Store, { id, mustExist }: ConversationRef)
   const values = await store.redis.hmget(store.keys.conversation(id), ...SUM_FIELDS);
   const given = SUM_FIELDS.flatMap((field, i) => (values[i] == null ? [] : [[field, values[i]]]));
   if (given.length === 0 && mustExist) throw unknownConversation(id);
-  return conversationSumsSchema.parse(Object.fromEntries(given));
+  return readStored(nameOf(id), () => conversationSumsSchema.parse(Object.fromEntries(given)));
 }
 
 function unknownConversation(id: string): InputError {
@@ -174,11 +175,12 @@ export async function readTurns(store: Store, id: string, count: number): Promis
     for (let i = 0; i < values.length; i += 3) {
       const [head, asked, answer] = values.slice(i, i + 3);
       if (!head || !asked) return turns;
-      turns.push({
+      const turn = readStored(nameOf(id), () => ({
         createdAt: turnHeadSchema.parse(JSON.parse(head)).createdAt,
         asked: z.array(storedMessageSchema).parse(JSON.parse(asked)),
         answer: answer ? turnAnswerSchema.parse(JSON.parse(answer)) : undefined,
-      });
+      }));
+      turns.push(turn);
     }
   }
   return turns;
@@ -187,7 +189,11 @@ export async function readTurns(store: Store, id: string, count: number): Promis
 /** Returns the head of turn `n`; undefined when there is none. */
 export async function readTurnHead(store: Store, id: string, n: number): Promise<TurnHead | undefined> {
   const head = await store.redis.hget(store.keys.conversation(id), `turn:${n}`);
-  return head ? turnHeadSchema.parse(JSON.parse(head)) : undefined;
+  return head ? readStored(nameOf(id), () => turnHeadSchema.parse(JSON.parse(head))) : undefined;
+}
+
+function nameOf(id: string): string {
+  return `conversation ${id}`;
 }
 
 /**
@@ -206,8 +212,8 @@ const COUNT_WAITING = new Script({
     local waiting = 0
     for n = position - 1, 0, -1 do
       if redis.call('HEXISTS', conversation, 'answer:' .. n) == 1 then break end
-      local turn = cjson.decode(redis.call('HGET', conversation, 'turn:' .. n))
-      local hasEnded = not turn.jobId
+      local isRead, turn = pcall(cjson.decode, redis.call('HGET', conversation, 'turn:' .. n))
+      local hasEnded = not isRead or type(turn) ~= 'table' or not turn.jobId
         or now > turn.deadlineAt + ${LATE_MS}
         or redis.call('EXISTS', prefix .. ':result:' .. turn.jobId) == 1
         or (now > turn.createdAt + ${ENQUEUE_MS}

@@ -4,6 +4,7 @@ import type { ChatRequest } from "../shared/chat.ts";
 import { requestDigest } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import { readStored } from "../shared/stored-data.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -71,7 +72,9 @@ export async function reserveJobId(store: Store, reservation: ReservationOptions
   const keys = { key: store.keys.idempotency(key) };
   const args = { reservation: JSON.stringify({ jobId, digest }), ttlMs: TTL_MS + delayMs };
   const standing = await RESERVE.run(store.redis, keys, args);
-  const first = reservationSchema.parse(JSON.parse(String(standing)));
+  const first = readStored(`the idempotency key of job ${jobId}`, () =>
+    reservationSchema.parse(JSON.parse(String(standing))),
+  );
   if (first.digest === digest) return first.jobId;
   throw new InputError(
     `the idempotency key of job ${first.jobId} was given to another request`,

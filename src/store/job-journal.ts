@@ -4,6 +4,7 @@ import { chatCompletionSchema } from "../shared/chat.ts";
 import { JobCancelledError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
+import { readStored } from "../shared/stored-data.ts";
 import { HOLD_OF, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { untilTaken } from "./redis-refusal.ts";
 import { IS_CANCELLED } from "./result-record.ts";
@@ -114,12 +115,15 @@ export class JobJournal {
     this.#entries = entries;
   }
 
+  /** @throws GlueError `corrupt_data` */
   static async open(options: JournalOptions): Promise<JobJournal> {
     const { store, jobId } = options;
     const lines = await store.redis.lrange(store.keys.journal(jobId), 0, -1);
     return new JobJournal(
       options,
-      lines.map((line) => entrySchema.parse(JSON.parse(line))),
+      readStored(`the journal of job ${jobId}`, () =>
+        lines.map((line) => entrySchema.parse(JSON.parse(line))),
+      ),
     );
   }
 

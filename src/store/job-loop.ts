@@ -1,23 +1,31 @@
-import { DelayedError, type Job, Worker } from "bullmq";
+import {
+  DelayedError,
+  type Job,
+  RateLimitError,
+  UnrecoverableError,
+  WaitingChildrenError,
+  Worker,
+} from "bullmq";
+import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
+import { isWrongType } from "../shared/stored-data.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
 import { keepLock } from "./bullmq-sleep.ts";
 import type { ClockWatch } from "./clock-watch.ts";
 import { JobSlots } from "./job-slots.ts";
-import { isRefusal } from "./redis-refusal.ts";
 import type { Store } from "./store.ts";
+import { setAsideUnreadable } from "./unreadable-jobs.ts";
 
 /** How long a job waits that this worker cannot go on with, and perhaps another one can. */
 export const PUT_BACK_MS = 5_000;
-const ERROR_LOG_MS = 10_000;
 const REST_MS = 500;
 
 /** Why a job's signal aborted. */
 export type AbortReason = "cancelled" | "lock lost" | "draining";
 
 /** Why no jobs are taken for a time. */
-type HoldReason = "memory" | "refusal" | "clock";
+type HoldReason = "memory" | "fault" | "clock";
 
 /** A job that a worker has. */
 export interface ActiveJob {
@@ -46,6 +54,8 @@ export interface JobLoopOptions {
   keepsFreeLocks?: boolean;
   /** While it says that the clock is off, no jobs are taken. */
   clock?: ClockWatch;
+  /** Told of a job that was set aside because BullMQ cannot read it; it is gone from its queue. */
+  onUnreadable?: (jobId: string) => Promise<void>;
   /** Brings a job to its end: returns what BullMQ keeps of it, or throws one of BullMQ's signals or a `RetryError`. */
   process: (active: ActiveJob) => Promise<unknown>;
 }
@@ -60,7 +70,7 @@ export class JobLoop {
   readonly #holds = new Set<HoldReason>();
   readonly #unfollow: (() => void) | undefined;
   #lastActiveAt = Date.now();
-  #lastErrorLogAt = 0;
+  #settingAside: Promise<void> | undefined;
 
   constructor(options: JobLoopOptions) {
     const { store, queue, lockMs, concurrency } = options;
@@ -77,7 +87,8 @@ export class JobLoop {
       // `barred` counts, and says what happened.
       maxStalledCount: 50,
       settings: {
-        backoffStrategy: (_attempts, _type, error) => (error instanceof RetryError ? error.delayMs : 0),
+        backoffStrategy: (_attempts, _type, error) =>
+          error instanceof RetryError ? error.delayMs : PUT_BACK_MS,
       },
     });
     this.#slots = new JobSlots(concurrency, (jobs) => setConcurrency(this.#worker, jobs));
@@ -149,11 +160,22 @@ export class JobLoop {
     this.#slots.take();
     try {
       return await this.#options.process(active);
+    } catch (error) {
+      if (!isSignal(error)) this.#tellUnexpected(jobId, error);
+      throw error;
     } finally {
       this.#active.delete(jobId);
       this.#slots.release();
       this.#lastActiveAt = Date.now();
     }
+  }
+
+  /** BullMQ repeats the job; only the name of the fault is told, since its text may quote the request. */
+  #tellUnexpected(jobId: string, error: unknown): void {
+    const { logger, queue } = this.#options;
+    const { name = "unknown", message = "" } = error instanceof Error ? error : {};
+    const fault = name === "ReplyError" ? message : name;
+    logFault(logger, fault, { queue, jobId }, "an attempt broke off; the job is tried again");
   }
 
   async #onLockLost(jobId: string): Promise<void> {
@@ -166,19 +188,40 @@ export class JobLoop {
   }
 
   #onError(error: Error): void {
-    if (isRefusal(error)) this.#rest();
-    const now = Date.now();
-    if (now - this.#lastErrorLogAt < ERROR_LOG_MS) return;
-    this.#lastErrorLogAt = now;
     const { logger, queue } = this.#options;
-    logger.error({ queue, fault: error.message }, "queue worker fault");
+    // BullMQ asks at once again, thousands of times a second.
+    if (error.name === "ReplyError") this.#rest();
+    if (error instanceof SyntaxError || error instanceof TypeError || isWrongType(error))
+      void this.#setAside();
+    logFault(logger, error.message, { queue }, "queue worker fault");
   }
 
-  /** BullMQ asks a Redis that refuses writes again at once, thousands of times a second. */
   #rest(): void {
-    if (this.#holds.has("refusal")) return;
-    this.hold("refusal");
-    setTimeout(() => this.release("refusal"), REST_MS).unref();
+    if (this.#holds.has("fault")) return;
+    this.hold("fault");
+    setTimeout(() => this.release("fault"), REST_MS).unref();
+  }
+
+  /** A job that BullMQ cannot read would come back for ever. */
+  #setAside(): Promise<void> {
+    this.#settingAside ??= this.#setAsideOnce()
+      // The next fault asks again.
+      .catch(() => {})
+      .finally(() => {
+        this.#settingAside = undefined;
+      });
+    return this.#settingAside;
+  }
+
+  async #setAsideOnce(): Promise<void> {
+    const { store, queue, logger, onUnreadable } = this.#options;
+    for (const { jobId, problem } of await setAsideUnreadable(store, queue)) {
+      logger.error(
+        { queue, jobId, fault: problem },
+        "a job cannot be read and was set aside; see `gluellm queues repair`",
+      );
+      await onUnreadable?.(jobId);
+    }
   }
 }
 
@@ -192,6 +235,12 @@ export class RetryError extends Error {
     // Bull Board shows stacks, and this one says nothing that the message does not.
     this.stack = message;
   }
+}
+
+/** What an attempt throws to tell BullMQ what becomes of its job. */
+function isSignal(error: unknown): boolean {
+  const signals = [DelayedError, RateLimitError, RetryError, UnrecoverableError, WaitingChildrenError];
+  return signals.some((signal) => error instanceof signal);
 }
 
 /** What is written down of a job that was put back. */

@@ -107,7 +107,7 @@ export async function readStreamPage(store: Store, jobId: string, after: string)
     entries: entries.map(([, fields]) => toEntry(fields)),
     lastId: entries.at(-1)?.[0] ?? after,
     isFull: entries.length === PAGE_ENTRIES,
-    record: parseRecord(record),
+    record: parseRecord(jobId, record),
   };
 }
 

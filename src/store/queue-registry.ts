@@ -1,5 +1,6 @@
 import { hasRuns, MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError } from "../shared/errors.ts";
+import { isQueueName } from "../shared/queue-name.ts";
 import type { Store } from "./store.ts";
 import { notify } from "./topics.ts";
 
@@ -33,7 +34,12 @@ export async function registerQueue(store: Store, queue: string): Promise<void> 
   await notify(store, "queue", queue);
 }
 
-/** Returns the names of the namespace's queues, sorted. */
+/** Returns the names of the namespace's queues, sorted; without what can be no queue's name. */
 export async function registeredQueues(store: Store): Promise<string[]> {
-  return (await store.redis.hkeys(store.keys.queues)).sort();
+  return (await store.redis.hkeys(store.keys.queues)).filter(isQueueName).sort();
+}
+
+/** Returns what stands in the registry and can be no queue's name. */
+export async function malformedQueueNames(store: Store): Promise<string[]> {
+  return (await store.redis.hkeys(store.keys.queues)).filter((name) => !isQueueName(name));
 }

@@ -13,6 +13,9 @@ export function keysUnder(prefix: string) {
     prefix,
     /** Hash: queue name → JSON of what it is for. */
     queues: `${prefix}:queues`,
+    /** Hash: the jobs that BullMQ cannot read (see `unreadable-jobs.ts`); and what there is of one of them. */
+    unreadable: `${prefix}:unreadable`,
+    unreadableJob: (name: string) => `${prefix}:unreadable:${name}`,
     result: (jobId: string) => `${prefix}:result:${jobId}`,
     /** Redis stream: pieces of the job's answer; the topic `stream:<jobId>` tells of new ones. */
     stream: (jobId: string) => `${prefix}:stream:${jobId}`,

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 
 /** Its memory or disk is full, it became a replica or is loading, a script blocks it: all of them pass. */
@@ -23,7 +24,7 @@ export async function untilTaken<T>(logger: Logger, action: () => Promise<T>): P
       return await action();
     } catch (error) {
       if (!isRefusal(error)) throw error;
-      if (!refused) logger.error({ fault: (error as Error).message }, "Redis refuses writes; waiting");
+      if (!refused) logFault(logger, (error as Error).message, {}, "Redis refuses writes; waiting");
       await delay(WAIT_MS);
     }
   }

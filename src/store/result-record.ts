@@ -8,6 +8,7 @@ import {
   type ResultRecord,
   resultTtlSeconds,
 } from "../shared/records.ts";
+import { storedFault } from "../shared/stored-data.ts";
 import { modelStopField } from "./batch.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
@@ -41,6 +42,20 @@ export const IS_CANCELLED = `
   local function isCancelled(result)
     local standing = redis.call('GET', result)
     return standing and string.find(standing, '"status":"cancelled"', 1, true) ~= nil
+  end
+`;
+
+/**
+ * Lua: `standingRecord(result)` returns the record, nil when there is none; of the mark its status alone. One that cannot be read
+ * counts as a failure's, so that another one may take its place.
+ */
+const STANDING = `
+  local function standingRecord(result)
+    local text = redis.pcall('GET', result)
+    if text == false then return nil end
+    if text == '${ACKNOWLEDGED}' then return {status = text} end
+    local isRead, record = pcall(cjson.decode, text)
+    return isRead and type(record) == 'table' and record or {status = 'failed', finishedAt = 0}
   end
 `;
 
@@ -79,10 +94,9 @@ const WRITE = new Script({
     answer: "text",
     sentAgoMs: "number?",
   },
-  lua: `${NOW}${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}
-    local standing = redis.call('GET', result)
-    if standing == '${ACKNOWLEDGED}' then return 'recorded' end
-    local before = standing and cjson.decode(standing)
+  lua: `${NOW}${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}
+    local before = standingRecord(result)
+    if before and before.status == '${ACKNOWLEDGED}' then return 'recorded' end
     local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled'
       and not before.calls and paidCalls > 0
     if before and before.status ~= 'failed' and not isPaidCancel then
@@ -96,7 +110,7 @@ const WRITE = new Script({
     if status == 'succeeded' and sentAgoMs then answerRefused(refused, now - sentAgoMs) end
     if batchId ~= '' then redis.call('HDEL', refused, jobId) end
     if countedCalls > 0 then countUsage(usage, countedCalls, totalTokens, outputTokens) end
-    if turn ~= '' then
+    if turn ~= '' and redis.call('TYPE', conversation).ok == 'hash' then
       local use = {
         calls = paidCalls, prompt = promptTokens, completion = outputTokens, cached = cachedTokens, costUsd = costUsd,
       }
@@ -174,9 +188,8 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
 const CANCEL = new Script({
   keys: ["result", "job"],
   args: { record: "text", jobId: "text", channel: "text" },
-  lua: `${NOTIFY}${JOB_TIMES}
-    local standing = redis.call('GET', result)
-    local before = standing and cjson.decode(standing)
+  lua: `${NOTIFY}${JOB_TIMES}${STANDING}
+    local before = standingRecord(result)
     local isRetried = false
     if before and before.status == 'failed' and isUnfinished(job) then
       local began = startedAt(job)
@@ -214,12 +227,10 @@ export async function cancelRecord(
 const FORGET_FAILURES = new Script({
   keys: [],
   moreKeys: "results",
-  lua: `
+  lua: `${STANDING}
     for _, result in ipairs(results) do
-      local record = redis.call('GET', result)
-      if record and (record == '${ACKNOWLEDGED}' or cjson.decode(record).status ~= 'succeeded') then
-        redis.call('DEL', result)
-      end
+      local record = standingRecord(result)
+      if record and record.status ~= 'succeeded' then redis.call('DEL', result) end
     end
   `,
 });
@@ -229,9 +240,12 @@ export async function forgetFailures(store: Store, jobIds: readonly string[]): P
   await FORGET_FAILURES.run(store.redis, {}, {}, { keys: jobIds.map((jobId) => store.keys.result(jobId)) });
 }
 
-/** Returns what the job brought; undefined until it has ended. */
+/** Returns what the job brought; undefined until it has ended. @throws GlueError `corrupt_data` */
 export async function readRecord(store: Store, jobId: string): Promise<ResultRecord | undefined> {
-  return parseRecord(await store.redis.get(store.keys.result(jobId)));
+  const text = await store.redis.get(store.keys.result(jobId)).catch((error) => {
+    throw storedFault(`the result record of job ${jobId}`, error);
+  });
+  return parseRecord(jobId, text);
 }
 
 /** What stands before an attempt: a finished result, or a reason not to start. */
@@ -276,7 +290,7 @@ export async function lookUp(
     (string | null)?,
   ];
   if (result === ACKNOWLEDGED) return { kind: "acknowledged" };
-  const record = parseRecord(result);
+  const record = parseRecord(jobId, result);
   if (record?.status === "cancelled") return { kind: "cancelled" };
   if (record?.status === "succeeded") return { kind: "finished", record };
   if (batchId && (batch?.[0] || batch?.[3])) return { kind: "held", reason: `batch ${batchId} is stopped` };

@@ -1,6 +1,7 @@
 import { type BlobRef, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { readStored } from "../shared/stored-data.ts";
 import { isBlobRef } from "./blobs.ts";
 import { WAKE, WAKE_LOCALS } from "./bullmq-sleep.ts";
 import type { RunRecord } from "./run-record.ts";
@@ -215,7 +216,7 @@ export function runJournalLength({ redis, keys }: Store, runId: string): Promise
 }
 
 function parseEntry(text: string): RunJournalEntry {
-  return JSON.parse(text) as RunJournalEntry;
+  return readStored("an entry of a run's journal", () => JSON.parse(text)) as RunJournalEntry;
 }
 
 /** Returns how a completion of a run ended. A later success of a failed job, by an operator's retry, must not rewrite that. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { errorRecordSchema } from "../shared/error-record.ts";
+import { readStored, storedFault } from "../shared/stored-data.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -100,13 +101,14 @@ export function isBounded({ createdAt, deadlineAt }: Pick<RunRecord, "createdAt"
   return deadlineAt - createdAt < MAX_DEADLINE_MS;
 }
 
-/** Returns the run's record; undefined when there is none (any more). */
+/** Returns the run's record; undefined when there is none (any more). @throws GlueError `corrupt_data` */
 export async function readRun(store: Store, runId: string): Promise<RunRecord | undefined> {
-  return parseRun(await store.redis.hgetall(store.keys.workflow(runId)));
-}
-
-function parseRun(fields: Record<string, string>): RunRecord | undefined {
-  return fields.id === undefined ? undefined : runRecordSchema.parse(fields);
+  const what = `the record of run ${runId}`;
+  const fields = await store.redis.hgetall(store.keys.workflow(runId)).catch((error) => {
+    throw storedFault(what, error);
+  });
+  if (fields.id === undefined) return undefined;
+  return readStored(what, () => runRecordSchema.parse(fields));
 }
 
 /**

@@ -2,7 +2,9 @@ import type { Job } from "bullmq";
 import { policyOf } from "../shared/error-policy.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobCancelledError } from "../shared/errors.ts";
+import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
+import { isWrongType, storedFault } from "../shared/stored-data.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import { type AbortReason, PUT_BACK_MS } from "../store/job-loop.ts";
@@ -31,7 +33,8 @@ export async function judge(
   if (thrown instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal, journal);
   if (thrown instanceof NoToolPlaceError)
     return { kind: "putBack", delayMs: placeWaitMs(attempt), reason: thrown.message };
-  const error = thrown instanceof GlueError ? thrown : unexpected(thrown, logger);
+  const given = isWrongType(thrown) ? storedFault(`what Redis has of job ${attempt.jobId}`, thrown) : thrown;
+  const error = given instanceof GlueError ? given : unexpected(given, logger);
   const state = stateOf(attempt, tried, error);
   const verdict = withEvidence(verdictOn(error, state, context.settings.retry), state, context, model.key);
   if (verdict.kind === "fail" && journal) {
@@ -75,9 +78,9 @@ function placeWaitMs({ job }: Attempt): number {
 /** Bugs and faults of Redis take the verdict's way too, so that a job that ends by them leaves its record. */
 function unexpected(thrown: unknown, logger: Logger): GlueError {
   // Its message may quote what somebody sent or answered.
-  const { name = typeof thrown, stack = "" } = thrown instanceof Error ? thrown : {};
+  const { name = typeof thrown, stack = "", message = "" } = thrown instanceof Error ? thrown : {};
   const frames = stack.split("\n").filter((line) => /^\s+at /.test(line));
-  logger.error({ fault: name, frames }, "unexpected fault in an attempt");
+  logFault(logger, name === "ReplyError" ? message : name, { frames }, "unexpected fault in an attempt");
   return new GlueError(toErrorRecord(thrown));
 }
 

@@ -11,6 +11,15 @@ import { problemOf } from "./output/problem.ts";
 
 const MAX_SHOWN_BYTES = 300;
 
+/** Of one answer: calls that are run, those that run at a time, the bytes of their arguments and of their results. */
+const MAX_CALLS = 128;
+const MAX_AT_A_TIME = 32;
+const MAX_ARGUMENT_BYTES = 2 ** 20;
+const MAX_RESULT_BYTES = 8 * 2 ** 20;
+
+/** A turn, and the bytes of the result of each of its calls. */
+type BoundedTurn = ToolTurn & { maxBytes: number };
+
 export interface ToolTurn {
   /** The tools the job may call. */
   tools: readonly Tool[];
@@ -29,19 +38,60 @@ export interface ToolTurn {
 }
 
 /**
- * Runs the calls of one turn side by side. Whatever goes wrong in one becomes its result, for the model to read.
+ * Runs the calls of one turn side by side, 32 at a time. Whatever goes wrong in one becomes its result, for the model to read; so
+ * do calls beyond the bounds, since a provider wants an answer to each.
  * @throws the signal's reason; FencedError
  */
-export function runToolCalls(input: ToolTurn, calls: readonly ToolCall[]): Promise<ToolExecution[]> {
-  return Promise.all(
-    calls.map(async (call, index) => {
-      const known = input.journal.executionOf(input.turn, index);
-      if (known) return known;
-      const execution = await runToolCall(input, call, index);
-      await input.journal.append({ kind: "tool", index, execution });
-      return execution;
-    }),
-  );
+export async function runToolCalls(input: ToolTurn, calls: readonly ToolCall[]): Promise<ToolExecution[]> {
+  const executions: ToolExecution[] = [];
+  const excesses = excessOf(calls);
+  const maxBytes = Math.floor(MAX_RESULT_BYTES / calls.length);
+  const waiting = calls.entries();
+  let isOver = false;
+  const runWaiting = async () => {
+    for (const [index, call] of waiting) {
+      if (isOver) return;
+      executions[index] = await runOnce({ ...input, maxBytes }, call, index, excesses[index]);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(MAX_AT_A_TIME, calls.length) }, runWaiting));
+  } finally {
+    isOver = true;
+  }
+  return executions;
+}
+
+/** Returns why each call is too much, in their order; undefined for those that are not. */
+function excessOf(calls: readonly ToolCall[]): (Outcome | undefined)[] {
+  let bytes = 0;
+  return calls.map((call, index) => {
+    if (index >= MAX_CALLS) {
+      return failure(
+        "too_many_calls",
+        `not run: of one answer the first ${MAX_CALLS} calls are run; call again`,
+      );
+    }
+    bytes += Buffer.byteLength(call.function.arguments);
+    if (bytes <= MAX_ARGUMENT_BYTES) return undefined;
+    return failure(
+      "too_many_bytes",
+      `not run: the arguments of one answer may have ${MAX_ARGUMENT_BYTES} bytes`,
+    );
+  });
+}
+
+async function runOnce(
+  input: BoundedTurn,
+  call: ToolCall,
+  index: number,
+  excess: Outcome | undefined,
+): Promise<ToolExecution> {
+  const known = input.journal.executionOf(input.turn, index);
+  if (known) return known;
+  const execution = await runToolCall(input, call, index, excess);
+  await input.journal.append({ kind: "tool", index, execution });
+  return execution;
 }
 
 /** The answer to a call, for the model. */
@@ -49,12 +99,22 @@ export function toToolMessage({ callId, result, error }: ToolExecution): Message
   return { role: "tool", tool_call_id: callId, content: error ? `Error: ${error.message}` : (result ?? "") };
 }
 
-async function runToolCall(input: ToolTurn, call: ToolCall, index: number): Promise<ToolExecution> {
+async function runToolCall(
+  input: BoundedTurn,
+  call: ToolCall,
+  index: number,
+  excess: Outcome | undefined,
+): Promise<ToolExecution> {
   const { id: callId, function: called } = call;
   const startedAt = performance.now();
   const args = parseArguments(called.arguments);
-  const about = { turn: input.turn, callId, toolName: called.name, arguments: args ?? called.arguments };
-  const outcome = await outcomeOf(input, call, args, index);
+  const about = {
+    turn: input.turn,
+    callId,
+    toolName: called.name,
+    arguments: excess ? null : (args ?? called.arguments),
+  };
+  const outcome = excess ?? (await outcomeOf(input, call, args, index));
   const durationMs = Math.round(performance.now() - startedAt);
   if ("error" in outcome) {
     input.logger.warn({ tool: called.name, fault: outcome.error.code, durationMs }, "tool call failed");
@@ -64,7 +124,7 @@ async function runToolCall(input: ToolTurn, call: ToolCall, index: number): Prom
 
 type Outcome = { result: string } | { error: { code: string; message: string } };
 
-async function outcomeOf(input: ToolTurn, call: ToolCall, args: unknown, index: number): Promise<Outcome> {
+async function outcomeOf(input: BoundedTurn, call: ToolCall, args: unknown, index: number): Promise<Outcome> {
   const { journal, turn } = input;
   const tool = input.tools.find(({ name }) => name === call.function.name);
   if (!tool) {
@@ -98,7 +158,7 @@ async function checkArguments({ parameters, parse }: Tool, args: unknown): Promi
   }
 }
 
-async function execute(input: ToolTurn, tool: Tool, args: unknown, executionId: string): Promise<Outcome> {
+async function execute(input: BoundedTurn, tool: Tool, args: unknown, executionId: string): Promise<Outcome> {
   const timeout = AbortSignal.timeout(tool.timeoutMs);
   const signal = AbortSignal.any([input.signal, timeout]);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
@@ -117,7 +177,9 @@ async function execute(input: ToolTurn, tool: Tool, args: unknown, executionId: 
     const running = runInTool(run, async () =>
       tool.execute(args as never, { signal, jobId, executionId, context: input.context }),
     ) as Promise<unknown>;
-    return { result: toOutput(await Promise.race([running, aborted]), tool.maxOutputBytes) };
+    return {
+      result: toOutput(await Promise.race([running, aborted]), Math.min(tool.maxOutputBytes, input.maxBytes)),
+    };
   } catch (error) {
     input.signal.throwIfAborted();
     if (timeout.aborted) return failure("timeout", `the tool did not end within ${tool.timeoutMs / 1000} s`);

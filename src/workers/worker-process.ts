@@ -7,6 +7,7 @@ import { RateLimiter } from "../limits/rate-limiter.ts";
 import { createAdapter } from "../providers/create-adapter.ts";
 import type { ProviderAdapter } from "../providers/provider.ts";
 import { GlueError } from "../shared/errors.ts";
+import { logFault } from "../shared/fault-log.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
@@ -168,8 +169,8 @@ export class WorkerProcess {
   /** Brings the served queues in line with the registry; one run at a time. */
   #follow(): Promise<void> {
     this.#following ??= this.#followOnce()
-      .catch((error) =>
-        this.#options.logger.error({ err: error as Error }, "cannot follow the queue registry"),
+      .catch((error: Error) =>
+        logFault(this.#options.logger, error.message, {}, "cannot follow the queue registry"),
       )
       .finally(() => {
         this.#following = undefined;

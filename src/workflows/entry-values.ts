@@ -1,6 +1,6 @@
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
-import { ACKNOWLEDGED, resultRecordSchema } from "../shared/records.ts";
+import { parseRecord, type ResultRecord } from "../shared/records.ts";
 import { decode } from "../shared/serialize.ts";
 import { readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
@@ -64,8 +64,13 @@ export class EntryValues {
   }
 
   async #completedRecord(job: string, json: string | null): Promise<CompletedRecord | StoredError> {
-    if (json === null || json === ACKNOWLEDGED) return new StoredError(toErrorRecord(new JobLostError(job)));
-    const record = resultRecordSchema.parse(JSON.parse(json));
+    let record: ResultRecord | undefined;
+    try {
+      record = parseRecord(job, json);
+    } catch (error) {
+      return new StoredError(toErrorRecord(error));
+    }
+    if (!record) return new StoredError(toErrorRecord(new JobLostError(job)));
     const { response, error, rejected, providerMessage } = record;
     const parts = { rejected, providerMessage };
     if (!response) return new StoredError({ ...(error ?? toErrorRecord(new JobLostError(job))), ...parts });

@@ -1,6 +1,6 @@
 import type { LRUCache } from "lru-cache";
 import { toErrorRecord } from "../shared/error-record.ts";
-import { type GlueError, NonDeterminismError } from "../shared/errors.ts";
+import { GlueError, NonDeterminismError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { type Encoded, encode } from "../shared/serialize.ts";
 import type { StepFunction } from "../shared/step-function.ts";
@@ -88,9 +88,9 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   input.onLive(live);
   const isPoison = input.lostWorkers > 0 && (await noteLoss(input, lock));
   if (isPoison) return fail(input, lock, run, live, workerLost());
-  const journal = await readRunJournal(store, runId, cached?.execution.seen);
   const activation = new Activation(fleet, lock, run, live, input.signal);
   try {
+    const journal = await readRunJournal(store, runId, cached?.execution.seen);
     const end = await activation.run(journal);
     if (end === "suspended") {
       cache?.set(runId, live);
@@ -102,6 +102,8 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
     return end === "over" ? overtaken(input, live) : finish(input, lock, run, live, workflow);
   } catch (error) {
     cache?.delete(runId);
+    if (error instanceof GlueError && error.code === "corrupt_data")
+      return fail(input, lock, run, live, error);
     if (!(error instanceof NonDeterminismError)) throw error;
     return block(input, lock, run, workflow, error);
   }

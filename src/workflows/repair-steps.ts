@@ -50,7 +50,7 @@ export async function repair(
         continue;
       }
       const times = jobTimes(job);
-      const record = parseRecord(end as string | null);
+      const record = parseRecord(step.asked?.job ?? "", end as string | null);
       if (record) ended.push(endOfStep(step.id, record));
       else if (!times) missing.push(step);
       else if (times.endedAt !== undefined) {

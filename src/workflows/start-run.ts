@@ -7,7 +7,7 @@ import { InputError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
-import { beginRun, type ForkPoint, MAX_DEADLINE_MS } from "../store/run-record.ts";
+import { beginRun, type ForkPoint, MAX_DEADLINE_MS, readRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
 export interface RunStart {
@@ -81,6 +81,16 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   }
   // Who started it may have died before it added the job; adding it twice does nothing.
   if (standing.status === "running") await addRunJob(fleet, standing.queue, start);
+}
+
+/** Adds the job of a run that is not over again: BullMQ no longer has it. */
+export async function addJobAgain(fleet: FleetAccess, runId: string): Promise<void> {
+  const run = await readRun(fleet.store, runId);
+  if (run?.status !== "running") return;
+  const { workflow, version, priority, parentRunId, parentStep: step = "" } = run;
+  const parentRun = parentRunId === undefined ? undefined : await readRun(fleet.store, parentRunId);
+  const parent = parentRun && { runId: parentRun.id, step, queue: parentRun.queue };
+  await addRunJob(fleet, run.queue, { runId, workflow, version, priority, parent });
 }
 
 /** Adds the job of a run to its queue; adding it twice does nothing. */

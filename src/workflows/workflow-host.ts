@@ -2,6 +2,8 @@ import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError } from
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
 import { MAX_RUNS_AT_WORK, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
+import { GlueError } from "../shared/errors.ts";
+import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
@@ -12,8 +14,10 @@ import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
 import { notifyRun } from "../store/run-journal.ts";
+import type { FleetAccess } from "./fleet-access.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
+import { addJobAgain } from "./start-run.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 export interface WorkflowHostOptions {
@@ -111,9 +115,16 @@ export class WorkflowHost {
       concurrency,
       keepsFreeLocks: true,
       clock,
+      // The run's record and journal have all that its job had.
+      onUnreadable: (runId) => addJobAgain(this.#fleet, runId),
       process: (active) => this.#process(active),
     });
     this.#loops.set(queue, loop);
+  }
+
+  get #fleet(): FleetAccess {
+    const { settings, logger } = this.#options;
+    return { store: this.#store, settings, queues: this.#queues, logger };
   }
 
   async #process(active: ActiveJob): Promise<unknown> {
@@ -122,12 +133,7 @@ export class WorkflowHost {
     this.#active.add(runId);
     try {
       const end = await processRun({
-        fleet: {
-          store: this.#store,
-          settings: this.#options.settings,
-          queues: this.#queues,
-          logger: this.#options.logger,
-        },
+        fleet: this.#fleet,
         workflows: this.#workflows,
         functions: this.#options.functions ?? new Map(),
         offerTool: this.#options.offerTool ?? (() => {}),
@@ -171,9 +177,7 @@ export class WorkflowHost {
       case "succeeded":
         return end.summary;
       case "failed": {
-        const error = new UnrecoverableError(end.reason);
-        error.stack = error.message;
-        throw error;
+        throw withoutStack(new UnrecoverableError(end.reason));
       }
     }
   }
@@ -185,8 +189,19 @@ export class WorkflowHost {
     if (error instanceof UnrecoverableError) throw error;
     this.#cache?.delete(runId);
     if (signal.reason === "draining") return this.#putBack(active, 0, "its worker stopped");
+    const { logger } = this.#options;
+    const { message, stack, name } = error as Error;
+    if (error instanceof GlueError && error.code === "corrupt_data") {
+      logger.error({ runId, fault: message }, "a run cannot go on");
+      throw withoutStack(new UnrecoverableError(`${error.code}: ${message}; ${error.hint}`));
+    }
     if (!signal.aborted)
-      this.#options.logger.error({ err: error as Error, runId }, "unexpected fault in a run's turn");
+      logFault(
+        logger,
+        name === "ReplyError" ? message : name,
+        { runId, stack },
+        "unexpected fault in a run's turn",
+      );
     return this.#putBack(active, PUT_BACK_MS, "its worker had a fault; see its log");
   }
 
@@ -217,4 +232,10 @@ export class WorkflowHost {
 /** How often in a row the run was put back. */
 function putBacksOf({ progress }: Job): number {
   return (progress as { putBacks?: number } | undefined)?.putBacks ?? 0;
+}
+
+/** Bull Board shows stacks, and ours say nothing that the message does not. */
+function withoutStack(error: Error): Error {
+  error.stack = error.message;
+  return error;
 }

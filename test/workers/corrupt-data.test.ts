@@ -1,0 +1,108 @@
+import { pino } from "pino";
+import { expect, onTestFinished, test } from "vitest";
+import { z } from "zod";
+import { startWorker } from "../../src/host/one-process.ts";
+import { defineWorkflow, type WorkflowHandle } from "../../src/index.ts";
+import { readQueueStates } from "../../src/producers/queue-states.ts";
+import { workflowQueue } from "../../src/shared/catalog.ts";
+import { modelRef } from "../../src/shared/model-name.ts";
+import { completionQueueName } from "../../src/shared/queue-name.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
+import { jobKey, partsOf } from "../../src/store/bullmq-internals.ts";
+import type { Store } from "../../src/store/store.ts";
+import { testStore } from "../support/redis.ts";
+import { MODEL, TestSite } from "../support/site.ts";
+import { siteClient } from "../support/site-client.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const QUEUE = completionQueueName(modelRef("simulator", "test"));
+const echo = defineWorkflow({
+  name: "echo",
+  input: z.string(),
+  output: z.string(),
+  run: async (ctx, question) => (await ctx.complete("answer", question, { model: MODEL })).finalResponse,
+});
+
+type Damage = (store: Store, key: string) => Promise<unknown>;
+const asText: Damage = ({ redis }, key) => redis.multi().del(key).set(key, "text").exec();
+const field =
+  (name: string, value: string): Damage =>
+  ({ redis }, key) =>
+    redis.hset(key, name, value);
+
+/** What somebody did to the hash of a waiting job: BullMQ cannot read it then, and takes it again and again. */
+const UNREADABLE: Record<string, Damage> = {
+  "data that is no JSON": field("data", "{not json"),
+  "options that are no JSON": field("opts", "oops"),
+  "options that are no object": field("opts", "null"),
+  "progress that is no JSON": field("progress", "{"),
+  "another type of key": asText,
+};
+/** BullMQ can read these: their job fails, or does without. */
+const ODD: Record<string, Damage> = {
+  "no fields but one": ({ redis }, key) => redis.multi().del(key).hset(key, "name", "completion").exec(),
+  "no hash": ({ redis }, key) => redis.del(key),
+  "data of another kind": field("data", "[1]"),
+};
+
+async function openFleet() {
+  const site = await TestSite.open();
+  onTestFinished(() => site[Symbol.asyncDispose]());
+  const store = testStore(site.namespace);
+  const lines: Record<string, unknown>[] = [];
+  const logger = pino({ level: "warn" }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const settings = loadSettings({ env: site.env, cwd: "/" });
+  const work = async () => {
+    const worker = await startWorker({
+      store: testStore(site.namespace),
+      settings,
+      logger,
+      workflows: [echo],
+    });
+    onTestFinished(() => worker.close());
+  };
+  return { site, store, lines, settings, work, client: siteClient(site) };
+}
+
+test("jobs that cannot be read are set aside with one line each, and keep no others from running", async () => {
+  const { site, store, lines, settings, work, client } = await openFleet();
+  const damaged: string[] = [];
+  for (const damage of [...Object.values(UNREADABLE), ...Object.values(ODD)]) {
+    const { id } = await client.enqueue("lost", { model: MODEL });
+    await damage(store, jobKey(store, QUEUE, id));
+    damaged.push(id);
+  }
+  const runs: WorkflowHandle<string>[] = [];
+  for (const damage of Object.values(UNREADABLE)) {
+    const run: WorkflowHandle<string> = await client.workflows.start(echo, "why?");
+    await damage(store, jobKey(store, workflowQueue("echo"), run.id));
+    runs.push(run);
+  }
+  // Names that nobody could have registered, and a card of nobody's.
+  await store.redis.hset(store.keys.queues, {
+    "": "{}",
+    "a:b": "{}",
+    "completions.simulator.%E0%A4%A": "{}",
+  });
+  await store.redis.multi().set(store.keys.worker("w"), "{oops").sadd(store.keys.workers, "w").exec();
+  await store.redis.sadd(store.keys.workers, "w");
+  const healthy = await client.enqueue("fine", { model: MODEL });
+  await work();
+  expect((await healthy.result()).finalResponse).toBeTruthy();
+  // A run's record and journal have all that its job had: it gets another job.
+  for (const run of runs) expect(await run.result()).toBeTruthy();
+  const { active } = partsOf(store, QUEUE);
+  await waitFor("all to be over", async () => (await store.redis.llen(active)) === 0);
+  const said = lines.filter(({ msg }) => /cannot be read and was set aside/.test(String(msg)));
+  expect(
+    said
+      .filter(({ queue }) => queue === QUEUE)
+      .map(({ jobId }) => jobId)
+      .sort(),
+  ).toEqual(damaged.slice(0, Object.keys(UNREADABLE).length).sort());
+  expect(said.filter(({ queue }) => queue === workflowQueue("echo"))).toHaveLength(runs.length);
+  expect(lines.filter(({ msg }) => msg === "queue worker fault").length).toBeLessThan(6);
+  const states = await readQueueStates(store, settings);
+  expect(states.map(({ queue }) => queue)).toContain(QUEUE);
+  console.log(await site.run("queues", "repair"), lines.map((l) => JSON.stringify(l)).join("\n"));
+});
