@@ -265,7 +265,7 @@ export class RowSender {
       const lost = await this.#findLost(window);
       if (lost.length === 0) continue;
       logger.warn({ queue: window.queue, rows: lost.length }, "rows vanished from Redis; sending them again");
-      await registerQueue(store, window.queue);
+      await registerQueue(store, window.queue, this.#options.settings.maxQueues);
       if (!(await hasBatch(store, this.#batchId))) await this.#options.describe();
       for (let i = 0; i < lost.length; i += MAX_ADD) {
         const rows = lost.slice(i, i + MAX_ADD).flatMap((id) => index.find(id) ?? []);

@@ -54,7 +54,7 @@ export async function sendBatch({
   const { files, index, scan, reader, output } = batch;
   const id = output.batchId;
   const lease = await Lease.acquire(store, id);
-  const queues = new ProducerQueues(store);
+  const queues = new ProducerQueues(store, settings.maxQueues);
   try {
     const describe = () => startRecord(store, id, files, maxCostUsd);
     await untilTaken(logger, describe);

@@ -1,12 +1,15 @@
 import type { Command } from "commander";
 import { readQueueStates } from "../producers/queue-states.ts";
-import { resumeQueue } from "../producers/resume-queue.ts";
+import { findQueue, resumeQueue } from "../producers/resume-queue.ts";
 import type { LimitInForce } from "../shared/budget.ts";
+import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
+import { removeQueue } from "../store/retention.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText } from "./output.ts";
+import { findDamage } from "./queue-repair.ts";
 import { count } from "./report.ts";
 
 /** `gluellm queues`. */
@@ -16,23 +19,64 @@ export function addQueuesCommand(program: Command): void {
     .description("Every queue: jobs, limits and their use, pauses, workers, and what waits for what.")
     .option("--json", "as JSON")
     .action(async (options: { json?: boolean }) => {
-      const settings = loadSettings();
-      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
-      await using host = await openRedis(settings, logger);
+      const { settings, host } = await open();
+      await using _ = host;
       const states = await readQueueStates(host.store, settings);
       process.stdout.write(`${options.json ? jsonText(states) : show(states, settings)}\n`);
+    });
+  queues
+    .command("remove")
+    .description("Remove a queue with the jobs that have ended; results are kept as long as they would be.")
+    .argument("<name>", "the queue as `gluellm queues` shows it, such as openai:gpt-4o-mini")
+    .option("--force", "with the jobs that have not ended")
+    .action(async (name: string, { force = false }: { force?: boolean }) => {
+      const { host } = await open();
+      await using _ = host;
+      const queue = await findQueue(host.store, name);
+      const { unfinished, ended } = await removeQueue(host.store, queue, force);
+      if (unfinished > 0 && !force) {
+        throw new InputError(
+          `queue ${name} has ${jobs(unfinished)} that have not ended`,
+          "let workers end them, or remove them with it: --force",
+          "queue_in_use",
+        );
+      }
+      process.stdout.write(`removed ${queue} with ${jobs(unfinished)} not ended and ${jobs(ended)} ended\n`);
+    });
+  queues
+    .command("repair")
+    .description("Show what cannot be read in Redis: jobs that workers have set aside, names, cards.")
+    .option("--yes", "remove what is shown")
+    .action(async ({ yes = false }: { yes?: boolean }) => {
+      const { host } = await open();
+      await using _ = host;
+      const damages = await findDamage(host.store);
+      if (damages.length === 0) return void process.stdout.write("nothing to repair\n");
+      const rows = damages.map(({ what, name, problem }) => [what, name, problem]);
+      process.stdout.write(`${table([["WHAT", "NAME", "PROBLEM"], ...rows])}\n`);
+      for (const { remove } of yes ? damages : []) await remove();
+      process.stdout.write(yes ? `removed ${damages.length}\n` : "nothing is removed without --yes\n");
     });
   queues
     .command("resume")
     .description("Lift a pause, the provider's or an operator's, before its time.")
     .argument("<name>", "the queue as `gluellm queues` shows it, such as openai:gpt-4o-mini")
     .action(async (name: string) => {
-      const settings = loadSettings();
-      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
-      await using host = await openRedis(settings, logger);
+      const { settings, host } = await open();
+      await using _ = host;
       const resumed = await resumeQueue(host.store, settings, name);
       process.stdout.write(`resumed ${resumed.join(", ")}\n`);
     });
+}
+
+async function open() {
+  const settings = loadSettings();
+  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
+  return { settings, host: await openRedis(settings, logger) };
+}
+
+function jobs(number: number): string {
+  return `${count(number)} job${number === 1 ? "" : "s"}`;
 }
 
 type QueueState = Awaited<ReturnType<typeof readQueueStates>>[number];

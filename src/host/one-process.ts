@@ -5,8 +5,10 @@ import { addTools, type Tool } from "../shared/tool.ts";
 import { checkRedis } from "../store/check-redis.ts";
 import { ClockWatch } from "../store/clock-watch.ts";
 import { type ConnectedStore, openStore } from "../store/connected-store.ts";
+import { ElectedSweep } from "../store/elected-sweep.ts";
 import { redisKeys } from "../store/redis-keys.ts";
 import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
+import { sweepEndedJobs } from "../store/retention.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
@@ -24,6 +26,9 @@ export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowVersion
   /** Retrievers and evaluators of workflows, by reference. */
   functions?: ReadonlyMap<string, StepFunction>;
 }
+
+/** How often ended jobs are looked for that are old enough to go. */
+const RETENTION_MS = 60_000;
 
 /** Everything that works in one process. */
 export interface FleetWorker {
@@ -45,6 +50,14 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const workflowVersions: Record<string, number> = {};
   const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions });
   const sweeper = new Sweeper(shared);
+  const { store, settings, logger } = options;
+  const retention = new ElectedSweep({
+    store,
+    key: store.keys.retentionSweep,
+    everyMs: RETENTION_MS,
+    clock,
+    sweep: () => sweepEndedJobs(store, settings, logger),
+  });
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {
     host ??= startHost({ ...shared, functions, offerTool: (tool) => addTools(tools, [tool]) }, workflows);
@@ -57,7 +70,12 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
     runWorkflows,
     close: async () => {
       clock.close();
-      await Promise.all([host?.then((opened) => opened.close()), worker.close(), sweeper.close()]);
+      await Promise.all([
+        host?.then((opened) => opened.close()),
+        worker.close(),
+        sweeper.close(),
+        retention.close(),
+      ]);
     },
   };
 }

@@ -64,7 +64,7 @@ export class CompletionProducer {
 
   constructor(options: ProducerOptions) {
     this.#options = options;
-    this.#queues = new ProducerQueues(options.store);
+    this.#queues = new ProducerQueues(options.store, options.settings.maxQueues);
   }
 
   /**

@@ -11,14 +11,17 @@ const REGISTER_MS = 5000;
 /** A producer's BullMQ queues, opened and registered on first use, over one connection. */
 export class ProducerQueues {
   readonly #store: Store;
+  readonly #maxActive: number | undefined;
   readonly #open = new Map<string, Queue>();
   readonly #registeredAt = new Map<string, number>();
 
-  constructor(store: Store) {
+  /** @param maxActive how many of the namespace's queues of models may have jobs at a time; default 100 */
+  constructor(store: Store, maxActive?: number) {
     this.#store = store;
+    this.#maxActive = maxActive;
   }
 
-  /** @throws ConfigurationError when the namespace already has its 100 queues. */
+  /** @throws ConfigurationError `too_many_queues` */
   of(model: ModelRef): Promise<Queue> {
     return this.registered(completionQueueName(model));
   }
@@ -26,7 +29,7 @@ export class ProducerQueues {
   /** @throws as `of` */
   async registered(name: string): Promise<Queue> {
     if (performance.now() - (this.#registeredAt.get(name) ?? Number.NEGATIVE_INFINITY) > REGISTER_MS) {
-      await registerQueue(this.#store, name);
+      await registerQueue(this.#store, name, this.#maxActive);
       this.#registeredAt.set(name, performance.now());
     }
     return this.named(name);

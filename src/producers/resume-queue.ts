@@ -14,13 +14,8 @@ import type { Store } from "../store/store.ts";
  * @throws InputError `unknown_queue`
  */
 export async function resumeQueue(store: Store, { limits }: Settings, name: string): Promise<string[]> {
+  const queue = await findQueue(store, name);
   const names = await registeredQueues(store);
-  const keyOf = (queue: string) => parseCompletionQueueName(queue)?.key ?? queue;
-  const queue = names.find((known) => known === name || keyOf(known) === name);
-  if (!queue) {
-    const known = names.length > 0 ? `one of ${names.map(keyOf).sort().join(", ")}` : "none yet";
-    throw new InputError(`no queue ${name}`, `gluellm queues lists them: ${known}`, "unknown_queue");
-  }
   const key = keyOf(queue);
   const id = budgetId(limits, key);
   const sharing = names.filter((other) => budgetId(limits, keyOf(other)) === id);
@@ -28,6 +23,19 @@ export async function resumeQueue(store: Store, { limits }: Settings, name: stri
   if (id !== key) await liftPause(store, key, [queue]);
   await resumeByOperator(store, queue);
   return sharing;
+}
+
+function keyOf(queue: string): string {
+  return parseCompletionQueueName(queue)?.key ?? queue;
+}
+
+/** Returns the queue's name. @param name the same, or `entry:model` @throws InputError `unknown_queue` */
+export async function findQueue(store: Store, name: string): Promise<string> {
+  const names = await registeredQueues(store);
+  const queue = names.find((known) => known === name || keyOf(known) === name);
+  if (queue) return queue;
+  const known = names.length > 0 ? `one of ${names.map(keyOf).sort().join(", ")}` : "none yet";
+  throw new InputError(`no queue ${name}`, `gluellm queues lists them: ${known}`, "unknown_queue");
 }
 
 async function resumeByOperator(store: Store, name: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
+import { MAX_QUEUES, QUEUE_DEFAULTS } from "./catalog.ts";
 import { limitsSchema } from "./limits-setting.ts";
 import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
@@ -9,6 +10,11 @@ const seconds = z.preprocess(number, ranged(z.number("must be a number of second
 const positiveSeconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0.001, 86_400));
 const integer = (min: number, max: number) =>
   z.preprocess(number, ranged(z.number("must be a number").int("must be a whole number"), min, max));
+
+/** Seconds that can only be made fewer. */
+function wholeUpTo(max: number) {
+  return integer(0, max).default(max);
+}
 
 function ranged(schema: z.ZodNumber, min: number, max: number): z.ZodNumber {
   const message = `must be from ${min} to ${max}`;
@@ -81,6 +87,9 @@ export const settingsSchema = z.object({
   CACHE_SIZE_LIMIT: integer(1, Number.MAX_SAFE_INTEGER).default(2 ** 30),
   WORKER_CONCURRENCY: integer(1, 10_000).optional(),
   MAX_JOBS_IN_TOOLS: integer(1, 100_000).optional(),
+  MAX_QUEUES: integer(1, 10_000).default(MAX_QUEUES),
+  RETENTION_COMPLETED: wholeUpTo(QUEUE_DEFAULTS.removeOnComplete.age),
+  RETENTION_FAILED: wholeUpTo(QUEUE_DEFAULTS.removeOnFail.age),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),

@@ -44,6 +44,10 @@ export interface Settings {
   workerConcurrency: number | undefined;
   /** The most jobs of a worker process whose tools run, beside those that call a provider; undefined: the profile's. */
   maxJobsInTools: number | undefined;
+  /** How many queues of models may have jobs at a time in the namespace. */
+  maxQueues: number;
+  /** How long jobs that have ended stay in their queues, with request and answer. */
+  retention: { completedMs: number; failedMs: number };
   circuitBreaker: {
     enabled: boolean;
     failureRate: number;
@@ -186,6 +190,11 @@ function toSettings(
     lockMs: values.LOCK_MS,
     workerConcurrency: values.WORKER_CONCURRENCY,
     maxJobsInTools: values.MAX_JOBS_IN_TOOLS,
+    maxQueues: values.MAX_QUEUES,
+    retention: {
+      completedMs: values.RETENTION_COMPLETED * 1000,
+      failedMs: values.RETENTION_FAILED * 1000,
+    },
     circuitBreaker: {
       enabled: values.ENABLE_CIRCUIT_BREAKER,
       failureRate: values.CIRCUIT_BREAKER_FAILURE_RATE,

@@ -123,17 +123,22 @@ export async function hasJobs(store: Store, queue: string): Promise<boolean> {
   return (await store.redis.exists(wait, prioritized, delayed, active)) > 0;
 }
 
-/** Of these queues, those that `hasJobs` is true of, in one round trip; with `asleep` those too whose jobs all sleep. */
+/**
+ * Of these queues, those that `hasJobs` is true of; with `asleep` those too whose jobs all sleep. It takes one command when there
+ * are none.
+ */
 export async function queuesWithJobs(
   store: Store,
   queues: readonly string[],
   { asleep }: { asleep: boolean },
 ): Promise<string[]> {
-  const pipeline = store.redis.pipeline();
-  for (const queue of queues) {
+  const keysOf = (queue: string) => {
     const { wait, prioritized, delayed, active, waitingChildren } = partsOf(store, queue);
-    pipeline.exists(wait, prioritized, delayed, active, ...(asleep ? [waitingChildren] : []));
-  }
+    return [wait, prioritized, delayed, active, ...(asleep ? [waitingChildren] : [])];
+  };
+  if (queues.length === 0 || (await store.redis.exists(queues.flatMap(keysOf))) === 0) return [];
+  const pipeline = store.redis.pipeline();
+  for (const queue of queues) pipeline.exists(keysOf(queue));
   const found = await repliesOf(pipeline);
   return queues.filter((_, n) => Number(found[n]) > 0);
 }

@@ -70,7 +70,8 @@ export class JobLoop {
   readonly #holds = new Set<HoldReason>();
   readonly #unfollow: (() => void) | undefined;
   #lastActiveAt = Date.now();
-  #settingAside: Promise<void> | undefined;
+  /** Faults that tell of a job that cannot be read, while it is looked for. */
+  #unreadable = 0;
 
   constructor(options: JobLoopOptions) {
     const { store, queue, lockMs, concurrency } = options;
@@ -191,9 +192,10 @@ export class JobLoop {
     const { logger, queue } = this.#options;
     // BullMQ asks at once again, thousands of times a second.
     if (error.name === "ReplyError") this.#rest();
-    if (error instanceof SyntaxError || error instanceof TypeError || isWrongType(error))
-      void this.#setAside();
-    logFault(logger, error.message, { queue }, "queue worker fault");
+    const isOfParsing = error instanceof SyntaxError || error instanceof TypeError;
+    if (isOfParsing || isWrongType(error)) void this.#setAside();
+    // What cannot be parsed is quoted there, and may be a prompt.
+    logFault(logger, isOfParsing ? error.name : error.message, { queue }, "queue worker fault");
   }
 
   #rest(): void {
@@ -202,15 +204,16 @@ export class JobLoop {
     setTimeout(() => this.release("fault"), REST_MS).unref();
   }
 
-  /** A job that BullMQ cannot read would come back for ever. */
-  #setAside(): Promise<void> {
-    this.#settingAside ??= this.#setAsideOnce()
-      // The next fault asks again.
-      .catch(() => {})
-      .finally(() => {
-        this.#settingAside = undefined;
-      });
-    return this.#settingAside;
+  /** A job that BullMQ cannot read would come back for ever. One look at a time, and one after the last fault. */
+  async #setAside(): Promise<void> {
+    this.#unreadable += 1;
+    if (this.#unreadable > 1) return;
+    while (this.#unreadable > 0) {
+      const seen = this.#unreadable;
+      // What Redis does not take now, the next fault asks again.
+      await this.#setAsideOnce().catch(() => {});
+      this.#unreadable -= seen;
+    }
   }
 
   async #setAsideOnce(): Promise<void> {

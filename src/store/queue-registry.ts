@@ -1,37 +1,65 @@
 import { hasRuns, MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError } from "../shared/errors.ts";
+import { fieldsOf, parseJson } from "../shared/json.ts";
 import { isQueueName } from "../shared/queue-name.ts";
+import { queuesWithJobs } from "./bullmq-internals.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { notify } from "./topics.ts";
 
 /*
- * The queues of a namespace: the hash `:queues`, name → JSON of when it was registered. A name is never removed, but for
- * one too many; who adds jobs registers their queue again every few seconds, since Redis may have been emptied.
+ * The queues of a namespace: the hash `:queues`, name → JSON of when it was last registered. Who adds jobs registers their
+ * queue every few seconds, since Redis may have been emptied, and so that the time tells when it was last used.
+ *
+ * | from           | to         | by              | who                                                         |
+ * |----------------|------------|-----------------|-------------------------------------------------------------|
+ * | any            | registered | `registerQueue` | a producer, before it adds a job                            |
+ * | registered     | none       | `forgetQueue`   | the sweeper, when it is quiet for 30 days; or an operator   |
  */
+
+/** A queue that has no jobs and was last registered so long ago is forgotten. */
+export const FORGET_MS = 30 * 86_400_000;
 
 /**
  * Makes a queue known to workers and dashboards. Registering twice is harmless.
- * @throws ConfigurationError when the namespace already has 100 queues; those of workflows do not count.
+ * @param maxActive how many queues of models may have jobs at a time; those of workflows do not count
+ * @throws ConfigurationError `too_many_queues` when it is new and so many have jobs
  */
-export async function registerQueue(store: Store, queue: string): Promise<void> {
-  const isNew = await store.redis.hsetnx(
-    store.keys.queues,
-    queue,
-    JSON.stringify({ registeredAt: Date.now() }),
-  );
-  if (
-    isNew &&
-    !hasRuns(queue) &&
-    (await registeredQueues(store)).filter((name) => !hasRuns(name)).length > MAX_QUEUES
-  ) {
-    await store.redis.hdel(store.keys.queues, queue);
+export async function registerQueue(store: Store, queue: string, maxActive = MAX_QUEUES): Promise<void> {
+  const { redis, keys } = store;
+  const isNew = await redis.hset(keys.queues, queue, JSON.stringify({ registeredAt: Date.now() }));
+  if (isNew && !hasRuns(queue) && !(await hasRoom(store, maxActive))) {
+    await redis.hdel(keys.queues, queue);
     throw new ConfigurationError(
-      `queue ${queue} would be number ${MAX_QUEUES + 1} of this namespace`,
-      `at most ${MAX_QUEUES} models share a namespace; use another GLUELLM_NAMESPACE`,
+      `queue ${queue} would be one too many: ${maxActive} of this namespace have jobs`,
+      "wait for one of them, use another GLUELLM_NAMESPACE, or raise GLUELLM_MAX_QUEUES",
       "too_many_queues",
     );
   }
   await notify(store, "queue", queue);
+}
+
+/** The queue itself has no jobs yet. */
+async function hasRoom(store: Store, maxActive: number): Promise<boolean> {
+  const ofModels = (await registeredQueues(store)).filter((name) => !hasRuns(name));
+  if (ofModels.length <= maxActive) return true;
+  return (await queuesWithJobs(store, ofModels, { asleep: true })).length < maxActive;
+}
+
+export interface RegisteredQueue {
+  name: string;
+  /** In epoch milliseconds. */
+  registeredAt: number;
+}
+
+/** Returns the namespace's queues, sorted by name; without what can be no queue's name. */
+export async function readRegistry(store: Store): Promise<RegisteredQueue[]> {
+  const entries = Object.entries(await store.redis.hgetall(store.keys.queues));
+  const queues = entries.map(([name, json]) => {
+    const registeredAt = Number(fieldsOf(parseJson(json)).registeredAt) || 0;
+    return { name, registeredAt };
+  });
+  return queues.filter(({ name }) => isQueueName(name)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** Returns the names of the namespace's queues, sorted; without what can be no queue's name. */
@@ -42,4 +70,26 @@ export async function registeredQueues(store: Store): Promise<string[]> {
 /** Returns what stands in the registry and can be no queue's name. */
 export async function malformedQueueNames(store: Store): Promise<string[]> {
   return (await store.redis.hkeys(store.keys.queues)).filter((name) => !isQueueName(name));
+}
+
+/**
+ * Takes a name out of the registry. Keys: the registry. Arguments: the `name`; the time in epoch milliseconds after which it must not
+ * have been registered, or nothing. Returns: 1 when it was taken out. Called by `forgetQueue`. Fence: the time, so that a queue that is used
+ * again meanwhile stays.
+ */
+const FORGET = new Script({
+  keys: ["queues"],
+  args: { name: "text", before: "number?" },
+  lua: `
+    local json = redis.call('HGET', queues, name)
+    if not json then return 0 end
+    local isRead, entry = pcall(cjson.decode, json)
+    if before and isRead and type(entry) == 'table' and (tonumber(entry.registeredAt) or 0) > before then return 0 end
+    return redis.call('HDEL', queues, name)
+  `,
+});
+
+/** Takes a queue's name out of the registry, unless it was registered after `before`; its next job brings it back. */
+export async function forgetQueue(store: Store, name: string, before?: number): Promise<boolean> {
+  return (await FORGET.run(store.redis, { queues: store.keys.queues }, { name, before })) === 1;
 }

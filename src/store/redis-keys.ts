@@ -41,6 +41,8 @@ export function keysUnder(prefix: string) {
     workflowDeadlines: `${prefix}:workflow-deadlines`,
     /** String: held by the process that looks for overdue runs. */
     workflowSweep: `${prefix}:workflow-sweep`,
+    /** String: held by the process that removes ended jobs. */
+    retentionSweep: `${prefix}:retention-sweep`,
     /** Hash: `workflow@version` → when a worker last had it. */
     workflowVersions: `${prefix}:workflow-versions`,
     /** Hash: what a run is and how it stands. */

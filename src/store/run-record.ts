@@ -208,11 +208,6 @@ export async function reviveRun(
   );
 }
 
-/** Returns whether this process is the one that looks for overdue runs in the next `ms`. */
-export async function leadsSweep({ redis, keys }: Store, ms: number): Promise<boolean> {
-  return (await redis.set(keys.workflowSweep, "1", "PX", Math.ceil(ms * 0.9), "NX")) === "OK";
-}
-
 /**
  * Returns the ids of at most `limit` runs that were to end before a time, in epoch milliseconds, and are still listed.
  * Those without a deadline of their own have 30 days from their start.

@@ -64,18 +64,30 @@ export async function versionSeenAt(
   return Number(await redis.hget(keys.workflowVersions, versionField(workflow, version)));
 }
 
-/** Says that the process has ended. */
+/** Says that the process has ended, or that its card means nothing. */
 export async function withdrawWorker({ redis, keys }: Store, workerId: string): Promise<void> {
   await redis.multi().del(keys.worker(workerId)).srem(keys.workers, workerId).exec();
 }
 
-/** Returns the cards of the worker processes that are alive. */
+/** Returns the cards of the worker processes that are alive, without those that cannot be read. */
 export async function readWorkerCards(store: Store): Promise<WorkerCard[]> {
+  // One that cannot be read is of a version that has other cards, or somebody else's: it says nothing of what it can run.
+  return (await readCards(store)).flatMap(({ card }) => card ?? []);
+}
+
+/** Returns the ids of the processes whose card cannot be read. */
+export async function unreadableWorkerCards(store: Store): Promise<string[]> {
+  return (await readCards(store)).flatMap(({ id, card }) => (card ? [] : [id]));
+}
+
+async function readCards(store: Store): Promise<{ id: string; card: WorkerCard | undefined }[]> {
   const ids = await store.redis.smembers(store.keys.workers);
   if (ids.length === 0) return [];
-  const cards = await store.redis.mget(ids.map((id) => store.keys.worker(id)));
-  const gone = ids.filter((_, i) => cards[i] === null);
+  const texts = await store.redis.mget(ids.map((id) => store.keys.worker(id)));
+  const gone = ids.filter((_, i) => texts[i] === null);
   if (gone.length > 0) await store.redis.srem(store.keys.workers, ...gone);
-  // One that cannot be read is of a version that has other cards, or somebody else's: it says nothing of what it can run.
-  return cards.flatMap((json) => workerCardSchema.safeParse(parseJson(json ?? "")).data ?? []);
+  const cards = ids.map((id, i) => ({ id, text: texts[i] }));
+  return cards.flatMap(({ id, text }) =>
+    text ? [{ id, card: workerCardSchema.safeParse(parseJson(text)).data }] : [],
+  );
 }

@@ -18,11 +18,11 @@ import type { Settings } from "../shared/settings.ts";
 import type { Steps } from "../shared/steps.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { hasJobs } from "../store/bullmq-internals.ts";
+import { hasJobs, queuesWithJobs } from "../store/bullmq-internals.ts";
 import { CacheStore } from "../store/cache.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
-import { registeredQueues } from "../store/queue-registry.ts";
+import { type RegisteredQueue, readRegistry } from "../store/queue-registry.ts";
 import { announceWorker, type WorkerCard, withdrawWorker } from "../store/worker-card.ts";
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
@@ -56,8 +56,8 @@ const MIN_CONNECTIONS = 512;
 const IDLE_MS = 10 * 60_000;
 
 /**
- * One process of the fleet: follows the queue registry and serves each queue with a job loop. A queue that was idle for
- * ten minutes is let go until it has jobs again.
+ * One process of the fleet: follows the queue registry and serves each queue that is in use with a job loop, which costs a
+ * connection. One that had no jobs for ten minutes is let go until a producer registers it again, or it has jobs.
  */
 export class WorkerProcess {
   readonly id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
@@ -66,8 +66,6 @@ export class WorkerProcess {
   readonly #store: ConnectedStore;
   readonly #adapters = new Map<string, ProviderAdapter>();
   readonly #queues = new Map<string, QueueWorker>();
-  /** When a queue was let go for idleness: it comes back only for jobs. */
-  readonly #released = new Set<string>();
   readonly #drain = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   #listening: Disposable | undefined;
@@ -180,15 +178,16 @@ export class WorkerProcess {
 
   async #followOnce(): Promise<void> {
     if (this.#drain.signal.aborted) return;
-    for (const name of await registeredQueues(this.#store)) {
-      if (!this.#queues.has(name) && this.#serves(name) && (await this.#hasWork(name))) this.#open(name);
-    }
+    const registered = await readRegistry(this.#store);
+    const closed = registered.filter(({ name }) => !this.#queues.has(name) && this.#serves(name));
+    const isUsed = ({ registeredAt }: RegisteredQueue) => registeredAt > Date.now() - IDLE_MS;
+    const quiet = closed.filter((queue) => !isUsed(queue)).map(({ name }) => name);
+    for (const { name } of closed.filter(isUsed)) this.#open(name);
+    for (const name of await queuesWithJobs(this.#store, quiet, { asleep: false })) this.#open(name);
     for (const [name, queue] of this.#queues) {
-      if (queue.idleMs > IDLE_MS && !(await hasJobs(this.#store, name))) {
-        this.#queues.delete(name);
-        this.#released.add(name);
-        await queue.close();
-      }
+      if (queue.idleMs <= IDLE_MS || (await hasJobs(this.#store, name))) continue;
+      this.#queues.delete(name);
+      await queue.close();
     }
   }
 
@@ -200,13 +199,7 @@ export class WorkerProcess {
     return (this.#options.queueGlobs ?? ["*"]).some((glob) => matchesGlob(glob, name));
   }
 
-  async #hasWork(name: string): Promise<boolean> {
-    if (!this.#released.has(name)) return true;
-    return hasJobs(this.#store, name);
-  }
-
   #open(name: string): void {
-    this.#released.delete(name);
     this.#queues.set(name, new QueueWorker(this.#context, name, this.#maxConcurrency));
     this.#options.logger.debug({ queue: name }, "serving queue");
   }

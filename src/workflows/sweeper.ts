@@ -1,7 +1,8 @@
 import { ProducerQueues } from "../producers/queues.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
-import { leadsSweep, overdueRuns, readRun, unlistRun } from "../store/run-record.ts";
+import { ElectedSweep } from "../store/elected-sweep.ts";
+import { overdueRuns, readRun, unlistRun } from "../store/run-record.ts";
 import { expireRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
@@ -16,42 +17,41 @@ const CHUNK = 100;
  */
 export class Sweeper {
   readonly #fleet: FleetAccess;
-  readonly #clock: ClockWatch;
-  readonly #timer: NodeJS.Timeout;
-  #sweeping: Promise<void> | undefined;
+  readonly #sweep: ElectedSweep;
 
   constructor({ clock, ...options }: Omit<FleetAccess, "queues"> & { clock: ClockWatch }) {
-    this.#clock = clock;
-    this.#fleet = { ...options, queues: new ProducerQueues(options.store) };
-    this.#timer = setInterval(() => this.#sweep(), SWEEP_MS).unref();
+    const { store } = options;
+    this.#fleet = { ...options, queues: new ProducerQueues(store) };
+    const key = store.keys.workflowSweep;
+    this.#sweep = new ElectedSweep({ store, key, everyMs: SWEEP_MS, clock, sweep: () => this.#endOverdue() });
   }
 
-  #sweep(): void {
-    // What Redis does not answer now is asked again.
-    this.#sweeping ??= this.#sweepOnce()
-      .catch(() => {})
-      .finally(() => {
-        this.#sweeping = undefined;
-      });
-  }
-
-  async #sweepOnce(): Promise<void> {
-    const { store, logger } = this.#fleet;
-    if (this.#clock.isOff || !(await leadsSweep(store, SWEEP_MS))) return;
+  async #endOverdue(): Promise<void> {
+    const { store } = this.#fleet;
     const before = Date.now() - GRACE_MS;
     for (const runId of await overdueRuns(store, before, CHUNK)) {
-      const run = await readRun(store, runId);
-      // A retry may have given it a later one.
-      if (run?.status === "running" && run.deadlineAt > before) continue;
-      const outcome = await expireRun(this.#fleet, runId);
-      if (outcome === "ended") logger.warn({ runId }, "a run that no worker took has passed its deadline");
+      try {
+        if (!(await this.#end(runId, before))) continue;
+      } catch (error) {
+        // Who asks for it is told; it must not keep the others from their end.
+        if ((error as { code?: string }).code !== "corrupt_data") throw error;
+      }
       await unlistRun(store, runId, before);
     }
   }
 
+  /** Returns whether its time was over: a retry may have given it a later one. */
+  async #end(runId: string, before: number): Promise<boolean> {
+    const { store, logger } = this.#fleet;
+    const run = await readRun(store, runId);
+    if (run?.status === "running" && run.deadlineAt > before) return false;
+    const outcome = await expireRun(this.#fleet, runId);
+    if (outcome === "ended") logger.warn({ runId }, "a run that no worker took has passed its deadline");
+    return true;
+  }
+
   async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await within(CLOSE_MS, this.#sweeping ?? Promise.resolve());
+    await this.#sweep.close();
     await within(CLOSE_MS, this.#fleet.queues.close());
   }
 }

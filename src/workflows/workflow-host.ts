@@ -70,7 +70,7 @@ export class WorkflowHost {
     const { store, workflows, stickyRuns = 1000 } = options;
     this.#options = options;
     this.#store = store;
-    this.#queues = new ProducerQueues(this.#store);
+    this.#queues = new ProducerQueues(this.#store, options.settings.maxQueues);
     this.#cache = stickyRuns > 0 ? new LRUCache({ max: stickyRuns }) : undefined;
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
     this.#served = new Set([WORKFLOW_QUEUE, ...workflows.map(({ name }) => workflowQueue(name))]);

@@ -42,7 +42,7 @@ export class WorkflowRuns {
     ...options
   }: Omit<FleetAccess, "queues"> & { defaultModel?: ModelNames | undefined }) {
     this.#defaultModel = defaultModel;
-    this.#fleet = { ...options, queues: new ProducerQueues(options.store) };
+    this.#fleet = { ...options, queues: new ProducerQueues(options.store, options.settings.maxQueues) };
   }
 
   /** @throws InputError `run_conflict` when the id stands for another workflow or input; `nesting_too_deep`. */

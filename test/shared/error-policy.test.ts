@@ -58,6 +58,7 @@ const CASES: readonly (readonly [errors.GlueError, ...Decisions])[] = [
   [new errors.JobCancelledError(), ...OVER],
   [withCode("conversation_lost"), ...OVER],
   [withCode("deadline_exceeded"), ...OVER],
+  [withCode("corrupt_data"), ...OVER],
   [new errors.RateLimitError({ ...fields, code: "deadline_exceeded" }), ...OVER],
   [withCode("other"), ...BUG],
   [new errors.InputError("m"), ...BUG],

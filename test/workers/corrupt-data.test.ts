@@ -50,7 +50,12 @@ async function openFleet() {
   onTestFinished(() => site[Symbol.asyncDispose]());
   const store = testStore(site.namespace);
   const lines: Record<string, unknown>[] = [];
-  const logger = pino({ level: "warn" }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const logger = pino(
+    { level: "warn" },
+    {
+      write: (line: string) => lines.push(JSON.parse(line)),
+    },
+  );
   const settings = loadSettings({ env: site.env, cwd: "/" });
   const work = async () => {
     const worker = await startWorker({
@@ -101,8 +106,41 @@ test("jobs that cannot be read are set aside with one line each, and keep no oth
       .sort(),
   ).toEqual(damaged.slice(0, Object.keys(UNREADABLE).length).sort());
   expect(said.filter(({ queue }) => queue === workflowQueue("echo"))).toHaveLength(runs.length);
-  expect(lines.filter(({ msg }) => msg === "queue worker fault").length).toBeLessThan(6);
+  expect(lines.filter(({ msg }) => msg === "queue worker fault").length).toBeLessThan(8);
   const states = await readQueueStates(store, settings);
   expect(states.map(({ queue }) => queue)).toContain(QUEUE);
-  console.log(await site.run("queues", "repair"), lines.map((l) => JSON.stringify(l)).join("\n"));
+  const shown = await site.run("queues", "repair");
+  expect(shown.stdout).toContain(damaged[0]);
+  expect(shown.stdout).toContain("nothing is removed without --yes");
+  expect((await site.run("queues", "repair", "--yes")).stdout).toMatch(/removed 13\n/);
+  expect((await site.run("queues", "repair")).stdout).toBe("nothing to repair\n");
+  expect(await store.redis.hkeys(store.keys.queues)).toContain(QUEUE);
+});
+
+test("damaged records, journals and conversations end the job that needs them, and no other", async () => {
+  const { store, lines, work, client } = await openFleet();
+  const { redis, keys } = store;
+  const record = await client.enqueue("record", { model: MODEL });
+  const typed = await client.enqueue("type", { model: MODEL });
+  const journal = await client.enqueue("journal", { model: MODEL, schema: z.object({ a: z.string() }) });
+  const chat = client.conversation({ model: MODEL });
+  const talk = await chat.enqueue("hello");
+  await redis.multi().set(keys.result(record.id), "{oops").rpush(keys.result(typed.id), "a list").exec();
+  await redis.rpush(keys.journal(journal.id), "{oops");
+  await asText(store, keys.conversation(chat.id));
+  const run = await client.workflows.start(echo, "why?");
+  await redis.rpush(keys.workflowJournal(run.id), "{oops");
+  const lost = await client.workflows.start(echo, "why not?");
+  await redis.hset(keys.workflow(lost.id), "local", "{oops");
+  const healthy = await client.enqueue("fine", { model: MODEL });
+  await work();
+  expect((await healthy.result()).finalResponse).toBeTruthy();
+  const failed = async (result: Promise<unknown>) =>
+    ((await result.catch((error) => error)) as Error).message;
+  for (const job of [record, typed, journal, talk, run, lost]) {
+    expect(await failed(job.result())).toMatch(/cannot be read: its data in Redis is damaged/);
+  }
+  await waitFor("all jobs to be over", async () => (await redis.llen(partsOf(store, QUEUE).active)) === 0);
+  const faults = lines.filter(({ msg }) => /unexpected|broke off/.test(String(msg)));
+  expect(faults).toEqual([]);
 });

@@ -1,0 +1,95 @@
+import { Queue } from "bullmq";
+import type { Logger } from "../shared/logger.ts";
+import type { Settings } from "../shared/settings.ts";
+import { FORGET_MS, forgetQueue, type RegisteredQueue, readRegistry } from "./queue-registry.ts";
+import type { Store } from "./store.ts";
+
+/** Jobs that are removed at a time. */
+const CHUNK = 1000;
+const ANY = ["wait", "prioritized", "active", "delayed", "waiting-children", "completed", "failed"] as const;
+
+/**
+ * Removes the jobs of a namespace that ended longer ago than the settings say, with their requests and what is shown of
+ * their answers: BullMQ itself looks at their age only when another job of the queue ends. Queues that have been quiet for 30
+ * days are forgotten.
+ */
+export async function sweepEndedJobs(
+  store: Store,
+  { retention }: Pick<Settings, "retention">,
+  logger: Logger,
+): Promise<void> {
+  for (const queue of await readRegistry(store)) {
+    const removed = await withQueue(store, queue.name, async (bullmq) => {
+      const completed = await clean(bullmq, "completed", retention.completedMs);
+      const failed = await clean(bullmq, "failed", retention.failedMs);
+      await forgetIfQuiet(store, queue, bullmq);
+      return { completed, failed };
+    });
+    if (removed.completed + removed.failed > 0) {
+      logger.debug({ queue: queue.name, ...removed }, "ended jobs were removed by their age");
+    }
+  }
+}
+
+async function clean(queue: Queue, state: "completed" | "failed", olderThanMs: number): Promise<number> {
+  let removed = 0;
+  for (;;) {
+    const ids = await queue.clean(olderThanMs, CHUNK, state);
+    removed += ids.length;
+    if (ids.length < CHUNK) return removed;
+  }
+}
+
+async function forgetIfQuiet(
+  store: Store,
+  { name, registeredAt }: RegisteredQueue,
+  queue: Queue,
+): Promise<void> {
+  const before = Date.now() - FORGET_MS;
+  if (registeredAt > before || (await jobCount(queue)) > 0) return;
+  if (await forgetQueue(store, name, before)) await queue.trimEvents(0);
+}
+
+/** Jobs in any state. */
+async function jobCount(queue: Queue): Promise<number> {
+  const counts = await queue.getJobCounts(...ANY);
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}
+
+/** How many jobs of a queue an operator would lose with it. */
+export interface QueueRemoval {
+  unfinished: number;
+  ended: number;
+}
+
+/**
+ * Removes a queue with all its jobs; their result records stay. Without `force` it removes nothing while jobs wait, are delayed or
+ * run. Returns what it had.
+ */
+export async function removeQueue(store: Store, name: string, force: boolean): Promise<QueueRemoval> {
+  return withQueue(store, name, async (queue) => {
+    const { completed = 0, failed = 0 } = await queue.getJobCounts("completed", "failed");
+    const ended = completed + failed;
+    const unfinished = (await jobCount(queue)) - ended;
+    if (unfinished === 0 || force) {
+      await forgetQueue(store, name);
+      await queue.obliterate({ force });
+    }
+    return { unfinished, ended };
+  });
+}
+
+async function withQueue<T>(store: Store, name: string, use: (queue: Queue) => Promise<T>): Promise<T> {
+  const queue = new Queue(name, {
+    connection: store.redis,
+    prefix: store.keys.prefix,
+    skipMetasUpdate: true,
+  });
+  // The connection's own listener reports faults.
+  queue.on("error", () => {});
+  try {
+    return await use(queue);
+  } finally {
+    await queue.close();
+  }
+}
