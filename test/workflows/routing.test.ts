@@ -56,7 +56,8 @@ describe("a queue of each workflow", () => {
     );
     for (let n = 0; n < 3; n++) await registerQueue(store, `completions.simulator.m${n}`, 2);
     // Queues without jobs do not count either.
-    for (let n = 0; n < 2; n++) await store.redis.lpush(partsOf(store, `completions.simulator.m${n}`).wait, "job");
+    for (let n = 0; n < 2; n++)
+      await store.redis.lpush(partsOf(store, `completions.simulator.m${n}`).wait, "job");
     await expect(registerQueue(store, "completions.simulator.more", 2)).rejects.toMatchObject({
       code: "too_many_queues",
     });
