@@ -51,7 +51,7 @@ export const fallbackSchema = z.object({
 export type Fallback = z.infer<typeof fallbackSchema>;
 
 /** The result of a job: the truth that every attempt looks for before it pays. */
-export const resultRecordSchema = z.object({
+const resultRecordSchema = z.object({
   v: z.literal(1),
   jobId: z.string(),
   status: z.enum(["succeeded", "failed", "cancelled"]),

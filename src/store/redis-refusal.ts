@@ -7,7 +7,7 @@ const REFUSALS = /\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|NOREPLICAS|CLU
 const WAIT_MS = 250;
 
 /** True when Redis answered that it cannot take a write now, though it may later. */
-export function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): boolean {
   if (!(error instanceof Error) || error.name !== "ReplyError") return false;
   // A transaction only says that it was discarded; the commands in it say why.
   const { previousErrors = [] } = error as Error & { previousErrors?: Error[] };
