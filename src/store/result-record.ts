@@ -16,6 +16,7 @@ import { ANSWER_TURN } from "./conversation.ts";
 import { repliesOf } from "./redis.ts";
 import { ANSWER_REFUSED, convictionIn, type Refusal } from "./refused-rows.ts";
 import { NOW, Script } from "./script.ts";
+import { STANDING } from "./standing-record.ts";
 import type { Store } from "./store.ts";
 import { NOTIFY } from "./topics.ts";
 import { COUNT_USAGE, usageKey } from "./usage.ts";
@@ -42,20 +43,6 @@ export const IS_CANCELLED = `
   local function isCancelled(result)
     local standing = redis.call('GET', result)
     return standing and string.find(standing, '"status":"cancelled"', 1, true) ~= nil
-  end
-`;
-
-/**
- * Lua: `standingRecord(result)` returns the record, nil when there is none; of the mark its status alone. One that cannot be read
- * counts as a failure's, so that another one may take its place.
- */
-const STANDING = `
-  local function standingRecord(result)
-    local text = redis.pcall('GET', result)
-    if text == false then return nil end
-    if text == '${ACKNOWLEDGED}' then return {status = text} end
-    local isRead, record = pcall(cjson.decode, text)
-    return isRead and type(record) == 'table' and record or {status = 'failed', finishedAt = 0}
   end
 `;
 
