@@ -30,7 +30,7 @@ console.log(`waits for ${(await run.status()).waitsFor.join()}`);
 await using worker = new GlueLLM({ mode: "local", workflows: [announce] });
 await reviewAsked(worker.workflows.open(run.id));
 const { state, waitsFor, metadata } = await run.status();
-console.log(`${state}, waits for no worker: ${waitsFor.length === 0}; to review: ${metadata.draft}`);
+console.log(`${state}, waits for ${waitsFor.join()}; to review: ${metadata.draft}`);
 await printSteps(run);
 
 await run.signal("review", { approved: true });
