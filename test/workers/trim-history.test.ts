@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
+import { estimatePromptTokens } from "../../src/providers/token-estimate.ts";
 import type { Message } from "../../src/shared/chat.ts";
 import { TokenLimitError } from "../../src/shared/errors.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
@@ -47,7 +48,8 @@ test.each(["sa", "sat", "at", "ua", "uua"])(
         : { role, content: "x" };
     });
     const messages = [...first, ...turn(1), OWN];
-    new HistoryTrim(messages, messages.length - 1, { maxTokens: 127 });
+    const maxTokens = estimatePromptTokens({ messages }) - 1;
+    new HistoryTrim(messages, messages.length - 1, { maxTokens });
     expect(rolesOf(messages)).toBe(head.startsWith("s") ? "suatau" : "uatau");
   },
 );
