@@ -1,4 +1,5 @@
 import { fieldsOf, isObject } from "../shared/json.ts";
+import { argumentsText } from "../shared/tool-calls.ts";
 import { makeCallId } from "./normal-form.ts";
 import type { OnDelta } from "./provider.ts";
 import { isCommentary } from "./responses-answer.ts";
@@ -20,6 +21,7 @@ const CALLS: readonly unknown[] = ["function_call", "custom_tool_call"];
 class ResponseStream {
   readonly #tell: StreamTeller;
   readonly #items: Item[] = [];
+  readonly #told = new Set<Fields>();
   #response: Fields | undefined;
 
   constructor(onDelta: OnDelta) {
@@ -65,29 +67,36 @@ class ResponseStream {
   #open(place: unknown, given: Fields): Fields {
     const fields: Fields = { ...given };
     this.#items.push({ place, fields, parts: new Map() });
-    if (!CALLS.includes(fields.type)) return fields;
-    const key = argumentsField(fields);
-    const text = typeof fields[key] === "string" ? (fields[key] as string) : "";
-    fields[key] = text;
-    fields.call_id = fields.call_id || fields.id || makeCallId();
-    this.#tell.toolCall(this.#toolIndex(fields), {
-      id: String(fields.call_id),
-      name: String(fields.name ?? ""),
-      arguments: text,
-    });
+    // Without its name, a call whose beginning did not come is told at its end.
+    if (CALLS.includes(fields.type) && fields.name) this.#tellCall(fields);
     return fields;
   }
 
-  /** The item at its end is whole; what of a call's arguments was not told is told now. */
+  #tellCall(fields: Fields): void {
+    const { call_id, id, name } = fields;
+    const key = argumentsField(fields);
+    fields[key] = argumentsText(fields);
+    fields.call_id = call_id || id || makeCallId();
+    this.#told.add(fields);
+    this.#tell.toolCall(this.#toolIndex(fields), {
+      id: String(fields.call_id),
+      name: String(name ?? ""),
+      arguments: String(fields[key]),
+    });
+  }
+
+  /** The item at its end is whole; what of a call was not told is told now. */
   #close({ output_index: place, item_id }: Fields, item: Fields): void {
     const standing =
       this.#find({ output_index: place, item_id: item_id ?? item.id }) ?? this.#open(place, item);
-    const key = argumentsField(item);
-    const rest = CALLS.includes(item.type) && standing[key] === "" ? item[key] : "";
-    if (typeof rest === "string" && rest !== "")
-      this.#tell.toolCall(this.#toolIndex(standing), { arguments: rest });
-    const { call_id: callId } = standing;
-    Object.assign(standing, item, callId ? { call_id: callId } : {});
+    const { call_id: callId, [argumentsField(item)]: args } = standing;
+    const isTold = this.#told.has(standing);
+    Object.assign(standing, item, isTold && { call_id: callId });
+    if (!CALLS.includes(item.type)) return;
+    const whole = argumentsText(item);
+    if (!isTold) this.#tellCall(standing);
+    else if (args === "" && whole !== "")
+      this.#tell.toolCall(this.#toolIndex(standing), { arguments: whole });
   }
 
   #addText(event: Fields, delta: string, kind: "text" | "refusal"): void {
@@ -105,7 +114,7 @@ class ResponseStream {
     const item = this.#itemFor(event, "function_call", { type: "function_call", name: event.name });
     const key = argumentsField(item);
     item[key] = `${item[key] ?? ""}${delta}`;
-    this.#tell.toolCall(this.#toolIndex(item), { arguments: delta });
+    if (this.#told.has(item)) this.#tell.toolCall(this.#toolIndex(item), { arguments: delta });
   }
 
   #addReasoning(event: Fields, delta: string, field: "summary" | "content"): void {

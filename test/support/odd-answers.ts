@@ -1,4 +1,5 @@
 import type { Dialect } from "../../src/shared/providers.ts";
+import type { Wire } from "./provider.ts";
 
 export type Fields = Record<string, unknown>;
 
@@ -38,17 +39,18 @@ export interface Odd {
 }
 
 /** Returns the events of a stream that adds up to the whole answer, its texts in pieces of three characters. */
-export function eventsOf(dialect: Dialect, whole: Fields): unknown[] {
-  return dialect === "anthropic" ? messageEvents(whole) : chunksOf(whole);
+export function eventsOf(wire: Wire, whole: Fields): unknown[] {
+  if (wire === "responses") return responseEvents(whole);
+  return wire === "anthropic" ? messageEvents(whole) : chunksOf(whole);
 }
 
 /** Returns events as they stand on the wire. */
-export function sse(dialect: Dialect, events: readonly unknown[]): string {
+export function sse(wire: Wire, events: readonly unknown[]): string {
   const lines = events.map((event) => {
-    const name = dialect === "anthropic" ? `event: ${(event as Fields | null)?.type}\n` : "";
+    const name = wire !== "openai" ? `event: ${(event as Fields | null)?.type}\n` : "";
     return `${name}data: ${JSON.stringify(event)}\n\n`;
   });
-  return lines.join("") + (dialect === "openai" ? "data: [DONE]\n\n" : "");
+  return lines.join("") + (wire === "openai" ? "data: [DONE]\n\n" : "");
 }
 
 /** A chunk of Chat Completions. */
@@ -105,6 +107,41 @@ function messageEvents({ content, stop_reason, usage, ...head }: Fields): unknow
     ...blocks,
     { type: "message_delta", delta: { stop_reason }, usage },
     { type: "message_stop" },
+  ];
+}
+
+/** The pieces of output items and, at the end, the whole response. */
+function responseEvents(whole: Fields): Fields[] {
+  const output = Array.isArray(whole.output) ? (whole.output as Fields[]) : [];
+  const begun = { ...whole, status: "in_progress", output: [] };
+  return [
+    { type: "response.created", response: begun },
+    ...output.flatMap((item, at) => itemEvents(item, { output_index: at, item_id: item.id })),
+    { type: `response.${whole.status}`, response: whole },
+  ];
+}
+
+function itemEvents(item: Fields, place: Fields): Fields[] {
+  const { content, summary, arguments: args, ...head } = item;
+  const deltas = (list: unknown, name: (part: Fields) => string, index: string) =>
+    (Array.isArray(list) ? (list as Fields[]) : []).flatMap((part, at) =>
+      pieces(part.text ?? part.refusal).map((delta) => ({
+        type: `response.${name(part)}.delta`,
+        ...place,
+        [index]: at,
+        delta,
+      })),
+    );
+  const empty = {
+    ...(content !== undefined && { content: [] }),
+    ...(args !== undefined && { arguments: "" }),
+  };
+  return [
+    { type: "response.output_item.added", ...place, item: { ...head, ...empty } },
+    ...deltas(summary, () => "reasoning_summary_text", "summary_index"),
+    ...deltas(content, ({ type }) => String(type), "content_index"),
+    ...pieces(args).map((delta) => ({ type: "response.function_call_arguments.delta", ...place, delta })),
+    { type: "response.output_item.done", ...place, item },
   ];
 }
 

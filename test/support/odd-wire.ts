@@ -2,9 +2,8 @@ import { expect } from "vitest";
 import { createAdapter } from "../../src/providers/create-adapter.ts";
 import type { OnDelta, ProviderReply } from "../../src/providers/provider.ts";
 import type { ChatRequest } from "../../src/shared/chat.ts";
-import type { Dialect } from "../../src/shared/providers.ts";
 import { sse } from "./odd-answers.ts";
-import { callOf, chat, testEntry } from "./provider.ts";
+import { type Wire as Asked, callOf, chat, testEntry } from "./provider.ts";
 import { type WireServer, wireServer } from "./wire-server.ts";
 
 /** A body as it stands on the wire, and the content type it is sent with. */
@@ -18,12 +17,12 @@ export const json = (value: unknown, type = "application/json"): Wire => ({
   type,
 });
 
-/** A server that answers each call with what the test puts on the wire for it, and an adapter of each dialect. */
+/** A server that answers each call with what the test puts on the wire for it, and an adapter for each way to ask. */
 export function openOddWire() {
   const bodies: Wire[] = [];
   const closing: (() => Promise<void>)[] = [];
   let server: Promise<WireServer> | undefined;
-  const adapters = new Map<Dialect, ReturnType<typeof createAdapter>>();
+  const adapters = new Map<Asked, ReturnType<typeof createAdapter>>();
   const open = () =>
     wireServer(
       (response, request) => {
@@ -35,7 +34,7 @@ export function openOddWire() {
 
   /** Asks, and is answered with what stands on the wire. */
   async function ask(
-    dialect: Dialect,
+    dialect: Asked,
     wire: Wire,
     onDelta?: OnDelta,
     parameters: Partial<ChatRequest> = {},
@@ -49,7 +48,7 @@ export function openOddWire() {
   }
 
   /** Asks for a stream; its pieces must add up to the answer. */
-  async function streamed(dialect: Dialect, events: readonly unknown[]): Promise<ProviderReply> {
+  async function streamed(dialect: Asked, events: readonly unknown[]): Promise<ProviderReply> {
     const { told, onDelta } = gathered();
     const reply = await ask(dialect, { body: sse(dialect, events), type: "text/event-stream" }, onDelta);
     const { content, reasoning, tool_calls: calls = [] } = reply.body.choices[0]?.message ?? {};

@@ -42,12 +42,12 @@ export function chat(text: string, parameters: Partial<ChatRequest> = {}): ChatR
 }
 
 export function callOf(
-  dialect: Dialect,
+  wire: Wire,
   request: ChatRequest | string,
   changes: Partial<ProviderCall> = {},
 ): ProviderCall {
   return {
-    model: MODELS[dialect],
+    model: MODELS[dialectOf(wire)],
     request: typeof request === "string" ? chat(request) : request,
     requestId: "11111111-2222-4333-8444-555555555555",
     timeoutMs: 150_000,
@@ -67,9 +67,23 @@ export async function failureOf(work: Promise<unknown>): Promise<unknown> {
   throw new Error("the call succeeded");
 }
 
-/** A good answer of the dialect. */
-export function goodBody(dialect: Dialect, text = "Four."): Record<string, unknown> {
-  if (dialect === "anthropic") {
+/** A good answer. */
+export function goodBody(wire: Wire, text = "Four."): Record<string, unknown> {
+  if (wire === "responses") {
+    const content = [{ type: "output_text", text, annotations: [], logprobs: [] }];
+    return {
+      id: "resp_1",
+      object: "response",
+      created_at: 1,
+      model: MODELS.openai,
+      status: "completed",
+      error: null,
+      incomplete_details: null,
+      output: [{ type: "message", id: "msg_1", role: "assistant", status: "completed", content }],
+      usage: { input_tokens: 12, output_tokens: 3, total_tokens: 15 },
+    };
+  }
+  if (wire === "anthropic") {
     return {
       id: "msg_1",
       type: "message",
@@ -92,6 +106,6 @@ export function goodBody(dialect: Dialect, text = "Four."): Record<string, unkno
 }
 
 /** A refusal as the dialect writes it. */
-export function errorBody(dialect: Dialect, error: Record<string, unknown>): Record<string, unknown> {
-  return dialect === "anthropic" ? { type: "error", error, request_id: "req_body" } : { error };
+export function errorBody(wire: Wire, error: Record<string, unknown>): Record<string, unknown> {
+  return wire === "anthropic" ? { type: "error", error, request_id: "req_body" } : { error };
 }
