@@ -79,6 +79,22 @@ export class WorkflowHandle<Output = unknown> {
   }
 
   /**
+   * Gives the run an update, and returns what its handler (`ctx.onUpdate`) returns.
+   * @param options `updateId`: the same one again is the same update, with the same answer; `timeoutMs`; `signal`
+   * @throws what the handler threw; GlueError `run_over` when the run ends without an answer; GlueError `result_timeout`;
+   * the signal's reason
+   */
+  async update<Value = unknown>(
+    name: string,
+    data?: unknown,
+    { updateId, ...options }: WaitOptions & { updateId?: string } = {},
+  ): Promise<Value> {
+    using end = untilTimeout(`update "${name}" of run ${this.id}`, options);
+    const update = { name, data, updateId };
+    return (await this.#connection.useRuns((runs) => runs.update(this.id, update, end.signal))) as Value;
+  }
+
+  /**
    * Lets a failed run go on in place, from the step that it failed with: that step is done anew, everything else is as it
    * ended, and paid for. A deadline of its own begins anew.
    * @throws InputError (`run_not_failed`), also for a child run, whose parent has to be retried; JobLostError

@@ -25,10 +25,11 @@ import { NOTIFY } from "./topics.ts";
  * | entry              | appended by                                                                           |
  * |--------------------|---------------------------------------------------------------------------------------|
  * | `asked`, `patch`,  | `appendEntries`: the worker that has the run's lock                                   |
- * | `tried`, `lost`    |                                                                                       |
+ * | `tried`, `lost`,   |                                                                                       |
+ * | `updated`          |                                                                                       |
  * | `ended`            | `appendEntries`: of local work and timers, and what the worker finds missing;         |
  * |                    | `notifyRun`: who ended the step, a completion's worker or a child run's               |
- * | `signal`           | `notifyRun`: a caller                                                                 |
+ * | `signal`, `update` | `notifyRun`: a caller                                                                 |
  * | `overran`          | `notifyRun`: a worker whose local work outlived its lock                              |
  * | `cancelled`        | `notifyRun`: a caller, whose entry also ends the run's record                         |
  *
@@ -84,11 +85,35 @@ export interface TriedEntry {
   attempt: number;
 }
 
+/** A caller wants something of the run, and an answer. */
+export interface UpdateEntry {
+  type: "update";
+  id: string;
+  name: string;
+  at: number;
+  data?: unknown;
+  blob?: BlobRef;
+  typed?: true;
+}
+
+/** The answer to an update. */
+export interface UpdatedEntry {
+  type: "updated";
+  id: string;
+  at: number;
+  error?: ErrorRecord;
+  value?: unknown;
+  blob?: BlobRef;
+  typed?: true;
+}
+
 /** A version that does not know an entry's type passes over it. */
 export type RunJournalEntry =
   | AskedEntry
   | EndedEntry
   | TriedEntry
+  | UpdateEntry
+  | UpdatedEntry
   /** The run's worker was lost while the function worked. */
   | { type: "lost"; at: number }
   /** Local work ended after another worker had got the run. */

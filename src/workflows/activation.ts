@@ -8,6 +8,7 @@ import {
 } from "../store/run-journal.ts";
 import { isBounded, type RunRecord } from "../store/run-record.ts";
 import { type Denied, type RunLock, showRun, suspendRun } from "../store/run-turn.ts";
+import { notify } from "../store/topics.ts";
 import { cleanUp } from "./clean-up.ts";
 import { cancelSteps } from "./end-run.ts";
 import { EntryValues } from "./entry-values.ts";
@@ -114,6 +115,7 @@ export class Activation {
       return this.#record();
     const local = this.#local.entries.splice(0);
     if (local.length > 0) return this.#append(local);
+    if (execution.updates.hasAnswers) return this.#answer();
     const due = this.#dueEntries();
     if (due.length > 0) return this.#append(due);
     const undispatched = execution.pending().filter((step) => !step.isDispatched);
@@ -211,6 +213,14 @@ export class Activation {
     return true;
   }
 
+  async #answer(): Promise<boolean> {
+    const { store } = this.#fleet;
+    const { id } = this.#run;
+    if (!(await this.#append(await this.#execution.updates.takeAnswers(store, id)))) return false;
+    await notify(store, "workflow", id);
+    return true;
+  }
+
   /** What the function has cancelled ends, wherever it is. */
   async #stop(cancelled: readonly EndedEntry[]): Promise<void> {
     const asked = cancelled.map(({ step }) => this.#execution.steps.get(step)?.asked);
@@ -277,5 +287,8 @@ export class Activation {
 
 /** Only workers with the run write such entries: its function had gone beyond what came before them. */
 export function isOfActivation(entry: RunJournalEntry): boolean {
-  return ["asked", "patch", "tried"].includes(entry.type) || (entry.type === "ended" && entry.own === true);
+  return (
+    ["asked", "patch", "tried", "updated"].includes(entry.type) ||
+    (entry.type === "ended" && entry.own === true)
+  );
 }

@@ -143,6 +143,16 @@ export interface WorkflowContext {
    */
   cancel(step: string): boolean;
   /**
+   * Has a function answer `run.update(name, data)`. It is called once for each update, in the order in which they came, and
+   * again in each replay, so that it may change what the workflow's function holds: what costs or has effects in it goes
+   * through `ctx`. Its value, or what it throws, is recorded. An update that came before waits for it.
+   */
+  onUpdate<Data, Value>(
+    name: string,
+    schema: z.ZodType<Data>,
+    handle: (data: Data) => Value | Promise<Value>,
+  ): void;
+  /**
    * Has a function called when the run is cancelled, the last one first, after `catch` and `finally` blocks have run. It
    * has `timeoutMs`, by default 10,000. It may be called again when its worker is lost meanwhile.
    */

@@ -34,10 +34,10 @@ export class EntryValues {
   /** Returns the value of the entry at `index`, and fetches those of the next ones with it. */
   async of(entries: readonly RunJournalEntry[], index: number): Promise<unknown> {
     const entry = entries[index];
-    if (entry?.type !== "signal" && entry?.type !== "ended") return undefined;
+    if (entry?.type !== "signal" && entry?.type !== "ended" && entry?.type !== "update") return undefined;
     const plain = (json: unknown) => (entry.typed ? decode(json) : json);
     if (entry.blob) return plain(await readBlob(this.#store, entry.blob));
-    if (entry.type === "signal") return plain(entry.data);
+    if (entry.type !== "ended") return plain(entry.data);
     if (entry.error || "value" in entry) return plain(entry.value);
     if (!this.#values.has(entry.step)) await this.#readRecords(entries, index);
     const value = this.#values.get(entry.step);

@@ -4,6 +4,7 @@ import { fromErrorRecord } from "../shared/error-record.ts";
 import { JobCancelledError } from "../shared/errors.ts";
 import type { AskedEntry, EndedEntry, RunJournalEntry } from "../store/run-journal.ts";
 import { type Ask, changed, missing, type Outcome, type Step, StoredError } from "./step.ts";
+import { Updates } from "./updates.ts";
 import { cancelledEntry, isWithdrawal, withdrawnEntry } from "./withdrawals.ts";
 
 /** How long the function may take to ask for what its run has recorded. */
@@ -21,6 +22,7 @@ const MAX_ASKS_AFTER_CANCEL = 1000;
 export class Execution {
   readonly steps = new Map<string, Step>();
   readonly activity = new Wakeup();
+  readonly updates = new Updates(() => this.#report());
   /** Called when the function asks for something while no worker's turn is on. */
   onActivity: () => void = () => {};
   outcome: Outcome | undefined;
@@ -41,7 +43,8 @@ export class Execution {
   readonly overruns = new Map<string, number>();
   /** The places in the journal at which a worker was lost. */
   readonly #losses: number[] = [];
-  readonly #unrecorded = new Set<Step>();
+  /** Steps that the function has asked for and the journal lacks. */
+  readonly unrecorded = new Set<Step>();
   readonly #signals = new Map<string, { data: unknown }[]>();
   readonly #waiters = new Map<string, Step[]>();
   readonly #ended = new Set<string>();
@@ -51,6 +54,8 @@ export class Execution {
   readonly #withdrawn = new Set<string>();
   readonly #cancelled = new Set<string>();
   readonly #end = Promise.withResolvers<void>();
+  /** Ends when the function has. */
+  readonly ended = this.#end.promise;
   #asksAfterCancel = 0;
 
   readonly #run: (execution: Execution) => Promise<unknown>;
@@ -79,7 +84,7 @@ export class Execution {
     promise.catch(() => {});
     const step: Step = { ...ask, askedAt: this.seen, isDispatched: false, isEnded: false, resolve, reject };
     this.steps.set(ask.id, step);
-    if (step.kind !== "local") this.#unrecorded.add(step);
+    if (step.kind !== "local") this.unrecorded.add(step);
     this.#report();
     return promise;
   }
@@ -130,11 +135,6 @@ export class Execution {
     return [...this.#cancelled].some((id) => this.steps.has(id));
   }
 
-  /** Ends when the function has. */
-  get ended(): Promise<void> {
-    return this.#end.promise;
-  }
-
   /** Lets the function go on after its run was cancelled: nothing it waits for comes any more. */
   rejectAll(): void {
     for (const step of this.pending()) {
@@ -153,16 +153,15 @@ export class Execution {
     return isNew;
   }
 
-  /** Steps that the function has asked for and the journal lacks. */
-  get unrecorded(): ReadonlySet<Step> {
-    return this.#unrecorded;
-  }
-
   /** It has ended, or asks for something that the journal lacks. */
   get hasNews(): boolean {
     const { outcome, newPatches } = this;
     return (
-      outcome !== undefined || this.#unrecorded.size > 0 || newPatches.length > 0 || this.hasCancellations
+      outcome !== undefined ||
+      this.unrecorded.size > 0 ||
+      newPatches.length > 0 ||
+      this.hasCancellations ||
+      this.updates.hasAnswers
     );
   }
 
@@ -189,6 +188,12 @@ export class Execution {
       case "signal":
         await this.#deliverSignal(entry.name, value);
         break;
+      case "update":
+        await this.updates.deliver(entry, value);
+        break;
+      case "updated":
+        this.updates.noteRecorded(entry.id);
+        break;
       case "tried":
         this.tries.set(entry.step, { attempt: entry.attempt, at: entry.at });
         break;
@@ -209,7 +214,7 @@ export class Execution {
     const step = await this.#untilAsked(entry.step, `${entry.kind} ${entry.subject ?? ""}`.trim());
     if (step.kind !== entry.kind || step.digest !== entry.digest) throw changed(entry, step);
     step.asked = entry;
-    this.#unrecorded.delete(step);
+    this.unrecorded.delete(step);
     if (step.kind !== "signal") return;
     const name = step.subject ?? "";
     const early = this.#signals.get(name)?.shift();
@@ -218,8 +223,8 @@ export class Execution {
   }
 
   async #deliverEnded(entry: EndedEntry, value: unknown): Promise<void> {
-    const inVain = this.#answeredInVain.get(entry.step);
-    if (inVain && isWithdrawal(entry)) {
+    const inVain = isWithdrawal(entry) && this.#answeredInVain.get(entry.step);
+    if (inVain) {
       this.#answeredInVain.delete(entry.step);
       return this.#deliverSignal(inVain.name, inVain.data);
     }
@@ -267,7 +272,7 @@ export class Execution {
     for (;;) {
       const step = this.steps.get(id);
       if (step) return step;
-      const waitsForSteps = this.#unrecorded.size > 0 || this.steps.size > 0;
+      const waitsForSteps = this.unrecorded.size > 0 || this.steps.size > 0;
       const graceMs = waitsForSteps ? GRACE_MS : OWN_AWAIT_MS;
       if (this.outcome || performance.now() - startedAt > graceMs) throw missing(id, what, this);
       await delay(1);

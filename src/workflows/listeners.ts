@@ -21,7 +21,7 @@ export class Listeners {
  * Returns the promise, told who listens to it. `await` is no listener by this count, nor is an async function that awaits
  * it: neither can be seen.
  */
-export function watched<T>(promise: Promise<T>, listeners: Listeners): Promise<T> {
+function watched<T>(promise: Promise<T>, listeners: Listeners): Promise<T> {
   // A rejection that its branch looks at later must not end the process meanwhile.
   promise.catch(() => {});
   const then = (onFulfilled?: Reaction, onRejected?: Reaction) => {
@@ -39,4 +39,17 @@ function noted(reaction: Reaction): Reaction {
     called.add(reaction);
     return reaction(value);
   };
+}
+
+/** A step's promise, and who listens to it. */
+export function step<T>(work: (listeners: Listeners) => Promise<T>): Promise<T> {
+  const listeners = new Listeners();
+  return watched(work(listeners), listeners);
+}
+
+/** What a step has beside its question. */
+export interface Asking {
+  subject?: string;
+  signal?: AbortSignal | undefined;
+  listeners: Listeners;
 }

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { randomUUID } from "node:crypto";
+import type { z } from "zod";
 import { toCompletionInput } from "../calls/completion-input.ts";
 import type { CompletionMessage } from "../calls/completion-options.ts";
 import { type CompletionResult, toResult } from "../calls/completion-result.ts";
@@ -34,7 +35,7 @@ import type {
 } from "./context.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
-import { Listeners, watched } from "./listeners.ts";
+import { type Asking, step } from "./listeners.ts";
 import { quietInReplay } from "./replay-log.ts";
 import type { Seeds } from "./seeds.ts";
 import { inputDigestForm } from "./start-run.ts";
@@ -223,6 +224,17 @@ export class RunContext implements WorkflowContext {
     return this.#options.execution.cancel(`${this.#scope}${name}`);
   }
 
+  onUpdate<Data, Value>(
+    name: string,
+    schema: z.ZodType<Data>,
+    handle: (data: Data) => Value | Promise<Value>,
+  ): void {
+    refuseWithinWork("onUpdate");
+    this.#options.execution.updates.handle(name, (data) =>
+      handle(checkWith(schema, data, `update "${name}"`)),
+    );
+  }
+
   onCancel(handle: () => unknown, { timeoutMs }: { timeoutMs?: number } = {}): void {
     if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs, 1);
     this.#options.cancelHandlers.push({ handle, timeoutMs });
@@ -282,17 +294,4 @@ export class RunContext implements WorkflowContext {
   #drawn(purpose: string): string {
     return sha256(`${this.#options.seeds.current}\n${this.#nameOf(`\n${purpose}`)}`);
   }
-}
-
-/** What a step has beside its question. */
-interface Asking {
-  subject?: string;
-  signal?: AbortSignal | undefined;
-  listeners: Listeners;
-}
-
-/** A step's promise, and who listens to it. */
-function step<T>(work: (listeners: Listeners) => Promise<T>): Promise<T> {
-  const listeners = new Listeners();
-  return watched(work(listeners), listeners);
 }

@@ -17,6 +17,15 @@ export function signalTimeout(signal: string, step: string): GlueError {
   });
 }
 
+/** @param what that it does not take any more */
+export function runOver(runId: string, status: string, what: string): GlueError {
+  return new GlueError({
+    code: "run_over",
+    category: "input",
+    message: `run ${runId} has ended (${status}): it takes no ${what}`,
+  });
+}
+
 export function stepTimeout(step: string, timeoutMs: number): GlueError {
   return new WorkflowError({
     code: "step_timeout",

@@ -11,10 +11,12 @@ import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-jo
 import { listRuns, type RunFilter } from "../store/run-list.ts";
 import { isBounded, type RunRecord, readRun } from "../store/run-record.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
+import { askUpdate } from "./ask-update.ts";
 import { cancelRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
 import { retryRun } from "./retry-run.ts";
+import { runOver } from "./run-errors.ts";
 import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
 import { inputOf, outputOf } from "./run-values.ts";
 import { inputDigestForm, type RunStart, startRun } from "./start-run.ts";
@@ -95,6 +97,15 @@ export class WorkflowRuns {
     return outcome === "ended";
   }
 
+  /** @throws as `askUpdate` */
+  update(
+    runId: string,
+    update: { name: string; data: unknown; updateId?: string | undefined },
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    return askUpdate(this.#fleet, runId, update, AbortSignal.any([signal, this.#closing.signal]));
+  }
+
   /** @throws as `retryRun` */
   retry(runId: string): Promise<void> {
     return retryRun(this.#fleet, runId);
@@ -110,12 +121,7 @@ export class WorkflowRuns {
     if (isBlobRef(stored)) entry.blob = stored;
     else entry.data = stored;
     if ((await notifyRun(store, runId, entry, [], dedupeId)) !== "over") return;
-    const { status } = await this.read(runId);
-    throw new GlueError({
-      code: "run_over",
-      category: "input",
-      message: `run ${runId} has ended (${status}): it takes no signals`,
-    });
+    throw runOver(runId, (await this.read(runId)).status, "signals");
   }
 
   /**
