@@ -5,6 +5,7 @@ import { costUsd } from "../shared/cost.ts";
 import { GlueError, InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import { takesResponses } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
@@ -133,7 +134,7 @@ export class BatchRun {
       const batch = await prepareBatch({
         ...options,
         resolveModel: (name, vendor) => priced(chooseModel(name, { ...choice, vendor })),
-        hasResponses: ({ entry }) => settings.providers[entry]?.dialect === "openai",
+        hasResponses: ({ entry, model }) => takesResponses(settings.providers[entry], model),
         costOf: (model, use) => costUsd(settings.prices, model, use),
       });
       const run = new BatchRun(batch, options, context);

@@ -199,7 +199,8 @@ function responsesRow(body: Fields): Omit<ParsedRow, "customId"> {
   }
   const { max_output_tokens: limit, temperature, input } = body;
   const request = {
-    messages: [{ role: "user", content: askedBy(input) }],
+    // A stored prompt may need no input.
+    messages: [{ role: "user", content: input == null && isObject(body.prompt) ? "" : askedBy(input) }],
     ...(limit != null && { max_completion_tokens: limit }),
     ...(temperature != null && { temperature }),
     responses,

@@ -131,9 +131,9 @@ export async function completionJob(
 /** The lowest version that says what the payload says, so that as many workers as can take the job. */
 function versionOf(
   request: CompletionPayload["request"],
-  { runQueue = WORKFLOW_QUEUE, wire }: CompletionJobInput,
+  { runQueue = WORKFLOW_QUEUE, wire, request: { responses } }: CompletionJobInput,
 ): CompletionPayload["v"] {
-  if (wire) return WIRE_PAYLOAD_VERSION;
+  if (wire || responses) return WIRE_PAYLOAD_VERSION;
   if (runQueue !== WORKFLOW_QUEUE) return STEP_PAYLOAD_VERSION;
   return "json" in request ? TEXT_PAYLOAD_VERSION : 1;
 }

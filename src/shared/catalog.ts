@@ -17,7 +17,7 @@ export const TEXT_PAYLOAD_VERSION = 2;
 /** The version of a step's payload whose run has a queue of its workflow's own: older workers would wake it elsewhere. */
 export const STEP_PAYLOAD_VERSION = 3;
 
-/** The version of a payload that says more to the provider than its request: older workers would leave that out. */
+/** The version of a payload that says more to the provider than a chat request: older workers would leave that out. */
 export const WIRE_PAYLOAD_VERSION = 4;
 
 /** A request as its JSON text, where parsing would change it: a number that no double holds, the order of keys. */

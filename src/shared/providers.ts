@@ -83,6 +83,7 @@ export const BUILT_IN_PROVIDERS: readonly ProviderEntry[] = [
     dialect: "openai",
     baseUrl: "https://generativelanguage.googleapis.com/v1beta/openai",
     keyVariable: "GOOGLE_API_KEY",
+    api: "chat",
   },
   {
     name: "simulator",
@@ -115,9 +116,18 @@ export function requireKey(entry: ProviderEntry): string {
 }
 
 /** Returns what a model of the entry is asked by. */
-export function apiOf({ api = "chat" }: ProviderEntry, model: string): OpenAIApi {
-  if (typeof api === "string") return api;
-  return Object.entries(api).find(([pattern]) => matchesGlob(pattern, model))?.[1] ?? "chat";
+export function apiOf(entry: ProviderEntry, model: string): OpenAIApi {
+  return namedApi(entry, model) ?? "chat";
+}
+
+/** Returns whether a body of Responses can go to the model as it is: the entry does not say that it is asked by chat. */
+export function takesResponses(entry: ProviderEntry | undefined, model: string): boolean {
+  return entry?.dialect === "openai" && namedApi(entry, model) !== "chat";
+}
+
+function namedApi({ api }: ProviderEntry, model: string): OpenAIApi | undefined {
+  if (typeof api !== "object") return api;
+  return Object.entries(api).find(([pattern]) => matchesGlob(pattern, model))?.[1];
 }
 
 /** Returns whether the entry's own configuration names the model. */

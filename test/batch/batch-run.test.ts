@@ -90,6 +90,11 @@ describe("a batch in the foreground", () => {
     expect(bodies.map(({ object }) => object)).toEqual([
       ...["chat.completion", "list", "response", "chat.completion", "chat.completion"],
     ]);
+    // The provider's own body: a translation has other ids of its items.
+    expect(bodies[2]).toMatchObject({
+      id: expect.stringMatching(/^resp_/),
+      output: [{ id: expect.stringMatching(/^msg_req/), content: [{ type: "output_text", logprobs: [] }] }],
+    });
     expect(bodies[1]).toMatchObject({ data: [{ index: 0, object: "embedding" }, { index: 1 }] });
     const calls = site.simulator.journal.entries().length;
 

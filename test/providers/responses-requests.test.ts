@@ -200,7 +200,7 @@ describe("a chat request as a Responses call", () => {
 
   it("is a call of Chat Completions for models that the entry does not name", async () => {
     const { ask, server } = await judged("openai", () => undefined, {
-      api: { "gpt-5*": "responses", "o?": "responses" },
+      api: { "gpt-5*": "responses", "o3*": "responses" },
     });
     for (const model of ["gpt-5-mini", "o3", "gpt-4o"]) await Promise.allSettled([ask({}, { model })]);
     expect(server.requests.map(({ path }) => path)).toEqual([
