@@ -260,6 +260,9 @@ function readMessages(fields: Fields, promptField: string | undefined): unknown 
     );
   }
   if (messages !== undefined) return Array.isArray(messages) ? [...messages] : messages;
+  if (prompt === undefined && Array.isArray(fields.requests)) {
+    throw new RowFault("missing_prompt", "the rows are within requests", "write the list of requests alone");
+  }
   if (prompt === undefined) throw missingPrompt(promptField);
   if (typeof prompt !== "string" || prompt.trim() === "") {
     throw new RowFault("invalid_prompt", `${name} is not a text, or is empty`, "give every row a prompt");

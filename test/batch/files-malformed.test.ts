@@ -17,6 +17,7 @@ describe("malformed lines", () => {
       "invalid_encoding",
     ],
     ["missing prompt", '{"custom_id":"c","question":"SECRET"}', "missing_prompt"],
+    ["rows within requests", '{"requests":[{"custom_id":"c","params":{}}]}', "missing_prompt"],
     ["empty prompt", '{"prompt":"  "}', "invalid_prompt"],
     ["prompt of another type", '{"prompt":42}', "invalid_prompt"],
     ["prompt and messages", '{"prompt":"SECRET","messages":[]}', "invalid_request"],
