@@ -36,7 +36,7 @@ export function addQueuesCommand(program: Command): void {
       const { unfinished, ended } = await removeQueue(host.store, queue, force);
       if (unfinished > 0 && !force) {
         throw new InputError(
-          `queue ${name} has ${jobs(unfinished)} that have not ended`,
+          `queue ${name} has ${jobs(unfinished)} not ended`,
           "let workers end them, or remove them with it: --force",
           "queue_in_use",
         );

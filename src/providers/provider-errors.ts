@@ -174,9 +174,12 @@ export function connectionError(error: unknown, entry: ProviderEntry, route: str
   if (error instanceof z.ZodError)
     return unusableAnswer(entry, "its stream holds something else than an answer");
   const code = systemCode(error);
+  const hasNoFile = code === "EMFILE" || code === "ENFILE";
   return new APIConnectionError({
     message: `the connection to ${entry.name} at ${originOf(entry)} failed${code ? ` (${code})` : ""}, ${route}`,
-    hint: `check the network, the base URL of the entry "${entry.name}", HTTPS_PROXY, HTTP_PROXY and NO_PROXY`,
+    hint: hasNoFile
+      ? "this process has no file handle left: raise its limit (ulimit -n), or lower GLUELLM_WORKER_CONCURRENCY"
+      : `check the network, the base URL of the entry "${entry.name}", HTTPS_PROXY, HTTP_PROXY and NO_PROXY`,
   });
 }
 

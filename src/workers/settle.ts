@@ -5,6 +5,7 @@ import { type Message, previewOfAnswer } from "../shared/chat.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { privatePartsOf, toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
+import { logFault } from "../shared/fault-log.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { stopBatch } from "../store/batch.ts";
@@ -62,7 +63,8 @@ export async function settle(
 
 async function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"retry">): Promise<never> {
   if (policyOf(error).fails === "second") await job.updateProgress({ failed: error.code });
-  logger.warn({ fault: toErrorRecord(error), delayMs }, "attempt failed; will retry");
+  const told = { fault: toErrorRecord(error), delayMs };
+  logFault(logger, error.code, told, "attempt failed; will retry", "warn");
   throw new RetryError(failureText(error, job.attemptsMade + 1), delayMs);
 }
 

@@ -73,3 +73,19 @@ test("a client that works itself shares the connections of its worker", async ()
   const queue = completionQueueName(modelRef("simulator", "test"));
   expect(await opened()).toEqual([...SHARED, ...blocking(site, workflowQueue("ask"), queue)]);
 });
+
+test("a worker beside 100 quiet queues has no connection for them, and takes up one that is used", async () => {
+  const { site, store, opened } = await openSite();
+  const longAgo = JSON.stringify({ registeredAt: Date.now() - 3_600_000 });
+  const names = Array.from({ length: 100 }, (_, n) => completionQueueName(modelRef("simulator", `m${n}`)));
+  await store.redis.hset(store.keys.queues, Object.fromEntries(names.map((name) => [name, longAgo])));
+  const worker = site.start("worker");
+  await waitFor("the worker", async () => (await opened()).includes("gluellm:subscriber"));
+  const client = siteClient(site);
+  await client.complete("hello", { model: "simulator:m7" });
+  await client.close();
+  const expected = [...SHARED, ...blocking(site, completionQueueName(modelRef("simulator", "m7")))];
+  await waitFor("its connections", async () => (await opened()).length === expected.length);
+  expect(await opened()).toEqual(expected);
+  expect(worker.stderr()).not.toMatch(/ERROR/);
+});
