@@ -50,6 +50,8 @@ export interface AskedEntry {
   job?: string;
   /** A completion's `entry:model`, a child's workflow, a wait's signal. */
   subject?: string;
+  /** A child run that goes on when its parent ends. */
+  abandon?: true;
   /** When a sleep ends, or a wait gives up; epoch milliseconds. */
   until?: number;
 }

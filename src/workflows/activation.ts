@@ -223,12 +223,14 @@ export class Activation {
 
   /** What the function has cancelled ends, wherever it is. */
   async #stop(cancelled: readonly EndedEntry[]): Promise<void> {
-    const asked = cancelled.map(({ step }) => this.#execution.steps.get(step)?.asked);
+    const { steps } = this.#execution;
+    // Of abandoned child runs too: it is not its own end that the run ends them by.
+    const asked = cancelled.flatMap(({ step }) => {
+      const entry = steps.get(step)?.asked;
+      return entry ? { ...entry, abandon: undefined } : [];
+    });
     for (const { step } of cancelled) this.#local.cancel(step);
-    await cancelSteps(
-      this.#fleet,
-      asked.filter((entry) => entry !== undefined),
-    );
+    await cancelSteps(this.#fleet, asked);
   }
 
   /** Local work begins only when the journal does not have its end; other steps may be an earlier activation's. */

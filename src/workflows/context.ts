@@ -58,6 +58,8 @@ export interface WaitForOptions<T> extends Cancellable {
 
 /** Options of a child run. */
 export interface ChildOptions extends Cancellable {
+  /** What becomes of the child run when its parent ends before it: `cancel`, the default, or `abandon`: it goes on. */
+  parentClose?: "cancel" | "abandon";
   /** The rank of the child run and its steps: lower comes first. Default: the run's. */
   priority?: number;
 }

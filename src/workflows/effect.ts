@@ -13,7 +13,14 @@ export interface LocalEffect {
 /** What has to happen so that a step ends. */
 export type Effect =
   | { kind: "completion"; input: CompletionInput }
-  | { kind: "child"; workflow: string; version: number; input: unknown; priority: number | undefined }
+  | {
+      kind: "child";
+      workflow: string;
+      version: number;
+      input: unknown;
+      priority: number | undefined;
+      abandon: boolean;
+    }
   | LocalEffect
   | { kind: "sleep"; ms: number }
   | { kind: "signal"; timeoutMs: number | undefined };

@@ -58,8 +58,8 @@ export function openSteps(journal: readonly RunJournalEntry[]): AskedEntry[] {
 /** Ends jobs and child runs that nobody waits for any more. */
 export async function cancelSteps(fleet: FleetAccess, asked: readonly AskedEntry[]): Promise<void> {
   const { store, queues } = fleet;
-  for (const { kind, subject, job: id } of asked) {
-    if (id === undefined) continue;
+  for (const { kind, subject, job: id, abandon } of asked) {
+    if (id === undefined || abandon) continue;
     if (kind === "child") await cancelRun(fleet, id);
     if (kind !== "completion") continue;
     const queue = queues.named(queueOf(subject));

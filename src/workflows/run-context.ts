@@ -180,11 +180,12 @@ export class RunContext implements WorkflowContext {
     name: string,
     { name: workflow, version, input: schema }: Workflow<Input, Output, Given>,
     input: Given,
-    { priority, signal }: ChildOptions = {},
+    { priority, signal, parentClose }: ChildOptions = {},
   ): Promise<Output> {
     return step(async (listeners) => {
       checkWith(schema, input, `the input of workflow "${workflow}"`);
-      const effect = { kind: "child" as const, workflow, version, input, priority };
+      const abandon = parentClose === "abandon";
+      const effect = { kind: "child" as const, workflow, version, input, priority, abandon };
       const question = canonicalJson(inputDigestForm(input));
       return this.#ask<Output>(name, question, effect, { subject: workflow, signal, listeners });
     });

@@ -20,6 +20,7 @@ export function askedEntry({ id: runId, retries }: RunRecord, step: Step, now: n
     const question = retries === 0 ? `${id}\n${digest}` : `${id}\n${digest}\n${retries}`;
     entry.job = `${runId}.${sha256(question).slice(0, 16)}`;
   }
+  if (effect.kind === "child" && effect.abandon) entry.abandon = true;
   if (effect.kind === "sleep") entry.until = now + effect.ms;
   if (effect.kind === "signal" && effect.timeoutMs !== undefined) entry.until = now + effect.timeoutMs;
   return entry;
@@ -48,7 +49,7 @@ async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, aske
     priority: effect.priority ?? run.priority,
     nesting: run.nesting,
     defaultModel: run.defaultModel,
-    deadlineAt: isBounded(run) ? run.deadlineAt : undefined,
+    deadlineAt: isBounded(run) && !effect.abandon ? run.deadlineAt : undefined,
     parent: { runId: run.id, step: id, queue: run.queue },
   });
 }

@@ -109,6 +109,40 @@ describe("steps", () => {
     expect((await run.status()).tokensUsed.total).toBe(2 * childRun.tokensUsed.total);
   });
 
+  test("a child run goes on without its parent when it is abandoned, and only then", async () => {
+    const { runs, host } = await workflowSite();
+    const child = anyWorkflow("child", (ctx) => ctx.waitFor("go"));
+    const parent = anyWorkflow("parent", async (ctx, { cancelled }) => {
+      const parentClose = "abandon";
+      const children = [ctx.child("kept", child, {}, { parentClose }), ctx.child("ended", child, {})];
+      if (cancelled) await Promise.all(children);
+      await ctx.waitFor("begun");
+    });
+    await host([parent, child], 0);
+    for (const cancelled of [0, 1]) {
+      const run = await runs.start(parent, { cancelled }, { deadlineMs: 60_000 });
+      const children = await waitFor("the children", async () => {
+        const asked = (await run.steps()).filter(({ kind }) => kind === "child");
+        const begun = await Promise.all(
+          asked.map(({ job }) =>
+            runs
+              .open(job ?? "")
+              .steps()
+              .catch(() => []),
+          ),
+        );
+        return begun.length === 2 && begun.every((steps) => steps.length === 1) ? asked : undefined;
+      });
+      if (cancelled) await run.cancel();
+      else await run.signal("begun");
+      await run.result().catch(() => {});
+      const [kept, ended] = children.map(({ job }) => runs.open(job ?? ""));
+      await waitFor("the end of one", async () => (await ended?.status())?.state === "cancelled");
+      await kept?.signal("go", "gone");
+      expect(await kept?.result()).toBe("gone");
+    }
+  });
+
   test("branches name their steps and go on each for itself", async () => {
     const { runs, work } = await workflowSite();
     const branched = anyWorkflow("branched", (ctx) =>
