@@ -2,6 +2,7 @@ import { checkRequest } from "../producers/completion-job.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import { requirePrices } from "../producers/priced-models.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
+import { canonicalJson } from "../shared/canonical-json.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Steps } from "../shared/steps.ts";
@@ -61,7 +62,10 @@ export function toCompletionInput(
     ...(!executeTools && given.length > 0 && { tools: toToolDefinitions(given) }),
   });
   const defaultModels = defaults.model ?? settings.defaultModel;
-  const models = chooseModels(checked.model, { settings, defaultModels, keyNeeded });
+  const models = chooseModels(checked.model, {
+    ...{ settings, defaultModels, keyNeeded },
+    drawnBy: () => ref?.id ?? canonicalJson(request),
+  });
   const all = [models.model, ...(models.fallbacks ?? [])];
   const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
   const { timeoutMs, idleTimeoutMs } = checked;

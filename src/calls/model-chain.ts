@@ -1,3 +1,4 @@
+import { drawnOrder } from "../shared/deployments.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { chooseModel, type ModelChoice } from "./model-choice.ts";
@@ -12,18 +13,31 @@ export interface ModelChain {
   model: ModelRef;
   /** The further models; absent when there is only one. */
   fallbacks?: ModelRef[];
+  /** So many of them, the first included, are deployments of one name. */
+  alike?: number;
+}
+
+interface ChainChoice extends Omit<ModelChoice, "defaultModel"> {
+  defaultModels: ModelNames;
+  /** Returns the text that deployments are drawn by. */
+  drawnBy?: () => string;
 }
 
 /**
- * Returns the models that a request may go to. Those that name no provider have that of the first default.
+ * Returns the models that a request may go to; a name of deployments stands for all of them. Those that name no provider have
+ * that of the first default.
  * @throws as `chooseModel`; InputError for no model, more than 10, or one that comes twice (`duplicate_model`)
  */
 export function chooseModels(
   names: ModelNames | undefined,
-  { defaultModels, ...choice }: Omit<ModelChoice, "defaultModel"> & { defaultModels: ModelNames },
+  { defaultModels, drawnBy = () => "", ...choice }: ChainChoice,
 ): ModelChain {
-  const texts = [names ?? defaultModels].flat();
-  const [defaultModel] = [defaultModels].flat();
+  const { deployments } = choice.settings;
+  const expand = (name: string) =>
+    Object.hasOwn(deployments, name) ? drawnOrder(deployments[name] ?? [], drawnBy()) : [name];
+  const [first = [], ...others] = [names ?? defaultModels].flat().map(expand);
+  const texts = [...first, ...others.flat()];
+  const [defaultModel] = [defaultModels].flat().flatMap(expand);
   if (!defaultModel || texts.length < 1 || texts.length > MAX_MODELS) {
     throw new InputError(`a call takes 1 to ${MAX_MODELS} models, not ${texts.length}`);
   }
@@ -32,5 +46,6 @@ export function chooseModels(
   if (twice)
     throw new InputError(`the model ${twice.key} comes twice`, "name each model once", "duplicate_model");
   const [model, ...fallbacks] = models as [ModelRef, ...ModelRef[]];
-  return fallbacks.length > 0 ? { model, fallbacks } : { model };
+  if (fallbacks.length === 0) return { model };
+  return { model, fallbacks, ...(first.length > 1 && { alike: first.length }) };
 }

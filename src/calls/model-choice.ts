@@ -1,4 +1,4 @@
-import { ConfigurationError } from "../shared/errors.ts";
+import { ConfigurationError, InputError } from "../shared/errors.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { type ModelRef, modelRef, parseModel } from "../shared/model-name.ts";
 import { isListed } from "../shared/price-list.ts";
@@ -26,6 +26,13 @@ export function chooseModel(
   { settings, defaultModel, keyNeeded, vendor }: ModelChoice,
 ): ModelRef {
   const entries = Object.keys(settings.providers);
+  const alias = name ?? defaultModel;
+  if (Object.hasOwn(settings.deployments, alias)) {
+    throw new InputError(
+      `"${alias}" stands for deployments: batches and workflow commands take one model`,
+      `name one of them, such as ${settings.deployments[alias]?.[0]?.model}`,
+    );
+  }
   const fallback = parseModel(defaultModel, entries);
   const ref =
     name === undefined ? fallback : readName(name, bareEntry(settings, fallback.entry, vendor), settings);

@@ -46,7 +46,7 @@ export function addCompleteCommand(program: Command): void {
       const { model, fallbacks = [] } = chooseModels(options.model, choice);
       const names = [model, ...fallbacks].map(({ key }) => key);
       await using client = new GlueLLM({
-        model: names,
+        model: options.model ?? settings.defaultModel,
         system: options.system,
         mode: isLocal ? "local" : "fleet",
         settings,

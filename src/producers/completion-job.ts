@@ -63,6 +63,7 @@ export interface CompletionJobInput extends JobOptions, RunOptions {
   jobId: string;
   model: ModelRef;
   fallbacks?: readonly ModelRef[];
+  alike?: number;
   request: ChatRequest;
   urgency: Urgency;
   batch?: CompletionPayload["batch"];
@@ -91,6 +92,7 @@ export async function completionJob(
       requestId: randomUUID(),
       ...targetOf(settings, model),
       fallbacks,
+      alike: input.alike,
       request: stored,
       preview: previewOf(request),
       deadlineAt: deadlineOf(input.urgency, input),

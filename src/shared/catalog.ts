@@ -38,6 +38,8 @@ export const completionPayloadSchema = z.object({
   ...targetSchema.shape,
   /** The models to go on with, in this order, when the first cannot answer. */
   fallbacks: z.array(targetSchema).min(1).optional(),
+  /** So many of these models, its own the first, are deployments that are alike: the freest is called. */
+  alike: z.int().min(2).optional(),
   /** The request, or where it lies when it is larger than 16 KB. */
   request: z.union([blobRefSchema, requestTextSchema, chatRequestSchema]),
   preview: z.string(),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
 import { MAX_QUEUES, QUEUE_DEFAULTS } from "./catalog.ts";
+import { deploymentsSchema } from "./deployments.ts";
 import { limitsSchema } from "./limits-setting.ts";
 import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
@@ -62,6 +63,7 @@ export const settingsSchema = z.object({
   REDIS_URL: redisUrl.optional(),
   DEFAULT_MODEL: z.string().default("openai:gpt-4o-mini"),
   ALLOWED_MODELS: list.default([]),
+  DEPLOYMENTS: jsonText(deploymentsSchema).default({}),
   LIMITS: jsonText(limitsSchema).default({}),
   PRICES: jsonText(pricesSchema).default({}),
   RATE_LIMIT_ENABLED: booleanText.optional(),

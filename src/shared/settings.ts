@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import type { z } from "zod";
+import type { Deployments } from "./deployments.ts";
 import { envFileFaults, readEnvFile, type Variables, withoutEmpty } from "./env-file.ts";
 import { ConfigurationError } from "./errors.ts";
 import { type Limits, withSimpleLimit } from "./limits-setting.ts";
@@ -22,6 +23,8 @@ export interface Settings {
   redisUrl: string | undefined;
   /** The model of calls that name none, as `provider:model`. */
   defaultModel: string;
+  /** By their name: models that are alike, of which a call goes to the freest. */
+  deployments: Deployments;
   /** The provider entries by name. */
   providers: Readonly<Record<string, ProviderEntry>>;
   /** Patterns of models that neither the price list nor the limits know. */
@@ -170,6 +173,7 @@ function toSettings(
     dataDir,
     redisUrl: values.REDIS_URL,
     defaultModel: values.DEFAULT_MODEL,
+    deployments: values.DEPLOYMENTS,
     providers,
     allowedModels: values.ALLOWED_MODELS,
     limits: withSimpleLimit(values.LIMITS, {

@@ -19,12 +19,36 @@ import { backoffMs, type Verdict } from "./verdict.ts";
 const MAX_WAIT_MS = 10_000;
 const MAX_REASONS_CHARS = 500;
 
-/** The model whose turn it is: the job's own, or the fallback after as many as its journal says were given up. */
-export function presentTarget(payload: CompletionPayload, journal: JobJournal | undefined): FallbackTarget {
-  return payload.fallbacks?.[(journal?.fallbacks.length ?? 0) - 1] ?? payload;
+/**
+ * The model whose turn it is: the job's own, or the fallback after as many as its journal says were given up. Of deployments it is
+ * the one that has answered already, else the one whose budget keeps it waiting for the least time; a conversation stays with those
+ * that are first for it, since providers want back what they wrote.
+ */
+export function presentTarget(
+  payload: CompletionPayload,
+  journal: JobJournal | undefined,
+  waitMsOf: (key: string) => number,
+): FallbackTarget {
+  const { fallbacks = [], alike = 0, conversation } = payload;
+  const left = journal?.fallbacks.map(({ model }) => model) ?? [];
+  const open = [payload, ...fallbacks].slice(0, alike).filter((target) => !left.includes(keyOf(target)));
+  const [first] = open;
+  if (!first) return fallbacks[left.length - 1] ?? payload;
+  const last = journal?.calls.at(-1);
+  const going = last && open.find((target) => keyOf(target) === modelRef(last.entry, last.model).key);
+  if (going || conversation) return going ?? first;
+  return open
+    .map((target) => ({ target, waitMs: waitMsOf(keyOf(target)) }))
+    .sort((a, b) => a.waitMs - b.waitMs)[0]?.target as FallbackTarget;
+}
+
+function keyOf({ provider, model }: FallbackTarget): string {
+  return modelRef(provider.entry, model).key;
 }
 
 interface RoutedJob {
+  /** The present one. */
+  model: ModelRef;
   payload: CompletionPayload;
   journal: JobJournal;
 }
@@ -42,16 +66,15 @@ interface Failure {
  */
 export async function fallBack(
   { context, job, logger }: Attempt,
-  { payload, journal }: RoutedJob,
+  { model: ref, payload, journal }: RoutedJob,
   { error, verdict }: Failure,
 ): Promise<Verdict | undefined> {
-  const { provider, model } = presentTarget(payload, journal);
-  const ref = modelRef(provider.entry, model);
   await pauseFor(context, ref, error, verdict);
   const hasNext = journal.fallbacks.length < (payload.fallbacks?.length ?? 0);
   const hasWaitedForBudget = waitsFor(job).startsWith("budget_wait");
   try {
-    if (hasNext && givesUp({ error, verdict, hasWaitedForBudget })) {
+    const hasAlike = journal.fallbacks.length + 1 < (payload.alike ?? 0);
+    if (hasNext && givesUp({ error, verdict, hasWaitedForBudget, hasAlike })) {
       const { code, message } = error;
       const fallback = { model: ref.key, code, message };
       await journal.append({ kind: "fallback", fallback, attemptsMade: job.attemptsMade });
@@ -84,7 +107,10 @@ export function givesUp({
   error,
   verdict,
   hasWaitedForBudget,
+  hasAlike = false,
 }: Failure & {
+  /** Another deployment of the same kind is left: no wait is worth it. */
+  hasAlike?: boolean;
   /** The attempt before this one ended in waiting for the budget. */
   hasWaitedForBudget: boolean;
 }): boolean {
@@ -94,7 +120,7 @@ export function givesUp({
   if (verdict.kind !== "snooze") return false;
   // A line that is predicted to be short, and was not, is a long one.
   const isLongLine = wait === "guess" && hasWaitedForBudget;
-  return fallsBack === "atOnce" || isLongLine || verdict.delayMs > MAX_WAIT_MS;
+  return hasAlike || fallsBack === "atOnce" || isLongLine || verdict.delayMs > MAX_WAIT_MS;
 }
 
 async function pauseFor(context: WorkerContext, model: ModelRef, error: GlueError, verdict: Verdict) {

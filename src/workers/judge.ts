@@ -49,7 +49,9 @@ export async function judge(
     isRepeated,
     batchId: payload.batch?.id,
   });
-  return payload.fallbacks && journal ? fallBack(attempt, { payload, journal }, { error, verdict }) : verdict;
+  return payload.fallbacks && journal
+    ? fallBack(attempt, { model, payload, journal }, { error, verdict })
+    : verdict;
 }
 
 /** A row that was limited again and again has no call to wait for when one was answered meanwhile. */

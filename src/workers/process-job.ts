@@ -140,7 +140,9 @@ async function openJournal(
 
 /** Takes the model whose turn it is; a verdict when this worker cannot call it. */
 function chooseModel({ context }: Attempt, tried: ModelAttempt): Verdict | undefined {
-  const { provider, model } = presentTarget(tried.payload, tried.journal);
+  const { provider, model } = presentTarget(tried.payload, tried.journal, (key) =>
+    context.limiter.predictedWaitMs(key),
+  );
   tried.model = modelRef(provider.entry, model);
   return lackOf(context, provider);
 }
