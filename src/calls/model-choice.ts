@@ -29,7 +29,7 @@ export function chooseModel(
   const alias = name ?? defaultModel;
   if (Object.hasOwn(settings.deployments, alias)) {
     throw new InputError(
-      `"${alias}" stands for deployments: batches and workflow commands take one model`,
+      `"${alias}" stands for deployments, and one model is needed here`,
       `name one of them, such as ${settings.deployments[alias]?.[0]?.model}`,
     );
   }

@@ -7,6 +7,7 @@ import { type TurnAnswer, toRequestMessages } from "../shared/conversation.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
+import { fieldsOf, isObject } from "../shared/json.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { countWaiting, readTurnHead, readTurns } from "../store/conversation.ts";
 import type { WorkerContext } from "./context.ts";
@@ -50,6 +51,17 @@ export async function withHistory(
   const prompt = request.messages.slice(0, request.messages.length - own.length);
   const messages = [...prompt, ...toRequestMessages(turns.slice(0, position), own)];
   return { request: { ...request, messages }, historyEnd: messages.length - own.length };
+}
+
+/** Returns the provider entry that wants something back of the latest answers; undefined for none. */
+export async function stateHolder(
+  { store }: WorkerContext,
+  { id, position }: Place,
+): Promise<string | undefined> {
+  const turns = await readTurns(store, id, position);
+  const messages = turns.flatMap(({ answer }) => answer?.messages ?? []);
+  const latest = messages.findLast(({ vendor_state: state }) => isObject(state));
+  return Object.keys(fieldsOf(latest?.vendor_state)).at(-1);
 }
 
 /** Providers refuse tool calls in the history of a request that has no tools. */

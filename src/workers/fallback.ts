@@ -19,15 +19,23 @@ import { backoffMs, type Verdict } from "./verdict.ts";
 const MAX_WAIT_MS = 10_000;
 const MAX_REASONS_CHARS = 500;
 
+/** What speaks for one of several deployments. */
+interface Preference {
+  /** How long its budget would keep a call waiting. */
+  waitMsOf: (key: string) => number;
+  /** The entry that wants back what it wrote in the conversation. */
+  holder?: string | undefined;
+}
+
 /**
  * The model whose turn it is: the job's own, or the fallback after as many as its journal says were given up. Of deployments it is
- * the one that has answered already, else the one whose budget keeps it waiting for the least time; a conversation stays with those
- * that are first for it, since providers want back what they wrote.
+ * the one that has answered already, else the one that holds the conversation, else the one with the shortest wait; a conversation
+ * that nobody holds goes to the one that is drawn for it.
  */
 export function presentTarget(
   payload: CompletionPayload,
   journal: JobJournal | undefined,
-  waitMsOf: (key: string) => number,
+  { waitMsOf, holder }: Preference,
 ): FallbackTarget {
   const { fallbacks = [], alike = 0, conversation } = payload;
   const left = journal?.fallbacks.map(({ model }) => model) ?? [];
@@ -36,10 +44,10 @@ export function presentTarget(
   if (!first) return fallbacks[left.length - 1] ?? payload;
   const last = journal?.calls.at(-1);
   const going = last && open.find((target) => keyOf(target) === modelRef(last.entry, last.model).key);
-  if (going || conversation) return going ?? first;
-  return open
-    .map((target) => ({ target, waitMs: waitMsOf(keyOf(target)) }))
-    .sort((a, b) => a.waitMs - b.waitMs)[0]?.target as FallbackTarget;
+  const holding = open.find(({ provider }) => provider.entry === holder);
+  if (going || holding || conversation) return going ?? holding ?? first;
+  const waits = open.map((target) => ({ target, waitMs: waitMsOf(keyOf(target)) }));
+  return waits.reduce((best, one) => (one.waitMs < best.waitMs ? one : best)).target;
 }
 
 function keyOf({ provider, model }: FallbackTarget): string {

@@ -15,7 +15,7 @@ import { lookUp, type Standing } from "../store/result-record.ts";
 import { type CostLimit, openCostLimits } from "./call-costs.ts";
 import { barred, lackOf, unreadable } from "./can-run.ts";
 import { type LoopInput, runCompletion } from "./completion-loop.ts";
-import { WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
+import { stateHolder, WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
 import type { Attempt, ModelAttempt } from "./job-attempt.ts";
 import { judge } from "./judge.ts";
@@ -75,7 +75,7 @@ async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict>
   if (Date.now() > tried.payload.deadlineAt)
     throw deadlineError(standing.isPaused ? await pausedError(context, tried.model) : undefined);
   const costLimits = await openCostLimits(context.store, jobId, tried.payload, standing.hasCostLimit);
-  const lack = chooseModel(attempt, tried);
+  const lack = await chooseModel(attempt, tried);
   if (lack) return lack;
   const outcome = await runCompletion(context, {
     ...loopInput(attempt, tried, costLimits),
@@ -139,10 +139,13 @@ async function openJournal(
 }
 
 /** Takes the model whose turn it is; a verdict when this worker cannot call it. */
-function chooseModel({ context }: Attempt, tried: ModelAttempt): Verdict | undefined {
-  const { provider, model } = presentTarget(tried.payload, tried.journal, (key) =>
-    context.limiter.predictedWaitMs(key),
-  );
+async function chooseModel({ context }: Attempt, tried: ModelAttempt): Promise<Verdict | undefined> {
+  const { payload, journal } = tried;
+  const { alike, conversation } = payload;
+  const { provider, model } = presentTarget(payload, journal, {
+    waitMsOf: (key) => context.limiter.predictedWaitMs(key),
+    holder: alike && conversation ? await stateHolder(context, conversation) : undefined,
+  });
   tried.model = modelRef(provider.entry, model);
   return lackOf(context, provider);
 }

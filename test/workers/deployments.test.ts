@@ -1,13 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { chooseModels } from "../../src/calls/model-chain.ts";
 import { chooseModel } from "../../src/calls/model-choice.ts";
-import { InputError } from "../../src/index.ts";
+import { GlueLLM, InputError } from "../../src/index.ts";
 import { drawnOrder } from "../../src/shared/deployments.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import type { JobJournal } from "../../src/store/job-journal.ts";
 import { presentTarget } from "../../src/workers/fallback.ts";
 import { completionPayload } from "../support/dashboard.ts";
 import { FIRST, openPair, SECOND, statuses } from "../support/model-pair.ts";
+import { errorBody, goodBody } from "../support/provider.ts";
+import { TestSite } from "../support/site.ts";
+import { sendJson, type WireServer, wireServer } from "../support/wire-server.ts";
 
 const GLUELLM_DEPLOYMENTS = JSON.stringify({ fast: [{ model: FIRST }, { model: SECOND }] });
 
@@ -71,14 +74,54 @@ describe("deployments", () => {
         calls: calls.map((entry) => ({ entry, model: "m" })),
       }) as unknown as JobJournal;
     const entryOf = (left: string[], calls: string[] = [], more = {}) => {
+      const { holder, ...fields } = more as { holder?: string };
       const waitMsOf = (key: string) => (key === "a:m" ? 500 : 0);
-      return presentTarget({ ...payload, ...more }, journal(left, calls), waitMsOf).provider.entry;
+      return presentTarget({ ...payload, ...fields }, journal(left, calls), { waitMsOf, holder }).provider
+        .entry;
     };
     expect(entryOf([])).toBe("b");
     expect(entryOf(["b"])).toBe("a");
     expect(entryOf([], ["a"])).toBe("a");
     expect(entryOf([], [], { conversation: {} })).toBe("a");
+    expect(entryOf([], [], { conversation: {}, holder: "b" })).toBe("b");
+    expect(entryOf(["b"], [], { conversation: {}, holder: "b" })).toBe("a");
     expect(entryOf(["b", "a"])).toBe("z");
+  });
+
+  test("keep a conversation where its provider wants back what it wrote, also after it has moved", async () => {
+    let limited = "";
+    const asked: string[] = [];
+    const open = (name: string) =>
+      wireServer((response) => {
+        asked.push(name);
+        if (limited === name) return sendJson(response, errorBody("responses", { type: "requests" }), 429);
+        const body = goodBody("responses", name);
+        const thought = { type: "reasoning", id: `rs_${name}`, summary: [], encrypted_content: `of ${name}` };
+        sendJson(response, { ...body, output: [thought, ...(body.output as object[])] });
+      });
+    const servers = { a: await open("a"), b: await open("b") };
+    const entry = ({ url }: WireServer) => ({ baseUrl: `${url}/v1`, keyOptional: true, api: "responses" });
+    const deployments = { fast: [{ model: "a:m" }, { model: "b:m" }] };
+    await using site = await TestSite.open(
+      {},
+      {
+        GLUELLM_PROVIDERS: JSON.stringify({ a: entry(servers.a), b: entry(servers.b) }),
+        GLUELLM_DEPLOYMENTS: JSON.stringify(deployments),
+      },
+    );
+    const settings = loadSettings({ env: site.env, cwd: "/" });
+    await using glue = new GlueLLM({ model: "fast", mode: "local", settings });
+    const conversation = glue.conversation();
+    const first = (await conversation.complete("one")).finalResponse as "a" | "b";
+    const other = first === "a" ? "b" : "a";
+    limited = first;
+    expect((await conversation.complete("two")).finalResponse).toBe(other);
+    limited = "";
+    expect((await conversation.complete("three")).finalResponse).toBe(other);
+    expect(asked).toEqual([first, first, other, other]);
+    // Each gets back what it wrote itself.
+    expect(servers[other].requests.at(-1)?.body).toContain(`of ${other}`);
+    expect(servers[other].requests.at(-1)?.body).not.toContain(`of ${first}`);
   });
 
   const settingsOf = (deployments: object) =>
