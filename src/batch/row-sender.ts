@@ -99,10 +99,10 @@ export class RowSender {
     using _ = await store.notifier.listen({ [`batch:${this.#batchId}`]: wake });
     // What an earlier run left on the done-list is known before its rows are sent again.
     while ((await this.#collect()) > 0);
-    await untilTaken(logger, () => saveCounts(this.#options, this.#batchId));
+    await untilTaken(logger, () => saveCounts(this.#options, this.#batchId), signal);
     try {
       for (;;) {
-        const end = await untilTaken(logger, () => this.#turn(signal));
+        const end = await untilTaken(logger, () => this.#turn(signal), signal);
         if (end) return end;
       }
     } finally {

@@ -57,7 +57,7 @@ export async function sendBatch({
   const queues = new ProducerQueues(store, settings.maxQueues);
   try {
     const describe = () => startRecord(store, id, files, maxCostUsd);
-    await untilTaken(logger, describe);
+    await untilTaken(logger, describe, signal);
     const sender = new RowSender({
       store,
       settings,

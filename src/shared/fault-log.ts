@@ -3,6 +3,9 @@ import type { Logger } from "./logger.ts";
 
 const INTERVAL_MS = 10_000;
 
+/** Ids, times and figures, which are no part of a kind. */
+const WITH_DIGITS = /\S*\d\S*/g;
+
 type Level = "error" | "warn";
 
 interface Flood {
@@ -16,7 +19,7 @@ const told = new WeakMap<object, Map<string, Flood>>();
 /**
  * Logs a fault of which there may be many: the first of a kind at once, those of the next ten seconds as one line at
  * their end, with the fields of the latest and their `count`.
- * @param fault its text; its first word tells kinds with one message apart, such as Redis' OOM and WRONGTYPE
+ * @param fault its text; it tells kinds with one message apart: by its first word, such as Redis' OOM, else by all but ids and figures
  */
 export function logFault(
   logger: Logger,
@@ -29,7 +32,7 @@ export function logFault(
   const kinds = told.get(sink) ?? new Map<string, Flood>();
   told.set(sink, kinds);
   const line: object = { fault, ...fields };
-  const kind = `${message} ${/^[A-Z]+\b/.exec(fault)?.[0] ?? fault}`;
+  const kind = `${message} ${/^[A-Z]+\b/.exec(fault)?.[0] ?? fault.replace(WITH_DIGITS, "")}`;
   const flood = kinds.get(kind);
   if (flood) {
     flood.count += 1;

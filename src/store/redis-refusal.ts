@@ -17,15 +17,29 @@ function isRefusal(error: unknown): boolean {
 /**
  * Repeats `action` until Redis takes it: what it writes is paid for, or would have to be begun again. A lost
  * connection needs no such care, since commands wait for it.
+ * @param signal once it aborts, nobody waits any more
+ * @throws what `action` throws; Redis' refusal after the signal
  */
-export async function untilTaken<T>(logger: Logger, action: () => Promise<T>): Promise<T> {
+export async function untilTaken<T>(
+  logger: Logger,
+  action: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   for (let refused = false; ; refused = true) {
     try {
       return await action();
     } catch (error) {
-      if (!isRefusal(error)) throw error;
-      if (!refused) logFault(logger, (error as Error).message, {}, "Redis refuses writes; waiting");
+      if (!isRefusal(error) || signal?.aborted) throw error;
+      const { message } = error as Error;
+      if (!refused) logFault(logger, message, { hint: hintOf(message) }, "Redis refuses writes; waiting");
       await delay(WAIT_MS);
     }
   }
+}
+
+function hintOf(fault: string): string {
+  if (/MISCONF/.test(fault)) return "make room on the disk that Redis writes to; all goes on by itself then";
+  if (/OOM/.test(fault))
+    return "raise Redis' maxmemory, or remove what else it holds; all goes on by itself then";
+  return "it may pass; see the log of Redis and its INFO";
 }
