@@ -2,31 +2,34 @@ import { describe, expect, it } from "vitest";
 import { toMessagesRequest } from "../../src/providers/anthropic-request.ts";
 import { traitsOf } from "../../src/providers/model-traits.ts";
 import { toChatBody } from "../../src/providers/openai-request.ts";
+import { toResponsesBody } from "../../src/providers/responses-request.ts";
 import { type ChatRequest, chatRequestSchema, type Message } from "../../src/shared/chat.ts";
 import { sha256 } from "../../src/shared/digest.ts";
 import { judged } from "../support/judged.ts";
 import { testEntry } from "../support/provider.ts";
-import { refusedByChat, refusedByMessages } from "../support/strict-history.ts";
+import { refusedByChat, refusedByMessages, refusedByResponses } from "../support/strict-history.ts";
 
 const ENTRIES = {
   openai: testEntry("openai", "http://127.0.0.1"),
   anthropic: testEntry("anthropic", "http://127.0.0.1"),
 };
 
-function chatBody(messages: readonly object[], model = "gpt-4o-mini") {
+function chatBody(messages: readonly object[], model = "gpt-4o-mini", write = toChatBody) {
   const request = chatRequestSchema.parse({ messages }) as ChatRequest;
   const call = { entry: ENTRIES.openai, model, request, providerOptions: undefined, isStreamed: false };
-  return toChatBody(call, traitsOf(ENTRIES.openai, model)) as { messages: Message[] };
+  return write(call, traitsOf(ENTRIES.openai, model)) as { messages: Message[] };
+}
+
+function expectValid(messages: readonly object[], about?: string) {
+  expect(refusedByChat(chatBody(messages)), about).toBeUndefined();
+  expect(refusedByResponses(chatBody(messages, undefined, toResponsesBody)), about).toBeUndefined();
+  expect(refusedByMessages(messagesBody(messages)), about).toBeUndefined();
 }
 
 function messagesBody(messages: readonly object[], providerOptions?: Record<string, unknown>) {
   const request = chatRequestSchema.parse({ messages }) as ChatRequest;
-  return toMessagesRequest({
-    entry: ENTRIES.anthropic,
-    model: "claude-sonnet-4-6",
-    request,
-    providerOptions,
-  });
+  const model = "claude-sonnet-4-6";
+  return toMessagesRequest({ entry: ENTRIES.anthropic, model, request, providerOptions });
 }
 
 const user = (content: unknown) => ({ role: "user", content });
@@ -137,11 +140,10 @@ const HISTORIES: Record<string, readonly object[]> = {
 };
 
 describe.each(Object.entries(HISTORIES))("a history with %s", (_what, messages) => {
-  it("is made valid for both dialects, and the same each time", () => {
+  it("is made valid for every API, and the same each time", () => {
     const chat = chatBody(messages);
-    expect(refusedByChat(chat)).toBeUndefined();
     expect(chatBody(messages)).toEqual(chat);
-    expect(refusedByMessages(messagesBody(messages))).toBeUndefined();
+    expectValid(messages);
     // What it has become is valid in turn: a second writer has nothing to mend.
     expect(chatBody(chat.messages)).toEqual(chat);
   });
@@ -205,12 +207,10 @@ describe("a history", () => {
     }
   });
 
-  it("of any faults at once is valid for both dialects", () => {
+  it("of any faults at once is valid for every API", () => {
     for (let seed = 0; seed < 300; seed++) {
       const messages = randomHistory(seed);
-      const about = `seed ${seed}: ${JSON.stringify(messages)}`;
-      expect(refusedByChat(chatBody(messages)), about).toBeUndefined();
-      expect(refusedByMessages(messagesBody(messages)), about).toBeUndefined();
+      expectValid(messages, `seed ${seed}: ${JSON.stringify(messages)}`);
     }
   });
 

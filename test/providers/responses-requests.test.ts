@@ -2,6 +2,7 @@ import { describe, expect, it, test } from "vitest";
 import type { ChatRequest, Message } from "../../src/shared/chat.ts";
 import { type Body, judged, refusal } from "../support/judged.ts";
 import { failureOf } from "../support/provider.ts";
+import { refusedByResponses } from "../support/strict-history.ts";
 
 const call = (id: string, args = "{}") => ({
   id,
@@ -10,24 +11,6 @@ const call = (id: string, args = "{}") => ({
 });
 const reasoning = { type: "reasoning", id: "rs_1", summary: [], encrypted_content: "secret" };
 const ENCRYPTED = "reasoning.encrypted_content";
-
-/** What a strict server of Responses refuses of a body; undefined when it takes it. */
-function refusedByResponses({ input }: Body): string | undefined {
-  const open = new Set<string>();
-  for (const [i, item] of input.entries()) {
-    const extra = Object.keys(item).find(
-      (key) => /^(name|reasoning|vendor_state|tool_)/.test(key) && !item.call_id,
-    );
-    if (extra) return `Unknown parameter: 'input[${i}].${extra}'`;
-    if (item.type === "function_call") open.add(item.call_id);
-    if (item.type === "function_call_output" && !open.delete(item.call_id))
-      return `No tool call found for function call output with call_id ${item.call_id}.`;
-    if (item.role && item.content.length === 0) return `input[${i}].content: is missing`;
-    const part = Array.isArray(item.content) ? item.content[0]?.type : undefined;
-    if (part?.startsWith(item.role === "assistant" ? "input" : "output")) return `Invalid value: '${part}'.`;
-  }
-  return open.size > 0 ? `No tool output found for function call ${[...open]}.` : undefined;
-}
 
 const strict = (changes: Parameters<typeof judged>[2] = {}) =>
   judged("responses", refusal(refusedByResponses), changes);

@@ -49,6 +49,30 @@ export function refusedByChat({ messages }: Any, more: readonly string[] = []): 
   return open.length > 0 ? `tool_call_ids did not have response messages: ${open}` : undefined;
 }
 
+/** Returns what a strict server of Responses refuses; undefined when it takes the items. */
+export function refusedByResponses({ input }: Any): string | undefined {
+  const ids = new Set<string>();
+  const open = new Set<string>();
+  for (const [i, { type = "message", role, content, call_id: id, ...rest }] of input.entries()) {
+    const at = `input[${i}]`;
+    const extra = Object.keys(rest).find((key) => /^(reasoning|vendor_state|tool_|response_)/.test(key));
+    if (extra || (role && "name" in rest)) return `Unknown parameter: '${at}.${extra ?? "name"}'`;
+    if (type === "function_call") {
+      if (!/^[a-zA-Z0-9_-]{1,64}$/.test(id) || ids.has(id)) return `${at}.call_id: ${id}`;
+      if (!/^[a-zA-Z0-9_-]{1,64}$/.test(rest.name)) return `${at}.name`;
+      if (!isObjectText(rest.arguments)) return `${at}.arguments`;
+      ids.add(id);
+      open.add(id);
+    }
+    if (type === "function_call_output" && !open.delete(id))
+      return `No tool call found for function call output with call_id ${id}.`;
+    if (type === "message" && isBlankContent(content)) return `${at}.content: is blank`;
+    const part = Array.isArray(content) ? content[0]?.type : undefined;
+    if (part?.startsWith(role === "assistant" ? "input" : "output")) return `Invalid value: '${part}'.`;
+  }
+  return open.size > 0 ? `No tool output found for function call ${[...open]}.` : undefined;
+}
+
 /** Returns what a strict server of Messages refuses; undefined when it takes the request. */
 export function refusedByMessages({
   messages,
