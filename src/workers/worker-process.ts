@@ -22,8 +22,13 @@ import { hasJobs, queuesWithJobs } from "../store/bullmq-internals.ts";
 import { CacheStore } from "../store/cache.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
-import { type RegisteredQueue, readRegistry } from "../store/queue-registry.ts";
-import { announceWorker, type WorkerCard, withdrawWorker } from "../store/worker-card.ts";
+import { malformedQueueNames, type RegisteredQueue, readRegistry } from "../store/queue-registry.ts";
+import {
+  announceWorker,
+  unreadableWorkerCards,
+  type WorkerCard,
+  withdrawWorker,
+} from "../store/worker-card.ts";
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
 import { QueueWorker } from "./queue-worker.ts";
@@ -133,10 +138,21 @@ export class WorkerProcess {
   async #start(): Promise<void> {
     this.#listening = await this.#listen();
     await this.#context.budgets.read();
-    await Promise.all([this.#follow(), this.announce()]);
+    await Promise.all([this.#follow(), this.announce(), this.#tellDamage()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
     this.#timers.push(setInterval(() => void this.announce(), CARD_MS));
     this.#timers.push(setInterval(() => this.#readLimits(), LIMITS_MS));
+  }
+
+  /** Names what is passed over because it cannot be read. */
+  async #tellDamage(): Promise<void> {
+    const { logger } = this.#options;
+    for (const queue of await malformedQueueNames(this.#store)) {
+      logger.warn({ queue }, "no queue can have this name; see `gluellm queues repair`");
+    }
+    for (const worker of await unreadableWorkerCards(this.#store)) {
+      logger.warn({ worker }, "the card of a worker process cannot be read; see `gluellm queues repair`");
+    }
   }
 
   #readLimits(id?: string): void {

@@ -107,6 +107,10 @@ test("jobs that cannot be read are set aside with one line each, and keep no oth
   ).toEqual(damaged.slice(0, Object.keys(UNREADABLE).length).sort());
   expect(said.filter(({ queue }) => queue === workflowQueue("echo"))).toHaveLength(runs.length);
   expect(lines.filter(({ msg }) => msg === "queue worker fault").length).toBeLessThan(8);
+  const passedOver = lines.flatMap(({ msg, queue, worker }) =>
+    /name|card/.test(String(msg)) && /repair/.test(String(msg)) ? [worker ?? queue] : [],
+  );
+  expect(passedOver).toEqual(expect.arrayContaining(["", "a:b", "w"]));
   const states = await readQueueStates(store, settings);
   expect(states.map(({ queue }) => queue)).toContain(QUEUE);
   const shown = await site.run("queues", "repair");
