@@ -21,8 +21,8 @@ const MAX_REASONS_CHARS = 500;
 
 /** What speaks for one of several deployments. */
 interface Preference {
-  /** How long its budget would keep a call waiting. */
-  waitMsOf: (key: string) => number;
+  /** How long its budget would keep a call waiting; infinite where this worker cannot call it. */
+  waitMsOf: (target: FallbackTarget) => number;
   /** The entry that wants back what it wrote in the conversation. */
   holder?: string | undefined;
 }
@@ -46,7 +46,7 @@ export function presentTarget(
   const going = last && open.find((target) => keyOf(target) === modelRef(last.entry, last.model).key);
   const holding = open.find(({ provider }) => provider.entry === holder);
   if (going || holding || conversation) return going ?? holding ?? first;
-  const waits = open.map((target) => ({ target, waitMs: waitMsOf(keyOf(target)) }));
+  const waits = open.map((target) => ({ target, waitMs: waitMsOf(target) }));
   return waits.reduce((best, one) => (one.waitMs < best.waitMs ? one : best)).target;
 }
 

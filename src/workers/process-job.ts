@@ -138,12 +138,18 @@ async function openJournal(
   return JobJournal.open({ store, queue: queue.name, jobId, token, logger });
 }
 
+/** What a call may take, by which deployments are compared before its request is read. */
+const USUAL_TOKENS = { input: 500, output: 500 };
+
 /** Takes the model whose turn it is; a verdict when this worker cannot call it. */
 async function chooseModel({ context }: Attempt, tried: ModelAttempt): Promise<Verdict | undefined> {
   const { payload, journal } = tried;
   const { alike, conversation } = payload;
   const { provider, model } = presentTarget(payload, journal, {
-    waitMsOf: (key) => context.limiter.predictedWaitMs(key),
+    waitMsOf: ({ provider, model }) =>
+      lackOf(context, provider)
+        ? Number.POSITIVE_INFINITY
+        : context.limiter.predictedWaitMs(modelRef(provider.entry, model).key, { tokens: USUAL_TOKENS }),
     holder: alike && conversation ? await stateHolder(context, conversation) : undefined,
   });
   tried.model = modelRef(provider.entry, model);

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { chooseModels } from "../../src/calls/model-chain.ts";
 import { chooseModel } from "../../src/calls/model-choice.ts";
 import { GlueLLM, InputError } from "../../src/index.ts";
+import type { FallbackTarget } from "../../src/shared/catalog.ts";
 import { drawnOrder } from "../../src/shared/deployments.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import type { JobJournal } from "../../src/store/job-journal.ts";
@@ -36,6 +37,18 @@ describe.concurrent("a call of deployments", () => {
     const turns = [];
     for (const text of ["one", "two", "three"]) turns.push(await conversation.complete(text));
     expect(new Set(turns.map(({ model }) => model)).size).toBe(1);
+  });
+
+  test("goes to the one whose budget has room", async () => {
+    const GLUELLM_LIMITS = JSON.stringify({ [FIRST]: { rpm: 1 } });
+    await using pair = await openPair({ env: { GLUELLM_DEPLOYMENTS, GLUELLM_LIMITS } });
+    const glue = pair.client({ model: "fast" });
+    const left = [];
+    for (let n = 0; n < 12; n++) left.push(...(await glue.complete(`hello ${n}`)).fallbacks);
+    expect(left).toEqual([]);
+    const [few, many] = [statuses(pair.first).length, statuses(pair.second).length];
+    expect(few).toBeLessThanOrEqual(2);
+    expect(few + many).toBe(12);
   });
 
   test("is the same call under its idempotency key", async () => {
@@ -75,7 +88,7 @@ describe("deployments", () => {
       }) as unknown as JobJournal;
     const entryOf = (left: string[], calls: string[] = [], more = {}) => {
       const { holder, ...fields } = more as { holder?: string };
-      const waitMsOf = (key: string) => (key === "a:m" ? 500 : 0);
+      const waitMsOf = ({ provider: { entry } }: FallbackTarget) => (entry === "a" ? 500 : 0);
       return presentTarget({ ...payload, ...fields }, journal(left, calls), { waitMsOf, holder }).provider
         .entry;
     };
