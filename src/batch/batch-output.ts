@@ -1,9 +1,10 @@
 import { rm } from "node:fs/promises";
 import { GlueError } from "../shared/errors.ts";
 import type { OutputFormat } from "./answer-forms.ts";
-import { type DiskIndex, OUT_FILE, type RowUse } from "./disk-index.ts";
+import type { DiskIndex } from "./disk-index.ts";
 import { AppendFile, replaceFile, temporaryPath } from "./durable-file.ts";
 import { type EarlierResults, importEarlierResults } from "./earlier-results.ts";
+import { OUT_FILE, type RowUse } from "./index-row.ts";
 import { relabelled } from "./output-line.ts";
 import { type OutputFiles, outputFiles } from "./output-paths.ts";
 import { headerLine, newBatchId } from "./partial-header.ts";

@@ -11,12 +11,12 @@ import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import type { OutputFormat } from "./answer-forms.ts";
+import type { BatchEnd } from "./batch-end.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
 import type { InputFormat } from "./input-form.ts";
 import { adoptPartial, type OutputFiles, outputFiles } from "./output-paths.ts";
 import { readBatchId } from "./partial-header.ts";
 import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
-import type { BatchEnd } from "./row-sender.ts";
 import { sendBatch } from "./send-batch.ts";
 import { Tally } from "./tally.ts";
 

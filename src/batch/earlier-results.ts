@@ -1,8 +1,9 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { InputError } from "../shared/errors.ts";
 import type { OutputFormat } from "./answer-forms.ts";
-import { type DiskIndex, OUT_FILE } from "./disk-index.ts";
+import type { DiskIndex } from "./disk-index.ts";
 import { inputFileError } from "./file-errors.ts";
+import { OUT_FILE } from "./index-row.ts";
 import { isBlank, readLines } from "./line-reader.ts";
 import { parseOutputLine } from "./output-line.ts";
 import type { OutputFiles } from "./output-paths.ts";

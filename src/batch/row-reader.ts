@@ -2,7 +2,7 @@ import type { ChatRequest } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Endpoint } from "./answer-forms.ts";
-import type { IndexRow } from "./disk-index.ts";
+import type { IndexRow } from "./index-row.ts";
 import type { InputFile } from "./input-file.ts";
 import { RowFault } from "./row-fault.ts";
 import { type ParsedRow, parseRow, requestFor } from "./row-format.ts";

@@ -4,7 +4,7 @@ import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
-import { hasBatch, readStop, saveBatch, stopBatch } from "../store/batch.ts";
+import { hasBatch, readStop, stopBatch } from "../store/batch.ts";
 import { acknowledge, readDoneList } from "../store/batch-done-list.ts";
 import type { Lease } from "../store/batch-lease.ts";
 import { releaseBlob } from "../store/blobs.ts";
@@ -13,13 +13,16 @@ import { inlineResult } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { registerQueue } from "../store/queue-registry.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
+import type { BatchEnd } from "./batch-end.ts";
 import type { BatchOutput, OutputRow } from "./batch-output.ts";
-import type { DiskIndex, IndexRow } from "./disk-index.ts";
-import { ModelStops, type StopReason } from "./model-stops.ts";
+import type { DiskIndex } from "./disk-index.ts";
+import type { IndexRow } from "./index-row.ts";
+import { ModelStops } from "./model-stops.ts";
 import { outputLine } from "./output-line.ts";
 import { RestScan } from "./rest-scan.ts";
 import type { BatchRow, RowReader } from "./row-reader.ts";
 import { RowSubmitter } from "./row-submitter.ts";
+import { saveCounts } from "./save-counts.ts";
 import type { InputScan } from "./scan-input.ts";
 import type { Tally } from "./tally.ts";
 import { Window } from "./window.ts";
@@ -49,17 +52,6 @@ export interface RowSenderOptions {
   cache?: boolean;
   timeoutMs?: number;
 }
-
-/**
- * How sending ended: all rows have results, somebody asked to stop, an account fault stopped the batch, or the rest of the
- * input has a fault.
- */
-export type BatchEnd =
-  | { kind: "finished" }
-  | { kind: "interrupted" }
-  | { kind: "cancelled" }
-  | { kind: "faulted"; error: GlueError }
-  | ({ kind: "stopped" } & StopReason);
 
 /**
  * Drives one batch: sends missing rows through a window per queue, takes results off the done-list into the file,
@@ -303,25 +295,4 @@ export class RowSender {
     this.#savedAt = performance.now();
     await saveCounts(this.#options, this.#batchId);
   }
-}
-
-/** Writes where the batch stands into its record. */
-export async function saveCounts(
-  { store, index, tally }: Pick<RowSenderOptions, "store" | "index" | "tally">,
-  id: string,
-): Promise<void> {
-  const { total, succeeded, failed } = index.counts();
-  const { prompt, completion, cached, costUsd, unpriced, cacheHits } = tally.use;
-  await saveBatch(store, {
-    id,
-    total,
-    succeeded,
-    failed,
-    promptTokens: prompt,
-    completionTokens: completion,
-    cachedTokens: cached,
-    costUsd: Number(costUsd.toFixed(12)),
-    unpriced,
-    cacheHits,
-  });
 }

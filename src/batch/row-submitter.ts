@@ -4,7 +4,7 @@ import type { Settings } from "../shared/settings.ts";
 import { isBlobRef } from "../store/blobs.ts";
 import { forgetFailures } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
-import type { IndexRow } from "./disk-index.ts";
+import type { IndexRow } from "./index-row.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Window } from "./window.ts";
 

@@ -1,7 +1,8 @@
 import { MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { DiskIndex, ScannedRow } from "./disk-index.ts";
+import type { DiskIndex } from "./disk-index.ts";
+import type { ScannedRow } from "./index-row.ts";
 import type { InputFile, InputRow, RowStart } from "./input-file.ts";
 import { hashBlocks, type ResolvedName } from "./kept-index.ts";
 import { malformedLine } from "./output-line.ts";

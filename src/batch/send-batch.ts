@@ -8,8 +8,10 @@ import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
+import type { BatchEnd } from "./batch-end.ts";
 import type { BatchFiles, PreparedBatch } from "./prepare-batch.ts";
-import { type BatchEnd, RowSender, saveCounts } from "./row-sender.ts";
+import { RowSender } from "./row-sender.ts";
+import { saveCounts } from "./save-counts.ts";
 import type { Tally } from "./tally.ts";
 
 export interface SendBatchOptions {

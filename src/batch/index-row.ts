@@ -1,0 +1,63 @@
+import type { ModelRef } from "../shared/model-name.ts";
+
+export type RowState = "missing" | "succeeded" | "failed";
+export const STATES: readonly RowState[] = ["missing", "succeeded", "failed"];
+/** Where a row's result line lies: `out_file` in the index. */
+export const OUT_FILE = { none: 0, partial: 1, output: 2, orphaned: 3 } as const;
+
+export interface IndexRow {
+  /** 1-based place in the input; blank lines count. */
+  line: number;
+  /** The row's identity: 32 hex digits. */
+  id: string;
+  /** Where its line lies in the input. */
+  offset: number;
+  bytes: number;
+  /** Which of several equal requests without custom_id it is, from 1; 0 for a row with a custom_id. */
+  occurrence: number;
+  /** Undefined for a malformed row, which is failed from the start. */
+  model: ModelRef | undefined;
+  state: RowState;
+}
+
+export interface RowCounts {
+  total: number;
+  succeeded: number;
+  failed: number;
+  missing: number;
+}
+
+export interface IndexCounts extends RowCounts {
+  /** Rows that are no valid request; part of `failed`. */
+  malformed: number;
+  /** By `ModelRef.key`; malformed rows belong to none. */
+  models: ReadonlyMap<string, RowCounts>;
+}
+
+export interface DoneRow {
+  id: string;
+  failed: boolean;
+  outOffset: number;
+  outBytes: number;
+  use?: RowUse;
+}
+
+/** What a row's answer used. */
+export interface RowUse {
+  prompt: number;
+  completion: number;
+  cached: number;
+  /** Null when nobody knows. */
+  costUsd: number | null;
+  fromCache: boolean;
+}
+
+/** A row as the scan finds it. */
+export interface ScannedRow {
+  line: number;
+  offset: number;
+  bytes: number;
+  label: string;
+  digest: string;
+  customId: string | undefined;
+}
