@@ -1,5 +1,5 @@
 import { sha256 } from "../shared/digest.ts";
-import { parseJson } from "../shared/json.ts";
+import { nestsTooDeep, parseJson } from "../shared/json.ts";
 import { answerTo, type SimulatedAnswer } from "./answer.ts";
 import type { Call } from "./call.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
@@ -17,7 +17,9 @@ export type ReceivedCall = { contentHash: string } & (
 export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: AnswerScript): ReceivedCall {
   let contentHash: string | undefined;
   try {
-    const body = parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
+    if (nestsTooDeep(text)) throw new InvalidCallError("The body is nested more than 200 levels deep.");
+    const body = parseJson(text);
     if (body === undefined) throw new InvalidCallError("We could not parse the JSON body of your request.");
     contentHash = requestHash(body);
     const call = dialect.readCall(body);
