@@ -1,5 +1,11 @@
+import type { ErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
-import type { StopReason } from "./model-stops.ts";
+
+/** Why rows of a batch are not sent, and what the provider said of them. */
+export interface StopReason {
+  error: ErrorRecord;
+  providerMessage?: string | undefined;
+}
 
 /**
  * How sending ended: all rows have results, somebody asked to stop, an account fault stopped the batch, or the rest of the

@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import type { CsvError, Options } from "csv-parse";
 import { InputError } from "../shared/errors.ts";
 import { parseExactly } from "../shared/exact-json.ts";
-import type { InputRow, RowStart } from "./input-file.ts";
+import type { InputRow, RowStart } from "./input-row.ts";
 import { RowFault } from "./row-fault.ts";
 
 /** How a file of comma-separated values is read: its header says which field is which. */

@@ -1,6 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { InputError } from "../shared/errors.ts";
-import type { InputRow, RowStart } from "./input-file.ts";
+import type { InputRow, RowStart } from "./input-row.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 /** What is kept of a row that is too long. */

@@ -4,7 +4,7 @@ import { identityOf } from "../shared/process-identity.ts";
 import { DiskIndex } from "./disk-index.ts";
 import type { InputFile } from "./input-file.ts";
 import { readBatchId } from "./partial-header.ts";
-import type { ResolveModel } from "./scan-input.ts";
+import type { ResolveModel } from "./resolve-model.ts";
 
 const VERSION = 1;
 const BLOCK_BYTES = 4 * 1024 * 1024;

@@ -13,17 +13,12 @@ import {
   stopModel,
 } from "../store/refused-rows.ts";
 import type { Store } from "../store/store.ts";
+import type { StopReason } from "./batch-end.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { Window } from "./window.ts";
 
 const MAX_NAMED = 5;
 const PAUSE_LOOK_MS = 1000;
-
-/** Why rows of a batch are not sent, and what the provider said of them. */
-export interface StopReason {
-  error: ErrorRecord;
-  providerMessage?: string | undefined;
-}
 
 /** Watches for models that the provider refuses, or pauses for too long, so that the rows of the others go on. */
 export class ModelStops {

@@ -7,9 +7,10 @@ import { InputFile } from "./input-file.ts";
 import type { InputFormat } from "./input-form.ts";
 import { createKeptIndex, reopenIndex } from "./kept-index.ts";
 import { checkPaths, outputFiles } from "./output-paths.ts";
+import type { ResolveModel } from "./resolve-model.ts";
 import type { CostOf } from "./result-places.ts";
 import { RowReader } from "./row-reader.ts";
-import { type HasResponses, InputScan, type ResolveModel } from "./scan-input.ts";
+import { type HasResponses, InputScan } from "./scan-input.ts";
 
 const LARGE_ROWS = 50_000;
 /** What is scanned of such a file before anything is sent, as a part of these. */

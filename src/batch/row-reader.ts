@@ -4,10 +4,11 @@ import type { ModelRef } from "../shared/model-name.ts";
 import type { Endpoint } from "./answer-forms.ts";
 import type { IndexRow } from "./index-row.ts";
 import type { InputFile } from "./input-file.ts";
+import { cached, type ResolveModel } from "./resolve-model.ts";
 import { RowFault } from "./row-fault.ts";
 import { type ParsedRow, parseRow, requestFor } from "./row-format.ts";
 import { lineLabel, rowDigest, rowId } from "./row-identity.ts";
-import { cached, type HasResponses, type ResolveModel } from "./scan-input.ts";
+import type { HasResponses } from "./scan-input.ts";
 
 export interface BatchRow {
   line: number;

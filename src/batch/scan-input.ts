@@ -3,18 +3,14 @@ import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { ScannedRow } from "./index-row.ts";
-import type { InputFile, InputRow, RowStart } from "./input-file.ts";
+import type { InputFile } from "./input-file.ts";
+import type { InputRow, RowStart } from "./input-row.ts";
 import { hashBlocks, type ResolvedName } from "./kept-index.ts";
 import { malformedLine } from "./output-line.ts";
+import { cached, type ResolveModel } from "./resolve-model.ts";
 import { RowFault } from "./row-fault.ts";
-import { type ParsedRow, parseRow, requestFor, tooLongFault, type Vendor } from "./row-format.ts";
+import { type ParsedRow, parseRow, requestFor, tooLongFault } from "./row-format.ts";
 import { lineLabel, malformedDigest, rowDigest } from "./row-identity.ts";
-
-/**
- * The model a row goes to, from the name it gives, if any.
- * @throws InputError or ConfigurationError when there is no such model, provider or key: nothing may be sent.
- */
-export type ResolveModel = (name: string | undefined, vendor?: Vendor) => ModelRef;
 
 /** Whether the model's server has OpenAI's Responses API; default: it has. */
 export type HasResponses = (model: ModelRef) => boolean;
@@ -215,15 +211,4 @@ function withPlace(error: unknown, place: string): unknown {
   if (!(error instanceof GlueError)) return error;
   const Kind = error instanceof ConfigurationError ? ConfigurationError : InputError;
   return new Kind(`${place}: ${error.message}`, error.hint, error.code);
-}
-
-/** Asks once per name: a million rows name a handful of models. */
-export function cached(resolveModel: ResolveModel): ResolveModel {
-  const known = new Map<string, ModelRef>();
-  return (name, vendor) => {
-    const key = `${vendor}:${name}`;
-    const ref = known.get(key) ?? resolveModel(name, vendor);
-    known.set(key, ref);
-    return ref;
-  };
 }

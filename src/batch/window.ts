@@ -2,7 +2,7 @@ import type { BlobRef } from "../shared/catalog.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Endpoint } from "./answer-forms.ts";
-import type { StopReason } from "./model-stops.ts";
+import type { StopReason } from "./batch-end.ts";
 
 /** A row that is in Redis and has no result yet. */
 export interface InFlightRow {

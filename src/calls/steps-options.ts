@@ -3,9 +3,9 @@ import { z } from "zod";
 import { MAX_INLINE_BYTES } from "../shared/catalog.ts";
 import { InputError } from "../shared/errors.ts";
 import { asJson, isObject } from "../shared/json.ts";
+import { nameOfOneCall } from "../shared/one-call-steps.ts";
 import {
   isSteps,
-  nameOfOneCall,
   type StepFunctions,
   type Steps,
   stepFunctionOptions,

@@ -2,9 +2,9 @@ import { z } from "zod";
 import { cacheOptionSchema } from "./cache-option.ts";
 import { chatRequestSchema } from "./chat.ts";
 import { conversationIdSchema } from "./conversation-id.ts";
+import { isOfOneCall } from "./one-call-steps.ts";
 import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
-import { isOfOneCall } from "./steps.ts";
 import { toolNameSchema } from "./tool.ts";
 import { wireOptionsSchema } from "./wire-options.ts";
 

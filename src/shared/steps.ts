@@ -108,17 +108,6 @@ export function addSteps(known: Map<string, Steps>, steps: Steps): void {
   known.set(steps.name, steps);
 }
 
-/** The head of names that stand for the functions of one call: they live as long as the call. */
-const OF_ONE_CALL = "call-";
-
-export function nameOfOneCall(uuid: string): string {
-  return `${OF_ONE_CALL}${uuid}`;
-}
-
-export function isOfOneCall(name: string | undefined): boolean {
-  return name?.startsWith(OF_ONE_CALL) === true;
-}
-
 /** Returns a tool choice as a Chat Completions request has it. */
 export function toRequestChoice(choice: ToolChoice): unknown {
   return ["auto", "none", "required"].includes(choice)
