@@ -1,4 +1,4 @@
-import { Queue } from "bullmq";
+import type { Queue } from "bullmq";
 import { budgetId, configuredBudget, limitsOf } from "../shared/budget.ts";
 import { hasRuns, workflowOfQueue } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
@@ -11,6 +11,7 @@ import { type LongPause, pauseIdsOf, readLongPause } from "../store/long-pause.t
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { Store } from "../store/store.ts";
 import { type Usage, usagePerMinute } from "../store/usage.ts";
+import { withQueue } from "../store/with-queue.ts";
 import { readWorkerCards, type WorkerCard } from "../store/worker-card.ts";
 
 export interface QueueState {
@@ -78,13 +79,7 @@ async function readQueueState(
 ): Promise<QueueState> {
   const ref = parseCompletionQueueName(name);
   const key = ref?.key ?? name;
-  const queue = new Queue(name, {
-    connection: store.redis,
-    prefix: store.keys.prefix,
-    skipMetasUpdate: true,
-  });
-  queue.on("error", () => {});
-  try {
+  return withQueue(store, name, async (queue) => {
     const found = await queue.getJobCounts(
       "waiting",
       "prioritized",
@@ -138,9 +133,7 @@ async function readQueueState(
       workers,
       waitsFor,
     };
-  } finally {
-    await queue.close();
-  }
+  });
 }
 
 function canRun({ workflows }: WorkerCard, queue: string): boolean {

@@ -1,4 +1,3 @@
-import { Queue } from "bullmq";
 import { budgetId } from "../shared/budget.ts";
 import { InputError } from "../shared/errors.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
@@ -6,6 +5,7 @@ import type { Settings } from "../shared/settings.ts";
 import { liftPause } from "../store/long-pause.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { Store } from "../store/store.ts";
+import { withQueue } from "../store/with-queue.ts";
 
 /**
  * Lifts what holds up a queue: an operator's pause, and the provider's, with which every queue of the same budget goes
@@ -21,7 +21,9 @@ export async function resumeQueue(store: Store, { limits }: Settings, name: stri
   const sharing = names.filter((other) => budgetId(limits, keyOf(other)) === id);
   await liftPause(store, id, sharing);
   if (id !== key) await liftPause(store, key, [queue]);
-  await resumeByOperator(store, queue);
+  await withQueue(store, queue, async (bullmq) => {
+    if (await bullmq.isPaused()) await bullmq.resume();
+  });
   return sharing;
 }
 
@@ -36,18 +38,4 @@ export async function findQueue(store: Store, name: string): Promise<string> {
   if (queue) return queue;
   const known = names.length > 0 ? `one of ${names.map(keyOf).sort().join(", ")}` : "none yet";
   throw new InputError(`no queue ${name}`, `gluellm queues lists them: ${known}`, "unknown_queue");
-}
-
-async function resumeByOperator(store: Store, name: string): Promise<void> {
-  const queue = new Queue(name, {
-    connection: store.redis,
-    prefix: store.keys.prefix,
-    skipMetasUpdate: true,
-  });
-  queue.on("error", () => {});
-  try {
-    if (await queue.isPaused()) await queue.resume();
-  } finally {
-    await queue.close();
-  }
 }

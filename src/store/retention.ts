@@ -1,8 +1,9 @@
-import { Queue } from "bullmq";
+import type { Queue } from "bullmq";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import { FORGET_MS, forgetQueue, type RegisteredQueue, readRegistry } from "./queue-registry.ts";
 import type { Store } from "./store.ts";
+import { withQueue } from "./with-queue.ts";
 
 /** Jobs that are removed at a time. */
 const CHUNK = 1000;
@@ -77,19 +78,4 @@ export async function removeQueue(store: Store, name: string, force: boolean): P
     }
     return { unfinished, ended };
   });
-}
-
-async function withQueue<T>(store: Store, name: string, use: (queue: Queue) => Promise<T>): Promise<T> {
-  const queue = new Queue(name, {
-    connection: store.redis,
-    prefix: store.keys.prefix,
-    skipMetasUpdate: true,
-  });
-  // The connection's own listener reports faults.
-  queue.on("error", () => {});
-  try {
-    return await use(queue);
-  } finally {
-    await queue.close();
-  }
 }
