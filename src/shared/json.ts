@@ -13,10 +13,21 @@ const MAX_DEPTH = 200;
 
 /** Returns whether a JSON text nests more than 200 levels. */
 export function nestsTooDeep(text: string): boolean {
-  if (!hasBrackets(text, MAX_DEPTH + 1)) return false;
+  return hasBrackets(text, MAX_DEPTH + 1) && findDepth(text, 0, (depth) => depth > MAX_DEPTH) !== undefined;
+}
+
+/**
+ * Returns the place of the first character from `start` on, outside of strings or their end, at which so many brackets are
+ * open as `isFound` says. By hand: a regular expression over strings takes quadratic time when one never ends.
+ */
+export function findDepth(
+  text: string,
+  start: number,
+  isFound: (depth: number) => boolean,
+): number | undefined {
   let depth = 0;
   let isString = false;
-  for (let at = 0; at < text.length; at++) {
+  for (let at = start; at < text.length; at++) {
     const character = text[at];
     if (isString) {
       if (character === "\\") at++;
@@ -24,9 +35,9 @@ export function nestsTooDeep(text: string): boolean {
     } else if (character === '"') isString = true;
     else if (character === "{" || character === "[") depth++;
     else if (character === "}" || character === "]") depth--;
-    if (depth > MAX_DEPTH) return true;
+    if (isFound(depth)) return at;
   }
-  return false;
+  return undefined;
 }
 
 /** Few texts have so many brackets, and this is quick. */

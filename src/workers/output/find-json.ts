@@ -1,4 +1,4 @@
-import { parseJson } from "../../shared/json.ts";
+import { findDepth, parseJson } from "../../shared/json.ts";
 
 const FENCE = /```[^\n`]*\n([\s\S]*?)```/g;
 const MAX_CANDIDATES = 20;
@@ -35,22 +35,8 @@ function balanced(text: string): string[] {
   return pieces;
 }
 
-/**
- * Where the bracket at `start` is closed again, brackets in strings left out. By hand: a regular expression over strings
- * takes quadratic time when one never ends.
- */
+/** Where the bracket at `start` is closed again, brackets in strings left out. */
 function closingOf(text: string, start: number): number | undefined {
-  let depth = 0;
-  let isString = false;
-  for (let at = start; at < text.length; at++) {
-    const character = text[at];
-    if (isString) {
-      if (character === "\\") at++;
-      else if (character === '"') isString = false;
-    } else if (character === '"') isString = true;
-    else if (character === "{" || character === "[") depth++;
-    else if (character === "}" || character === "]") depth--;
-    if (depth === 0) return at + 1;
-  }
-  return undefined;
+  const at = findDepth(text, start, (depth) => depth === 0);
+  return at === undefined ? undefined : at + 1;
 }
