@@ -1,4 +1,5 @@
 import type { Dashboard, DashboardOptions } from "../../dashboards/server.ts";
+import type { Api, ApiOptions } from "../api/server.ts";
 import type { Simulator, SimulatorOptions } from "../simulator/simulator.ts";
 
 /*
@@ -19,6 +20,10 @@ export async function startDashboard({
     import("../../dashboards/link.ts"),
   ]);
   return start({ ...options, token: options.password ? undefined : dashboardToken(dataDir) });
+}
+
+export async function startApi(options: ApiOptions): Promise<Api> {
+  return (await import("../api/server.ts")).startApi(options);
 }
 
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {

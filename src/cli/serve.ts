@@ -4,11 +4,11 @@ import { loadModules } from "../host/load-modules.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
-import { openRedis, startDashboard, startWorker } from "./compose.ts";
+import { openRedis, startApi, startDashboard, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { collect, integer } from "./options.ts";
 
-/** `gluellm up`, `gluellm worker`, `gluellm dashboard`: the processes that stay. */
+/** `gluellm up`, `gluellm api`, `gluellm worker`, `gluellm dashboard`: the processes that stay. */
 export function addServeCommands(program: Command): void {
   const concurrency = ["--concurrency <n>", "jobs at a time from each queue", integer(1, 10_000)] as const;
   const module = [
@@ -18,11 +18,23 @@ export function addServeCommands(program: Command): void {
   ] as const;
   program
     .command("up")
-    .description("One process with all of it: Redis if there is none, workers and the dashboard.")
+    .description("One process with all of it: Redis if there is none, workers, the API and the dashboard.")
     .option(...module)
     .option(...concurrency)
     .option("--port <n>", "the dashboard's port (default: DASHBOARD_PORT)", integer(0, 65_535))
-    .action((options) => serve({ ...options, workers: true, dashboard: true }));
+    .option("--api-port <n>", "the API's port (default: API_PORT)", integer(0, 65_535))
+    .action((options) => serve({ ...options, workers: true, dashboard: true, api: true }));
+  program
+    .command("api")
+    .description("The HTTP API for OpenAI's clients and others; without a configured Redis it works too.")
+    .option("--host <address>", "where it listens (default: API_HOST)")
+    .option("--port <n>", "its port (default: API_PORT)", integer(0, 65_535))
+    .option("--no-auth", "let everyone on this machine in without a key; on loopback only")
+    .option(...module)
+    .option(...concurrency)
+    .action(({ host, port, auth, ...options }) =>
+      serve({ ...options, dashboard: false, api: true, apiHost: host, apiPort: port, auth }),
+    );
   program
     .command("worker")
     .description("One more worker process of the fleet.")
@@ -42,26 +54,36 @@ export function addServeCommands(program: Command): void {
     .action((options) => serve({ ...options, workers: false, dashboard: true }));
 }
 
+/** Tried by `up` when the API's port is busy, as for the dashboard. */
+const FURTHER_PORTS = 20;
+
 interface ServeOptions {
-  workers: boolean;
+  /** Default: when no Redis is configured, since nobody else works then. */
+  workers?: boolean;
   dashboard: boolean;
+  api?: boolean;
   queue?: string[];
   module?: string[];
   concurrency?: number;
+  /** The dashboard's. */
   port?: number;
+  apiHost?: string;
+  apiPort?: number;
+  auth?: boolean;
   exitWithParent?: boolean;
 }
 
 async function serve({
-  workers,
   dashboard,
   queue,
   module = [],
   concurrency,
   port,
   exitWithParent,
+  ...options
 }: ServeOptions): Promise<void> {
   const settings = loadSettings();
+  const { workers = settings.redisUrl === undefined } = options;
   const logger = createLogger({ ...settings.log, level: settings.log.level ?? "info" });
   const interruption = onInterruption("draining: no new jobs, calls in flight finish (again to exit now)");
   await using host = await openRedis(settings, logger);
@@ -79,6 +101,19 @@ async function serve({
     });
     parts.defer(() => worker.close());
     logger.info({ worker: worker.id, queues: queue ?? ["*"] }, "worker is running");
+  }
+  if (options.api) {
+    const { apiHost, apiPort, auth = true } = options;
+    const api = await startApi({
+      ...{ settings, logger, store },
+      host: apiHost,
+      port: apiPort,
+      furtherPorts: dashboard && apiPort === undefined ? FURTHER_PORTS : 0,
+      isAuthRequired: auth,
+      keyNeeded: workers,
+    });
+    parts.defer(() => api.close());
+    process.stderr.write(`api: ${api.url}/v1\n`);
   }
   if (dashboard) {
     const board = await startDashboard({

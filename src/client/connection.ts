@@ -19,6 +19,8 @@ import { WorkflowRuns } from "../workflows/workflow-runs.ts";
 export interface ConnectionOptions {
   settings: Settings;
   logger: Logger;
+  /** The process's connections, where it has them already: nothing is opened then, and this is not closed. */
+  store?: ConnectedStore;
   /** Whether this process works too. */
   runsWorker: boolean;
   /** The queues of that worker; default all. */
@@ -177,7 +179,7 @@ async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Op
   const { settings, logger, runsWorker, queueGlobs, tools, workflows, defaultModel } = options;
   const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new CloseStack();
-  const { store } = parts.use(await openRedis(settings, logger, closed));
+  const store = options.store ?? parts.use(await openRedis(settings, logger, closed)).store;
   const producer = new CompletionProducer({ store, settings });
   parts.defer(() => producer.close());
   const runs = new WorkflowRuns({ store, settings, logger, defaultModel });

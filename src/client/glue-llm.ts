@@ -65,6 +65,13 @@ export interface GlueLLMOptions {
   idleCloseMs?: number;
 }
 
+/** @internal The connection that a process's clients share. */
+export interface SharedConnection {
+  connection: Connection;
+  /** Whether the providers' keys are needed here, since this process works too. */
+  keyNeeded: boolean;
+}
+
 const optionsSchema: z.ZodType<GlueLLMOptions> = z.strictObject({
   model: sharedOptions.model,
   system: sharedOptions.system,
@@ -97,6 +104,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #options: GlueLLMOptions;
   readonly #settings: Settings;
   readonly #isLocal: boolean;
+  readonly #keyNeeded: boolean;
   readonly #tools: Map<string, Tool>;
   readonly #steps: Map<string, Steps>;
   readonly #memory: Conversation | undefined;
@@ -109,8 +117,9 @@ export class GlueLLM extends Caller implements AsyncDisposable {
    * Makes a client; it opens nothing yet.
    * @throws ConfigurationError listing every setting that is wrong; InputError naming the option that is unknown or
    * wrong, or `duplicate_tool`.
+   * @param shared of a process that has many clients over one connection, which it closes itself
    */
-  constructor(given: GlueLLMOptions = {}) {
+  constructor(given: GlueLLMOptions = {}, shared?: SharedConnection) {
     const options = checkWith(optionsSchema, given, "the client's options", "are");
     const settings = withSettings(loadSettings(), options.settings ?? {});
     const { queueGlobs, idleCloseMs } = options;
@@ -118,22 +127,25 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     const isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
     const tools = toolsByName(options.tools ?? []);
     const steps = new Map<string, Steps>();
-    const connection = new Connection({
-      settings,
-      logger,
-      queueGlobs,
-      idleCloseMs,
-      runsWorker: isLocal,
-      tools,
-      steps,
-      workflows: options.workflows,
-      functions: options.functions,
-      defaultModel: options.model,
-    });
+    const connection =
+      shared?.connection ??
+      new Connection({
+        settings,
+        logger,
+        queueGlobs,
+        idleCloseMs,
+        runsWorker: isLocal,
+        tools,
+        steps,
+        workflows: options.workflows,
+        functions: options.functions,
+        defaultModel: options.model,
+      });
     super(connection);
     this.#options = options;
     this.#settings = settings;
     this.#isLocal = isLocal;
+    this.#keyNeeded = shared?.keyNeeded ?? isLocal;
     this.#tools = tools;
     this.#steps = steps;
     const [defaultModel] = [options.model ?? []].flat();
@@ -143,7 +155,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       settings,
       logger,
       model: defaultModel,
-      keyNeeded: isLocal,
+      keyNeeded: this.#keyNeeded,
     });
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
@@ -210,7 +222,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     const defaults = {
       ...this.#options,
       settings: this.#settings,
-      keyNeeded: this.#isLocal,
+      keyNeeded: this.#keyNeeded,
       // The worker of this process runs them.
       ...(this.#isLocal && {
         offerTools: (tools: readonly Tool[]) => addTools(this.#tools, tools),

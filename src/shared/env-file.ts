@@ -5,7 +5,15 @@ import { ConfigurationError } from "./errors.ts";
 export type Variables = Record<string, string | undefined>;
 
 /** What says where prompts, answers and keys go, or who may look at them. */
-const GUARDED = ["REDIS_URL", "DATA_DIR", "DASHBOARD_HOST", "DASHBOARD_PASSWORD"];
+const GUARDED = [
+  "REDIS_URL",
+  "DATA_DIR",
+  "DASHBOARD_HOST",
+  "DASHBOARD_PASSWORD",
+  "API_HOST",
+  "API_ALLOWED_HOSTS",
+  "API_CORS_ORIGINS",
+];
 
 /**
  * Returns the variables of a `.env` file that are not empty; none when there is no file.

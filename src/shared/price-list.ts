@@ -37,6 +37,12 @@ export function isListed(model: ModelRef): boolean {
   return lookUp(model, { input: 1, cached: 0, cacheWritten: 0, output: 0 }) !== null;
 }
 
+/** Returns the names of the models that the list has of a provider entry, without those that are gone. */
+export function listedModels(entry: string): string[] {
+  const provider = loadList().findProvider({ providerId: LIST_NAMES[entry] ?? entry });
+  return (provider?.models ?? []).filter(({ deprecated }) => !deprecated).map(({ id }) => `${entry}:${id}`);
+}
+
 /** USD by the list; null when it has no price of the model. */
 export function listPriceUsd(model: ModelRef, tokens: PricedTokens): number | null {
   const rates = ratesOf(model);

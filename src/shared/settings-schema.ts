@@ -95,6 +95,11 @@ export const settingsSchema = z.object({
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),
+  API_HOST: z.string().default("127.0.0.1"),
+  API_PORT: integer(0, 65_535).default(4000),
+  API_ALLOWED_HOSTS: list.default([]),
+  API_CORS_ORIGINS: list.default([]),
+  API_DRAIN_MS: integer(0, 3_600_000).default(30_000),
   LOG_LEVEL: z
     .preprocess(
       (text) => (typeof text === "string" ? text.toLowerCase().replace("warning", "warn") : text),

@@ -61,6 +61,17 @@ export interface Settings {
   /** Answers are kept for so long, all of the namespace together in at most so many bytes. */
   cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
   dashboard: { host: string; port: number; password: string | undefined };
+  /**
+   * The HTTP API: where it listens, the host names under which a proxy on this machine is reached, the origins of web pages
+   * that may call, and how long requests under way have when it ends.
+   */
+  api: {
+    host: string;
+    port: number;
+    allowedHosts: readonly string[];
+    corsOrigins: readonly string[];
+    drainMs: number;
+  };
   log: { level: string | undefined; json: boolean };
   /** Folders the embedded Redis may use, and where its binary is looked for. */
   system: {
@@ -215,6 +226,13 @@ function toSettings(
       host: values.DASHBOARD_HOST,
       port: values.DASHBOARD_PORT,
       password: values.DASHBOARD_PASSWORD,
+    },
+    api: {
+      host: values.API_HOST,
+      port: values.API_PORT,
+      allowedHosts: values.API_ALLOWED_HOSTS,
+      corsOrigins: values.API_CORS_ORIGINS,
+      drainMs: values.API_DRAIN_MS,
     },
     log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT },
     // Only from the environment: a stranger's .env must not choose which program is run as Redis.

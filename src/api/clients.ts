@@ -1,0 +1,36 @@
+import { LRUCache } from "lru-cache";
+import { Connection } from "../client/connection.ts";
+import { GlueLLM } from "../client/glue-llm.ts";
+import type { Principal } from "./principal.ts";
+import type { ApiOptions } from "./server.ts";
+
+const MAX_CLIENTS = 1000;
+
+/** The clients of an API process, one for each key in use, over the process's one connection. */
+export interface Clients extends AsyncDisposable {
+  of(principal: Principal): GlueLLM;
+}
+
+/** Returns the clients: what they make belongs to the key's tenant. */
+export function clientsOf({ settings, logger, store, keyNeeded = false }: ApiOptions): Clients {
+  const connection = new Connection({
+    settings,
+    logger,
+    store,
+    runsWorker: false,
+    tools: new Map(),
+    steps: new Map(),
+  });
+  const clients = new LRUCache<string, GlueLLM>({ max: MAX_CLIENTS });
+  return {
+    of: (principal) => {
+      const name = `${principal.tenant} ${principal.keyId ?? ""}`;
+      const known = clients.get(name);
+      if (known) return known;
+      const made = new GlueLLM({ settings, logger, mode: "fleet" }, { connection, keyNeeded });
+      clients.set(name, made);
+      return made;
+    },
+    [Symbol.asyncDispose]: () => connection.close(),
+  };
+}

@@ -1,0 +1,16 @@
+import type { GlueLLM } from "../client/glue-llm.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
+import type { Principal } from "./principal.ts";
+
+/** What all routes share. */
+export interface ApiContext {
+  settings: Settings;
+  logger: Logger;
+  store: ConnectedStore;
+  /** Returns the client that makes jobs in the name of a key. */
+  clientOf(principal: Principal): GlueLLM;
+  /** Aborts when the server begins to drain. */
+  draining: AbortSignal;
+}

@@ -1,0 +1,5 @@
+import type { RouteGroup } from "./route.ts";
+import { modelRoutes } from "./routes/models.ts";
+
+/** All that the API serves. A new surface is one file in `routes/`, and its name here. */
+export const ROUTE_GROUPS: readonly RouteGroup[] = [modelRoutes];

@@ -1,0 +1,131 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import express from "express";
+import helmet from "helmet";
+import { CloseStack } from "../shared/close-stack.ts";
+import { ConfigurationError } from "../shared/errors.ts";
+import type { Logger } from "../shared/logger.ts";
+import type { Settings } from "../shared/settings.ts";
+import type { ConnectedStore } from "../store/connected-store.ts";
+import { lastErrorHandler } from "./api-error.ts";
+import { authorizer } from "./authorize.ts";
+import { clientsOf } from "./clients.ts";
+import type { ApiContext } from "./context.ts";
+import { type AccessRules, answerCors, guardAccess, requireLoopbackWithoutKeys, urlHost } from "./guards.ts";
+import { healthRoutes } from "./health.ts";
+import { answerNotFound, mountGroup } from "./mount.ts";
+import { nameRequest, OpenRequests } from "./requests.ts";
+import { ROUTE_GROUPS } from "./route-groups.ts";
+
+export interface ApiOptions {
+  settings: Settings;
+  logger: Logger;
+  /** The process's connections; whoever opened them closes them, after the API. */
+  store: ConnectedStore;
+  /** Default: those of the settings. */
+  host?: string;
+  port?: number;
+  /** Tried when the port is busy; default 0: a busy port is an error, since clients have the address. */
+  furtherPorts?: number;
+  /** Whether requests need a key; default true. False is for loopback alone. */
+  isAuthRequired?: boolean;
+  /** Whether this process needs the providers' keys, since its worker makes the calls; default false. */
+  keyNeeded?: boolean;
+}
+
+export interface Api {
+  /** Its address without a path: `http://127.0.0.1:4000`. */
+  url: string;
+  /** Takes no further requests, gives those under way the drain time (`GLUELLM_API_DRAIN_MS`), then ends. */
+  close(): Promise<void>;
+}
+
+/** How long a client may take for its headers, and for a whole request, uploads included. */
+const HEADERS_TIMEOUT_MS = 15_000;
+const REQUEST_TIMEOUT_MS = 30 * 60_000;
+/** Longer than load balancers keep an idle connection, so that they end it and not we. */
+const KEEP_ALIVE_MS = 65_000;
+const MAX_HEADER_BYTES = 16 * 1024;
+const MAX_HEADERS = 100;
+const MAX_CONNECTIONS = 10_000;
+
+/**
+ * Serves the API.
+ * @throws ConfigurationError when it would be open to others without keys, or cannot listen.
+ */
+export async function startApi(options: ApiOptions): Promise<Api> {
+  const { settings, logger, store } = options;
+  const { host = settings.api.host, port = settings.api.port, isAuthRequired = true } = options;
+  const { allowedHosts, corsOrigins } = settings.api;
+  const rules: AccessRules = { host, allowedHosts, corsOrigins, isAuthRequired };
+  requireLoopbackWithoutKeys(rules);
+  const requests = new OpenRequests();
+  await using parts = new CloseStack();
+  const clients = parts.use(clientsOf(options));
+  const context: ApiContext = { settings, logger, store, clientOf: clients.of, draining: requests.draining };
+
+  const app = express()
+    .disable("x-powered-by")
+    .disable("etag")
+    .set("query parser", "simple")
+    .set("trust proxy", false);
+  const health = healthRoutes(context);
+  parts.defer(() => health.close());
+  app.use(nameRequest, securityHeaders(), guardAccess(rules));
+  app.use(health.router, answerCors(rules), requests.take);
+  const authorize = authorizer({ ...context, isAuthRequired });
+  for (const group of ROUTE_GROUPS) {
+    const close = await group.start?.(context);
+    if (close) parts.defer(close);
+    app.use(group.basePath, mountGroup(group, { context, authorize, over: requests.over }));
+  }
+  app.use(answerNotFound, lastErrorHandler(context));
+
+  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, app);
+  Object.assign(server, {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeadersCount: MAX_HEADERS,
+    maxConnections: MAX_CONNECTIONS,
+  });
+  parts.defer(() => closeServer(server));
+  await listen(server, host, port, options.furtherPorts ?? 0);
+  parts.defer(() => requests.drain(settings.api.drainMs));
+  const { port: actualPort } = server.address() as AddressInfo;
+  const opened = parts.move();
+  return { url: `http://${urlHost(host)}:${actualPort}`, close: () => opened[Symbol.asyncDispose]() };
+}
+
+async function listen(server: Server, host: string, port: number, further: number): Promise<void> {
+  const last = port === 0 ? 0 : Math.min(port + further, 65_535);
+  for (let candidate = port; ; candidate++) {
+    try {
+      server.listen({ host, port: candidate });
+      await once(server, "listening");
+      return;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === "EADDRINUSE" && candidate < last) continue;
+      throw new ConfigurationError(
+        `the API cannot listen on ${host}, port ${port}${last > port ? ` to ${last}` : ""}: ${code ?? message}`,
+        "choose an address that is free: --host, --port, GLUELLM_API_HOST, GLUELLM_API_PORT",
+        "api_address",
+      );
+    }
+  }
+}
+
+async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return;
+  server.close();
+  server.closeAllConnections();
+  await once(server, "close");
+}
+
+/** It is served by http too, so nothing may upgrade to https; a proxy that speaks https adds its own headers. */
+function securityHeaders() {
+  const directives = { upgradeInsecureRequests: null, frameAncestors: ["'none'"] };
+  return helmet({ strictTransportSecurity: false, contentSecurityPolicy: { directives } });
+}

@@ -1,0 +1,23 @@
+import { onTestFinished } from "vitest";
+import { type Api, type ApiOptions, startApi } from "../../src/api/server.ts";
+import { createLogger } from "../../src/shared/logger.ts";
+import { loadSettings, type Settings, withSettings } from "../../src/shared/settings.ts";
+import type { ConnectedStore } from "../../src/store/connected-store.ts";
+import { testNamespace, testStore } from "./redis.ts";
+import { temporaryFolder } from "./redis-folders.ts";
+
+/** An API in this process, on a free port and without workers; closed with the test. */
+export async function openApi(
+  changes: Partial<Settings> = {},
+  options: Partial<ApiOptions> = {},
+): Promise<Api & { store: ConnectedStore }> {
+  const settings = withSettings(loadSettings({ env: {}, cwd: temporaryFolder() }), {
+    namespace: testNamespace(),
+    ...changes,
+  });
+  const store = testStore(settings.namespace);
+  const logger = createLogger({ level: "silent", json: true });
+  const api = await startApi({ settings, store, logger, port: 0, ...options });
+  onTestFinished(() => api.close());
+  return { ...api, store };
+}
