@@ -73,13 +73,14 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
 /** Adds the betas of a call to those that its headers, or else the entry's, name. */
 function withBetas(
   { headers: ofEntry = {} }: ProviderEntry,
-  { callHeaders }: PostOptions["fetchOptions"],
+  options: PostOptions["fetchOptions"],
   betas: unknown,
 ): PostOptions["fetchOptions"] {
-  if (!Array.isArray(betas) || betas.length === 0) return { callHeaders };
+  if (!Array.isArray(betas) || betas.length === 0) return options;
+  const { callHeaders } = options;
   const name = Object.keys(callHeaders).find((key) => key.toLowerCase() === BETAS) ?? BETAS;
   const named = callHeaders[name] ?? ofEntry[BETAS]?.reveal();
-  return { callHeaders: { ...callHeaders, [name]: [named, ...betas].filter(Boolean).join(",") } };
+  return { ...options, callHeaders: { ...callHeaders, [name]: [named, ...betas].filter(Boolean).join(",") } };
 }
 
 /** Returns the client of the SDK, which is loaded with the first call: a process without calls starts sooner. */

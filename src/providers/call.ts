@@ -3,6 +3,7 @@ import type { ProviderEntry } from "../shared/providers.ts";
 import { type ReadStream, readBody } from "./body.ts";
 import { CallTimer } from "./call-timer.ts";
 import { readFault } from "./fault.ts";
+import type { CallFetchOptions } from "./http-pool.ts";
 import type { AdapterOptions, ProviderCall } from "./provider.ts";
 import { connectionError, toLLMError, unusableAnswer } from "./provider-errors.ts";
 
@@ -12,14 +13,13 @@ const SDK_TIMEOUT_MARGIN_MS = 5000;
 /** The options of an SDK's `client.post()`. */
 export interface PostOptions {
   headers: Record<string, string>;
-  signal: AbortSignal;
   timeout: number;
   /** Whether the answer comes as a stream of events. */
   stream: boolean;
   /** Parameters in the address. */
   query?: Record<string, string>;
-  /** Passed on to the connection pool's `fetch`, with the headers of this call. */
-  fetchOptions: { callHeaders: Record<string, string> };
+  /** Passed on to the connection pool's `fetch`. */
+  fetchOptions: CallFetchOptions;
 }
 
 /** The result of both SDKs' `client.post()`. Refusals reject; the body of an answer is left to us. */
@@ -66,10 +66,9 @@ export async function postOnce(
   try {
     response = await post({
       headers: { "X-Client-Request-Id": call.requestId },
-      signal: controller.signal,
       timeout: call.timeoutMs + SDK_TIMEOUT_MARGIN_MS,
       stream: call.onDelta !== undefined,
-      fetchOptions: { callHeaders: { ...call.wire?.headers } },
+      fetchOptions: { callHeaders: { ...call.wire?.headers }, callSignal: controller.signal },
       ...((entry.query || call.wire?.query) && { query: { ...entry.query, ...call.wire?.query } }),
     }).asResponse();
     const { status: statusCode, headers } = response;

@@ -1,6 +1,7 @@
-import { Agent, errors, Pool, ProxyAgent, Response as UndiciResponse, fetch as undiciFetch } from "undici";
+import { Agent, Pool, ProxyAgent } from "undici";
 import { AuthenticationError } from "../shared/errors.ts";
 import { type ProviderEntry, requireKey } from "../shared/providers.ts";
+import { dispatch } from "./dispatch.ts";
 import { type Route, routeTo } from "./proxy.ts";
 
 const DEFAULT_CONNECTIONS = 512;
@@ -26,8 +27,14 @@ export interface PoolOptions {
   proxyVariables?: Readonly<Record<string, string>> | undefined;
 }
 
-/** The options of a fetch, with the headers of the call: the SDKs pass on fields that they do not know. */
-type CallInit = RequestInit & { callHeaders?: Readonly<Record<string, string>> };
+/** What the SDKs pass on to `fetch`, of a call. */
+export interface CallFetchOptions {
+  callHeaders: Readonly<Record<string, string>>;
+  /** The SDKs' own way to pass a signal makes two more of it. */
+  callSignal: AbortSignal;
+}
+
+type CallInit = RequestInit & CallFetchOptions;
 
 /**
  * Returns a keep-alive connection pool whose `fetch` carries the entry's key to the entry's base URL, through the proxy that
@@ -49,22 +56,21 @@ export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}):
     bodyTimeout: 0,
   };
   const dispatcher = route.proxy ? proxyAgent(route.proxy, settings) : new Agent(settings);
-  const send = async (url: string, { callHeaders, ...init }: CallInit = {}) => {
-    const sent = {
-      ...(init as Parameters<typeof undiciFetch>[1]),
-      headers: sentHeaders(entry, apiKey, init.headers, callHeaders),
-      // A redirect would take the key along; it comes back as a 3xx status instead.
-      redirect: "manual" as const,
-    };
-    if (entry.fetch) return entry.fetch(url, sent as RequestInit);
-    return bounded(await undiciFetch(url, { ...sent, dispatcher }));
+  // Bun has an undici of its own, whose dispatchers do nothing.
+  const fetch = entry.fetch ?? ("dispatch" in dispatcher ? undefined : globalThis.fetch);
+  const send = (url: string, { callHeaders, callSignal: signal, ...init }: CallInit) => {
+    const { method = "POST", body } = init;
+    const headers = sentHeaders(entry, apiKey, init.headers, callHeaders);
+    // A redirect would take the key along; it comes back as a 3xx status instead.
+    if (fetch) return fetch(url, { ...init, headers, signal, redirect: "manual" });
+    headers["accept-encoding"] = "gzip, deflate, br, zstd";
+    const maxBytes = MAX_RESPONSE_BYTES;
+    return dispatch(dispatcher, { url, method, headers, body: body as string, signal, maxBytes });
   };
   return {
     apiKey,
-    // undici's types and Node's describe the same classes twice.
     fetch: send as unknown as typeof globalThis.fetch,
     route: route.why,
-    // Bun has an undici of its own, whose dispatchers do nothing.
     close: async () => dispatcher.close?.(),
   };
 }
@@ -82,21 +88,6 @@ function routeOf({ name, baseUrl }: ProviderEntry, variables: Readonly<Record<st
   return url && !isOwn ? routeTo(url, variables) : { why: "directly" };
 }
 
-/** Bounds the bytes of an answer once it is unpacked: the dispatcher counts those that arrive, a thousand times fewer. */
-function bounded(response: UndiciResponse): UndiciResponse {
-  if (!response.body || !response.headers.has("content-encoding")) return response;
-  let bytes = 0;
-  const limit = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      bytes += chunk.byteLength;
-      if (bytes <= MAX_RESPONSE_BYTES) controller.enqueue(chunk);
-      else controller.error(new errors.ResponseExceededMaxSizeError());
-    },
-  });
-  const { status, statusText, headers } = response;
-  return new UndiciResponse(response.body.pipeThrough(limit), { status, statusText, headers });
-}
-
 /**
  * Returns the headers to send: those of the call, else of the entry, around what every call has. The SDKs add whatever
  * OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS hold, an Authorization of its own included, and have no option against
@@ -106,14 +97,15 @@ function sentHeaders(
   { headers: ofEntry = {}, keyHeader }: ProviderEntry,
   apiKey: string,
   ofSdk: RequestInit["headers"],
-  ofCall: Readonly<Record<string, string>> = {},
-): [string, string][] {
-  const sent = new Headers([...new Headers(ofSdk)].filter(([name]) => SENT_HEADERS.test(name)));
-  for (const [name, value] of Object.entries(ofEntry)) sent.set(name, value.reveal());
-  for (const [name, value] of Object.entries(ofCall)) sent.set(name, value);
-  if (keyHeader) sent.set(keyHeader, apiKey);
-  else sent.set("authorization", `Bearer ${apiKey}`);
-  return [...sent];
+  ofCall: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const sent: Record<string, string> = {};
+  for (const [name, value] of ofSdk as Headers) if (SENT_HEADERS.test(name)) sent[name] = value;
+  for (const [name, value] of Object.entries(ofEntry)) sent[name.toLowerCase()] = value.reveal();
+  for (const [name, value] of Object.entries(ofCall)) sent[name.toLowerCase()] = value;
+  if (keyHeader) sent[keyHeader.toLowerCase()] = apiKey;
+  else sent.authorization = `Bearer ${apiKey}`;
+  return sent;
 }
 
 function usableKey(entry: ProviderEntry): string {
