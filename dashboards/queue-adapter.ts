@@ -4,6 +4,7 @@ import type { Job, Queue } from "bullmq";
 import { hasRuns, jobCatalog } from "../src/shared/catalog.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
 import { forgetLostWorkers, NEVER_LIMITING } from "../src/store/bullmq-internals.ts";
+import { clockOf } from "../src/store/redis-clock.ts";
 import type { Store } from "../src/store/store.ts";
 import { jobTitle, readableData, shortened } from "./readable.ts";
 import { showRuns } from "./run-job.ts";
@@ -69,7 +70,7 @@ async function renew(store: Store, job: Job): Promise<void> {
   const data: unknown = job.data;
   if (typeof data === "object" && data !== null && "deadlineAt" in data) {
     const { deadlineMs } = jobCatalog.completion["batch" in data ? "batch" : "interactive"];
-    await job.updateData({ ...data, deadlineAt: Date.now() + deadlineMs });
+    await job.updateData({ ...data, deadlineAt: (await clockOf(store).fresh()) + deadlineMs });
   }
   await forgetLostWorkers(store, job);
 }

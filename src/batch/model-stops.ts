@@ -4,6 +4,7 @@ import type { Settings } from "../shared/settings.ts";
 import { PausedError } from "../shared/unsent-errors.ts";
 import { readModelStops } from "../store/batch.ts";
 import { pauseIdsOf, readLongPause } from "../store/long-pause.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import {
   convictRows,
   forgetRefused,
@@ -93,7 +94,7 @@ export class ModelStops {
 
   /** A pause that outlasts rows in flight would fail them at their deadlines, one after the other. */
   async #tooLongPause({ model: { key }, rows }: Window): Promise<StopReason | undefined> {
-    const now = Date.now();
+    const now = clockOf(this.#store).now();
     const isDue = now - (this.#pausesReadAt.get(key) ?? 0) > PAUSE_LOOK_MS;
     if (!isDue || rows.size === 0) return undefined;
     this.#pausesReadAt.set(key, now);

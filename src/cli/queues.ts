@@ -45,17 +45,20 @@ export function addQueuesCommand(program: Command): void {
     });
   queues
     .command("repair")
-    .description("Show what cannot be read in Redis: jobs that workers have set aside, names, cards.")
-    .option("--yes", "remove what is shown")
+    .description("Show what cannot be read in Redis: jobs, names, cards; and jobs that no worker would find.")
+    .option("--yes", "remove what cannot be read, and put back the jobs that can")
     .action(async ({ yes = false }: { yes?: boolean }) => {
-      const { host } = await open();
+      const { settings, host, logger } = await open();
       await using _ = host;
-      const damages = await findDamage(host.store);
+      const damages = await findDamage({ store: host.store, settings, logger });
       if (damages.length === 0) return void process.stdout.write("nothing to repair\n");
       const rows = damages.map(({ what, name, problem }) => [what, name, problem]);
       process.stdout.write(`${table([["WHAT", "NAME", "PROBLEM"], ...rows])}\n`);
-      for (const { remove } of yes ? damages : []) await remove();
-      process.stdout.write(yes ? `removed ${damages.length}\n` : "nothing is removed without --yes\n");
+      if (!yes) return void process.stdout.write("nothing is removed without --yes\n");
+      for (const { repair } of damages) await repair();
+      const done = Map.groupBy(damages, ({ remedy }) => remedy);
+      const said = [...done].map(([remedy, { length }]) => `${remedy} ${length}`);
+      process.stdout.write(`${said.join(", ")}\n`);
     });
   queues
     .command("resume")
@@ -72,7 +75,7 @@ export function addQueuesCommand(program: Command): void {
 async function open() {
   const settings = loadSettings();
   const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
-  return { settings, host: await openRedis(settings, logger) };
+  return { settings, logger, host: await openRedis(settings, logger) };
 }
 
 function jobs(number: number): string {

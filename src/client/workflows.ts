@@ -119,8 +119,7 @@ export class Workflows {
     }
     checkRange("priority", priority, 0, MAX_PRIORITY);
     if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS - 1);
-    const deadlineAt = deadlineMs === undefined ? undefined : Date.now() + deadlineMs;
-    const start = { runId, workflow: name, version, input, priority, deadlineAt, tags: checkTags(tags) };
+    const start = { runId, workflow: name, version, input, priority, deadlineMs, tags: checkTags(tags) };
     await endedBy(
       signal,
       this.#connection.useRuns((runs) => orAborted(signal, runs.start(start)), signal),

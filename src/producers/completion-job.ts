@@ -21,6 +21,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import type { Store } from "../store/store.ts";
 import { jsonFault } from "./json-fault.ts";
 import { checkMediaParts } from "./media-parts.ts";
@@ -54,9 +55,13 @@ export interface JobOptions {
   cache?: CacheOption;
 }
 
-/** Epoch milliseconds after which no attempt starts. */
-export function deadlineOf(urgency: Urgency, { delayMs = 0, deadlineMs }: JobOptions): number {
-  return Date.now() + delayMs + (deadlineMs ?? jobCatalog.completion[urgency].deadlineMs);
+/** Returns the epoch milliseconds by the clock of Redis after which no attempt starts. */
+export async function deadlineOf(
+  store: Pick<Store, "redis">,
+  urgency: Urgency,
+  { delayMs = 0, deadlineMs }: JobOptions,
+): Promise<number> {
+  return (await clockOf(store).fresh()) + delayMs + (deadlineMs ?? jobCatalog.completion[urgency].deadlineMs);
 }
 
 export interface CompletionJobInput extends JobOptions, RunOptions {
@@ -95,7 +100,7 @@ export async function completionJob(
       alike: input.alike,
       request: stored,
       preview: previewOf(request),
-      deadlineAt: deadlineOf(input.urgency, input),
+      deadlineAt: await deadlineOf(store, input.urgency, input),
       batch,
       conversation: input.conversation,
       stream: input.stream,

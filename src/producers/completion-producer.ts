@@ -228,7 +228,7 @@ export class CompletionProducer {
     queue: string,
   ): Promise<CompletionPayload["conversation"]> {
     const { store, settings } = this.#options;
-    const job = { jobId, queue, deadlineAt: deadlineOf("interactive", input) };
+    const job = { jobId, queue, deadlineAt: await deadlineOf(store, "interactive", input) };
     const models = [input.model, ...(input.fallbacks ?? [])];
     const isUnpriced = unpricedModels(settings, models).length > 0;
     const position = await pushTurn(store, { conversation: ref, messages, job, isUnpriced });

@@ -27,7 +27,9 @@ export function createLogger({ level, json }: { level: string; json: boolean }):
     destination: 2,
     colorize: process.stderr.isTTY,
     ignore: "pid,hostname",
-    translateTime: "HH:MM:ss",
+    // With the offset: logs of several machines are read side by side.
+    translateTime: "SYS:yyyy-mm-dd HH:MM:ss o",
+    singleLine: true,
   });
   return pino(options, stream);
 }

@@ -109,8 +109,28 @@ export function partsOf(store: Store, queue: string) {
     counter: of("pc"),
     events: of("events"),
     limiter: of("limiter"),
+    completed: of("completed"),
+    failed: of("failed"),
   };
 }
+
+/** The names under which BullMQ keeps the parts of a queue, among the ids of its jobs. */
+export const QUEUE_PARTS: ReadonlySet<string> = new Set([
+  ...["", "wait", "paused", "prioritized", "delayed", "active", "waiting-children", "completed", "failed"],
+  ...[
+    "stalled",
+    "stalled-check",
+    "marker",
+    "meta",
+    "id",
+    "pc",
+    "events",
+    "limiter",
+    "repeat",
+    "de",
+    "metrics",
+  ],
+]);
 
 // Queues -----------------------------------------------------------------------------------------------------------
 

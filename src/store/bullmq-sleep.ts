@@ -93,6 +93,24 @@ export const WAKE_KEYS = [
 ] as const;
 
 /**
+ * Lua: `pushJob(id, from)` puts a job that is nowhere where workers find it. Needs the locals of `WAKE_KEYS`, and assumes
+ * of them what `WAKE` does.
+ */
+export const PUSH_JOB = `
+  local function pushJob(id, from)
+    local priority = tonumber(redis.call('HGET', job, 'priority') or 0) or 0
+    if priority == 0 then
+      redis.call('LPUSH', wait, id)
+    else
+      redis.call('ZADD', prioritized, priority * 0x100000000 + redis.call('INCR', counter) % 0x100000000, id)
+    end
+    redis.call('HSET', job, 'delay', 0)
+    if not redis.call('HGET', meta, 'paused') then redis.call('ZADD', marker, 0, '0') end
+    redis.call('XADD', events, 'MAXLEN', '~', 1000, '*', 'event', 'waiting', 'jobId', id, 'prev', from)
+  end
+`;
+
+/**
  * Lua: what BullMQ's `promote` does, also for a job that waits for its children, which BullMQ itself wakes only when
  * the last of them has ended. `wakeJob(id)` returns false when the job does not sleep.
  *
@@ -101,17 +119,10 @@ export const WAKE_KEYS = [
  * unless `meta` says that the queue is paused; and that nobody has set BullMQ's global concurrency, which is there too.
  */
 export const WAKE = `
+  ${PUSH_JOB}
   local function wakeJob(id)
     if redis.call('ZREM', waitingChildren, id) == 0 and redis.call('ZREM', delayed, id) == 0 then return false end
-    local priority = tonumber(redis.call('HGET', job, 'priority') or 0)
-    if priority == 0 then
-      redis.call('LPUSH', wait, id)
-    else
-      redis.call('ZADD', prioritized, priority * 0x100000000 + redis.call('INCR', counter) % 0x100000000, id)
-    end
-    redis.call('HSET', job, 'delay', 0)
-    if not redis.call('HGET', meta, 'paused') then redis.call('ZADD', marker, 0, '0') end
-    redis.call('XADD', events, 'MAXLEN', '~', 1000, '*', 'event', 'waiting', 'jobId', id, 'prev', 'waiting-children')
+    pushJob(id, 'waiting-children')
     return true
   end
 `;

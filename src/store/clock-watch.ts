@@ -1,4 +1,5 @@
 import type { Logger } from "../shared/logger.ts";
+import { clockOf } from "./redis-clock.ts";
 import type { Store } from "./store.ts";
 
 const LOOK_MS = 60_000;
@@ -47,12 +48,7 @@ export class ClockWatch {
 
   /** Compares once, and tells what it found. */
   async look(): Promise<void> {
-    const before = Date.now();
-    const [seconds, microseconds] = await this.#store.redis.time();
-    const after = Date.now();
-    const theirs = Number(seconds) * 1000 + Number(microseconds) / 1000;
-    // What lies between both looks is no fault of the clock: Redis may have answered late.
-    const aheadMs = before > theirs ? before - theirs : Math.min(0, after - theirs);
+    const aheadMs = await clockOf(this.#store).look();
     const wasOff = this.isOff;
     this.#aheadMs = aheadMs;
     this.#tell(wasOff);

@@ -15,11 +15,13 @@ import { keepLock } from "./bullmq-sleep.ts";
 import type { ClockWatch } from "./clock-watch.ts";
 import { JobSlots } from "./job-slots.ts";
 import type { Store } from "./store.ts";
-import { setAsideUnreadable } from "./unreadable-jobs.ts";
+import { findStranded, putBackStranded } from "./stranded-jobs.ts";
+import { type SetAside, setAside, setAsideActive } from "./unreadable-jobs.ts";
 
 /** How long a job waits that this worker cannot go on with, and perhaps another one can. */
 export const PUT_BACK_MS = 5_000;
 const REST_MS = 500;
+const STRANDED_REST_MS = 10_000;
 
 /** Why a job's signal aborted. */
 export type AbortReason = "cancelled" | "lock lost" | "draining";
@@ -72,6 +74,9 @@ export class JobLoop {
   #lastActiveAt = Date.now();
   /** Faults that tell of a job that cannot be read, while it is looked for. */
   #unreadable = 0;
+  /** One of them was met among delayed jobs, perhaps. */
+  #mayBeStranded = false;
+  #strandedRest: NodeJS.Timeout | undefined;
 
   constructor(options: JobLoopOptions) {
     const { store, queue, lockMs, concurrency } = options;
@@ -193,7 +198,7 @@ export class JobLoop {
     // BullMQ asks at once again, thousands of times a second.
     if (error.name === "ReplyError") this.#rest();
     const isOfParsing = error instanceof SyntaxError || error instanceof TypeError;
-    if (isOfParsing || isWrongType(error)) void this.#setAside();
+    if (isOfParsing || isWrongType(error)) void this.#setAside(isWrongType(error));
     // What cannot be parsed is quoted there, and may be a prompt.
     logFault(logger, isOfParsing ? error.name : error.message, { queue }, "queue worker fault");
   }
@@ -205,20 +210,39 @@ export class JobLoop {
   }
 
   /** A job that BullMQ cannot read would come back for ever. One look at a time, and one after the last fault. */
-  async #setAside(): Promise<void> {
+  async #setAside(isStranding: boolean): Promise<void> {
+    this.#mayBeStranded ||= isStranding;
     this.#unreadable += 1;
     if (this.#unreadable > 1) return;
     while (this.#unreadable > 0) {
       const seen = this.#unreadable;
       // What Redis does not take now, the next fault asks again.
-      await this.#setAsideOnce().catch(() => {});
+      await this.#setAsideOnce().catch(() => {
+        this.#mayBeStranded = true;
+      });
       this.#unreadable -= seen;
     }
   }
 
   async #setAsideOnce(): Promise<void> {
-    const { store, queue, logger, onUnreadable } = this.#options;
-    for (const { jobId, problem } of await setAsideUnreadable(store, queue)) {
+    const { store, queue } = this.#options;
+    await this.#tellSetAside(await setAsideActive(store, queue));
+    if (!this.#mayBeStranded || this.#strandedRest) return;
+    this.#mayBeStranded = false;
+    // It goes through all keys: a fault that has another cause must not have it done again and again.
+    this.#strandedRest = setTimeout(() => {
+      this.#strandedRest = undefined;
+      if (this.#mayBeStranded) void this.#setAside(false);
+    }, STRANDED_REST_MS).unref();
+    const stranded = await findStranded(store, [queue]);
+    const damaged = stranded.filter(({ isDamaged }) => isDamaged).map(({ jobId }) => jobId);
+    await this.#tellSetAside(await setAside(store, queue, damaged));
+    for (const job of stranded) await putBackStranded(store, job);
+  }
+
+  async #tellSetAside(jobs: readonly SetAside[]): Promise<void> {
+    const { queue, logger, onUnreadable } = this.#options;
+    for (const { jobId, problem } of jobs) {
       logger.error(
         { queue, jobId, fault: problem },
         "a job cannot be read and was set aside; see `gluellm queues repair`",

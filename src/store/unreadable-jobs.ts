@@ -10,27 +10,32 @@ import type { Store } from "./store.ts";
  * that meets one sets it aside: the key as it is at `:unreadable:<queue>:<jobId>`, and in the hash `:unreadable` its
  * `<queue>:<jobId>` → JSON of when and why. For all others the job is gone.
  *
- * | from         | to           | by                   | who                            |
- * |--------------|--------------|----------------------|--------------------------------|
- * | active       | set aside    | `setAsideUnreadable` | the worker that cannot read it |
- * | set aside    | none         | `removeUnreadable`   | an operator                    |
+ * | from                    | to        | by                 | who                                         |
+ * |-------------------------|-----------|--------------------|---------------------------------------------|
+ * | not ended, or stranded  | set aside | `setAside`         | the worker that cannot read it; an operator |
+ * | set aside               | none      | `removeUnreadable` | an operator                                 |
  */
 
 /** The fields that BullMQ parses when it takes a job. */
 const JSON_FIELDS = ["data", "opts", "progress", "parent"] as const;
 
+/** The parts of a queue in which a job may be that has not ended. */
+const PLACES = ["active", "wait", "prioritized", "delayed", "waitingChildren"] as const;
+
 /**
  * Takes a job out of the hands of BullMQ.
- * Keys: the job, its lock, the queue's lists `active` and `stalled`, the key it is kept at, the hash of all of them.
- * Arguments: the job's `id`, its `name` in the hash, the `note` in it. Returns: 1 when it was active, else 0. Called by
- * `setAsideUnreadable`, for a worker. Fence: the job is still in `active`, and has the type that was seen.
+ * Keys: the job, its lock, where jobs may be, the queue's set `stalled`, the key it is kept at, the hash of all of them.
+ * Arguments: the job's `id`, its `name` in the hash, the `note` in it. Returns: 1 when it was there, else 0. Called by
+ * `setAside`, for a worker or an operator. Fence: the key still has the type that was seen; a job that cannot be read is no
+ * worker's.
  */
 const SET_ASIDE = new Script({
-  keys: ["job", "lock", "active", "stalled", "kept", "all"],
+  keys: ["job", "lock", ...PLACES, "stalled", "kept", "all"],
   args: { id: "text", type: "text", name: "text", note: "text" },
   lua: `
     if redis.call('TYPE', job).ok ~= type then return 0 end
-    if redis.call('LREM', active, -1, id) == 0 then return 0 end
+    for _, list in ipairs({ active, wait }) do redis.call('LREM', list, -1, id) end
+    for _, set in ipairs({ prioritized, delayed, waitingChildren }) do redis.call('ZREM', set, id) end
     redis.call('SREM', stalled, id)
     redis.call('DEL', lock)
     redis.call('RENAME', job, kept)
@@ -39,13 +44,21 @@ const SET_ASIDE = new Script({
   `,
 });
 
-/** Sets those of the queue's active jobs aside that cannot be read. Returns the ids and what is wrong with each. */
-export async function setAsideUnreadable(
-  store: Store,
-  queue: string,
-): Promise<{ jobId: string; problem: string }[]> {
-  const { active, stalled } = partsOf(store, queue);
-  const jobIds = await store.redis.lrange(active, 0, -1);
+/** A job that was set aside. */
+export interface SetAside {
+  jobId: string;
+  problem: string;
+}
+
+/** Sets those of the queue's active jobs aside that cannot be read. */
+export async function setAsideActive(store: Store, queue: string): Promise<SetAside[]> {
+  const jobIds = await store.redis.lrange(partsOf(store, queue).active, 0, -1);
+  return setAside(store, queue, jobIds);
+}
+
+/** Sets those of these jobs aside that cannot be read. Returns them with what is wrong with each. */
+export async function setAside(store: Store, queue: string, jobIds: readonly string[]): Promise<SetAside[]> {
+  const { active, wait, prioritized, delayed, waitingChildren, stalled } = partsOf(store, queue);
   const found = [];
   for (const jobId of jobIds) {
     const job = jobKey(store, queue, jobId);
@@ -53,7 +66,8 @@ export async function setAsideUnreadable(
     if (!seen) continue;
     const name = `${queue}:${jobId}`;
     const keys = {
-      ...{ job, active, stalled, lock: jobLockKey(store, queue, jobId) },
+      ...{ job, lock: jobLockKey(store, queue, jobId) },
+      ...{ active, wait, prioritized, delayed, waitingChildren, stalled },
       ...{ kept: store.keys.unreadableJob(name), all: store.keys.unreadable },
     };
     const { type, problem } = seen;
@@ -63,6 +77,37 @@ export async function setAsideUnreadable(
     }
   }
   return found;
+}
+
+/** Jobs that are read at a time: their data may be large. */
+const CHUNK = 100;
+
+/** Returns the queue's jobs that have not ended and cannot be read, those included that no worker has met yet. */
+export async function findUnreadable(store: Store, queue: string): Promise<SetAside[]> {
+  const found: SetAside[] = [];
+  for (const jobIds of chunksOf(await unendedJobIds(store, queue), CHUNK)) {
+    const seen = await Promise.all(
+      jobIds.map(async (jobId) => ({ jobId, seen: await problemOf(store, jobKey(store, queue, jobId)) })),
+    );
+    for (const { jobId, seen: damage } of seen) if (damage) found.push({ jobId, problem: damage.problem });
+  }
+  return found;
+}
+
+async function unendedJobIds(store: Store, queue: string): Promise<string[]> {
+  const { active, wait, prioritized, delayed, waitingChildren } = partsOf(store, queue);
+  const { redis } = store;
+  const ids = await Promise.all([
+    ...[active, wait].map((list) => redis.lrange(list, 0, -1)),
+    ...[prioritized, delayed, waitingChildren].map((set) => redis.zrange(set, "0", "-1")),
+  ]);
+  return ids.flat();
+}
+
+function chunksOf<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, n) =>
+    items.slice(n * size, (n + 1) * size),
+  );
 }
 
 /** Undefined for a job that can be read, and for one that is gone. */

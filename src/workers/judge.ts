@@ -8,6 +8,7 @@ import { isWrongType, storedFault } from "../shared/stored-data.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import { type AbortReason, PUT_BACK_MS } from "../store/job-loop.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import { countFailedCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
 import { fallBack } from "./fallback.ts";
@@ -36,7 +37,8 @@ export async function judge(
   const given = isWrongType(thrown) ? storedFault(`what Redis has of job ${attempt.jobId}`, thrown) : thrown;
   const error = given instanceof GlueError ? given : unexpected(given, logger);
   const state = stateOf(attempt, tried, error);
-  const verdict = withEvidence(verdictOn(error, state, context.settings.retry), state, context, model.key);
+  const judged = verdictOn(error, state, context.settings.retry, clockOf(context.store).now());
+  const verdict = withEvidence(judged, state, context, model.key);
   if (verdict.kind === "fail" && journal) {
     verdict.spent = spentOn(journal.allCalls);
     // Replayed, the same answers would fail the same way.

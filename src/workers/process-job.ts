@@ -1,4 +1,3 @@
-import type { Job } from "bullmq";
 import { pausedError, pauseIds } from "../limits/pause.ts";
 import {
   type CompletionPayload,
@@ -11,6 +10,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
 import { JobJournal } from "../store/job-journal.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import { lookUp, type Standing } from "../store/result-record.ts";
 import { type CostLimit, openCostLimits } from "./call-costs.ts";
 import { barred, lackOf, unreadable } from "./can-run.ts";
@@ -60,7 +60,7 @@ async function tryModels(attempt: Attempt, given: CompletionPayload): Promise<Ve
  * @throws what `judge` has a verdict on
  */
 async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict> {
-  const { context, job, jobId } = attempt;
+  const { context, jobId } = attempt;
   const standing = await lookUp(
     context.store,
     jobId,
@@ -68,11 +68,11 @@ async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict>
     pauseIds(context, tried.model),
   );
   if (standing.kind !== "clear") return verdictOnStanding(standing, tried.payload, jobId);
-  if (standing.hasFailed) tried.payload = await withNewDeadline(job, tried.payload);
+  if (standing.hasFailed) tried.payload = await withNewDeadline(attempt, tried.payload);
   const waiting = await waitForConversation(attempt, tried.payload);
   if (waiting) return waiting;
   tried.journal = await openJournal(attempt, tried.payload);
-  if (Date.now() > tried.payload.deadlineAt)
+  if (clockOf(context.store).now() > tried.payload.deadlineAt)
     throw deadlineError(standing.isPaused ? await pausedError(context, tried.model) : undefined);
   const costLimits = await openCostLimits(context.store, jobId, tried.payload, standing.hasCostLimit);
   const lack = await chooseModel(attempt, tried);
@@ -110,11 +110,15 @@ function verdictOnStanding(
 }
 
 /** An operator's retry of a job whose time was over has that of a new job. */
-async function withNewDeadline(job: Job, payload: CompletionPayload): Promise<CompletionPayload> {
-  if (Date.now() <= payload.deadlineAt) return payload;
+async function withNewDeadline(
+  { context, job }: Attempt,
+  payload: CompletionPayload,
+): Promise<CompletionPayload> {
+  const now = clockOf(context.store).now();
+  if (now <= payload.deadlineAt) return payload;
   const { interactive, batch } = jobCatalog.completion;
   const { deadlineMs } = payload.batch ? batch : interactive;
-  const renewed = { ...payload, deadlineAt: Date.now() + deadlineMs };
+  const renewed = { ...payload, deadlineAt: now + deadlineMs };
   await job.updateData(renewed);
   return renewed;
 }

@@ -11,6 +11,7 @@ import type { TokenCounts } from "../shared/token-counts.ts";
 import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
 import type { WireOptions } from "../shared/wire-options.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
 import type { CallTiming } from "./job-attempt.ts";
@@ -82,7 +83,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     onDelta,
   };
   const held = await reserve(context, input, call, adapter.estimateTokens(model.model, request));
-  if (Date.now() > input.deadlineAt) {
+  if (clockOf(context.store).now() > input.deadlineAt) {
     input.controller.unanswered();
     await release(held);
     throw deadlineError();

@@ -13,6 +13,7 @@ import { CacheWaitError } from "../shared/unsent-errors.ts";
 import { providerOptionsFor } from "../shared/wire-options.ts";
 import type { CacheStore } from "../store/cache.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import type { WorkerContext } from "./context.ts";
 import { type CallInput, callProvider, NotStartedError } from "./provider-call.ts";
 
@@ -103,7 +104,7 @@ async function claimOrWait(context: WorkerContext, input: CachedCallInput, slot:
   for (let waited = false; ; waited = true) {
     const claim = await claimNow(input, slot);
     if (claim.kind !== "follow") return claim;
-    const leftMs = input.deadlineAt - Date.now();
+    const leftMs = input.deadlineAt - clockOf(context.store).now();
     if (leftMs < LAST_CALL_MS) return { kind: "alone" };
     if (waited || !canWait || !(await waitHere(context, input, slot))) {
       const awayMs = Math.min(Math.max(claim.elapsedMs, MIN_AWAY_MS), MAX_AWAY_MS, leftMs / 2);

@@ -164,7 +164,7 @@ async function finish(
   }
   if (outcome === "fenced" || outcome === "gone") {
     logger.warn({ outcome }, "this worker no longer owns the job; its result is not recorded");
-  }
+  } else if (record.status === "succeeded") logger.debug(figuresOf(record), "job finished");
   if (payload.workflow && outcome !== "fenced") {
     const { workflow } = payload;
     await untilTaken(logger, () => endStep(context.store, workflow, record));
@@ -173,6 +173,20 @@ async function finish(
   if (record.status === "succeeded" && outcome !== "fenced" && isBlobRef(payload.request)) {
     await releaseBlob(context.store, payload.request, jobId);
   }
+}
+
+/** What an operator wants to know of a call; no word of the request or the answer. */
+function figuresOf(record: ResultRecord) {
+  const { latencyMs, tokens, costUsd, attempts, fromCache } = record;
+  return {
+    ...{
+      model: modelKeyOf(record),
+      latencyMs,
+      promptTokens: tokens.prompt,
+      completionTokens: tokens.completion,
+    },
+    ...{ costUsd, attempts, fromCache },
+  };
 }
 
 /** Whose use the record counts. Journaled calls were counted when they were finished, for their models. */

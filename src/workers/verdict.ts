@@ -63,7 +63,7 @@ export interface AttemptState {
   /** This attempt's number, from 1, counting only attempts that were used up. */
   attempt: number;
   maxAttempts: number;
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds, by the clock that `now` is of. */
   deadlineAt: number;
   isBatchRow: boolean;
   /** Attempts that ended in a pause so far, for the growing wait when the provider names none. */

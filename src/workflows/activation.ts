@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { toErrorRecord } from "../shared/error-record.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import {
   appendEntries,
   type EndedEntry,
@@ -11,7 +12,7 @@ import { type Denied, type RunLock, showRun, suspendRun } from "../store/run-tur
 import { notify } from "../store/topics.ts";
 import { cleanUp } from "./clean-up.ts";
 import { cancelSteps } from "./end-run.ts";
-import { EntryValues } from "./entry-values.ts";
+import { EntryValues, isOfActivation } from "./entry-values.ts";
 import type { Execution } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { type LiveRun, metadataFields, standingOf, waitsOf } from "./live-run.ts";
@@ -109,7 +110,7 @@ export class Activation {
   /** True when there is more to deliver, or may be; false when everything waits for what is outside. */
   async #goOn(): Promise<boolean> {
     const execution = this.#execution;
-    if (Date.now() >= this.#run.deadlineAt) return this.#expire();
+    if (this.#now() >= this.#run.deadlineAt) return this.#expire();
     if (this.#live.isMetadataNew) this.#showMetadata();
     if (execution.unrecorded.size > 0 || execution.newPatches.length > 0 || execution.hasCancellations)
       return this.#record();
@@ -120,9 +121,12 @@ export class Activation {
     if (due.length > 0) return this.#append(due);
     const undispatched = execution.pending().filter((step) => !step.isDispatched);
     if (undispatched.length > 0) return this.#begin(undispatched);
-    if (this.#local.isUnderWay || execution.steps.size === 0) {
+    const timer = this.#nextTimer();
+    // BullMQ wakes by this machine's clock: where that is ahead, it would do so again and again until the time has come.
+    const wouldWake = timer <= Date.now();
+    if (this.#local.isUnderWay || execution.steps.size === 0 || wouldWake) {
       this.#listening ??= this.#listen();
-      await execution.activity.wait(Math.min(POLL_MS, Math.max(0, this.#nextTimer() - Date.now())));
+      await execution.activity.wait(Math.min(POLL_MS, Math.max(1, timer - this.#now())));
       return this.#read();
     }
     return false;
@@ -201,7 +205,7 @@ export class Activation {
   async #record(): Promise<boolean> {
     const execution = this.#execution;
     const steps = [...execution.unrecorded];
-    const at = Date.now();
+    const at = this.#now();
     const withdrawn = execution.takeWithdrawals();
     const patches = execution.newPatches.splice(0).map((id) => ({ type: "patch" as const, id, at }));
     const asked = steps.map((step) => askedEntry(this.#run, step, at));
@@ -251,12 +255,17 @@ export class Activation {
     return true;
   }
 
+  /** By the clock of Redis, as timers and deadlines are. */
+  #now(): number {
+    return clockOf(this.#fleet.store).now();
+  }
+
   #timers(): Step[] {
     return this.#execution.pending().filter((step) => step.asked?.until !== undefined);
   }
 
   #dueEntries(): EndedEntry[] {
-    const at = Date.now();
+    const at = this.#now();
     return this.#timers()
       .filter((step) => (step.asked?.until ?? 0) <= at)
       .map((step) => {
@@ -285,12 +294,4 @@ export class Activation {
     const wakeAt = this.#nextTimer();
     return wakeAt === this.#run.deadlineAt && !isBounded(this.#run) ? undefined : wakeAt;
   }
-}
-
-/** Only workers with the run write such entries: its function had gone beyond what came before them. */
-export function isOfActivation(entry: RunJournalEntry): boolean {
-  return (
-    ["asked", "patch", "tried", "updated"].includes(entry.type) ||
-    (entry.type === "ended" && entry.own === true)
-  );
 }

@@ -77,3 +77,11 @@ export class EntryValues {
     return readCompleted(this.#store, record, response);
   }
 }
+
+/** Only workers with the run write such entries: its function had gone beyond what came before them. */
+export function isOfActivation(entry: RunJournalEntry): boolean {
+  return (
+    ["asked", "patch", "tried", "updated"].includes(entry.type) ||
+    (entry.type === "ended" && entry.own === true)
+  );
+}

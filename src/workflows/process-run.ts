@@ -6,6 +6,7 @@ import { type Encoded, encode } from "../shared/serialize.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import {
   appendEntries,
@@ -17,8 +18,9 @@ import {
 } from "../store/run-journal.ts";
 import { type RunRecord, readRun } from "../store/run-record.ts";
 import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-turn.ts";
-import { Activation, isOfActivation } from "./activation.ts";
+import { Activation } from "./activation.ts";
 import { cancelSteps, openSteps } from "./end-run.ts";
+import { isOfActivation } from "./entry-values.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
 import { MAX_LOSSES } from "./local-work.ts";
@@ -74,7 +76,7 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
     return endedBefore(input, run);
   }
   const lock: RunLock = { store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
-  if (Date.now() >= run.deadlineAt) {
+  if (clockOf(store).now() >= run.deadlineAt) {
     const ended = await fail(input, lock, run, cached, deadlineError());
     await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
     return ended;

@@ -1,6 +1,7 @@
 import { completionJob } from "../producers/completion-job.ts";
 import { sha256 } from "../shared/digest.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import type { AskedEntry } from "../store/run-journal.ts";
 import { isBounded, type RunRecord } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -74,7 +75,7 @@ async function addJobs(
         jobId: asked?.job ?? "",
         priority: input.priority ?? run.priority,
         nesting: run.nesting,
-        deadlineMs: Math.min(deadlineMs, run.deadlineAt - Date.now()),
+        deadlineMs: Math.min(deadlineMs, run.deadlineAt - clockOf(store).now()),
       },
     ];
   });

@@ -6,6 +6,7 @@ import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
 import { beginRun, type ForkPoint, MAX_DEADLINE_MS, readRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -18,8 +19,10 @@ export interface RunStart {
   priority: number;
   /** Begun inside tools: how deep. */
   nesting?: number | undefined;
-  /** Epoch milliseconds; default: in 30 days. */
-  deadlineAt?: number;
+  /** From now on; default 30 days. */
+  deadlineMs?: number | undefined;
+  /** In place of it, in epoch milliseconds by the clock of Redis: that of a parent. */
+  deadlineAt?: number | undefined;
   /** Of the calls that name no model, whichever worker makes them; default: the setting DEFAULT_MODEL of who starts it. */
   defaultModel?: ModelNames | undefined;
   /** By which lists find it. */
@@ -49,8 +52,8 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
   const what = `the input of workflow "${workflow}"`;
   const { json: input, isTyped } = encode(start.input ?? null, what, { dropsUndefined: true });
   const digest = sha256(canonicalJson([workflow, inputDigestForm(start.input), ...(fork ? [fork.of] : [])]));
-  const now = Date.now();
-  const deadlineAt = start.deadlineAt ?? now + MAX_DEADLINE_MS;
+  const now = await clockOf(store).fresh();
+  const { deadlineAt = now + (start.deadlineMs ?? MAX_DEADLINE_MS) } = start;
   const run = {
     id: runId,
     workflow,

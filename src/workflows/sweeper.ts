@@ -2,6 +2,7 @@ import { ProducerQueues } from "../producers/queues.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import { overdueRuns, readRun, unlistRun } from "../store/run-record.ts";
 import { expireRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -28,7 +29,7 @@ export class Sweeper {
 
   async #endOverdue(): Promise<void> {
     const { store } = this.#fleet;
-    const before = Date.now() - GRACE_MS;
+    const before = clockOf(store).now() - GRACE_MS;
     for (const runId of await overdueRuns(store, before, CHUNK)) {
       try {
         if (!(await this.#end(runId, before))) continue;

@@ -142,7 +142,7 @@ export class WorkflowRuns {
       input: "input" in changes ? changes.input : input,
       priority: run.priority,
       defaultModel: run.defaultModel,
-      deadlineAt: isBounded(run) ? Date.now() + (run.deadlineAt - run.createdAt) : undefined,
+      deadlineMs: isBounded(run) ? run.deadlineAt - run.createdAt : undefined,
       fork: {
         of: { run: runId, fromStep, results: inputDigestForm(changes.results ?? {}) },
         seed: run.seed,

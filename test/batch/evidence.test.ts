@@ -1,7 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
+import { redisKeys } from "../../src/store/redis-keys.ts";
 import { NO_CHOICE, type OddAnswer, type OddCall, type OddSite, oddSite } from "../support/odd-provider.ts";
 import { testRedis } from "../support/redis.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 const redis = testRedis();
 afterAll(() => redis.disconnect());
@@ -126,11 +127,15 @@ describe.concurrent("a row that is refused as an account is", () => {
 
   test("fails too when the others were on their way already and nothing is left to show more", async () => {
     const answer = async ({ prompt }: OddCall) => {
-      if (prompt === "403") return REFUSALS["403"] as OddAnswer;
-      await delay(300);
+      if (prompt === "403") {
+        await waitFor("the others to be on their way", () => odd.calls.length === 6);
+        return REFUSALS["403"] as OddAnswer;
+      }
+      const refused = redisKeys(odd.site.namespace).refused("odd:a");
+      await waitFor("the row to be held", async () => (await redis.hlen(refused)) === 1);
       return "fine";
     };
-    await using odd = await oddSite(answer);
+    await using odd: OddSite = await oddSite(answer);
     expect(await odd.batch(["403", ...good(5)])).toMatchObject({ status: "completed", failed: 1 });
   });
 

@@ -23,6 +23,16 @@ const echo = defineWorkflow({
   run: async (ctx, question) => (await ctx.complete("answer", question, { model: MODEL })).finalResponse,
 });
 
+const sleeper = defineWorkflow({
+  name: "sleeper",
+  input: z.number(),
+  output: z.string(),
+  run: async (ctx, ms) => {
+    await ctx.sleep("sleep", ms);
+    return "done";
+  },
+});
+
 type Damage = (store: Store, key: string) => Promise<unknown>;
 const asText: Damage = ({ redis }, key) => redis.multi().del(key).set(key, "text").exec();
 const field =
@@ -62,7 +72,7 @@ async function openFleet() {
       store: testStore(site.namespace),
       settings,
       logger,
-      workflows: [echo],
+      workflows: [echo, sleeper],
     });
     onTestFinished(() => worker.close());
   };
@@ -119,6 +129,59 @@ test("jobs that cannot be read are set aside with one line each, and keep no oth
   expect((await site.run("queues", "repair", "--yes")).stdout).toMatch(/removed 13\n/);
   expect((await site.run("queues", "repair")).stdout).toBe("nothing to repair\n");
   expect(await store.redis.hkeys(store.keys.queues)).toContain(QUEUE);
+});
+
+test("among delayed jobs none is lost beside one that cannot be read, and no worker stumbles over it again", async () => {
+  const { site, store, lines, work, client } = await openFleet();
+  const { redis } = store;
+  const soon = Date.now() + 1000;
+  const delayed = (prompt: string) =>
+    client.enqueue(prompt, { model: MODEL, delayMs: Math.max(1, soon - Date.now()) });
+  // In one look of BullMQ: some before, some after each that is damaged.
+  const healthy = [await delayed("first")];
+  const damaged: string[] = [];
+  for (const [name, damage] of Object.entries({ ...UNREADABLE, ...ODD })) {
+    const { id } = await delayed(name);
+    await damage(store, jobKey(store, QUEUE, id));
+    damaged.push(id);
+    healthy.push(await delayed(`after ${name}`));
+  }
+  const run = await client.workflows.start(sleeper, 60_000);
+  const far = await client.enqueue("far", { model: MODEL, delayMs: 3_600_000 });
+  await asText(store, jobKey(store, QUEUE, far.id));
+  await waitFor("all to be due", () => Date.now() > soon);
+  await work();
+  for (const job of healthy) expect((await job.result()).finalResponse).toBeTruthy();
+  const wrongType = damaged[Object.keys(UNREADABLE).indexOf("another type of key")];
+  await waitFor("all to be over", async () => (await redis.llen(partsOf(store, QUEUE).active)) === 0);
+  const aside = () => lines.filter(({ msg }) => /cannot be read and was set aside/.test(String(msg)));
+  expect(aside().map(({ jobId }) => jobId)).toContain(wrongType);
+  expect(aside()).toHaveLength(Object.keys(UNREADABLE).length);
+  expect(lines.filter(({ msg }) => msg === "queue worker fault").length).toBeLessThan(8);
+  // What is not due yet, an operator can see and remove; a run gets another job.
+  const sleeping = jobKey(store, workflowQueue("sleeper"), run.id);
+  await waitFor("its sleep", async () => (await run.status()).waitsFor.length > 0);
+  await asText(store, sleeping);
+  expect((await site.run("queues")).code).toBe(0);
+  const shown = (await site.run("queues", "repair")).stdout;
+  for (const id of [far.id, run.id])
+    expect(shown).toMatch(new RegExp(`${id} .*its key is a string, not a hash; no worker has met it yet`));
+  expect(await redis.type(sleeping)).toBe("string");
+  expect((await site.run("queues", "repair", "--yes")).stdout).toMatch(/^removed 7$/m);
+  expect((await site.run("queues", "repair")).stdout).toBe("nothing to repair\n");
+  await run.cancel();
+  await expect(far.result()).rejects.toMatchObject({ code: "job_lost" });
+  await expect(run.result()).rejects.toMatchObject({ code: "cancelled" });
+});
+
+test("jobs that a worker left in no state are shown by repair, and put back", async () => {
+  const { site, store, work, client } = await openFleet();
+  const job = await client.enqueue("lost", { model: MODEL });
+  await store.redis.lrem(partsOf(store, QUEUE).wait, 0, job.id);
+  expect((await site.run("queues", "repair")).stdout).toContain("no worker would find it");
+  expect((await site.run("queues", "repair", "--yes")).stdout).toMatch(/^put back 1$/m);
+  await work();
+  expect((await job.result()).finalResponse).toBeTruthy();
 });
 
 test("damaged records, journals and conversations end the job that needs them, and no other", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { defineWorkflow, type WorkflowContext } from "../../src/index.ts";
+import { defineWorkflow, NonDeterminismError, type WorkflowContext } from "../../src/index.ts";
 import { MAX_QUEUES, workflowQueue } from "../../src/shared/catalog.ts";
 import { partsOf } from "../../src/store/bullmq-internals.ts";
 import { registeredQueues, registerQueue } from "../../src/store/queue-registry.ts";
@@ -118,6 +118,13 @@ describe("versions", () => {
     for (const run of started) await waitFor("its wait", async () => (await run.steps()).length === 2);
     await work(version(2, {}, 1));
     for (const run of started) await run.signal("go");
-    expect(await Promise.all(started.map((run) => run.result()))).toEqual([1, 1, 1, 1]);
+    // Who waits is told of code that does not fit when it was offered the run too often in a row; the run goes on with the other.
+    const end = (run: (typeof started)[number]) =>
+      waitFor("its end", () => run.result().catch(expectNonDeterminism));
+    expect(await Promise.all(started.map(end))).toEqual([1, 1, 1, 1]);
   });
 });
+
+function expectNonDeterminism(error: unknown): undefined {
+  if (!(error instanceof NonDeterminismError)) throw error;
+}
