@@ -7,12 +7,21 @@ import { checkWith } from "../shared/schema-check.ts";
 import { uuidHere } from "../shared/tool-run.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { Workflow } from "../workflows/context.ts";
-import type { RunStatus } from "../workflows/run-status.ts";
 import { inputDigestForm } from "../workflows/start-run.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowVersion } from "../workflows/workflow-runs.ts";
 import { endedBy } from "./aborted.ts";
+import {
+  type BulkOptions,
+  type BulkReport,
+  type BulkSignalOptions,
+  CANCEL,
+  changeRuns,
+  RETRY,
+  signalling,
+} from "./bulk-change.ts";
 import type { Connection } from "./connection.ts";
+import { checkSelection, checkTags, type RunSelection } from "./run-selection.ts";
 import { WorkflowHandle } from "./workflow-handle.ts";
 
 /** Options of a run. */
@@ -42,18 +51,7 @@ export interface SignalWithStartOptions extends StartOptions {
 }
 
 /** Which runs are listed. */
-export interface ListOptions {
-  state?: RunStatus["state"];
-  /** The workflow's name. */
-  workflow?: string;
-  /** The version of the code that began it. */
-  version?: number;
-  /** A tag that it was started with. */
-  tag?: string;
-  /** Started at or after this time; a Date or epoch milliseconds. */
-  from?: Date | number;
-  /** Started before this time; a Date or epoch milliseconds. */
-  to?: Date | number;
+export interface ListOptions extends RunSelection {
   /** The most runs, from 1 to 10,000; default 100. */
   limit?: number;
   /** That of the page before. */
@@ -71,7 +69,6 @@ const MAX_LISTED = 10_000;
 /** Ids are parts of Redis keys and of BullMQ's job ids, which must not be numbers. */
 const RUN_ID = /^(?=.*[^\d])[\w.-]{1,200}$/;
 const MAX_PRIORITY = 2_097_151;
-const [MAX_TAGS, MAX_TAG_CHARS] = [20, 200];
 
 /** The workflow runs of a client. */
 export class Workflows {
@@ -171,14 +168,41 @@ export class Workflows {
   /**
    * Returns the handles of runs that fit, the newest first; by default the latest 100. Each says in `listed` what it is,
    * without a further question. `cursor` of the list is that of the next page; undefined at the end.
-   * @throws InputError for a cursor that is none
+   * @throws InputError for a cursor that is none, and naming what is unknown or wrong in the options
    */
-  async list({ limit = 100, cursor, from, to, ...filter }: ListOptions = {}): Promise<WorkflowList> {
+  async list({ limit = 100, cursor, ...selection }: ListOptions = {}): Promise<WorkflowList> {
     checkRange("limit", limit, 1, MAX_LISTED);
-    const times = { from: from && new Date(from).getTime(), to: to && new Date(to).getTime() };
-    const page = await this.#connection.useRuns((runs) => runs.list({ ...filter, ...times }, limit, cursor));
+    const filter = checkSelection(selection);
+    const page = await this.#connection.useRuns((runs) => runs.list(filter, limit, cursor));
     const handles = page.runs.map((listed) => new WorkflowHandle(this.#connection, listed.id, listed));
     return Object.assign(handles, { cursor: page.cursor });
+  }
+
+  /**
+   * Cancels all running runs that fit, a few at a time. With `dryRun` it only counts them. The same call again goes on
+   * where one was broken off.
+   * @throws InputError for a selection that is wrong, or without anything in it
+   */
+  cancelRuns(selection: RunSelection, options: BulkOptions = {}): Promise<BulkReport> {
+    return this.#connection.useRuns((runs) => changeRuns(runs, CANCEL, selection, options));
+  }
+
+  /** Retries all failed runs that fit, as `handle.retry` does, and otherwise as `cancelRuns`. @throws as `cancelRuns` */
+  retryRuns(selection: RunSelection, options: BulkOptions = {}): Promise<BulkReport> {
+    return this.#connection.useRuns((runs) => changeRuns(runs, RETRY, selection, options));
+  }
+
+  /** Signals all running runs that fit, each once for a `dedupeId`. @throws as `cancelRuns` */
+  signalRuns(
+    selection: RunSelection,
+    name: string,
+    data?: unknown,
+    { dedupeId: given, ...options }: BulkSignalOptions = {},
+  ): Promise<BulkReport> {
+    return this.#connection.useRuns(async (runs) => {
+      const { dedupeId, ...change } = signalling(name, data, given);
+      return { ...(await changeRuns(runs, change, selection, options)), dedupeId };
+    });
   }
 
   #named(name: string): AnyWorkflow {
@@ -192,14 +216,6 @@ export class Workflows {
 /** Inside a tool that is run again it is the id of the run that the tool started before. */
 function newRunId(name: string, input: unknown): string {
   return `run-${uuidHere(sha256(canonicalJson([name, inputDigestForm(input)])))}`;
-}
-
-function checkTags(tags: readonly string[]): readonly string[] {
-  const wrong = tags.find((tag) => typeof tag !== "string" || tag === "" || tag.length > MAX_TAG_CHARS);
-  if (wrong === undefined && tags.length <= MAX_TAGS) return tags;
-  throw new InputError(
-    `the options are wrong at tags: at most ${MAX_TAGS} texts of 1 to ${MAX_TAG_CHARS} characters`,
-  );
 }
 
 function checkRange(option: string, value: number, min: number, max: number): void {

@@ -8,15 +8,15 @@ import type { Store } from "./store.ts";
 
 /** Which runs are listed; absent: all. */
 export interface RunFilter {
-  state?: string;
-  workflow?: string;
-  version?: number;
+  state?: string | undefined;
+  workflow?: string | undefined;
+  version?: number | undefined;
   /** One of the tags that the run was started with. */
-  tag?: string;
+  tag?: string | undefined;
   /** Started at or after this time, in epoch milliseconds. */
-  from?: number;
+  from?: number | undefined;
   /** Started before this time, in epoch milliseconds. */
-  to?: number;
+  to?: number | undefined;
 }
 
 /** What the list says of a run. */
@@ -33,8 +33,8 @@ export interface ListedRun {
  * Returns runs that fit, and where it stopped. It looks at `scan` runs at most, so that Redis serves others in between.
  * Keys: the index of runs. Arguments: what the key of a run's record begins with; the score and id to go on after, and the
  * lowest score; how many runs to return and to look at; the filters, empty where any fits. Returns: {score and id of
- * the last run looked at, or empty at the end; then per run id, score, workflow, version, status, tags}. Called by
- * `listRuns`. Fence: none; runs that come and go meanwhile are in the list or not.
+ * the last run looked at, or empty at the end; and as lines of one text, since a reply of many parts takes several times as
+ * long, per run id, score, workflow, version, status, tags}. Called by `listRuns`. Fence: none; runs that come and go meanwhile are in the list or not.
  */
 const LIST = new Script({
   keys: ["runs"],
@@ -43,9 +43,15 @@ const LIST = new Script({
     ...{ state: "text", workflow: "text", version: "text", tag: "text" },
   },
   lua: `
-    local found = redis.call('ZREVRANGEBYSCORE', runs, before, from, 'WITHSCORES', 'LIMIT', 0, scan)
-    local reply = {'', ''}
-    local count = 0
+    local function hasTag(tags)
+      for _, has in ipairs(tags and cjson.decode(tags) or {}) do if has == tag then return true end end
+      return false
+    end
+    -- Any number of runs may have begun in the same millisecond as the last one looked at.
+    local rank = beforeId ~= '' and redis.call('ZREVRANK', runs, beforeId)
+    local skipped = rank and rank + 1 - redis.call('ZCOUNT', runs, '(' .. before, '+inf') or 0
+    local found = redis.call('ZREVRANGEBYSCORE', runs, before, from, 'WITHSCORES', 'LIMIT', skipped, scan)
+    local reply, lines, count = {'', '', ''}, {}, 0
     for i = 1, #found, 2 do
       local id, score = found[i], found[i + 1]
       if beforeId == '' or score ~= before or id < beforeId then
@@ -53,20 +59,23 @@ const LIST = new Script({
         local run = redis.call('HMGET', record .. id, 'workflow', 'version', 'status', 'tags')
         local fits = run[3] and (state == '' or run[3] == state) and (workflow == '' or run[1] == workflow)
           and (version == '' or run[2] == version)
-          and (tag == '' or (run[4] and string.find(run[4], tag, 1, true)))
+          and (tag == '' or hasTag(run[4]))
         if fits then
           count = count + 1
-          for _, part in ipairs({id, score, run[1], run[2], run[3], run[4] or '[]'}) do reply[#reply + 1] = part end
-          if count == limit then return reply end
+          lines[count] = table.concat({id, score, run[1], run[2], run[3], run[4] or '[]'}, '\\n')
+          if count == limit then break end
         end
       end
     end
-    if #found < 2 * scan then reply[1], reply[2] = '', '' end
+    if count < limit and #found < 2 * scan then reply[1], reply[2] = '', '' end
+    reply[3] = table.concat(lines, '\\n')
     return reply
   `,
 });
 
 const SCAN = 1000;
+/** Of the reply, for each run. */
+const LINES = 6;
 
 /**
  * Returns at most `limit` runs that fit, the latest first, and the cursor of the next page; undefined at the end.
@@ -75,44 +84,49 @@ const SCAN = 1000;
  */
 export async function listRuns(
   { redis, keys }: Store,
-  { state = "", workflow = "", version, tag, from, to }: RunFilter,
+  { state = "", workflow = "", version, tag = "", from, to }: RunFilter,
   limit: number,
   cursor?: string,
 ): Promise<{ runs: ListedRun[]; cursor: string | undefined }> {
-  let [before, beforeId] =
-    cursor === undefined ? [to === undefined ? "+inf" : `(${to}`, ""] : placeIn(cursor);
-  const runs: ListedRun[] = [];
-  for (;;) {
-    const [score = "", id = "", ...rest] = (await LIST.run(
+  const shared = { record: keys.workflow(""), from: `${from ?? "-inf"}`, scan: SCAN };
+  const filter = { state, workflow, version: `${version ?? ""}`, tag };
+  const ask = (before: string, beforeId: string, wanted: number) =>
+    LIST.run(
       redis,
       { runs: keys.workflowRuns },
-      {
-        record: keys.workflow(""),
-        ...{ before, beforeId, from: from === undefined ? "-inf" : `${from}`, limit: limit - runs.length },
-        ...{
-          scan: SCAN,
-          state,
-          workflow,
-          version: `${version ?? ""}`,
-          tag: tag === undefined ? "" : JSON.stringify(tag),
-        },
-      },
-    )) as string[];
-    for (let i = 0; i < rest.length; i += 6) runs.push(listed(rest.slice(i, i + 6)));
+      { ...shared, ...filter, before, beforeId, limit: wanted },
+    ) as Promise<string[]>;
+  const [before, beforeId] =
+    cursor === undefined ? [to === undefined ? "+inf" : `(${to}`, ""] : placeIn(cursor);
+  let reply = ask(before, beforeId, limit);
+  const runs: ListedRun[] = [];
+  for (;;) {
+    const [score = "", id = "", text = ""] = await reply;
+    const lines = text === "" ? [] : text.split("\n");
+    const wanted = limit - runs.length - lines.length / LINES;
+    // Redis looks at the next runs while these are read.
+    if (id !== "" && wanted > 0) reply = ask(score, id, wanted);
+    for (let i = 0; i < lines.length; i += LINES) runs.push(listed(lines, i));
     if (id === "") return { runs, cursor: undefined };
-    if (runs.length >= limit) return { runs, cursor: Buffer.from(`${score}:${id}`).toString("base64url") };
-    [before, beforeId] = [score, id];
+    if (wanted <= 0) return { runs, cursor: Buffer.from(`${score}:${id}`).toString("base64url") };
   }
 }
 
-function listed([id = "", score, workflow = "", version, state = "", tags = "[]"]: string[]): ListedRun {
+/** The run whose lines begin at a place. */
+function listed(lines: readonly string[], at: number): ListedRun {
+  const [id = "", workflow = "", state = "", tags = "[]"] = [
+    lines[at],
+    lines[at + 2],
+    lines[at + 4],
+    lines[at + 5],
+  ];
   return {
     id,
-    startedAt: Number(score),
+    startedAt: Number(lines[at + 1]),
     workflow,
-    version: Number(version),
+    version: Number(lines[at + 3]),
     state,
-    tags: JSON.parse(tags) as string[],
+    tags: tags === "[]" ? [] : (JSON.parse(tags) as string[]),
   };
 }
 

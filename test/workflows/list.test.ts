@@ -1,6 +1,9 @@
 import { expect, test } from "vitest";
 import { defineWorkflow } from "../../src/index.ts";
+import { redisKeys } from "../../src/store/redis-keys.ts";
+import { listRuns } from "../../src/store/run-list.ts";
 import { anyWorkflow } from "../support/any-workflow.ts";
+import { testStore } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
@@ -52,7 +55,63 @@ test("runs are listed by state, workflow, version, tag and time, page by page, e
   });
   await expect(runs.list({ cursor: "none" })).rejects.toThrow('"none" is no cursor');
   await expect(runs.list({ limit: 0 })).rejects.toThrow("limit");
-  await expect(runs.start(quick, {}, { tags: [""] })).rejects.toThrow("tags");
+  for (const wrong of [
+    { tag: "" },
+    { tag: "a\nb" },
+    { state: "done" },
+    { from: 2, to: 1 },
+    { version: 0 },
+    { of: 1 },
+  ])
+    await expect(runs.list(wrong as object), JSON.stringify(wrong)).rejects.toThrow(
+      "selection of runs is wrong",
+    );
+  for (const tag of ["", "x".repeat(201), "a\u0000b", "\ud800"])
+    await expect(runs.start(quick, {}, { tags: [tag] }), tag).rejects.toThrow(
+      "the run's tags are wrong at 0",
+    );
+});
+
+test("a tag is found as a whole, whatever it is made of", async () => {
+  const { runs } = await workflowSite();
+  const tags = ["team=a,b", '","', "\\", "größe=ü 🦆", "[", "%d+"];
+  await runs.start(quick, {}, { runId: "run-tags", tags });
+  for (const tag of tags) expect(await runs.list({ tag }), tag).toHaveLength(1);
+  for (const tag of ["team=a", ',"', "gr", '"', "%d", ".*"])
+    expect(await runs.list({ tag }), tag).toEqual([]);
+});
+
+test("many runs with their states are a few questions to Redis, in whatever time they began", async () => {
+  const { runs, redis, settings } = await workflowSite();
+  const { prefix } = redisKeys(settings.namespace);
+  // More began in one millisecond than a question looks at.
+  const count = 2500;
+  const pipeline = redis.pipeline();
+  for (let n = 0; n < count; n++) {
+    pipeline.hset(`${prefix}:workflow:run-${n}`, {
+      workflow: "w",
+      version: 1,
+      status: n % 2 ? "failed" : "running",
+    });
+    pipeline.zadd(`${prefix}:workflow-runs`, 1_000_000 + (n < 500 ? n : 0), `run-${n}`);
+  }
+  await pipeline.exec();
+  let questions = 0;
+  const store = testStore(settings.namespace);
+  const counting = new Proxy(store.redis, {
+    get(target, name) {
+      const value = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      questions += 1;
+      return value.bind(target);
+    },
+  });
+  const { runs: found } = await listRuns({ ...store, redis: counting, keys: store.keys }, {}, 10_000);
+  // Three pages; the first one may have to bring its script.
+  expect(questions).toBeLessThanOrEqual(4);
+  expect(new Set(found.map(({ id }) => id)).size).toBe(count);
+  expect(found.filter(({ state }) => state === "failed")).toHaveLength(count / 2);
+  expect(await runs.list({ limit: 10_000, state: "failed" })).toHaveLength(count / 2);
 });
 
 test("a signal starts the run when there is none, and goes to the one that stands", async () => {
