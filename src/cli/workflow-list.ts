@@ -58,7 +58,6 @@ function short(text: string): string {
 
 /** Runs as rows, the latest first. */
 export function showRuns(runs: readonly RunStatus[], now = Date.now()): string {
-  if (runs.length === 0) return "no runs in the last 30 days";
   const rows = runs.map(({ id, workflow, state, createdAt, tokensUsed, costUsd, unpriced, waitsFor }) => [
     id,
     workflow,

@@ -24,6 +24,7 @@ interface RunOptions {
   module?: string[];
   model?: string;
   runId?: string;
+  tag?: string[];
   priority?: number;
   deadline?: number;
   workers: number;
@@ -52,6 +53,7 @@ export function addWorkflowRunCommand(workflow: Command): void {
     .option(...MODULE_OPTION)
     .option("-m, --model <provider:model>", "of calls that name none (default: DEFAULT_MODEL)")
     .option("--run-id <id>", "your name for the run: the same one with the same input is one run, paid once")
+    .option("--tag <tag>", "a word by which lists find the run, such as team=search (repeatable)", collect)
     .option("--priority <n>", "lower comes first", integer(0, 2_097_151))
     .option("--deadline <seconds>", "within which the run must end", number(0.001))
     .option("--workers <n>", "0: the running fleet does the work; 1: this process too", integer(0, 1), 1)
@@ -80,9 +82,9 @@ async function runWorkflow(name: string, options: RunOptions): Promise<void> {
     workflows: modules.workflows,
     functions: [...modules.functions.values()],
   });
-  const { runId, priority, deadline } = options;
+  const { runId, tag: tags, priority, deadline } = options;
   const deadlineMs = deadline === undefined ? undefined : Math.ceil(deadline * 1000);
-  const run = await client.workflows.start(workflow, input, { runId, priority, deadlineMs });
+  const run = await client.workflows.start(workflow, input, { runId, tags, priority, deadlineMs });
   if (options.wait) await untilEnd(client, run, options);
   else print(`${options.json ? JSON.stringify({ id: run.id }) : run.id}\n`);
 }

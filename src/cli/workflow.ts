@@ -1,6 +1,4 @@
 import type { Command } from "commander";
-import { GlueLLM } from "../client/glue-llm.ts";
-import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { loadModules } from "../host/load-modules.ts";
 import { InputError, JobLostError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
@@ -11,7 +9,10 @@ import { integer } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
 import { StepReader } from "./read-steps.ts";
 import { count } from "./report.ts";
+import { addSelectionOptions, type SelectionOptions, selectionOf, selectionText } from "./run-options.ts";
 import { durationText, stepTree } from "./step-tree.ts";
+import { addChangeCommands } from "./workflow-change.ts";
+import { withClient, withRun } from "./workflow-client.ts";
 import { parseJson } from "./workflow-input.ts";
 import { showCards, showRuns, showVersions, workflowCards } from "./workflow-list.ts";
 import { addWorkflowRunCommand, MODULE_OPTION } from "./workflow-run.ts";
@@ -23,20 +24,18 @@ const RUN_ID = ["<id>", "the run's id"] as const;
 export function addWorkflowCommands(program: Command): void {
   const workflow = program.command("workflow").description("Durable workflows: start, follow, answer, fork.");
   addWorkflowRunCommand(workflow);
-  workflow
+  const list = workflow
     .command("list")
     .description("The workflows one can start, with their options; with --runs what was started.")
     .argument("[name...]", "only these")
     .option(...MODULE_OPTION)
     .option("--runs", "the latest runs, newest first")
-    .option("--state <state>", "of the runs: running, succeeded, failed or cancelled")
-    .option("--tag <tag>", "that the runs were started with")
     .option("--cursor <cursor>", "the next page of runs, as the page before said")
     .option("--limit <n>", "how many runs", integer(1, 1000), 20)
-    .option(...JSON_OPTION)
-    .action((names: string[], options: ListOptions) =>
-      options.runs ? listRuns(names, options) : listWorkflows(names, options),
-    );
+    .option(...JSON_OPTION);
+  addSelectionOptions(list).action((names: string[], options: ListOptions) =>
+    options.runs ? listRuns(names, options) : listWorkflows(names, options),
+  );
   workflow
     .command("versions")
     .description("Which worker processes can run which versions of which workflows now.")
@@ -69,51 +68,7 @@ export function addWorkflowCommands(program: Command): void {
         return json ? jsonText(steps) : stepTree(steps, { now: Date.now() }).join("\n");
       }),
     );
-  workflow
-    .command("cancel")
-    .description("End a run, its steps and its child runs; calls in flight are aborted.")
-    .argument(...RUN_ID)
-    .option(...JSON_OPTION)
-    .action((id: string, { json }: Shown) =>
-      withRun(id, async (run) => {
-        const isCancelled = await run.cancel();
-        if (json) return jsonText({ id, cancelled: isCancelled });
-        return isCancelled ? `run ${id} is cancelled` : `run ${id} had ended: ${(await run.status()).state}`;
-      }),
-    );
-  workflow
-    .command("signal")
-    .description("Answer a run that waits for a signal, or will.")
-    .argument(...RUN_ID)
-    .argument("<name>", "of the signal")
-    .argument("[json]", "what it brings")
-    .option("--dedupe-id <id>", "a second signal with it changes nothing")
-    .option(...JSON_OPTION)
-    .action(
-      (
-        id: string,
-        name: string,
-        data: string | undefined,
-        { json, dedupeId }: Shown & { dedupeId?: string },
-      ) =>
-        withRun(id, async (run) => {
-          await run.signal(name, data === undefined ? undefined : parseJson(data, "the signal"), {
-            dedupeId,
-          });
-          return json ? jsonText({ id, signal: name }) : `run ${id} has signal ${name}`;
-        }),
-    );
-  workflow
-    .command("retry")
-    .description("Let a failed run go on in place, from the step that it failed with.")
-    .argument(...RUN_ID)
-    .option(...JSON_OPTION)
-    .action((id: string, { json }: Shown) =>
-      withRun(id, async (run) => {
-        await run.retry();
-        return json ? jsonText({ id, retried: true }) : `run ${id} goes on`;
-      }),
-    );
+  addChangeCommands(workflow);
   workflow
     .command("fork")
     .description("A new run that takes over what came before a step, without paying for it again.")
@@ -135,12 +90,10 @@ interface Shown {
   json?: boolean;
 }
 
-interface ListOptions extends Shown {
+interface ListOptions extends Shown, SelectionOptions {
   module?: string[];
   runs?: boolean;
   limit: number;
-  state?: RunStatus["state"];
-  tag?: string;
   cursor?: string;
 }
 
@@ -155,10 +108,17 @@ async function listWorkflows(names: readonly string[], { module = [], json }: Li
   process.stdout.write(`${json ? jsonText(chosen) : showCards(chosen)}\n`);
 }
 
-function listRuns(names: readonly string[], { limit, json, state, tag, cursor }: ListOptions): Promise<void> {
+function listRuns(names: readonly string[], options: ListOptions): Promise<void> {
   return withClient(async ({ workflows }) => {
+    const { limit, json, cursor } = options;
     const [workflow] = names.length === 1 ? names : [];
-    const runs = await workflows.list({ limit, state, tag, cursor, workflow });
+    const selection = selectionOf(options) ?? {};
+    const runs = await workflows.list({
+      limit,
+      cursor,
+      ...selection,
+      workflow: selection.workflow ?? workflow,
+    });
     if (runs.cursor !== undefined && !json) process.stderr.write(`more: --cursor ${runs.cursor}\n`);
     const found = await Promise.all(
       runs.map((run) =>
@@ -171,27 +131,9 @@ function listRuns(names: readonly string[], { limit, json, state, tag, cursor }:
     );
     const statuses = found.filter((status) => status !== undefined);
     const chosen = statuses.filter(({ workflow }) => names.length === 0 || names.includes(workflow));
-    return json ? jsonText(chosen) : showRuns(chosen);
-  });
-}
-
-async function withClient(action: (client: GlueLLM) => Promise<string>): Promise<void> {
-  await using client = new GlueLLM({ mode: "fleet" });
-  process.stdout.write(`${await action(client)}\n`);
-}
-
-/** As `withClient`, for one run. @throws InputError when there is none of this id */
-function withRun(
-  id: string,
-  action: (run: WorkflowHandle, client: GlueLLM) => Promise<string>,
-): Promise<void> {
-  return withClient(async (client) => {
-    try {
-      return await action(client.workflows.open(id), client);
-    } catch (error) {
-      if (!(error instanceof JobLostError)) throw error;
-      throw new InputError(`no run ${id}`, "gluellm workflow list --runs shows the ids of the last 30 days");
-    }
+    if (json || chosen.length > 0) return json ? jsonText(chosen) : showRuns(chosen);
+    const said = selectionText({ workflow, ...selection });
+    return said ? `no run of the last 30 days fits ${said}` : "no runs in the last 30 days";
   });
 }
 
