@@ -22,7 +22,8 @@ export interface StepsOptions extends StepFunctions {
   /**
    * Whether the oldest turns are left out of a request that is too long for its model: when it is refused for that, the
    * older half, as often as needed. With `maxTokens` a longer request (by estimate, about 4 bytes to a token) is not sent
-   * at all. What the call itself asks, and instructions, always stay. Default: the conversation's, else false.
+   * at all. With `summary` the model first summarizes them, by a call of its own that is paid, and the summary takes their
+   * place. What the call itself asks, and instructions, always stay. Default: the conversation's, else false.
    */
   trim?: TrimOption;
   /** Functions that go along with the answers (`defineSteps`), or the name of some that the workers have. Default: none. */
@@ -31,12 +32,41 @@ export interface StepsOptions extends StepFunctions {
   context?: Readonly<Record<string, unknown>>;
 }
 
-/** Whether the oldest turns may be left out of a request, and to how many tokens. */
-export type TrimOption = boolean | { maxTokens: number };
+/** Whether the oldest turns may be left out of a request, to how many tokens, and whether a summary takes their place. */
+export type TrimOption = boolean | TrimRules;
 
-export const trimOption = z
-  .union([z.boolean(), z.strictObject({ maxTokens: z.int().positive() })])
+/** How a history is shortened; one of the two must be given. */
+export interface TrimRules {
+  /** The most tokens of a request, by estimate. Default: as many as the model takes. */
+  maxTokens?: number;
+  /** Whether a summary takes the place of the oldest turns, and what the model is told for it in place of our words. Default false. */
+  summary?: boolean | { instructions: string };
+}
+
+const MAX_INSTRUCTION_CHARS = 10_000;
+
+const trimRulesSchema = z
+  .strictObject({
+    maxTokens: z.int().positive().optional(),
+    summary: z
+      .union([
+        z.boolean(),
+        z.strictObject({ instructions: z.string().trim().min(1).max(MAX_INSTRUCTION_CHARS) }),
+      ])
+      .optional(),
+  })
+  .refine((rules) => rules.maxTokens !== undefined || rules.summary, "must have maxTokens or summary");
+
+export const trimOption: z.ZodType<TrimOption | undefined> = z
+  .union([z.boolean(), trimRulesSchema])
   .optional();
+
+/** Returns what a job carries of the option. */
+function toTrim(option: TrimOption | undefined): StepsFields["trim"] {
+  if (!option) return undefined;
+  const { summary, ...rest } = option === true ? {} : option;
+  return { ...rest, ...(summary && { summary: summary === true ? {} : summary }) };
+}
 
 const choiceSchema = z.string().min(1).max(64);
 
@@ -53,7 +83,7 @@ export const stepsOptions = {
 /** What a job carries of these options. */
 interface StepsFields {
   toolChoices?: string[];
-  trim?: { maxTokens?: number };
+  trim?: { maxTokens?: number; summary?: { instructions?: string } };
   steps?: string;
   context?: Record<string, unknown>;
 }
@@ -79,11 +109,12 @@ export function toStepsFields(
     ? ({ name: nameOfOneCall(randomUUID()), ...Object.fromEntries(functions) } as Steps)
     : options.steps;
   if (typeof steps === "object") offer?.(steps);
+  const trim = toTrim(options.trim);
   const choices = toolChoice === undefined ? undefined : [toolChoice].flat();
   for (const choice of choices ?? []) checkChoice(choice, tools);
   return {
     ...(choices && { toolChoices: choices }),
-    ...(options.trim && { trim: options.trim === true ? {} : options.trim }),
+    ...(trim && { trim }),
     ...(steps !== undefined && { steps: typeof steps === "string" ? steps : steps.name }),
     ...(context && { context: checkedContext(context) }),
   };

@@ -6,7 +6,7 @@ import { sharedOptions, toolsOrNamesOption } from "../calls/option-schemas.ts";
 import { type TrimOption, trimOption } from "../calls/steps-options.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import { messageSchema } from "../shared/chat.ts";
-import { toRequestMessages } from "../shared/conversation.ts";
+import { toMessages, toRequestMessages } from "../shared/conversation.ts";
 import { conversationIdSchema, isMadeId, newConversationId } from "../shared/conversation-id.ts";
 import { InputError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
@@ -131,7 +131,9 @@ export class Conversation extends Caller {
   async toProviderMessages(): Promise<ChatMessage[]> {
     const turns = await this.connection.use((producer) => producer.turns(this.#ref));
     // What providers want back is between them and the worker.
-    return toRequestMessages(turns, []).map(({ vendor_state: _, ...message }) => message as ChatMessage);
+    return toRequestMessages(turns.flatMap(toMessages), []).map(
+      ({ vendor_state: _, ...message }) => message as ChatMessage,
+    );
   }
 
   /** Returns what its answers cost so far. @throws InputError `unknown_conversation` */

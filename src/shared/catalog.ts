@@ -60,8 +60,16 @@ export const completionPayloadSchema = z.object({
   idleTimeoutMs: z.int().positive().optional(),
   /** Whether the model may, must not or must call a tool, answer by answer: `auto`, `none`, `required` or a tool's name. */
   toolChoices: z.array(z.string()).min(1).max(1000).optional(),
-  /** Present when older turns may be left out of the request: to keep to so many tokens, or when it is refused as too long. */
-  trim: z.object({ maxTokens: z.int().positive().optional() }).optional(),
+  /**
+   * Present when older turns may be left out of the request: to keep to so many tokens, or when it is refused as too long.
+   * With `summary` a summary takes their place.
+   */
+  trim: z
+    .object({
+      maxTokens: z.int().positive().optional(),
+      summary: z.object({ instructions: z.string().optional() }).optional(),
+    })
+    .optional(),
   /** The name of functions that go along with the answers. */
   steps: z.string().optional(),
   /** What tools and steps are handed. */
@@ -131,8 +139,9 @@ export function hasSeveralCalls({
   tools,
   output,
   fallbacks,
-}: Pick<CompletionPayload, "tools" | "output" | "fallbacks">): boolean {
-  return tools !== undefined || output !== undefined || fallbacks !== undefined;
+  trim,
+}: Pick<CompletionPayload, "tools" | "output" | "fallbacks" | "trim">): boolean {
+  return [tools, output, fallbacks, trim?.summary].some((given) => given !== undefined);
 }
 
 /** The job catalog: kind → schemas, queue, attempts, time and version. */

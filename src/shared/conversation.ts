@@ -30,6 +30,17 @@ export const turnAnswerSchema = z.object({
 });
 export type TurnAnswer = z.infer<typeof turnAnswerSchema>;
 
+/** What stands in a request for the oldest turns, which it does not show. */
+export const historySummarySchema = z.object({
+  /** How many turns. */
+  turns: z.int().min(0),
+  /** The instructions among their messages. */
+  instructions: z.array(storedMessageSchema),
+  /** The model's summary of the rest; absent: they were left out. */
+  text: z.string().optional(),
+});
+export type HistorySummary = z.infer<typeof historySummarySchema>;
+
 /** Messages that a call, or nobody, answers. */
 export interface ConversationTurn {
   createdAt: number;
@@ -52,15 +63,18 @@ export const conversationSumsSchema = z.object({
 });
 export const SUM_FIELDS = Object.keys(conversationSumsSchema.shape);
 
+/** Returns what later requests show of a turn: nothing of one that was refused. */
+export function toMessages({ asked, answer }: ConversationTurn): Message[] {
+  return answer?.isRefused ? [] : [...asked, ...(answer?.messages ?? [])];
+}
+
 const NOT_ANSWERED = "This call was not run.";
 
 /**
- * `earlier` turns and the `own` messages of a call as one request that every provider takes: each tool call has its
- * result, no earlier result stands alone, and a turn that was refused is left out.
+ * The messages of earlier turns and the `own` messages of a call as one request that every provider takes: each tool call
+ * has its result, and no earlier result stands alone.
  */
-export function toRequestMessages(earlier: readonly ConversationTurn[], own: readonly Message[]): Message[] {
-  const taken = earlier.filter(({ answer }) => !answer?.isRefused);
-  const history = taken.flatMap(({ asked, answer }) => [...asked, ...(answer?.messages ?? [])]);
+export function toRequestMessages(history: readonly Message[], own: readonly Message[]): Message[] {
   const messages: Message[] = [];
   const open = new Set<string>();
   const close = () => {

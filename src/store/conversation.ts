@@ -19,8 +19,8 @@ import type { Store } from "./store.ts";
 
 /*
  * A conversation: one hash at `conversation:<id>`, so that a turn, an answer and the sums change together and expire
- * together. It holds `turns` (their count), `bytes`, `createdAt`, the sums, the ledger of its cost limit, and of turn n
- * from 0: `turn:n` (its head), `asked:n` (its messages), `answer:n` (what its job added, once it has ended) and
+ * together. It holds `turns` (their count), `bytes`, `createdAt`, the sums, the ledger of its cost limit, the `summary` of
+ * its oldest turns (conversation-summary.ts), and of turn n from 0: `turn:n` (its head), `asked:n` (its messages), `answer:n` (what its job added, once it has ended) and
  * `job:<jobId>` (n).
  *
  * | state of a turn | to       | by            | who                                                                        |

@@ -1,6 +1,7 @@
 import { channel } from "node:diagnostics_channel";
 import { z } from "zod";
 import { chatCompletionSchema } from "../shared/chat.ts";
+import { historySummarySchema } from "../shared/conversation.ts";
 import { JobCancelledError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
@@ -57,6 +58,13 @@ const entrySchema = z.discriminatedUnion("kind", [
   /** A tool that must not run twice begins. */
   z.object({ kind: z.literal("toolStarted"), turn: z.number(), index: z.number() }),
   z.object({ kind: z.literal("tool"), index: z.number(), execution: toolExecutionSchema }),
+  /** The oldest turns of the history were summarized. */
+  z.object({
+    kind: z.literal("summary"),
+    call: finishedCallSchema,
+    past: historySummarySchema,
+    attemptsMade: z.number(),
+  }),
   z.object({ kind: z.literal("fallback"), fallback: fallbackSchema, attemptsMade: z.number() }),
   /** A job of several models ended: an operator's retry begins with the first of them again. */
   z.object({ kind: z.literal("failed") }),
@@ -134,7 +142,12 @@ export class JobJournal {
 
   /** All calls that were paid, those that led to nothing included. */
   get allCalls(): FinishedCall[] {
-    return this.#entries.flatMap((entry) => (entry.kind === "call" ? entry.call : []));
+    return this.#entries.flatMap((entry) => ("call" in entry ? entry.call : []));
+  }
+
+  /** The summaries of the history, which hold whatever becomes of the answers. */
+  get summaries() {
+    return this.#entries.flatMap((entry) => (entry.kind === "summary" ? entry : []));
   }
 
   /** The models given up so far, in order. */

@@ -8,33 +8,26 @@ import type { ProviderEntry } from "../shared/providers.ts";
 import { type ResultRecord, resultTtlSeconds } from "../shared/records.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { inlineOrBlob, isBlobRef, readBlobText } from "../store/blobs.ts";
-import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
+import type { FinishedCall } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { countCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory } from "./conversation.ts";
+import { History, type HistoryParts, partsOf } from "./history.ts";
 import { JobSteps } from "./job-steps.ts";
 import { checkOutput } from "./output/check-output.ts";
 import { readOutput } from "./output/read-output.ts";
-import type { CallInput } from "./provider-call.ts";
 import { callOrCached } from "./response-cache.ts";
+import { type CallsInput, HistoryShortener } from "./shorten-history.ts";
 import { spentOn } from "./spent.ts";
 import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, toToolMessage } from "./tool-calls.ts";
-import { HistoryTrim } from "./trim-history.ts";
 import { type Asked, mustAnswer, type Progress, turnRequest } from "./turn-request.ts";
 
-/** A job, and what its calls have in common. */
-export interface LoopInput
-  extends Omit<CallInput, "request" | "requestId" | "onDelta" | "isRepeated">,
-    Pick<ActiveJob, "withoutSlot"> {
+/** A job of calls and tools. */
+export interface LoopInput extends CallsInput, Pick<ActiveJob, "withoutSlot"> {
   queue: string;
-  payload: CompletionPayload;
-  /** Present when the job may take several calls. */
-  journal: JobJournal | undefined;
-  /** BullMQ's count of attempts used up. */
-  attemptsMade: number;
 }
 
 export interface CompletionOutcome {
@@ -55,9 +48,9 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
   const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
   const loaded = await loadRequest(context, payload);
   const request = withTools(loaded.request, tools);
+  const history = new History(loaded.parts);
+  const shortener = await HistoryShortener.begin(context, input, history);
   await using stream = payload.stream ? new StreamWriter({ ...context, ...input }) : undefined;
-  const messages = [...request.messages];
-  const trim = new HistoryTrim(messages, loaded.historyEnd, payload.trim);
   const added: Message[] = [];
   const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
   const steps = new JobSteps(context.steps.get(payload.steps ?? ""), payload, input.logger);
@@ -68,12 +61,12 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     let asked: Asked;
     let call = known;
     do {
-      const unprepared = { ...request, messages: [...messages] };
+      const unprepared = { ...request, messages: history.messages };
       const prepared = known ? unprepared : await steps.prepare(unprepared, progress.toolIterations);
       // Another model may have answered before this one was fallen back to.
       asked = askIn(known?.entry ?? input.model.entry, prepared);
-      call ??= await ask(context, input, stream, asked, turn).catch((error) => {
-        if (hasNextModel(input) || !trim.halve(error)) throw error;
+      call ??= await ask(context, input, stream, asked, turn).catch(async (error) => {
+        if (hasNextModel(input) || !(await shortener.afterRefusal(error))) throw error;
         return undefined;
       });
     } while (!call);
@@ -92,7 +85,7 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
       if (!results) added.push(...finalAnswer(progress));
       return { record: await toRecord(context, input, progress), added };
     }
-    messages.push(...next);
+    history.push(next);
   }
 }
 
@@ -206,11 +199,10 @@ function finalAnswer({ calls, output }: Progress): Message[] {
 async function loadRequest(
   context: WorkerContext,
   { request, conversation }: CompletionPayload,
-): Promise<{ request: ChatRequest; historyEnd: number }> {
+): Promise<{ request: ChatRequest; parts: HistoryParts }> {
   const own = await readRequest(context, request);
-  if (conversation) return withHistory(context, conversation, own);
-  const historyEnd = own.messages.findLastIndex(({ role }) => role === "user");
-  return { request: own, historyEnd: Math.max(0, historyEnd) };
+  const parts = conversation ? await withHistory(context, conversation, own) : partsOf(own.messages);
+  return { request: own, parts };
 }
 
 /** A larger model may take what is too long for this one. */
@@ -248,7 +240,7 @@ async function toRecord(
     model,
     ...(journal?.fallbacks.length && { fallbacks: journal.fallbacks }),
     response: { statusCode, requestId, body: await keep(body) },
-    ...spentOn(calls),
+    ...spentOn([...(journal?.summaries.map(({ call }) => call) ?? []), ...calls]),
     turns: calls.length,
     ...(fromCache && { fromCache }),
     ...(payload.tools && { toolExecutions: await keep(executions) }),

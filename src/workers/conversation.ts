@@ -3,7 +3,7 @@ import { type Job, Queue } from "bullmq";
 import { validToolName } from "../providers/history.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
-import { type TurnAnswer, toRequestMessages } from "../shared/conversation.ts";
+import { type TurnAnswer, toMessages } from "../shared/conversation.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
@@ -11,6 +11,7 @@ import { fieldsOf, isObject } from "../shared/json.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { countWaiting, readTurnHead, readTurns } from "../store/conversation.ts";
 import type { WorkerContext } from "./context.ts";
+import type { HistoryParts } from "./history.ts";
 
 export const WAITS_FOR_EARLIER = "the conversation's earlier call";
 
@@ -37,20 +38,19 @@ export async function waitForTurn(
 }
 
 /**
- * The request with the earlier turns between its system prompt and its new messages, and where those begin.
+ * The messages of a call's requests: its system prompt, the earlier turns, its new messages.
  * @throws GlueError `conversation_lost`
  */
 export async function withHistory(
   { store }: WorkerContext,
   { id, position }: Place,
-  request: ChatRequest,
-): Promise<{ request: ChatRequest; historyEnd: number }> {
+  { messages }: ChatRequest,
+): Promise<HistoryParts> {
   const turns = await readTurns(store, id, position + 1);
   const own = turns[position]?.asked;
   if (!own) throw lost(id);
-  const prompt = request.messages.slice(0, request.messages.length - own.length);
-  const messages = [...prompt, ...toRequestMessages(turns.slice(0, position), own)];
-  return { request: { ...request, messages }, historyEnd: messages.length - own.length };
+  const earlier = turns.slice(0, position).map(toMessages);
+  return { prompt: messages.slice(0, messages.length - own.length), earlier, own };
 }
 
 /** Returns the provider entry that wants something back of the latest answers; undefined for none. */

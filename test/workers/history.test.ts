@@ -3,7 +3,7 @@ import { estimatePromptTokens } from "../../src/providers/token-estimate.ts";
 import type { Message } from "../../src/shared/chat.ts";
 import { TokenLimitError } from "../../src/shared/errors.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
-import { HistoryTrim } from "../../src/workers/trim-history.ts";
+import { History, olderHalf, partsOf } from "../../src/workers/history.ts";
 import { errorBody, failureOf, goodBody } from "../support/provider.ts";
 import { TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
@@ -26,13 +26,19 @@ function rolesOf(messages: readonly Message[]): string {
   return messages.map(({ role }) => role[0]).join("");
 }
 
+/** What is left of the messages within `maxTokens`. */
+function fitted(messages: readonly Message[], maxTokens: number): Message[] {
+  const history = new History(partsOf(messages));
+  history.leaveOut(history.excess(maxTokens));
+  return history.messages;
+}
+
 test("the oldest turns go, whole, until the request fits; instructions and what is asked stay", () => {
   const note: Message = { role: "system", content: "From now on in French." };
   const messages = [PROMPT, ...turn(1), note, ...turn(2), ...turn(3), OWN];
-  new HistoryTrim(messages, messages.length - 1, { maxTokens: 150 });
-  expect(messages).toEqual([PROMPT, note, ...turn(3), OWN]);
-  new HistoryTrim(messages, messages.length - 1, { maxTokens: 1 });
-  expect(messages).toEqual([PROMPT, note, OWN]);
+  expect(fitted(messages, 150)).toEqual([PROMPT, note, ...turn(3), OWN]);
+  expect(fitted(messages, 1)).toEqual([PROMPT, note, OWN]);
+  expect(fitted(messages, 10_000)).toEqual(messages);
 });
 
 test.each(["sa", "sat", "at", "ua", "uua"])(
@@ -49,20 +55,21 @@ test.each(["sa", "sat", "at", "ua", "uua"])(
     });
     const messages = [...first, ...turn(1), OWN];
     const maxTokens = estimatePromptTokens({ messages }) - 1;
-    new HistoryTrim(messages, messages.length - 1, { maxTokens });
-    expect(rolesOf(messages)).toBe(head.startsWith("s") ? "suatau" : "uatau");
+    expect(rolesOf(fitted(messages, maxTokens))).toBe(head.startsWith("s") ? "suatau" : "uatau");
   },
 );
 
 test("a refusal for the length halves the history until nothing is left of it; other faults do not", () => {
   const tooLong = new TokenLimitError({ message: "too long" });
   const messages = [PROMPT, ...turn(1), ...turn(2), ...turn(3), ...turn(4), OWN];
-  const trim = new HistoryTrim(messages, messages.length - 1, {});
-  expect(trim.halve(new Error("down"))).toBe(false);
+  const history = new History(partsOf(messages));
+  expect(olderHalf(history, new Error("down"))).toBe(0);
   const lengths = [];
-  while (trim.halve(tooLong)) lengths.push(messages.length);
+  for (let count = olderHalf(history, tooLong); count > 0; count = olderHalf(history, tooLong)) {
+    history.leaveOut(count);
+    lengths.push(history.messages.length);
+  }
   expect(lengths).toEqual([10, 6, 2]);
-  expect(new HistoryTrim([...turn(1), OWN], 4, undefined).halve(tooLong)).toBe(false);
 });
 
 test("a conversation that its model refuses as too long goes on, tool calls included", async () => {
