@@ -13,17 +13,19 @@ import type { ConnectedStore } from "../store/connected-store.ts";
 import type { OutputFormat } from "./answer-forms.ts";
 import type { BatchEnd } from "./batch-end.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
+import type { RowCounts } from "./index-row.ts";
 import type { InputFormat } from "./input-form.ts";
 import { adoptPartial, type OutputFiles, outputFiles } from "./output-paths.ts";
 import { readBatchId } from "./partial-header.ts";
 import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
 import { sendBatch } from "./send-batch.ts";
-import { Tally } from "./tally.ts";
+import { type RowFailure, Tally } from "./tally.ts";
 
 export { OUTPUT_FORMATS } from "./answer-forms.ts";
 export type { BatchReport } from "./batch-report.ts";
 export { INPUT_FORMATS } from "./input-form.ts";
 export { isDanglingLink } from "./output-paths.ts";
+export type { RowFailure } from "./tally.ts";
 
 /** Options of a batch. */
 export interface BatchOptions {
@@ -173,6 +175,19 @@ export class BatchRun {
     const { total, succeeded, failed, missing } = this.#batch.index.counts();
     const { isComplete: isCounted } = this.#batch.scan;
     return { total, succeeded, failed, missing, isCounted, costUsd: this.#tally.costUsd };
+  }
+
+  /** Returns where the rows of each model stand, by `entry:model`, and what failed in this run. */
+  details(): {
+    models: ReadonlyMap<string, RowCounts>;
+    failures: readonly RowFailure[];
+    failureCounts: ReadonlyMap<string, number>;
+  } {
+    const { models, malformed } = this.#batch.index.counts();
+    const { failures, failureCounts } = this.#tally;
+    const counts = new Map(failureCounts);
+    if (malformed > 0) counts.set("malformed", malformed);
+    return { models, failures, failureCounts: counts };
   }
 
   /** Yields the progress now, then every `everyMs` (default 500) while it runs, and once more at its end. */

@@ -23,6 +23,8 @@ export interface OutputFiles {
   errors: string;
   /** Paid results of rows that the input no longer holds. */
   orphaned: string;
+  /** What a run's own worker processes beside it logged, of all runs. */
+  workerLog: string;
 }
 
 const MAX_LINKS = 40;
@@ -41,6 +43,7 @@ export function outputFiles(path: string): OutputFiles {
     index: `${output}.index`,
     errors: `${stem}.errors.jsonl`,
     orphaned: `${stem}.orphaned.jsonl`,
+    workerLog: `${stem}.workers.log`,
   };
 }
 

@@ -175,13 +175,11 @@ export class RowSender {
       const row = index.find(id);
       taken.push({ jobId, queue: this.#queueOf(row), record });
       if (!record || !row || !this.#isNews(jobId, row, record)) continue;
-      const line = outputLine(
-        { id, ...(await this.#namesOf(jobId, row)) },
-        await inlineResult(store, record),
-      );
+      const names = await this.#namesOf(jobId, row);
+      const line = outputLine({ id, ...names }, await inlineResult(store, record));
       const { tokens, costUsd, fromCache = false } = record;
       lines.push({ id, line, failed: record.status !== "succeeded", use: { ...tokens, costUsd, fromCache } });
-      tally.add(record);
+      tally.add(names.customId, record);
     }
     if (lines.length > 0) await output.append(lines);
     await acknowledge(store, this.#batchId, taken);

@@ -15,9 +15,22 @@ export interface BatchUse {
   cacheHits: number;
 }
 
-/** Sums over the results of a batch: tokens and cost of all its runs, latencies of this one. */
+/** A row that failed, for people. */
+export interface RowFailure {
+  customId: string;
+  code: string;
+  message: string;
+}
+
+const MAX_FAILURES = 5;
+
+/** Sums over the results of a batch: tokens and cost of all its runs, latencies and failures of this one. */
 export class Tally {
   readonly use: BatchUse;
+  /** The last ones, the newest last. */
+  readonly failures: RowFailure[] = [];
+  /** Failed rows by the code of their error. */
+  readonly failureCounts = new Map<string, number>();
   readonly #latencyMs = createHistogram();
 
   constructor(carried: BatchUse) {
@@ -29,11 +42,17 @@ export class Tally {
     return this.use.unpriced > 0 ? null : Number(this.use.costUsd.toFixed(12));
   }
 
-  add({ tokens, costUsd, latencyMs, status, fromCache }: ResultRecord): void {
+  add(customId: string, { tokens, costUsd, latencyMs, status, fromCache, ...record }: ResultRecord): void {
     this.use.prompt += tokens.prompt;
     this.use.completion += tokens.completion;
     this.use.cached += tokens.cached;
-    if (status !== "succeeded") return;
+    if (status !== "succeeded") {
+      const { code = status, message = `the row was ${status}` } = record.error ?? {};
+      this.failureCounts.set(code, (this.failureCounts.get(code) ?? 0) + 1);
+      this.failures.push({ customId, code, message: record.providerMessage ?? message });
+      if (this.failures.length > MAX_FAILURES) this.failures.shift();
+      return;
+    }
     this.use.costUsd += costUsd ?? 0;
     if (costUsd === null) this.use.unpriced += 1;
     if (fromCache) this.use.cacheHits += 1;

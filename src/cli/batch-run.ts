@@ -1,15 +1,18 @@
 import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 import { extname, join } from "node:path";
 import { type BatchOptions, type BatchReport, BatchRun } from "../batch/batch-run.ts";
 import { unpricedModels } from "../producers/priced-models.ts";
+
 import { CloseStack } from "../shared/close-stack.ts";
+import { ConfigurationError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Store } from "../store/store.ts";
 import { openRedis, type RedisHost, startWorker } from "./compose.ts";
 import { EXIT, type Interruption, saidBy } from "./exit.ts";
-import { Progress } from "./progress.ts";
+import { Progress } from "./progress/progress.ts";
 import { summarize } from "./report.ts";
 import { checkReportFile, writeReportFile } from "./report-file.ts";
 
@@ -85,11 +88,14 @@ async function work(
   const queueGlobs = run.models.map(completionQueueName);
   // The rest of a large file may name more models: those of this process are added below.
   const isCounted = run.progress().isCounted;
-  const children = spawnWorkers(workers - 1, isCounted ? queueGlobs : ["completions.*"], concurrency);
+  const servedGlobs = isCounted ? queueGlobs : ["completions.*"];
+  const children = spawnWorkers(workers - 1, servedGlobs, run.files.workerLog, concurrency);
   const worker =
     workers > 0 ? await startWorker({ store, settings, logger, queueGlobs, concurrency }) : undefined;
-  const progress = new Progress({ store, settings, run, interruption });
-  progress.start();
+  const { inputPath: input, outputPath: output, maxCostUsd } = options;
+  const notices = children.length > 0 ? [`the other workers log to ${run.files.workerLog}`] : [];
+  const files = { input, output, maxCostUsd };
+  const progress = await Progress.start({ ...files, store, settings, run, interruption, notices });
   const stop = () => run.stop();
   interruption.signal.addEventListener("abort", stop);
   if (interruption.signal.aborted) stop();
@@ -124,14 +130,39 @@ function exitWithoutRedis(redis: Store["redis"], interruption: Interruption, not
   }, WATCH_MS);
 }
 
-/** More processes for a machine with more cores; they end with this one (their standard input closes). */
-function spawnWorkers(count: number, queueGlobs: readonly string[], concurrency: number | undefined) {
+/**
+ * More processes for a machine with more cores; they end with this one (their standard input closes). What they log
+ * goes to a file: on the terminal it would break the picture of the progress.
+ */
+function spawnWorkers(
+  count: number,
+  queueGlobs: readonly string[],
+  logPath: string,
+  concurrency: number | undefined,
+) {
+  if (count <= 0) return [];
   const main = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
   const args = [main, "worker", "--exit-with-parent", ...queueGlobs.flatMap((glob) => ["--queue", glob])];
   if (concurrency) args.push("--concurrency", String(concurrency));
-  return Array.from({ length: Math.max(0, count) }, () =>
-    spawn(process.execPath, args, { stdio: ["pipe", "ignore", "inherit"] }),
-  );
+  const log = openLog(logPath);
+  try {
+    return Array.from({ length: count }, () =>
+      spawn(process.execPath, args, { stdio: ["pipe", "ignore", log] }),
+    );
+  } finally {
+    closeSync(log);
+  }
+}
+
+function openLog(path: string): number {
+  try {
+    return openSync(path, "a");
+  } catch (error) {
+    throw new ConfigurationError(
+      `the workers' log ${path} cannot be written: ${(error as NodeJS.ErrnoException).code}`,
+      "remove it, or choose another output with -o",
+    );
+  }
 }
 
 function conclude(

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { GlueLLM } from "../client/glue-llm.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
-import { createLiveText } from "./live-text.ts";
 import { printable } from "./output.ts";
+import { createLiveText } from "./progress/live-text.ts";
 import { StepReader } from "./read-steps.ts";
 import { type StepNode, stepLine, stepSum, stepTree } from "./step-tree.ts";
 
@@ -51,7 +51,7 @@ async function draw(reader: StepReader, run: WorkflowHandle, view: LiveTree | St
 class LiveTree {
   readonly intervalMs = TERMINAL_MS;
   readonly #runId: string;
-  readonly #update = createLiveText();
+  readonly #live = createLiveText();
 
   constructor(runId: string) {
     this.#runId = runId;
@@ -62,11 +62,11 @@ class LiveTree {
     const notes = [...waitsFor.map((reason) => `waits for ${reason}`), ...answers(steps, this.#runId)];
     const maxLines = Math.min(MAX_LINES, Math.max(3, rows - 2 - notes.length));
     const tree = stepTree(steps, { now: Date.now(), columns, maxLines });
-    this.#update([...tree, ...notes.map(printable)].join("\n"));
+    this.#live.draw([...tree, ...notes.map(printable)]);
   }
 
   end(): void {
-    this.#update.done();
+    this.#live.end();
   }
 }
 

@@ -40,15 +40,19 @@ export interface QueueState {
 /** How many delayed jobs are asked why they wait. */
 const REASON_SAMPLE = 20;
 
-/** The state of every registered queue, or of those named. */
+/**
+ * The state of every registered queue, or of those named.
+ * @param sinceMs what is used is of the time since then, and of the last minute at most; epoch milliseconds
+ */
 export async function readQueueStates(
   store: Store,
   settings: Settings,
   queues?: readonly string[],
+  sinceMs = 0,
 ): Promise<QueueState[]> {
   const [cards, learned] = await Promise.all([readWorkerCards(store), readLearnedLimits(store)]);
   const names = queues ?? (await registeredQueues(store));
-  const view = { store, settings, cards, learned };
+  const view = { store, settings, cards, learned, sinceMs };
   const states = await Promise.all(names.map((name) => readQueueState(view, name)));
   return queues ? states : states.map((state) => ({ ...state, used: usedOfBudget(state, states) }));
 }
@@ -71,10 +75,11 @@ interface FleetView {
   settings: Settings;
   cards: readonly WorkerCard[];
   learned: Awaited<ReturnType<typeof readLearnedLimits>>;
+  sinceMs: number;
 }
 
 async function readQueueState(
-  { store, settings, cards, learned }: FleetView,
+  { store, settings, cards, learned, sinceMs }: FleetView,
   name: string,
 ): Promise<QueueState> {
   const ref = parseCompletionQueueName(name);
@@ -118,7 +123,7 @@ async function readQueueState(
       waitsFor.push(ref ? `a worker with provider entry "${ref.entry}"` : other);
     }
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
-    const used = await usagePerMinute(store, key, Date.now() - 60_000);
+    const used = await usagePerMinute(store, key, sinceMs);
     return {
       queue: name,
       key,

@@ -22,10 +22,12 @@ export function createLogger({ level, json }: { level: string; json: boolean }):
       }),
     },
   };
-  if (json) return pino(options, pino.destination({ dest: 2, sync: false }));
+  const { stderr } = process;
+  if (json) return pino(options, stderr.isTTY ? stderr : pino.destination({ dest: 2, sync: false }));
   const stream = pretty({
-    destination: 2,
-    colorize: process.stderr.isTTY,
+    // On a terminal by way of the stream, where a live view makes room for other lines.
+    destination: stderr.isTTY ? stderr : 2,
+    colorize: stderr.isTTY && stderr.hasColors(),
     ignore: "pid,hostname",
     // With the offset: logs of several machines are read side by side.
     translateTime: "SYS:yyyy-mm-dd HH:MM:ss o",

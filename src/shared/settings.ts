@@ -78,6 +78,8 @@ export interface Settings {
     cacheDir: string;
     runtimeDir: string;
     searchPath: string;
+    /** What kind of terminal this is; `dumb` for one that cannot draw in place. */
+    terminal: string;
     proxyVariables: Record<string, string>;
   };
 }
@@ -240,6 +242,7 @@ function toSettings(
       cacheDir: join(cacheHome(env, dataDir), "gluellm"),
       runtimeDir: env.XDG_RUNTIME_DIR || tmpdir(),
       searchPath: env.PATH ?? "",
+      terminal: env.TERM ?? "",
       proxyVariables: proxyVariables(env),
     },
   };

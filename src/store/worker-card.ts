@@ -30,6 +30,8 @@ const workerCardSchema = z.object({
   workflows: z.array(z.string()).default([]),
   /** The version that it has of each of them. */
   versions: z.record(z.string(), z.number()).default({}),
+  /** Model calls that it has now, and those it brought to their end; absent in cards of older versions. */
+  jobs: z.object({ active: z.number(), ended: z.number() }).optional(),
 });
 export type WorkerCard = z.infer<typeof workerCardSchema>;
 
@@ -73,6 +75,12 @@ export async function withdrawWorker({ redis, keys }: Store, workerId: string): 
 export async function readWorkerCards(store: Store): Promise<WorkerCard[]> {
   // One that cannot be read is of a version that has other cards, or somebody else's: it says nothing of what it can run.
   return (await readCards(store)).flatMap(({ card }) => card ?? []);
+}
+
+/** Returns the same by the processes' ids, in the order of the ids. */
+export async function readWorkersById(store: Store): Promise<Map<string, WorkerCard>> {
+  const cards = (await readCards(store)).flatMap(({ id, card }) => (card ? [[id, card] as const] : []));
+  return new Map(cards.sort(([a], [b]) => a.localeCompare(b)));
 }
 
 /** Returns the ids of the processes whose card cannot be read. */

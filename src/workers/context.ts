@@ -29,6 +29,8 @@ export interface WorkerContext {
   breaker: CircuitBreaker | undefined;
   /** By model: when the latest call was sent that this process got an answer to, in epoch milliseconds. */
   answered: Map<string, number>;
+  /** Jobs that this process has now, and those it brought to their end. */
+  jobs: { active: number; ended: number };
   load: ProcessLoad;
   /** By name. */
   tools: ReadonlyMap<string, Tool>;

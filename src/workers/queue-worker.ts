@@ -1,4 +1,4 @@
-import { Queue } from "bullmq";
+import { Queue, UnrecoverableError } from "bullmq";
 import { ConcurrencyController } from "../limits/concurrency-controller.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
@@ -92,15 +92,23 @@ export class QueueWorker {
     const { jobId } = active;
     const beforeCall = new AbortController();
     this.#beforeCall.set(jobId, beforeCall);
+    const { jobs } = this.#context;
+    jobs.active += 1;
     try {
-      return await processJob({
+      const returned = await processJob({
         ...active,
         context: this.#context,
         queue: this.#queue,
         beforeCall: beforeCall.signal,
         controller: this.#controller,
       });
+      jobs.ended += 1;
+      return returned;
+    } catch (error) {
+      if (error instanceof UnrecoverableError) jobs.ended += 1;
+      throw error;
     } finally {
+      jobs.active -= 1;
       this.#beforeCall.delete(jobId);
       this.#context.toolPlaces.attemptEnded(jobId);
       this.#followController();

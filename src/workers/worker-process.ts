@@ -55,6 +55,7 @@ export interface WorkerOptions {
 
 const FOLLOW_MS = 1000;
 const CARD_MS = 5000;
+const WORK_MS = 1000;
 const LIMITS_MS = 5000;
 /** To one provider entry; each of its models has a queue with a concurrency of its own. */
 const MIN_CONNECTIONS = 512;
@@ -75,6 +76,7 @@ export class WorkerProcess {
   readonly #timers: NodeJS.Timeout[] = [];
   #listening: Disposable | undefined;
   #following: Promise<void> | undefined;
+  #announcedEnded = 0;
   #closing: Promise<void> | undefined;
 
   private constructor(options: WorkerOptions) {
@@ -100,6 +102,7 @@ export class WorkerProcess {
       draining: this.#drain.signal,
       clock: options.clock,
       answered: new Map(),
+      jobs: { active: 0, ended: 0 },
       budgets,
       limiter: new RateLimiter({
         ...shared,
@@ -141,6 +144,7 @@ export class WorkerProcess {
     await Promise.all([this.#follow(), this.announce(), this.#tellDamage()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
     this.#timers.push(setInterval(() => void this.announce(), CARD_MS));
+    this.#timers.push(setInterval(() => this.#announceWork(), WORK_MS));
     this.#timers.push(setInterval(() => this.#readLimits(), LIMITS_MS));
   }
 
@@ -252,8 +256,15 @@ export class WorkerProcess {
       ),
       workflows: Object.keys(workflowVersions),
       versions: { ...workflowVersions },
+      jobs: { ...this.#context.jobs },
     };
+    this.#announcedEnded = card.jobs?.ended ?? 0;
     await announceWorker(this.#store, this.id, card).catch(() => {});
+  }
+
+  /** One who watches sees the work go on; a process without work costs Redis nothing more. */
+  #announceWork(): void {
+    if (this.#context.jobs.ended !== this.#announcedEnded) void this.announce();
   }
 
   /**

@@ -54,7 +54,8 @@ export async function runProcess(
   { input = "", ...options }: ProcessOptions & { input?: string } = {},
 ) {
   const run = startProcess(command, args, options);
-  run.child.stdin?.end(input);
+  // It may end before it has read anything.
+  run.child.stdin?.on("error", () => {}).end(input);
   return { code: await run.exit, stdout: run.stdout(), stderr: run.stderr() };
 }
 

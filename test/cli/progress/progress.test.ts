@@ -1,0 +1,118 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { MAIN } from "../../support/cli.ts";
+import { TestSite } from "../../support/site.ts";
+import { Terminal } from "../../support/terminal.ts";
+import { waitFor } from "../../support/wait-for.ts";
+
+const ESCAPE = "\u001b[";
+const COLOURS = ["1", "2", "31", "32", "33", "36"].map((code) => `${ESCAPE}${code}m`);
+
+/** A batch that takes some seconds at this limit, on a terminal of this size. */
+async function open(columns: number, rowCount: number, rpm: number, ...args: string[]) {
+  const site = await TestSite.open({ rpm, faults: { 400: 0.1 } });
+  site.write("in.jsonl", site.rows(rowCount));
+  const start = (env: Record<string, string> = {}) =>
+    Terminal.start([MAIN, ...site.batch(...args)], {
+      columns,
+      rows: 30,
+      env: { ...site.env, ...env },
+      cwd: site.folder,
+    });
+  return { site, start, [Symbol.asyncDispose]: () => site[Symbol.asyncDispose]() };
+}
+
+const hasColour = (text: string) => COLOURS.some((colour) => text.includes(colour));
+const bars = (lines: readonly string[]) => lines.filter((line) => /^[━╸─]+ +\d+ %$/.test(line));
+
+describe("on a terminal", () => {
+  test("one picture is drawn in place and stays whole, also when the terminal becomes narrower and wider", async () => {
+    await using batch = await open(100, 150, 1200);
+    const terminal = await batch.start();
+    const rowsDone = async () =>
+      Number(/(\d+) of 150 rows/.exec((await terminal.lines()).join("\n"))?.[1] ?? 0);
+    await waitFor("rows", async () => (await rowsDone()) > 0);
+    for (const columns of [60, 40, 160]) {
+      await terminal.resize(columns, 30);
+      const atResize = await rowsDone();
+      await waitFor("a picture of this width", async () =>
+        bars(await terminal.lines()).some((line) => line.length === columns),
+      );
+      expect(bars(await terminal.lines())).toHaveLength(1);
+      await waitFor("more rows", async () => (await rowsDone()) >= Math.min(150, atResize + 1));
+    }
+    expect(await terminal.run.exit).toBe(1);
+    const lines = await terminal.lines();
+    expect(bars(lines)).toHaveLength(1);
+    expect(lines.filter((line) => line.startsWith("in.jsonl → out.jsonl"))).toHaveLength(1);
+    expect(lines.join("\n")).toContain("150 of 150 rows");
+    expect(lines.join("\n")).toMatch(/FAILED {2}invalid_request \d+\nrow-\d+ +invalid_request: /);
+    expect(lines.join("\n")).toMatch(/\d+ of 150 rows succeeded/);
+    expect(hasColour(terminal.raw)).toBe(true);
+  });
+
+  test("workers of the run log to a file that is named, and never into the picture", async () => {
+    await using batch = await open(80, 40, 600, "--workers", "2");
+    const terminal = await batch.start({ LOG_LEVEL: "debug" });
+    expect(await terminal.run.exit).toBe(1);
+    const lines = await terminal.lines();
+    expect(bars(lines)).toHaveLength(1);
+    expect(lines.join("\n")).toContain("the other workers log to out.workers.log");
+    const log = readFileSync(batch.site.path("out.workers.log"), "utf8");
+    expect(log.match(/worker is running/g)).toHaveLength(1);
+    expect(lines.join("\n")).not.toContain("worker is running");
+  });
+
+  test("its own log lines stand above the picture, and NO_COLOR takes the colours away", async () => {
+    await using batch = await open(80, 20, 600);
+    const terminal = await batch.start({ LOG_LEVEL: "debug", NO_COLOR: "1" });
+    expect(await terminal.run.exit).toBe(1);
+    const lines = await terminal.lines();
+    expect(bars(lines)).toHaveLength(1);
+    const serving = lines.findIndex((line) => line.includes("DEBUG: "));
+    expect(serving).toBeGreaterThanOrEqual(0);
+    expect(lines.findIndex((line) => line.startsWith("in.jsonl"))).toBeGreaterThan(serving);
+    expect(hasColour(terminal.raw)).toBe(false);
+  });
+
+  test("Ctrl-C says what happens, within the picture", async () => {
+    await using batch = await open(80, 300, 600);
+    const terminal = await batch.start();
+    await waitFor("rows", async () => /[1-9]\d* of 300 rows/.test((await terminal.lines()).join("\n")));
+    terminal.type("\u0003");
+    expect(await terminal.run.exit).toBe(130);
+    const shown = (await terminal.lines()).join("\n");
+    expect(bars(shown.split("\n"))).toHaveLength(1);
+    expect(shown).toMatch(/interrupted · \d+ s/);
+    expect(shown).toContain("resume with: ");
+  });
+
+  test("a batch that waits says for what", async () => {
+    await using batch = await open(80, 3, 600, "--workers", "0");
+    const terminal = await batch.start();
+    await waitFor("the reason", async () =>
+      (await terminal.lines()).join("\n").includes('waits for a worker with provider entry "simulator"'),
+    );
+    expect((await terminal.lines()).join("\n")).toMatch(/waiting · \d+ s/);
+    terminal.type("\u0003");
+    expect(await terminal.run.exit).toBe(130);
+  });
+
+  test("a dumb terminal gets plain lines", async () => {
+    await using batch = await open(80, 20, 600);
+    const terminal = await batch.start({ TERM: "dumb" });
+    expect(await terminal.run.exit).toBe(1);
+    expect(terminal.raw).not.toContain(ESCAPE);
+    expect(terminal.raw).toMatch(/20\/20 rows done · \d+ failed \(invalid_request \d+\)/);
+  });
+});
+
+test("elsewhere it is a line every few seconds, and the workers' log is named once", async () => {
+  await using site = await TestSite.open({ rpm: 600 });
+  site.write("in.jsonl", site.rows(20));
+  const { code, stderr } = await site.run(...site.batch("--workers", "2"));
+  expect(code).toBe(0);
+  expect(stderr.match(/out\.workers\.log/g)).toHaveLength(1);
+  expect(stderr).toMatch(/20\/20 rows done · 0 failed · [\d.]+ rows\/s · done/);
+  expect(stderr).not.toContain(ESCAPE);
+});
