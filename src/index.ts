@@ -134,13 +134,20 @@ export type { ProviderOptions } from "./shared/wire-options.ts";
 export type { ListedRun } from "./store/run-list.ts";
 export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./toolkit/retry.ts";
+export {
+  type Activity,
+  type ActivityContext,
+  type ActivityOptions,
+  type AnyActivity,
+  defineActivity,
+} from "./workflows/activity.ts";
 export type {
+  ActivityCallOptions,
   BranchFunctions,
   BranchResults,
   ChildOptions,
   EmbedOptions,
   LocalOptions,
-  RetryPolicy,
   StepOptions,
   WaitForOptions,
   Workflow,
@@ -149,6 +156,7 @@ export type {
 } from "./workflows/context.ts";
 export { type FlowOptions, flow, type TaskOptions, task } from "./workflows/flow.ts";
 export type { ForkOptions } from "./workflows/fork.ts";
+export type { RetryPolicy } from "./workflows/retry-policy.ts";
 export type { RunStatus, RunStep } from "./workflows/run-status.ts";
 export { type AnyWorkflow, defineWorkflow } from "./workflows/workflow.ts";
-export type { WorkflowVersion } from "./workflows/workflow-runs.ts";
+export type { ActivityWorkers, WorkflowVersion } from "./workflows/workflow-runs.ts";

@@ -13,7 +13,7 @@ export function addServeCommands(program: Command): void {
   const concurrency = ["--concurrency <n>", "jobs at a time from each queue", integer(1, 10_000)] as const;
   const module = [
     "--module <file>",
-    "a module that exports tools, agents or workflows (repeatable)",
+    "a module that exports tools, agents, workflows or activities (repeatable)",
     collect,
   ] as const;
   program

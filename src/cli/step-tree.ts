@@ -85,7 +85,7 @@ function stepCells(name: string, step: StepNode, depth: number, now: number): Li
   const isCall = kind === "completion" || kind === "child";
   const cells = [
     label(name, state, depth),
-    isCall ? printable(subject) : "",
+    isCall || kind === "activity" ? printable(subject) : "",
     time,
     isCall && tokens > 0 ? `${count(tokens)} tokens` : "",
     isCall && tokens > 0 ? priceText(costUsd) : "",

@@ -3,7 +3,7 @@ import type { Pattern } from "../patterns/pattern.ts";
 import { usd } from "../shared/usd.ts";
 import type { RunStatus } from "../workflows/run-status.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
-import type { WorkflowVersion } from "../workflows/workflow-runs.ts";
+import type { ActivityWorkers, WorkflowVersion } from "../workflows/workflow-runs.ts";
 import { type InputField, inputFields, inputShape } from "./input-shape.ts";
 import { table } from "./options.ts";
 import { printable } from "./output.ts";
@@ -70,9 +70,21 @@ export function showRuns(runs: readonly RunStatus[], now = Date.now()): string {
   return table([["RUN", "WORKFLOW", "STATE", "AGE", "TOKENS", "COST", "WAITS FOR"], ...rows]);
 }
 
-/** Versions as rows. */
-export function showVersions(versions: readonly WorkflowVersion[]): string {
-  if (versions.length === 0) return "no worker process with workflows is alive";
+/** Versions as rows, then activities. */
+export function showVersions(
+  versions: readonly WorkflowVersion[],
+  activities: readonly ActivityWorkers[],
+): string {
   const rows = versions.map(({ workflow, version, workers }) => [workflow, `${version}`, workers.join(" ")]);
-  return table([["WORKFLOW", "VERSION", "WORKERS"], ...rows]);
+  const activityRows = activities.map(({ activity, open, workers }) => [
+    printable(activity),
+    count(open),
+    workers.join(" ") || "none: its runs wait for one",
+  ]);
+  return [
+    rows.length === 0
+      ? "no worker process with workflows is alive"
+      : table([["WORKFLOW", "VERSION", "WORKERS"], ...rows]),
+    ...(activityRows.length > 0 ? [table([["ACTIVITY", "OPEN", "WORKERS"], ...activityRows])] : []),
+  ].join("\n\n");
 }

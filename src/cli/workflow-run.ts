@@ -34,7 +34,7 @@ interface RunOptions {
 
 export const MODULE_OPTION = [
   "--module <file>",
-  "a module that exports workflows, agents, tools, retrievers or evaluators (repeatable)",
+  "a module that exports workflows, activities, agents, tools, retrievers or evaluators (repeatable)",
   collect,
 ] as const;
 
@@ -81,6 +81,7 @@ async function runWorkflow(name: string, options: RunOptions): Promise<void> {
     tools: [...modules.tools.values()],
     workflows: modules.workflows,
     functions: [...modules.functions.values()],
+    activities: modules.activities,
   });
   const { runId, tag: tags, priority, deadline } = options;
   const deadlineMs = deadline === undefined ? undefined : Math.ceil(deadline * 1000);

@@ -38,12 +38,14 @@ export function addWorkflowCommands(program: Command): void {
   );
   workflow
     .command("versions")
-    .description("Which worker processes can run which versions of which workflows now.")
+    .description(
+      "Which worker processes can run which versions of which workflows, and which activities, now.",
+    )
     .option(...JSON_OPTION)
     .action(({ json }: Shown) =>
       withClient(async ({ workflows }) => {
-        const versions = await workflows.versions();
-        return json ? jsonText(versions) : showVersions(versions);
+        const [versions, activities] = await Promise.all([workflows.versions(), workflows.activities()]);
+        return json ? jsonText([...versions, ...activities]) : showVersions(versions, activities);
       }),
     );
   workflow

@@ -12,6 +12,7 @@ import type { Steps } from "../shared/steps.ts";
 import type { Tool } from "../shared/tool.ts";
 import { outsideTools } from "../shared/tool-run.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import type { AnyActivity } from "../workflows/activity.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
 
@@ -35,6 +36,8 @@ export interface ConnectionOptions {
   defaultModel?: ModelNames;
   /** The retrievers and evaluators of the workflows. */
   functions?: readonly StepFunction[];
+  /** The activities that this worker does. */
+  activities?: readonly AnyActivity[];
   /** The time without a call after which everything is closed until the next one; default never. */
   idleCloseMs?: number;
 }
@@ -176,7 +179,7 @@ export class Connection {
 }
 
 async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Opened> {
-  const { settings, logger, runsWorker, queueGlobs, tools, workflows, defaultModel } = options;
+  const { settings, logger, runsWorker, queueGlobs, tools, workflows, activities, defaultModel } = options;
   const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new CloseStack();
   const store = options.store ?? parts.use(await openRedis(settings, logger, closed)).store;
@@ -187,7 +190,14 @@ async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Op
   let worker: FleetWorker | undefined;
   if (runsWorker) {
     const fleet = { store, settings, logger, queueGlobs };
-    const started = await startWorker({ ...fleet, tools, steps: options.steps, workflows, functions });
+    const started = await startWorker({
+      ...fleet,
+      tools,
+      steps: options.steps,
+      workflows,
+      functions,
+      activities,
+    });
     parts.defer(() => started.close());
     worker = started;
   }

@@ -17,6 +17,7 @@ import type { SystemPrompt } from "../shared/system-prompt.ts";
 import { addTools, type Tool, toolsByName } from "../shared/tool.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConversationRef } from "../store/conversation.ts";
+import { type AnyActivity, isActivity } from "../workflows/activity.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { Batches } from "./batches.ts";
 import { Caller } from "./caller.ts";
@@ -61,6 +62,8 @@ export interface GlueLLMOptions {
   workflows?: readonly AnyWorkflow[];
   /** The retrievers and evaluators that the workflows of mode `local` may call; default: none. */
   functions?: readonly StepFunction[];
+  /** The activities that mode `local` does; default: none. */
+  activities?: readonly AnyActivity[];
   /** The milliseconds without a call after which everything is closed until the next one; default never. */
   idleCloseMs?: number;
 }
@@ -88,6 +91,7 @@ const optionsSchema: z.ZodType<GlueLLMOptions> = z.strictObject({
   functions: z
     .array(z.custom<StepFunction>(isStepFunction, "must be what defineRetriever or defineEvaluator returns"))
     .optional(),
+  activities: z.array(z.custom<AnyActivity>(isActivity, "must be what defineActivity returns")).optional(),
   idleCloseMs: z.number().min(0).optional(),
 });
 
@@ -139,6 +143,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
         steps,
         workflows: options.workflows,
         functions: options.functions,
+        activities: options.activities,
         defaultModel: options.model,
       });
     super(connection);

@@ -9,7 +9,7 @@ import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { Workflow } from "../workflows/context.ts";
 import { inputDigestForm } from "../workflows/start-run.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
-import type { WorkflowVersion } from "../workflows/workflow-runs.ts";
+import type { ActivityWorkers, WorkflowVersion } from "../workflows/workflow-runs.ts";
 import { endedBy } from "./aborted.ts";
 import {
   type BulkOptions,
@@ -132,6 +132,11 @@ export class Workflows {
   /** Returns which worker processes can run which versions of which workflows now. */
   versions(): Promise<WorkflowVersion[]> {
     return this.#connection.useRuns((runs) => runs.versions());
+  }
+
+  /** Returns which worker processes have which activities now; one without workers has runs that wait for one. */
+  activities(): Promise<ActivityWorkers[]> {
+    return this.#connection.useRuns((runs) => runs.activities());
   }
 
   /**

@@ -5,6 +5,7 @@ import { ConfigurationError } from "../shared/errors.ts";
 import { isStepFunction, type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import { isSteps, type Steps, stepsByName } from "../shared/steps.ts";
 import { isTool, type Tool, toolsByName } from "../shared/tool.ts";
+import { type AnyActivity, activitiesByName, isActivity } from "../workflows/activity.ts";
 import { type AnyWorkflow, isWorkflow, workflowsByName } from "../workflows/workflow.ts";
 
 /** What modules bring into a worker, by name. */
@@ -15,12 +16,13 @@ export interface Definitions {
   workflows: readonly AnyWorkflow[];
   /** Retrievers and evaluators, by reference. */
   functions: ReadonlyMap<string, StepFunction>;
+  activities: readonly AnyActivity[];
   /** Functions of steps, by name. */
   steps: ReadonlyMap<string, Steps>;
 }
 
 /**
- * Imports modules by their paths, and gathers what they export: tools, agents and workflows, alone or in arrays.
+ * Imports modules by their paths, and gathers what they export: tools, agents, workflows, activities and more, alone or in arrays.
  * @throws ConfigurationError naming the module that cannot be loaded or exports nothing of use; InputError naming the
  * name that two definitions share.
  */
@@ -34,25 +36,25 @@ export async function loadModules(paths: readonly string[], cwd = process.cwd())
     agents: agentsByName(agents),
     workflows,
     functions: stepFunctionsByName(exported.filter(isStepFunction)),
+    activities: [...activitiesByName(exported.filter(isActivity)).values()],
     steps: stepsByName(exported.filter(isSteps)),
   };
 }
 
+const DEFINITIONS = [isTool, isAgent, isWorkflow, isActivity, isStepFunction, isSteps];
+
 async function definitionsIn(
   path: string,
   file: string,
-): Promise<(Tool | Agent | AnyWorkflow | StepFunction | Steps)[]> {
+): Promise<(Tool | Agent | AnyWorkflow | AnyActivity | StepFunction | Steps)[]> {
   const exported = await load(path, file);
   const values = Object.values(exported).flatMap((value: unknown) =>
     Array.isArray(value) ? value : [value],
   );
-  const definitions = values.filter(
-    (value) =>
-      isTool(value) || isAgent(value) || isWorkflow(value) || isStepFunction(value) || isSteps(value),
-  );
+  const definitions = values.filter((value) => DEFINITIONS.some((isDefinition) => isDefinition(value)));
   if (definitions.length > 0) return definitions;
   throw new ConfigurationError(
-    `the module ${path} exports no tools, agents, workflows, steps, retrievers or evaluators`,
+    `the module ${path} exports no tools, agents, workflows, activities, steps, retrievers or evaluators`,
     "export what defineTool or defineWorkflow returns, or an Agent",
     "module_without_definitions",
   );

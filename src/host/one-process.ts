@@ -10,6 +10,8 @@ import { redisKeys } from "../store/redis-keys.ts";
 import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
 import { sweepEndedJobs } from "../store/retention.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
+import type { AnyActivity } from "../workflows/activity.ts";
+import type { ActivityHost, ActivityHostOptions } from "../workflows/activity-host.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
 
@@ -18,13 +20,16 @@ import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-ho
  * when it is asked for.
  */
 
-export interface FleetWorkerOptions extends Omit<WorkerOptions, "workflowVersions" | "tools" | "clock"> {
+export interface FleetWorkerOptions
+  extends Omit<WorkerOptions, "workflowVersions" | "activityNames" | "tools" | "clock"> {
   /** By name; those that workflows bring along are added. */
   tools?: Map<string, Tool>;
   /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
   workflows?: readonly AnyWorkflow[];
   /** Retrievers and evaluators of workflows, by reference. */
   functions?: ReadonlyMap<string, StepFunction>;
+  /** Done for runs of any worker. */
+  activities?: readonly AnyActivity[];
 }
 
 /** How often ended jobs are looked for that are old enough to go. */
@@ -39,7 +44,7 @@ export interface FleetWorker {
 }
 
 export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
-  const { tools = new Map(), workflows, functions, ...given } = options;
+  const { tools = new Map(), workflows, functions, activities = [], ...given } = options;
   const [{ WorkerProcess }, { Sweeper }] = await Promise.all([
     import("../workers/worker-process.ts"),
     import("../workflows/sweeper.ts"),
@@ -48,7 +53,8 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   await clock.start();
   const shared = { ...given, clock };
   const workflowVersions: Record<string, number> = {};
-  const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions });
+  const activityNames = activities.map(({ name }) => name);
+  const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions, activityNames });
   const sweeper = new Sweeper(shared);
   const { store, settings, logger } = options;
   const retention = new ElectedSweep({
@@ -65,6 +71,8 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
     await worker.announce();
   };
   if (workflows) await runWorkflows();
+  const doing =
+    activities.length > 0 ? await startActivities({ ...shared, activities, workerId: worker.id }) : undefined;
   return {
     id: worker.id,
     runWorkflows,
@@ -72,12 +80,18 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
       clock.close();
       await Promise.all([
         host?.then((opened) => opened.close()),
+        doing?.close(),
         worker.close(),
         sweeper.close(),
         retention.close(),
       ]);
     },
   };
+}
+
+async function startActivities(options: ActivityHostOptions): Promise<ActivityHost> {
+  const { ActivityHost } = await import("../workflows/activity-host.ts");
+  return new ActivityHost(options);
 }
 
 async function startHost(

@@ -1,6 +1,6 @@
 import type { Queue } from "bullmq";
 import { budgetId, configuredBudget, limitsOf } from "../shared/budget.ts";
-import { hasRuns, workflowOfQueue } from "../shared/catalog.ts";
+import { activityOfQueue, hasRuns, isOfWorkflows, workflowOfQueue } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -103,7 +103,7 @@ async function readQueueState(
     const pausedMs = Math.max(0, await queue.getRateLimitTtl(NEVER_LIMITING.max));
     const pausedByOperator = await queue.isPaused();
     const isServing = (card: WorkerCard) =>
-      hasRuns(name) ? canRun(card, name) : canServe(card, name, ref?.entry);
+      isOfWorkflows(name) ? canRun(card, name) : canServe(card, name, ref?.entry);
     const serving = cards.filter(isServing);
     const workers = serving.length;
     const short = serving.filter((card) => card.isMemoryLow).length;
@@ -117,9 +117,7 @@ async function readQueueState(
     else if (pausedMs > 0) waitsFor.push(`the provider's pause, ${Math.ceil(pausedMs / 1000)} s more`);
     if (short > 0) waitsFor.push(`memory on ${short} of ${workers} workers`);
     if (workers === 0 && counts.waiting + counts.delayed > 0) {
-      const workflow = workflowOfQueue(name);
-      const runs = workflow === undefined ? "workflows" : `workflow "${workflow}"`;
-      const other = hasRuns(name) ? `a worker with ${runs}` : "a worker";
+      const other = isOfWorkflows(name) ? `a worker with ${whatItHas(name)}` : "a worker";
       waitsFor.push(ref ? `a worker with provider entry "${ref.entry}"` : other);
     }
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
@@ -141,7 +139,17 @@ async function readQueueState(
   });
 }
 
-function canRun({ workflows }: WorkerCard, queue: string): boolean {
+/** Of a queue of workflows: what its jobs are of. */
+function whatItHas(queue: string): string {
+  const activity = activityOfQueue(queue);
+  if (activity !== undefined) return `activity "${activity}"`;
+  const workflow = workflowOfQueue(queue);
+  return workflow === undefined ? "workflows" : `workflow "${workflow}"`;
+}
+
+function canRun({ workflows, activities }: WorkerCard, queue: string): boolean {
+  const activity = activityOfQueue(queue);
+  if (activity !== undefined) return activities.includes(activity);
   const workflow = workflowOfQueue(queue);
   return workflow === undefined ? workflows.length > 0 : workflows.includes(workflow);
 }

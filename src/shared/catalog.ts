@@ -181,6 +181,44 @@ export function hasRuns(queue: string): boolean {
   return queue === WORKFLOW_QUEUE || workflowOfQueue(queue) !== undefined;
 }
 
+const ACTIVITY_PREFIX = "activities.";
+
+/** The queue of an activity's jobs. */
+export function activityQueue(activity: string): string {
+  return `${ACTIVITY_PREFIX}${activity}`;
+}
+
+/** The activity whose jobs the queue has; undefined for other queues. */
+export function activityOfQueue(queue: string): string | undefined {
+  return queue.startsWith(ACTIVITY_PREFIX) ? queue.slice(ACTIVITY_PREFIX.length) : undefined;
+}
+
+/** Whether a queue's jobs make no calls of models: they are runs, or activities of runs. */
+export function isOfWorkflows(queue: string): boolean {
+  return hasRuns(queue) || activityOfQueue(queue) !== undefined;
+}
+
+/** The activities of one name that a process has at work at a time. */
+export const MAX_ACTIVITIES_AT_WORK = 100;
+/** The largest input and result of an activity, as JSON. */
+export const MAX_ACTIVITY_BYTES = 20 * 1024 * 1024;
+/** The largest details of a heartbeat, as JSON. */
+export const MAX_DETAILS_BYTES = 64 * 1024;
+
+/** What the job of an activity carries. */
+export const activityPayloadSchema = z.object({
+  v: z.literal(1),
+  kind: z.literal("activity"),
+  activity: z.string(),
+  /** The run and the step that it is. */
+  workflow: z.object({ runId: z.string(), step: z.string() }),
+  /** The input, or where it lies when it is larger than 16 KB. */
+  input: z.unknown(),
+  /** It has tags of types (see `serialize.ts`). */
+  typed: z.boolean().optional(),
+});
+export type ActivityPayload = z.infer<typeof activityPayloadSchema>;
+
 /** Options every queue of the fleet shares, in BullMQ's words. */
 export const QUEUE_DEFAULTS = {
   removeOnComplete: { age: 3600, count: 1000 },

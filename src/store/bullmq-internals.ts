@@ -235,6 +235,11 @@ export function snoozesOf({ attemptsStarted, attemptsMade }: Job): number {
   return Math.max(0, attemptsStarted - attemptsMade - 1);
 }
 
+/** Returns how often in a row workers have put the job back, where they count it (`putBack`). */
+export function putBacksOf({ progress }: Job): number {
+  return (progress as { putBacks?: number } | undefined)?.putBacks ?? 0;
+}
+
 // Workers ----------------------------------------------------------------------------------------------------------
 
 /**

@@ -1,4 +1,4 @@
-import { hasRuns, MAX_QUEUES } from "../shared/catalog.ts";
+import { isOfWorkflows, MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
 import { isQueueName } from "../shared/queue-name.ts";
@@ -28,7 +28,7 @@ export const FORGET_MS = 30 * 86_400_000;
 export async function registerQueue(store: Store, queue: string, maxActive = MAX_QUEUES): Promise<void> {
   const { redis, keys } = store;
   const isNew = await redis.hset(keys.queues, queue, JSON.stringify({ registeredAt: Date.now() }));
-  if (isNew && !hasRuns(queue) && !(await hasRoom(store, maxActive))) {
+  if (isNew && !isOfWorkflows(queue) && !(await hasRoom(store, maxActive))) {
     await redis.hdel(keys.queues, queue);
     throw new ConfigurationError(
       `queue ${queue} would be one too many: ${maxActive} of this namespace have jobs`,
@@ -41,7 +41,7 @@ export async function registerQueue(store: Store, queue: string, maxActive = MAX
 
 /** The queue itself has no jobs yet. */
 async function hasRoom(store: Store, maxActive: number): Promise<boolean> {
-  const ofModels = (await registeredQueues(store)).filter((name) => !hasRuns(name));
+  const ofModels = (await registeredQueues(store)).filter((name) => !isOfWorkflows(name));
   if (ofModels.length <= maxActive) return true;
   return (await queuesWithJobs(store, ofModels, { asleep: true })).length < maxActive;
 }

@@ -51,6 +51,8 @@ export function keysUnder(prefix: string) {
     workflowJournal: (runId: string) => `${prefix}:workflow:${runId}:journal`,
     /** Set: ids of signals that a run has. */
     workflowSignals: (runId: string) => `${prefix}:workflow:${runId}:signals`,
+    /** Hash: what has happened to an activity of a run (see `activity.ts`). */
+    activity: (jobId: string) => `${prefix}:activity:${jobId}`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,

@@ -1,9 +1,8 @@
-import { type BlobRef, WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import type { BlobRef } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { isBlobRef } from "./blobs.ts";
-import { WAKE, WAKE_LOCALS } from "./bullmq-sleep.ts";
 import type { RunRecord } from "./run-record.ts";
 import {
   type Denied,
@@ -17,6 +16,7 @@ import {
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { NOTIFY } from "./topics.ts";
+import { WAKE_RUN } from "./wake-run.ts";
 
 /*
  * The journal of a run: the list `:workflow:<runId>:journal`, JSON entries in the one order in which the run's function
@@ -28,7 +28,8 @@ import { NOTIFY } from "./topics.ts";
  * | `tried`, `lost`,   |                                                                                       |
  * | `updated`          |                                                                                       |
  * | `ended`            | `appendEntries`: of local work and timers, and what the worker finds missing;         |
- * |                    | `notifyRun`: who ended the step, a completion's worker or a child run's               |
+ * |                    | `notifyRun`: who ended the step, a completion's worker or a child run's;              |
+ * |                    | `endActivity` (activity.ts): the worker that has the activity                         |
  * | `signal`, `update` | `notifyRun`: a caller                                                                 |
  * | `overran`          | `notifyRun`: a worker whose local work outlived its lock                              |
  * | `cancelled`        | `notifyRun`: a caller, whose entry also ends the run's record                         |
@@ -36,7 +37,7 @@ import { NOTIFY } from "./topics.ts";
  * Only the first `ended` of a step counts, so that it may be told twice.
  */
 
-export type StepKind = "completion" | "child" | "local" | "sleep" | "signal";
+export type StepKind = "completion" | "activity" | "child" | "local" | "sleep" | "signal";
 
 /** The run's function asked for a step. */
 export interface AskedEntry {
@@ -46,9 +47,9 @@ export interface AskedEntry {
   /** Digest of what was asked: another one under the same step is another step. */
   digest: string;
   at: number;
-  /** The job of a completion, the run of a child. */
+  /** The job of a completion or an activity, the run of a child. */
   job?: string;
-  /** A completion's `entry:model`, a child's workflow, a wait's signal. */
+  /** A completion's `entry:model`, an activity's name, a child's workflow, a wait's signal. */
   subject?: string;
   /** A child run that goes on when its parent ends. */
   abandon?: true;
@@ -159,11 +160,9 @@ export async function appendEntries(
  */
 const TELL = new Script({
   keys: ["run", "journal", "deadlines", "signals"],
-  args: { entry: "text", dedupeId: "text", id: "text", channel: "text", prefix: "text", oldQueue: "text" },
+  args: { entry: "text", dedupeId: "text", id: "text", channel: "text", prefix: "text" },
   moreArgs: "fields",
-  lua: `${NOTIFY}
-    local queue = redis.call('HGET', run, 'queue') or oldQueue
-    ${WAKE_LOCALS}${WAKE}
+  lua: `${NOTIFY}${WAKE_RUN}
     if dedupeId ~= '' and redis.call('SISMEMBER', signals, dedupeId) == 1 then return 'noted' end
     if redis.call('HGET', run, 'status') ~= 'running' then return 'over' end
     if dedupeId ~= '' then
@@ -179,7 +178,7 @@ const TELL = new Script({
       redis.call('ZREM', deadlines, id)
       notify('result', id)
     end
-    if wakeJob(id) then return 'woken' end
+    if wakeRun(id) then return 'woken' end
     notify('workflow', id)
     return 'noted'
   `,
@@ -216,7 +215,6 @@ export async function notifyRun(
       id: runId,
       channel: keys.channel,
       prefix: keys.prefix,
-      oldQueue: WORKFLOW_QUEUE,
     },
     { args: end },
   );

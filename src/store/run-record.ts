@@ -80,6 +80,8 @@ const runRecordSchema = z.object({
   metadata: json.pipe(z.record(z.string(), z.unknown())).optional(),
   /** What it waited for when it last fell asleep, for people. */
   waits: json.pipe(z.array(z.string())).default([]),
+  /** The names of the activities that it waited for then. */
+  activities: json.pipe(z.array(z.string())).default([]),
   /** Local work that takes its time. */
   local: json
     .pipe(z.array(z.object({ step: z.string(), startedAt: z.number(), attempt: z.number() })))

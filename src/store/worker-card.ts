@@ -32,6 +32,8 @@ const workerCardSchema = z.object({
   versions: z.record(z.string(), z.number()).default({}),
   /** Model calls that it has now, and those it brought to their end; absent in cards of older versions. */
   jobs: z.object({ active: z.number(), ended: z.number() }).optional(),
+  /** Names of the activities that it does. */
+  activities: z.array(z.string()).default([]),
 });
 export type WorkerCard = z.infer<typeof workerCardSchema>;
 

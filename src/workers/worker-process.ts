@@ -51,6 +51,8 @@ export interface WorkerOptions {
   concurrency?: number;
   /** The versions of the workflows that this process runs beside it, by name, for its card; they may grow. */
   workflowVersions?: Readonly<Record<string, number>>;
+  /** The names of the activities that it does, for its card; they may grow. */
+  activityNames?: readonly string[];
 }
 
 const FOLLOW_MS = 1000;
@@ -242,7 +244,7 @@ export class WorkerProcess {
 
   /** Says what this process can run, for `gluellm queues` and for operators; it does so every few seconds too. */
   async announce(): Promise<void> {
-    const { settings, queueGlobs = ["*"], workflowVersions = {} } = this.#options;
+    const { settings, queueGlobs = ["*"], workflowVersions = {}, activityNames = [] } = this.#options;
     const card: WorkerCard = {
       host: hostname(),
       pid: process.pid,
@@ -257,6 +259,7 @@ export class WorkerProcess {
       workflows: Object.keys(workflowVersions),
       versions: { ...workflowVersions },
       jobs: { ...this.#context.jobs },
+      activities: [...activityNames],
     };
     this.#announcedEnded = card.jobs?.ended ?? 0;
     await announceWorker(this.#store, this.id, card).catch(() => {});

@@ -15,11 +15,11 @@ import { cancelSteps } from "./end-run.ts";
 import { EntryValues, isOfActivation } from "./entry-values.ts";
 import type { Execution } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { type LiveRun, metadataFields, standingOf, waitsOf } from "./live-run.ts";
+import { activitiesOf, type LiveRun, metadataFields, standingOf, waitsOf } from "./live-run.ts";
 import { LocalWork } from "./local-work.ts";
 import { repair } from "./repair-steps.ts";
 import { deadlineError, signalTimeout } from "./run-errors.ts";
-import { askedEntry, dispatch } from "./run-steps.ts";
+import { askedEntry, dispatch, isOutside } from "./run-steps.ts";
 import type { Step } from "./step.ts";
 
 const MAX_WAITS_SHOWN = 20;
@@ -172,7 +172,8 @@ export class Activation {
   #lookAhead(entries: readonly RunJournalEntry[]): void {
     this.#ahead = entries;
     for (const entry of entries) {
-      if (entry.type === "asked" && entry.job) this.#values.expect(entry.step, entry.job);
+      if (entry.type === "asked" && entry.kind === "completion" && entry.job)
+        this.#values.expect(entry.step, entry.job);
       // The function asks before the place is reached at which the answer was written down.
       if (entry.type === "patch") this.#execution.patches.set(entry.id, true);
     }
@@ -244,7 +245,7 @@ export class Activation {
       step.isDispatched = true;
       if (step.effect.kind === "local") this.#local.begin(step, step.effect);
     }
-    const outside = others.filter(({ kind }) => kind === "completion" || kind === "child");
+    const outside = others.filter(({ kind }) => isOutside(kind));
     const ended = await repair(this.#fleet, this.#run, outside);
     if (ended.length > 0) return this.#append(ended);
     return this.#read();
@@ -281,11 +282,15 @@ export class Activation {
 
   #standing(): string[] {
     const waits = waitsOf(this.#execution);
-    const isShown = waits.length > 0 || this.#run.waits.length > 0 || this.#live.hasShownWaits;
-    this.#live.hasShownWaits = waits.length > 0;
+    const activities = activitiesOf(this.#execution);
+    const now = [...waits, ...activities].length > 0;
+    const isShown =
+      now || [...this.#run.waits, ...this.#run.activities].length > 0 || this.#live.hasShownWaits;
+    this.#live.hasShownWaits = now;
     return [
       ...standingOf(this.#live),
       ...(isShown ? ["waits", JSON.stringify(waits.slice(0, MAX_WAITS_SHOWN))] : []),
+      ...(isShown ? ["activities", JSON.stringify(activities)] : []),
     ];
   }
 

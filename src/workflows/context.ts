@@ -4,6 +4,8 @@ import type { CompletionResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { Agent, AgentSpec } from "../shared/agent.ts";
 import type { Logger } from "../shared/logger.ts";
+import type { Activity } from "./activity.ts";
+import type { RetryPolicy } from "./retry-policy.ts";
 
 /** Options of a completion inside a workflow; the run gives priority and deadline where they are absent. */
 export type StepOptions<S extends OutputSchema = OutputSchema> = Omit<
@@ -27,16 +29,6 @@ export interface EmbedOptions
   dimensions?: number;
 }
 
-/** The tries of work in a workflow. */
-export interface RetryPolicy {
-  /** The number of tries in all, from 1; default 1. */
-  maxAttempts?: number;
-  /** The wait before the second try, in milliseconds, doubling from then on; default 1,000. */
-  minWaitMs?: number;
-  /** The longest wait, in milliseconds; default 30,000. */
-  maxWaitMs?: number;
-}
-
 /** Options of work in the worker's own process. */
 export interface LocalOptions extends Cancellable {
   /** The tries; default: one. Their count survives the worker. A `NonRetryableError` ends them. */
@@ -54,6 +46,12 @@ export interface WaitForOptions<T> extends Cancellable {
   timeoutMs?: number;
   /** A schema that what the signal brings has to fit; default: anything does. */
   schema?: z.ZodType<T>;
+}
+
+/** Options of an activity. */
+export interface ActivityCallOptions extends Cancellable {
+  /** Its rank among the activities of its name: lower comes first. Default: the run's. */
+  priority?: number;
 }
 
 /** Options of a child run. */
@@ -121,6 +119,19 @@ export interface WorkflowContext {
    * workflow's `requires` has to name it.
    */
   call<T>(name: string, reference: string, args: unknown, options?: LocalOptions): Promise<T>;
+  /**
+   * Has any worker with this activity do it, as a job of its own, and returns its result. The step is named after the
+   * activity.
+   * @throws InputError for an input that does not fit, cannot be kept, or is larger than 20 MiB as JSON (`too_large`); WorkflowError with class
+   * name, code, text, stack and causes of what its function threw, after the last try
+   */
+  activity<Input, Output, Given>(
+    activity: Activity<Input, Output, Given>,
+    input: Given,
+    options?: ActivityCallOptions,
+  ): Promise<Output>;
+  /** The same by the activity's name: its worker checks the input. */
+  activity<T = unknown>(activity: string, input?: unknown, options?: ActivityCallOptions): Promise<T>;
   /** Runs another workflow, and returns its output. @throws the error that the run failed with. */
   child<Input, Output, Given>(
     name: string,

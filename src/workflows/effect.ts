@@ -1,5 +1,5 @@
 import type { CompletionInput } from "../producers/completion-producer.ts";
-import type { RetryPolicy } from "./context.ts";
+import type { RetryPolicy } from "./retry-policy.ts";
 
 /** Work in the worker's own process. */
 export interface LocalEffect {
@@ -22,5 +22,7 @@ export type Effect =
       abandon: boolean;
     }
   | LocalEffect
+  /** As its definition or its name was given: the worker that has it checks it. */
+  | { kind: "activity"; activity: string; input: unknown; typed: boolean; priority: number | undefined }
   | { kind: "sleep"; ms: number }
   | { kind: "signal"; timeoutMs: number | undefined };

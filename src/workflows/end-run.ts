@@ -1,6 +1,8 @@
 import { cancelJob } from "../producers/cancel.ts";
+import { activityQueue } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, JobCancelledError } from "../shared/errors.ts";
+import { cancelActivities } from "../store/activity.ts";
 import {
   type AskedEntry,
   endOfChild,
@@ -12,6 +14,9 @@ import { readRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { deadlineError } from "./run-errors.ts";
 import { queueOf } from "./step-model.ts";
+
+/** Activities ended at a time. */
+const CHUNK = 100;
 
 /** `over`: it had ended before, and that end stays. */
 type EndOutcome = "ended" | "over" | "lost";
@@ -55,9 +60,25 @@ export function openSteps(journal: readonly RunJournalEntry[]): AskedEntry[] {
   return [...open.values()];
 }
 
+async function endActivities({ store, queues }: FleetAccess, asked: readonly AskedEntry[]): Promise<void> {
+  const open = asked.filter(({ kind, job }) => kind === "activity" && job !== undefined);
+  for (let i = 0; i < open.length; i += CHUNK) {
+    const chunk = open.slice(i, i + CHUNK);
+    await cancelActivities(
+      store,
+      chunk.map(({ job = "" }) => job),
+    );
+    // A worker that has one ends its job.
+    await Promise.all(
+      chunk.map(({ subject = "", job = "" }) => queues.named(activityQueue(subject)).remove(job)),
+    );
+  }
+}
+
 /** Ends jobs and child runs that nobody waits for any more. */
 export async function cancelSteps(fleet: FleetAccess, asked: readonly AskedEntry[]): Promise<void> {
   const { store, queues } = fleet;
+  await endActivities(fleet, asked);
   for (const { kind, subject, job: id, abandon } of asked) {
     if (id === undefined || abandon) continue;
     if (kind === "child") await cancelRun(fleet, id);

@@ -75,6 +75,14 @@ export function metadataFields({ metadata }: Pick<LiveRun, "metadata">): string[
   return ["metadata", JSON.stringify(Object.fromEntries(metadata))];
 }
 
+/** The names of the activities that are asked for and have not ended. */
+export function activitiesOf(execution: Execution): string[] {
+  const open = execution
+    .pending()
+    .flatMap(({ kind, subject }) => (kind === "activity" ? (subject ?? []) : []));
+  return [...new Set(open)];
+}
+
 /** What a run waits for that sleeps, beside its own calls and child runs, for people. */
 export function waitsOf(execution: Execution): string[] {
   return execution.pending().flatMap(({ id, kind, subject, asked }) => {

@@ -1,6 +1,5 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { toErrorRecord } from "../shared/error-record.ts";
-import { type GlueError, InputError, NonRetryableError } from "../shared/errors.ts";
+import type { GlueError } from "../shared/errors.ts";
 import { type Encoded, encode } from "../shared/serialize.ts";
 import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
@@ -9,7 +8,8 @@ import { type RunLock, showRun } from "../store/run-turn.ts";
 import type { LocalEffect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { asWorkflowError, stepLost, stepTimeout, workerLost } from "./run-errors.ts";
+import { pause, waitMs } from "./retry-policy.ts";
+import { asWorkflowError, isFinal, stepLost, stepTimeout, workerLost } from "./run-errors.ts";
 import type { Step } from "./step.ts";
 
 /** A step that was under way at so many losses of its worker counts as their cause. */
@@ -182,19 +182,4 @@ async function bounded(
   } finally {
     clearTimeout(timer);
   }
-}
-
-function isFinal(error: unknown): boolean {
-  // From another step it comes back as a WorkflowError of this name.
-  if (error instanceof Error && error.name === NonRetryableError.name) return true;
-  return error instanceof InputError && error.code === "nested_step";
-}
-
-/** Milliseconds between a failed try and the next one. */
-function waitMs({ minWaitMs, maxWaitMs }: LocalEffect["retry"], attempt: number): number {
-  return Math.min(maxWaitMs, minWaitMs * 2 ** (attempt - 1));
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms > 0) await delay(ms, undefined, { signal }).catch(() => {});
 }

@@ -1,4 +1,4 @@
-import { WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
+import { activityQueue, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
 import { parseRecord } from "../shared/records.ts";
@@ -38,6 +38,13 @@ export async function repair(
       const job = asked?.job ?? "";
       if (kind === "child")
         pipeline.hget(store.keys.workflow(job), "status").exists(...childJobKeys(store, subject, job));
+      else if (kind === "activity")
+        askJobTimes(
+          pipeline.hget(store.keys.activity(job), "ended"),
+          store,
+          activityQueue(subject ?? ""),
+          job,
+        );
       else askJobTimes(pipeline.get(store.keys.result(job)), store, queueOf(subject), job);
     }
     const replies = await repliesOf(pipeline);
@@ -50,6 +57,11 @@ export async function repair(
         continue;
       }
       const times = jobTimes(job);
+      // Its end and its entry are one.
+      if (step.kind === "activity" && end !== null) {
+        step.isDispatched = true;
+        continue;
+      }
       const record = parseRecord(step.asked?.job ?? "", end as string | null);
       if (record) ended.push(endOfStep(step.id, record));
       else if (!times) missing.push(step);

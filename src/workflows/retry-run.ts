@@ -4,6 +4,7 @@ import { clockOf } from "../store/redis-clock.ts";
 import { type EndedEntry, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { isBounded, MAX_DEADLINE_MS, type RunRecord, readRun, reviveRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
+import { isOutside } from "./run-steps.ts";
 import { addRunJob } from "./start-run.ts";
 
 /** How long the worker that failed the run has to let go of its job, in milliseconds. */
@@ -91,7 +92,7 @@ function placesToRemove(
         return entry.step === failed ? place : [];
       case "asked": {
         if (entry.step === failed) return keepsQuestion ? [] : place;
-        const isBrokenOff = !ended.has(entry.step) && (entry.kind === "completion" || entry.kind === "child");
+        const isBrokenOff = !ended.has(entry.step) && isOutside(entry.kind);
         return isBrokenOff ? place : [];
       }
       default:

@@ -21,8 +21,11 @@ import type { Tool } from "../shared/tool.ts";
 import { textToVector } from "../shared/vector-text.ts";
 import type { CompletedRecord } from "../store/completed-record.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
+import type { AnyActivity } from "./activity.ts";
+import { activityEffect } from "./activity-effect.ts";
 import type { CancelHandler } from "./clean-up.ts";
 import type {
+  ActivityCallOptions,
   BranchFunctions,
   BranchResults,
   ChildOptions,
@@ -37,10 +40,11 @@ import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
 import { type Asking, step } from "./listeners.ts";
 import { quietInReplay } from "./replay-log.ts";
+import { checkDuration } from "./retry-policy.ts";
 import type { Seeds } from "./seeds.ts";
 import { inputDigestForm } from "./start-run.ts";
 import { subjectOf } from "./step-model.ts";
-import { checkDuration, checkLocal } from "./step-options.ts";
+import { checkLocal } from "./step-options.ts";
 import { currentWork, refuseWithinWork } from "./within-work.ts";
 
 export interface RunContextOptions {
@@ -174,6 +178,19 @@ export class RunContext implements WorkflowContext {
     const found = this.#options.functions.get(reference);
     if (!found) return Promise.reject(new InputError(`this worker has no ${reference}`));
     return this.run(name, (signal) => found.run(args as never, signal) as T, options);
+  }
+
+  activity<T>(
+    activity: AnyActivity | string,
+    input: unknown,
+    { signal, priority }: ActivityCallOptions = {},
+  ): Promise<T> {
+    return step(async (listeners) => {
+      const effect = activityEffect(activity, input, priority);
+      const subject = effect.activity;
+      const question = canonicalJson(effect.input);
+      return this.#ask<T>(subject, question, effect, { subject, signal, listeners });
+    });
   }
 
   child<Input, Output, Given>(

@@ -1,4 +1,4 @@
-import { GlueError, WorkflowError } from "../shared/errors.ts";
+import { GlueError, InputError, NonRetryableError, WorkflowError } from "../shared/errors.ts";
 
 export function deadlineError(): GlueError {
   return new GlueError({
@@ -32,6 +32,30 @@ export function stepTimeout(step: string, timeoutMs: number): GlueError {
     message: `step "${step}" took longer than ${timeoutMs} ms`,
     context: { step },
   });
+}
+
+export function heartbeatTimeout(step: string, heartbeatMs: number): GlueError {
+  return new WorkflowError({
+    code: "heartbeat_timeout",
+    message: `step "${step}" gave no heartbeat for ${heartbeatMs} ms, try after try`,
+    hint: "it hangs, or calls heartbeat() too seldom",
+    context: { step },
+  });
+}
+
+export function tooLarge(what: string, bytes: number, maxBytes: number): GlueError {
+  return new InputError(
+    `${what} has ${bytes} bytes as JSON; at most ${maxBytes} are allowed`,
+    "keep what is large elsewhere, and give its place",
+    "too_large",
+  );
+}
+
+/** Whether work is not tried again after what it threw. */
+export function isFinal(error: unknown): boolean {
+  // From another step it comes back as a WorkflowError of this name.
+  if (error instanceof Error && error.name === NonRetryableError.name) return true;
+  return error instanceof InputError && error.code === "nested_step";
 }
 
 export function stepLost(step: string): GlueError {

@@ -3,7 +3,7 @@ import { MAX_RUNS_AT_WORK } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { RunJournalEntry, StepKind } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
-import { readWorkerCards } from "../store/worker-card.ts";
+import { readWorkerCards, type WorkerCard } from "../store/worker-card.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
@@ -42,9 +42,9 @@ export interface RunStep {
   step: string;
   kind: StepKind;
   state: "running" | "succeeded" | "failed" | "cancelled";
-  /** The model of a completion, the workflow of a child, the signal of a wait. */
+  /** The model of a completion, the name of an activity, the workflow of a child, the signal of a wait. */
   subject: string | undefined;
-  /** The id of a completion's job, or of a child's run. */
+  /** The id of a completion's or an activity's job, or of a child's run. */
   job: string | undefined;
   startedAt: Date | undefined;
   finishedAt: Date | undefined;
@@ -75,9 +75,21 @@ export async function readRunStatus(fleet: FleetAccess, run: RunRecord): Promise
   };
 }
 
-async function reasons({ store, queues }: FleetAccess, run: RunRecord): Promise<string[]> {
+async function reasons(fleet: FleetAccess, run: RunRecord): Promise<string[]> {
   if (run.blocked) return [`${run.blocked.code}: ${run.blocked.message}`];
-  const cards = await readWorkerCards(store);
+  const cards = await readWorkerCards(fleet.store);
+  const lacking = run.activities.filter((name) =>
+    cards.every(({ activities }) => !activities.includes(name)),
+  );
+  const own = await reasonsOf(fleet, run, cards);
+  return [...own, ...lacking.map((name) => `a worker with activity "${name}"`)];
+}
+
+async function reasonsOf(
+  { queues }: FleetAccess,
+  run: RunRecord,
+  cards: readonly WorkerCard[],
+): Promise<string[]> {
   if (!cards.some(({ workflows }) => workflows.includes(run.workflow))) {
     return [`a worker with workflow "${run.workflow}"`];
   }

@@ -2,8 +2,9 @@ import { completionJob } from "../producers/completion-job.ts";
 import { sha256 } from "../shared/digest.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { clockOf } from "../store/redis-clock.ts";
-import type { AskedEntry } from "../store/run-journal.ts";
+import type { AskedEntry, StepKind } from "../store/run-journal.ts";
 import { isBounded, type RunRecord } from "../store/run-record.ts";
+import { addActivities } from "./activity-jobs.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { startRun } from "./start-run.ts";
 import type { Step } from "./step.ts";
@@ -11,12 +12,17 @@ import type { Step } from "./step.ts";
 /** Jobs per call of addBulk: more in one transaction hold Redis up. */
 const CHUNK = 500;
 
+/** Whether steps of a kind are jobs or runs of their own. */
+export function isOutside(kind: StepKind): boolean {
+  return kind === "completion" || kind === "activity" || kind === "child";
+}
+
 /** What the journal says of a step that was asked for. */
 export function askedEntry({ id: runId, retries }: RunRecord, step: Step, now: number): AskedEntry {
   const { id, kind, digest, subject, effect } = step;
   const entry: AskedEntry = { type: "asked", step: id, kind, digest, subject, at: now };
   // The job's id holds the question too: an answer to another one is never taken for it.
-  if (kind === "completion" || kind === "child") {
+  if (isOutside(kind)) {
     // After a retry a step is asked by a new job: the old one has its end.
     const question = retries === 0 ? `${id}\n${digest}` : `${id}\n${digest}\n${retries}`;
     entry.job = `${runId}.${sha256(question).slice(0, 16)}`;
@@ -36,6 +42,7 @@ export async function dispatch(fleet: FleetAccess, run: RunRecord, steps: readon
   for (const group of byModel.values()) {
     for (let i = 0; i < group.length; i += CHUNK) await addJobs(fleet, run, group.slice(i, i + CHUNK));
   }
+  await addActivities(fleet, run, steps);
   for (let i = 0; i < steps.length; i += CHUNK) {
     await Promise.all(steps.slice(i, i + CHUNK).map((step) => startChild(fleet, run, step)));
   }

@@ -1,4 +1,4 @@
-import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError } from "bullmq";
+import { DelayedError, UnrecoverableError, WaitingChildrenError } from "bullmq";
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
 import { MAX_RUNS_AT_WORK, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
@@ -9,7 +9,7 @@ import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { forgetLostWorkers, hasJobs, lostWorkers, queuesWithJobs } from "../store/bullmq-internals.ts";
+import { forgetLostWorkers, lostWorkers, putBacksOf } from "../store/bullmq-internals.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
@@ -17,6 +17,7 @@ import { notifyRun } from "../store/run-journal.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
+import { ServedQueues } from "./served-queues.ts";
 import { addJobAgain } from "./start-run.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
@@ -42,10 +43,6 @@ export interface WorkflowHostOptions {
 const FIRST_PUT_BACK_MS = 50;
 const [EARLY_PUT_BACKS, EARLY_PUT_BACK_MS] = [30, 800];
 
-const FOLLOW_MS = 1000;
-/** A queue whose runs have all ended or sleep is let go after so long, and taken up again when one is woken. */
-const IDLE_MS = 10 * 60_000;
-
 /**
  * Runs workflows in this process: takes their jobs, turn by turn, from the queue of each workflow it has. Each has its own
  * bound, so that runs whose work hangs keep no others from theirs.
@@ -54,17 +51,11 @@ export class WorkflowHost {
   readonly #options: WorkflowHostOptions;
   readonly #store: ConnectedStore;
   readonly #queues: ProducerQueues;
-  readonly #loops = new Map<string, JobLoop>();
-  /** The queues that may have runs for this process. */
-  readonly #served: ReadonlySet<string>;
+  readonly #served: ServedQueues;
   /** The runs whose turn is under way here. */
   readonly #active = new Set<string>();
   readonly #cache: LRUCache<string, LiveRun> | undefined;
   readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
-  readonly #listening: Promise<Disposable>;
-  readonly #timer: NodeJS.Timeout;
-  #following: Promise<void> | undefined;
-  #isClosing = false;
 
   constructor(options: WorkflowHostOptions) {
     const { store, workflows, stickyRuns = 1000 } = options;
@@ -73,10 +64,8 @@ export class WorkflowHost {
     this.#queues = new ProducerQueues(this.#store, options.settings.maxQueues);
     this.#cache = stickyRuns > 0 ? new LRUCache({ max: stickyRuns }) : undefined;
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
-    this.#served = new Set([WORKFLOW_QUEUE, ...workflows.map(({ name }) => workflowQueue(name))]);
-    this.#listening = store.notifier.listen({ queue: (name) => this.#open(name) });
-    this.#follow(true);
-    this.#timer = setInterval(() => this.#follow(false), FOLLOW_MS).unref();
+    const names = [WORKFLOW_QUEUE, ...workflows.map(({ name }) => workflowQueue(name))];
+    this.#served = new ServedQueues(store, names, (queue) => this.#loopOf(queue));
   }
 
   /** The version of each workflow, by its name. */
@@ -84,30 +73,9 @@ export class WorkflowHost {
     return Object.fromEntries([...this.#workflows].map(([name, { version }]) => [name, version]));
   }
 
-  /** Opens the queues that have runs to be taken, and lets those go that had none for long; one look at a time. */
-  #follow(asleep: boolean): void {
-    this.#following ??= this.#followOnce(asleep)
-      // While Redis is away there is nothing to follow.
-      .catch(() => {})
-      .finally(() => {
-        this.#following = undefined;
-      });
-  }
-
-  async #followOnce(asleep: boolean): Promise<void> {
-    const closed = [...this.#served].filter((queue) => !this.#loops.has(queue));
-    for (const queue of await queuesWithJobs(this.#store, closed, { asleep })) this.#open(queue);
-    for (const [queue, loop] of this.#loops) {
-      if (loop.idleMs <= IDLE_MS || (await hasJobs(this.#store, queue))) continue;
-      this.#loops.delete(queue);
-      await loop.close(0);
-    }
-  }
-
-  #open(queue: string): void {
-    if (this.#isClosing || !this.#served.has(queue) || this.#loops.has(queue)) return;
+  #loopOf(queue: string): JobLoop {
     const { settings, logger, clock, concurrency = MAX_RUNS_AT_WORK } = this.#options;
-    const loop = new JobLoop({
+    return new JobLoop({
       store: this.#store,
       queue,
       logger,
@@ -119,7 +87,6 @@ export class WorkflowHost {
       onUnreadable: (runId) => addJobAgain(this.#fleet, runId),
       process: (active) => this.#process(active),
     });
-    this.#loops.set(queue, loop);
   }
 
   get #fleet(): FleetAccess {
@@ -217,21 +184,9 @@ export class WorkflowHost {
 
   /** Takes no more runs; turns under way have `drainMs` (default 30 s), then they go back. */
   async close({ drainMs = 30_000 }: { drainMs?: number } = {}): Promise<void> {
-    this.#isClosing = true;
-    clearInterval(this.#timer);
-    await within(
-      CLOSE_MS,
-      this.#listening.then((listener) => listener[Symbol.dispose]()),
-    );
-    await within(CLOSE_MS, this.#following ?? Promise.resolve());
-    await Promise.all([...this.#loops.values()].map((loop) => loop.close(drainMs)));
+    await this.#served.close(drainMs);
     await within(CLOSE_MS, this.#queues.close());
   }
-}
-
-/** How often in a row the run was put back. */
-function putBacksOf({ progress }: Job): number {
-  return (progress as { putBacks?: number } | undefined)?.putBacks ?? 0;
 }
 
 /** Bull Board shows stacks, and ours say nothing that the message does not. */

@@ -2,11 +2,13 @@ import { randomUUID } from "node:crypto";
 import type { ModelNames } from "../calls/model-chain.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
+import { activityOfQueue, activityQueue } from "../shared/catalog.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobLostError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
 import { nestingHere } from "../shared/tool-run.ts";
 import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
+import { registeredQueues } from "../store/queue-registry.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { listRuns, type RunFilter } from "../store/run-list.ts";
 import { isBounded, type RunRecord, readRun } from "../store/run-record.ts";
@@ -24,12 +26,24 @@ import { inputDigestForm, type RunStart, startRun } from "./start-run.ts";
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
 
+/** Of jobs that have not ended. */
+const OPEN_STATES = ["waiting", "prioritized", "delayed", "active"] as const;
+
 /** A version of a workflow that workers have. */
 export interface WorkflowVersion {
   workflow: string;
   version: number;
   /** The worker processes that have it, as `host:pid`. */
   workers: string[];
+}
+
+/** An activity that workers have, or that runs wait for. */
+export interface ActivityWorkers {
+  activity: string;
+  /** The worker processes that have it, as `host:pid`; none: runs wait for one. */
+  workers: string[];
+  /** The jobs that have not ended. */
+  open: number;
 }
 
 /** Starts workflow runs and follows them. */
@@ -83,6 +97,22 @@ export class WorkflowRuns {
       }
     }
     return [...found.values()].sort((a, b) => a.workflow.localeCompare(b.workflow) || b.version - a.version);
+  }
+
+  /** Which worker processes have which activities now, and which activities none has though runs wait for them. */
+  async activities(): Promise<ActivityWorkers[]> {
+    const { store, queues } = this.#fleet;
+    const [cards, registered] = await Promise.all([readWorkerCards(store), registeredQueues(store)]);
+    const asked = registered.flatMap((queue) => activityOfQueue(queue) ?? []);
+    const names = new Set([...cards.flatMap(({ activities }) => activities), ...asked]);
+    const found = await Promise.all(
+      [...names].sort().map(async (activity) => {
+        const having = cards.filter(({ activities }) => activities.includes(activity));
+        const open = await queues.named(activityQueue(activity)).getJobCountByTypes(...OPEN_STATES);
+        return { activity, workers: having.map(({ host, pid }) => `${host}:${pid}`), open };
+      }),
+    );
+    return found.filter(({ workers, open }) => workers.length > 0 || open > 0);
   }
 
   /** Runs that fit, the latest first. */

@@ -12,6 +12,7 @@ import { loadSettings } from "../../src/shared/settings.ts";
 import { isStepFunction, type StepFunction, stepFunctionsByName } from "../../src/shared/step-function.ts";
 import type { SimulatorOptions } from "../../src/simulator/simulator.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { type AnyActivity, isActivity } from "../../src/workflows/activity.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 import { WorkflowHost } from "../../src/workflows/workflow-host.ts";
 import { startNode } from "./processes.ts";
@@ -53,11 +54,12 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
   }
 
   /** A worker in this process as users start it, closed with the test. */
-  async function work(...exports: (AnyWorkflow | StepFunction)[]): Promise<FleetWorker> {
+  async function work(...exports: (AnyWorkflow | AnyActivity | StepFunction)[]): Promise<FleetWorker> {
     const functions = stepFunctionsByName(exports.filter(isStepFunction));
     const workflows = exports.filter(isWorkflow);
+    const activities = exports.filter(isActivity);
     const store = testStore(settings.namespace);
-    const worker = await startWorker({ store, settings, logger, workflows, functions });
+    const worker = await startWorker({ store, settings, logger, workflows, functions, activities });
     onTestFinished(() => worker.close());
     return worker;
   }

@@ -9,6 +9,7 @@ import { isStepFunction, stepFunctionsByName } from "../../src/shared/step-funct
 import { isTool, toolsByName } from "../../src/shared/tool.ts";
 import { openStore } from "../../src/store/connected-store.ts";
 import { redisTarget } from "../../src/store/redis-target.ts";
+import { isActivity } from "../../src/workflows/activity.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 
 const [module = "", role = "all"] = process.argv.slice(2);
@@ -24,6 +25,7 @@ await startWorker({
   ...(role === "models" ? {} : { workflows }),
   ...(role === "workflows" && { queueGlobs: [] }),
   tools,
+  ...(role !== "models" && { activities: exported.filter(isActivity) }),
   functions: stepFunctionsByName(exported.filter(isStepFunction)),
 });
 console.log("ready");

@@ -1,0 +1,288 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import {
+  type ActivityContext,
+  type ActivityOptions,
+  defineActivity,
+  NonRetryableError,
+} from "../../src/index.ts";
+import { MAX_ACTIVITY_BYTES } from "../../src/shared/catalog.ts";
+import { readRunJournal } from "../../src/store/run-journal.ts";
+import { anyWorkflow } from "../support/any-workflow.ts";
+import { inParts } from "../support/killing-activities.ts";
+import { testStore } from "../support/redis.ts";
+import { SHORT_LOCKS } from "../support/site.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { workflowSite } from "../support/workflow-site.ts";
+
+type More = Partial<Pick<ActivityOptions<unknown, unknown>, "retry" | "timeoutMs" | "heartbeatMs">>;
+
+/** An activity of any input and output. */
+const anyActivity = (
+  run: (input: never, context: ActivityContext) => unknown,
+  more: More = {},
+  name = "work",
+) => defineActivity({ name, input: z.any(), output: z.any(), run: run as never, ...more });
+
+/** A run of nothing but the activity `work`. */
+const one = (input: unknown = null) => anyWorkflow("one", (ctx) => ctx.activity("work", input));
+
+const failure = (promise: Promise<unknown>) =>
+  promise.then(
+    () => {
+      throw new Error("it did not fail");
+    },
+    (error) => error,
+  );
+
+describe("an activity", () => {
+  test("is done by any worker with it; what goes in and comes out keeps its type", async () => {
+    const { runs, work, settings } = await workflowSite();
+    const later = defineActivity({
+      name: "later",
+      input: z.object({ at: z.date(), days: z.number().default(1) }),
+      output: z.map(z.string(), z.date()),
+      run: ({ at, days }) => new Map([["at", new Date(at.getTime() + days * 86_400_000)]]),
+    });
+    const nothing = anyActivity(() => undefined, {}, "nothing");
+    const both = anyWorkflow("both", async (ctx) => {
+      const typed = await ctx.activity(later, { at: new Date(0) });
+      const named = await ctx.activity<Map<string, Date>>("later", { at: new Date(0), days: 2 });
+      return [typed.get("at")?.getTime(), named.get("at")?.getTime(), await ctx.activity(nothing, {})];
+    });
+    await work(both);
+    await work(later, nothing);
+    const run = await runs.start(both, {});
+    expect(await run.result()).toEqual([86_400_000, 2 * 86_400_000, undefined]);
+    const steps = await run.steps();
+    expect(steps.map(({ step, kind, state, subject }) => [step, kind, state, subject])).toEqual([
+      ["later", "activity", "succeeded", "later"],
+      ["later#2", "activity", "succeeded", "later"],
+      ["nothing", "activity", "succeeded", "nothing"],
+    ]);
+    const ended = (await readRunJournal(testStore(settings.namespace), run.id)).filter(
+      ({ type }) => type === "ended",
+    );
+    expect(ended).toHaveLength(3);
+  });
+
+  test("that no living worker has is named by the run, the queue and the versions", async () => {
+    const { runs, work, site } = await workflowSite();
+    await work(one());
+    const run = await runs.start(one(), {});
+    const reason = 'a worker with activity "work"';
+    await waitFor("the reason", async () => (await run.status()).waitsFor.includes(reason));
+    expect(await runs.activities()).toEqual([{ activity: "work", workers: [], open: 1 }]);
+    const [versions, status, queues] = await Promise.all([
+      site.run("workflow", "versions"),
+      site.run("workflow", "status", run.id),
+      site.run("queues"),
+    ]);
+    expect(versions.stdout).toMatch(/ACTIVITY +OPEN +WORKERS\nwork +1 +none/);
+    expect(status.stdout).toContain(`waits for  ${reason}`);
+    expect(queues.stdout).toMatch(new RegExp(`activities.work .*${reason}`));
+    await work(anyActivity(() => "done"));
+    expect(await run.result()).toBe("done");
+    expect((await run.status()).waitsFor).toEqual([]);
+  });
+
+  test("what does not fit or is too large is refused where it is", async () => {
+    const { runs, work } = await workflowSite();
+    const strict = defineActivity({
+      name: "strict",
+      input: z.object({ width: z.number() }),
+      output: z.string(),
+      run: ({ width }) => (width === 0 ? (0 as never) : "x".repeat(width)),
+    });
+    const asked = anyWorkflow("asked", async (ctx, { width = 0, kind = 0 }) => {
+      const huge = "x".repeat(kind === 2 ? MAX_ACTIVITY_BYTES : 0);
+      if (kind === 0) return ctx.activity(strict, { width });
+      return ctx.activity("strict", kind === 1 ? { width: "wide" } : { width: huge });
+    });
+    await work(asked, strict);
+    const codeOf = async (input: Record<string, number>) =>
+      (await failure((await runs.start(asked, input)).result())) as { code: string; message: string };
+    expect(await codeOf({ kind: 1 })).toMatchObject({
+      code: "invalid_input",
+      message: expect.stringContaining('the input of activity "strict" is wrong at width'),
+    });
+    expect(await codeOf({ width: 0 })).toMatchObject({
+      message: expect.stringContaining('the output of activity "strict" is wrong'),
+    });
+    expect(await codeOf({ kind: 2 })).toMatchObject({ code: "too_large" });
+    expect(await codeOf({ width: MAX_ACTIVITY_BYTES })).toMatchObject({ code: "too_large" });
+    expect(await (await runs.start(asked, { width: 100_000 })).result()).toHaveLength(100_000);
+  });
+
+  test("its definition is checked", () => {
+    const make = (more: object) => () => anyActivity(() => 1, more);
+    expect(make({ retry: { maxAttempts: 0 } })).toThrow('activity "work": retry.maxAttempts');
+    expect(make({ heartbeatMs: Number.NaN })).toThrow('activity "work": heartbeatMs');
+    expect(make({ timeoutMs: 0 })).toThrow('activity "work": timeoutMs');
+    expect(() => anyActivity(() => 1, {}, "a b")).toThrow("cannot name an activity");
+  });
+});
+
+describe("tries of an activity", () => {
+  test("are counted over all workers; the last error keeps class, code and causes", async () => {
+    const { runs, work } = await workflowSite();
+    let tries = 0;
+    const flaky = anyActivity(
+      () => {
+        tries += 1;
+        throw Object.assign(new RangeError("no", { cause: new Error("deep") }), { code: "E_NO" });
+      },
+      { retry: { maxAttempts: 4, minWaitMs: 30, maxWaitMs: 30 } },
+    );
+    await work(one());
+    const run = await runs.start(one(), {});
+    for (const n of [1, 2]) {
+      const worker = await work(flaky);
+      await waitFor("a try", () => tries >= n);
+      await worker.close();
+    }
+    await work(flaky);
+    expect(await failure(run.result())).toMatchObject({
+      name: "RangeError",
+      code: "E_NO",
+      message: "no",
+      cause: { message: "deep" },
+    });
+    expect(tries).toBe(4);
+  });
+
+  test("end with a NonRetryableError; a try past its time aborts and counts", async () => {
+    const { runs, work } = await workflowSite();
+    let tries = 0;
+    const aborted: unknown[] = [];
+    const fatal = anyActivity(
+      () => {
+        tries += 1;
+        throw new NonRetryableError("never");
+      },
+      { retry: { maxAttempts: 9 } },
+    );
+    const slow = anyActivity(
+      (_input, { signal }) =>
+        new Promise(() => signal.addEventListener("abort", () => aborted.push(signal.reason))),
+      { timeoutMs: 30, retry: { maxAttempts: 2, minWaitMs: 1 } },
+      "slow",
+    );
+    const both = anyWorkflow("both", async (ctx) =>
+      [await failure(ctx.activity("work")), await failure(ctx.activity("slow"))].map(({ name, code }) => [
+        name,
+        code,
+      ]),
+    );
+    await work(both, fatal, slow);
+    expect(await (await runs.start(both, {})).result()).toEqual([
+      ["NonRetryableError", expect.anything()],
+      ["WorkflowError", "step_timeout"],
+    ]);
+    expect(tries).toBe(1);
+    expect(aborted).toHaveLength(2);
+  });
+
+  test("a run's or a step's end aborts it, and nobody takes it again", async () => {
+    const { runs, work } = await workflowSite();
+    const aborted: unknown[] = [];
+    let begun = 0;
+    const hanging = anyActivity((_input, { signal }) => {
+      begun += 1;
+      return new Promise(() => signal.addEventListener("abort", () => aborted.push(signal.reason)));
+    });
+    const raced = anyWorkflow("raced", async (ctx) => {
+      const loser = ctx.activity("work").catch((error: { code: string }) => error.code);
+      await ctx.waitFor("go");
+      ctx.cancel("work");
+      return loser;
+    });
+    await work(one(), raced, hanging);
+    const [cancelled, racing] = [await runs.start(one(), {}), await runs.start(raced, {})];
+    await waitFor("both at work", () => begun === 2);
+    expect(await cancelled.cancel()).toBe(true);
+    await racing.signal("go");
+    expect(await racing.result()).toBe("cancelled");
+    await waitFor("both aborted", () => aborted.length === 2);
+    expect(aborted).toEqual(["cancelled", "cancelled"]);
+    await waitFor("no job", async () => (await runs.activities())[0]?.open === 0);
+    expect(begun).toBe(2);
+  });
+});
+
+describe("heartbeats", () => {
+  test("a worker that is killed: another one goes on with the details of its last heartbeat", async () => {
+    const { runs, spawnWorker } = await workflowSite({}, SHORT_LOCKS);
+    const workers = await Promise.all([1, 2].map(() => spawnWorker("killing-activities.ts", "workflows")));
+    const run = await runs.start(inParts, { kills: true });
+    const { from, attempt, pid } = (await run.result()) as Record<string, number>;
+    const survivor = workers.find(({ exitCode, signalCode }) => exitCode === null && signalCode === null);
+    expect({ from, attempt, pid }).toEqual({ from: 3, attempt: 2, pid: survivor?.pid });
+  });
+
+  test("a try without them is given to another worker, at most three times", async () => {
+    const { runs, work } = await workflowSite();
+    const begun: string[] = [];
+    const hangingIn = (worker: string, hangs: boolean) =>
+      anyActivity(
+        async (_input, { details, heartbeat, signal }) => {
+          begun.push(worker);
+          if (!hangs) return [worker, details];
+          await heartbeat({ from: worker });
+          return new Promise(() => signal.addEventListener("abort", () => begun.push("aborted")));
+        },
+        { heartbeatMs: 100 },
+      );
+    await work(one());
+    const first = await runs.start(one(), {});
+    const hanging = await work(hangingIn("a", true));
+    await waitFor("its begin", () => begun.includes("a"));
+    const other = await work(hangingIn("b", false));
+    expect(await first.result()).toEqual(["b", { from: "a" }]);
+    expect(begun.indexOf("aborted")).toBe(1);
+    await Promise.all([hanging.close(), other.close()]);
+    begun.length = 0;
+    await work(hangingIn("c", true));
+    expect(await failure((await runs.start(one(), {})).result())).toMatchObject({
+      code: "heartbeat_timeout",
+    });
+    expect(begun.filter((worker) => worker === "c")).toHaveLength(3);
+  });
+
+  test("details that cannot be kept fail the try", async () => {
+    const { runs, work } = await workflowSite();
+    const wrong = anyActivity((input: number, { heartbeat }) => {
+      void heartbeat(input === 0 ? Number.NaN : "x".repeat(100_000));
+    });
+    const both = anyWorkflow("both", async (ctx) =>
+      Promise.all([0, 1].map(async (n) => (await failure(ctx.activity("work", n))).code)),
+    );
+    await work(both, wrong);
+    expect(await (await runs.start(both, {})).result()).toEqual(["not_serializable", "too_large"]);
+  });
+});
+
+test("2,000 activities spread over three workers, each done and recorded once", async () => {
+  const { runs, work, settings } = await workflowSite();
+  const count = 2000;
+  const done = new Map<number, string[]>();
+  const doneBy = (worker: string) =>
+    anyActivity((n: number) => {
+      done.set(n, [...(done.get(n) ?? []), worker]);
+      return n * 2;
+    });
+  const many = anyWorkflow("many", (ctx) =>
+    Promise.all(Array.from({ length: count }, (_, n) => ctx.activity<number>("work", n))),
+  );
+  for (const worker of ["a", "b", "c"]) await work(doneBy(worker));
+  await work(many);
+  const run = await runs.start(many, {});
+  expect(await run.result()).toEqual(Array.from({ length: count }, (_, n) => n * 2));
+  const workers = [...done.values()].flat();
+  expect(workers).toHaveLength(count);
+  for (const worker of ["a", "b", "c"]) {
+    expect(workers.filter((one) => one === worker).length).toBeGreaterThan(count / 20);
+  }
+  const journal = await readRunJournal(testStore(settings.namespace), run.id);
+  expect(journal.filter(({ type }) => type === "ended")).toHaveLength(count);
+});
