@@ -1,10 +1,11 @@
 import { timingSafeEqual } from "node:crypto";
-import { BlockList, isIPv6 } from "node:net";
+import { isIPv6 } from "node:net";
 import type { Request, RequestHandler } from "express";
 import { rateLimit } from "express-rate-limit";
 import { sha256 } from "../src/shared/digest.ts";
 import { ConfigurationError } from "../src/shared/errors.ts";
 import type { Logger } from "../src/shared/logger.ts";
+import { isLoopback } from "../src/shared/loopback.ts";
 import { guardByLink } from "./link.ts";
 
 /** Where the dashboard listens and what a caller has to know. */
@@ -18,10 +19,6 @@ export interface AccessRules {
 
 /** Wrong passwords that an address may try in a minute. */
 const MAX_WRONG = 10;
-
-const loopbackAddresses = new BlockList();
-loopbackAddresses.addSubnet("127.0.0.0", 8, "ipv4");
-loopbackAddresses.addAddress("::1", "ipv6");
 
 const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
@@ -72,10 +69,6 @@ export function guardLogin({ password, token }: AccessRules, logger: Logger): Re
     response.status(401).type("text").send("The dashboard's password is needed (any user name)\n");
   };
   return [throttle, ask];
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || loopbackAddresses.check(host, isIPv6(host) ? "ipv6" : "ipv4");
 }
 
 export function isWildcard(host: string): boolean {

@@ -153,7 +153,7 @@ export function toErrorAnswer(error: unknown): ErrorAnswer {
     status,
     type: own?.type ?? TYPES[status] ?? (status >= 500 ? "server_error" : "invalid_request_error"),
     code: error.code,
-    param: own?.param ?? PARAMS[error.code] ?? namedParam(error.message) ?? null,
+    param: (own ? own.param : (PARAMS[error.code] ?? namedParam(error.message))) ?? null,
     message: `${error.message}${said}${error.hint ? `: ${error.hint}` : ""}`,
     isRetryable:
       status === 429 || (status >= 500 && !["configuration", "authentication"].includes(error.category)),

@@ -1,13 +1,93 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Request } from "express";
+import { readToken } from "../shared/api-token.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
-import type { ApiContext } from "./context.ts";
+import { usd } from "../shared/usd.ts";
+import { type Admission, admit } from "../store/api-key.ts";
+import type { Store } from "../store/store.ts";
+import { ApiError } from "./api-error.ts";
 import type { Principal } from "./principal.ts";
 
-/** Returns what finds out whose key a request has. */
-export function authorizer(_options: ApiContext & { isAuthRequired: boolean }) {
-  return async (_request: Request): Promise<Principal> => ({
-    keyId: undefined,
-    tenant: DEFAULT_TENANT,
-    scopes: ["admin"],
+/** A request that Redis does not decide over in this time is told to come again. */
+const REDIS_TIMEOUT_MS = 5000;
+/** Whoever is on this machine, of an API without keys. */
+const ANYONE: Principal = {
+  keyId: undefined,
+  tenant: DEFAULT_TENANT,
+  scopes: ["admin"],
+  hasCostLimit: false,
+};
+
+interface AuthorizerOptions {
+  store: Store;
+  isAuthRequired: boolean;
+}
+
+/** Returns what finds out whose key a request has. It takes one round trip to Redis, and caches nothing. */
+export function authorizer({ store, isAuthRequired }: AuthorizerOptions) {
+  /** @throws ApiError 401, 402, 429, or 503 when Redis does not answer */
+  return async (request: Request): Promise<Principal> => {
+    if (!isAuthRequired) return ANYONE;
+    const shown = shownBy(request);
+    if (shown === undefined) throw unauthorized("no key was sent", "no_api_key");
+    const token = readToken(shown);
+    if (!token) throw unauthorized("this is no key of this API", "invalid_api_key");
+    const isCounted = request.method !== "GET" && request.method !== "HEAD";
+    const admission = await inTime(admit(store, token, isCounted));
+    if (admission.outcome !== "admitted") throw refusal(admission);
+    const { tenant, scopes, hasCostLimit } = admission;
+    return { keyId: token.keyId, tenant, scopes, hasCostLimit };
+  };
+}
+
+/** OpenAI's clients send a bearer, Anthropic's `x-api-key`. */
+function shownBy({ headers }: Request): string | undefined {
+  const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? "")?.[1];
+  const key = headers["x-api-key"];
+  return bearer ?? (typeof key === "string" && key !== "" ? key : undefined);
+}
+
+async function inTime(admission: Promise<Admission>): Promise<Admission> {
+  const timer = new AbortController();
+  const late = delay(REDIS_TIMEOUT_MS, undefined, { signal: timer.signal }).catch(() => undefined);
+  const first = await Promise.race([admission, late]).finally(() => timer.abort());
+  if (first) return first;
+  admission.catch(() => {});
+  throw new ApiError({
+    status: 503,
+    code: "redis_unavailable",
+    message: "Redis does not answer",
+    hint: "try again",
+    retryAfterMs: 1000,
   });
+}
+
+function refusal(admission: Exclude<Admission, { outcome: "admitted" }>): ApiError {
+  switch (admission.outcome) {
+    case "unknown":
+      return unauthorized("this is no key of this API", "invalid_api_key");
+    case "revoked":
+      return unauthorized("this key was revoked", "revoked_api_key");
+    case "expired":
+      return unauthorized("this key has expired", "expired_api_key");
+    case "limited":
+      return new ApiError({
+        status: 429,
+        code: "key_rate_limit",
+        message: "this key's requests per minute are used up",
+        retryAfterMs: admission.retryAfterMs,
+      });
+    case "spent":
+      return new ApiError({
+        status: 402,
+        code: "key_cost_limit",
+        message: `${usd(admission.spentUsd)} of this key's ${usd(admission.maxCostUsd)} are spent`,
+        hint: "take a key with a higher limit: gluellm keys create --max-usd",
+      });
+  }
+}
+
+function unauthorized(message: string, code: string): ApiError {
+  const hint = "send Authorization: Bearer gk_…; gluellm keys create makes one";
+  return new ApiError({ status: 401, code, message, hint });
 }

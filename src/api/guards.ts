@@ -1,6 +1,7 @@
-import { BlockList, isIPv6 } from "node:net";
+import { isIPv6 } from "node:net";
 import type { Request, RequestHandler } from "express";
 import { ConfigurationError } from "../shared/errors.ts";
+import { isLoopback } from "../shared/loopback.ts";
 import { ApiError } from "./api-error.ts";
 
 /** Where the API listens, and who may reach it. */
@@ -13,10 +14,6 @@ export interface AccessRules {
   /** Whether requests need a key; false on loopback alone. */
   isAuthRequired: boolean;
 }
-
-const loopback = new BlockList();
-loopback.addSubnet("127.0.0.0", 8, "ipv4");
-loopback.addAddress("::1", "ipv6");
 
 /** Headers by which a proxy says for whom it asks. */
 const FORWARDED = /^(forwarded|x-forwarded-.*|x-real-ip|via|cf-connecting-ip|true-client-ip)$/;
@@ -80,10 +77,6 @@ export function answerCors({ corsOrigins }: AccessRules): RequestHandler {
     response.set("access-control-max-age", MAX_AGE_SECONDS);
     response.status(204).end();
   };
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || loopback.check(host, isIPv6(host) ? "ipv6" : "ipv4");
 }
 
 function isOwnHost({ headers }: Request, { host, allowedHosts }: AccessRules): boolean {

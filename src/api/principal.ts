@@ -6,4 +6,6 @@ export interface Principal {
   keyId: string | undefined;
   tenant: string;
   scopes: readonly Scope[];
+  /** Whether what its calls cost has a limit. */
+  hasCostLimit: boolean;
 }

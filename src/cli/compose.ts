@@ -8,6 +8,7 @@ import type { Simulator, SimulatorOptions } from "../simulator/simulator.ts";
  * half the time.
  */
 
+export { type LocalKey, localKey } from "../host/local-key.ts";
 export { openRedis, type RedisHost, startWorker } from "../host/one-process.ts";
 
 /** Starts the dashboard; without a password it is opened by the link with the token of `dataDir`. */

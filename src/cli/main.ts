@@ -5,6 +5,7 @@ import { addBatchCommands } from "./batch.ts";
 import { addChatCommand } from "./chat.ts";
 import { addCompleteCommand } from "./complete.ts";
 import { describeError, EXIT, exitCodeOf } from "./exit.ts";
+import { addKeysCommands } from "./keys.ts";
 import { guardOutput } from "./output.ts";
 import { addQueuesCommand } from "./queues.ts";
 import { addQuickstartCommand } from "./quickstart.ts";
@@ -27,6 +28,7 @@ const program = new Command("gluellm")
 
 addBatchCommands(program);
 addServeCommands(program);
+addKeysCommands(program);
 addQueuesCommand(program);
 addCompleteCommand(program);
 addChatCommand(program);

@@ -3,8 +3,9 @@ import type { Command } from "commander";
 import { loadModules } from "../host/load-modules.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { createLogger } from "../shared/logger.ts";
+import { isLoopback } from "../shared/loopback.ts";
 import { loadSettings } from "../shared/settings.ts";
-import { openRedis, startApi, startDashboard, startWorker } from "./compose.ts";
+import { type LocalKey, localKey, openRedis, startApi, startDashboard, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { collect, integer } from "./options.ts";
 
@@ -114,6 +115,10 @@ async function serve({
     });
     parts.defer(() => api.close());
     process.stderr.write(`api: ${api.url}/v1\n`);
+    if (auth)
+      process.stderr.write(
+        exportLine(api.url, apiHost ?? settings.api.host, await localKey(store, settings)),
+      );
   }
   if (dashboard) {
     const board = await startDashboard({
@@ -130,6 +135,14 @@ async function serve({
   }
   await ended(interruption.signal, exitWithParent ?? false);
   process.exitCode = interruption.exitCode ?? 0;
+}
+
+/** To be pasted into a shell. Off loopback the line goes to logs of others, so that it names the file only. */
+function exportLine(url: string, host: string, { path, token }: LocalKey): string {
+  if (token === undefined)
+    return `the key in ${path} was revoked: remove the file, and the next start makes a new one\n`;
+  const shown = isLoopback(host) ? token : `"$(cat '${path}')"`;
+  return `export OPENAI_BASE_URL=${url}/v1 OPENAI_API_KEY=${shown}\n`;
 }
 
 async function ended(signal: AbortSignal, withParent: boolean): Promise<void> {

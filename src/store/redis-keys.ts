@@ -26,6 +26,9 @@ export function keysUnder(prefix: string) {
     idempotency: (key: string) => `${prefix}:idempotency:${key}`,
     /** Hash: a conversation's turns and sums (see `conversation.ts`). */
     conversation: (id: string) => `${prefix}:conversation:${id}`,
+    /** Sorted set: id of each key of the API by the time of its making; hash: the key (see `api-key.ts`). */
+    apiKeys: `${prefix}:api-keys`,
+    apiKey: (keyId: string) => `${prefix}:api-key:${keyId}`,
     /** Sorted set: batch id by creation time. */
     batches: `${prefix}:batches`,
     batch: (batchId: string) => `${prefix}:batch:${batchId}`,

@@ -1,0 +1,142 @@
+import type { Command } from "commander";
+import { isKeyId } from "../shared/api-token.ts";
+import { InputError } from "../shared/errors.ts";
+import { createLogger } from "../shared/logger.ts";
+import { ROLES, SCOPES, type Scope, scopeSchema } from "../shared/scopes.ts";
+import { loadSettings } from "../shared/settings.ts";
+import { DEFAULT_TENANT, tenantSchema } from "../shared/tenant.ts";
+import { usd } from "../shared/usd.ts";
+import { type ApiKey, listApiKeys, revokeApiKey, saveApiKey } from "../store/api-key.ts";
+import type { Store } from "../store/store.ts";
+import { openRedis } from "./compose.ts";
+import { collect, integer, number, table } from "./options.ts";
+import { jsonText, print } from "./output.ts";
+
+const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+const DEFAULT_SCOPES: readonly Scope[] = ["complete", "batch", "workflow", "read"];
+
+interface CreateOptions {
+  name: string;
+  tenant: string;
+  scope?: string[];
+  role?: string;
+  expires?: string;
+  rpm?: number;
+  maxUsd?: number;
+  json?: boolean;
+}
+
+/** `gluellm keys create|list|revoke`: who may call the API. */
+export function addKeysCommands(program: Command): void {
+  const keys = program.command("keys").description("Keys of the HTTP API.");
+  keys
+    .command("create")
+    .description("Make a key and print it, once: only its hash is stored.")
+    .option("--name <text>", "what it is for", "")
+    .option("--tenant <name>", "whose jobs it makes and sees", DEFAULT_TENANT)
+    .option(
+      "--scope <name>",
+      `${SCOPES.join(", ")} (repeatable; default: ${DEFAULT_SCOPES.join(", ")})`,
+      collect,
+    )
+    .option("--role <name>", `a set of scopes: ${Object.keys(ROLES).join(", ")}`)
+    .option(
+      "--expires <time>",
+      "when it ends: a time from now, such as 12h or 90d, or an ISO date (default: never)",
+    )
+    .option(
+      "--rpm <n>",
+      "requests per minute that ask for something (default: no limit)",
+      integer(1, 1_000_000),
+    )
+    .option("--max-usd <n>", "what its calls may cost together (default: no limit)", number(0))
+    .option("--json", "print id and key as JSON")
+    .action((options: CreateOptions) => withStore((store) => create(store, options)));
+  keys
+    .command("list")
+    .description("Show the keys with their use and spend.")
+    .option("--json", "as JSON")
+    .action(({ json }) => withStore((store) => list(store, json)));
+  keys
+    .command("revoke <id>")
+    .description("Revoke a key: the next request with it is refused.")
+    .action((id: string) => withStore((store) => revoke(store, id)));
+}
+
+async function withStore(work: (store: Store) => Promise<void>): Promise<void> {
+  const settings = loadSettings();
+  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
+  await using host = await openRedis(settings, logger);
+  await work(host.store);
+}
+
+async function create(store: Store, { name, rpm, maxUsd, json, ...options }: CreateOptions): Promise<void> {
+  const tenant = tenantSchema.safeParse(options.tenant);
+  if (!tenant.success) throw new InputError(`the tenant's name ${tenant.error.issues[0]?.message}`);
+  const { id, token } = await saveApiKey(store, {
+    name: name.slice(0, 100),
+    tenant: tenant.data,
+    scopes: scopesOf(options),
+    expiresAt: options.expires === undefined ? undefined : timeOf(options.expires),
+    rpm,
+    maxCostUsd: maxUsd,
+  });
+  if (json) return print(`${jsonText({ id, key: token })}\n`);
+  process.stderr.write(`${id} is made. This is the key; it is not shown again:\n`);
+  print(`${token}\n`);
+}
+
+function scopesOf({ scope, role }: Pick<CreateOptions, "scope" | "role">): Scope[] {
+  const named: readonly string[] = role === undefined ? [] : roleOf(role);
+  const scopes = [...new Set([...named, ...(scope ?? [])])];
+  if (scopes.length === 0) return [...DEFAULT_SCOPES];
+  return scopes.map((text) => {
+    const parsed = scopeSchema.safeParse(text);
+    if (!parsed.success)
+      throw new InputError(`there is no scope "${text}"`, `there are: ${SCOPES.join(", ")}`);
+    return parsed.data;
+  });
+}
+
+function roleOf(role: string): readonly Scope[] {
+  if (Object.hasOwn(ROLES, role)) return ROLES[role as keyof typeof ROLES];
+  throw new InputError(`there is no role "${role}"`, `there are: ${Object.keys(ROLES).join(", ")}`);
+}
+
+/** `90d` from now, or a date; in epoch milliseconds. */
+function timeOf(text: string): number {
+  const [, count, unit = ""] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
+  const at = count === undefined ? Date.parse(text) : Date.now() + Number(count) * (UNITS_MS[unit] ?? 0);
+  if (Number.isFinite(at) && at > Date.now()) return at;
+  throw new InputError(`--expires ${text} is no time to come`, "write 12h, 90d or 2030-01-31");
+}
+
+async function list(store: Store, json: boolean | undefined): Promise<void> {
+  const keys = await listApiKeys(store);
+  if (json) return print(`${jsonText(keys)}\n`);
+  const rows = keys.map((key) => [
+    key.id,
+    key.name,
+    key.tenant,
+    key.scopes.join(","),
+    stateOf(key),
+    key.lastUsedAt === undefined ? "never" : new Date(key.lastUsedAt).toISOString(),
+    String(key.requests),
+    `${usd(key.spentUsd)}${key.maxCostUsd === undefined ? "" : ` of ${usd(key.maxCostUsd)}`}`,
+    key.rpm === undefined ? "" : `${key.rpm}/min`,
+  ]);
+  const heading = ["id", "name", "tenant", "scopes", "state", "last used", "requests", "spent", "rate"];
+  print(`${table([heading, ...rows])}\n`);
+}
+
+function stateOf({ revokedAt, expiresAt }: ApiKey): string {
+  if (revokedAt !== undefined) return "revoked";
+  if (expiresAt === undefined) return "valid";
+  const until = new Date(expiresAt).toISOString();
+  return expiresAt <= Date.now() ? "expired" : `valid until ${until}`;
+}
+
+async function revoke(store: Store, id: string): Promise<void> {
+  if (isKeyId(id) && (await revokeApiKey(store, id))) return print(`${id} is revoked\n`);
+  throw new InputError(`no key ${id}`, "gluellm keys list shows their ids: key_…", "unknown_key");
+}
