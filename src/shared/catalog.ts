@@ -41,7 +41,7 @@ export const completionPayloadSchema = z.object({
   /** So many of these models, its own the first, are deployments that are alike: the freest is called. */
   alike: z.int().min(2).optional(),
   /** The request, or where it lies when it is larger than 16 KB. */
-  request: z.union([blobRefSchema, requestTextSchema, chatRequestSchema]),
+  request: z.union([chatRequestSchema, requestTextSchema, blobRefSchema]),
   preview: z.string(),
   /** Epoch milliseconds after which no attempt starts. */
   deadlineAt: z.number(),

@@ -95,13 +95,21 @@ export const BUILT_IN_PROVIDERS: readonly ProviderEntry[] = [
   },
 ];
 
+const FINGERPRINTS = new WeakMap<ProviderEntry, string>();
+
 /**
  * Identifies what a name means on one machine (dialect, base URL, key variable, query; never the key), so that a
  * worker with another entry under the same name puts the job back instead of calling somebody else's server.
  */
-export function fingerprint({ dialect, baseUrl, keyVariable, query }: ProviderEntry): string {
+export function fingerprint(entry: ProviderEntry): string {
+  const known = FINGERPRINTS.get(entry);
+  if (known) return known;
+  const { dialect, baseUrl, keyVariable, query } = entry;
   // An entry without a query is known by the same mark as in older versions.
-  return sha256(JSON.stringify([dialect, baseUrl, keyVariable, ...(query ? [query] : [])])).slice(0, 16);
+  const named = [dialect, baseUrl, keyVariable, ...(query ? [query] : [])];
+  const made = sha256(JSON.stringify(named)).slice(0, 16);
+  FINGERPRINTS.set(entry, made);
+  return made;
 }
 
 /** The entry's key. @throws ConfigurationError naming the variable when it is missing. */

@@ -65,7 +65,7 @@ const resultRecordSchema = z.object({
     .object({
       statusCode: z.number(),
       requestId: z.string(),
-      body: z.union([blobRefSchema, chatCompletionSchema]),
+      body: z.union([chatCompletionSchema, blobRefSchema]),
     })
     .optional(),
   error: errorRecordSchema.extend({ attempts: z.number() }).optional(),

@@ -1,4 +1,6 @@
-import { ACKNOWLEDGED, parseRecord, type ResultRecord } from "../shared/records.ts";
+import { toErrorRecord } from "../shared/error-record.ts";
+import { GlueError } from "../shared/errors.ts";
+import { ACKNOWLEDGED, emptyRecord, parseRecord, type ResultRecord } from "../shared/records.ts";
 import { isBlobRef, releaseBlob } from "./blobs.ts";
 import { JOB_TIMES, jobKey } from "./bullmq-internals.ts";
 import { Script } from "./script.ts";
@@ -27,7 +29,7 @@ export const REPORT_ROW = `
   end
 `;
 
-/** Returns the next results, oldest first; entries whose record is gone, or cannot be read, come without one. */
+/** Returns the next results, oldest first; entries whose record is gone come without one. */
 export async function readDoneList(
   store: Store,
   batchId: string,
@@ -38,12 +40,15 @@ export async function readDoneList(
   return jobIds.map((jobId, i) => ({ jobId, record: readable(jobId, records[i] ?? null) }));
 }
 
-/** The row's job has ended without a result then: it is sent again. */
+/** A record that cannot be read stands for a paid call all the same: its row fails, and is not paid again unasked. */
 function readable(jobId: string, text: string | null): ResultRecord | undefined {
   try {
     return parseRecord(jobId, text);
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (!(error instanceof GlueError)) throw error;
+    const nameless = { provider: { entry: "unknown", fingerprint: "" }, model: "unknown" };
+    const failed = emptyRecord(jobId, nameless, "failed");
+    return { ...failed, error: { ...toErrorRecord(error), attempts: failed.attempts } };
   }
 }
 
@@ -51,8 +56,8 @@ function readable(jobId: string, text: string | null): ResultRecord | undefined 
  * Forgets results that are safe in the file. A job that BullMQ has not finished yet could still run again when its
  * worker dies: its record gives way to the mark that says "paid", or stays when Redis is too full to write one.
  * Keys: the done-list; then each row's record and BullMQ's job. Arguments: the rows' job ids. Returns nothing.
- * Called by `acknowledge`, for the row sender, which holds the batch's lease. Fence: entries are removed by value, not
- * by position, so that a repeated call (a reply lost with the connection) never drops what was not read.
+ * Called by `acknowledge`, for the row sender, which holds the batch's lease. Fence: entries are removed by value, and
+ * at once when they are the head of the list, so that a repeated call (a reply lost with the connection) never drops what was not read.
  */
 const ACKNOWLEDGE = new Script({
   keys: ["done"],
@@ -61,13 +66,17 @@ const ACKNOWLEDGE = new Script({
   lua: `${JOB_TIMES}
     for i, jobId in ipairs(jobIds) do
       local record, job = recordsAndJobs[2 * i - 1], recordsAndJobs[2 * i]
-      redis.call('LREM', done, 1, jobId)
       if isUnfinished(job) then
         redis.pcall('SET', record, '${ACKNOWLEDGED}', 'EX', ${ACKNOWLEDGED_TTL_SECONDS})
       else
         redis.call('DEL', record)
       end
     end
+    local listed = redis.call('LRANGE', done, 0, #jobIds - 1)
+    local isHead = #listed == #jobIds
+    for i = 1, #listed do isHead = isHead and listed[i] == jobIds[i] end
+    if isHead then redis.call('LTRIM', done, #jobIds, -1) return end
+    for _, jobId in ipairs(jobIds) do redis.call('LREM', done, 1, jobId) end
   `,
 });
 

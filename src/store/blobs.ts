@@ -100,5 +100,5 @@ function ownerField(owner: string): string {
 
 /** True for exactly what `inlineOrBlob` makes: any other key, or a `blob` that is no digest, is somebody's own value. */
 export function isBlobRef(value: unknown): value is BlobRef {
-  return blobRefSchema.safeParse(value).success;
+  return value instanceof Object && "blob" in value && blobRefSchema.safeParse(value).success;
 }

@@ -58,14 +58,15 @@ export function jobTimes(reply: unknown): JobTimes | undefined {
 
 /**
  * Lua: `holdOf(job, lock, token)` returns `held`, `fenced` when another worker has the job's lock, or `gone` when BullMQ
- * no longer has the job. A lock that merely ran out still counts as held: the work is paid for, and nobody else has
+ * no longer has the job, whose lock goes with it. A lock that merely ran out still counts as held: the work is paid for, and nobody else has
  * begun. Assumes what `jobKey` and `jobLockKey` do.
  */
 export const HOLD_OF = `
   local function holdOf(job, lock, token)
-    if redis.call('EXISTS', job) == 0 then return 'gone' end
     local holder = redis.call('GET', lock)
-    return holder and holder ~= token and 'fenced' or 'held'
+    if holder == token then return 'held' end
+    if redis.call('EXISTS', job) == 0 then return 'gone' end
+    return holder and 'fenced' or 'held'
   end
 `;
 
@@ -75,7 +76,8 @@ export const HOLD_OF = `
  */
 export const JOB_TIMES = `
   local function isUnfinished(job)
-    return redis.call('EXISTS', job) == 1 and redis.call('HEXISTS', job, 'finishedOn') == 0
+    local times = redis.call('HMGET', job, 'timestamp', 'finishedOn')
+    return times[1] ~= false and times[2] == false
   end
   local function startedAt(job) return tonumber(redis.call('HGET', job, 'processedOn') or '') end
 `;

@@ -44,11 +44,11 @@ const refusedRowSchema = z.object({
 type RefusedRow = z.infer<typeof refusedRowSchema>;
 
 /**
- * Lua: `answerRefused(refused, sentAt)` notes on the rows refused before that a call sent then has succeeded. It costs
- * one command when there are none.
+ * Lua: `answerRefused(refused, sentAgoMs)` notes on the rows refused before that a call sent so long ago has succeeded.
  */
 export const ANSWER_REFUSED = `
-  local function answerRefused(refused, sentAt)
+  local function answerRefused(refused, sentAgoMs)${NOW}
+    local sentAt = now - sentAgoMs
     local rows = redis.call('HGETALL', refused)
     for i = 1, #rows, 2 do
       local row = cjson.decode(rows[i + 1])

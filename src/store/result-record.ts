@@ -9,13 +9,11 @@ import {
   resultTtlSeconds,
 } from "../shared/records.ts";
 import { storedFault } from "../shared/stored-data.ts";
-import { modelStopField } from "./batch.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { ANSWER_TURN } from "./conversation.ts";
-import { repliesOf } from "./redis.ts";
-import { ANSWER_REFUSED, convictionIn, type Refusal } from "./refused-rows.ts";
-import { NOW, Script } from "./script.ts";
+import { ANSWER_REFUSED } from "./refused-rows.ts";
+import { Script } from "./script.ts";
 import { STANDING } from "./standing-record.ts";
 import type { Store } from "./store.ts";
 import { NOTIFY } from "./topics.ts";
@@ -81,7 +79,7 @@ const WRITE = new Script({
     answer: "text",
     sentAgoMs: "number?",
   },
-  lua: `${NOW}${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}
+  lua: `${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}
     local before = standingRecord(result)
     if before and before.status == '${ACKNOWLEDGED}' then return 'recorded' end
     local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled'
@@ -94,8 +92,10 @@ const WRITE = new Script({
     if hold ~= 'held' then return hold end
     redis.call('SET', result, record, 'EX', ttlSeconds)
     if status == 'succeeded' then redis.call('DEL', journal) end
-    if status == 'succeeded' and sentAgoMs then answerRefused(refused, now - sentAgoMs) end
-    if batchId ~= '' then redis.call('HDEL', refused, jobId) end
+    if redis.call('EXISTS', refused) == 1 then
+      if status == 'succeeded' and sentAgoMs then answerRefused(refused, sentAgoMs) end
+      if batchId ~= '' then redis.call('HDEL', refused, jobId) end
+    end
     if countedCalls > 0 then countUsage(usage, countedCalls, totalTokens, outputTokens) end
     if turn ~= '' and redis.call('TYPE', conversation).ok == 'hash' then
       local use = {
@@ -233,63 +233,4 @@ export async function readRecord(store: Store, jobId: string): Promise<ResultRec
     throw storedFault(`the result record of job ${jobId}`, error);
   });
   return parseRecord(jobId, text);
-}
-
-/** What stands before an attempt: a finished result, or a reason not to start. */
-export type Standing =
-  /** `hasFailed`: an operator has it retried. `isPaused`: its provider asked for a long pause. */
-  | { kind: "clear"; hasCostLimit: boolean; hasFailed: boolean; isPaused: boolean }
-  | { kind: "acknowledged" }
-  | { kind: "finished"; record: ResultRecord }
-  | { kind: "cancelled" }
-  /** The provider refused it before: whose fault that is is not known yet, or it is the row's own. */
-  | { kind: "refused"; conviction: Refusal | undefined }
-  | { kind: "held"; reason: string };
-
-/** A batch's row: the batch, and the `entry:model` that it goes to. */
-interface RowPlace {
-  batchId: string;
-  modelKey: string;
-}
-
-/** Returns what stands before an attempt, which asks before it pays: one round trip. */
-export async function lookUp(
-  store: Store,
-  jobId: string,
-  row: RowPlace | undefined,
-  pauseIds: readonly string[],
-): Promise<Standing> {
-  const { keys } = store;
-  const pauses = pauseIds.map((id) => keys.pause(id));
-  const pipeline = store.redis.pipeline().get(keys.result(jobId)).exists(pauses);
-  const { batchId } = row ?? {};
-  if (row)
-    pipeline
-      .hmget(keys.batch(row.batchId), "stop", "status", "maxCostUsd", modelStopField(row.modelKey))
-      .exists(keys.batchLease(row.batchId))
-      .hget(keys.refused(row.modelKey), jobId);
-  const replies = await repliesOf(pipeline);
-  const [result, paused, batch, lease, refused] = replies as [
-    string | null,
-    number,
-    (string | null)[]?,
-    number?,
-    (string | null)?,
-  ];
-  if (result === ACKNOWLEDGED) return { kind: "acknowledged" };
-  const record = parseRecord(jobId, result);
-  if (record?.status === "cancelled") return { kind: "cancelled" };
-  if (record?.status === "succeeded") return { kind: "finished", record };
-  if (batchId && (batch?.[0] || batch?.[3])) return { kind: "held", reason: `batch ${batchId} is stopped` };
-  if (batchId && batch?.[1]?.startsWith("cancel"))
-    return { kind: "held", reason: `batch ${batchId} is cancelled` };
-  if (batchId && !lease)
-    return { kind: "held", reason: `batch ${batchId} has no runner; run its command again` };
-  if (refused) return { kind: "refused", conviction: convictionIn(refused) };
-  return {
-    kind: "clear",
-    hasCostLimit: typeof batch?.[2] === "string",
-    hasFailed: record !== undefined,
-    isPaused: paused > 0,
-  };
 }

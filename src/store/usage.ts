@@ -28,9 +28,9 @@ const USAGE_TTL_SECONDS = 180;
 export const COUNT_USAGE = `
   local function countUsage(usage, calls, tokens, outputTokens)
     redis.call('HINCRBY', usage, 'requests', calls)
-    redis.call('HINCRBY', usage, 'tokens', tokens)
     redis.call('HINCRBY', usage, 'outputTokens', outputTokens)
-    redis.call('EXPIRE', usage, ${USAGE_TTL_SECONDS})
+    -- All who count add tokens, so that the first of a counter does here, too.
+    if redis.call('HINCRBY', usage, 'tokens', tokens) == tokens then redis.call('EXPIRE', usage, ${USAGE_TTL_SECONDS}) end
   end
 `;
 

@@ -4,13 +4,8 @@ import { ACKNOWLEDGED, emptyRecord, type ResultRecord } from "../../src/shared/r
 import { acknowledge, readDoneList } from "../../src/store/batch-done-list.ts";
 import { jobKey, jobLockKey } from "../../src/store/bullmq-internals.ts";
 import { pushTurn, readConversation, readSums } from "../../src/store/conversation.ts";
-import {
-  cancelRecord,
-  forgetFailures,
-  lookUp,
-  readRecord,
-  writeRecord,
-} from "../../src/store/result-record.ts";
+import { lookUp } from "../../src/store/look-up.ts";
+import { cancelRecord, forgetFailures, readRecord, writeRecord } from "../../src/store/result-record.ts";
 import { type Store, storeOf } from "../../src/store/store.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 
@@ -125,6 +120,20 @@ test("a row that is safe in its file leaves a mark while BullMQ may run it, and 
   expect(await lookUp(store, "b-1", { batchId: "b", modelKey: "test:m" }, ["test:m"])).toEqual({
     kind: "acknowledged",
   });
+});
+
+test("a row whose record cannot be read has failed: it is not sent, and paid, again", async () => {
+  const batch = { id: "b", line: 1 };
+  for (const id of ["b-1", "b-2"]) {
+    await activeJob(id);
+    await write(record(id, "succeeded"), { batch });
+  }
+  await redis.set(store.keys.result("b-1"), "{oops");
+  const entries = await readDoneList(store, "b");
+  expect(entries.map(({ record }) => [record?.status, record?.error?.code])).toEqual([
+    ["failed", "corrupt_data"],
+    ["succeeded", undefined],
+  ]);
 });
 
 test("before its row is sent again, a record goes unless an answer was paid for", async () => {

@@ -1,0 +1,81 @@
+import { ACKNOWLEDGED, parseRecord, type ResultRecord } from "../shared/records.ts";
+import { modelStopField } from "./batch.ts";
+import { convictionIn, type Refusal } from "./refused-rows.ts";
+import { Script } from "./script.ts";
+import type { Store } from "./store.ts";
+
+/** What stands before an attempt: a finished result, or a reason not to start. */
+export type Standing =
+  /** `hasFailed`: an operator has it retried. `isPaused`: its provider asked for a long pause. */
+  | { kind: "clear"; hasCostLimit: boolean; hasFailed: boolean; isPaused: boolean }
+  | { kind: "acknowledged" }
+  | { kind: "finished"; record: ResultRecord }
+  | { kind: "cancelled" }
+  /** The provider refused it before: whose fault that is is not known yet, or it is the row's own. */
+  | { kind: "refused"; conviction: Refusal | undefined }
+  | { kind: "held"; reason: string };
+
+/** A batch's row: the batch, and the `entry:model` that it goes to. */
+interface RowPlace {
+  batchId: string;
+  modelKey: string;
+}
+
+/**
+ * Reads what stands before an attempt. Keys: the record; of a row its batch, the batch's lease, the refused rows of its
+ * model; then the pauses of the model. Arguments: the job's id; `batchId`, empty but for rows; the batch's field for a
+ * stop of the model. Returns: the record's text, how many pauses there are, and of a row its batch's `stop`, `status`,
+ * `maxCostUsd` and the model's stop, whether there is a lease, and what is kept of its refusal. Called by `lookUp`.
+ * Fence: none; it only reads.
+ */
+const LOOK_UP = new Script({
+  keys: ["result", "batch", "lease", "refused"],
+  args: { jobId: "text", batchId: "text", modelStop: "text" },
+  moreKeys: "pauses",
+  lua: `
+    local text, paused = redis.call('GET', result), redis.call('EXISTS', unpack(pauses))
+    if batchId == '' then return {text, paused} end
+    local row = redis.call('HMGET', batch, 'stop', 'status', 'maxCostUsd', modelStop)
+    return {text, paused, row[1], row[2], row[3], row[4], redis.call('EXISTS', lease), redis.call('HGET', refused, jobId)}
+  `,
+});
+
+/** Returns what stands before an attempt, which asks before it pays: one round trip. */
+export async function lookUp(
+  { redis, keys }: Store,
+  jobId: string,
+  row: RowPlace | undefined,
+  pauseIds: readonly string[],
+): Promise<Standing> {
+  const { batchId = "", modelKey = "" } = row ?? {};
+  const reply = await LOOK_UP.run(
+    redis,
+    {
+      result: keys.result(jobId),
+      batch: keys.batch(batchId),
+      lease: keys.batchLease(batchId),
+      refused: keys.refused(modelKey),
+    },
+    { jobId, batchId, modelStop: modelStopField(modelKey) },
+    { keys: pauseIds.map((id) => keys.pause(id)) },
+  );
+  const [text, paused, ...ofRow] = reply as [string | null, number, ...(string | null)[]];
+  if (text === ACKNOWLEDGED) return { kind: "acknowledged" };
+  const record = parseRecord(jobId, text);
+  if (record?.status === "cancelled") return { kind: "cancelled" };
+  if (record?.status === "succeeded") return { kind: "finished", record };
+  const [stop, status, maxCostUsd, modelStop, lease, refused] = ofRow;
+  if (row) {
+    const held = (why: string): Standing => ({ kind: "held", reason: `batch ${batchId} ${why}` });
+    if (stop || modelStop) return held("is stopped");
+    if (status?.startsWith("cancel")) return held("is cancelled");
+    if (!lease) return held("has no runner; run its command again");
+    if (refused) return { kind: "refused", conviction: convictionIn(refused) };
+  }
+  return {
+    kind: "clear",
+    hasCostLimit: typeof maxCostUsd === "string",
+    hasFailed: record !== undefined,
+    isPaused: paused > 0,
+  };
+}
