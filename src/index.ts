@@ -28,6 +28,7 @@ export { Conversation, type ConversationOptions, type ConversationUsage } from "
 export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
 export type { RunSelection } from "./client/run-selection.ts";
+export type { Schedule, ScheduledCompletion, ScheduleOptions, Schedules } from "./client/schedules.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
 export type { WaitOptions } from "./client/wait.ts";
 export { WorkflowHandle } from "./client/workflow-handle.ts";
@@ -68,6 +69,7 @@ export { roundRobin } from "./patterns/round-robin.ts";
 export { socratic } from "./patterns/socratic.ts";
 export { treeOfThoughts } from "./patterns/tree-of-thoughts.ts";
 export type { JobStatus } from "./producers/job-status.ts";
+export type { ScheduleStatus, ScheduleTick } from "./schedules/schedule-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
 export type { ChatCompletion, FinishReason } from "./shared/chat.ts";
 export {

@@ -123,7 +123,7 @@ export abstract class Caller {
 }
 
 /** The functions of one call are forgotten at its end, which a handle may see elsewhere. */
-function refuseFunctions({ stopWhen, prepareStep, onStep }: StepFunctions): void {
+export function refuseFunctions({ stopWhen, prepareStep, onStep }: StepFunctions): void {
   const [first] = Object.entries({ stopWhen, prepareStep, onStep }).filter(([, given]) => given);
   if (!first) return;
   throw new InputError(

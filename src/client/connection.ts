@@ -1,6 +1,8 @@
 import type { ModelNames } from "../calls/model-chain.ts";
 import { type FleetWorker, openRedis, startWorker } from "../host/one-process.ts";
 import { CompletionProducer } from "../producers/completion-producer.ts";
+import { ProducerQueues } from "../producers/queues.ts";
+import { Scheduler } from "../schedules/scheduler.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -46,6 +48,7 @@ interface Opened {
   store: ConnectedStore;
   producer: CompletionProducer;
   runs: WorkflowRuns;
+  scheduler: Scheduler;
   worker: FleetWorker | undefined;
   parts: CloseStack;
 }
@@ -79,6 +82,14 @@ export class Connection {
     const { runs, worker } = await this.#ready(signal);
     await orAborted(signal, worker?.runWorkflows() ?? Promise.resolve());
     return await work(runs);
+  }
+
+  /** Does work as `use`, with the schedules. */
+  async useSchedules<T>(work: (scheduler: Scheduler) => Promise<T>): Promise<T> {
+    using _use = this.hold();
+    const { scheduler, worker } = await this.#ready();
+    await worker?.runWorkflows();
+    return await work(scheduler);
   }
 
   /** Does work as `use`, with Redis itself. */
@@ -187,6 +198,10 @@ async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Op
   parts.defer(() => producer.close());
   const runs = new WorkflowRuns({ store, settings, logger, defaultModel });
   parts.defer(() => runs.close());
+  const queues = new ProducerQueues(store, settings.maxQueues);
+  parts.defer(() => queues.close());
+  const scheduler = new Scheduler({ store, settings, logger, queues, producer });
+  parts.defer(() => scheduler.close());
   let worker: FleetWorker | undefined;
   if (runsWorker) {
     const fleet = { store, settings, logger, queueGlobs };
@@ -201,5 +216,5 @@ async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Op
     parts.defer(() => started.close());
     worker = started;
   }
-  return { store, producer, runs, worker, parts: parts.move() };
+  return { store, producer, runs, scheduler, worker, parts: parts.move() };
 }

@@ -24,6 +24,7 @@ import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
+import { Schedules } from "./schedules.ts";
 import { checkKeys } from "./workflow-keys.ts";
 import { Workflows } from "./workflows.ts";
 
@@ -114,6 +115,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #memory: Conversation | undefined;
   /** The durable workflows: start, open, list. */
   readonly workflows: Workflows;
+  /** What runs at times: create, list, get, pause, resume, trigger, delete, next. */
+  readonly schedules: Schedules;
   /** Files of rows: run, open, list, cancel. */
   readonly batches: Batches;
 
@@ -156,6 +159,11 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     const [defaultModel] = [options.model ?? []].flat();
     const checkRun = isLocal ? (input: unknown) => checkKeys(input, settings, defaultModel) : undefined;
     this.workflows = new Workflows(connection, options.workflows, checkRun);
+    this.schedules = new Schedules(connection, {
+      workflows: this.workflows,
+      defaultModel: options.model ?? settings.defaultModel,
+      toInput: (message, own) => this.#toInput(message, own, undefined),
+    });
     this.batches = new Batches(connection, {
       settings,
       logger,

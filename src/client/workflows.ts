@@ -104,19 +104,16 @@ export class Workflows {
     input: unknown,
     options: StartOptions = {},
   ): Promise<WorkflowHandle> {
-    const { name, version, input: schema } = typeof given === "string" ? this.#named(given) : given;
-    checkWith(schema, input, `the input of workflow "${name}"`);
-    this.#checkKeys(input);
-    const { runId = newRunId(name, input), priority = 0, deadlineMs, signal, tags = [] } = options;
+    const { name, version } = this.checked(given, input);
+    const { runId = newRunId(name, input), deadlineMs, signal } = options;
     if (!RUN_ID.test(runId)) {
       throw new InputError(
         `"${runId}" cannot be a run's id`,
         "use letters, digits, _, - and ., not digits alone",
       );
     }
-    checkRange("priority", priority, 0, MAX_PRIORITY);
-    if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS - 1);
-    const start = { runId, workflow: name, version, input, priority, deadlineMs, tags: checkTags(tags) };
+    const { priority, tags } = checkRunOptions(options);
+    const start = { runId, workflow: name, version, input, priority, deadlineMs, tags };
     await endedBy(
       signal,
       this.#connection.useRuns((runs) => orAborted(signal, runs.start(start)), signal),
@@ -210,6 +207,14 @@ export class Workflows {
     });
   }
 
+  /** @internal Returns the workflow, whose input is checked. @throws as `start` */
+  checked(given: AnyWorkflow | string, input: unknown): AnyWorkflow {
+    const workflow = typeof given === "string" ? this.#named(given) : given;
+    checkWith(workflow.input, input, `the input of workflow "${workflow.name}"`);
+    this.#checkKeys(input);
+    return workflow;
+  }
+
   #named(name: string): AnyWorkflow {
     const workflow = this.#known.get(name);
     if (workflow) return workflow;
@@ -221,6 +226,16 @@ export class Workflows {
 /** Inside a tool that is run again it is the id of the run that the tool started before. */
 function newRunId(name: string, input: unknown): string {
   return `run-${uuidHere(sha256(canonicalJson([name, inputDigestForm(input)])))}`;
+}
+
+/** Returns what a run is started with beside its input. @throws InputError */
+export function checkRunOptions({ priority = 0, deadlineMs, tags = [] }: StartOptions): {
+  priority: number;
+  tags: readonly string[];
+} {
+  checkRange("priority", priority, 0, MAX_PRIORITY);
+  if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS - 1);
+  return { priority, tags: checkTags(tags) };
 }
 
 function checkRange(option: string, value: number, min: number, max: number): void {

@@ -45,9 +45,10 @@ export interface FleetWorker {
 
 export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
   const { tools = new Map(), workflows, functions, activities = [], ...given } = options;
-  const [{ WorkerProcess }, { Sweeper }] = await Promise.all([
+  const [{ WorkerProcess }, { Sweeper }, { Ticker }] = await Promise.all([
     import("../workers/worker-process.ts"),
     import("../workflows/sweeper.ts"),
+    import("../schedules/ticker.ts"),
   ]);
   const clock = new ClockWatch(options.store, options.logger);
   await clock.start();
@@ -56,6 +57,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const activityNames = activities.map(({ name }) => name);
   const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions, activityNames });
   const sweeper = new Sweeper(shared);
+  const ticker = new Ticker(shared);
   const { store, settings, logger } = options;
   const retention = new ElectedSweep({
     store,
@@ -83,6 +85,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
         doing?.close(),
         worker.close(),
         sweeper.close(),
+        ticker.close(),
         retention.close(),
       ]);
     },

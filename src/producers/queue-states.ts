@@ -1,6 +1,12 @@
 import type { Queue } from "bullmq";
 import { budgetId, configuredBudget, limitsOf } from "../shared/budget.ts";
-import { activityOfQueue, hasRuns, isOfWorkflows, workflowOfQueue } from "../shared/catalog.ts";
+import {
+  activityOfQueue,
+  hasRuns,
+  isOfWorkflows,
+  SCHEDULE_QUEUE,
+  workflowOfQueue,
+} from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -160,6 +166,7 @@ function longPauseText(key: string, { until, reason }: LongPause): string {
 }
 
 function canServe(card: WorkerCard, queue: string, entry: string | undefined): boolean {
+  if (queue === SCHEDULE_QUEUE) return true;
   const canCall = entry === undefined ? queue === ROUTE_QUEUE : entry in card.entries;
   return canCall && card.queueGlobs.some((glob) => matchesGlob(glob, queue));
 }
@@ -169,7 +176,10 @@ async function readReasons(queue: Queue): Promise<string[]> {
   // One that cannot be read keeps the others from being read: its worker will set it aside.
   const jobs = await queue.getDelayed(0, REASON_SAMPLE - 1).catch(() => []);
   const reasons = jobs.map((job) => (job?.progress as { waitsFor?: string } | undefined)?.waitsFor);
-  // A run that sleeps is delayed too, and waits for nothing but its time.
-  const shown = hasRuns(queue.name) ? reasons.filter((reason) => reason !== undefined) : reasons;
+  // A run that sleeps and a schedule's next tick are delayed too, and wait for nothing but their time.
+  const shown =
+    hasRuns(queue.name) || queue.name === SCHEDULE_QUEUE
+      ? reasons.filter((reason) => reason !== undefined)
+      : reasons;
   return [...new Set(shown.map((reason) => reason ?? "its next attempt"))];
 }

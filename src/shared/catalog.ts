@@ -218,6 +218,8 @@ export const activityPayloadSchema = z.object({
   typed: z.boolean().optional(),
 });
 export type ActivityPayload = z.infer<typeof activityPayloadSchema>;
+/** The queue of schedules' ticks. */
+export const SCHEDULE_QUEUE = "schedules";
 
 /** Options every queue of the fleet shares, in BullMQ's words. */
 export const QUEUE_DEFAULTS = {

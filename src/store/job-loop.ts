@@ -2,6 +2,7 @@ import {
   DelayedError,
   type Job,
   RateLimitError,
+  type RepeatStrategy,
   UnrecoverableError,
   WaitingChildrenError,
   Worker,
@@ -58,6 +59,8 @@ export interface JobLoopOptions {
   clock?: ClockWatch;
   /** Told of a job that was set aside because BullMQ cannot read it; it is gone from its queue. */
   onUnreadable?: (jobId: string) => Promise<void>;
+  /** The times of the queue's job schedulers; default: BullMQ's. */
+  repeatStrategy?: RepeatStrategy;
   /** Brings a job to its end: returns what BullMQ keeps of it, or throws one of BullMQ's signals or a `RetryError`. */
   process: (active: ActiveJob) => Promise<unknown>;
 }
@@ -95,6 +98,7 @@ export class JobLoop {
       settings: {
         backoffStrategy: (_attempts, _type, error) =>
           error instanceof RetryError ? error.delayMs : PUT_BACK_MS,
+        repeatStrategy: options.repeatStrategy,
       },
     });
     this.#slots = new JobSlots(concurrency, (jobs) => setConcurrency(this.#worker, jobs));

@@ -1,4 +1,4 @@
-import { isOfWorkflows, MAX_QUEUES } from "../shared/catalog.ts";
+import { isOfWorkflows, MAX_QUEUES, SCHEDULE_QUEUE } from "../shared/catalog.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
 import { isQueueName } from "../shared/queue-name.ts";
@@ -28,7 +28,7 @@ export const FORGET_MS = 30 * 86_400_000;
 export async function registerQueue(store: Store, queue: string, maxActive = MAX_QUEUES): Promise<void> {
   const { redis, keys } = store;
   const isNew = await redis.hset(keys.queues, queue, JSON.stringify({ registeredAt: Date.now() }));
-  if (isNew && !isOfWorkflows(queue) && !(await hasRoom(store, maxActive))) {
+  if (isNew && isOfModel(queue) && !(await hasRoom(store, maxActive))) {
     await redis.hdel(keys.queues, queue);
     throw new ConfigurationError(
       `queue ${queue} would be one too many: ${maxActive} of this namespace have jobs`,
@@ -39,9 +39,13 @@ export async function registerQueue(store: Store, queue: string, maxActive = MAX
   await notify(store, "queue", queue);
 }
 
+function isOfModel(queue: string): boolean {
+  return !isOfWorkflows(queue) && queue !== SCHEDULE_QUEUE;
+}
+
 /** The queue itself has no jobs yet. */
 async function hasRoom(store: Store, maxActive: number): Promise<boolean> {
-  const ofModels = (await registeredQueues(store)).filter((name) => !isOfWorkflows(name));
+  const ofModels = (await registeredQueues(store)).filter(isOfModel);
   if (ofModels.length <= maxActive) return true;
   return (await queuesWithJobs(store, ofModels, { asleep: true })).length < maxActive;
 }

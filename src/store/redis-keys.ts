@@ -56,6 +56,18 @@ export function keysUnder(prefix: string) {
     workflowSignals: (runId: string) => `${prefix}:workflow:${runId}:signals`,
     /** Hash: what has happened to an activity of a run (see `activity.ts`). */
     activity: (jobId: string) => `${prefix}:activity:${jobId}`,
+    /** Sorted set: schedule id by its creation. */
+    schedules: `${prefix}:schedules`,
+    /** Hash: what a schedule is and how it stands (see `schedule.ts`). */
+    schedule: (id: string) => `${prefix}:schedule:${id}`,
+    /** Sorted set: planned times of ticks that wait for an earlier run. */
+    scheduleWaiting: (id: string) => `${prefix}:schedule:${id}:waiting`,
+    /** Hash: the runs that a schedule has begun and that have not ended. */
+    scheduleOpen: (id: string) => `${prefix}:schedule:${id}:open`,
+    /** List: what became of its latest ticks (JSON). */
+    scheduleTicks: (id: string) => `${prefix}:schedule:${id}:ticks`,
+    /** String: held by the process that looks whether schedules tick. */
+    scheduleSweep: `${prefix}:schedule-sweep`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,

@@ -1,3 +1,4 @@
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { Redis } from "ioredis";
@@ -13,6 +14,7 @@ export interface RedisServer {
   port: number;
   /** Its working directory. */
   folder: string;
+  child: ChildProcess;
 }
 
 /** A server of the test's own at a TCP port, with TLS when the settings name a certificate; it ends with the test. */
@@ -20,7 +22,7 @@ export async function startRedisServer(settings: Record<string, string> = {}): P
   const folder = temporaryFolder();
   const system = testSystem();
   const { path, libraryPath } = await findServer({ system, fallbackCacheDir: system.cacheDir });
-  const port = await freePort();
+  const port = Number(settings.port ?? (await freePort()));
   const ports =
     "tls-cert-file" in settings ? { port: "0", "tls-port": String(port) } : { port: String(port) };
   const options = { ...ports, save: "", dir: folder, ...settings };
@@ -28,7 +30,7 @@ export async function startRedisServer(settings: Record<string, string> = {}): P
   const server = startProcess(path, args, { env: serverEnvironment(libraryPath) });
   onTestFinished(() => void server.child.kill("SIGKILL"));
   await waitFor("the server", () => /Ready to accept/.test(server.stdout()));
-  return { port, folder };
+  return { port, folder, child: server.child };
 }
 
 /** A connection to it that ends with the test. */

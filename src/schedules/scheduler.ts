@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto";
+import { canonicalJson } from "../shared/canonical-json.ts";
+import { sha256 } from "../shared/digest.ts";
+import { InputError } from "../shared/errors.ts";
+import {
+  dropSchedule,
+  pauseSchedule,
+  putSchedule,
+  readSchedule,
+  type ScheduleRecord,
+  scheduleIds,
+} from "../store/schedule.ts";
+import { beginTrigger, noteStart, readActivity } from "../store/schedule-ticks.ts";
+import { type Definition, readDefinition } from "./definition.ts";
+import { type ScheduleStatus, statusOf } from "./schedule-status.ts";
+import { type ScheduleAccess, startAction } from "./start-action.ts";
+import { TickJobs } from "./tick-jobs.ts";
+
+const MAX_DEFINITION_BYTES = 1024 * 1024;
+
+/** Creates, reads and changes schedules. */
+export class Scheduler {
+  readonly #access: ScheduleAccess;
+  readonly #jobs: TickJobs;
+
+  constructor(access: ScheduleAccess) {
+    this.#access = access;
+    this.#jobs = new TickJobs(access.store);
+  }
+
+  /** Creates a schedule, or gives the one of this id another definition; the same one again changes nothing. */
+  async create(id: string, definition: Definition): Promise<ScheduleStatus> {
+    const { store } = this.#access;
+    const json = JSON.stringify(definition);
+    const bytes = Buffer.byteLength(json);
+    if (bytes > MAX_DEFINITION_BYTES) {
+      throw new InputError(
+        `the schedule has ${bytes} bytes; the limit is ${MAX_DEFINITION_BYTES}`,
+        "let the workflow fetch what is large",
+        "schedule_too_large",
+      );
+    }
+    const { cron, everyMs, timezone } = definition;
+    const outcome = await putSchedule(store, {
+      id,
+      definition: json,
+      digest: sha256(canonicalJson(JSON.parse(json))),
+      timing: JSON.stringify([cron, everyMs, timezone]),
+    });
+    const schedule = await this.#read(id);
+    // Who created it before may not have lived to let it tick.
+    const isToArm = !schedule.paused && (outcome === "retimed" || !(await this.#jobs.isArmed(id)));
+    if (isToArm) await this.#jobs.arm(id, definition);
+    return this.status(id);
+  }
+
+  /** @throws InputError `unknown_schedule` */
+  async status(id: string): Promise<ScheduleStatus> {
+    const schedule = await this.#read(id);
+    const activity = await readActivity(this.#access.store, id);
+    return statusOf(schedule, readDefinition(id, schedule.definition), activity);
+  }
+
+  async list(): Promise<ScheduleStatus[]> {
+    const ids = await scheduleIds(this.#access.store);
+    const found = await Promise.all(
+      ids.map((id) =>
+        this.status(id).catch((error: unknown) => {
+          // It was deleted after it was listed.
+          if (error instanceof InputError && error.code === "unknown_schedule") return [];
+          throw error;
+        }),
+      ),
+    );
+    return found.flat();
+  }
+
+  /** @throws InputError `unknown_schedule` */
+  async pause(id: string): Promise<void> {
+    if (!(await pauseSchedule(this.#access.store, id, true))) throw unknownSchedule(id);
+    await this.#jobs.disarm(id);
+  }
+
+  /** @throws InputError `unknown_schedule` */
+  async resume(id: string): Promise<void> {
+    if (!(await pauseSchedule(this.#access.store, id, false))) throw unknownSchedule(id);
+    const { definition } = await this.#read(id);
+    if (!(await this.#jobs.isArmed(id))) await this.#jobs.arm(id, readDefinition(id, definition));
+  }
+
+  /** Returns false when there was no such schedule. */
+  async delete(id: string): Promise<boolean> {
+    const existed = await dropSchedule(this.#access.store, id);
+    await this.#jobs.disarm(id);
+    return existed;
+  }
+
+  /** Starts a run at once, also of a paused schedule, and returns its id. @throws InputError; ConfigurationError */
+  async trigger(id: string): Promise<string> {
+    const { store } = this.#access;
+    const { definition } = await this.#read(id);
+    const { action } = readDefinition(id, definition);
+    const key = `${Date.now()}-${randomUUID().slice(0, 8)}`;
+    if (!(await beginTrigger(store, id, key))) throw unknownSchedule(id);
+    try {
+      const run = await startAction(this.#access, action, id, key);
+      if ("lacks" in run) throw new InputError(`schedule ${id} needs ${run.lacks}`);
+      await noteStart(store, id, key, { run });
+      return run.id;
+    } catch (error) {
+      if (error instanceof InputError) await noteStart(store, id, key, { error: error.message });
+      throw error;
+    }
+  }
+
+  async #read(id: string): Promise<ScheduleRecord> {
+    const schedule = await readSchedule(this.#access.store, id);
+    if (!schedule) throw unknownSchedule(id);
+    return schedule;
+  }
+
+  close(): Promise<void> {
+    return this.#jobs.close();
+  }
+}
+
+function unknownSchedule(id: string): InputError {
+  return new InputError(
+    `no schedule "${id}"`,
+    "gluellm schedule list shows those there are",
+    "unknown_schedule",
+  );
+}

@@ -1,0 +1,156 @@
+import type { ChildProcess } from "node:child_process";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { GlueLLM, type Schedule } from "../../src/index.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
+import { startNode } from "../support/processes.ts";
+import { startRedisServer } from "../support/redis-server.ts";
+import { tick } from "../support/schedule-workflows.ts";
+import { MODEL, SHORT_LOCKS, TestSite } from "../support/site.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const MODULE = join(import.meta.dirname, "../support/schedule-workflows.ts");
+const WORKER = join(import.meta.dirname, "../support/workflow-worker.ts");
+const KILLED = join(import.meta.dirname, "../support/killed-ticker.ts");
+
+async function open(variables: Record<string, string> = {}) {
+  const site = await TestSite.open(
+    { latencyMs: 5 },
+    { GLUELLM_DEFAULT_MODEL: MODEL, ...SHORT_LOCKS, ...variables },
+  );
+  onTestFinished(() => site[Symbol.asyncDispose]());
+  const client = new GlueLLM({ mode: "fleet", settings: loadSettings({ env: site.env, cwd: "/" }) });
+  onTestFinished(() => client.close());
+  const spawn = (script: string, ...args: string[]): ChildProcess => {
+    const { child } = startNode([script, MODULE, ...args], { env: site.env });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    return child;
+  };
+  /** Calls by what they ask. */
+  const paid = () => {
+    const calls = new Map<string, number>();
+    for (const { lastUserText } of site.simulator.journal.entries())
+      calls.set(lastUserText, (calls.get(lastUserText) ?? 0) + 1);
+    return calls;
+  };
+  return { site, client, spawn, paid };
+}
+
+function startedOf({ ticks }: Schedule) {
+  return ticks.filter(({ outcome }) => outcome === "started");
+}
+
+test.each(["taken", "decided", "started", "noted"])(
+  "workers killed when a tick is %s: each tick once",
+  async (point) => {
+    const { client, spawn, paid } = await open();
+    const { schedules, workflows } = client;
+    const options = { overlap: "queue", catchUp: "all" } as const;
+    await schedules.create({ id: "w", workflow: tick, input: {}, everyMs: 2000, ...options });
+    for (let n = 1; n <= 3; n++) {
+      const child = spawn(KILLED, point, `${n}`);
+      await waitFor("its end", () => child.exitCode !== null || child.signalCode !== null, 120_000);
+    }
+    spawn(WORKER);
+    const before = (await schedules.get("w")).counts.started;
+    await waitFor(
+      "further ticks",
+      async () => (await schedules.get("w")).counts.started >= before + 3,
+      120_000,
+    );
+    await schedules.pause("w");
+    await waitFor("no tick under way", async () => {
+      const { running, waiting } = await schedules.get("w");
+      return running.length === 0 && waiting.length === 0;
+    });
+    const ticks = startedOf(await schedules.get("w"));
+    const times = ticks.map(({ plannedAt }) => plannedAt.getTime()).sort();
+    // Each tick, without a hole.
+    expect(times).toEqual(times.map((_, n) => (times[0] ?? 0) + n * 2000));
+    for (const { id = "" } of ticks) await workflows.open(id).result();
+    expect([...paid().values()].filter((calls) => calls !== 1)).toEqual([]);
+    expect([...paid().keys()].sort()).toEqual(ticks.map(({ id }) => `run ${id}`).sort());
+  },
+);
+
+test("workers killed at any time: each tick of a workflow and of a completion once", async () => {
+  const { site, client, spawn, paid } = await open();
+  const { schedules } = client;
+  const options = { everyMs: 1000, overlap: "allow", catchUp: "all" } as const;
+  await schedules.create({ id: "w", workflow: tick, input: {}, ...options });
+  await schedules.create({ id: "c", completion: "completion", ...options });
+  const workers = [1, 2, 3].map(() => spawn(WORKER));
+  for (let kill = 0; kill < 12; kill++) {
+    const calls = site.simulator.journal.entries().length;
+    await waitFor("more calls", () => site.simulator.journal.entries().length > calls + (kill % 3), 120_000);
+    workers.shift()?.kill("SIGKILL");
+    workers.push(spawn(WORKER));
+  }
+  await Promise.all([schedules.pause("w"), schedules.pause("c")]);
+  await waitFor(
+    "all ended",
+    async () => (await schedules.list()).every(({ running }) => running.length === 0),
+    120_000,
+  );
+  const [w, c] = await schedules.list();
+  for (const { id = "" } of startedOf(w as Schedule)) {
+    await client.workflows.open(id).result();
+    // In flight at a kill it may be asked again.
+    expect(paid().get(`run ${id}`)).toBeLessThanOrEqual(2);
+  }
+  for (const [schedule, ticks] of [
+    [w, startedOf(w as Schedule)],
+    [c, startedOf(c as Schedule)],
+  ] as const) {
+    const times = ticks.map(({ plannedAt }) => plannedAt.getTime()).sort();
+    expect(new Set(times).size).toBe(times.length);
+    expect(times).toEqual(times.map((_, n) => (times[0] ?? 0) + n * 1000));
+    expect(new Set(ticks.map(({ id }) => id)).size).toBe(schedule?.counts.started);
+  }
+  const repeated = site.repeatedCalls() - ((paid().get("completion") ?? 1) - 1);
+  const ofCompletion = (paid().get("completion") ?? 0) - (c?.counts.started ?? 0);
+  console.log(
+    `${w?.counts.started} + ${c?.counts.started} ticks, 12 kills: ${repeated + ofCompletion} calls repeated (in flight at a kill)`,
+  );
+  expect(repeated + ofCompletion).toBeLessThanOrEqual(12);
+});
+
+test("Redis killed again and again: each tick once", async () => {
+  const settings = { appendonly: "yes", appendfsync: "always" };
+  const server = await startRedisServer(settings);
+  const { client, spawn, paid } = await open({ GLUELLM_REDIS_URL: `redis://127.0.0.1:${server.port}` });
+  const { schedules } = client;
+  await schedules.create({
+    id: "w",
+    workflow: tick,
+    input: {},
+    everyMs: 1000,
+    overlap: "queue",
+    catchUp: "all",
+  });
+  spawn(WORKER);
+  spawn(WORKER);
+  let { child } = server;
+  for (let kill = 1; kill <= 4; kill++) {
+    const started = (await schedules.get("w")).counts.started;
+    await waitFor("ticks", async () => (await schedules.get("w")).counts.started > started + 1, 120_000);
+    child.kill("SIGKILL");
+    ({ child } = await startRedisServer({ ...settings, port: `${server.port}`, dir: server.folder }));
+  }
+  const { started } = (await schedules.get("w")).counts;
+  await waitFor(
+    "further ticks",
+    async () => (await schedules.get("w")).counts.started >= started + 3,
+    120_000,
+  );
+  await schedules.pause("w");
+  await waitFor("no run under way", async () => (await schedules.get("w")).running.length === 0, 120_000);
+  const ticks = startedOf(await schedules.get("w"));
+  const times = ticks.map(({ plannedAt }) => plannedAt.getTime()).sort();
+  expect(times).toEqual(times.map((_, n) => (times[0] ?? 0) + n * 1000));
+  for (const { id = "" } of ticks) await client.workflows.open(id).result();
+  const repeated = [...paid().values()].reduce((sum, calls) => sum + calls - 1, 0);
+  console.log(`${ticks.length} ticks, 4 kills of Redis: ${repeated} calls repeated`);
+  expect([...paid().keys()].sort()).toEqual(ticks.map(({ id }) => `run ${id}`).sort());
+  expect(repeated).toBe(0);
+});
