@@ -1,7 +1,8 @@
+import { closestNames, didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { type ModelRef, modelRef, parseModel } from "../shared/model-name.ts";
-import { isListed } from "../shared/price-list.ts";
+import { isListed, listedModels } from "../shared/price-list.ts";
 import { type ProviderEntry, requireKey, servesModel } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 
@@ -41,12 +42,32 @@ export function chooseModel(
   if (!isKnownModel(entry, ref, settings)) {
     throw new ConfigurationError(
       `unknown model "${ref.key}": neither the price list nor the configuration has it`,
-      `check the spelling, or allow it with GLUELLM_ALLOWED_MODELS=${ref.key}`,
+      hintOf(
+        didYouMeanModel(alias, ref, settings) ?? "check the spelling,",
+        `or allow it with GLUELLM_ALLOWED_MODELS=${ref.key}`,
+      ),
       "unknown_model",
     );
   }
   if (keyNeeded) requireKey(entry);
   return ref;
+}
+
+/** Names what is close to what was typed: models of its provider, else the same model of another one. */
+function didYouMeanModel(typed: string, { entry, model }: ModelRef, settings: Settings): string | undefined {
+  const { allowedModels, limits, prices, providers } = settings;
+  const own = Object.values(providers).flatMap(({ name, models = [] }) =>
+    models.map((each) => `${name}:${each}`),
+  );
+  const configured = [...allowedModels, ...Object.keys(limits), ...Object.keys(prices), ...own];
+  const listed = Object.keys(providers).flatMap(listedModels);
+  const known = [...configured.filter((name) => !name.includes("*")), ...listed];
+  const [elsewhere] = known.filter((name) => name.endsWith(`:${model}`));
+  if (elsewhere !== undefined) return didYouMean(elsewhere, [elsewhere]);
+  const prefix = `${entry}:`;
+  const ofEntry = known.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+  const close = closestNames(model, ofEntry).map((name) => prefix + name);
+  return close.length > 0 ? `did you mean ${close.join(", ")}?` : didYouMean(typed, known);
 }
 
 /** A line of Anthropic's goes to the entry of the run's model where that speaks its dialect. */

@@ -1,4 +1,5 @@
 import { jsonFault } from "../producers/json-fault.ts";
+import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Dialect } from "../shared/providers.ts";
@@ -68,10 +69,10 @@ function checkOptionsOf(
 ): void {
   const dialect = providers[name]?.dialect ?? (DIALECTS.includes(name) ? (name as Dialect) : undefined);
   if (!dialect) {
-    const known = [...new Set([...Object.keys(providers), ...DIALECTS])].join(", ");
+    const known = [...new Set([...Object.keys(providers), ...DIALECTS])];
     throw new InputError(
       `the options are wrong at providerOptions.${name}: there is no provider entry or dialect of that name`,
-      `there are: ${known}`,
+      hintOf(didYouMean(name, known), `there are: ${known.join(", ")}`),
     );
   }
   const field = fieldOfRequest(dialect, fields);

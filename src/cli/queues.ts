@@ -2,13 +2,14 @@ import type { Command } from "commander";
 import { readQueueStates } from "../producers/queue-states.ts";
 import { findQueue, resumeQueue } from "../producers/resume-queue.ts";
 import type { LimitInForce } from "../shared/budget.ts";
+import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
 import { removeQueue } from "../store/retention.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
-import { jsonText } from "./output.ts";
+import { jsonText, printable } from "./output.ts";
 import { findDamage } from "./queue-repair.ts";
 import { count } from "./report.ts";
 
@@ -18,7 +19,14 @@ export function addQueuesCommand(program: Command): void {
     .command("queues")
     .description("Every queue: jobs, limits and their use, pauses, workers, and what waits for what.")
     .option("--json", "as JSON")
-    .action(async (options: { json?: boolean }) => {
+    .allowExcessArguments()
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const [unknown] = command.args;
+      if (unknown !== undefined) {
+        const names = command.commands.map((each) => each.name());
+        const known = hintOf(didYouMean(unknown, names), `known: ${names.join(", ")}`);
+        command.error(`error: unknown command '${printable(unknown)}'\n(${known})`);
+      }
       const { settings, host } = await open();
       await using _ = host;
       const states = await readQueueStates(host.store, settings);

@@ -82,10 +82,11 @@ async function quickstart(limitRows: number): Promise<number> {
   );
   if (interruption.exitCode !== undefined) return interruption.exitCode;
   interruption.release();
-  sayNext(relativePath(outputPath));
+  sayNext(relativePath(outputPath), settings.namespace);
   if (process.stdin.isTTY && process.stderr.isTTY) {
     say(`\nThe dashboard stays up at ${dashboard.url} until you press Ctrl-C.`);
-    await once(process, "SIGINT");
+    const leave = onInterruption(undefined);
+    await once(leave.signal, "abort");
   }
   return exitCode;
 }
@@ -103,12 +104,20 @@ function demoSettings(settings: Settings, baseUrl: string): Settings {
   });
 }
 
-function sayNext(outputPath: string): void {
+function sayNext(outputPath: string, namespace: string): void {
+  const next = [
+    [`head -n 1 ${outputPath}`, "the first answer"],
+    [
+      `GLUELLM_NAMESPACE=${namespace} npx gluellm dashboard`,
+      "this dashboard again, with the jobs of this run",
+    ],
+    ["npx gluellm --help", "every command"],
+    ['npx gluellm complete "hello" -m openai:gpt-4o-mini', "a real answer, with OPENAI_API_KEY set"],
+    ["README.md, ARCHITECTURE.md", "how it works"],
+  ];
+  const width = Math.max(...next.map(([command = ""]) => command.length));
   say("\nWhere to look next");
-  say(`  head -n 1 ${outputPath}`);
-  say("  npx gluellm --help               every command");
-  say('  npx gluellm complete "hello" -m openai:gpt-4o-mini     with OPENAI_API_KEY set');
-  say("  README.md, ARCHITECTURE.md       how it works");
+  for (const [command = "", purpose] of next) say(`  ${command.padEnd(width)}  ${purpose}`);
 }
 
 /** In a checkout `quickstart/`; elsewhere a folder of that name must hold the questions. */

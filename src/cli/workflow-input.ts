@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { type Agent, isAgent } from "../shared/agent.ts";
+import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
+import { checkWith } from "../shared/schema-check.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { inputShape, mapAgents } from "./input-shape.ts";
 
@@ -47,11 +49,27 @@ export function withAgents(
       const known = [...agents.keys()].join(", ") || "none";
       throw new InputError(
         `the input of workflow "${name}" is wrong at ${path}: no agent "${given}"`,
-        `known: ${known}; --module brings agents, and one can be written as {"name", "systemPrompt", "model", "tools"}`,
+        hintOf(
+          didYouMean(String(given), agents.keys()),
+          `known: ${known}; --module brings agents, and one can be written as {"name", "systemPrompt", "model", "tools"}`,
+        ),
       );
     }
     return isAgent(agent) ? agent.toJSON() : agent;
   });
+}
+
+/** @throws InputError that says by which option what is missing or wrong is given */
+export function checkInput({ name, input: schema }: AnyWorkflow, input: unknown): void {
+  try {
+    checkWith(schema, input, `the input of workflow "${name}"`);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const hasText = isObject(input) ? "input" in input : input !== undefined;
+    const how = `--config FILE gives the options as JSON; gluellm workflow list ${name} shows them`;
+    const text = "give it with --input TEXT, or with --input-file FILE (- is standard input)";
+    throw new InputError(error.message, hintOf(error.hint, hasText ? undefined : text, how), error.code);
+  }
 }
 
 /** @throws InputError */

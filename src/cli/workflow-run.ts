@@ -4,6 +4,7 @@ import { GlueLLM } from "../client/glue-llm.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { type Definitions, loadModules } from "../host/load-modules.ts";
 import { PATTERNS } from "../patterns/all.ts";
+import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
@@ -13,7 +14,7 @@ import { followRun } from "./follow-run.ts";
 import { collect, integer, number } from "./options.ts";
 import { jsonText, print } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
-import { readWorkflowInput, withAgents } from "./workflow-input.ts";
+import { checkInput, readWorkflowInput, withAgents } from "./workflow-input.ts";
 
 const STOPPING = "stopping: calls in flight finish (again to exit now)";
 
@@ -74,6 +75,7 @@ async function runWorkflow(name: string, options: RunOptions): Promise<void> {
   const workflow = namedWorkflow(name, modules);
   const model = modelOf(options, settings, isLocal);
   const input = withAgents(workflow, readWorkflowInput(workflow, options), modules.agents);
+  checkInput(workflow, input);
   await using client = new GlueLLM({
     model,
     mode: isLocal ? "local" : "fleet",
@@ -95,10 +97,16 @@ function namedWorkflow(name: string, modules?: Definitions): AnyWorkflow {
   const known: AnyWorkflow[] = [...Object.values(PATTERNS), ...(modules?.workflows ?? [])];
   const found = known.find((workflow) => workflow.name === name);
   if (found) return found;
-  throw new InputError(
-    `no workflow "${name}"`,
-    `known: ${known.map((workflow) => workflow.name).join(", ")}; --module brings others`,
+  throw unknownWorkflow(
+    name,
+    known.map((workflow) => workflow.name),
   );
+}
+
+/** Returns the error of a name that no workflow has. */
+export function unknownWorkflow(name: string, known: readonly string[]): InputError {
+  const hint = hintOf(didYouMean(name, known), `known: ${known.join(", ")}; --module brings others`);
+  return new InputError(`no workflow "${name}"`, hint);
 }
 
 function modelOf({ model }: RunOptions, settings: Settings, keyNeeded: boolean): string | undefined {

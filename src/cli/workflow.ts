@@ -15,7 +15,7 @@ import { addChangeCommands } from "./workflow-change.ts";
 import { withClient, withRun } from "./workflow-client.ts";
 import { parseJson } from "./workflow-input.ts";
 import { showCards, showRuns, showVersions, workflowCards } from "./workflow-list.ts";
-import { addWorkflowRunCommand, MODULE_OPTION } from "./workflow-run.ts";
+import { addWorkflowRunCommand, MODULE_OPTION, unknownWorkflow } from "./workflow-run.ts";
 
 const JSON_OPTION = ["--json", "as JSON"] as const;
 const RUN_ID = ["<id>", "the run's id"] as const;
@@ -104,7 +104,10 @@ async function listWorkflows(names: readonly string[], { module = [], json }: Li
   const cards = workflowCards(workflows);
   const unknown = names.find((name) => cards.every((card) => card.name !== name));
   if (unknown !== undefined) {
-    throw new InputError(`no workflow "${unknown}"`, `known: ${cards.map(({ name }) => name).join(", ")}`);
+    throw unknownWorkflow(
+      unknown,
+      cards.map(({ name }) => name),
+    );
   }
   const chosen = names.length === 0 ? cards : cards.filter(({ name }) => names.includes(name));
   process.stdout.write(`${json ? jsonText(chosen) : showCards(chosen)}\n`);

@@ -1,5 +1,6 @@
 import { PATTERNS } from "../patterns/all.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
+import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { orAborted } from "../shared/or-aborted.ts";
@@ -218,8 +219,9 @@ export class Workflows {
   #named(name: string): AnyWorkflow {
     const workflow = this.#known.get(name);
     if (workflow) return workflow;
-    const known = [...this.#known.keys()].join(", ") || "none";
-    throw new InputError(`no workflow "${name}"`, `known here: ${known}; give them as GlueLLM's workflows`);
+    const known = [...this.#known.keys()];
+    const hint = `known here: ${known.join(", ") || "none"}; give them as GlueLLM's workflows`;
+    throw new InputError(`no workflow "${name}"`, hintOf(didYouMean(name, known), hint));
   }
 }
 

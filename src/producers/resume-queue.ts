@@ -1,4 +1,5 @@
 import { budgetId } from "../shared/budget.ts";
+import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { InputError } from "../shared/errors.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -36,6 +37,8 @@ export async function findQueue(store: Store, name: string): Promise<string> {
   const names = await registeredQueues(store);
   const queue = names.find((known) => known === name || keyOf(known) === name);
   if (queue) return queue;
-  const known = names.length > 0 ? `one of ${names.map(keyOf).sort().join(", ")}` : "none yet";
-  throw new InputError(`no queue ${name}`, `gluellm queues lists them: ${known}`, "unknown_queue");
+  const keys = names.map(keyOf).sort();
+  const known = keys.length > 0 ? `one of ${keys.join(", ")}` : "none yet";
+  const hint = hintOf(didYouMean(name, keys), `gluellm queues lists them: ${known}`);
+  throw new InputError(`no queue ${name}`, hint, "unknown_queue");
 }

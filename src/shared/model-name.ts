@@ -1,3 +1,4 @@
+import { didYouMean, hintOf } from "./did-you-mean.ts";
 import { InputError } from "./errors.ts";
 
 /** A model of one provider entry; `key` (`entry:model`) names its queue and its budget. */
@@ -36,7 +37,10 @@ export function parseModel(text: string, knownEntries: readonly string[], defaul
   if (unknown) {
     throw new InputError(
       `unknown provider "${unknown}" in model "${text}"`,
-      `known providers: ${knownEntries.join(", ")}; add your own with GLUELLM_PROVIDERS`,
+      hintOf(
+        didYouMean(unknown, knownEntries),
+        `known providers: ${knownEntries.join(", ")}; add your own with GLUELLM_PROVIDERS`,
+      ),
       "unknown_provider",
     );
   }

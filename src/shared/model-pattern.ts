@@ -1,3 +1,4 @@
+import { didYouMean, hintOf } from "./did-you-mean.ts";
 import { matchesGlob } from "./glob.ts";
 
 /** What a setting says of `entry:model`: its own entry, else the longest pattern that fits, else nothing. */
@@ -21,8 +22,9 @@ export function uselessPatterns(
   };
   return patterns
     .filter((pattern) => !fits(pattern))
-    .map(
-      (pattern) =>
-        `${variable} at ${pattern}: fits no model; write provider:model with one of ${entries.join(", ")}`,
-    );
+    .map((pattern) => {
+      const guess = didYouMean(pattern.split(":", 1)[0] ?? "", entries);
+      const how = `write provider:model with one of ${entries.join(", ")}`;
+      return `${variable} at ${pattern}: fits no model; ${hintOf(guess, how)}`;
+    });
 }

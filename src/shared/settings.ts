@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import type { z } from "zod";
+import { z } from "zod";
 import type { Deployments } from "./deployments.ts";
 import { envFileFaults, readEnvFile, type Variables, withoutEmpty } from "./env-file.ts";
 import { ConfigurationError } from "./errors.ts";
@@ -11,6 +11,7 @@ import type { Prices } from "./prices-setting.ts";
 import type { ProfileName } from "./profiles.ts";
 import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
 import type { ProviderEntry } from "./providers.ts";
+import { unknownKeyHint } from "./schema-check.ts";
 import { BARE_NAMES, booleanText, jsonText, settingsSchema } from "./settings-schema.ts";
 
 /** Everything configurable, read once at start and frozen. */
@@ -114,12 +115,17 @@ export function loadSettings({
   const faults: string[] = [];
   for (const key of ["LIMITS", "PRICES"]) raw[key] = textOrFile(`GLUELLM_${key}`, raw[key], cwd, faults);
   const parsed = settingsSchema.safeParse(raw);
-  if (!parsed.success) faults.push(...parsed.error.issues.map((issue) => describeIssue(issue, names)));
+  if (!parsed.success)
+    faults.push(...parsed.error.issues.map((issue) => describeIssue(settingsSchema, issue, names)));
   const added = jsonText(addedProvidersSchema).default({}).safeParse(variables.GLUELLM_PROVIDERS);
   if (!added.success) {
     faults.push(
       ...added.error.issues.map((issue) =>
-        describeIssue({ ...issue, path: ["PROVIDERS", ...issue.path] }, names),
+        describeIssue(
+          z.object({ PROVIDERS: addedProvidersSchema }),
+          { ...issue, path: ["PROVIDERS", ...issue.path] },
+          names,
+        ),
       ),
     );
   }
@@ -267,11 +273,12 @@ function settingsFault(faults: string[]): ConfigurationError {
   );
 }
 
-function describeIssue(issue: z.core.$ZodIssue, names: Map<string, string>): string {
+function describeIssue(schema: z.ZodType, issue: z.core.$ZodIssue, names: Map<string, string>): string {
   const [key, ...rest] = issue.path.map(String);
   const where = rest.length > 0 ? ` at ${rest.join(".")}` : "";
   const message = issue.code === "invalid_key" ? issue.issues[0]?.message : issue.message;
-  return `${names.get(key ?? "") ?? `GLUELLM_${key}`}${where}: ${message}`;
+  const hint = unknownKeyHint(schema, issue);
+  return `${names.get(key ?? "") ?? `GLUELLM_${key}`}${where}: ${message}${hint ? ` (${hint})` : ""}`;
 }
 
 function currentFolder(): string {

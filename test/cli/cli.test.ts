@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, inject, test } from "vitest";
 import { describeError } from "../../src/cli/exit.ts";
 import { table } from "../../src/cli/options.ts";
 import { checkReportFile } from "../../src/cli/report-file.ts";
@@ -103,6 +103,30 @@ test("a report never overwrites the batch's files", async () => {
   const args = ["batch", "run", input, "-o", output, "--report", "in.jsonl", "-m", "simulator:demo"];
   expect((await runCli(args, {}, folder)).code).toBe(2);
   expect(readFileSync(input, "utf8")).toBe(line);
+});
+
+test("mistyped names are answered with those that are meant", async () => {
+  const settings = { GLUELLM_NAMESPACE: "hints", GLUELLM_REDIS_URL: `unix://${inject("redisSocket")}` };
+  const said = async (...args: string[]) => {
+    const { code, stderr } = await runCli(args, settings, folder);
+    return `${code} ${stderr}`;
+  };
+  const [command, below, workflow, input, options, queue] = await Promise.all([
+    said("bacth", "run"),
+    said("queues", "reumse", "x"),
+    said("workflow", "run", "pipline"),
+    said("workflow", "run", "debate"),
+    said("batch", "run", "in.jsonl", "-o", "o.jsonl", "--modle", "x"),
+    said("queues", "resume", "none"),
+  ]);
+  expect(command).toMatch(/^2 error: unknown command 'bacth'\n\(Did you mean batch\?\)/);
+  expect(below).toMatch(/^2 error: unknown command 'reumse'\n\(did you mean resume\?/);
+  expect(workflow).toMatch(/^2 error: no workflow "pipline"\n {2}→ did you mean pipeline\? known: /);
+  expect(input).toMatch(
+    /^2 error: the input of workflow "debate" is wrong at input: .*\n {2}→ give it with --input TEXT/,
+  );
+  expect(options).toMatch(/^2 error: unknown option '--modle'\n\(Did you mean --model\?\)/);
+  expect(queue).toMatch(/^2 error: no queue none\n {2}→ gluellm queues lists them: none yet/);
 });
 
 test.each([
