@@ -60,14 +60,13 @@ async function quickstart(limitRows: number): Promise<number> {
   say(
     `Redis      ${host.embedded ? `embedded, data in ${relativePath(settings.dataDir)}` : "the one of GLUELLM_REDIS_URL"}`,
   );
-  say(
-    `provider   simulator at ${simulator.url}, answers and prices are made up; ${LIMITS.rpm} requests and ${LIMITS.tpm} tokens a minute, 3 % faults`,
-  );
+  say(`provider   simulator at ${simulator.url}; its answers and prices are made up`);
+  say(`limits     ${LIMITS.rpm} requests and ${LIMITS.tpm} tokens a minute; 3 % of the calls fail`);
   say(`dashboard  ${dashboard.url}`);
   say(`batch      ${limitRows} GSM8K questions, model simulator:${MODEL}\n`);
   const exitCode = await runBatchCommand(
     {
-      inputPath: join(folder, "gsm8k-300.jsonl"),
+      inputPath: relativePath(join(folder, "gsm8k-300.jsonl")),
       outputPath,
       model: `simulator:${MODEL}`,
       promptField: "question",
@@ -107,10 +106,7 @@ function demoSettings(settings: Settings, baseUrl: string): Settings {
 function sayNext(outputPath: string, namespace: string): void {
   const next = [
     [`head -n 1 ${outputPath}`, "the first answer"],
-    [
-      `GLUELLM_NAMESPACE=${namespace} npx gluellm dashboard`,
-      "this dashboard again, with the jobs of this run",
-    ],
+    [`GLUELLM_NAMESPACE=${namespace} npx gluellm dashboard`, "this dashboard again"],
     ["npx gluellm --help", "every command"],
     ['npx gluellm complete "hello" -m openai:gpt-4o-mini', "a real answer, with OPENAI_API_KEY set"],
     ["README.md, ARCHITECTURE.md", "how it works"],
