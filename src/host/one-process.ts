@@ -8,7 +8,7 @@ import { type ConnectedStore, openStore } from "../store/connected-store.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
 import { redisKeys } from "../store/redis-keys.ts";
 import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
-import { sweepEndedJobs } from "../store/retention.ts";
+import { sweepEnded } from "../store/retention.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import type { AnyActivity } from "../workflows/activity.ts";
 import type { ActivityHost, ActivityHostOptions } from "../workflows/activity-host.ts";
@@ -64,7 +64,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
     key: store.keys.retentionSweep,
     everyMs: RETENTION_MS,
     clock,
-    sweep: () => sweepEndedJobs(store, settings, logger),
+    sweep: () => sweepEnded(store, settings, logger),
   });
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {

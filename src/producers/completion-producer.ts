@@ -202,7 +202,8 @@ export class CompletionProducer {
 
   /** @throws InputError as `pushTurn` does */
   async addMessages(conversation: ConversationRef, messages: readonly Message[]): Promise<void> {
-    await pushTurn(this.#options.store, { conversation, messages });
+    const { store, settings } = this.#options;
+    await pushTurn(store, { conversation, messages, keepMs: settings.retention.conversationsMs });
   }
 
   /** @throws InputError `unknown_conversation` */
@@ -231,7 +232,10 @@ export class CompletionProducer {
     const job = { jobId, queue, deadlineAt: await deadlineOf(store, "interactive", input) };
     const models = [input.model, ...(input.fallbacks ?? [])];
     const isUnpriced = unpricedModels(settings, models).length > 0;
-    const position = await pushTurn(store, { conversation: ref, messages, job, isUnpriced });
+    const position = await pushTurn(store, {
+      ...{ conversation: ref, messages, job, isUnpriced },
+      keepMs: settings.retention.conversationsMs,
+    });
     if (position === "unpriced") throw unpricedError(settings, models, "the conversation's cost limit");
     return { id: ref.id, position };
   }

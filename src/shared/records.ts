@@ -5,23 +5,6 @@ import { errorRecordSchema } from "./error-record.ts";
 import { modelRef } from "./model-name.ts";
 import { readStored } from "./stored-data.ts";
 
-export const RESULT_TTL_SECONDS = {
-  succeeded: 7 * 86_400,
-  batchRow: 30 * 86_400,
-  failed: 30 * 86_400,
-  /** The time for which its request or answer lies in a blob: a run replays its steps until its deadline. */
-  workflowStep: 32 * 86_400,
-} as const;
-
-/** How long the record of a job is kept. */
-export function resultTtlSeconds(
-  { batch, workflow }: Pick<CompletionPayload, "batch" | "workflow">,
-  status: ResultRecord["status"],
-): number {
-  const kind = batch ? "batchRow" : workflow ? "workflowStep" : status;
-  return RESULT_TTL_SECONDS[kind === "cancelled" ? "succeeded" : kind];
-}
-
 /** A row whose result is safe in its file while its job has not left BullMQ's hands yet. */
 export const ACKNOWLEDGED = "acknowledged";
 

@@ -1,10 +1,12 @@
 import { z } from "zod";
 import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
 import { MAX_QUEUES, QUEUE_DEFAULTS } from "./catalog.ts";
+import { CONVERSATION_TTL_SECONDS } from "./conversation.ts";
 import { deploymentsSchema } from "./deployments.ts";
 import { limitsSchema } from "./limits-setting.ts";
 import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
+import { RESULT_TTL_SECONDS, RUN_TTL_SECONDS } from "./retention.ts";
 
 const number = (text: unknown) => (typeof text === "string" && text.trim() !== "" ? Number(text) : text);
 const seconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0, 86_400));
@@ -12,9 +14,12 @@ const positiveSeconds = z.preprocess(number, ranged(z.number("must be a number o
 const integer = (min: number, max: number) =>
   z.preprocess(number, ranged(z.number("must be a number").int("must be a whole number"), min, max));
 
+/** Who waits for a result, or writes the next message, has at least so long. */
+const MIN_RETENTION_SECONDS = 60;
+
 /** Seconds that can only be made fewer. */
-function wholeUpTo(max: number) {
-  return integer(0, max).default(max);
+function wholeUpTo(max: number, min = 0) {
+  return integer(min, max).default(max);
 }
 
 function ranged(schema: z.ZodNumber, min: number, max: number): z.ZodNumber {
@@ -92,6 +97,11 @@ export const settingsSchema = z.object({
   MAX_QUEUES: integer(1, 10_000).default(MAX_QUEUES),
   RETENTION_COMPLETED: wholeUpTo(QUEUE_DEFAULTS.removeOnComplete.age),
   RETENTION_FAILED: wholeUpTo(QUEUE_DEFAULTS.removeOnFail.age),
+  RETENTION_RESULTS: integer(MIN_RETENTION_SECONDS, RESULT_TTL_SECONDS.batchRow).default(
+    RESULT_TTL_SECONDS.succeeded,
+  ),
+  RETENTION_CONVERSATIONS: wholeUpTo(CONVERSATION_TTL_SECONDS, MIN_RETENTION_SECONDS),
+  RETENTION_RUNS: wholeUpTo(RUN_TTL_SECONDS, MIN_RETENTION_SECONDS),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),

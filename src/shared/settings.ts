@@ -11,6 +11,7 @@ import type { Prices } from "./prices-setting.ts";
 import type { ProfileName } from "./profiles.ts";
 import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
 import type { ProviderEntry } from "./providers.ts";
+import type { Retention } from "./retention.ts";
 import { unknownKeyHint } from "./schema-check.ts";
 import { BARE_NAMES, booleanText, jsonText, settingsSchema } from "./settings-schema.ts";
 
@@ -50,8 +51,8 @@ export interface Settings {
   maxJobsInTools: number | undefined;
   /** How many queues of models may have jobs at a time in the namespace. */
   maxQueues: number;
-  /** How long jobs that have ended stay in their queues, with request and answer. */
-  retention: { completedMs: number; failedMs: number };
+  /** How long what has ended stays. */
+  retention: Retention;
   circuitBreaker: {
     enabled: boolean;
     failureRate: number;
@@ -217,6 +218,9 @@ function toSettings(
     retention: {
       completedMs: values.RETENTION_COMPLETED * 1000,
       failedMs: values.RETENTION_FAILED * 1000,
+      resultsMs: values.RETENTION_RESULTS * 1000,
+      conversationsMs: values.RETENTION_CONVERSATIONS * 1000,
+      runsMs: values.RETENTION_RUNS * 1000,
     },
     circuitBreaker: {
       enabled: values.ENABLE_CIRCUIT_BREAKER,

@@ -97,6 +97,8 @@ export interface TurnInput {
   job?: Required<Omit<TurnHead, "createdAt">>;
   /** What its call may cost is unknown: a conversation with a cost limit does not take it. */
   isUnpriced?: boolean;
+  /** How long it is kept after its last change; default 30 days. */
+  keepMs?: number;
 }
 
 /**
@@ -105,7 +107,7 @@ export interface TurnInput {
  */
 export async function pushTurn(
   store: Store,
-  { conversation, messages, job, isUnpriced = false }: TurnInput,
+  { conversation, messages, job, isUnpriced = false, keepMs = CONVERSATION_TTL_SECONDS * 1000 }: TurnInput,
 ): Promise<number | "unpriced"> {
   const { id } = conversation;
   // A delayed call has to find it.
@@ -118,7 +120,7 @@ export async function pushTurn(
       head: JSON.stringify(job ?? { isAdded: true }),
       asked: JSON.stringify(messages),
       mustExist: conversation.mustExist,
-      ttlSeconds: CONVERSATION_TTL_SECONDS + waitSeconds,
+      ttlSeconds: Math.ceil(keepMs / 1000) + waitSeconds,
       maxCostUsd: conversation.maxCostUsd === undefined ? "" : String(conversation.maxCostUsd),
       isUnpriced,
     },

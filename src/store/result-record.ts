@@ -1,13 +1,7 @@
 import type { CompletionPayload } from "../shared/catalog.ts";
-import { CONVERSATION_TTL_SECONDS, type TurnAnswer } from "../shared/conversation.ts";
-import {
-  ACKNOWLEDGED,
-  modelKeyOf,
-  parseRecord,
-  RESULT_TTL_SECONDS,
-  type ResultRecord,
-  resultTtlSeconds,
-} from "../shared/records.ts";
+import type { TurnAnswer } from "../shared/conversation.ts";
+import { ACKNOWLEDGED, modelKeyOf, parseRecord, type ResultRecord } from "../shared/records.ts";
+import { RESULT_TTL_SECONDS, type Retention, resultTtlSeconds } from "../shared/retention.ts";
 import { storedFault } from "../shared/stored-data.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
@@ -77,6 +71,7 @@ const WRITE = new Script({
     countedCalls: "number",
     turn: "text",
     answer: "text",
+    turnTtlSeconds: "number",
     sentAgoMs: "number?",
   },
   lua: `${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}
@@ -91,7 +86,8 @@ const WRITE = new Script({
     local hold = holdOf(job, lock, token)
     if hold ~= 'held' then return hold end
     redis.call('SET', result, record, 'EX', ttlSeconds)
-    if status == 'succeeded' then redis.call('DEL', journal) end
+    if status == 'succeeded' then redis.call('DEL', journal)
+    elseif redis.call('TTL', journal) > ttlSeconds then redis.call('EXPIRE', journal, ttlSeconds) end
     if redis.call('EXISTS', refused) == 1 then
       if status == 'succeeded' and sentAgoMs then answerRefused(refused, sentAgoMs) end
       if batchId ~= '' then redis.call('HDEL', refused, jobId) end
@@ -101,7 +97,7 @@ const WRITE = new Script({
       local use = {
         calls = paidCalls, prompt = promptTokens, completion = outputTokens, cached = cachedTokens, costUsd = costUsd,
       }
-      answerTurn(conversation, turn, jobId, answer, use, before, ${CONVERSATION_TTL_SECONDS})
+      answerTurn(conversation, turn, jobId, answer, use, before, turnTtlSeconds)
     end
     if batchId ~= '' then reportRow(done, jobId, batchId) else notify('result', jobId) end
     return 'written'
@@ -122,11 +118,12 @@ interface WriteOptions {
   answer?: TurnAnswer | undefined;
   /** When its latest call was sent, by `performance.now()`; absent when none was made. */
   sentAt?: number | undefined;
+  retention: Retention;
 }
 
 /** Makes an attempt's outcome final. Everything after it (BullMQ's own completion) may be lost without harm. */
 export async function writeRecord(store: Store, options: WriteOptions): Promise<WriteOutcome> {
-  const { queue, token, payload, record, budgetKey, answer = null, sentAt } = options;
+  const { queue, token, payload, record, budgetKey, answer = null, sentAt, retention } = options;
   const { batch, conversation } = payload;
   const { jobId, status, tokens, calls, costUsd } = record;
   const outcome = await WRITE.run(
@@ -144,7 +141,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
     {
       token,
       record: JSON.stringify(record),
-      ttlSeconds: resultTtlSeconds(payload, status),
+      ttlSeconds: resultTtlSeconds(payload, status, retention),
       jobId,
       status,
       paidCalls: calls ?? (status === "succeeded" ? 1 : 0),
@@ -158,6 +155,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       countedCalls: budgetKey ? (calls ?? 1) : 0,
       turn: conversation ? String(conversation.position) : "",
       answer: JSON.stringify(answer),
+      turnTtlSeconds: Math.ceil(retention.conversationsMs / 1000),
       sentAgoMs: sentAt === undefined ? undefined : Math.round(performance.now() - sentAt),
     },
   );

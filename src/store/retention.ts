@@ -1,13 +1,32 @@
 import type { Queue } from "bullmq";
+import type { BlobRef } from "../shared/catalog.ts";
+import { fieldsOf, parseJson } from "../shared/json.ts";
 import type { Logger } from "../shared/logger.ts";
+import type { Retention } from "../shared/retention.ts";
 import type { Settings } from "../shared/settings.ts";
+import { isBlobRef, releaseBlob } from "./blobs.ts";
+import { jobKey, partsOf } from "./bullmq-internals.ts";
 import { FORGET_MS, forgetQueue, type RegisteredQueue, readRegistry } from "./queue-registry.ts";
+import { repliesOf } from "./redis.ts";
+import { clockOf } from "./redis-clock.ts";
+import { sweepEndedRuns } from "./run-retention.ts";
 import type { Store } from "./store.ts";
 import { withQueue } from "./with-queue.ts";
 
 /** Jobs that are removed at a time. */
 const CHUNK = 1000;
 const ANY = ["wait", "prioritized", "active", "delayed", "waiting-children", "completed", "failed"] as const;
+
+/** Removes what has ended longer ago than the settings say: jobs and runs. Called by the process that is elected for it. */
+export async function sweepEnded(
+  store: Store,
+  settings: Pick<Settings, "retention">,
+  logger: Logger,
+): Promise<void> {
+  await sweepEndedJobs(store, settings, logger);
+  const runs = await sweepEndedRuns(store, (await clockOf(store).fresh()) - settings.retention.runsMs);
+  if (runs > 0) logger.debug({ runs }, "ended runs were removed by their age");
+}
 
 /**
  * Removes the jobs of a namespace that ended longer ago than the settings say, with their requests and what is shown of
@@ -16,13 +35,13 @@ const ANY = ["wait", "prioritized", "active", "delayed", "waiting-children", "co
  */
 export async function sweepEndedJobs(
   store: Store,
-  { retention }: Pick<Settings, "retention">,
+  { retention }: { retention: Pick<Retention, "completedMs" | "failedMs"> },
   logger: Logger,
 ): Promise<void> {
   for (const queue of await readRegistry(store)) {
     const removed = await withQueue(store, queue.name, async (bullmq) => {
       const completed = await clean(bullmq, "completed", retention.completedMs);
-      const failed = await clean(bullmq, "failed", retention.failedMs);
+      const failed = await cleanFailed(store, bullmq, retention.failedMs);
       await forgetIfQuiet(store, queue, bullmq);
       return { completed, failed };
     });
@@ -39,6 +58,39 @@ async function clean(queue: Queue, state: "completed" | "failed", olderThanMs: n
     removed += ids.length;
     if (ids.length < CHUNK) return removed;
   }
+}
+
+/** As `clean`, with the requests of these jobs that lie outside of them. */
+async function cleanFailed(store: Store, queue: Queue, olderThanMs: number): Promise<number> {
+  let removed = 0;
+  for (;;) {
+    const { failed } = partsOf(store, queue.name);
+    const due = await store.redis.zrangebyscore(failed, "-inf", Date.now() - olderThanMs, "LIMIT", 0, CHUNK);
+    const requests = await requestBlobs(store, queue.name, due);
+    const ids = await queue.clean(olderThanMs, CHUNK, "failed");
+    for (const id of ids) {
+      const blob = requests.get(id);
+      if (blob) await releaseBlob(store, blob, id);
+    }
+    removed += ids.length;
+    if (ids.length < CHUNK) return removed;
+  }
+}
+
+async function requestBlobs(
+  store: Store,
+  queue: string,
+  jobIds: readonly string[],
+): Promise<Map<string, BlobRef>> {
+  const pipeline = store.redis.pipeline();
+  for (const id of jobIds) pipeline.hget(jobKey(store, queue, id), "data");
+  const data = await repliesOf(pipeline);
+  return new Map(
+    jobIds.flatMap((id, n): [string, BlobRef][] => {
+      const { request } = fieldsOf(parseJson(String(data[n] ?? "null")));
+      return isBlobRef(request) ? [[id, request]] : [];
+    }),
+  );
 }
 
 async function forgetIfQuiet(

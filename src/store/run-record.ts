@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { errorRecordSchema } from "../shared/error-record.ts";
+import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { readStored, storedFault } from "../shared/stored-data.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -23,8 +24,6 @@ import type { Store } from "./store.ts";
  * |                               | it                             | of the job)                                          |
  */
 
-/** How long an ended run can be read and forked. */
-export const RUN_TTL_SECONDS = 30 * 86_400;
 /** A run that names no deadline must end within this time; none may have more. */
 export const MAX_DEADLINE_MS = 30 * 86_400_000;
 

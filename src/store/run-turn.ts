@@ -1,6 +1,6 @@
+import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { childrenKey } from "./bullmq-internals.ts";
 import { HOLD, HOLD_KEYS, holdKeys, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullmq-sleep.ts";
-import { RUN_TTL_SECONDS } from "./run-record.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { NOTIFY } from "./topics.ts";

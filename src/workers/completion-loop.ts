@@ -5,7 +5,8 @@ import { type ChatCompletion, type ChatRequest, chatRequestSchema, type Message 
 import { parseExactly } from "../shared/exact-json.ts";
 import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import { type ResultRecord, resultTtlSeconds } from "../shared/records.ts";
+import type { ResultRecord } from "../shared/records.ts";
+import { resultTtlSeconds } from "../shared/retention.ts";
 import { type Tool, toToolDefinition } from "../shared/tool.ts";
 import { inlineOrBlob, isBlobRef, readBlobText } from "../store/blobs.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
@@ -223,12 +224,12 @@ async function readRequest(
 }
 
 async function toRecord(
-  { store }: WorkerContext,
+  { store, settings }: WorkerContext,
   { jobId, payload, logger, attemptsMade, journal }: LoopInput,
   { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
   // The record is written a little later, and must not outlive them.
-  const ttlSeconds = resultTtlSeconds(payload, "succeeded") + 3600;
+  const ttlSeconds = resultTtlSeconds(payload, "succeeded", settings.retention) + 3600;
   const keep = <T>(value: T) =>
     untilTaken(logger, () => inlineOrBlob(store, `result:${jobId}`, value, ttlSeconds));
   const { entry, model, statusCode, requestId, body, fromCache } = calls.at(-1) as FinishedCall;

@@ -152,6 +152,7 @@ async function finish(
       budgetKey,
       answer,
       sentAt,
+      retention: context.settings.retention,
     }),
   );
   if (payload.conversation) {

@@ -12,6 +12,7 @@ import { registeredQueues } from "../store/queue-registry.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { listRuns, type RunFilter } from "../store/run-list.ts";
 import { isBounded, type RunRecord, readRun } from "../store/run-record.ts";
+import { keepSteps } from "../store/run-retention.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import { askUpdate } from "./ask-update.ts";
 import { cancelRun } from "./end-run.ts";
@@ -161,6 +162,7 @@ export class WorkflowRuns {
   async fork(runId: string, newRunId: string, options: ForkOptions): Promise<void> {
     const { store } = this.#fleet;
     const run = await this.read(runId);
+    await keepSteps(store, runId);
     const input = await inputOf(store, run);
     const entries = forkEntries(await readRunJournal(store, runId), options);
     const { fromStep, changes = {} } = options;

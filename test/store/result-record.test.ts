@@ -1,6 +1,7 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
 import type { CompletionPayload } from "../../src/shared/catalog.ts";
 import { ACKNOWLEDGED, emptyRecord, type ResultRecord } from "../../src/shared/records.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
 import { acknowledge, readDoneList } from "../../src/store/batch-done-list.ts";
 import { jobKey, jobLockKey } from "../../src/store/bullmq-internals.ts";
 import { pushTurn, readConversation, readSums } from "../../src/store/conversation.ts";
@@ -48,7 +49,10 @@ const answered = {
 function write(written: ResultRecord, more: Partial<CompletionPayload> = {}, token = "mine") {
   const payload = { provider, model: "m", ...more } as CompletionPayload;
   const answer = more.conversation && { at: 1, messages: [{ role: "assistant" as const, content: "Yes." }] };
-  return writeRecord(store, { queue: QUEUE, token, payload, record: written, budgetKey: "test:m", answer });
+  const { retention } = loadSettings({ env: {}, cwd: "/" });
+  return writeRecord(store, {
+    ...{ queue: QUEUE, token, payload, record: written, budgetKey: "test:m", answer, retention },
+  });
 }
 
 /** What was published until now. */

@@ -3,18 +3,22 @@ import { expect, onTestFinished, test } from "vitest";
 import { createLogger } from "../../src/shared/logger.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
 import { FORGET_MS, readRegistry } from "../../src/store/queue-registry.ts";
-import { sweepEndedJobs } from "../../src/store/retention.ts";
+import { clockOf } from "../../src/store/redis-clock.ts";
+import { sweepEnded, sweepEndedJobs } from "../../src/store/retention.ts";
+import { sweepEndedRuns } from "../../src/store/run-retention.ts";
 import { testStore } from "../support/redis.ts";
 import { MODEL, TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
+import { chain } from "../support/test-workflows.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const QUEUE = completionQueueName(modelRef("simulator", "test"));
 const logger = createLogger({ level: "silent", json: true });
 
-async function openSite() {
-  const site = await TestSite.open();
+async function openSite(env: Record<string, string> = {}) {
+  const site = await TestSite.open({}, env);
   onTestFinished(() => site[Symbol.asyncDispose]());
   const store = testStore(site.namespace);
   const queue = new Queue(QUEUE, { connection: store.redis, prefix: store.keys.prefix });
@@ -57,4 +61,75 @@ test("an operator removes a queue, with jobs that have not ended only by force",
   expect((await site.run("queues", "remove", MODEL, "--force")).stdout).toContain("with 1 job not ended");
   expect(await queue.getJobCounts("waiting")).toMatchObject({ waiting: 0 });
   expect(await readRegistry(store)).toEqual([]);
+});
+
+const SECRET = "who killed Laura Palmer?";
+
+test("results, failures and conversations stay as long as the settings say", async () => {
+  const { site, store } = await openSite({
+    GLUELLM_RETENTION_RESULTS: "3600",
+    GLUELLM_RETENTION_FAILED: "7200",
+    GLUELLM_RETENTION_CONVERSATIONS: "1800",
+  });
+  const client = siteClient(site, { mode: "local" });
+  const job = await client.enqueue("fine", { model: MODEL });
+  await job.result();
+  const failing = await client.enqueue('bad\n#sim {"error": "400"}', { model: MODEL });
+  await expect(failing.result()).rejects.toThrow();
+  const chat = client.conversation({ model: MODEL });
+  await chat.complete(SECRET);
+  const { keys, redis } = store;
+  for (const [key, seconds] of [
+    [keys.result(job.id), 3600],
+    [keys.result(failing.id), 7200],
+    // And the time that its call had.
+    [keys.conversation(chat.id), 1800 + 600],
+  ] as const) {
+    const left = await redis.ttl(key);
+    expect(left).toBeGreaterThan(0);
+    expect(left).toBeLessThanOrEqual(seconds);
+  }
+});
+
+test("a failed job that goes takes its large request along", async () => {
+  const { site, store, queue } = await openSite();
+  const client = siteClient(site, { mode: "local" });
+  const failing = client.complete(`${SECRET.repeat(1000)}\n#sim {"error": "400"}`, { model: MODEL });
+  await expect(failing).rejects.toThrow();
+  await waitFor("its end", async () => (await queue.getFailedCount()) === 1);
+  const blobs = () => store.redis.keys(`${store.keys.prefix.replace(/[{}]/g, "?")}:blob:*`);
+  expect(await blobs()).toHaveLength(1);
+  await sweepEndedJobs(store, { retention: { completedMs: 0, failedMs: 0 } }, logger);
+  expect(await blobs()).toEqual([]);
+});
+
+test("ended runs go with their steps' results and large values; running ones and steps of forks stay", async () => {
+  const { site, store } = await openSite();
+  const { redis, keys } = store;
+  const client = siteClient(site, { mode: "local", workflows: [chain] });
+  const topic = SECRET.repeat(1000);
+  const run = await client.workflows.start(chain, { topic, steps: 2 });
+  await run.result();
+  const origin = await client.workflows.start(chain, { topic: "of a fork", steps: 2 });
+  await origin.result();
+  const fork = await origin.fork({ fromStep: "ask#2" });
+  await fork.result();
+  const [mine] = await run.steps();
+  const [taken] = await origin.steps();
+  await client.close();
+  const waiting = await siteClient(site).workflows.start(chain, { topic: "later" });
+  expect(await sweepEndedRuns(store, (await clockOf(store).fresh()) - 3_600_000)).toBe(0);
+  const settings = loadSettings({ env: site.env, cwd: "/" });
+  const retention = { ...settings.retention, completedMs: 0, runsMs: 0 };
+  await sweepEnded(store, { retention }, logger);
+  expect(
+    await redis.exists(keys.workflow(run.id), keys.workflowJournal(run.id), keys.result(mine?.job ?? "")),
+  ).toBe(0);
+  expect(await redis.exists(keys.workflow(fork.id), keys.workflow(origin.id))).toBe(0);
+  expect(await redis.exists(keys.result(taken?.job ?? ""))).toBe(1);
+  expect(await redis.exists(keys.workflow(waiting.id))).toBe(1);
+  expect(await redis.zrange(keys.workflowRuns, "0", "-1")).toEqual([waiting.id]);
+  // Nothing of the ended run is left anywhere.
+  for (const key of await redis.keys(`*${site.namespace}*`))
+    expect((await redis.dumpBuffer(key))?.includes("Palmer"), key).toBe(false);
 });

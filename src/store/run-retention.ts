@@ -1,0 +1,111 @@
+import type { BlobRef } from "../shared/catalog.ts";
+import { fieldsOf, parseJson } from "../shared/json.ts";
+import { isBlobRef, releaseBlob } from "./blobs.ts";
+import { repliesOf } from "./redis.ts";
+import { Script } from "./script.ts";
+import type { Store } from "./store.ts";
+
+/*
+ * The end of an ended run's life, where the settings give it less time than its keys have by themselves: its record and
+ * journal, the results of its steps, and what of them lies in blobs.
+ */
+
+/** Runs that are looked at in one go. */
+const CHUNK = 500;
+
+/** Written down of a run whose steps another one has too. */
+const FORKED = "forked";
+
+/**
+ * Removes an ended run.
+ * Keys: its record, journal and signals, the lists of runs and of their deadlines. Arguments: its `id`, the time `before`
+ * which it must have ended. Returns: 1 when it did, else 0. Called by `sweepEndedRuns`. Fence: the record says that it has ended; one
+ * that was retried runs.
+ */
+const REMOVE = new Script({
+  keys: ["run", "journal", "signals", "runs", "deadlines"],
+  args: { id: "text", before: "number" },
+  lua: `
+    local found = redis.call('HMGET', run, 'status', 'finishedAt')
+    if not found[1] or found[1] == 'running' or (tonumber(found[2] or '') or before) >= before then return 0 end
+    redis.call('DEL', run, journal, signals)
+    redis.call('ZREM', runs, id)
+    redis.call('ZREM', deadlines, id)
+    return 1
+  `,
+});
+
+/** Removes the runs that ended before a time, in epoch milliseconds by Redis. Returns how many. */
+export async function sweepEndedRuns(store: Store, before: number): Promise<number> {
+  let removed = 0;
+  // Who ended before it began before it: what stays in the list are runs that go on, or ended lately.
+  for (let offset = 0; ; ) {
+    const ids = await store.redis.zrangebyscore(
+      store.keys.workflowRuns,
+      "-inf",
+      before,
+      "LIMIT",
+      offset,
+      CHUNK,
+    );
+    const due = await endedBefore(store, ids, before);
+    let gone = 0;
+    for (const id of due) if (await removeRun(store, id, before)) gone += 1;
+    removed += gone;
+    if (ids.length < CHUNK) return removed;
+    offset += CHUNK - gone;
+  }
+}
+
+async function endedBefore(store: Store, ids: readonly string[], before: number): Promise<string[]> {
+  const pipeline = store.redis.pipeline();
+  for (const id of ids) pipeline.hget(store.keys.workflow(id), "finishedAt");
+  const ends = await repliesOf(pipeline);
+  return ids.filter((_, n) => ends[n] !== null && Number(ends[n]) < before);
+}
+
+async function removeRun(store: Store, id: string, before: number): Promise<boolean> {
+  const { redis, keys } = store;
+  const [[input, output, forked], journal] = await Promise.all([
+    redis.hmget(keys.workflow(id), "input", "output", FORKED),
+    redis.lrange(keys.workflowJournal(id), 0, -1),
+  ]);
+  const named = {
+    run: keys.workflow(id),
+    journal: keys.workflowJournal(id),
+    signals: keys.workflowSignals(id),
+  };
+  const lists = { runs: keys.workflowRuns, deadlines: keys.workflowDeadlines };
+  if ((await REMOVE.run(redis, { ...named, ...lists }, { id, before })) !== 1) return false;
+  // What is lost in between ends by itself, with its 32 days.
+  const entries = journal.map((json) => fieldsOf(parseJson(json)));
+  const values = [input, output].map((json) => parseJson(json ?? "null"));
+  for (const blob of [...values, ...entries.flatMap((entry) => [entry.blob, entry.value])].filter(
+    isBlobRef,
+  )) {
+    await releaseBlob(store, blob, id);
+  }
+  if (!forked) for (const jobId of ownJobs(entries)) await removeResult(store, jobId);
+  return true;
+}
+
+/** The jobs of its completions; those that a fork took over are another run's. */
+function ownJobs(entries: readonly Record<string, unknown>[]): string[] {
+  const taken = new Set(entries.flatMap(({ taken, step }) => (taken ? [step] : [])));
+  return entries.flatMap(({ type, kind, job, step }) =>
+    type === "asked" && kind === "completion" && typeof job === "string" && !taken.has(step) ? [job] : [],
+  );
+}
+
+async function removeResult({ redis, keys, ...store }: Store, jobId: string): Promise<void> {
+  const record = fieldsOf(parseJson((await redis.get(keys.result(jobId))) ?? "null"));
+  await redis.del(keys.result(jobId), keys.journal(jobId));
+  const { body } = fieldsOf(record.response);
+  const blobs: BlobRef[] = [body, record.toolExecutions, record.output].filter(isBlobRef);
+  for (const blob of blobs) await releaseBlob({ redis, keys, ...store }, blob, `result:${jobId}`);
+}
+
+/** Written before a fork begins: its steps are from now on another run's too, and stay as long as they do by themselves. */
+export async function keepSteps({ redis, keys }: Store, runId: string): Promise<void> {
+  await redis.hset(keys.workflow(runId), FORKED, "true");
+}
