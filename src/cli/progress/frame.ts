@@ -58,14 +58,17 @@ export function frame(picture: BatchPicture, options: FrameOptions): string[] {
 }
 
 function lines(picture: BatchPicture, choice: Choice, { columns, paint }: FrameOptions): string[] {
-  const yellow = (text: string): Piece => ({ text: oneLine(text), style: "yellow" });
-  const warnings = [...picture.waitsFor, ...picture.notices].map(yellow);
+  const { waitsFor, notices, phase } = picture;
+  const told: Piece[] = [
+    ...waitsFor.map((text): Piece => ({ text: oneLine(text), style: "yellow" })),
+    ...notices.map((text): Piece => ({ text: oneLine(text), style: phase === "ending" ? "yellow" : "dim" })),
+  ];
   const sections = [
     [
       head(picture, columns, paint),
       bar(picture, columns, paint),
       ...flowed(figures(picture), columns, paint),
-      ...warnings.flatMap((warning) => wrapped(warning, columns, paint)),
+      ...told.flatMap((piece) => wrapped(piece, columns, paint)),
     ],
     models(picture.models, choice.models, columns, paint),
     picture.phase === "done" ? [] : workers(picture.workers, choice.workers, columns, paint),
@@ -98,7 +101,7 @@ function bar(
   const parts: Piece[] = [
     { text: "━".repeat(full - red), style: phase === "waiting" ? "yellow" : "green" },
     { text: "━".repeat(red), style: "red" },
-    { text: half ? "╸" : "", style: phase === "waiting" ? "yellow" : "green" },
+    { text: half ? "╸" : "", style: red > 0 ? "red" : phase === "waiting" ? "yellow" : "green" },
     { text: rest, style: "dim" },
     { text: label, style: "bold" },
   ];
