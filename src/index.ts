@@ -161,4 +161,5 @@ export type { ForkOptions } from "./workflows/fork.ts";
 export type { RetryPolicy } from "./workflows/retry-policy.ts";
 export type { RunStatus, RunStep } from "./workflows/run-status.ts";
 export { type AnyWorkflow, defineWorkflow } from "./workflows/workflow.ts";
+export type { LimitKey, WorkflowLimits } from "./workflows/workflow-limits.ts";
 export type { ActivityWorkers, WorkflowVersion } from "./workflows/workflow-runs.ts";

@@ -3,6 +3,7 @@ import type { Pattern } from "../patterns/pattern.ts";
 import { usd } from "../shared/usd.ts";
 import type { RunStatus } from "../workflows/run-status.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
+import { limitTexts } from "../workflows/workflow-limits.ts";
 import type { ActivityWorkers, WorkflowVersion } from "../workflows/workflow-runs.ts";
 import { type InputField, inputFields, inputShape } from "./input-shape.ts";
 import { table } from "./options.ts";
@@ -20,6 +21,8 @@ export interface WorkflowCard {
   when?: string;
   calls?: string;
   source?: string;
+  /** What its runs wait for before they begin, for people. */
+  limits?: string[];
   options: InputField[];
 }
 
@@ -28,7 +31,11 @@ export function workflowCards(workflows: readonly AnyWorkflow[]): WorkflowCard[]
   const all: (AnyWorkflow | Pattern)[] = [...Object.values(PATTERNS), ...workflows];
   return all.map((workflow) => {
     const { name, version } = workflow;
-    if (!("config" in workflow)) return { name, version, options: inputFields(inputShape(workflow.input)) };
+    if (!("config" in workflow)) {
+      const limits = limitTexts(workflow);
+      const options = inputFields(inputShape(workflow.input));
+      return { name, version, ...(limits.length > 0 && { limits }), options };
+    }
     const { when, calls, source, config } = workflow;
     return { name, version, when, calls, source, options: inputFields(inputShape(config)) };
   });
@@ -39,8 +46,13 @@ export function showCards(cards: readonly WorkflowCard[]): string {
   return cards.map(showCard).join("\n\n");
 }
 
-function showCard({ name, when, calls, source, options }: WorkflowCard): string {
-  const facts = [when, calls && `calls: ${calls}`, source && `source: ${source}`];
+function showCard({ name, when, calls, source, limits, options }: WorkflowCard): string {
+  const facts = [
+    when,
+    calls && `calls: ${calls}`,
+    source && `source: ${source}`,
+    limits && `limits: ${limits.join("; ")}`,
+  ];
   const rows = options.map(({ name: option, type, isRequired, default: value, description }) => [
     `  ${option}`,
     type,

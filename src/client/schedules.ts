@@ -192,12 +192,13 @@ export class Schedules {
     if (given === undefined)
       return this.#completion(completion as ScheduledCompletion, { ...options, input });
     const { workflows, defaultModel } = this.#options;
-    const { name, version } = workflows.checked(given, input);
+    const { name, version, limits } = workflows.checked(given, input);
     const encoded = encode(input ?? null, `the input of workflow "${name}"`, { dropsUndefined: true });
     const of = {
       kind: "workflow" as const,
       workflow: name,
       version,
+      limits,
       input: encoded.json,
       priority,
       deadlineMs,

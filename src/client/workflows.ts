@@ -6,10 +6,12 @@ import { InputError } from "../shared/errors.ts";
 import { orAborted } from "../shared/or-aborted.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { uuidHere } from "../shared/tool-run.ts";
+import type { StartLimits } from "../store/run-limits.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
 import type { Workflow } from "../workflows/context.ts";
 import { inputDigestForm } from "../workflows/start-run.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
+import { startLimits } from "../workflows/workflow-limits.ts";
 import type { ActivityWorkers, WorkflowVersion } from "../workflows/workflow-runs.ts";
 import { endedBy } from "./aborted.ts";
 import {
@@ -89,10 +91,11 @@ export class Workflows {
   }
 
   /**
-   * Starts a run, and returns its handle once it is safe in Redis.
+   * Starts a run, and returns its handle once it is safe in Redis: by the workflow's `singleton` or `debounce` perhaps that of the run that
+   * stands for it.
    * @param workflow itself, or the name of a built-in pattern or of one that the client was made with
    * @throws InputError naming the field of the input that is wrong; `run_conflict` when `runId` stands for another
-   * workflow or input; ConfigurationError (`missing_key`) in mode `local`; JobCancelledError by the signal
+   * workflow or input; `singleton_running`; `limit_key` when a key of its limits cannot be had; ConfigurationError (`missing_key`) in mode `local`; JobCancelledError by the signal
    */
   async start<Input, Output, Given>(
     workflow: Workflow<Input, Output, Given>,
@@ -101,11 +104,11 @@ export class Workflows {
   ): Promise<WorkflowHandle<Output>>;
   async start(workflow: string, input: unknown, options?: StartOptions): Promise<WorkflowHandle>;
   async start(
-    given: AnyWorkflow | string,
+    named: AnyWorkflow | string,
     input: unknown,
     options: StartOptions = {},
   ): Promise<WorkflowHandle> {
-    const { name, version } = this.checked(given, input);
+    const { name, version, limits } = this.checked(named, input);
     const { runId = newRunId(name, input), deadlineMs, signal } = options;
     if (!RUN_ID.test(runId)) {
       throw new InputError(
@@ -114,12 +117,12 @@ export class Workflows {
       );
     }
     const { priority, tags } = checkRunOptions(options);
-    const start = { runId, workflow: name, version, input, priority, deadlineMs, tags };
-    await endedBy(
+    const start = { runId, workflow: name, version, input, priority, deadlineMs, tags, limits };
+    const id = await endedBy(
       signal,
       this.#connection.useRuns((runs) => orAborted(signal, runs.start(start)), signal),
     );
-    return new WorkflowHandle(this.#connection, runId);
+    return new WorkflowHandle(this.#connection, id);
   }
 
   /** Returns the handle of a run that was started here or elsewhere. */
@@ -209,11 +212,15 @@ export class Workflows {
   }
 
   /** @internal Returns the workflow, whose input is checked. @throws as `start` */
-  checked(given: AnyWorkflow | string, input: unknown): AnyWorkflow {
+  checked(
+    given: AnyWorkflow | string,
+    input: unknown,
+  ): { name: string; version: number; limits: StartLimits } {
     const workflow = typeof given === "string" ? this.#named(given) : given;
-    checkWith(workflow.input, input, `the input of workflow "${workflow.name}"`);
+    const { name, version } = workflow;
+    const limits = startLimits(workflow, checkWith(workflow.input, input, `the input of workflow "${name}"`));
     this.#checkKeys(input);
-    return workflow;
+    return { name, version, limits };
   }
 
   #named(name: string): AnyWorkflow {

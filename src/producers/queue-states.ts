@@ -15,6 +15,7 @@ import { NEVER_LIMITING } from "../store/bullmq-internals.ts";
 import { readLearnedLimits } from "../store/learned-limits.ts";
 import { type LongPause, pauseIdsOf, readLongPause } from "../store/long-pause.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
+import { waitingForPlaces } from "../store/run-limits.ts";
 import type { Store } from "../store/store.ts";
 import { type Usage, usagePerMinute } from "../store/usage.ts";
 import { withQueue } from "../store/with-queue.ts";
@@ -126,6 +127,9 @@ async function readQueueState(
       const other = isOfWorkflows(name) ? `a worker with ${whatItHas(name)}` : "a worker";
       waitsFor.push(ref ? `a worker with provider entry "${ref.entry}"` : other);
     }
+    const workflow = workflowOfQueue(name);
+    const line = workflow === undefined ? undefined : await waitingForPlaces(store, workflow);
+    if (line && line.runs > 0) waitsFor.push(placesText(line));
     if (counts.delayed > 0) waitsFor.push(...(await readReasons(queue)));
     const used = await usagePerMinute(store, key, sinceMs);
     return {
@@ -143,6 +147,10 @@ async function readQueueState(
       waitsFor,
     };
   });
+}
+
+function placesText({ runs, keys }: { runs: number; keys: number }): string {
+  return `places: ${runs} run${runs === 1 ? "" : "s"} of ${keys} limit${keys === 1 ? "" : "s"} of concurrency`;
 }
 
 /** Of a queue of workflows: what its jobs are of. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import { readStored } from "../shared/stored-data.ts";
+import type { StartLimits } from "../store/run-limits.ts";
 import type { DueTicks } from "../store/schedule-ticks.ts";
 import { latestTimes } from "./times.ts";
 
@@ -16,6 +17,8 @@ const workflowActionSchema = z.object({
   priority: z.number(),
   deadlineMs: z.number().optional(),
   tags: z.array(z.string()),
+  /** How its runs begin, by the limits of its workflow. */
+  limits: z.custom<StartLimits>().optional(),
   defaultModel: z.union([z.string(), z.array(z.string())]),
 });
 /** A completion, checked. */

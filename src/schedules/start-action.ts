@@ -44,7 +44,7 @@ async function startWorkflow(
   const versions = cards.flatMap((card) => card.versions[workflow] ?? []);
   const started = { kind: "workflow", id: `${schedule}.${key}`, queue: "" };
   try {
-    await startRun(access, {
+    started.id = await startRun(access, {
       ...rest,
       runId: started.id,
       workflow,

@@ -54,6 +54,11 @@ export function keysUnder(prefix: string) {
     workflowJournal: (runId: string) => `${prefix}:workflow:${runId}:journal`,
     /** Set: ids of signals that a run has. */
     workflowSignals: (runId: string) => `${prefix}:workflow:${runId}:signals`,
+    /** What there is of a limit of a workflow (see `run-limits.ts`). */
+    workflowLimit: (name: string, part: "holders" | "waiting" | "starts" | "run") =>
+      `${prefix}:workflow-limit:${name}:${part}`,
+    /** Hash: limit of concurrency that runs may wait for → how many places it has. */
+    workflowLimits: `${prefix}:workflow-limits`,
     /** Hash: what has happened to an activity of a run (see `activity.ts`). */
     activity: (jobId: string) => `${prefix}:activity:${jobId}`,
     /** Sorted set: schedule id by its creation. */

@@ -3,6 +3,8 @@ import type { ErrorRecord } from "../shared/error-record.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { isBlobRef } from "./blobs.ts";
+import { clockOf } from "./redis-clock.ts";
+import { LEAVE_LIMITS } from "./run-limits.ts";
 import type { RunRecord } from "./run-record.ts";
 import {
   type Denied,
@@ -160,9 +162,9 @@ export async function appendEntries(
  */
 const TELL = new Script({
   keys: ["run", "journal", "deadlines", "signals"],
-  args: { entry: "text", dedupeId: "text", id: "text", channel: "text", prefix: "text" },
+  args: { entry: "text", dedupeId: "text", id: "text", channel: "text", prefix: "text", at: "number" },
   moreArgs: "fields",
-  lua: `${NOTIFY}${WAKE_RUN}
+  lua: `${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}
     if dedupeId ~= '' and redis.call('SISMEMBER', signals, dedupeId) == 1 then return 'noted' end
     if redis.call('HGET', run, 'status') ~= 'running' then return 'over' end
     if dedupeId ~= '' then
@@ -176,6 +178,7 @@ const TELL = new Script({
     if #fields > 0 then
       redis.call('HSET', run, unpack(fields))
       redis.call('ZREM', deadlines, id)
+      leaveLimits(id, at)
       notify('result', id)
     end
     if wakeRun(id) then return 'woken' end
@@ -215,6 +218,7 @@ export async function notifyRun(
       id: runId,
       channel: keys.channel,
       prefix: keys.prefix,
+      at: clockOf(store).now(),
     },
     { args: end },
   );

@@ -3,8 +3,16 @@ import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { errorRecordSchema } from "../shared/error-record.ts";
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { readStored, storedFault } from "../shared/stored-data.ts";
+import {
+  LEAVE_LIMITS,
+  START_LIMIT_ARGS,
+  START_LIMITS,
+  type StartLimits,
+  startLimitArgs,
+} from "./run-limits.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
+import { WAKE_RUN } from "./wake-run.ts";
 
 /*
  * The record of a run: the hash `:workflow:<runId>`, kept for 30 days after the run's end, or after its deadline; and
@@ -81,6 +89,15 @@ const runRecordSchema = z.object({
   waits: json.pipe(z.array(z.string())).default([]),
   /** The names of the activities that it waited for then. */
   activities: json.pipe(z.array(z.string())).default([]),
+  /** Its limits, by name: the one whose place it has or waits for, and as what it waits; those of its start. */
+  place: z.string().optional(),
+  waitsAs: z.string().optional(),
+  singleton: z.string().optional(),
+  debounce: z.string().optional(),
+  /** No worker begins with it before. */
+  startAt: z.coerce.number().optional(),
+  /** When it was past its limits; absent without any. */
+  begunAt: z.coerce.number().optional(),
   /** Local work that takes its time. */
   local: json
     .pipe(z.array(z.object({ step: z.string(), startedAt: z.number(), attempt: z.number() })))
@@ -113,25 +130,53 @@ export async function readRun(store: Store, runId: string): Promise<RunRecord | 
 }
 
 /**
- * Writes the record of a new run. The first one under an id stays; who comes later learns what it is.
- * Keys: the record, the journal, the index of runs, that of their deadlines. Arguments: the run's id, the time `at` of its
- * start, its deadline or nothing, the record's `ttlSeconds`, `fieldCount`, then so many fields and values, then journal entries. Returns: {digest, status, queue} of the
- * record that stands. Called by `beginRun`, for a caller or for the worker of a parent run. Fence: the id.
+ * Writes the record of a new run, unless its limits let its start stand for another run. The first one under an id stays; who comes later
+ * learns what it is. Keys: the record, the journal, the index of runs, that of their deadlines. Arguments: the run's id, the time `at` of its
+ * start, its deadline or nothing, the record's `ttlSeconds`, `fieldCount`, the `prefix`, its limits (`START_LIMIT_ARGS`), then so many fields and values, then journal entries.
+ * Returns: {id, digest, status, queue, startAt, debounce} of the record that stands, and `joined`, `debounced` or nothing. Called by `beginRun`, for a caller or for the worker of a parent run. Fence: the id.
  */
 const START = new Script({
   keys: ["run", "journal", "runs", "deadlines"],
-  args: { id: "text", at: "number", deadlineAt: "number?", ttlSeconds: "number", fieldCount: "number" },
+  args: {
+    ...{ id: "text", at: "number", deadlineAt: "number?", ttlSeconds: "number", fieldCount: "number" },
+    prefix: "text",
+    ...START_LIMIT_ARGS,
+  },
   moreArgs: "fieldsAndEntries",
-  lua: `
+  lua: `${WAKE_RUN}${LEAVE_LIMITS}${START_LIMITS}
+    local function standing(id, outcome)
+      local reply = redis.call('HMGET', runKey(id), 'digest', 'status', 'queue', 'startAt', 'debounce')
+      return {id, outcome, unpack(reply, 1, 5)}
+    end
+    local other, outcome = standIn(id)
+    if outcome == 'joined' then return standing(other, outcome) end
+    if outcome == 'debounced' then
+      redis.call('HDEL', runKey(other), 'inputTyped')
+      for i = 1, fieldCount, 2 do
+        local field = fieldsAndEntries[i]
+        if field == 'input' or field == 'inputTyped' or field == 'digest' or field == 'deadlineAt' then
+          redis.call('HSET', runKey(other), field, fieldsAndEntries[i + 1])
+        end
+      end
+      redis.call('HSET', runKey(other), 'startAt', at + debounceMs)
+      redis.call('EXPIRE', runKey(other), ttlSeconds)
+      redis.call('ZREM', deadlines, other)
+      if deadlineAt then redis.call('ZADD', deadlines, deadlineAt, other) end
+      return standing(other, outcome)
+    end
     if redis.call('EXISTS', run) == 0 then
       redis.call('HSET', run, unpack(fieldsAndEntries, 1, fieldCount))
+      local startAt = beginsAt(id, at)
+      if startAt then redis.call('HSET', run, 'startAt', startAt) end
+      if singleton ~= '' then redis.call('HSET', run, 'singleton', singleton) end
+      if debounce ~= '' then redis.call('HSET', run, 'debounce', debounce) end
       redis.call('EXPIRE', run, ttlSeconds)
       for i = fieldCount + 1, #fieldsAndEntries do redis.call('RPUSH', journal, fieldsAndEntries[i]) end
       redis.call('ZADD', runs, at, id)
       if deadlineAt then redis.call('ZADD', deadlines, deadlineAt, id) end
       redis.call('ZREMRANGEBYSCORE', runs, '-inf', at - 3 * ttlSeconds * 1000)
     end
-    return redis.call('HMGET', run, 'digest', 'status', 'queue')
+    return standing(id, '')
   `,
 });
 
@@ -143,19 +188,34 @@ export interface NewRun {
   [field: string]: string | number;
 }
 
+/** The run that stands after a start. */
+export interface StandingRun {
+  id: string;
+  /** `joined`: the one that goes on, of which there is one at a time. `debounced`: the one that begins later, with the new input. */
+  outcome: "joined" | "debounced" | "";
+  digest: string;
+  status: string;
+  queue: string;
+  /** No worker begins with it before, in epoch milliseconds. */
+  startAt: number | undefined;
+  /** Its input was the last one of several. */
+  isDebounced: boolean;
+}
+
 /**
- * Writes the record of a run, unless there is one under its id. Returns digest and status of the one that stands.
+ * Writes the record of a run, unless there is one under its id, or another one stands for it.
  * @param entries journal entries, as JSON, that a fork begins with
  */
 export async function beginRun(
   { redis, keys }: Store,
   run: NewRun,
   entries: readonly string[],
-): Promise<{ digest: string; status: string; queue: string }> {
+  limits: StartLimits = {},
+): Promise<StandingRun> {
   const { id, createdAt: at, deadlineAt } = run;
   const fields = Object.entries(run).flat();
   const ttlSeconds = RUN_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - at) / 1000);
-  const [digest, status, queue] = (await START.run(
+  const [standing, outcome, digest, status, queue, startAt, debounce] = (await START.run(
     redis,
     {
       run: keys.workflow(id),
@@ -163,20 +223,37 @@ export async function beginRun(
       runs: keys.workflowRuns,
       deadlines: keys.workflowDeadlines,
     },
-    { id, at, deadlineAt: isBounded(run) ? deadlineAt : undefined, ttlSeconds, fieldCount: fields.length },
+    {
+      ...{
+        id,
+        at,
+        deadlineAt: isBounded(run) ? deadlineAt : undefined,
+        ttlSeconds,
+        fieldCount: fields.length,
+      },
+      ...{ prefix: keys.prefix, ...startLimitArgs(limits) },
+    },
     { args: [...fields, ...entries] },
   )) as (string | null)[];
-  return { digest: digest ?? "", status: status ?? "", queue: queue ?? WORKFLOW_QUEUE };
+  return {
+    id: standing ?? id,
+    outcome: outcome as StandingRun["outcome"],
+    digest: digest ?? "",
+    status: status ?? "",
+    queue: queue ?? WORKFLOW_QUEUE,
+    startAt: startAt ? Number(startAt) : undefined,
+    isDebounced: typeof debounce === "string",
+  };
 }
 
 /**
- * Makes a failed run one that runs. Keys: the record, the journal, the index of deadlines. Arguments: the run's id, the
+ * Makes a failed run one that runs. Keys: the record, the journal, the index of deadlines, the place of a singleton's id. Arguments: the run's id, the
  * `length` of the journal as it was read, the new deadline, whether it `isBounded`, the life of the record in seconds,
  * then the places of entries that go. Returns: 1 when the run is revived, else 0. Called by `reviveRun`, for a caller.
  * Fence: that the run has failed, and the journal's length.
  */
 const REVIVE = new Script({
-  keys: ["run", "journal", "deadlines"],
+  keys: ["run", "journal", "deadlines", "pointer"],
   args: { id: "text", length: "number", deadlineAt: "number", isBounded: "flag", ttlSeconds: "number" },
   moreArgs: "removed",
   lua: `
@@ -185,10 +262,11 @@ const REVIVE = new Script({
     redis.call('LREM', journal, 0, 'removed')
     redis.call('HSET', run, 'status', 'running', 'deadlineAt', deadlineAt)
     redis.call('HINCRBY', run, 'retries', 1)
-    redis.call('HDEL', run, 'error', 'finishedAt', 'blocked', 'local')
+    redis.call('HDEL', run, 'error', 'finishedAt', 'blocked', 'local', 'place', 'waitsAs', 'startAt', 'begunAt')
     redis.call('EXPIRE', run, ttlSeconds)
     redis.call('EXPIRE', journal, ttlSeconds)
     if isBounded then redis.call('ZADD', deadlines, deadlineAt, id) end
+    if redis.call('HEXISTS', run, 'singleton') == 1 then redis.call('SET', pointer, id, 'EX', ttlSeconds, 'NX') end
     return 1
   `,
 });
@@ -203,7 +281,10 @@ export async function reviveRun(
   const ttlSeconds = RUN_TTL_SECONDS + Math.ceil((deadlineAt - Date.now()) / 1000);
   await REVIVE.run(
     redis,
-    { run: keys.workflow(id), journal: keys.workflowJournal(id), deadlines: keys.workflowDeadlines },
+    {
+      ...{ run: keys.workflow(id), journal: keys.workflowJournal(id), deadlines: keys.workflowDeadlines },
+      pointer: keys.workflowLimit(run.singleton ?? "", "run"),
+    },
     { id, length, deadlineAt, isBounded: isBounded(run), ttlSeconds },
     { args: removed },
   );

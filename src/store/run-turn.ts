@@ -1,9 +1,12 @@
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { childrenKey } from "./bullmq-internals.ts";
 import { HOLD, HOLD_KEYS, holdKeys, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullmq-sleep.ts";
+import { clockOf } from "./redis-clock.ts";
+import { ENTER_LIMIT, LEAVE_LIMITS } from "./run-limits.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { NOTIFY } from "./topics.ts";
+import { WAKE_RUN } from "./wake-run.ts";
 
 /*
  * What the worker that has a run does with its record (see `run-record.ts`), all of it fenced by the lock of the run's
@@ -89,23 +92,75 @@ export async function suspendRun(
 }
 
 /**
+ * Lets a run begin, or puts it to sleep until its limits let it.
+ * Keys: see `FENCE` and `SLEEP`. Arguments: those of `FENCE`; `at` and `wakeAt` as of `SUSPEND`; the `name` of its limit of concurrency, empty
+ * without one, with its places and the run's `priority` there; `prefix` and `channel` of the namespace. Returns: 'begun'; 'waits' when it
+ * sleeps; or a `Denied`. Called by `enterRun`, before a worker begins with a run. Fence: the lock of the run's job, and that the run is running.
+ */
+const ENTER = new Script({
+  keys: [...FENCE_KEYS, ...SLEEP_KEYS],
+  args: {
+    ...{ ...FENCE_ARGS, at: "number", wakeAt: "number?", name: "text", limit: "number", priority: "number" },
+    ...{ prefix: "text", channel: "text" },
+  },
+  lua: `${FENCE}${SLEEP}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENTER_LIMIT}
+    local startAt = tonumber(redis.call('HGET', run, 'startAt') or 0)
+    if startAt > at then
+      if not leaveActive(id) then return 'fenced' end
+      delayUntil(id, wakeAt and math.min(wakeAt, startAt) or startAt)
+      return 'waits'
+    end
+    local debounce = redis.call('HGET', run, 'debounce')
+    if debounce then forgetPointer(debounce, id) end
+    if name ~= '' and not enterLimit(id, name, limit, priority, at) then
+      if not leaveActive(id) then return 'fenced' end
+      if wakeAt then delayUntil(id, wakeAt) else waitForChildren(id, at) end
+      return 'waits'
+    end
+    redis.call('HSET', run, 'begunAt', at)
+    return 'begun'
+  `,
+});
+
+/**
+ * Lets a run begin, or puts it to sleep until its limits let it.
+ * @param place its limit of concurrency: name and places; undefined: none
+ * @param wakeAt its own deadline, in epoch milliseconds
+ */
+export async function enterRun(
+  lock: RunLock,
+  place: { name: string; limit: number } | undefined,
+  { priority, wakeAt }: { priority: number; wakeAt: number | undefined },
+): Promise<"begun" | "waits" | Denied> {
+  const { store, queue } = lock;
+  const { prefix, channel } = store.keys;
+  const { name, limit } = place ?? { name: "", limit: 0 };
+  return (await ENTER.run(
+    store.redis,
+    { ...fenceKeys(lock), ...sleepKeys(store, queue) },
+    { ...fenceArgs(lock), at: clockOf(store).now(), wakeAt, name, limit, priority, prefix, channel },
+  )) as "begun" | "waits" | Denied;
+}
+
+/**
  * Makes a run's end final. Steps that nobody waits for any more would keep BullMQ from completing the job: it forgets
  * them.
  * Keys: see `FENCE`; the job's children; the runs' deadlines. Arguments: those of `FENCE`, the record's `ttlSeconds` from
- * now, the channel, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
+ * now, the channel, the `prefix` of the keys, the time `at`, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
  * Fence: the lock of the run's job, and that the run is running.
  */
 const FINISH = new Script({
   keys: [...FENCE_KEYS, "children", "deadlines"],
-  args: { ...FENCE_ARGS, ttlSeconds: "number", channel: "text" },
+  args: { ...FENCE_ARGS, ttlSeconds: "number", channel: "text", prefix: "text", at: "number" },
   moreArgs: "fields",
-  lua: `${FENCE}${NOTIFY}
+  lua: `${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}
     redis.call('HSET', run, unpack(fields))
     redis.call('HDEL', run, 'blocked', 'local')
     redis.call('ZREM', deadlines, id)
     redis.call('EXPIRE', run, ttlSeconds)
     redis.call('EXPIRE', journal, ttlSeconds)
     redis.call('DEL', children)
+    leaveLimits(id, at)
     notify('result', id)
     return 'finished'
   `,
@@ -114,11 +169,11 @@ const FINISH = new Script({
 /** Makes a run's end final. Everything after it (BullMQ's own completion) may be lost without harm. */
 export async function finishRun(lock: RunLock, fields: readonly string[]): Promise<"finished" | Denied> {
   const { store, queue, runId } = lock;
-  const { workflowDeadlines: deadlines, channel } = store.keys;
+  const { workflowDeadlines: deadlines, channel, prefix } = store.keys;
   const outcome = await FINISH.run(
     store.redis,
     { ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines },
-    { ...fenceArgs(lock), ttlSeconds: RUN_TTL_SECONDS, channel },
+    { ...fenceArgs(lock), ttlSeconds: RUN_TTL_SECONDS, channel, prefix, at: clockOf(store).now() },
     { args: fields },
   );
   return outcome as "finished" | Denied;

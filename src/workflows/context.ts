@@ -6,6 +6,7 @@ import type { Agent, AgentSpec } from "../shared/agent.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Activity } from "./activity.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
+import type { WorkflowLimits } from "./workflow-limits.ts";
 
 /** Options of a completion inside a workflow; the run gives priority and deadline where they are absent. */
 export type StepOptions<S extends OutputSchema = OutputSchema> = Omit<
@@ -185,7 +186,7 @@ export interface WorkflowContext {
 }
 
 /** The parts of a workflow. */
-export interface WorkflowOptions<Input, Output, Given = Input> {
+export interface WorkflowOptions<Input, Output, Given = Input> extends WorkflowLimits<Input> {
   /** The name: letters, digits, `_`, `-` and `.`; unique among the workflows of a namespace. */
   name: string;
   /**

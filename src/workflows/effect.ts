@@ -1,4 +1,5 @@
 import type { CompletionInput } from "../producers/completion-producer.ts";
+import type { StartLimits } from "../store/run-limits.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
 
 /** Work in the worker's own process. */
@@ -20,6 +21,7 @@ export type Effect =
       input: unknown;
       priority: number | undefined;
       abandon: boolean;
+      limits: StartLimits | undefined;
     }
   | LocalEffect
   /** As its definition or its name was given: the worker that has it checks it. */

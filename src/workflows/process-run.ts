@@ -20,6 +20,7 @@ import { type RunRecord, readRun } from "../store/run-record.ts";
 import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-turn.ts";
 import { Activation } from "./activation.ts";
 import { cancelSteps, openSteps } from "./end-run.ts";
+import { enter } from "./enter-run.ts";
 import { isOfActivation } from "./entry-values.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
@@ -85,6 +86,12 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
   if (!workflow) return { kind: "putBack", reason: `needs a worker with workflow "${run.workflow}"` };
   const leave = await reasonToLeave(store, run, workflow);
   if (leave) return { kind: "putBack", reason: leave };
+  const entry = await enter(lock, run, workflow);
+  if (typeof entry === "object") return fail(input, lock, run, cached, entry.error);
+  if (entry === "waits") return { kind: "suspended" };
+  if (entry === "fenced") return { kind: "fenced" };
+  // Its end has come first; or its input was the last one only now.
+  if (entry === "over" || entry === "changed") return processRun(input);
   const live = cached ?? (await revive(input, workflow, run));
   if ("reason" in live) return { kind: "putBack", reason: live.reason };
   input.onLive(live);

@@ -46,6 +46,7 @@ import { inputDigestForm } from "./start-run.ts";
 import { subjectOf } from "./step-model.ts";
 import { checkLocal } from "./step-options.ts";
 import { currentWork, refuseWithinWork } from "./within-work.ts";
+import { startLimits } from "./workflow-limits.ts";
 
 export interface RunContextOptions {
   runId: string;
@@ -195,14 +196,18 @@ export class RunContext implements WorkflowContext {
 
   child<Input, Output, Given>(
     name: string,
-    { name: workflow, version, input: schema }: Workflow<Input, Output, Given>,
+    limited: Workflow<Input, Output, Given>,
     input: Given,
     { priority, signal, parentClose }: ChildOptions = {},
   ): Promise<Output> {
+    const { name: workflow, version, input: schema } = limited;
     return step(async (listeners) => {
-      checkWith(schema, input, `the input of workflow "${workflow}"`);
+      const checked = checkWith(schema, input, `the input of workflow "${workflow}"`);
+      // A parent waits for the child that it has named: others cannot stand for it.
+      const { throttle } = startLimits(limited, checked);
+      const limits = throttle && { throttle };
       const abandon = parentClose === "abandon";
-      const effect = { kind: "child" as const, workflow, version, input, priority, abandon };
+      const effect = { kind: "child" as const, workflow, version, input, priority, abandon, limits };
       const question = canonicalJson(inputDigestForm(input));
       return this.#ask<Output>(name, question, effect, { subject: workflow, signal, listeners });
     });

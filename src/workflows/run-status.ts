@@ -1,8 +1,11 @@
 import type { Queue } from "bullmq";
 import { MAX_RUNS_AT_WORK } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import type { RunJournalEntry, StepKind } from "../store/run-journal.ts";
+import { placeInLine } from "../store/run-limits.ts";
 import type { RunRecord } from "../store/run-record.ts";
+import type { Store } from "../store/store.ts";
 import { readWorkerCards, type WorkerCard } from "../store/worker-card.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { signalAnswers } from "./signal-answers.ts";
@@ -86,13 +89,15 @@ async function reasons(fleet: FleetAccess, run: RunRecord): Promise<string[]> {
 }
 
 async function reasonsOf(
-  { queues }: FleetAccess,
+  { store, queues }: FleetAccess,
   run: RunRecord,
   cards: readonly WorkerCard[],
 ): Promise<string[]> {
   if (!cards.some(({ workflows }) => workflows.includes(run.workflow))) {
     return [`a worker with workflow "${run.workflow}"`];
   }
+  const limited = await limitReasons(store, run);
+  if (limited.length > 0) return limited;
   const queue = queues.named(run.queue);
   const state = await queue.getJobState(run.id);
   if (state === "unknown")
@@ -103,6 +108,21 @@ async function reasonsOf(
   // A suspended run is delayed too when it has a time to wake; only a worker that put it back left a reason.
   const { waitsFor } = ((await queue.getJob(run.id))?.progress ?? {}) as { waitsFor?: string };
   return waitsFor ? [waitsFor] : run.waits;
+}
+
+/** Why the limits of its workflow do not let it begin. */
+async function limitReasons(store: Store, run: RunRecord): Promise<string[]> {
+  if (run.begunAt !== undefined) return [];
+  const { startAt = 0, debounce } = run;
+  if (startAt > clockOf(store).now()) {
+    return [`its begin at ${new Date(startAt).toISOString()}, by ${debounce ? "debounce" : "throttle"}`];
+  }
+  const line = await placeInLine(store, run);
+  if (!line) return [];
+  const { limit, holders, before } = line;
+  return [
+    `a place of ${limit}: ${holders} ${holders === 1 ? "run has" : "runs have"} all, ${before} come before it`,
+  ];
 }
 
 async function waitsForTurn(queue: Queue): Promise<string[]> {

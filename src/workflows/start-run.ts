@@ -8,6 +8,7 @@ import { encode } from "../shared/serialize.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
+import type { StartLimits } from "../store/run-limits.ts";
 import { beginRun, type ForkPoint, MAX_DEADLINE_MS, readRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
@@ -28,6 +29,8 @@ export interface RunStart {
   /** By which lists find it. */
   tags?: readonly string[];
   parent?: { runId: string; step: string; queue: string };
+  /** How it begins; default: at once. */
+  limits?: StartLimits | undefined;
   /** What the run takes as already done, with the seeds that go with it. */
   fork?: RunFork;
 }
@@ -45,8 +48,11 @@ interface RunFork {
   entries: readonly RunJournalEntry[];
 }
 
-/** @throws InputError (`run_conflict`) when the id stands for another workflow or input. */
-export async function startRun(fleet: FleetAccess, start: RunStart): Promise<void> {
+/**
+ * Returns the id of the run that stands for the start: by the limits of its workflow it may be another one.
+ * @throws InputError (`run_conflict`) when the id stands for another workflow or input; (`singleton_running`)
+ */
+export async function startRun(fleet: FleetAccess, start: RunStart): Promise<string> {
   const { store } = fleet;
   const { runId, workflow, version, priority, parent, fork } = start;
   const what = `the input of workflow "${workflow}"`;
@@ -74,8 +80,9 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     ...(parent && { parentRunId: parent.runId, parentStep: parent.step }),
   };
   const entries = (fork?.entries ?? []).map((entry) => JSON.stringify(entry));
-  const standing = await beginRun(store, run, entries);
-  if (standing.digest !== digest) {
+  const standing = await beginRun(store, run, entries, start.limits);
+  const isOther = standing.outcome === "joined" || standing.isDebounced;
+  if (standing.digest !== digest && !isOther) {
     throw new InputError(
       `run ${runId} was started with another workflow or input${fork ? ", or is another fork" : ""}`,
       "take a new runId for a new run",
@@ -83,7 +90,20 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<voi
     );
   }
   // Who started it may have died before it added the job; adding it twice does nothing.
-  if (standing.status === "running") await addRunJob(fleet, standing.queue, start);
+  const { id, startAt } = standing;
+  if (standing.status === "running" && id === runId)
+    await addRunJob(fleet, standing.queue, { ...start, startAt });
+  else if (id !== runId) await addJobAgain(fleet, id);
+  if (standing.outcome === "joined" && start.limits?.singleton?.refuses) throw singletonRunning(workflow, id);
+  return id;
+}
+
+function singletonRunning(workflow: string, runId: string): InputError {
+  return new InputError(
+    `run ${runId} of workflow "${workflow}" goes on, and there is one at a time`,
+    "wait for its end, or cancel it",
+    "singleton_running",
+  );
 }
 
 /** Adds the job of a run that is not over again: BullMQ no longer has it. */
@@ -98,18 +118,23 @@ export async function addJobAgain(fleet: FleetAccess, runId: string): Promise<vo
 
 /** Adds the job of a run to its queue; adding it twice does nothing. */
 export async function addRunJob(
-  { store, queues }: FleetAccess,
+  fleet: FleetAccess,
   name: string,
-  start: Pick<RunStart, "runId" | "workflow" | "version" | "priority" | "parent">,
+  start: Pick<RunStart, "runId" | "workflow" | "version" | "priority" | "parent"> & {
+    startAt?: number | undefined;
+  },
 ): Promise<void> {
-  const { runId, workflow, version, priority, parent } = start;
-  const queue = await queues.registered(name);
+  const { store } = fleet;
+  const { runId, workflow, version, priority, parent, startAt } = start;
+  const queue = await fleet.queues.registered(name);
   await queue.add(
     workflow,
     { v: 1, kind: "workflow", workflow, version },
     {
       jobId: runId,
       priority,
+      // Before it a worker would put it to sleep.
+      ...(startAt !== undefined && { delay: Math.max(0, startAt - clockOf(store).now()) }),
       // The journal tells failures of the code; what is left are faults of Redis, which pass.
       attempts: 1000,
       backoff: { type: "fixed", delay: 1000 },

@@ -3,9 +3,11 @@ import { CLOSE_MS, within } from "../shared/within.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
 import { clockOf } from "../store/redis-clock.ts";
+import { healLimit, someLimits } from "../store/run-limits.ts";
 import { overdueRuns, readRun, unlistRun } from "../store/run-record.ts";
 import { expireRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
+import { addJobAgain } from "./start-run.ts";
 
 const SWEEP_MS = 3000;
 /** How long a worker with the run's code has to end it by itself. */
@@ -13,7 +15,8 @@ const GRACE_MS = 3000;
 const CHUNK = 100;
 
 /**
- * Ends runs whose deadline has passed though nobody ends them: no worker has their workflow, or their job is gone. Every
+ * Ends runs whose deadline has passed though nobody ends them: no worker has their workflow, or their job is gone; and puts limits right that
+ * runs wait for. Every
  * worker process has a sweeper; one of them sweeps at a time.
  */
 export class Sweeper {
@@ -24,7 +27,16 @@ export class Sweeper {
     const { store } = options;
     this.#fleet = { ...options, queues: new ProducerQueues(store) };
     const key = store.keys.workflowSweep;
-    this.#sweep = new ElectedSweep({ store, key, everyMs: SWEEP_MS, clock, sweep: () => this.#endOverdue() });
+    this.#sweep = new ElectedSweep({ store, key, everyMs: SWEEP_MS, clock, sweep: () => this.#sweepOnce() });
+  }
+
+  async #sweepOnce(): Promise<void> {
+    await this.#endOverdue();
+    const { store } = this.#fleet;
+    for (const name of await someLimits(store, CHUNK)) {
+      for (const runId of await healLimit(store, name, clockOf(store).now()))
+        await addJobAgain(this.#fleet, runId);
+    }
   }
 
   async #endOverdue(): Promise<void> {

@@ -63,8 +63,8 @@ export class WorkflowRuns {
   }
 
   /** @throws InputError `run_conflict` when the id stands for another workflow or input; `nesting_too_deep`. */
-  async start(start: RunStart): Promise<void> {
-    await startRun(this.#fleet, { defaultModel: this.#defaultModel, nesting: nestingHere(), ...start });
+  async start(start: RunStart): Promise<string> {
+    return startRun(this.#fleet, { defaultModel: this.#defaultModel, nesting: nestingHere(), ...start });
   }
 
   /** @throws JobLostError when there is no such run (any more). */

@@ -1,6 +1,7 @@
 import { byName } from "../shared/by-name.ts";
 import { ConfigurationError, InputError } from "../shared/errors.ts";
 import type { Workflow, WorkflowOptions } from "./context.ts";
+import { checkLimits, type WorkflowLimits } from "./workflow-limits.ts";
 
 /**
  * The mark of workflows, known across copies of this package, such as the one a worker runs and the one a module of
@@ -29,6 +30,7 @@ export function defineWorkflow<Input, Output, Given = Input>(
       `versionGraceMs of workflow "${name}" must be at least 0, not ${versionGraceMs}`,
     );
   }
+  checkLimits(name, options as WorkflowLimits<never>);
   return Object.freeze({ [WORKFLOW]: true, ...options, version });
 }
 
