@@ -106,6 +106,22 @@ test("approval: a run waits for a worker, then for a person; forks of it take an
   ]);
 });
 
+test("activities: work waits for a worker that has it, goes on from its heartbeat, one run of a customer at a time", async () => {
+  const { lines, calls } = await runScripted("activities");
+  const counted = (customer: string) => `{ customer: '${customer}', words: { tides: 7, winds: 7 } }`;
+  expect(lines).toEqual([
+    'ben waits for a worker with activity "count-words"',
+    counted("ben"),
+    "ann's second library waits for a place of concurrency:library:ann: 1 run has all, 0 come before it",
+    counted("ann"),
+    counted("ann"),
+    "  count-words: activity succeeded",
+    "  count-words#2: activity succeeded",
+    "  seen: signal succeeded",
+  ]);
+  expect(calls).toEqual([]);
+});
+
 test("rag: full-text search finds the section, and a source holds only if its quote stands there", async () => {
   const { lines, calls } = await runScripted("rag", ({ lastUserText: asked, answerSchema }) => {
     if (!answerSchema) return undefined;
