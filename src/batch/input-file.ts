@@ -8,6 +8,8 @@ import type { InputRow, RowStart } from "./input-row.ts";
 import { readJsonValues } from "./json-values.ts";
 import { isBlank, readLines } from "./line-reader.ts";
 
+const AHEAD_BYTES = 64 * 1024;
+
 export interface InputFileOptions {
   inputPath: string;
   /** Default: found by the content. */
@@ -20,6 +22,7 @@ export class InputFile {
   readonly path: string;
   readonly form: InputForm;
   readonly handle: FileHandle;
+  #ahead = { start: 0, data: Buffer.alloc(0) };
 
   /** @throws InputError when it cannot be read, or is no file of rows. */
   static async open({ inputPath: path, inputFormat, promptField }: InputFileOptions): Promise<InputFile> {
@@ -63,11 +66,15 @@ export class InputFile {
     return false;
   }
 
-  /** The bytes of a row. @throws InputError */
+  /** The bytes of a row; those after it are read along, since rows are mostly asked for one after the other. @throws InputError */
   async read({ offset, bytes }: { offset: number; bytes: number }): Promise<Buffer> {
-    const data = Buffer.allocUnsafe(bytes);
-    const { bytesRead } = await reading(this.path, () => this.handle.read(data, 0, bytes, offset));
-    return data.subarray(0, bytesRead);
+    const { start, data } = this.#ahead;
+    const from = offset - start;
+    if (from >= 0 && from + bytes <= data.length) return data.subarray(from, from + bytes);
+    const fresh = Buffer.allocUnsafe(Math.max(bytes, AHEAD_BYTES));
+    const { bytesRead } = await reading(this.path, () => this.handle.read(fresh, 0, fresh.length, offset));
+    this.#ahead = { start: offset, data: fresh.subarray(0, bytesRead) };
+    return this.#ahead.data.subarray(0, bytes);
   }
 
   /** What a message calls the place of a row. */

@@ -1,7 +1,8 @@
 import { ACKNOWLEDGED, parseRecord, type ResultRecord } from "../shared/records.ts";
 import { modelStopField } from "./batch.ts";
+import { GroupedScript } from "./grouped-script.ts";
 import { convictionIn, type Refusal } from "./refused-rows.ts";
-import { Script } from "./script.ts";
+
 import type { Store } from "./store.ts";
 
 /** What stands before an attempt: a finished result, or a reason not to start. */
@@ -23,17 +24,16 @@ interface RowPlace {
 
 /**
  * Reads what stands before an attempt. Keys: the record; of a row its batch, the batch's lease, the refused rows of its
- * model; then the pauses of the model. Arguments: the job's id; `batchId`, empty but for rows; the batch's field for a
+ * model; the pauses of the model and of its budget. Arguments: the job's id; `batchId`, empty but for rows; the batch's field for a
  * stop of the model. Returns: the record's text, how many pauses there are, and of a row its batch's `stop`, `status`,
  * `maxCostUsd` and the model's stop, whether there is a lease, and what is kept of its refusal. Called by `lookUp`.
  * Fence: none; it only reads.
  */
-const LOOK_UP = new Script({
-  keys: ["result", "batch", "lease", "refused"],
+const LOOK_UP = new GroupedScript({
+  keys: ["result", "batch", "lease", "refused", "pause", "pauseOfBudget"],
   args: { jobId: "text", batchId: "text", modelStop: "text" },
-  moreKeys: "pauses",
   lua: `
-    local text, paused = redis.call('GET', result), redis.call('EXISTS', unpack(pauses))
+    local text, paused = redis.call('GET', result), redis.call('EXISTS', pause, pauseOfBudget)
     if batchId == '' then return {text, paused} end
     local row = redis.call('HMGET', batch, 'stop', 'status', 'maxCostUsd', modelStop)
     return {text, paused, row[1], row[2], row[3], row[4], redis.call('EXISTS', lease), redis.call('HGET', refused, jobId)}
@@ -55,11 +55,13 @@ export async function lookUp(
       batch: keys.batch(batchId),
       lease: keys.batchLease(batchId),
       refused: keys.refused(modelKey),
+      pause: keys.pause(pauseIds[0] ?? ""),
+      pauseOfBudget: keys.pause(pauseIds.at(-1) ?? ""),
     },
     { jobId, batchId, modelStop: modelStopField(modelKey) },
-    { keys: pauseIds.map((id) => keys.pause(id)) },
   );
-  const [text, paused, ...ofRow] = reply as [string | null, number, ...(string | null)[]];
+  type Text = string | null;
+  const [text, paused, ...ofRow] = reply as [Text, number, Text?, Text?, Text?, Text?, number?, Text?];
   if (text === ACKNOWLEDGED) return { kind: "acknowledged" };
   const record = parseRecord(jobId, text);
   if (record?.status === "cancelled") return { kind: "cancelled" };

@@ -6,6 +6,7 @@ import { storedFault } from "../shared/stored-data.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { ANSWER_TURN } from "./conversation.ts";
+import { GroupedScript } from "./grouped-script.ts";
 import { ANSWER_REFUSED } from "./refused-rows.ts";
 import { Script } from "./script.ts";
 import { STANDING } from "./standing-record.ts";
@@ -52,7 +53,7 @@ export const IS_CANCELLED = `
  * Fence: the job's lock. A worker whose lock another one took over writes nothing. A failure's record gives way to what
  * a retry brings; anything else is written once.
  */
-const WRITE = new Script({
+const WRITE = new GroupedScript({
   keys: ["job", "lock", "result", "usage", "done", "journal", "conversation", "refused"],
   args: {
     token: "text",

@@ -8,7 +8,7 @@ export const NOW = `
 `;
 
 /** What Lua sees of an argument: text, a number, a number that may be `nil`, or a boolean. */
-type ArgumentKind = keyof ArgumentTypes;
+export type ArgumentKind = keyof ArgumentTypes;
 interface ArgumentTypes {
   text: string;
   number: number;
@@ -23,7 +23,7 @@ const IN_LUA: Record<ArgumentKind, (value: string) => string> = {
   flag: (value) => `${value} == 'true'`,
 };
 
-type Arguments<A extends Record<string, ArgumentKind>> = { [Name in keyof A]: ArgumentTypes[A[Name]] };
+export type Arguments<A extends Record<string, ArgumentKind>> = { [Name in keyof A]: ArgumentTypes[A[Name]] };
 
 export interface ScriptDefinition<K extends string, A extends Record<string, ArgumentKind>> {
   /** Names of the Lua locals that hold the keys. */
@@ -41,7 +41,8 @@ export interface ScriptDefinition<K extends string, A extends Record<string, Arg
 export class Script<K extends string, const A extends Record<string, ArgumentKind> = Record<never, never>> {
   readonly #keys: readonly K[];
   readonly #args: readonly string[];
-  readonly #source: string;
+  /** What it does with `KEYS` and `ARGV`. */
+  readonly source: string;
   readonly #sha1: string;
 
   constructor({ keys, args, moreKeys, moreArgs, lua }: ScriptDefinition<K, A>) {
@@ -54,8 +55,8 @@ export class Script<K extends string, const A extends Record<string, ArgumentKin
       ...(moreKeys ? [rest(moreKeys, "KEYS", keys.length)] : []),
       ...(moreArgs ? [rest(moreArgs, "ARGV", kinds.length)] : []),
     ];
-    this.#source = `${locals.join("\n")}\n${lua}`;
-    this.#sha1 = createHash("sha1").update(this.#source).digest("hex");
+    this.source = `${locals.join("\n")}\n${lua}`;
+    this.#sha1 = createHash("sha1").update(this.source).digest("hex");
   }
 
   /** Returns the script's reply. `moreKeys` and `moreArgs` fill the tables of those names. */
@@ -65,16 +66,26 @@ export class Script<K extends string, const A extends Record<string, ArgumentKin
     args: Arguments<A>,
     more: { keys?: readonly string[]; args?: readonly (string | number)[] } = {},
   ): Promise<unknown> {
-    const named: Record<string, string | number | boolean | undefined> = args;
-    const allKeys = [...this.#keys.map((name) => keys[name]), ...(more.keys ?? [])];
-    const allArgs = [...this.#args.map((name) => String(named[name] ?? "")), ...(more.args ?? [])];
+    const allKeys = [...this.keyList(keys), ...(more.keys ?? [])];
+    const allArgs = [...this.argList(args), ...(more.args ?? [])];
     try {
       return await redis.evalsha(this.#sha1, allKeys.length, ...allKeys, ...allArgs);
     } catch (error) {
       // A restarted Redis has forgotten its scripts.
       if (!(error instanceof Error) || !error.message.includes("NOSCRIPT")) throw error;
-      return redis.eval(this.#source, allKeys.length, ...allKeys, ...allArgs);
+      return redis.eval(this.source, allKeys.length, ...allKeys, ...allArgs);
     }
+  }
+
+  /** Returns the keys in the order of `KEYS`. */
+  keyList(keys: Record<K, string>): string[] {
+    return this.#keys.map((name) => keys[name]);
+  }
+
+  /** Returns the arguments in the order of `ARGV`. */
+  argList(args: Arguments<A>): string[] {
+    const named: Record<string, string | number | boolean | undefined> = args;
+    return this.#args.map((name) => String(named[name] ?? ""));
   }
 }
 
