@@ -24,10 +24,14 @@ export function clientsOf({ settings, logger, store, keyNeeded = false }: ApiOpt
   const clients = new LRUCache<string, GlueLLM>({ max: MAX_CLIENTS });
   return {
     of: (principal) => {
-      const name = `${principal.tenant} ${principal.keyId ?? ""}`;
+      const { tenant, keyId: by, hasCostLimit } = principal;
+      const name = `${tenant} ${by ?? ""} ${hasCostLimit}`;
       const known = clients.get(name);
       if (known) return known;
-      const made = new GlueLLM({ settings, logger, mode: "fleet" }, { connection, keyNeeded });
+      const made = new GlueLLM(
+        { settings, logger, mode: "fleet", tenant },
+        { connection, keyNeeded, by, hasCostLimit },
+      );
       clients.set(name, made);
       return made;
     },

@@ -1,11 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { RequestHandler } from "express";
+import { REQUEST_ID, TRACEPARENT } from "../shared/request-names.ts";
 import { within } from "../shared/within.ts";
 import { ApiError } from "./api-error.ts";
-
-const REQUEST_ID = /^[\w.:-]{1,128}$/;
-const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Gives each request an id, its caller's own where that is one, and answers with it. */
 export const nameRequest: RequestHandler = (request, response, next) => {

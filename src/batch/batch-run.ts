@@ -7,6 +7,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { takesResponses } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Owner } from "../shared/tenant.ts";
 import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
@@ -60,6 +61,8 @@ export interface BatchContext {
   logger: Logger;
   /** Whether this process calls the providers, so that their keys must be set here. */
   keyNeeded: boolean;
+  /** In whose name it is run; default: the tenant `default`. */
+  owner?: Owner;
   /** What a message calls `maxCostUsd`; default `maxCostUsd`. */
   costLimitName?: string;
   /** Asked for when the batch starts, and when somebody else has its files. */
@@ -233,11 +236,11 @@ export class BatchRun {
   }
 
   #send(store: ConnectedStore): Promise<BatchEnd> {
-    const { settings, logger } = this.#context;
+    const { settings, logger, owner } = this.#context;
     const { maxCostUsd, cache, timeoutMs } = this.#options;
     const { signal } = this.#stop;
     const [batch, tally] = [this.#batch, this.#tally];
-    return sendBatch({ store, settings, logger, batch, tally, maxCostUsd, cache, timeoutMs, signal });
+    return sendBatch({ store, settings, logger, owner, batch, tally, maxCostUsd, cache, timeoutMs, signal });
   }
 
   /** What would have stopped the run before anything was sent, had the input been smaller. */

@@ -4,6 +4,7 @@ import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Owner } from "../shared/tenant.ts";
 import { hasBatch, readStop, stopBatch } from "../store/batch.ts";
 import { acknowledge, readDoneList } from "../store/batch-done-list.ts";
 import type { Lease } from "../store/batch-lease.ts";
@@ -39,6 +40,7 @@ export interface RowSenderOptions {
   store: ConnectedStore;
   settings: Settings;
   logger: Logger;
+  owner: Owner;
   queues: ProducerQueues;
   index: DiskIndex;
   scan: InputScan;

@@ -1,6 +1,7 @@
 import { completionJob } from "../producers/completion-job.ts";
 import type { ProducerQueues } from "../producers/queues.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Owner } from "../shared/tenant.ts";
 import { isBlobRef } from "../store/blobs.ts";
 import { forgetFailures } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
@@ -11,6 +12,7 @@ import type { Window } from "./window.ts";
 interface RowSubmitterOptions {
   store: Store;
   settings: Settings;
+  owner: Owner;
   queues: ProducerQueues;
   reader: RowReader;
   /** Of all rows; see `JobOptions`. */
@@ -62,11 +64,12 @@ export class RowSubmitter {
   }
 
   async #take(window: Window, row: IndexRow) {
-    const { store, settings, reader, cache, timeoutMs } = this.#options;
+    const { store, settings, owner, reader, cache, timeoutMs } = this.#options;
     const { id, customId, endpoint, line, bytes, request } = await reader.readRow(row);
     const jobId = `${this.#batchId}-${id}`;
     const job = await completionJob(store, settings, {
       jobId,
+      ...owner,
       model: window.model,
       request,
       urgency: "batch",

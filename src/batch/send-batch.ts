@@ -3,6 +3,7 @@ import { ProducerQueues } from "../producers/queues.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
+import { type Owner, storedOwner } from "../shared/tenant.ts";
 import { forgetBatchWork, saveBatch, startBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
@@ -18,6 +19,7 @@ export interface SendBatchOptions {
   store: ConnectedStore;
   settings: Settings;
   logger: Logger;
+  owner?: Owner | undefined;
   batch: PreparedBatch;
   tally: Tally;
   /** What the batch may cost, all its runs together; absent: no limit. */
@@ -46,6 +48,7 @@ export async function sendBatch({
   store,
   settings,
   logger,
+  owner = {},
   batch,
   tally,
   maxCostUsd,
@@ -58,12 +61,13 @@ export async function sendBatch({
   const lease = await Lease.acquire(store, id);
   const queues = new ProducerQueues(store, settings.maxQueues);
   try {
-    const describe = () => startRecord(store, id, files, maxCostUsd);
+    const describe = () => startRecord(store, id, files, { maxCostUsd, ...storedOwner(owner) });
     await untilTaken(logger, describe, signal);
     const sender = new RowSender({
       store,
       settings,
       logger,
+      owner,
       queues,
       index,
       scan,
@@ -96,7 +100,7 @@ async function startRecord(
   store: Store,
   id: string,
   files: BatchFiles,
-  maxCostUsd: number | undefined,
+  more: Owner & { maxCostUsd: number | undefined },
 ): Promise<void> {
   const { inputPath, outputPath, inputFormat, promptField, limitRows, strict } = files;
   await startBatch(store, {
@@ -104,6 +108,6 @@ async function startRecord(
     input: resolve(inputPath),
     output: resolve(outputPath),
     options: JSON.stringify({ inputFormat, promptField, limitRows, strict }),
-    maxCostUsd,
+    ...more,
   });
 }

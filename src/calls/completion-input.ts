@@ -7,6 +7,7 @@ import { InputError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Steps } from "../shared/steps.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
+import type { Owner } from "../shared/tenant.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConversationRef } from "../store/conversation.ts";
@@ -35,6 +36,10 @@ export interface InputDefaults {
   providerOptions?: ProviderOptions;
   /** Whether this process needs the keys; false when only the running fleet does. */
   keyNeeded: boolean;
+  /** In whose name the calls are made. */
+  owner?: Owner;
+  /** Whether whoever asks has a cost limit, so that models have to have a price. */
+  hasCostLimit?: boolean;
   /** Gets the tools that the call brings along, for a worker of this process to run. */
   offerTools?: (tools: readonly Tool[]) => void;
   /** Gets the functions of steps that the call brings along, for a worker of this process to run. */
@@ -69,6 +74,7 @@ export function toCompletionInput(
   const all = [models.model, ...(models.fallbacks ?? [])];
   const { priority, delayMs, deadlineMs, maxAttempts, maxCostUsd, idempotencyKey, stream } = checked;
   const { timeoutMs, idleTimeoutMs } = checked;
+  if (defaults.hasCostLimit) requirePrices(settings, all, "the cost limit of the key");
   if (maxCostUsd !== undefined || ref?.maxCostUsd !== undefined) requirePrices(settings, all, "maxCostUsd");
   const tools = executeTools ? toToolNames(given) : [];
   const steps = toStepsFields(checked, toToolNames(given), defaults.offerSteps);
@@ -79,6 +85,9 @@ export function toCompletionInput(
   const { maxToolIterations = defaults.maxToolIterations, cache = defaults.cache } = checked;
   return {
     ...models,
+    ...defaults.owner,
+    requestId: checked.requestId,
+    traceparent: checked.traceparent,
     request,
     ...(tools.length > 0 && { tools, maxToolIterations }),
     ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),

@@ -4,6 +4,7 @@ import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
 import { type OutputMode, outputModeSchema } from "../shared/output-spec.ts";
+import { REQUEST_ID, TRACEPARENT } from "../shared/request-names.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { type Tool, toolsByName, toToolDefinition } from "../shared/tool.ts";
@@ -92,6 +93,10 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema>
    * none.
    */
   idempotencyKey?: string;
+  /** What the request is called in the provider's log: 1 to 128 letters, digits, `_`, `.`, `:` or `-`. Default: a new id. */
+  requestId?: string;
+  /** The trace that the request belongs to, as W3C Trace Context writes it; kept with the job. Default: none. */
+  traceparent?: string;
   /** Whether `stream` of the job's handles can read the answer's pieces while they come; default false. */
   stream?: boolean;
   /**
@@ -163,6 +168,8 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   timeoutMs: callTimeoutOption,
   idleTimeoutMs: callTimeoutOption,
   idempotencyKey: z.string().min(1).max(255).optional(),
+  requestId: z.string().regex(REQUEST_ID, "must be 1 to 128 letters, digits, _, ., : or -").optional(),
+  traceparent: z.string().regex(TRACEPARENT, "is no traceparent").optional(),
   stream: z.boolean().optional(),
   ...stepsOptions,
   tools: toolsOrNamesOption,

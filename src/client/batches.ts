@@ -5,6 +5,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Owner } from "../shared/tenant.ts";
 import { within } from "../shared/within.ts";
 import { type BatchView, cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
 import { asCancelled, endedBy } from "./aborted.ts";
@@ -18,6 +19,8 @@ export interface BatchesOptions {
   model?: string;
   /** Whether this process calls the providers. */
   keyNeeded: boolean;
+  /** In whose name they are run. */
+  owner: Owner;
 }
 
 /** The time that calls in flight have when a client closes. */
@@ -89,12 +92,14 @@ export class Batches {
 
   /** Returns the handle of a batch that was run here or elsewhere. */
   open(id: string): BatchHandle {
-    return new BatchHandle(this.#connection, id);
+    return new BatchHandle(this.#connection, id, this.#options.owner.tenant);
   }
 
   /** Returns the newest batches of the last 30 days, newest first; default 20. */
   async list({ limit = 20 }: { limit?: number } = {}): Promise<BatchHandle[]> {
-    const records = await this.#connection.useStore((store) => listBatches(store, limit));
+    const records = await this.#connection.useStore((store) =>
+      listBatches(store, limit, this.#options.owner.tenant),
+    );
     return records.map(({ id }) => this.open(id));
   }
 
@@ -116,15 +121,19 @@ export class BatchHandle {
   /** The batch's id, which opens the handle again: `glue.batches.open(id)`. */
   readonly id: string;
 
+  /** Whose batch it has to be; undefined: anybody's. */
+  readonly #tenant: string | undefined;
+
   /** Makes a handle, as `open` and `list` do. */
-  constructor(connection: Connection, id: string) {
+  constructor(connection: Connection, id: string, tenant?: string) {
     this.#connection = connection;
+    this.#tenant = tenant;
     this.id = id;
   }
 
   /** Returns everything known of the batch. @throws InputError `unknown_batch` when Redis has no record of it. */
   async status(): Promise<BatchView> {
-    return await this.#connection.useStore((store) => viewBatch(store, this.id));
+    return await this.#connection.useStore((store) => viewBatch(store, this.id, this.#tenant));
   }
 
   /**
@@ -133,7 +142,7 @@ export class BatchHandle {
    * @throws InputError `unknown_batch` when Redis has no record of it.
    */
   async cancel(): Promise<BatchStatus> {
-    const { status } = await this.#connection.useStore((store) => cancelBatch(store, this.id));
+    const { status } = await this.#connection.useStore((store) => cancelBatch(store, this.id, this.#tenant));
     return status;
   }
 }

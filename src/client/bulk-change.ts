@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { GlueError, InputError, JobLostError } from "../shared/errors.ts";
+import type { Owner } from "../shared/tenant.ts";
 import type { ListedRun, RunFilter } from "../store/run-list.ts";
 import type { RunStatus } from "../workflows/run-status.ts";
 import type { WorkflowRuns } from "../workflows/workflow-runs.ts";
@@ -90,8 +91,9 @@ export async function changeRuns(
   { state, change }: BulkChange,
   selection: RunSelection,
   { dryRun = false, concurrency = 20, signal }: BulkOptions,
+  { tenant }: Owner = {},
 ): Promise<BulkReport> {
-  const filter = checkBulk(selection, state);
+  const filter = { ...checkBulk(selection, state), tenant };
   if (!Number.isSafeInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
     throw new InputError(
       `the options are wrong at concurrency: not a whole number from 1 to ${MAX_CONCURRENCY}`,

@@ -80,7 +80,7 @@ export abstract class Caller {
       signal,
       this.connection.use((producer) => producer.enqueue(input, signal), signal),
     );
-    return new CompletionHandle(this.connection, job, rest.schema, rest.schemaName);
+    return new CompletionHandle(this.connection, job, rest);
   }
 
   /**
@@ -107,7 +107,7 @@ export abstract class Caller {
       this.connection.forgetSteps(input.steps);
       throw error;
     });
-    const handle = new CompletionHandle(this.connection, job, schema, schemaName);
+    const handle = new CompletionHandle(this.connection, job, { schema, schemaName });
     let isWanted = false;
     try {
       yield* handle.stream({ signal });

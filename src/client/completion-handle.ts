@@ -5,11 +5,21 @@ import {
   toResult,
 } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
+import type { CompletionProducer } from "../producers/completion-producer.ts";
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
 import type { Connection } from "./connection.ts";
 import { PartialOutput } from "./partial-output.ts";
 import { untilTimeout, type WaitOptions } from "./wait.ts";
+
+/** How a handle reads its job. */
+export interface HandleOptions<S extends OutputSchema> {
+  /** Parses the structured answer. */
+  schema?: S | undefined;
+  schemaName?: string | undefined;
+  /** Whose job it has to be: another tenant's is as one that is not there. Default: anybody's. */
+  tenant?: string | undefined;
+}
 
 /** The handle of a job, for any process that has its id. */
 export class CompletionHandle<S extends OutputSchema = OutputSchema> {
@@ -17,9 +27,11 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   readonly #job: JobRef;
   readonly #schema: S | undefined;
   readonly #schemaName: string | undefined;
+  readonly #tenant: string | undefined;
 
   /** Makes a handle, as `enqueue` and `handle` of a client do. */
-  constructor(connection: Connection, job: JobRef, schema?: S, schemaName?: string) {
+  constructor(connection: Connection, job: JobRef, { schema, schemaName, tenant }: HandleOptions<S> = {}) {
+    this.#tenant = tenant;
     this.#connection = connection;
     this.#job = job;
     this.#schema = schema;
@@ -33,7 +45,7 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
 
   /** Returns where the job stands. @throws JobLostError when Redis has neither the job nor its result. */
   status(): Promise<JobStatus> {
-    return this.#connection.use((producer) => producer.status(this.#job));
+    return this.#use((producer) => producer.status(this.#job));
   }
 
   /**
@@ -44,10 +56,7 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   async result({ signal, timeoutMs }: WaitOptions = {}): Promise<CompletionResult<OutputOf<S>>> {
     signal?.throwIfAborted();
     using end = untilTimeout(`job ${this.id}`, { signal, timeoutMs });
-    const record = await this.#connection.use(
-      (producer) => producer.result(this.#job, end.signal),
-      end.signal,
-    );
+    const record = await this.#use((producer) => producer.result(this.#job, end.signal), end.signal);
     return await toResult(record, this.#schema);
   }
 
@@ -67,6 +76,7 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
   }: WaitOptions = {}): AsyncGenerator<CompletionEvent<OutputOf<S>>, void, undefined> {
     signal?.throwIfAborted();
     using end = untilTimeout(`job ${this.id}`, { signal, timeoutMs });
+    if (this.#tenant !== undefined) await this.#use(() => Promise.resolve());
     const events = this.#connection.iterate((producer) => producer.stream(this.#job, end.signal), end.signal);
     const partial = this.#schema && new PartialOutput(this.#schema, this.#schemaName);
     for await (const event of events) {
@@ -87,6 +97,14 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
    * @throws JobLostError when Redis has neither the job nor its result.
    */
   cancel(): Promise<boolean> {
-    return this.#connection.use((producer) => producer.cancel(this.#job));
+    return this.#use((producer) => producer.cancel(this.#job));
+  }
+
+  /** @throws JobLostError, too, when the job is another tenant's */
+  #use<T>(work: (producer: CompletionProducer) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#connection.use(async (producer) => {
+      if (this.#tenant !== undefined) await producer.requireOwn(this.#job, this.#tenant);
+      return await work(producer);
+    }, signal);
   }
 }

@@ -11,6 +11,7 @@ import { conversationIdSchema, isMadeId, newConversationId } from "../shared/con
 import { InputError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
+import { tenantName } from "../shared/tenant.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { ConversationRef } from "../store/conversation.ts";
 import { Caller } from "./caller.ts";
@@ -76,10 +77,16 @@ export type ToInput = (
 export class Conversation extends Caller {
   readonly #toInput: ToInput;
   readonly #defaults: EnqueueOptions;
+  readonly #tenant: string | undefined;
   #ref: ConversationRef;
 
   /** Makes a conversation. @throws InputError when the id is none, or naming the option that is unknown or wrong. */
-  constructor(connection: Connection, toInput: ToInput, options: ConversationOptions = {}) {
+  constructor(
+    connection: Connection,
+    toInput: ToInput,
+    options: ConversationOptions = {},
+    tenant?: string | undefined,
+  ) {
     const { id, mustExist, maxCostUsd, ...defaults } = checkWith(
       optionsSchema,
       options,
@@ -87,15 +94,16 @@ export class Conversation extends Caller {
       "are",
     );
     super(connection);
+    this.#tenant = tenant;
     this.#toInput = toInput;
     this.#defaults = defaults;
-    const ref = id === undefined ? newConversation() : conversationRef(id, mustExist);
+    const ref = id === undefined ? newConversation(tenant) : conversationRef(id, { mustExist, tenant });
     this.#ref = { ...ref, maxCostUsd };
   }
 
   /** The id, which opens the conversation again in any process: `glue.conversation({ id })`. */
   get id(): string {
-    return this.#ref.id;
+    return this.#ref.id.slice(this.#ref.id.indexOf("/") + 1);
   }
 
   /** @internal */
@@ -151,19 +159,22 @@ export class Conversation extends Caller {
   /** Goes on as a new conversation, under a new id; the old one stays under its own. */
   reset(): void {
     const { maxCostUsd } = this.#ref;
-    this.#ref = { ...newConversation(), maxCostUsd };
+    this.#ref = { ...newConversation(this.#tenant), maxCostUsd };
   }
 }
 
 /** Returns the reference to a conversation. @throws InputError when the id is none. */
-export function conversationRef(id: string, mustExist = isMadeId(id)): ConversationRef {
+export function conversationRef(
+  id: string,
+  { mustExist = isMadeId(id), tenant }: { mustExist?: boolean | undefined; tenant: string | undefined },
+): ConversationRef {
   const parsed = conversationIdSchema.safeParse(id);
-  if (parsed.success) return { id, mustExist };
+  if (parsed.success) return { id: tenantName(tenant, id), mustExist };
   throw new InputError(`"${id}" is no conversation's id`, `it ${parsed.error.issues[0]?.message}`);
 }
 
-function newConversation(): ConversationRef {
-  return { id: newConversationId(), mustExist: false };
+function newConversation(tenant: string | undefined): ConversationRef {
+  return { id: tenantName(tenant, newConversationId()), mustExist: false };
 }
 
 function withDefaults(options: EnqueueOptions, defaults: EnqueueOptions): EnqueueOptions {

@@ -14,6 +14,7 @@ import { loadSettings, type Settings, withSettings } from "../shared/settings.ts
 import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
 import { addSteps, type Steps } from "../shared/steps.ts";
 import type { SystemPrompt } from "../shared/system-prompt.ts";
+import { type Owner, tenantSchema } from "../shared/tenant.ts";
 import { addTools, type Tool, toolsByName } from "../shared/tool.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConversationRef } from "../store/conversation.ts";
@@ -53,6 +54,12 @@ export interface GlueLLMOptions {
   cache?: CacheOption;
   /** Provider options of the calls, to which a call's own are added (see `EnqueueOptions`); default: none. */
   providerOptions?: ProviderOptions;
+  /**
+   * The tenant in whose name it works: its jobs, runs, batches and conversations belong to it, and those of others are as if
+   * they were not there. 1 to 64 letters, digits, `-`, `_` and `.`. Default: what it makes belongs to `default`, and it
+   * opens those of all tenants.
+   */
+  tenant?: string;
   /** Settings that replace those of the environment and `.env`; default: none. */
   settings?: Partial<Settings>;
   /** The logger; default: one of level LOG_LEVEL, else `error`, on standard error. */
@@ -74,6 +81,9 @@ export interface SharedConnection {
   connection: Connection;
   /** Whether the providers' keys are needed here, since this process works too. */
   keyNeeded: boolean;
+  /** The key of the API in whose name it works, and whether that has a cost limit. */
+  by?: string | undefined;
+  hasCostLimit?: boolean;
 }
 
 const optionsSchema: z.ZodType<GlueLLMOptions> = z.strictObject({
@@ -85,6 +95,7 @@ const optionsSchema: z.ZodType<GlueLLMOptions> = z.strictObject({
   maxToolIterations: sharedOptions.maxToolIterations,
   cache: sharedOptions.cache,
   providerOptions: sharedOptions.providerOptions,
+  tenant: tenantSchema.optional(),
   settings: z.custom<Partial<Settings>>(isObject, "must be an object").optional(),
   logger: z.custom<Logger>(isObject, "must be a logger").optional(),
   queueGlobs: z.array(z.string()).optional(),
@@ -110,6 +121,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #isLocal: boolean;
   readonly #keyNeeded: boolean;
+  readonly #owner: Owner;
+  readonly #hasCostLimit: boolean;
   readonly #tools: Map<string, Tool>;
   readonly #steps: Map<string, Steps>;
   readonly #memory: Conversation | undefined;
@@ -154,11 +167,13 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.#settings = settings;
     this.#isLocal = isLocal;
     this.#keyNeeded = shared?.keyNeeded ?? isLocal;
+    this.#owner = { tenant: options.tenant, by: shared?.by };
+    this.#hasCostLimit = shared?.hasCostLimit ?? false;
     this.#tools = tools;
     this.#steps = steps;
     const [defaultModel] = [options.model ?? []].flat();
     const checkRun = isLocal ? (input: unknown) => checkKeys(input, settings, defaultModel) : undefined;
-    this.workflows = new Workflows(connection, options.workflows, checkRun);
+    this.workflows = new Workflows(connection, options.workflows, checkRun, this.#owner);
     this.schedules = new Schedules(connection, {
       workflows: this.workflows,
       defaultModel: options.model ?? settings.defaultModel,
@@ -169,6 +184,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       logger,
       model: defaultModel,
       keyNeeded: this.#keyNeeded,
+      owner: this.#owner,
     });
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
@@ -177,7 +193,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   override toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
     const { conversation: id } = options;
     if (this.#memory && id === undefined) return this.#memory.toInput(message, options);
-    return this.#toInput(message, options, id === undefined ? undefined : conversationRef(id));
+    const ref = id === undefined ? undefined : conversationRef(id, { tenant: this.#owner.tenant });
+    return this.#toInput(message, options, ref);
   }
 
   /**
@@ -187,7 +204,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   conversation(options: ConversationOptions = {}): Conversation {
     const toInput = (message: CompletionMessage, own: EnqueueOptions, ref: ConversationRef) =>
       this.#toInput(message, own, ref);
-    return new Conversation(this.connection, toInput, options);
+    return new Conversation(this.connection, toInput, options, this.#owner.tenant);
   }
 
   /** The conversation of this client's own calls; undefined without the option `conversation`. */
@@ -210,7 +227,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
    */
   handle<S extends OutputSchema>(id: string, { schema }: { schema?: S } = {}): CompletionHandle<S> {
     if (/^job-[0-9a-f-]{36}$|^[\w.-]{1,1000}\.[0-9a-f]{16}$/.test(id))
-      return new CompletionHandle(this.connection, { id }, schema);
+      return new CompletionHandle(this.connection, { id }, { schema, tenant: this.#owner.tenant });
     throw new InputError("this is not the id of a job", "take `handle.id` as it is: job-…");
   }
 
@@ -236,6 +253,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       ...this.#options,
       settings: this.#settings,
       keyNeeded: this.#keyNeeded,
+      owner: this.#owner,
+      hasCostLimit: this.#hasCostLimit,
       // The worker of this process runs them.
       ...(this.#isLocal && {
         offerTools: (tools: readonly Tool[]) => addTools(this.#tools, tools),

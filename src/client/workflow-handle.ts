@@ -4,6 +4,7 @@ import { orAborted } from "../shared/or-aborted.ts";
 import type { ListedRun } from "../store/run-list.ts";
 import type { ForkOptions } from "../workflows/fork.ts";
 import type { RunStatus, RunStep } from "../workflows/run-status.ts";
+import type { WorkflowRuns } from "../workflows/workflow-runs.ts";
 import type { Connection } from "./connection.ts";
 import { untilTimeout, type WaitOptions } from "./wait.ts";
 
@@ -13,19 +14,27 @@ export class WorkflowHandle<Output = unknown> {
   /** The run's id, which opens the handle again: `glue.workflows.open(id)`. */
   readonly id: string;
 
+  /** Whose run it has to be; undefined: anybody's. */
+  readonly #tenant: string | undefined;
+
   /** What `list` found of the run; undefined on handles of others. */
   readonly listed: ListedRun | undefined;
 
   /** Makes a handle, as `start`, `open`, `list` and `fork` do. */
-  constructor(connection: Connection, id: string, listed?: ListedRun) {
+  constructor(
+    connection: Connection,
+    id: string,
+    { listed, tenant }: { listed?: ListedRun; tenant?: string | undefined } = {},
+  ) {
     this.#connection = connection;
+    this.#tenant = tenant;
     this.id = id;
     this.listed = listed;
   }
 
   /** Returns where the run stands. @throws JobLostError when there is no such run (any more). */
   status(): Promise<RunStatus> {
-    return this.#connection.useRuns((runs) => runs.status(this.id));
+    return this.#useRuns((runs) => runs.status(this.id));
   }
 
   /**
@@ -44,7 +53,7 @@ export class WorkflowHandle<Output = unknown> {
 
   /** Returns its steps in the order in which they were asked for. @throws as `status`. */
   steps(): Promise<RunStep[]> {
-    return this.#connection.useRuns((runs) => runs.steps(this.id));
+    return this.#useRuns((runs) => runs.steps(this.id));
   }
 
   /**
@@ -54,7 +63,7 @@ export class WorkflowHandle<Output = unknown> {
    */
   async result(options: WaitOptions = {}): Promise<Output> {
     using end = untilTimeout(`run ${this.id}`, options);
-    const result = this.#connection.useRuns(
+    const result = this.#useRuns(
       (runs) => orAborted(end.signal, runs.result(this.id, end.signal)),
       end.signal,
     );
@@ -66,7 +75,7 @@ export class WorkflowHandle<Output = unknown> {
    * @returns false when it had ended before. @throws JobLostError when there is no such run (any more).
    */
   cancel(): Promise<boolean> {
-    return this.#connection.useRuns((runs) => runs.cancel(this.id));
+    return this.#useRuns((runs) => runs.cancel(this.id));
   }
 
   /**
@@ -75,7 +84,7 @@ export class WorkflowHandle<Output = unknown> {
    * @throws GlueError `run_over`; InputError (`not_serializable`); JobLostError.
    */
   signal(name: string, data?: unknown, { dedupeId }: { dedupeId?: string } = {}): Promise<void> {
-    return this.#connection.useRuns((runs) => runs.signal(this.id, name, data, dedupeId));
+    return this.#useRuns((runs) => runs.signal(this.id, name, data, dedupeId));
   }
 
   /**
@@ -91,7 +100,7 @@ export class WorkflowHandle<Output = unknown> {
   ): Promise<Value> {
     using end = untilTimeout(`update "${name}" of run ${this.id}`, options);
     const update = { name, data, updateId };
-    return (await this.#connection.useRuns((runs) => runs.update(this.id, update, end.signal))) as Value;
+    return (await this.#useRuns((runs) => runs.update(this.id, update, end.signal))) as Value;
   }
 
   /**
@@ -100,7 +109,7 @@ export class WorkflowHandle<Output = unknown> {
    * @throws InputError (`run_not_failed`), also for a child run, whose parent has to be retried; JobLostError
    */
   retry(): Promise<void> {
-    return this.#connection.useRuns((runs) => runs.retry(this.id));
+    return this.#useRuns((runs) => runs.retry(this.id));
   }
 
   /**
@@ -110,7 +119,14 @@ export class WorkflowHandle<Output = unknown> {
    */
   async fork(options: ForkOptions & { runId?: string }): Promise<WorkflowHandle<Output>> {
     const { runId = `run-${randomUUID()}`, ...rest } = options;
-    await this.#connection.useRuns((runs) => runs.fork(this.id, runId, rest));
-    return new WorkflowHandle(this.#connection, runId);
+    await this.#useRuns((runs) => runs.fork(this.id, runId, rest));
+    return new WorkflowHandle(this.#connection, runId, { tenant: this.#tenant });
+  }
+
+  #useRuns<T>(work: (runs: WorkflowRuns) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#connection.useRuns(async (runs) => {
+      if (this.#tenant !== undefined) await runs.requireOwn(this.id, this.#tenant);
+      return await work(runs);
+    }, signal);
   }
 }

@@ -5,6 +5,7 @@ import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { orAborted } from "../shared/or-aborted.ts";
 import { checkWith } from "../shared/schema-check.ts";
+import type { Owner } from "../shared/tenant.ts";
 import { uuidHere } from "../shared/tool-run.ts";
 import type { StartLimits } from "../store/run-limits.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
@@ -78,13 +79,16 @@ export class Workflows {
   readonly #connection: Connection;
   readonly #known: ReadonlyMap<string, AnyWorkflow>;
   readonly #checkKeys: (input: unknown) => void;
+  readonly #owner: Owner;
 
   /** Makes the runs of a client. @throws InputError (`duplicate_workflow`), also for the name of a built-in pattern. */
   constructor(
     connection: Connection,
     known: readonly AnyWorkflow[] = [],
     checkKeys: (input: unknown) => void = () => {},
+    owner: Owner = {},
   ) {
+    this.#owner = owner;
     this.#connection = connection;
     this.#checkKeys = checkKeys;
     this.#known = workflowsByName([...Object.values(PATTERNS), ...known]);
@@ -117,17 +121,27 @@ export class Workflows {
       );
     }
     const { priority, tags } = checkRunOptions(options);
-    const start = { runId, workflow: name, version, input, priority, deadlineMs, tags, limits };
+    const start = {
+      ...this.#owner,
+      runId,
+      workflow: name,
+      version,
+      input,
+      priority,
+      deadlineMs,
+      tags,
+      limits,
+    };
     const id = await endedBy(
       signal,
       this.#connection.useRuns((runs) => orAborted(signal, runs.start(start)), signal),
     );
-    return new WorkflowHandle(this.#connection, id);
+    return this.open(id);
   }
 
   /** Returns the handle of a run that was started here or elsewhere. */
   open<Output = unknown>(runId: string): WorkflowHandle<Output> {
-    return new WorkflowHandle(this.#connection, runId);
+    return new WorkflowHandle(this.#connection, runId, { tenant: this.#owner.tenant });
   }
 
   /** Returns which worker processes can run which versions of which workflows now. */
@@ -178,9 +192,11 @@ export class Workflows {
    */
   async list({ limit = 100, cursor, ...selection }: ListOptions = {}): Promise<WorkflowList> {
     checkRange("limit", limit, 1, MAX_LISTED);
-    const filter = checkSelection(selection);
+    const filter = { ...checkSelection(selection), tenant: this.#owner.tenant };
     const page = await this.#connection.useRuns((runs) => runs.list(filter, limit, cursor));
-    const handles = page.runs.map((listed) => new WorkflowHandle(this.#connection, listed.id, listed));
+    const handles = page.runs.map(
+      (listed) => new WorkflowHandle(this.#connection, listed.id, { listed, ...this.#owner }),
+    );
     return Object.assign(handles, { cursor: page.cursor });
   }
 
@@ -190,12 +206,12 @@ export class Workflows {
    * @throws InputError for a selection that is wrong, or without anything in it
    */
   cancelRuns(selection: RunSelection, options: BulkOptions = {}): Promise<BulkReport> {
-    return this.#connection.useRuns((runs) => changeRuns(runs, CANCEL, selection, options));
+    return this.#connection.useRuns((runs) => changeRuns(runs, CANCEL, selection, options, this.#owner));
   }
 
   /** Retries all failed runs that fit, as `handle.retry` does, and otherwise as `cancelRuns`. @throws as `cancelRuns` */
   retryRuns(selection: RunSelection, options: BulkOptions = {}): Promise<BulkReport> {
-    return this.#connection.useRuns((runs) => changeRuns(runs, RETRY, selection, options));
+    return this.#connection.useRuns((runs) => changeRuns(runs, RETRY, selection, options, this.#owner));
   }
 
   /** Signals all running runs that fit, each once for a `dedupeId`. @throws as `cancelRuns` */
@@ -207,7 +223,7 @@ export class Workflows {
   ): Promise<BulkReport> {
     return this.#connection.useRuns(async (runs) => {
       const { dedupeId, ...change } = signalling(name, data, given);
-      return { ...(await changeRuns(runs, change, selection, options)), dedupeId };
+      return { ...(await changeRuns(runs, change, selection, options, this.#owner)), dedupeId };
     });
   }
 

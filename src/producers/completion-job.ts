@@ -20,6 +20,7 @@ import { survivesParsing } from "../shared/exact-json.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { fingerprint } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
+import { storedOwner } from "../shared/tenant.ts";
 import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { Store } from "../store/store.ts";
@@ -51,6 +52,12 @@ export interface JobOptions {
   maxCostUsd?: number;
   /** Begun inside a tool: how deep. */
   nesting?: number;
+  tenant?: string | undefined;
+  /** The key of the API that asked for it. */
+  by?: string | undefined;
+  /** What the caller's request is called, here and to the provider; default: a new id. */
+  requestId?: string | undefined;
+  traceparent?: string | undefined;
   /** Default: answers of `temperature` 0 come from the cache, and go there. */
   cache?: CacheOption;
 }
@@ -94,7 +101,9 @@ export async function completionJob(
     data: {
       v: versionOf(stored, input),
       kind: "completion",
-      requestId: randomUUID(),
+      requestId: input.requestId ?? randomUUID(),
+      ...storedOwner(input),
+      traceparent: input.traceparent,
       ...targetOf(settings, model),
       fallbacks,
       alike: input.alike,

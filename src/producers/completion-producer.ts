@@ -10,6 +10,7 @@ import { ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
+import { isOwnedBy } from "../shared/tenant.ts";
 import { currentToolRun, keyInTool, nestingHere, willRunAgain } from "../shared/tool-run.ts";
 import { within } from "../shared/within.ts";
 import { jobKey } from "../store/bullmq-internals.ts";
@@ -26,7 +27,7 @@ import { askedDigest, reserveJobId } from "../store/idempotency.ts";
 import { readRecord } from "../store/result-record.ts";
 import { cancelJob } from "./cancel.ts";
 import { completionJob, deadlineOf, type JobOptions } from "./completion-job.ts";
-import { findJob, type JobRef } from "./job-lookup.ts";
+import { findJob, type JobRef, ownerOf } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { unpricedError, unpricedModels } from "./priced-models.ts";
 import { ProducerQueues } from "./queues.ts";
@@ -94,11 +95,13 @@ export class CompletionProducer {
 
   async #enqueue(input: CompletionInput): Promise<JobRef> {
     const { store, settings } = this.#options;
-    const { idempotencyKey, conversation, ...fields } = input;
+    const run = currentToolRun();
+    const { idempotencyKey, conversation, ...given } = input;
+    // What a tool asks for belongs to whom its job does.
+    const fields = { ...given, tenant: given.tenant ?? run?.owner?.tenant, by: given.by ?? run?.owner?.by };
     const nesting = nestingHere();
     const newId = `job-${randomUUID()}`;
     const reservation = { ...fields, conversation: conversation?.ref.id, jobId: newId };
-    const run = currentToolRun();
     const key = idempotencyKey ?? (run && keyInTool(run, askedDigest(reservation)));
     const jobId = key === undefined ? newId : await reserveJobId(store, { ...reservation, key });
     const queue = await (fields.fallbacks
@@ -181,6 +184,12 @@ export class CompletionProducer {
   /** Ends a job for which nobody waits any more: an answer would be paid for in vain. With Redis away that is tried on. */
   async #abandon(input: CompletionInput, job: JobRef): Promise<void> {
     if (isWantedByNobodyElse(input)) await within(ABANDON_MS, this.cancel(job));
+  }
+
+  /** @throws JobLostError when Redis has neither the job nor its result, or it is another tenant's */
+  async requireOwn(job: JobRef, tenant: string): Promise<void> {
+    const owner = await ownerOf(this.#options.store, job);
+    if (!owner || !isOwnedBy(tenant, owner)) throw new JobLostError(job.id);
   }
 
   /** @throws JobLostError when Redis has neither the job nor its result. */

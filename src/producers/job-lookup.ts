@@ -1,6 +1,10 @@
-import { askJobTimes, jobTimes } from "../store/bullmq-internals.ts";
+import { z } from "zod";
+import { parseJson } from "../shared/json.ts";
+import { tenantSchema } from "../shared/tenant.ts";
+import { askJobTimes, jobKey, jobTimes } from "../store/bullmq-internals.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import { repliesOf } from "../store/redis.ts";
+import { readRecord } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
 
 /** A job as its holder knows it. */
@@ -32,4 +36,19 @@ export async function findJob(store: Store, job: JobRef): Promise<FoundJob | und
     }
   }
   return undefined;
+}
+
+const ownedSchema = z.object({ tenant: tenantSchema.optional() });
+
+/** Returns whose a job is: by its record, else by what BullMQ has of it; undefined when Redis has neither. */
+export async function ownerOf(
+  store: Store,
+  job: JobRef,
+): Promise<{ tenant?: string | undefined } | undefined> {
+  // In this order: a job that has ended left its record before.
+  const found = await findJob(store, job);
+  const record = await readRecord(store, job.id);
+  if (record || !found) return record;
+  const data = await store.redis.hget(jobKey(store, found.queue, job.id), "data");
+  return data === null ? undefined : ownedSchema.safeParse(parseJson(data)).data;
 }

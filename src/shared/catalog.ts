@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { cacheOptionSchema } from "./cache-option.ts";
 import { chatRequestSchema } from "./chat.ts";
-import { conversationIdSchema } from "./conversation-id.ts";
+import { storedConversationIdSchema } from "./conversation-id.ts";
 import { isOfOneCall } from "./one-call-steps.ts";
 import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
+import { ownerFields } from "./tenant.ts";
 import { toolNameSchema } from "./tool.ts";
 import { wireOptionsSchema } from "./wire-options.ts";
 
@@ -35,6 +36,9 @@ export const completionPayloadSchema = z.object({
   v: z.literal([1, TEXT_PAYLOAD_VERSION, STEP_PAYLOAD_VERSION, WIRE_PAYLOAD_VERSION]),
   kind: z.literal("completion"),
   requestId: z.string(),
+  ...ownerFields,
+  /** The trace that the caller's request belongs to (W3C Trace Context). */
+  traceparent: z.string().max(64).optional(),
   ...targetSchema.shape,
   /** The models to go on with, in this order, when the first cannot answer. */
   fallbacks: z.array(targetSchema).min(1).optional(),
@@ -54,7 +58,7 @@ export const completionPayloadSchema = z.object({
   /** The job ends when the tools that the model's first answer calls have run: it is not asked again. */
   endsWithTools: z.boolean().optional(),
   /** The place of the call in its conversation: the request has the new messages alone. */
-  conversation: z.object({ id: conversationIdSchema, position: z.int().min(0) }).optional(),
+  conversation: z.object({ id: storedConversationIdSchema, position: z.int().min(0) }).optional(),
   /** What the call says of the time of one provider call, and of the time without a byte of a streamed answer. */
   timeoutMs: z.int().positive().optional(),
   idleTimeoutMs: z.int().positive().optional(),

@@ -6,6 +6,11 @@ export const conversationIdSchema = z
   .string()
   .regex(/^[A-Za-z0-9_.-]{1,128}$/, "must be 1 to 128 letters, digits, _, . or -");
 
+/** As it is stored: of a tenant but `default`, `<tenant>/<id>`. */
+export const storedConversationIdSchema = z
+  .string()
+  .regex(/^(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\/)?[A-Za-z0-9_.-]{1,128}$/);
+
 export function newConversationId(): string {
   return `conv-${uuidHere("a new conversation")}`;
 }

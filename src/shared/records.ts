@@ -4,6 +4,7 @@ import { chatCompletionSchema } from "./chat.ts";
 import { errorRecordSchema } from "./error-record.ts";
 import { modelRef } from "./model-name.ts";
 import { readStored } from "./stored-data.ts";
+import { ownerFields } from "./tenant.ts";
 
 /** A row whose result is safe in its file while its job has not left BullMQ's hands yet. */
 export const ACKNOWLEDGED = "acknowledged";
@@ -38,6 +39,7 @@ const resultRecordSchema = z.object({
   v: z.literal(1),
   jobId: z.string(),
   status: z.enum(["succeeded", "failed", "cancelled"]),
+  tenant: ownerFields.tenant,
   /** The provider entry. */
   entry: z.string().optional(),
   model: z.string(),
@@ -103,7 +105,7 @@ export function modelKeyOf({ entry, model }: Pick<ResultRecord, "entry" | "model
 /** A record without an answer. */
 export function emptyRecord(
   jobId: string,
-  { provider, model }: Pick<CompletionPayload, "provider" | "model">,
+  { provider, model, tenant }: Pick<CompletionPayload, "provider" | "model" | "tenant">,
   status: ResultRecord["status"],
   attempts = 1,
 ): ResultRecord {
@@ -111,6 +113,7 @@ export function emptyRecord(
     v: 1,
     jobId,
     status,
+    ...(tenant !== undefined && { tenant }),
     entry: provider.entry,
     model,
     tokens: { prompt: 0, completion: 0, total: 0, cached: 0 },
@@ -165,6 +168,7 @@ export const batchRecordSchema = z.object({
   reservedUsd: count,
   createdAt: count,
   updatedAt: count,
+  ...ownerFields,
   /** The error that lets no further row start: JSON of an ErrorRecord. */
   stop: z.string().optional(),
 });

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { randomUUID } from "node:crypto";
 import { sha256 } from "./digest.ts";
 import { InputError } from "./errors.ts";
+import type { Owner } from "./tenant.ts";
 
 /** How deep jobs may be begun inside tools of jobs. */
 const MAX_NESTING = 32;
@@ -11,6 +12,8 @@ export interface ToolRun {
   executionId: string;
   /** The id of the conversation that the tool's job adds to. */
   conversation: string | undefined;
+  /** In whose name the tool's job is done, and what the tool asks for. */
+  owner?: Owner;
   /** How many jobs the tool's code stands in: 1 for the tools of a job that no tool began. */
   nesting: number;
   /** Aborts with the tool; it is quiet once the tool has ended. */

@@ -6,6 +6,7 @@ import {
   batchRecordSchema,
   type LeaseHolder,
 } from "../shared/records.ts";
+import { isOwnedBy } from "../shared/tenant.ts";
 import { readLease } from "./batch-lease.ts";
 import type { Store } from "./store.ts";
 import { notify, publish } from "./topics.ts";
@@ -27,6 +28,9 @@ import { notify, publish } from "./topics.ts";
 
 /** A batch's record outlives its last change by this long. */
 const BATCH_TTL_SECONDS = 30 * 86_400;
+
+/** Batches looked at at a time. */
+const PAGE = 100;
 
 /** Writes some fields of a batch's record, and keeps it in the list of batches. */
 export async function saveBatch(
@@ -51,7 +55,10 @@ export async function saveBatch(
 /** Writes the record of a batch that begins, or goes on: an earlier run's stop or cancellation ends with it. */
 export async function startBatch(
   store: Store,
-  { maxCostUsd, ...batch }: Pick<BatchRecord, "id" | "input" | "output" | "options" | "maxCostUsd">,
+  {
+    maxCostUsd,
+    ...batch
+  }: Pick<BatchRecord, "id" | "input" | "output" | "options" | "maxCostUsd" | "tenant" | "by">,
 ): Promise<void> {
   const key = store.keys.batch(batch.id);
   // The limit of this run stands before any worker goes on.
@@ -117,8 +124,9 @@ const CANCELLABLE: readonly BatchStatus[] = ["validating", "in_progress", "faile
 export async function cancelBatch(
   store: Store,
   batchId: string,
+  tenant?: string,
 ): Promise<{ status: BatchStatus; isNew: boolean }> {
-  const record = (await readBatch(store, batchId)) ?? unknown(batchId);
+  const record = await ownBatch(store, batchId, tenant);
   if (!CANCELLABLE.includes(record.status)) return { status: record.status, isNew: false };
   const status = (await readLease(store, batchId)) ? "cancelling" : "cancelled";
   await saveBatch(store, { id: batchId, status });
@@ -138,11 +146,17 @@ export async function readBatch(store: Store, batchId: string): Promise<BatchRec
   return parsed.success ? parsed.data : undefined;
 }
 
-/** Returns the newest batches, newest first. */
-export async function listBatches(store: Store, limit = 20): Promise<BatchRecord[]> {
-  const ids = await store.redis.zrevrange(store.keys.batches, 0, limit - 1);
-  const records = await Promise.all(ids.map((id) => readBatch(store, id)));
-  return records.filter((record) => record !== undefined);
+/** Returns the newest batches, newest first; those of a tenant alone, where one is given. */
+export async function listBatches(store: Store, limit = 20, tenant?: string): Promise<BatchRecord[]> {
+  const found: BatchRecord[] = [];
+  for (let from = 0; found.length < limit; from += PAGE) {
+    const ids = await store.redis.zrevrange(store.keys.batches, from, from + PAGE - 1);
+    const records = await Promise.all(ids.map((id) => readBatch(store, id)));
+    for (const record of records)
+      if (record && (tenant === undefined || isOwnedBy(tenant, record))) found.push(record);
+    if (ids.length < PAGE) break;
+  }
+  return found.slice(0, limit);
 }
 
 /** A batch as a person or a program sees it. */
@@ -157,9 +171,9 @@ export interface BatchView extends Omit<BatchRecord, "costUsd" | "options" | "st
   runner?: LeaseHolder;
 }
 
-/** Returns everything known of a batch. @throws InputError `unknown_batch` when Redis has no record of it. */
-export async function viewBatch(store: Store, batchId: string): Promise<BatchView> {
-  const record = (await readBatch(store, batchId)) ?? unknown(batchId);
+/** Returns everything known of a batch. @throws InputError `unknown_batch` when Redis has no record of it, or it is another tenant's. */
+export async function viewBatch(store: Store, batchId: string, tenant?: string): Promise<BatchView> {
+  const record = await ownBatch(store, batchId, tenant);
   const runner = await readLease(store, batchId);
   const { options, stop, costUsd, unpriced, ...rest } = record;
   return {
@@ -169,6 +183,11 @@ export async function viewBatch(store: Store, batchId: string): Promise<BatchVie
     ...(stop && { stop: errorRecordSchema.parse(JSON.parse(stop)) }),
     ...(runner && { runner }),
   };
+}
+
+async function ownBatch(store: Store, batchId: string, tenant: string | undefined): Promise<BatchRecord> {
+  const record = (await readBatch(store, batchId)) ?? unknown(batchId);
+  return tenant === undefined || isOwnedBy(tenant, record) ? record : unknown(batchId);
 }
 
 function unknown(batchId: string): never {

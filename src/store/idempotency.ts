@@ -5,6 +5,7 @@ import { requestDigest } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { readStored } from "../shared/stored-data.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -51,6 +52,8 @@ interface ReservationOptions extends Asked {
   key: string;
   /** Taken when nobody has the key yet. */
   jobId: string;
+  /** Callers of other tenants have keys of their own. */
+  tenant?: string | undefined;
   /** The job's delay, by which the key lives longer than 7 days. */
   delayMs?: number;
 }
@@ -67,9 +70,9 @@ export function askedDigest(asked: Asked): string {
  * @throws InputError (`idempotency_conflict`) when the first call asked something else.
  */
 export async function reserveJobId(store: Store, reservation: ReservationOptions): Promise<string> {
-  const { key, jobId, delayMs = 0 } = reservation;
+  const { key, jobId, tenant = DEFAULT_TENANT, delayMs = 0 } = reservation;
   const digest = askedDigest(reservation);
-  const keys = { key: store.keys.idempotency(key) };
+  const keys = { key: store.keys.idempotency(key, tenant === DEFAULT_TENANT ? undefined : tenant) };
   const args = { reservation: JSON.stringify({ jobId, digest }), ttlMs: TTL_MS + delayMs };
   const standing = await RESERVE.run(store.redis, keys, args);
   const first = readStored(`the idempotency key of job ${jobId}`, () =>

@@ -23,7 +23,8 @@ export function keysUnder(prefix: string) {
     journal: (jobId: string) => `${prefix}:journal:${jobId}`,
     blob: (sha256: string) => `${prefix}:blob:${sha256}`,
     /** String: JSON of the job id that stands under a caller's key, and of what it asks. */
-    idempotency: (key: string) => `${prefix}:idempotency:${key}`,
+    idempotency: (key: string, tenant?: string) =>
+      `${prefix}:idempotency${tenant === undefined ? "" : `@${tenant}`}:${key}`,
     /** Hash: a conversation's turns and sums (see `conversation.ts`). */
     conversation: (id: string) => `${prefix}:conversation:${id}`,
     /** Sorted set: id of each key of the API by the time of its making; hash: the key (see `api-key.ts`). */

@@ -3,6 +3,7 @@ import type { TurnAnswer } from "../shared/conversation.ts";
 import { ACKNOWLEDGED, modelKeyOf, parseRecord, type ResultRecord } from "../shared/records.ts";
 import { RESULT_TTL_SECONDS, type Retention, resultTtlSeconds } from "../shared/retention.ts";
 import { storedFault } from "../shared/stored-data.ts";
+import { SPEND_BY_KEY } from "./api-key.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { ANSWER_TURN } from "./conversation.ts";
@@ -45,7 +46,7 @@ export const IS_CANCELLED = `
  * can never miss its done-list; a row that was recorded before is pushed again, since whoever sent it again has not
  * seen its result.
  * Keys: BullMQ's job and its lock, the record, the present counter of usage, the done-list, the journal, the
- * conversation, the refused rows of the model. Arguments: `token` of the lock; `record` as JSON, its life, and of its fields `jobId`, `status`,
+ * conversation, the refused rows of the model, the key of the API that pays. Arguments: `token` of the lock; `record` as JSON, its life, and of its fields `jobId`, `status`,
  * `paidCalls`, the tokens, `costUsd`; the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that
  * the usage does not know yet; `turn`, empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its
  * latest call was sent.
@@ -54,7 +55,7 @@ export const IS_CANCELLED = `
  * a retry brings; anything else is written once.
  */
 const WRITE = new GroupedScript({
-  keys: ["job", "lock", "result", "usage", "done", "journal", "conversation", "refused"],
+  keys: ["job", "lock", "result", "usage", "done", "journal", "conversation", "refused", "apiKey"],
   args: {
     token: "text",
     record: "text",
@@ -75,7 +76,7 @@ const WRITE = new GroupedScript({
     turnTtlSeconds: "number",
     sentAgoMs: "number?",
   },
-  lua: `${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}
+  lua: `${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}${SPEND_BY_KEY}
     local before = standingRecord(result)
     if before and before.status == '${ACKNOWLEDGED}' then return 'recorded' end
     local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled'
@@ -93,6 +94,7 @@ const WRITE = new GroupedScript({
       if status == 'succeeded' and sentAgoMs then answerRefused(refused, sentAgoMs) end
       if batchId ~= '' then redis.call('HDEL', refused, jobId) end
     end
+    spendByKey(apiKey, costUsd, before)
     if countedCalls > 0 then countUsage(usage, countedCalls, totalTokens, outputTokens) end
     if turn ~= '' and redis.call('TYPE', conversation).ok == 'hash' then
       local use = {
@@ -125,7 +127,7 @@ interface WriteOptions {
 /** Makes an attempt's outcome final. Everything after it (BullMQ's own completion) may be lost without harm. */
 export async function writeRecord(store: Store, options: WriteOptions): Promise<WriteOutcome> {
   const { queue, token, payload, record, budgetKey, answer = null, sentAt, retention } = options;
-  const { batch, conversation } = payload;
+  const { batch, conversation, tenant, by } = payload;
   const { jobId, status, tokens, calls, costUsd } = record;
   const outcome = await WRITE.run(
     store.redis,
@@ -138,10 +140,11 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       journal: store.keys.journal(jobId),
       conversation: store.keys.conversation(conversation?.id ?? "none"),
       refused: store.keys.refused(modelKeyOf(record)),
+      apiKey: store.keys.apiKey(by ?? "none"),
     },
     {
       token,
-      record: JSON.stringify(record),
+      record: JSON.stringify(tenant === undefined ? record : { ...record, tenant }),
       ttlSeconds: resultTtlSeconds(payload, status, retention),
       jobId,
       status,

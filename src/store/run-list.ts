@@ -1,4 +1,5 @@
 import { InputError } from "../shared/errors.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -17,6 +18,7 @@ export interface RunFilter {
   from?: number | undefined;
   /** Started before this time, in epoch milliseconds. */
   to?: number | undefined;
+  tenant?: string | undefined;
 }
 
 /** What the list says of a run. */
@@ -40,7 +42,7 @@ const LIST = new Script({
   keys: ["runs"],
   args: {
     ...{ record: "text", before: "text", beforeId: "text", from: "text", limit: "number", scan: "number" },
-    ...{ state: "text", workflow: "text", version: "text", tag: "text" },
+    ...{ state: "text", workflow: "text", version: "text", tag: "text", tenant: "text" },
   },
   lua: `
     local function hasTag(tags)
@@ -56,10 +58,10 @@ const LIST = new Script({
       local id, score = found[i], found[i + 1]
       if beforeId == '' or score ~= before or id < beforeId then
         reply[1], reply[2] = score, id
-        local run = redis.call('HMGET', record .. id, 'workflow', 'version', 'status', 'tags')
+        local run = redis.call('HMGET', record .. id, 'workflow', 'version', 'status', 'tags', 'tenant')
         local fits = run[3] and (state == '' or run[3] == state) and (workflow == '' or run[1] == workflow)
           and (version == '' or run[2] == version)
-          and (tag == '' or hasTag(run[4]))
+          and (tag == '' or hasTag(run[4])) and (tenant == '' or (run[5] or '${DEFAULT_TENANT}') == tenant)
         if fits then
           count = count + 1
           lines[count] = table.concat({id, score, run[1], run[2], run[3], run[4] or '[]'}, '\\n')
@@ -84,12 +86,12 @@ const LINES = 6;
  */
 export async function listRuns(
   { redis, keys }: Store,
-  { state = "", workflow = "", version, tag = "", from, to }: RunFilter,
+  { state = "", workflow = "", version, tag = "", from, to, tenant = "" }: RunFilter,
   limit: number,
   cursor?: string,
 ): Promise<{ runs: ListedRun[]; cursor: string | undefined }> {
   const shared = { record: keys.workflow(""), from: `${from ?? "-inf"}`, scan: SCAN };
-  const filter = { state, workflow, version: `${version ?? ""}`, tag };
+  const filter = { state, workflow, version: `${version ?? ""}`, tag, tenant };
   const ask = (before: string, beforeId: string, wanted: number) =>
     LIST.run(
       redis,

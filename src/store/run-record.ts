@@ -3,6 +3,7 @@ import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { errorRecordSchema } from "../shared/error-record.ts";
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { readStored, storedFault } from "../shared/stored-data.ts";
+import { ownerFields } from "../shared/tenant.ts";
 import {
   LEAVE_LIMITS,
   START_LIMIT_ARGS,
@@ -68,6 +69,7 @@ const runRecordSchema = z.object({
   seed: z.string(),
   /** How often it was let go on after it had failed. */
   retries: count,
+  ...ownerFields,
   /** By which lists find it. */
   tags: json.pipe(z.array(z.string())).default([]),
   /** Its forks from run to run, the first one first. */

@@ -29,7 +29,7 @@ export interface CostLimit {
   /** Redis key of the hash (see cost-ledger.ts). */
   ledger: string;
   /** What has it. */
-  of: "batch" | "job" | "conversation";
+  of: "batch" | "job" | "conversation" | "key";
 }
 
 interface CallCostsOptions {
@@ -156,7 +156,7 @@ export class CallCosts {
 export async function openCostLimits(
   store: Store,
   jobId: string,
-  { batch, conversation, maxCostUsd, deadlineAt }: CompletionPayload,
+  { batch, conversation, maxCostUsd, deadlineAt, by }: CompletionPayload,
   hasBatchLimit: boolean,
 ): Promise<CostLimit[]> {
   const limits: CostLimit[] = [];
@@ -169,6 +169,8 @@ export async function openCostLimits(
   if (talk && (await store.redis.hexists(talk, "maxCostUsd"))) {
     limits.push({ ledger: talk, of: "conversation" });
   }
+  const key = by && store.keys.apiKey(by);
+  if (key && (await store.redis.hexists(key, "maxCostUsd"))) limits.push({ ledger: key, of: "key" });
   return limits;
 }
 
@@ -182,7 +184,9 @@ function limitReached(
     hint:
       of === "batch"
         ? "to go on, run the same command with a higher --max-cost"
-        : `give the ${of} a higher maxCostUsd (--max-cost), or each answer fewer tokens`,
+        : of === "key"
+          ? "take a key with a higher limit: gluellm keys create --max-usd"
+          : `give the ${of} a higher maxCostUsd (--max-cost), or each answer fewer tokens`,
     context: { spentUsd, maxCostUsd },
   });
 }

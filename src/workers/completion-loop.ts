@@ -165,11 +165,23 @@ async function toolResults(
   const calls = tools.length > 0 && !mustAnswer(payload, progress) ? toolCallsOf(body) : [];
   if (!journal || calls.length === 0) return undefined;
   if (mode === "tool" && givesOutput(calls, payload.output)) return undefined;
-  const { nesting = 0 } = payload;
+  const { nesting = 0, tenant, by } = payload;
+  const owner = { tenant, by };
   const conversation = payload.conversation?.id;
   const run = () =>
     runToolCalls(
-      { tools, journal, jobId, context: payload.context ?? {}, nesting, conversation, turn, signal, logger },
+      {
+        tools,
+        journal,
+        jobId,
+        context: payload.context ?? {},
+        nesting,
+        owner,
+        conversation,
+        turn,
+        signal,
+        logger,
+      },
       calls,
     );
   const areKnown = calls.every((_, index) => journal.executionOf(turn, index));

@@ -26,7 +26,7 @@ const entrySchema = z.object({ statusCode: z.number(), requestId: z.string(), bo
 type Entry = z.infer<typeof entrySchema>;
 
 type CachedCallInput = CallInput & {
-  payload: Pick<CompletionPayload, "cache" | "batch">;
+  payload: Pick<CompletionPayload, "cache" | "batch" | "tenant">;
   /** Of an answer, from the provider or the cache; what is not is asked for again. */
   isWorthKeeping: (body: ChatCompletion) => boolean;
 };
@@ -80,14 +80,21 @@ function ttlOf(
 /** Of all that the answer hangs on: the server and account, the model, the whole request. */
 function digestOf(
   { settings }: WorkerContext,
-  { model, request, wire }: CachedCallInput,
+  { model, request, wire, payload: { tenant } }: CachedCallInput,
 ): string | undefined {
   const entry = settings.providers[model.entry];
   if (!entry) return undefined;
   const { headers, query } = wire ?? {};
   const options = providerOptionsFor(entry, wire);
   const said = (options ?? headers ?? query) && { options, headers, query };
-  const asked = { entry: entry.name, fingerprint: fingerprint(entry), model: model.model, request, said };
+  const asked = {
+    entry: entry.name,
+    fingerprint: fingerprint(entry),
+    model: model.model,
+    request,
+    said,
+    tenant,
+  };
   try {
     return sha256(canonicalJson(asked));
   } catch (error) {

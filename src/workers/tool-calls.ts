@@ -3,6 +3,7 @@ import type { Message } from "../shared/chat.ts";
 import { compileSchema } from "../shared/compile-schema.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
+import type { Owner } from "../shared/tenant.ts";
 import { thrownText } from "../shared/thrown-text.ts";
 import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
 import { runInTool } from "../shared/tool-run.ts";
@@ -29,6 +30,7 @@ export interface ToolTurn {
   context: Readonly<Record<string, unknown>>;
   /** Of the job; 0 when no tool began it. */
   nesting: number;
+  owner?: Owner;
   /** The id of the job's conversation. */
   conversation: string | undefined;
   turn: number;
@@ -173,7 +175,15 @@ async function execute(input: BoundedTurn, tool: Tool, args: unknown, executionI
     input.signal.throwIfAborted();
     const { jobId, conversation } = input;
     const nesting = input.nesting + 1;
-    const run = { executionId, conversation, nesting, signal: whileRunning.signal, requests: new Map() };
+    const { owner } = input;
+    const run = {
+      executionId,
+      conversation,
+      owner,
+      nesting,
+      signal: whileRunning.signal,
+      requests: new Map(),
+    };
     const running = runInTool(run, async () =>
       tool.execute(args as never, { signal, jobId, executionId, context: input.context }),
     ) as Promise<unknown>;

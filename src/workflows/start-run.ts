@@ -5,6 +5,7 @@ import { workflowQueue } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
+import { type Owner, storedOwner } from "../shared/tenant.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
@@ -12,7 +13,7 @@ import type { StartLimits } from "../store/run-limits.ts";
 import { beginRun, type ForkPoint, MAX_DEADLINE_MS, readRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
-export interface RunStart {
+export interface RunStart extends Owner {
   runId: string;
   workflow: string;
   version: number;
@@ -57,7 +58,10 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<str
   const { runId, workflow, version, priority, parent, fork } = start;
   const what = `the input of workflow "${workflow}"`;
   const { json: input, isTyped } = encode(start.input ?? null, what, { dropsUndefined: true });
-  const digest = sha256(canonicalJson([workflow, inputDigestForm(start.input), ...(fork ? [fork.of] : [])]));
+  const owner = storedOwner(start);
+  const asked = [workflow, inputDigestForm(start.input), ...(fork ? [fork.of] : [])];
+  // An id that another tenant's run has is taken, whatever that run is.
+  const digest = sha256(canonicalJson(owner.tenant === undefined ? asked : [...asked, owner.tenant]));
   const now = await clockOf(store).fresh();
   const { deadlineAt = now + (start.deadlineMs ?? MAX_DEADLINE_MS) } = start;
   const run = {
@@ -70,6 +74,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<str
     ...(start.tags?.length && { tags: JSON.stringify(start.tags) }),
     ...(isTyped && { inputTyped: "true" }),
     digest,
+    ...owner,
     seed: fork?.seed ?? randomUUID(),
     ...(fork && { forks: JSON.stringify(fork.forks) }),
     priority,
@@ -80,7 +85,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<str
     ...(parent && { parentRunId: parent.runId, parentStep: parent.step }),
   };
   const entries = (fork?.entries ?? []).map((entry) => JSON.stringify(entry));
-  const standing = await beginRun(store, run, entries, start.limits);
+  const standing = await beginRun(store, run, entries, ofTenant(start.limits, owner.tenant));
   const isOther = standing.outcome === "joined" || standing.isDebounced;
   if (standing.digest !== digest && !isOther) {
     throw new InputError(
@@ -144,4 +149,12 @@ export async function addRunJob(
       }),
     },
   );
+}
+
+/** A run that another one's start stands for is one of the same tenant. */
+function ofTenant(limits: StartLimits | undefined, tenant: string | undefined): StartLimits | undefined {
+  if (!limits || tenant === undefined) return limits;
+  const own = <T extends { name: string }>(limit: T | undefined) =>
+    limit && { ...limit, name: limit.name.replace(":", `@${tenant}:`) };
+  return { ...limits, debounce: own(limits.debounce), singleton: own(limits.singleton) };
 }

@@ -6,7 +6,8 @@ import { activityOfQueue, activityQueue } from "../shared/catalog.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError, JobLostError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
-import { nestingHere } from "../shared/tool-run.ts";
+import { isOwnedBy } from "../shared/tenant.ts";
+import { currentToolRun, nestingHere } from "../shared/tool-run.ts";
 import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
@@ -64,7 +65,16 @@ export class WorkflowRuns {
 
   /** @throws InputError `run_conflict` when the id stands for another workflow or input; `nesting_too_deep`. */
   async start(start: RunStart): Promise<string> {
-    return startRun(this.#fleet, { defaultModel: this.#defaultModel, nesting: nestingHere(), ...start });
+    const { tenant, by } = currentToolRun()?.owner ?? {};
+    // What a tool starts belongs to whom its job does.
+    const owner = { tenant: start.tenant ?? tenant, by: start.by ?? by };
+    const defaults = { defaultModel: this.#defaultModel, nesting: nestingHere() };
+    return startRun(this.#fleet, { ...defaults, ...start, ...owner });
+  }
+
+  /** @throws JobLostError when there is no such run (any more), or it is another tenant's. */
+  async requireOwn(runId: string, tenant: string): Promise<void> {
+    if (!isOwnedBy(tenant, await this.read(runId))) throw new JobLostError(runId);
   }
 
   /** @throws JobLostError when there is no such run (any more). */
@@ -171,6 +181,8 @@ export class WorkflowRuns {
       runId: newRunId,
       workflow: run.workflow,
       version: run.version,
+      tenant: run.tenant,
+      by: run.by,
       input: "input" in changes ? changes.input : input,
       priority: run.priority,
       defaultModel: run.defaultModel,
