@@ -15,6 +15,7 @@ import { addChangeCommands } from "./workflow-change.ts";
 import { withClient, withRun } from "./workflow-client.ts";
 import { parseJson } from "./workflow-input.ts";
 import { showCards, showRuns, showVersions, workflowCards } from "./workflow-list.ts";
+import { addReplayCommand } from "./workflow-replay.ts";
 import { addWorkflowRunCommand, MODULE_OPTION, unknownWorkflow } from "./workflow-run.ts";
 
 const JSON_OPTION = ["--json", "as JSON"] as const;
@@ -71,6 +72,7 @@ export function addWorkflowCommands(program: Command): void {
       }),
     );
   addChangeCommands(workflow);
+  addReplayCommand(workflow);
   workflow
     .command("fork")
     .description("A new run that takes over what came before a step, without paying for it again.")

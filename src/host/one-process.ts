@@ -120,16 +120,19 @@ export interface RedisHost extends AsyncDisposable {
 /**
  * The configured Redis, checked; or the data folder's embedded one, joined or started, and started again should it
  * end while this process needs it.
+ * @param options `triesWrites`: whether a key is written and deleted to see that it can be; default true
  * @throws ConfigurationError when neither can be had.
  */
 export async function openRedis(
   settings: Settings,
   logger: Logger,
   signal?: AbortSignal,
+  { triesWrites = true }: { triesWrites?: boolean } = {},
 ): Promise<RedisHost> {
   const held = settings.redisUrl ? undefined : await holdEmbedded(settings, logger);
   const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
-  if (!held) await checkRedis(target, { prefix: redisKeys(settings.namespace).prefix, logger, signal });
+  const { prefix } = redisKeys(settings.namespace);
+  if (!held) await checkRedis(target, { prefix, logger, signal, triesWrites });
   const store = openStore(target, settings.namespace, logger);
   return {
     target,

@@ -17,6 +17,8 @@ export interface Message {
 export interface Conversation {
   /** The number of assistant messages in the request: 0 in the first call of a conversation. */
   turn: number;
+  /** The system prompt: that of the request, and messages of role `system` or `developer`; "" when there is none. */
+  systemText: string;
   /** The last user message with a text; tool results alone are none. */
   lastUserText: string;
   /** The last user message with a `#sim` line, or "". */
@@ -29,18 +31,27 @@ export interface Conversation {
 
 const DIRECTIVE_LINE = /^#sim (\{.*\})[ \t\r]*$/m;
 
-/** Returns what messages say about the call. @throws InvalidCallError when tool calls and results do not match. */
-export function conversationOf(messages: readonly Message[]): Conversation {
+/**
+ * Returns what messages say about the call.
+ * @param system the system prompt that stands beside the messages
+ * @throws InvalidCallError when tool calls and results do not match
+ */
+export function conversationOf(messages: readonly Message[], system = ""): Conversation {
   checkToolResults(messages);
   const at = messages.findLastIndex(({ role, text }) => role === "user" && directiveJson(text) !== undefined);
   const later = messages.slice(at + 1);
   return {
     turn: assistantMessages(messages),
+    systemText: [system, ...messages.filter(isSystem).map(({ text }) => text)].filter(Boolean).join("\n"),
     lastUserText: messages.findLast(({ role, text }) => role === "user" && text !== "")?.text ?? "",
     directiveText: messages[at]?.text ?? "",
     directiveTurn: assistantMessages(later),
     toolResults: later.flatMap(({ toolResults }) => toolResults),
   };
+}
+
+function isSystem({ role }: Message): boolean {
+  return role === "system" || role === "developer";
 }
 
 /**

@@ -17,6 +17,8 @@ interface CheckOptions {
   logger: Logger;
   /** Ends the check, as if the server did not answer. */
   signal?: AbortSignal;
+  /** Whether a key is written and deleted to see that it can be; default true. */
+  triesWrites?: boolean;
 }
 
 /**
@@ -27,7 +29,7 @@ interface CheckOptions {
  */
 export async function checkRedis(
   target: RedisTarget,
-  { prefix, logger, signal }: CheckOptions,
+  { prefix, logger, signal, triesWrites = true }: CheckOptions,
 ): Promise<void> {
   const probe: RedisOptions = {
     lazyConnect: true,
@@ -54,7 +56,7 @@ export async function checkRedis(
     const info = parseInfo(await redis.info());
     if (met) throw met;
     judge(info, addressOf(target), logger);
-    await tryOut(redis, prefix);
+    if (triesWrites) await tryOut(redis, prefix);
   } catch (error) {
     const fault = error instanceof ConfigurationError ? error : redisFault(met ?? error, target);
     // Workers are what makes room again.

@@ -31,6 +31,7 @@ export function clockOf({ redis }: { redis: Redis }): RedisClock {
 class RedisClock {
   readonly #redis: Redis;
   #seen: Seen | undefined;
+  #skippedMs = 0;
 
   constructor(redis: Redis) {
     this.#redis = redis;
@@ -38,14 +39,19 @@ class RedisClock {
 
   /** Returns the time by Redis, in epoch milliseconds, as far as it is known; before the first look that of this machine. */
   now(): number {
-    if (!this.#seen) return Date.now();
-    return Math.floor(this.#seen.now + performance.now() - this.#seen.monotonic);
+    if (!this.#seen) return Date.now() + this.#skippedMs;
+    return Math.floor(this.#seen.now + performance.now() - this.#seen.monotonic) + this.#skippedMs;
   }
 
   /** Returns the same from an answer of Redis that is less than a minute old: asks when there is none. */
   async fresh(): Promise<number> {
     if (!this.#isFresh()) await this.look();
     return this.now();
+  }
+
+  /** Lets this process be so many milliseconds later at once: for tests of what waits for long. */
+  skip(ms: number): void {
+    this.#skippedMs += ms;
   }
 
   /** Asks Redis. Returns how far this machine's clock is ahead of it, in milliseconds; negative when it is behind. */

@@ -58,9 +58,10 @@ export function changed(entry: Recorded, step: Step): NonDeterminismError {
 export function missing(
   id: string,
   what: string,
-  { outcome, unrecorded }: { outcome: Outcome | undefined; unrecorded: ReadonlySet<Step> },
+  { outcome, steps }: { outcome: Outcome | undefined; steps: ReadonlyMap<string, Step> },
 ): NonDeterminismError {
-  const asked = [...unrecorded].slice(0, 3).map((step) => `"${step.id}"`);
+  const open = [...steps.values()].filter((step) => !step.asked);
+  const asked = open.slice(0, 3).map((step) => `"${step.id}"`);
   const current = outcome
     ? "the function has ended"
     : asked.length > 0

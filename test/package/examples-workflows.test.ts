@@ -249,6 +249,15 @@ test("react: what one tool found goes into the other, and a tool's failure is co
   ]);
 });
 
+test("testing: tests of a workflow, with a time that jumps and scripted models", async () => {
+  const { env } = await bareMachine(dataDir);
+  const lines = await run("workflow-testing", env);
+  expect(lines.filter((line) => /^(✔|✖)/.test(line))).toEqual([
+    expect.stringMatching(/^✔ an offer that somebody takes /),
+    expect.stringMatching(/^✔ an offer that nobody takes within three days/),
+  ]);
+});
+
 test("every example of workflows was run", () => {
   expect([...ran].sort()).toEqual(examplesOf((name) => name.startsWith("workflow-")));
 });

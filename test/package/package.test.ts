@@ -28,6 +28,34 @@ async function main(): Promise<void> {
 }
 void main();
 `;
+/** A test of a workflow, as users write it; the CommonJS module needs to await in a function. */
+const TESTED = (imports: string) => `
+${imports}
+const patient = defineWorkflow({
+  name: "patient",
+  input: z.object({ days: z.number() }),
+  output: z.string(),
+  run: async (ctx, { days }) => {
+    await ctx.sleep(days * 86_400_000);
+    return (await ctx.complete("ask", "hello")).finalResponse;
+  },
+});
+async function main(): Promise<void> {
+  const env = await createTestEnvironment({ workflows: [patient], models: { "openai:gpt-4o-mini": ["good day"] }, model: "openai:gpt-4o-mini" });
+  const output: string = await env.run(patient, { days: 20 });
+  console.log(output, env.requests.length);
+  await env.close();
+}
+void main();
+`;
+const AS_ESM = `
+import { defineWorkflow } from "gluellm";
+import { createTestEnvironment } from "gluellm/testing";
+import { z } from "zod";`;
+const AS_COMMON_JS = `
+const { defineWorkflow } = require("gluellm") as typeof import("gluellm", { with: { "resolution-mode": "require" } });
+const { createTestEnvironment } = require("gluellm/testing") as typeof import("gluellm/testing", { with: { "resolution-mode": "require" } });
+const { z } = require("zod") as typeof import("zod", { with: { "resolution-mode": "require" } });`;
 const LEFT_OUT = new Set(["node_modules", ".git", "dist", ".gluellm"]);
 
 /** README's first program, asked of a model that is here. */
@@ -75,6 +103,12 @@ test("the packed package, installed in an empty folder, runs README's program, t
   const args = ["complete", "hello", "-m", "simulator:demo"];
   expect(await outputOf(command, args, { cwd: folder, env })).toMatch(/^\[simulated\] /);
 
+  writeFileSync(join(folder, "tested.ts"), TESTED(AS_ESM));
+  writeFileSync(join(folder, "tested.cts"), TESTED(AS_COMMON_JS));
+  for (const file of ["tested.ts", "tested.cts"]) {
+    expect(await outputOf(process.execPath, [file], { cwd: folder, env }), file).toBe("good day 1\n");
+  }
+
   writeFileSync(join(folder, "calls.cts"), COMMON_JS);
   for (const format of ["cjs", "esm"] as const) {
     const file = join(temporaryFolder(), format === "cjs" ? "bundle.cjs" : "bundle.mjs");
@@ -112,9 +146,9 @@ test("the packed package, installed in an empty folder, runs README's program, t
   const flags = ["--noEmit", "--strict", "--module", "nodenext", "--target", "esnext", "--types", "node"];
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   symlinkSync(join(ROOT, "node_modules/@types"), join(folder, "node_modules/@types"));
-  await outputOf(process.execPath, [tsc, ...flags, "main.ts"], { cwd: folder });
+  await outputOf(process.execPath, [tsc, ...flags, "main.ts", "tested.ts"], { cwd: folder });
   const asCommonJs = ["--noEmit", "--strict", "--module", "node16", "--target", "esnext", "--types", "node"];
-  await outputOf(process.execPath, [tsc, ...asCommonJs, "calls.cts"], { cwd: folder });
+  await outputOf(process.execPath, [tsc, ...asCommonJs, "calls.cts", "tested.cts"], { cwd: folder });
 });
 
 /** In the full run only: each is a download of about 100 MB. */

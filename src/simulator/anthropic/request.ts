@@ -42,7 +42,7 @@ export function readCall(body: unknown): Call {
   const request = readShape(requestSchema, body);
   const tools = toolsOf(request);
   return {
-    ...conversationOf(request.messages.map(messageOf)),
+    ...conversationOf(request.messages.map(messageOf), request.system && textOf(request.system)),
     model: request.model,
     stream: request.stream ?? false,
     includeUsage: true,

@@ -59,7 +59,7 @@ export function readResponsesCall(body: unknown): Call {
   const items: Item[] = typeof input === "string" ? [{ role: "user", content: input }] : input;
   const tools = toolsOf(request);
   return {
-    ...conversationOf(messagesOf(items)),
+    ...conversationOf(messagesOf(items), instructions ?? undefined),
     model: request.model,
     stream: request.stream ?? false,
     includeUsage: true,
