@@ -71,7 +71,7 @@ class LiveTree {
 }
 
 /** The commands that answer the signals which a run and its child runs wait for. */
-function answers(steps: readonly StepNode[], runId: string): string[] {
+export function answers(steps: readonly StepNode[], runId: string): string[] {
   return steps.flatMap(({ kind, state, subject, job, children }) => {
     const isOpen = kind === "signal" && state === "running";
     const own = isOpen ? [`answer it: gluellm workflow signal ${runId} ${subject} '{…}'`] : [];
@@ -80,7 +80,7 @@ function answers(steps: readonly StepNode[], runId: string): string[] {
 }
 
 /** Each step once, when it has ended; each reason to wait once. */
-class StepLines {
+export class StepLines {
   readonly intervalMs = PLAIN_MS;
   readonly #runId: string;
   readonly #told = new Set<string>();

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { Command } from "commander";
-import { loadModules } from "../host/load-modules.ts";
+import { loadModules, loadWorkflows } from "../host/load-modules.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { createLogger } from "../shared/logger.ts";
 import { isLoopback } from "../shared/loopback.ts";
@@ -72,9 +72,12 @@ interface ServeOptions {
   apiPort?: number;
   auth?: boolean;
   exitWithParent?: boolean;
+  /** Whether modules without workflows are refused. */
+  needsWorkflows?: boolean;
 }
 
-async function serve({
+/** A process that stays until it is asked to end. */
+export async function serve({
   dashboard,
   queue,
   module = [],
@@ -97,7 +100,7 @@ async function serve({
       settings,
       logger,
       queueGlobs: queue,
-      ...(await loadModules(module)),
+      ...(await (options.needsWorkflows ? loadWorkflows(module) : loadModules(module))),
       concurrency,
     });
     parts.defer(() => worker.close());

@@ -2,8 +2,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { checkSelection, type RunSelection } from "../client/run-selection.ts";
-import { loadModules } from "../host/load-modules.ts";
-import { ConfigurationError, InputError } from "../shared/errors.ts";
+import { loadWorkflows } from "../host/load-modules.ts";
+import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { listRuns } from "../store/run-list.ts";
@@ -60,7 +60,8 @@ export function addReplayCommand(workflow: Command): void {
 async function replay(module: string, options: ReplayCommandOptions): Promise<void> {
   const settings = loadSettings();
   const logger = createLogger({ ...settings.log, level: "silent" });
-  const workflows = new Map((await workflowsIn(module)).map((workflow) => [workflow.name, workflow]));
+  const modules = await loadWorkflows([module]);
+  const workflows = new Map(modules.workflows.map((workflow) => [workflow.name, workflow]));
   const { ids, selection } = readFilter(options.runs);
   await using host =
     options.from === undefined
@@ -86,17 +87,6 @@ async function replay(module: string, options: ReplayCommandOptions): Promise<vo
   }
   if (report.differs.length > 0) process.exitCode = EXIT.rowsFailed;
   process.stdout.write(`${options.json ? jsonText(report) : showReport(report)}\n`);
-}
-
-/** @throws ConfigurationError (`module_without_workflows`) */
-async function workflowsIn(module: string): Promise<readonly AnyWorkflow[]> {
-  const { workflows } = await loadModules([module]);
-  if (workflows.length > 0) return workflows;
-  throw new ConfigurationError(
-    `the module ${module} exports no workflows`,
-    "export what defineWorkflow returns",
-    "module_without_workflows",
-  );
 }
 
 interface Wanted {

@@ -13,6 +13,7 @@ import { addSelectionOptions, type SelectionOptions, selectionOf, selectionText 
 import { durationText, stepTree } from "./step-tree.ts";
 import { addChangeCommands } from "./workflow-change.ts";
 import { withClient, withRun } from "./workflow-client.ts";
+import { addDevCommand } from "./workflow-dev.ts";
 import { parseJson } from "./workflow-input.ts";
 import { showCards, showRuns, showVersions, workflowCards } from "./workflow-list.ts";
 import { addReplayCommand } from "./workflow-replay.ts";
@@ -73,6 +74,7 @@ export function addWorkflowCommands(program: Command): void {
     );
   addChangeCommands(workflow);
   addReplayCommand(workflow);
+  addDevCommand(workflow);
   workflow
     .command("fork")
     .description("A new run that takes over what came before a step, without paying for it again.")

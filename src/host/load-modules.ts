@@ -43,6 +43,17 @@ export async function loadModules(paths: readonly string[], cwd = process.cwd())
 
 const DEFINITIONS = [isTool, isAgent, isWorkflow, isActivity, isStepFunction, isSteps];
 
+/** As `loadModules`. @throws ConfigurationError (`module_without_workflows`) when none of them exports a workflow */
+export async function loadWorkflows(paths: readonly string[]): Promise<Definitions> {
+  const definitions = await loadModules(paths);
+  if (definitions.workflows.length > 0) return definitions;
+  throw new ConfigurationError(
+    `the module ${paths.join(", ")} exports no workflows`,
+    "export what defineWorkflow returns",
+    "module_without_workflows",
+  );
+}
+
 async function definitionsIn(
   path: string,
   file: string,

@@ -14,6 +14,7 @@ import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { type Simulator, startSimulator } from "../simulator/simulator.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import type { AnyActivity } from "../workflows/activity.ts";
 import type { Workflow } from "../workflows/context.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { type ModelRequest, type ModelScripts, ScriptedModels } from "./model-scripts.ts";
@@ -23,6 +24,8 @@ import { TimeSkipper } from "./time-skipper.ts";
 export interface TestEnvironmentOptions {
   /** The workflows under test; the built-in patterns are always there. */
   workflows?: readonly AnyWorkflow[];
+  /** The activities that runs may ask for; default: none. */
+  activities?: readonly AnyActivity[];
   /** The tools that models may call; default: none but those that calls name. */
   tools?: readonly Tool[];
   /** The retrievers and evaluators of the workflows; default: none. */
@@ -152,7 +155,7 @@ export class TestEnvironment implements AsyncDisposable {
  * @throws ConfigurationError when there is no Redis to be had; InputError for scripts that are none
  */
 export async function createTestEnvironment(options: TestEnvironmentOptions = {}): Promise<TestEnvironment> {
-  const { workflows, tools, functions, logger, models } = options;
+  const { workflows, activities, tools, functions, logger, models } = options;
   const scripted = new ScriptedModels(models ?? {});
   const parts = new CloseStack();
   try {
@@ -162,7 +165,15 @@ export async function createTestEnvironment(options: TestEnvironmentOptions = {}
     const settings = testSettings(options, simulator);
     const host = parts.use(await openRedis(settings, createLogger({ ...settings.log, level: "error" })));
     parts.defer(() => deleteAll(host.store));
-    const client = new TestClient({ mode: "local", settings, workflows, tools, functions, logger });
+    const client = new TestClient({
+      mode: "local",
+      settings,
+      workflows,
+      activities,
+      tools,
+      functions,
+      logger,
+    });
     parts.defer(() => client.close());
     return new TestEnvironment(client, scripted, new TimeSkipper(await client.store()), parts);
   } catch (error) {

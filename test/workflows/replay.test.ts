@@ -54,8 +54,12 @@ test("what runs have recorded is given to changed code without any effect, and i
   const worksBefore = works;
 
   const store = testStore(settings.namespace);
-  const keys = async () =>
-    (await redis.keys(`*${settings.namespace}*`)).filter((key) => !key.includes("worker")).sort();
+  const keys = async () => {
+    const names = (await redis.keys(`*${settings.namespace}*:*`)).filter((key) =>
+      /:(workflow|result|blob):/.test(key),
+    );
+    return Promise.all(names.sort().map(async (name) => [name, await redis.dump(name)]));
+  };
   const keysBefore = await keys();
   const logger = createLogger({ level: "silent", json: true });
   const replay = async (runId: string, change: string) => {
