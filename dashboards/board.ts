@@ -1,13 +1,18 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { createBullBoard } from "@bull-board/api";
-import type { AppViewRoute, BeforeHook, ControllerHandlerReturnType } from "@bull-board/api/typings/app";
+import type { AppViewRoute, ControllerHandlerReturnType } from "@bull-board/api/typings/app";
 import { ExpressAdapter } from "@bull-board/express";
 import { Queue } from "bullmq";
-import type { Router } from "express";
+import { Router } from "express";
 import type { Logger } from "../src/shared/logger.ts";
 import { registeredQueues } from "../src/store/queue-registry.ts";
 import type { Store } from "../src/store/store.ts";
+import { HIDE_CONTROLS, refuseHarm } from "./controls.ts";
 import { QueueAdapter } from "./queue-adapter.ts";
 
+const uiFolder = join(dirname(createRequire(import.meta.url).resolve("@bull-board/ui/package.json")), "dist");
 const FOLLOW_INTERVAL_MS = 1000;
 const SYSTEM_FONTS = {
   "font-sans": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
@@ -33,7 +38,7 @@ export function createBoard({ basePath, store, namespace, logger }: BoardOptions
     queues: [],
     serverAdapter,
     options: {
-      handlerHooks: { before: refuseShortenedData },
+      handlerHooks: { before: refuseHarm },
       uiConfig: {
         boardTitle: "GlueLLM",
         environment: { label: `namespace ${namespace}`, color: "#33517e", textColor: "#ffffff" },
@@ -59,7 +64,7 @@ export function createBoard({ basePath, store, namespace, logger }: BoardOptions
       });
       // The shared connection logs its own faults, once for all queues.
       queue.on("error", () => {});
-      const adapter = new QueueAdapter(queue, store);
+      const adapter = new QueueAdapter(queue, store, basePath);
       shown.set(name, { queue, adapter });
       addQueue(adapter);
     }
@@ -84,7 +89,7 @@ export function createBoard({ basePath, store, namespace, logger }: BoardOptions
   void keepFollowing();
 
   return {
-    router: serverAdapter.getRouter(),
+    router: withOwnWords(serverAdapter.getRouter()),
     close() {
       closed = true;
       clearTimeout(timer);
@@ -92,16 +97,34 @@ export function createBoard({ basePath, store, namespace, logger }: BoardOptions
   };
 }
 
-/** What the board shows is shortened: saved back, or copied into a new job, it would lose the rest. */
-const refuseShortenedData: BeforeHook = ({ route }) => {
-  if (!route.endsWith("/update-data") && !route.endsWith("/add")) return { allow: true };
-  return {
-    allow: false,
-    status: 405,
-    errorKey: "ERRORS.JOB_EDIT_NOT_SUPPORTED",
-    message: "The board shows shortened data, so it cannot write jobs; enqueue with gluellm instead.",
-  };
-};
+/** Without the link to web fonts, which an offline machine would wait for, and without controls that are refused. */
+function ownPage(html: string): string {
+  return html
+    .replace(/<link [^>]*fonts\.googleapis\.com[^>]*>/, "")
+    .replace("</head>", `${HIDE_CONTROLS}</head>`);
+}
+
+const WORDS = "/static/locales/:language/messages.json";
+const NOT_FOUND =
+  "Neither the queue nor a result record has this job (any more). Jobs that ended leave their queue after GLUELLM_RETENTION_COMPLETED (1 h) or GLUELLM_RETENTION_FAILED (30 days), their records after GLUELLM_RETENTION_RESULTS (7 days).";
+
+/** The board with our word for a job that is gone, in English. */
+function withOwnWords(board: Router): Router {
+  const router = Router();
+  router.get(WORDS, (request, response, next) => {
+    if (!/^en\b/.test(String(request.params.language))) return next();
+    const path = join(uiFolder, "static/locales", "en-US", "messages.json");
+    const words = JSON.parse(readFileSync(path, "utf8")) as Record<"JOB" | "ERRORS", object>;
+    const { JOB, ERRORS } = words;
+    response.json({
+      ...words,
+      JOB: { ...JOB, NOT_FOUND },
+      ERRORS: { ...ERRORS, JOB_NOT_FOUND: "No such job (any more)" },
+    });
+  });
+  router.use(board);
+  return router;
+}
 
 class BoardAdapter extends ExpressAdapter {
   /** Leaves out Bull Board's stacks in development, and ioredis's advice on options no visitor can set. */
@@ -113,13 +136,12 @@ class BoardAdapter extends ExpressAdapter {
     });
   }
 
-  /** Leaves out the link to web fonts, which an offline machine would wait for. */
   override setEntryRoute({ method, route, handler }: AppViewRoute): this {
     this.app[method](route, (_request, response, next) => {
       const { name, params } = handler({ basePath: this.basePath, uiConfig: this.uiConfig });
       response.render(name, params, (error, html) => {
         if (error) next(error);
-        else response.send(html.replace(/<link [^>]*fonts\.googleapis\.com[^>]*>/, ""));
+        else response.send(ownPage(html));
       });
     });
     return this;

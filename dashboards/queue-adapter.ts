@@ -1,13 +1,17 @@
 import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
-import type { JobStatus } from "@bull-board/api/typings/app";
-import type { Job, Queue } from "bullmq";
+import type { ExternalJobUrl, JobStatus, QueueJobJson } from "@bull-board/api/typings/app";
+import type { Job, JobType, Queue } from "bullmq";
 import { hasRuns, jobCatalog } from "../src/shared/catalog.ts";
+import { fieldsOf } from "../src/shared/json.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
+import { isWrongType } from "../src/shared/stored-data.ts";
 import { forgetLostWorkers, NEVER_LIMITING } from "../src/store/bullmq-internals.ts";
 import { clockOf } from "../src/store/redis-clock.ts";
 import type { Store } from "../src/store/store.ts";
-import { jobTitle, readableData, shortened } from "./readable.ts";
+import { endedJob } from "./ended-job.ts";
+import { jobTitle, readableData, readableSummary, shortened } from "./readable.ts";
 import { showRuns } from "./run-job.ts";
+import { showReasons } from "./why-waiting.ts";
 
 /** One of our queues on the board: readable jobs, and retries that really run. */
 export class QueueAdapter extends BullMQAdapter {
@@ -15,16 +19,21 @@ export class QueueAdapter extends BullMQAdapter {
   override readonly allowCompletedRetries = false;
   readonly #queue: Queue;
   readonly #renew: (job: Job) => Promise<void>;
-  readonly #showRuns: (jobs: readonly Job[]) => Promise<void>;
+  readonly #show: (jobs: readonly Job[]) => Promise<void>;
+  readonly #store: Store;
 
-  constructor(queue: Queue, store: Store) {
-    super(queue, { description: queue.name });
+  constructor(queue: Queue, store: Store, basePath = "") {
+    super(queue, {
+      description: queue.name,
+      externalJobUrl: (job) => runLink(job, basePath) as ExternalJobUrl,
+    });
     this.#queue = queue;
     this.#renew = (job) => renew(store, job);
-    this.#showRuns = async (jobs) => (hasRuns(queue.name) ? showRuns(store, jobs) : undefined);
+    this.#store = store;
+    this.#show = (jobs) => (hasRuns(queue.name) ? showRuns(store, jobs) : showReasons(store, queue, jobs));
     this.setFormatter("name", jobTitle);
     this.setFormatter("data", readableData);
-    this.setFormatter("returnValue", shortened);
+    this.setFormatter("returnValue", readableSummary);
     this.setFormatter("progress", shortened);
   }
 
@@ -40,16 +49,36 @@ export class QueueAdapter extends BullMQAdapter {
   }
 
   override async getJob(id: string): Promise<Job | undefined> {
-    const job = await super.getJob(id);
-    if (job) await this.#showRuns([job]);
-    return job && this.#retriable(job);
+    const job = await super.getJob(id).catch(unreadable);
+    if (job === undefined) {
+      const ended = await endedJob(this.#store, this.#queue, id);
+      if (ended && hasRuns(this.#queue.name)) await this.#show([ended]);
+      return ended;
+    }
+    await this.#show([job]);
+    return this.#retriable(job);
   }
 
   override async getJobs(statuses: JobStatus[], start?: number, end?: number): Promise<Job[]> {
-    const jobs = await super.getJobs(statuses, start, end);
+    const found = await super.getJobs(statuses, start, end).catch(unreadable);
+    const jobs = found ?? (await this.#readableJobs(statuses, start, end));
     // A job may go while the list is read.
-    await this.#showRuns(jobs.filter(Boolean));
+    await this.#show(jobs.filter(Boolean));
     return jobs.map((job) => this.#retriable(job));
+  }
+
+  /** One that cannot be read keeps the others from being read together. */
+  async #readableJobs(statuses: JobStatus[], start?: number, end?: number): Promise<Job[]> {
+    const ids = await this.#queue.getRanges(statuses as JobType[], start, end);
+    const jobs = await Promise.all(ids.map((id) => this.#queue.getJob(id).catch(unreadable)));
+    return jobs.filter((job) => job !== undefined);
+  }
+
+  /** What the workers wrote of earlier attempts, and how the job ended. */
+  override async getJobLogs(id: string): Promise<string[]> {
+    const [logs, job] = await Promise.all([super.getJobLogs(id), this.getJob(id)]);
+    const end = job?.finishedOn === undefined ? undefined : endOf(job);
+    return end === undefined ? logs : [...logs, end];
   }
 
   #retriable(job: Job): Job {
@@ -60,6 +89,29 @@ export class QueueAdapter extends BullMQAdapter {
     };
     return job;
   }
+}
+
+function endOf({ finishedOn = 0, processedOn, failedReason, attemptsMade, returnvalue }: Job): string {
+  const took = processedOn === undefined ? "" : ` in ${finishedOn - processedOn} ms`;
+  const { model, tokens } = Object(returnvalue) as { model?: string; tokens?: { total?: number } };
+  const brought = model === undefined ? "" : `: ${model}, ${tokens?.total ?? 0} tokens`;
+  // The reason of an earlier attempt stays on a job that succeeded.
+  const hasFailed = failedReason && (returnvalue ?? null) === null;
+  const what = hasFailed ? `failed${took}: ${failedReason}` : `succeeded${took}${brought}`;
+  return `${new Date(finishedOn).toISOString()} attempt ${Math.max(1, attemptsMade)} ${what}`;
+}
+
+/** Where a step's run is on the board; undefined for other jobs. */
+function runLink({ data, parentKey }: QueueJobJson, basePath: string): ExternalJobUrl | undefined {
+  const { runId } = Object(fieldsOf(data).workflow) as { runId?: string };
+  const queue = parentKey?.split(":").at(-2);
+  if (runId === undefined || queue === undefined) return undefined;
+  return { displayText: "its run", href: `${basePath}/queue/${encodeURIComponent(queue)}/${runId}` };
+}
+
+/** For what `gluellm queues repair` shows; other faults are told. */
+function unreadable(error: unknown): undefined {
+  if (!isWrongType(error) && !(error instanceof SyntaxError)) throw error;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { type BlobRef, blobRefSchema, completionPayloadSchema } from "../src/shared/catalog.ts";
-import { parseJson } from "../src/shared/json.ts";
+import { fieldsOf, parseJson } from "../src/shared/json.ts";
 
 const MAX_TEXT_CHARS = 2000;
 const MAX_TITLE_CHARS = 60;
@@ -10,18 +10,30 @@ export function readableData(data: unknown): unknown {
   if (!parsed.success) return shortened(data);
   const { kind, model, provider, fallbacks, preview, request, batch, workflow, deadlineAt, requestId } =
     parsed.data;
+  const { conversation, tools } = parsed.data;
+  const { waitsFor, tenant } = fieldsOf(data);
   return shortened({
     kind,
+    ...(waitsFor !== undefined && { waitsFor }),
     model: `${provider.entry}:${model}`,
     ...(fallbacks && { fallbacks: fallbacks.map((next) => `${next.provider.entry}:${next.model}`) }),
     preview,
     // A text where its numbers need all their digits; here it is read, not sent.
     request: "json" in request ? parseJson(String(request.json)) : request,
     ...(workflow && { run: workflow.runId, step: workflow.step }),
-    ...(batch && { batch: batch.id, line: batch.line }),
+    ...(batch && { batch: batch.id, line: batch.line, customId: batch.customId }),
+    ...(conversation && { conversation: conversation.id, turn: conversation.position }),
+    ...(tenant !== undefined && { tenant }),
+    ...(tools && { tools }),
     deadline: isoTime(deadlineAt),
     requestId,
   });
+}
+
+/** A finished job's summary; nobody knows what a call cost whose model has no price. */
+export function readableSummary(summary: unknown): unknown {
+  const { costUsd } = fieldsOf(summary);
+  return shortened(costUsd === null ? { ...fieldsOf(summary), costUsd: "unknown" } : summary);
 }
 
 /** What titles are made of: a call's words, or a run's as `run-job.ts` shows them. */

@@ -12,6 +12,7 @@ const FIELDS = [
   "promptTokens",
   "completionTokens",
   "costUsd",
+  "unpriced",
   "deadlineAt",
   "error",
 ] as const;
@@ -46,10 +47,17 @@ function runData(job: Job, run: RunFields, offered: ReadonlySet<string>) {
     ...(waitsFor && { waitsFor }),
     ...(run.error && { error: errorText(run.error) }),
     tokens: Number(run.promptTokens ?? 0) + Number(run.completionTokens ?? 0),
-    cost: usd(Number(run.costUsd ?? 0)),
+    cost: costOf(run),
     version: Number(run.version),
     deadline: new Date(Number(run.deadlineAt)).toISOString(),
   };
+}
+
+/** Calls of models without a price cost nobody knows how much. */
+function costOf({ costUsd, unpriced }: RunFields): string {
+  const known = Number(costUsd ?? 0);
+  if (Number(unpriced ?? 0) === 0) return usd(known);
+  return known === 0 ? "unknown" : `${usd(known)} and ${unpriced} calls of unknown cost`;
 }
 
 function reasonOf(

@@ -9,6 +9,9 @@ import type { IndexRow } from "./index-row.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Window } from "./window.ts";
 
+/** Of a row's `custom_id`, on dashboards. */
+const MAX_SHOWN_CHARS = 200;
+
 interface RowSubmitterOptions {
   store: Store;
   settings: Settings;
@@ -73,7 +76,7 @@ export class RowSubmitter {
       model: window.model,
       request,
       urgency: "batch",
-      batch: { id: this.#batchId, line },
+      batch: { id: this.#batchId, line, customId: customId?.slice(0, MAX_SHOWN_CHARS) },
       cache,
       timeoutMs,
     });

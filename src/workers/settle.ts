@@ -61,15 +61,36 @@ export async function settle(
   }
 }
 
+/** Lines of a job's log, and characters of a line: an outage may last for days. */
+const MAX_LOG_LINES = 50;
+const MAX_LOG_CHARS = 300;
+
+/** Tells Bull Board of an attempt that was not the last one; our own words, without the request. */
+async function logAttempt(
+  { job, logger }: Pick<Attempt, "job" | "logger">,
+  { code, message }: GlueError,
+  delayMs: number,
+): Promise<void> {
+  const line = `${new Date().toISOString()} attempt ${job.attemptsMade + 1} ended: ${code}: ${message}`;
+  const log = `${line.slice(0, MAX_LOG_CHARS)}; again in ${Math.ceil(delayMs / 1000)} s`;
+  job.opts.keepLogs = MAX_LOG_LINES;
+  await job
+    .log(log)
+    .catch((error: Error) => logger.debug({ fault: error.message }, "an attempt was not logged"));
+}
+
 async function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"retry">): Promise<never> {
   if (policyOf(error).fails === "second") await job.updateProgress({ failed: error.code });
   const told = { fault: toErrorRecord(error), delayMs };
+  await logAttempt({ job, logger }, error, delayMs);
   logFault(logger, error.code, told, "attempt failed; will retry", "warn");
   throw new RetryError(failureText(error, job.attemptsMade + 1), delayMs);
 }
 
 async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<never> {
   const { scope, delayMs, error, limited } = verdict;
+  // Of what was sent; a wait for a budget or the cache is no attempt.
+  if (policyOf(error).counts !== "nothing") await logAttempt(attempt, error, delayMs);
   if (scope === "job") return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}` });
   await pause(attempt, { scope, delayMs, reason: `${error.code}: ${error.message}` });
   // Every second of an outage has one of the breaker's, every minute of a long pause one of each worker's.

@@ -50,6 +50,19 @@ describe.runIf(executablePath)("in a browser", () => {
     await page.reload();
     await page.getByText("invalid_request (attempt 1): the provider refuses it").first().waitFor();
 
+    // Nothing that the server would refuse.
+    for (const icon of ["trash-2", "files", "pencil"]) {
+      expect(await page.locator(`button:has(.lucide-${icon}):visible`).count(), icon).toBe(0);
+    }
+    await page.getByRole("link", { name: "openrouter:meta-llama/llama-3:free" }).first().click();
+    await page.locator("button:has(.lucide-ellipsis-vertical)").click();
+    const menu = page.locator('[role="menuitem"]:visible');
+    await menu.first().waitFor();
+    expect(await menu.allTextContents()).toEqual(["Retry all 1 failed jobs", "Pause"]);
+    await page.keyboard.press("Escape");
+    await page.getByRole("link", { name: "How many eggs?" }).click();
+    await page.waitForURL(/\/bad$/);
+
     await page.locator("button:has(.lucide-refresh-cw)").click();
     await page.getByRole("button", { name: "Confirm" }).click();
     await waitFor("the retry", async () => (await (await queue.getJob("bad"))?.getState()) === "waiting");

@@ -144,11 +144,54 @@ describe("jobs", () => {
   test("are not written from the shortened data the board shows", async () => {
     const { url, queue } = await openBoard();
     await queue.add("completion", completionPayload(), { jobId: "waits" });
+    await queue.add("completion", completionPayload({ tools: ["search"] }), { jobId: "calls" });
+    await queue.add("completion", { ...completionPayload(), tenant: "acme" }, { jobId: "acme" });
+    expect((await boardJob(url, NAME, "calls")).job.data).toMatchObject({ tools: ["search"] });
+    expect((await boardJob(url, NAME, "acme")).job.data).toMatchObject({ tenant: "acme" });
     const { status, text } = await send(`${jobUrl(url, NAME, "waits")}/update-data`, "PATCH");
     expect([status, text]).toEqual([405, expect.stringContaining("shortened")]);
     expect((await send(`${url}/api/queues/${encodeURIComponent(NAME)}/add`, "POST")).status).toBe(405);
     expect((await queue.getJob("waits"))?.data).toEqual(completionPayload());
   });
+});
+
+test.each([
+  ["PUT", "/concurrency"],
+  ["PUT", "/rate-limit"],
+  ["PUT", "/empty"],
+  ["PUT", "/obliterate"],
+  ["PUT", "/clean/waiting"],
+  ["PUT", "/waits/clean"],
+  ["PATCH", "/waits/delay"],
+  ["PATCH", "/waits/priority"],
+  ["POST", "/add"],
+])("a control that could lose work is refused, with what to do instead: %s %s", async (method, path) => {
+  const { url, queue } = await openBoard();
+  await queue.add("completion", completionPayload(), { jobId: "waits" });
+  await queue.pause();
+  const { status, text } = await send(`${url}/api/queues/${encodeURIComponent(NAME)}${path}`, method);
+  expect([403, 405]).toContain(status);
+  expect(text).toMatch(/The board does not do this\. [A-Z]/);
+  expect(await queue.getJobState("waits")).toBe("waiting");
+  expect(await queue.getGlobalConcurrency()).toBe(null);
+});
+
+test("a queue with a job that cannot be read shows the others, and why they wait", async () => {
+  const { url, queue, redis, keys } = await openBoard();
+  for (const jobId of ["broken", "waits"]) await queue.add("completion", completionPayload(), { jobId });
+  await redis
+    .multi()
+    .del(jobKey({ keys }, QUEUE, "broken"))
+    .set(jobKey({ keys }, QUEUE, "broken"), "x")
+    .exec();
+  await queue.pause();
+  const { text } = await send(
+    `${url}/api/queues?activeQueue=${encodeURIComponent(NAME)}&status=waiting&page=1&jobsPerPage=10`,
+  );
+  const { queues } = JSON.parse(text) as { queues: { jobs: { id: string; data: object }[] }[] };
+  expect(queues[0]?.jobs).toMatchObject([
+    { id: "waits", data: { waitsFor: "the queue: an operator paused it" } },
+  ]);
 });
 
 describe("the server", () => {
