@@ -1,4 +1,5 @@
 /** The public API, beside the command `gluellm`. */
+import "./shared/check-node.ts";
 
 export type { BatchOptions, BatchProgress, BatchReport, BatchRun } from "./batch/batch-run.ts";
 export type {

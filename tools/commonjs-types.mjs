@@ -4,6 +4,6 @@ import { globSync, readFileSync, writeFileSync } from "node:fs";
 
 for (const path of globSync("dist/**/*.d.ts")) {
   const types = readFileSync(path, "utf8");
-  const commonJs = types.replaceAll(/((?:from|import\()\s*"\.[^"]*)\.[jt]s"/g, '$1.cjs"');
+  const commonJs = types.replaceAll(/((?:from|import\(|import)\s*"\.[^"]*)\.[jt]s"/g, '$1.cjs"');
   writeFileSync(path.replace(/\.d\.ts$/, ".d.cts"), commonJs);
 }

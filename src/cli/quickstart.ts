@@ -120,7 +120,10 @@ function sayNext(outputPath: string, namespace: string): void {
 function quickstartFolder(): string {
   const folder = join(import.meta.dirname, "..", "..", "quickstart");
   if (!existsSync(join(folder, "gsm8k-300.jsonl"))) {
-    throw new InputError(`no questions in ${folder}`, "the quickstart runs in a checkout of the project");
+    throw new InputError(
+      `no questions in ${folder}`,
+      "the quickstart runs in a checkout of the project; elsewhere gluellm test-debate-workflow --simulator shows it at work without a key",
+    );
   }
   return folder;
 }

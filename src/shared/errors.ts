@@ -50,6 +50,8 @@ export interface GlueErrorFields {
   context?: ErrorContext;
 }
 
+const OPTIONAL_FIELDS = ["hint", "status", "providerRequestId", "retryAfterMs", "attempts"] as const;
+
 /**
  * Base of all errors of this package. The message is our own text: it never holds a key, a prompt or a
  * provider's raw message, so it may be stored on jobs and logged.
@@ -82,6 +84,9 @@ export class GlueError extends Error {
     this.retryAfterMs = fields.retryAfterMs;
     this.attempts = fields.attempts;
     this.context = fields.context ?? {};
+    // Who prints an error sees what there is of it.
+    for (const name of OPTIONAL_FIELDS)
+      if (this[name] === undefined) Object.defineProperty(this, name, { enumerable: false });
   }
 
   /** The weight of the error, by its category. */

@@ -86,9 +86,10 @@ test("the packed package, installed in an empty folder, runs README's program, t
   expect(paths.filter((path) => /^(src|test|tools|node_modules)\//.test(path))).toEqual([]);
 
   const folder = temporaryFolder();
-  writeFileSync(join(folder, "package.json"), '{"type": "module", "private": true}');
+  // As `npm init` writes it.
+  writeFileSync(join(folder, "package.json"), '{"type": "commonjs", "private": true}');
   await npm(["install", "--prefer-offline", join(source, filename)], folder);
-  writeFileSync(join(folder, "main.ts"), readmeProgram());
+  writeFileSync(join(folder, "main.mts"), readmeProgram());
 
   const simulator = await startSimulator({ latencyMs: 5, jitterMs: 0 });
   onTestFinished(() => simulator.close());
@@ -96,16 +97,16 @@ test("the packed package, installed in an empty folder, runs README's program, t
     GLUELLM_DATA_DIR: redisOptions().dataDir,
     SIMULATOR_BASE_URL: `${simulator.url}/v1`,
   };
-  expect(await outputOf(process.execPath, ["main.ts"], { cwd: folder, env })).toMatch(ANSWERS);
+  expect(await outputOf(process.execPath, ["main.mts"], { cwd: folder, env })).toMatch(ANSWERS);
   expect(simulator.journal.entries()).toHaveLength(2);
 
   const command = join(folder, "node_modules/.bin/gluellm");
   const args = ["complete", "hello", "-m", "simulator:demo"];
   expect(await outputOf(command, args, { cwd: folder, env })).toMatch(/^\[simulated\] /);
 
-  writeFileSync(join(folder, "tested.ts"), TESTED(AS_ESM));
+  writeFileSync(join(folder, "tested.mts"), TESTED(AS_ESM));
   writeFileSync(join(folder, "tested.cts"), TESTED(AS_COMMON_JS));
-  for (const file of ["tested.ts", "tested.cts"]) {
+  for (const file of ["tested.mts", "tested.cts"]) {
     expect(await outputOf(process.execPath, [file], { cwd: folder, env }), file).toBe("good day 1\n");
   }
 
@@ -133,7 +134,7 @@ test("the packed package, installed in an empty folder, runs README's program, t
     const path = join(folder, "node_modules", program);
     chmodSync(path, 0o755);
     const options = { cwd: folder, env: { ...env, GLUELLM_NAMESPACE: name } };
-    const { code, stdout, stderr } = await runProcess(path, [...flags, "main.ts"], options);
+    const { code, stdout, stderr } = await runProcess(path, [...flags, "main.mts"], options);
     expect({ name, code, stdout, stderr }).toEqual({
       name,
       code: 0,
@@ -146,7 +147,7 @@ test("the packed package, installed in an empty folder, runs README's program, t
   const flags = ["--noEmit", "--strict", "--module", "nodenext", "--target", "esnext", "--types", "node"];
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   symlinkSync(join(ROOT, "node_modules/@types"), join(folder, "node_modules/@types"));
-  await outputOf(process.execPath, [tsc, ...flags, "main.ts", "tested.ts"], { cwd: folder });
+  await outputOf(process.execPath, [tsc, ...flags, "main.mts", "tested.mts"], { cwd: folder });
   const asCommonJs = ["--noEmit", "--strict", "--module", "node16", "--target", "esnext", "--types", "node"];
   await outputOf(process.execPath, [tsc, ...asCommonJs, "calls.cts", "tested.cts"], { cwd: folder });
 });
