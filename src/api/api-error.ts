@@ -163,7 +163,8 @@ export function toErrorAnswer(error: unknown): ErrorAnswer {
 
 /** `the request is wrong at stop: …` names what is wrong. */
 function namedParam(message: string): string | undefined {
-  return /\b(?:is|are) wrong at ([\w.[\]-]{1,200}):/.exec(message)?.[1];
+  const name = /\b(?:(?:is|are) wrong at|cannot honour) ([\w.[\]-]{1,200})/.exec(message)?.[1];
+  return name?.replace(/^extra\./, "").replace(/\.(\d+)(?=\.|$)/g, "[$1]");
 }
 
 function statusOf(error: GlueError): number {

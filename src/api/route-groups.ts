@@ -1,5 +1,7 @@
 import type { RouteGroup } from "./route.ts";
+import { chatRoutes } from "./routes/chat-completions.ts";
+import { embeddingRoutes } from "./routes/embeddings.ts";
 import { modelRoutes } from "./routes/models.ts";
 
 /** All that the API serves. A new surface is one file in `routes/`, and its name here. */
-export const ROUTE_GROUPS: readonly RouteGroup[] = [modelRoutes];
+export const ROUTE_GROUPS: readonly RouteGroup[] = [modelRoutes, chatRoutes, embeddingRoutes];

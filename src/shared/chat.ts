@@ -54,7 +54,7 @@ export const chatRequestSchema = z.looseObject({
   n: numeric(positiveInteger).nullish(),
   /** Of ours: asks for the vector of each message's text in place of an answer, where the dialect can. */
   embedding: z
-    .strictObject({
+    .looseObject({
       dimensions: numeric(positiveInteger).optional(),
       encoding_format: z.enum(["float", "base64"]).optional(),
       user: z.string().optional(),

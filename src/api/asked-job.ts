@@ -1,0 +1,58 @@
+import type { ChatMessage, EnqueueOptions } from "../calls/completion-options.ts";
+import type { CompletionHandle } from "../client/completion-handle.ts";
+import { sha256 } from "../shared/digest.ts";
+import { answered, expectAnswer, takeUp } from "../store/undelivered.ts";
+import { badParameter } from "./api-error.ts";
+import type { Call } from "./route.ts";
+
+/** A job that a request of the API waits for. */
+export interface AskedJob {
+  handle: CompletionHandle;
+  /** Cancels the job when the client goes away and has asked for that. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const MAX_KEY_CHARS = 255;
+
+/**
+ * Enqueues the job of a request. With the header `Idempotency-Key` it is the job that the key stands for. A client's own retry
+ * (`x-stainless-retry-count` over 0) gets the job of the equal request before it, when that one's answer was not sent whole,
+ * for 10 minutes.
+ * @throws as `enqueue` of a client
+ */
+export async function askJob(
+  call: Call,
+  messages: ChatMessage[],
+  options: EnqueueOptions,
+  kind: string,
+): Promise<AskedJob> {
+  const { context, principal, request, response, requestId, traceparent, signal } = call;
+  const { store } = context;
+  const client = context.clientOf(principal);
+  const key = idempotencyKeyOf(request.headers["idempotency-key"]);
+  const digest = sha256(`${principal.tenant} ${principal.keyId} ${kind}\n${String(request.body)}`);
+  const isRetry = Number(request.headers["x-stainless-retry-count"] ?? 0) > 0;
+  const known = key === undefined && isRetry ? await takeUp(store, digest) : undefined;
+  const named = { ...options, requestId, traceparent, idempotencyKey: key && `${kind} ${key}` };
+  const handle = known === undefined ? await client.enqueue(messages, named) : client.handle(known);
+  response.set("x-gluellm-job-id", handle.id);
+  if (key === undefined && known === undefined) {
+    // Nobody waits for it: it is for a retry that comes later.
+    expectAnswer(store, digest, handle.id).catch(() => {});
+  }
+  response.once("finish", () => void answered(store, digest, handle.id).catch(() => {}));
+  const mayCancel = request.headers["x-gluellm-on-disconnect"] === "cancel";
+  return {
+    handle,
+    [Symbol.asyncDispose]: async () => {
+      if (mayCancel && signal.aborted && !context.draining.aborted) await handle.cancel().catch(() => {});
+    },
+  };
+}
+
+function idempotencyKeyOf(header: string | string[] | undefined): string | undefined {
+  if (header === undefined || header === "") return undefined;
+  const key = String(header);
+  if (key.length <= MAX_KEY_CHARS) return key;
+  throw badParameter("Idempotency-Key", `the key has more than ${MAX_KEY_CHARS} characters`);
+}
