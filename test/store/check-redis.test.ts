@@ -50,16 +50,22 @@ test("a Redis that is not there, or speaks otherwise", async () => {
   for (const [url, expected] of [
     [
       `redis://:${secret}@127.0.0.1:${nobody}`,
-      `redis_unreachable: Redis at 127.0.0.1:${nobody} does not answer`,
+      `redis_unreachable: Redis at 127.0.0.1:${nobody} does not answer: nothing listens there`,
     ],
     [
       `redis://:${secret}@nowhere.invalid`,
-      "redis_unreachable: Redis at nowhere.invalid:6379 does not answer: no machine",
+      "redis_unreachable: Redis at nowhere.invalid:6379 does not answer: no machine has this name",
     ],
-    [`rediss://:${secret}@127.0.0.1:${plain.port}`, "does not speak TLS"],
-    [`redis://:${secret}@127.0.0.1:${tls.port}`, "it may expect TLS"],
-    [`rediss://:${secret}@localhost:${tls.port}`, "redis_certificate"],
-    [`redis://127.0.0.1:${plain.port}/99`, "redis_no_database"],
+    [`rediss://:${secret}@127.0.0.1:${plain.port}`, "does not speak TLS, or does not answer"],
+    [`redis://:${secret}@127.0.0.1:${tls.port}`, "closes the connection: it may expect TLS"],
+    [
+      `rediss://:${secret}@localhost:${tls.port}`,
+      `redis_certificate: Redis at localhost:${tls.port} shows a certificate that is not trusted`,
+    ],
+    [
+      `redis://127.0.0.1:${plain.port}/99`,
+      `redis_no_database: Redis at 127.0.0.1:${plain.port} does not have the database that the URL names`,
+    ],
   ] as const) {
     const { said } = await verdictOn(url);
     expect(said).toContain(expected);
@@ -83,16 +89,22 @@ test("a Redis that answers and cannot be used", async () => {
     return seen;
   };
   const cases = [
-    ["redis_replica", ["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"]],
+    [
+      "redis_replica",
+      "is a replica, which takes no writes",
+      ["REPLICAOF", "127.0.0.1", "1"],
+      ["REPLICAOF", "NO", "ONE"],
+    ],
     [
       "redis_evicts",
+      "evicts keys",
       ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"],
       ["CONFIG", "SET", "maxmemory-policy", "noeviction"],
     ],
   ] as const;
-  for (const [code, set, mend] of cases) {
+  for (const [code, says, set, mend] of cases) {
     const { said } = await whileItIs(set, mend);
-    expect(said).toContain(`${code}: Redis at 127.0.0.1:${port} `);
+    expect(said).toContain(`${code}: Redis at 127.0.0.1:${port} ${says}`);
     expectDocumented(said);
   }
 
@@ -142,6 +154,7 @@ test("a Redis Cluster", async () => {
   for (const database of ["", "/3"]) {
     const { said } = await verdictOn(`redis://127.0.0.1:${port}${database}`);
     expect(said).toContain("redis_cluster: ");
+    expect(said).toContain("is a Redis Cluster, which is not supported");
     expectDocumented(said);
   }
 });
