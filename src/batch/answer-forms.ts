@@ -39,12 +39,17 @@ interface AnswerMessage {
   content?: string | null;
   refusal?: string | null;
   thinking_blocks?: unknown[];
+  content_parts?: unknown[];
   tool_calls?: { id?: string; function?: { name?: string; arguments?: string } }[] | null;
 }
 
-function firstOf(body: ChatCompletion): { message: AnswerMessage; reason: string } {
+function firstOf(body: ChatCompletion): { message: AnswerMessage; reason: string; native: unknown } {
   const [choice] = body.choices;
-  return { message: (choice?.message ?? {}) as AnswerMessage, reason: choice?.finish_reason ?? "stop" };
+  return {
+    message: (choice?.message ?? {}) as AnswerMessage,
+    reason: choice?.finish_reason ?? "stop",
+    native: (choice as { native_finish_reason?: unknown } | undefined)?.native_finish_reason,
+  };
 }
 
 function responseBody(body: ChatCompletion): Record<string, unknown> {
@@ -138,8 +143,13 @@ const STOP_REASONS: Record<string, string> = {
   content_filter: "refusal",
 };
 
+/** All blocks of an answer in which Anthropic ran tools of its own. */
+function serverBlocks({ content_parts: parts }: AnswerMessage): unknown[] | undefined {
+  return parts?.some((part) => /_tool_(use|result)$/.test(String(fieldsOf(part).type))) ? parts : undefined;
+}
+
 function messageBody(body: ChatCompletion): Record<string, unknown> {
-  const { message, reason } = firstOf(body);
+  const { message, reason, native } = firstOf(body);
   const { prompt, completion, cached, cacheWritten = 0 } = readTokenUse(body.usage);
   const calls = (message.tool_calls ?? []).map(({ id, function: called }) => ({
     type: "tool_use",
@@ -154,8 +164,9 @@ function messageBody(body: ChatCompletion): Record<string, unknown> {
     type: "message",
     role: "assistant",
     model: body.model,
-    content: [...thinking, ...(text ? [{ type: "text", text }] : []), ...calls],
-    stop_reason: STOP_REASONS[reason] ?? "end_turn",
+    // What Anthropic's own tools brought has its place among the texts.
+    content: serverBlocks(message) ?? [...thinking, ...(text ? [{ type: "text", text }] : []), ...calls],
+    stop_reason: native === "pause_turn" ? native : (STOP_REASONS[reason] ?? "end_turn"),
     stop_sequence: null,
     usage: {
       input_tokens: prompt - cached - cacheWritten,

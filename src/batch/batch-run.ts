@@ -1,13 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { chooseModel } from "../calls/model-choice.ts";
 import { requirePrices } from "../producers/priced-models.ts";
 import { costUsd } from "../shared/cost.ts";
 import { GlueError, InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import { takesResponses } from "../shared/providers.ts";
+import { speaksForm } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Owner } from "../shared/tenant.ts";
+import type { ProviderOptions } from "../shared/wire-options.ts";
 import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
@@ -19,6 +19,8 @@ import type { InputFormat } from "./input-form.ts";
 import { adoptPartial, type OutputFiles, outputFiles } from "./output-paths.ts";
 import { readBatchId } from "./partial-header.ts";
 import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
+import { calledModels, modelsOf, rowModels } from "./row-models.ts";
+import { RowWire } from "./row-wire.ts";
 import { sendBatch } from "./send-batch.ts";
 import { type RowFailure, Tally } from "./tally.ts";
 
@@ -54,6 +56,12 @@ export interface BatchOptions {
   cache?: boolean;
   /** The longest provider call of a row, in milliseconds; default: the setting CALL_TIMEOUT_MS, else 120,000. */
   timeoutMs?: number;
+  /** What every row says to its provider in that provider's own words; a part of the question. */
+  providerOptions?: ProviderOptions;
+  /** Headers of every row's call; the rows' models must be of one provider entry. */
+  headers?: Readonly<Record<string, string>>;
+  /** Parameters in the address of every row's call; the same holds. */
+  query?: Readonly<Record<string, string>>;
 }
 
 export interface BatchContext {
@@ -94,7 +102,7 @@ const STATUS_AT_END: Record<BatchEnd["kind"], BatchReport["status"]> = {
 export class BatchRun {
   /** The batch's id, the same in all its runs. */
   readonly id: string;
-  /** The models that its rows go to. */
+  /** The models that its rows name. */
   readonly models: readonly ModelRef[];
   readonly files: OutputFiles;
   /** Every row has its result already: nothing is to be sent. */
@@ -125,22 +133,29 @@ export class BatchRun {
    */
   static async prepare(options: BatchOptions, context: BatchContext): Promise<BatchRun> {
     const { settings, keyNeeded } = context;
-    const choice = { settings, keyNeeded, defaultModel: options.model ?? settings.defaultModel };
+    const defaultModel = options.model ?? settings.defaultModel;
+    const resolve = rowModels({ settings, keyNeeded, defaultModel });
+    const wire = new RowWire(settings, options);
     adoptPartial(options.outputPath);
     let isPrepared = false;
     // The models of what is scanned before are looked at together.
     const priced = (model: ModelRef) => {
       if (isPrepared && options.maxCostUsd !== undefined)
-        requirePrices(settings, [model], context.costLimitName ?? "maxCostUsd");
+        requirePrices(settings, calledModels(settings, [model]), context.costLimitName ?? "maxCostUsd");
       return model;
     };
     const knownId = readBatchId(options.outputPath);
     try {
       const batch = await prepareBatch({
         ...options,
-        resolveModel: (name, vendor) => priced(chooseModel(name, { ...choice, vendor })),
-        hasResponses: ({ entry, model }) => takesResponses(settings.providers[entry], model),
-        costOf: (model, use) => costUsd(settings.prices, model, use),
+        resolveModel: (name, vendor) => priced(wire.check(resolve(name, vendor))),
+        wire: wire.said,
+        speaks: (model, form) =>
+          calledModels(settings, [model]).every((each) =>
+            speaksForm(settings.providers[each.entry], each.model, form),
+          ),
+        // Which deployment answered a row of an earlier run is not known; they are models of one kind.
+        costOf: (model, use) => costUsd(settings.prices, modelsOf(settings, model).model, use),
       });
       const run = new BatchRun(batch, options, context);
       await run.#checkPrices();
@@ -159,11 +174,16 @@ export class BatchRun {
     if (this.#options.maxCostUsd === undefined || this.isComplete) return;
     const { settings, costLimitName = "maxCostUsd" } = this.#context;
     try {
-      requirePrices(settings, this.models, costLimitName);
+      requirePrices(settings, this.calledModels, costLimitName);
     } catch (error) {
       await this.close();
       throw error;
     }
+  }
+
+  /** The models that are called for them: of a name of deployments, all. */
+  get calledModels(): ModelRef[] {
+    return calledModels(this.#context.settings, this.models);
   }
 
   /** Sends the missing rows in the background; `report` says how that ends. A second call does nothing. */

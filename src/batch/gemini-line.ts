@@ -2,10 +2,11 @@ import { isObject } from "../shared/json.ts";
 import { cannotTranslate, LineFields, present } from "./line-fields.ts";
 
 /**
- * Returns the `request` of a line of Gemini's batches as a chat request; both spellings of its fields are read.
- * @throws RowFault naming what a chat request cannot say, such as `safetySettings` or `topK`
+ * Returns the `request` of a line of Gemini's batches as a chat request; both spellings of its fields are read. With
+ * `isGoogle` it goes to a server of Google's, which takes `thinkingConfig`, `safetySettings` and `cachedContent` too.
+ * @throws RowFault naming what a chat request cannot say, such as `topK`, or `safetySettings` without `isGoogle`
  */
-export function chatOfGemini(value: unknown): Record<string, unknown> {
+export function chatOfGemini(value: unknown, { isGoogle }: { isGoogle: boolean }): Record<string, unknown> {
   const fields = new LineFields(value, "request");
   const system = fields.take("systemInstruction", "system_instruction");
   const contents = fields.take("contents");
@@ -34,9 +35,26 @@ export function chatOfGemini(value: unknown): Record<string, unknown> {
     response_format: toFormat(config),
     tools: tools?.length ? tools : undefined,
     tool_choice: toChoice(choice),
+    extra_body: isGoogle ? googleFields(fields, config) : undefined,
   });
   for (const each of [choice, config, fields]) each.end();
   return request;
+}
+
+/** In the words of Google's OpenAI dialect. */
+function googleFields(fields: LineFields, config: LineFields): unknown {
+  const google = present({
+    thinking_config: inSnakeCase(config.take("thinkingConfig", "thinking_config")),
+    safety_settings: fields.take("safetySettings", "safety_settings"),
+    cached_content: fields.take("cachedContent", "cached_content"),
+  });
+  return Object.keys(google).length > 0 ? { google } : undefined;
+}
+
+function inSnakeCase(value: unknown): unknown {
+  if (!isObject(value)) return value;
+  const toSnake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [toSnake(name), field]));
 }
 
 /** Function results are messages of their own. Gemini's calls have no ids: the name stands for one. */

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { sha256 } from "../shared/digest.ts";
 import { identityOf } from "../shared/process-identity.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import { DiskIndex } from "./disk-index.ts";
 import type { InputFile } from "./input-file.ts";
 import { readBatchId } from "./partial-header.ts";
@@ -16,6 +17,7 @@ export interface IndexBasis {
   resolveModel: ResolveModel;
   promptField?: string;
   limitRows?: number;
+  wire?: WireOptions | undefined;
 }
 
 /** A model that a row named, as it was resolved. */
@@ -63,12 +65,13 @@ export async function hashBlocks(index: DiskIndex, input: InputFile, scannedByte
   }
 }
 
-async function basisOf({ input, promptField, limitRows }: IndexBasis): Promise<string> {
+async function basisOf({ input, promptField, limitRows, wire }: IndexBasis): Promise<string> {
   const { size, mtimeMs } = await input.handle.stat();
   const { parseAll: _, ...form } = { parseAll: undefined, ...input.form };
   // Written without fsync: after another boot it may be torn.
   const boot = identityOf(1)?.startedAt ?? "";
-  return JSON.stringify([VERSION, boot, size, mtimeMs, form, promptField ?? null, limitRows ?? null]);
+  const rules = [promptField ?? null, limitRows ?? null, ...(wire ? [wire] : [])];
+  return JSON.stringify([VERSION, boot, size, mtimeMs, form, ...rules]);
 }
 
 function meansTheSame(index: DiskIndex, resolveModel: ResolveModel): boolean {

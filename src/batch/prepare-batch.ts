@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import type { ModelRef } from "../shared/model-name.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import type { OutputFormat } from "./answer-forms.ts";
 import { BatchOutput } from "./batch-output.ts";
 import { DiskIndex } from "./disk-index.ts";
@@ -10,7 +11,7 @@ import { checkPaths, outputFiles } from "./output-paths.ts";
 import type { ResolveModel } from "./resolve-model.ts";
 import type { CostOf } from "./result-places.ts";
 import { RowReader } from "./row-reader.ts";
-import { type HasResponses, InputScan } from "./scan-input.ts";
+import { InputScan, type Speaks } from "./scan-input.ts";
 
 const LARGE_ROWS = 50_000;
 /** What is scanned of such a file before anything is sent, as a part of these. */
@@ -20,7 +21,9 @@ export interface BatchFiles {
   inputPath: string;
   outputPath: string;
   resolveModel: ResolveModel;
-  hasResponses?: HasResponses;
+  speaks?: Speaks;
+  /** What all rows say to their providers beside their requests. */
+  wire?: WireOptions | undefined;
   costOf: CostOf;
   inputFormat?: InputFormat;
   /** Default `openai`. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type ChatRequest, chatRequestSchema, MAX_REQUEST_BYTES, numeric } from "../shared/chat.ts";
+import { type ChatRequest, MAX_REQUEST_BYTES, numeric } from "../shared/chat.ts";
 import { WrittenNumber } from "../shared/exact-json.ts";
 import { isObject } from "../shared/json.ts";
 import type { Endpoint } from "./answer-forms.ts";
@@ -11,6 +11,7 @@ import { LineFields } from "./line-fields.ts";
 import { askedBy, chatOfResponses } from "./responses-line.ts";
 import { RowFault } from "./row-fault.ts";
 import { parseObject } from "./row-object.ts";
+import { parseRequest, schemaFault } from "./row-request.ts";
 
 const MAX_CUSTOM_ID_CHARS = 512;
 
@@ -23,18 +24,25 @@ export interface ParsedRow {
   vendor?: Vendor;
   endpoint: Endpoint;
   request: ChatRequest;
-  /** What asks the same of a model whose server has no Responses API; what that cannot say is its fault. */
+  /** Whose words the request has, if not those of a chat request. */
+  form?: VendorForm;
+  /** What asks the same of a model whose server does not know that form; what that cannot say is its fault. */
   asChat?: ChatRequest | RowFault;
 }
 
 /** Returns the request that a row's model is asked by. @throws RowFault when its server cannot be asked that */
-export function requestFor({ request, asChat }: ParsedRow, hasResponses: boolean): ChatRequest {
-  if (hasResponses || asChat === undefined) return request;
+export function requestFor(
+  { request, form, asChat }: ParsedRow,
+  speaks: (form: VendorForm) => boolean,
+): ChatRequest {
+  if (form === undefined || asChat === undefined || speaks(form)) return request;
   if (asChat instanceof RowFault) throw asChat;
   return asChat;
 }
 
 export type Vendor = "anthropic" | "google";
+/** A request that goes out in a vendor's own words: of OpenAI's Responses, Anthropic's Messages, or with fields of Google's. */
+export type VendorForm = "responses" | Vendor;
 
 const number = numeric(z.number());
 /** `z.int()` takes none beyond 2^53. */
@@ -80,9 +88,8 @@ export function parseRow(data: Buffer, form: InputForm, promptField: string | un
   try {
     if (isPlain) return { customId, ...plainRow(fields, promptField) };
     if ("body" in fields) return { customId, ...openAIRow(fields) };
-    if (isGemini) return { customId, vendor: "google", ...chatRow(chatOfGemini(fields.request), "request.") };
-    if (isObject(fields.params))
-      return { customId, vendor: "anthropic", ...chatRow(chatOfMessages(fields.params), "params.") };
+    if (isGemini) return { customId, vendor: "google", ...geminiRow(fields.request) };
+    if (isObject(fields.params)) return { customId, vendor: "anthropic", ...messagesRow(fields.params) };
     return { customId, ...plainRow(fields, promptField) };
   } catch (error) {
     if (error instanceof RowFault) error.customId = customId;
@@ -130,6 +137,46 @@ function chatRow({ model, ...request }: Fields, prefix: string): Omit<ParsedRow,
   return { modelName, endpoint: "chat", request: parseRequest(request, prefix) };
 }
 
+/** What a chat request cannot say goes out as it is, to a provider of Anthropic's dialect. */
+function messagesRow(params: Fields): Omit<ParsedRow, "customId"> {
+  const { model, ...anthropic } = params;
+  const { max_tokens, temperature, messages, stream } = params;
+  const asItIs = () => ({
+    model,
+    messages: [{ role: "user", content: askedBy(messages) }],
+    ...(max_tokens != null && { max_tokens }),
+    ...(temperature != null && { temperature }),
+    ...(stream === true && { stream }),
+    anthropic,
+  });
+  return chatOrForm(() => chatOfMessages(params), "params.", "anthropic", asItIs);
+}
+
+/** Google's servers of OpenAI's dialect take some of its own fields. */
+function geminiRow(value: unknown): Omit<ParsedRow, "customId"> {
+  const chatOf = (isGoogle: boolean) => () => chatOfGemini(value, { isGoogle });
+  return chatOrForm(chatOf(false), "request.", "google", chatOf(true));
+}
+
+/** A chat request; where a line says more than that, a request in its vendor's form. @throws RowFault */
+function chatOrForm(
+  toChat: () => Fields,
+  prefix: string,
+  form: VendorForm,
+  inForm: () => Fields,
+): Omit<ParsedRow, "customId"> {
+  try {
+    return chatRow(toChat(), prefix);
+  } catch (error) {
+    if (!(error instanceof RowFault && error.code === "cannot_translate")) throw error;
+    try {
+      return { ...chatRow(inForm(), prefix), form, asChat: error };
+    } catch {
+      throw error;
+    }
+  }
+}
+
 /** Goes out as it is; beside it stands what this side looks at: what is asked, the limit of the answer, the cache's rule. */
 function responsesRow(body: Fields): Omit<ParsedRow, "customId"> {
   const { model, ...responses } = body;
@@ -145,7 +192,11 @@ function responsesRow(body: Fields): Omit<ParsedRow, "customId"> {
     ...(temperature != null && { temperature }),
     responses,
   };
-  const row = { ...chatRow({ model, ...request }, "body."), endpoint: "responses" } as const;
+  const row = {
+    ...chatRow({ model, ...request }, "body."),
+    endpoint: "responses",
+    form: "responses",
+  } as const;
   try {
     return { ...row, asChat: chatRow(chatOfResponses(body), "body.").request };
   } catch (error) {
@@ -228,40 +279,4 @@ function optionalText(name: string, value: unknown): string | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   if (typeof value === "string") return value;
   throw new RowFault("invalid_request", `${name} is not a text`, "write it as text, or leave it out");
-}
-
-/** Without the nulls that some tools write for what a message or a part does not have. */
-function withoutNullFields(messages: unknown): unknown {
-  if (!Array.isArray(messages)) return messages;
-  return messages.map((message: unknown) => {
-    if (!isObject(message)) return message;
-    const { content } = message;
-    const parts = Array.isArray(content) ? content.map((part) => without(part, ["text"])) : content;
-    const isSame = !Array.isArray(content) || content.every((part, i) => part === (parts as unknown[])[i]);
-    return without(isSame ? message : { ...message, content: parts }, ["tool_calls", "tool_call_id"]);
-  });
-}
-
-function without(value: unknown, names: readonly string[]): unknown {
-  if (!isObject(value) || !names.some((name) => value[name] === null)) return value;
-  return Object.fromEntries(
-    Object.entries(value).filter(([name, field]) => field !== null || !names.includes(name)),
-  );
-}
-
-function parseRequest(request: Fields, prefix: string): ChatRequest {
-  const withoutNulls = { ...request, messages: withoutNullFields(request.messages) };
-  const checked = chatRequestSchema.safeParse(withoutNulls);
-  if (!checked.success) throw schemaFault(checked.error, prefix);
-  // As the line has it: what the schema returns is a copy with another order of keys.
-  return withoutNulls as ChatRequest;
-}
-
-/** Names the field and the rule; zod's messages do not quote values. */
-function schemaFault(error: z.ZodError, prefix: string): RowFault {
-  const issue = error.issues[0];
-  return new RowFault(
-    "invalid_request",
-    `${prefix}${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is not valid"}`,
-  );
 }

@@ -1,7 +1,8 @@
-import { NestingError } from "../shared/canonical-json.ts";
+import { canonicalJson, NestingError } from "../shared/canonical-json.ts";
 import type { ChatRequest } from "../shared/chat.ts";
 import { requestDigest, sha256 } from "../shared/digest.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import { RowFault } from "./row-fault.ts";
 
 const ID_BYTES = 16;
@@ -10,9 +11,10 @@ const ID_BYTES = 16;
  * Equal for rows that ask the same of the same model, whatever words their line used.
  * @throws RowFault when the request nests too deeply.
  */
-export function rowDigest(model: ModelRef, request: ChatRequest): string {
+export function rowDigest(model: ModelRef, request: ChatRequest, wire?: WireOptions): string {
   try {
-    return requestDigest(model, request);
+    const digest = requestDigest(model, request);
+    return wire ? sha256(`${digest}:${canonicalJson(wire)}`) : digest;
   } catch (error) {
     throw error instanceof NestingError
       ? new RowFault("invalid_request", `the request ${error.message}`)

@@ -1,14 +1,15 @@
 import type { ChatRequest } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import type { Endpoint } from "./answer-forms.ts";
 import type { IndexRow } from "./index-row.ts";
 import type { InputFile } from "./input-file.ts";
 import { cached, type ResolveModel } from "./resolve-model.ts";
 import { RowFault } from "./row-fault.ts";
-import { type ParsedRow, parseRow, requestFor } from "./row-format.ts";
+import { parseRow, requestFor } from "./row-format.ts";
 import { lineLabel, rowDigest, rowId } from "./row-identity.ts";
-import type { HasResponses } from "./scan-input.ts";
+import type { Speaks } from "./scan-input.ts";
 
 export interface BatchRow {
   line: number;
@@ -26,7 +27,8 @@ export interface RowReaderOptions {
   input: InputFile;
   /** The same as for the scan. */
   resolveModel: ResolveModel;
-  hasResponses?: HasResponses;
+  speaks?: Speaks;
+  wire?: WireOptions | undefined;
   promptField?: string;
 }
 
@@ -40,15 +42,17 @@ export class RowReader {
 
   /** @throws InputError `input_changed` when the line is no longer the one that was scanned. */
   async readRow(row: IndexRow): Promise<BatchRow> {
-    const { input, promptField, resolveModel } = this.#options;
+    const { input, promptField, resolveModel, speaks, wire } = this.#options;
     const data = await input.read(row);
     if (data.length < row.bytes) throw this.#changed(row);
     try {
       const parsed = parseRow(data, input.form, promptField);
       const model = resolveModel(parsed.modelName, parsed.vendor);
-      const request = requestFor(parsed, this.#options.hasResponses?.(model) ?? true);
-      if (identity(parsed, request, model, row) !== row.id) throw this.#changed(row);
-      const { line, id, bytes } = row;
+      const request = requestFor(parsed, (form) => speaks?.(model, form) ?? true);
+      const distinction = parsed.customId === undefined ? row : { customId: parsed.customId };
+      const id = rowId(rowDigest(model, request, wire), distinction).toString("hex");
+      if (id !== row.id) throw this.#changed(row);
+      const { line, bytes } = row;
       return {
         line,
         id,
@@ -70,14 +74,4 @@ export class RowReader {
       "input_changed",
     );
   }
-}
-
-function identity(
-  { customId }: ParsedRow,
-  request: ChatRequest,
-  model: ModelRef,
-  { occurrence }: IndexRow,
-): string {
-  const distinction = customId === undefined ? { occurrence } : { customId };
-  return rowId(rowDigest(model, request), distinction).toString("hex");
 }

@@ -5,6 +5,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Owner } from "../shared/tenant.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import { hasBatch, readStop, stopBatch } from "../store/batch.ts";
 import { acknowledge, readDoneList } from "../store/batch-done-list.ts";
 import type { Lease } from "../store/batch-lease.ts";
@@ -53,6 +54,7 @@ export interface RowSenderOptions {
   /** Of all rows; see `JobOptions`. */
   cache?: boolean;
   timeoutMs?: number;
+  wire?: WireOptions | undefined;
 }
 
 /**

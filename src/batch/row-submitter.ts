@@ -1,11 +1,14 @@
 import { completionJob } from "../producers/completion-job.ts";
 import type { ProducerQueues } from "../producers/queues.ts";
+import { aliasOf } from "../shared/deployments.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Owner } from "../shared/tenant.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import { isBlobRef } from "../store/blobs.ts";
 import { forgetFailures } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
 import type { IndexRow } from "./index-row.ts";
+import { modelsOf } from "./row-models.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Window } from "./window.ts";
 
@@ -22,6 +25,8 @@ interface RowSubmitterOptions {
   cache?: boolean;
   /** The longest provider call of a row; default: the worker's setting. */
   timeoutMs?: number;
+  /** What they say to their providers beside their requests. */
+  wire?: WireOptions | undefined;
 }
 
 /** Puts a batch's rows into Redis. */
@@ -67,18 +72,24 @@ export class RowSubmitter {
   }
 
   async #take(window: Window, row: IndexRow) {
-    const { store, settings, owner, reader, cache, timeoutMs } = this.#options;
+    const { store, settings, owner, reader, cache, timeoutMs, wire } = this.#options;
     const { id, customId, endpoint, line, bytes, request } = await reader.readRow(row);
     const jobId = `${this.#batchId}-${id}`;
     const job = await completionJob(store, settings, {
       jobId,
       ...owner,
-      model: window.model,
+      ...modelsOf(settings, window.model, jobId),
       request,
       urgency: "batch",
-      batch: { id: this.#batchId, line, customId: customId?.slice(0, MAX_SHOWN_CHARS) },
+      batch: {
+        id: this.#batchId,
+        line,
+        customId: customId?.slice(0, MAX_SHOWN_CHARS),
+        ...(aliasOf(window.model) !== undefined && { key: window.model.key }),
+      },
       cache,
       timeoutMs,
+      wire,
     });
     const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
     const { deadlineAt } = job.data;

@@ -1,6 +1,7 @@
 import { MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { ScannedRow } from "./index-row.ts";
 import type { InputFile } from "./input-file.ts";
@@ -9,18 +10,20 @@ import { hashBlocks, type ResolvedName } from "./kept-index.ts";
 import { malformedLine } from "./output-line.ts";
 import { cached, type ResolveModel } from "./resolve-model.ts";
 import { RowFault } from "./row-fault.ts";
-import { type ParsedRow, parseRow, requestFor, tooLongFault } from "./row-format.ts";
+import { type ParsedRow, parseRow, requestFor, tooLongFault, type VendorForm } from "./row-format.ts";
 import { lineLabel, malformedDigest, rowDigest } from "./row-identity.ts";
 
-/** Whether the model's server has OpenAI's Responses API; default: it has. */
-export type HasResponses = (model: ModelRef) => boolean;
+/** Whether the model's server takes a request in a vendor's own form; default: it does. */
+export type Speaks = (model: ModelRef, form: VendorForm) => boolean;
 
 export interface ScanOptions {
   input: InputFile;
   /** New and empty; holds the rows afterwards. */
   index: DiskIndex;
   resolveModel: ResolveModel;
-  hasResponses?: HasResponses;
+  speaks?: Speaks;
+  /** What all rows say to their providers beside their requests. */
+  wire?: WireOptions | undefined;
   /** The field that holds the prompt; absent: OpenAI batch lines, `{prompt}` and `{messages}`. */
   promptField?: string;
   /** Only the first so many rows; absent: all. */
@@ -150,8 +153,9 @@ export class InputScan {
       parsed = parseRow(line.data, input.form, promptField);
       const { customId } = parsed;
       const model = this.#modelOf(parsed, line);
-      const request = requestFor(parsed, this.#options.hasResponses?.(model) ?? true);
-      const digest = rowDigest(model, request);
+      const { speaks, wire } = this.#options;
+      const request = requestFor(parsed, (form) => speaks?.(model, form) ?? true);
+      const digest = rowDigest(model, request, wire);
       return { ...place, digest, customId, label: customId ?? lineLabel(number), model };
     } catch (error) {
       if (!(error instanceof RowFault)) throw error;

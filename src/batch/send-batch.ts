@@ -78,6 +78,7 @@ export async function sendBatch({
       describe,
       cache,
       timeoutMs,
+      wire: files.wire,
     });
     const end = await sender.run(signal);
     if (end.kind === "finished") {

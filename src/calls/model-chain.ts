@@ -15,6 +15,8 @@ export interface ModelChain {
   fallbacks?: ModelRef[];
   /** So many of them, the first included, are deployments of one name. */
   alike?: number;
+  /** That name. */
+  alias?: string;
 }
 
 interface ChainChoice extends Omit<ModelChoice, "defaultModel"> {
@@ -35,7 +37,8 @@ export function chooseModels(
   const { deployments } = choice.settings;
   const expand = (name: string) =>
     Object.hasOwn(deployments, name) ? drawnOrder(deployments[name] ?? [], drawnBy()) : [name];
-  const [first = [], ...others] = [names ?? defaultModels].flat().map(expand);
+  const given = [names ?? defaultModels].flat();
+  const [first = [], ...others] = given.map(expand);
   const texts = [...first, ...others.flat()];
   const [defaultModel] = [defaultModels].flat().flatMap(expand);
   if (!defaultModel || texts.length < 1 || texts.length > MAX_MODELS) {
@@ -47,5 +50,5 @@ export function chooseModels(
     throw new InputError(`the model ${twice.key} comes twice`, "name each model once", "duplicate_model");
   const [model, ...fallbacks] = models as [ModelRef, ...ModelRef[]];
   if (fallbacks.length === 0) return { model };
-  return { model, fallbacks, ...(first.length > 1 && { alike: first.length }) };
+  return { model, fallbacks, ...(first.length > 1 && { alike: first.length, alias: given[0] ?? "" }) };
 }

@@ -70,8 +70,8 @@ export async function runBatchCommand(
 }
 
 /** Says once whose costs cannot be counted. */
-function sayUnpriced({ models }: BatchRun, settings: Settings): void {
-  const unpriced = unpricedModels(settings, models);
+function sayUnpriced({ calledModels }: BatchRun, settings: Settings): void {
+  const unpriced = unpricedModels(settings, calledModels);
   if (unpriced.length === 0) return;
   const fact = `no price is known for ${unpriced.join(", ")}`;
   process.stderr.write(`${fact}, so the cost is not shown; GLUELLM_PRICES sets one\n`);

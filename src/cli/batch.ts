@@ -10,12 +10,12 @@ import { onInterruption, STOPPING } from "./exit.ts";
 import { CACHE_HELP, integer, NO_CACHE_HELP, number, table } from "./options.ts";
 import { jsonText } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
+import { addWireOptions, readWireOptions, type WireFlags } from "./wire-options.ts";
 
 /** `gluellm batch run|list|status|cancel`. */
 export function addBatchCommands(program: Command): void {
   const batch = program.command("batch").description("Run files of prompts, and see what became of them.");
-  batch
-    .command("run")
+  addWireOptions(batch.command("run"))
     .description("Send every row of IN to a model and write the answers to OUT.jsonl, in input order.")
     .argument(
       "<input>",
@@ -70,6 +70,7 @@ export function addBatchCommands(program: Command): void {
         maxCostUsd: options.maxCost as number | undefined,
         cache: options.cache as boolean | undefined,
         timeoutMs: options.timeout === undefined ? undefined : Math.round(1000 * (options.timeout as number)),
+        ...readWireOptions(options as WireFlags),
         reportPath: options.report as string | undefined,
         resumeCommand: ownCommand(),
       };

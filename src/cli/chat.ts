@@ -2,20 +2,22 @@ import { createInterface, type Interface } from "node:readline";
 import { styleText } from "node:util";
 import type { Command } from "commander";
 import type { CompletionResult } from "../calls/completion-result.ts";
-import { chooseModel } from "../calls/model-choice.ts";
+import { chooseModels } from "../calls/model-chain.ts";
 import type { Conversation } from "../client/conversation.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
 import { loadModules } from "../host/load-modules.ts";
-import { completionQueueName } from "../shared/queue-name.ts";
+import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";
+import type { WireOptions } from "../shared/wire-options.ts";
 import { explainWaiting } from "./complete.ts";
 import { describeError, EXIT, exitCodeOf } from "./exit.ts";
 import { integer } from "./options.ts";
 import { printable } from "./output.ts";
 import { printStream } from "./print-stream.ts";
+import { addWireOptions, readWireOptions, type WireFlags } from "./wire-options.ts";
 
-interface ChatOptions {
+interface ChatOptions extends WireFlags {
   model?: string;
   system?: string;
   tools?: string;
@@ -29,8 +31,7 @@ const HELP = "/reset begins anew, /id shows the conversation's id, /quit leaves,
 
 /** `gluellm chat`. */
 export function addChatCommand(program: Command): void {
-  program
-    .command("chat")
+  addWireOptions(program.command("chat"))
     .description("A conversation in the terminal: each line is a message.")
     .option("-m, --model <provider:model>", "the model (default: DEFAULT_MODEL)")
     .option("-s, --system <text>", "system prompt")
@@ -44,36 +45,41 @@ export function addChatCommand(program: Command): void {
 async function runChat({ system, conversation: id, workers, ...options }: ChatOptions): Promise<void> {
   const settings = loadSettings();
   const isLocal = workers > 0;
-  const defaultModel = options.model ?? settings.defaultModel;
-  const model = chooseModel(undefined, { settings, defaultModel, keyNeeded: isLocal });
+  const said = readWireOptions(options);
+  const model = options.model ?? settings.defaultModel;
+  const chain = chooseModels(undefined, { settings, defaultModels: model, keyNeeded: isLocal });
+  const fallbacks = chain.fallbacks ?? [];
+  const names = [chain.model, ...fallbacks].map(({ key }) => key).join(" or ");
   const { tools } = await loadModules(options.tools === undefined ? [] : [options.tools]);
   await using client = new GlueLLM({
-    model: model.key,
+    model,
     system,
     tools: [...tools.values()],
     mode: isLocal ? "local" : "fleet",
     settings,
-    queueGlobs: [completionQueueName(model)],
+    queueGlobs: [fallbacks.length > 0 ? ROUTE_QUEUE : completionQueueName(chain.model)],
   });
   const conversation = client.conversation({ id });
   const { calls } = await conversation.usage();
   note(
-    `conversation ${conversation.id} with ${model.key}${calls > 0 ? `, ${calls} answers so far` : ""}\n${HELP}`,
+    `conversation ${conversation.id} with ${names}${calls > 0 ? `, ${calls} answers so far` : ""}\n${HELP}`,
   );
-  await new Chat(conversation, model.key, options.json ?? false).run();
+  await new Chat(conversation, names, options.json ?? false, said).run();
 }
 
 class Chat {
   readonly #conversation: Conversation;
   readonly #modelKey: string;
   readonly #asJson: boolean;
+  readonly #said: WireOptions;
   readonly #lines: Interface;
   #call: AbortController | undefined;
   /** The next Ctrl-C leaves. */
   #isLeaving = false;
   #hasLeft = false;
 
-  constructor(conversation: Conversation, modelKey: string, asJson: boolean) {
+  constructor(conversation: Conversation, modelKey: string, asJson: boolean, said: WireOptions) {
+    this.#said = said;
     this.#conversation = conversation;
     this.#modelKey = modelKey;
     this.#asJson = asJson;
@@ -129,7 +135,7 @@ class Chat {
 
   /** Printed as it comes; as JSON in one piece. */
   async #answer(line: string, signal: AbortSignal): Promise<CompletionResult> {
-    const handle = await this.#conversation.enqueue(line, { stream: !this.#asJson, signal });
+    const handle = await this.#conversation.enqueue(line, { ...this.#said, stream: !this.#asJson, signal });
     const explaining = setInterval(() => void explainWaiting(handle, this.#modelKey), EXPLAIN_MS);
     try {
       if (!this.#asJson) await printStream(handle.stream({ signal }), "text");

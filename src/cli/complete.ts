@@ -11,13 +11,13 @@ import { jsonText, print } from "./output.ts";
 import { printStream } from "./print-stream.ts";
 import { waitsForText } from "./queues.ts";
 import { readSchemaFile } from "./schema-file.ts";
+import { addWireOptions, readWireOptions, type WireFlags } from "./wire-options.ts";
 
 const EXPLAIN_MS = 5000;
 
 /** `gluellm complete`. */
 export function addCompleteCommand(program: Command): void {
-  program
-    .command("complete")
+  addWireOptions(program.command("complete"))
     .description("Enqueue one completion and print its answer.")
     .argument("<prompt>")
     .option(
@@ -55,14 +55,22 @@ export function addCompleteCommand(program: Command): void {
       const { maxTokens, maxCost: maxCostUsd, stream, cache } = options;
       const { tools } = await loadModules(options.tools ?? []);
       const schema = options.schema === undefined ? undefined : readSchemaFile(options.schema);
-      const callOptions = { maxTokens, maxCostUsd, stream, cache, tools: [...tools.values()], schema };
+      const callOptions = {
+        ...readWireOptions(options),
+        maxTokens,
+        maxCostUsd,
+        stream,
+        cache,
+        tools: [...tools.values()],
+        schema,
+      };
       const handle = await client.enqueue(prompt, callOptions);
       const text = await answerOf(handle, names.join(" or "), options);
       if (text !== undefined) print(`${text}\n`);
     });
 }
 
-interface CompleteOptions {
+interface CompleteOptions extends WireFlags {
   model?: string[];
   system?: string;
   tools?: string[];

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { chooseModel } from "../calls/model-choice.ts";
+import { chooseModels } from "../calls/model-chain.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { type Definitions, loadModules } from "../host/load-modules.ts";
@@ -14,11 +14,12 @@ import { followRun } from "./follow-run.ts";
 import { collect, integer, number } from "./options.ts";
 import { jsonText, print } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
+import { addProviderOptions, readWireOptions, type WireFlags } from "./wire-options.ts";
 import { checkInput, readWorkflowInput, withAgents } from "./workflow-input.ts";
 
 const STOPPING = "stopping: calls in flight finish (again to exit now)";
 
-interface RunOptions {
+interface RunOptions extends Pick<WireFlags, "providerOptions"> {
   input?: string;
   inputFile?: string;
   config?: string;
@@ -41,8 +42,7 @@ export const MODULE_OPTION = [
 
 /** `gluellm workflow run`. */
 export function addWorkflowRunCommand(workflow: Command): void {
-  workflow
-    .command("run")
+  addProviderOptions(workflow.command("run"))
     .description("Start a workflow, or go on with a run, and print its output.")
     .argument("<name>", "a pattern or a module's workflow: gluellm workflow list")
     .addOption(new Option("--input <text>", "what it works on").conflicts("inputFile"))
@@ -78,6 +78,7 @@ async function runWorkflow(name: string, options: RunOptions): Promise<void> {
   checkInput(workflow, input);
   await using client = new GlueLLM({
     model,
+    ...readWireOptions({ providerOptions: options.providerOptions }),
     mode: isLocal ? "local" : "fleet",
     settings,
     tools: [...modules.tools.values()],
@@ -111,7 +112,9 @@ export function unknownWorkflow(name: string, known: readonly string[]): InputEr
 
 function modelOf({ model }: RunOptions, settings: Settings, keyNeeded: boolean): string | undefined {
   if (model === undefined) return undefined;
-  return chooseModel(model, { settings, defaultModel: settings.defaultModel, keyNeeded }).key;
+  const chain = chooseModels(model, { settings, defaultModels: settings.defaultModel, keyNeeded });
+  // A name of deployments stays one: each call has its own draw.
+  return chain.fallbacks ? model : chain.model.key;
 }
 
 async function untilEnd(client: GlueLLM, run: WorkflowHandle, { runId, json }: RunOptions): Promise<void> {

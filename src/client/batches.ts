@@ -6,6 +6,12 @@ import type { BatchStatus } from "../shared/records.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Owner } from "../shared/tenant.ts";
+import {
+  callHeadersSchema,
+  type ProviderOptions,
+  providerOptionsSchema,
+  querySchema,
+} from "../shared/wire-options.ts";
 import { within } from "../shared/within.ts";
 import { type BatchView, cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
 import { asCancelled, endedBy } from "./aborted.ts";
@@ -17,6 +23,8 @@ export interface BatchesOptions {
   logger: Logger;
   /** The model of rows that name none, when the batch names none either. */
   model?: string;
+  /** What rows say to their providers; a batch's own come before them. */
+  providerOptions?: ProviderOptions;
   /** Whether this process calls the providers. */
   keyNeeded: boolean;
   /** In whose name they are run. */
@@ -39,6 +47,9 @@ const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
   maxCostUsd: z.number().positive().optional(),
   cache: z.boolean().optional(),
   timeoutMs: callTimeoutOption,
+  providerOptions: providerOptionsSchema.optional(),
+  headers: callHeadersSchema.optional(),
+  query: querySchema.optional(),
 });
 
 /** The batches of a client: files of rows, run by this process and seen from any. */
@@ -68,8 +79,11 @@ export class Batches {
     try {
       signal?.throwIfAborted();
       const openStore = () => endedBy(signal, this.#connection.store(signal));
-      const { model, ...context } = this.#options;
-      const run = await BatchRun.prepare({ model, ...options }, { ...context, openStore });
+      const { model, providerOptions, ...context } = this.#options;
+      const ofClient = providerOptions && {
+        providerOptions: { ...providerOptions, ...options.providerOptions },
+      };
+      const run = await BatchRun.prepare({ model, ...options, ...ofClient }, { ...context, openStore });
       const stop = () => run.stop();
       signal?.addEventListener("abort", stop, { once: true });
       if (signal?.aborted) stop();

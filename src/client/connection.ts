@@ -13,6 +13,7 @@ import { type StepFunction, stepFunctionsByName } from "../shared/step-function.
 import type { Steps } from "../shared/steps.ts";
 import type { Tool } from "../shared/tool.ts";
 import { outsideTools } from "../shared/tool-run.ts";
+import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import type { AnyActivity } from "../workflows/activity.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
@@ -36,6 +37,8 @@ export interface ConnectionOptions {
   workflows?: readonly AnyWorkflow[];
   /** The model of the workflows' calls that name none. */
   defaultModel?: ModelNames;
+  /** What the workflows' calls say to their providers, beside their own words. */
+  providerOptions?: ProviderOptions;
   /** The retrievers and evaluators of the workflows. */
   functions?: readonly StepFunction[];
   /** The activities that this worker does. */
@@ -190,13 +193,14 @@ export class Connection {
 }
 
 async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Opened> {
-  const { settings, logger, runsWorker, queueGlobs, tools, workflows, activities, defaultModel } = options;
+  const { settings, logger, runsWorker, queueGlobs, tools, workflows, activities } = options;
+  const { defaultModel, providerOptions } = options;
   const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new CloseStack();
   const store = options.store ?? parts.use(await openRedis(settings, logger, closed)).store;
   const producer = new CompletionProducer({ store, settings });
   parts.defer(() => producer.close());
-  const runs = new WorkflowRuns({ store, settings, logger, defaultModel });
+  const runs = new WorkflowRuns({ store, settings, logger, defaultModel, providerOptions });
   parts.defer(() => runs.close());
   const queues = new ProducerQueues(store, settings.maxQueues);
   parts.defer(() => queues.close());

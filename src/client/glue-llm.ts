@@ -161,6 +161,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
         functions: options.functions,
         activities: options.activities,
         defaultModel: options.model,
+        providerOptions: options.providerOptions,
       });
     super(connection);
     this.#options = options;
@@ -183,6 +184,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       settings,
       logger,
       model: defaultModel,
+      providerOptions: options.providerOptions,
       keyNeeded: this.#keyNeeded,
       owner: this.#owner,
     });

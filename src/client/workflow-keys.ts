@@ -1,4 +1,4 @@
-import { chooseModel } from "../calls/model-choice.ts";
+import { chooseModels } from "../calls/model-chain.ts";
 import { isObject } from "../shared/json.ts";
 import { type ProviderEntry, requireKey } from "../shared/providers.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -16,7 +16,7 @@ export function checkKeys(input: unknown, settings: Settings, defaultModel = set
   for (const entry of named) requireKey(entry);
   const entries = Object.values(settings.providers);
   if (named.length > 0 || entries.some(({ apiKey }) => apiKey)) return;
-  chooseModel(undefined, { settings, defaultModel, keyNeeded: true });
+  chooseModels(undefined, { settings, defaultModels: defaultModel, keyNeeded: true });
 }
 
 /** The entries of all that looks like `{ model: "openai:gpt-4o" }`, or a list of such names. */

@@ -147,9 +147,9 @@ export async function completionJob(
 /** The lowest version that says what the payload says, so that as many workers as can take the job. */
 function versionOf(
   request: CompletionPayload["request"],
-  { runQueue = WORKFLOW_QUEUE, wire, request: { responses } }: CompletionJobInput,
+  { runQueue = WORKFLOW_QUEUE, wire, request: { responses, anthropic } }: CompletionJobInput,
 ): CompletionPayload["v"] {
-  if (wire || responses) return WIRE_PAYLOAD_VERSION;
+  if (wire || responses || anthropic) return WIRE_PAYLOAD_VERSION;
   if (runQueue !== WORKFLOW_QUEUE) return STEP_PAYLOAD_VERSION;
   return "json" in request ? TEXT_PAYLOAD_VERSION : 1;
 }

@@ -53,6 +53,8 @@ export interface CompletionInput extends JobOptions, RunOptions {
   request: ChatRequest;
   /** Calls under the same key are one job. */
   idempotencyKey?: string;
+  /** The name of deployments that its models were drawn for. */
+  alias?: string;
   /** What the call goes on with; `messages` are those of the request that are new. */
   conversation?: { ref: ConversationRef; messages: readonly Message[] };
 }

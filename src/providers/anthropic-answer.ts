@@ -1,4 +1,4 @@
-import { fieldsOf, isObject } from "../shared/json.ts";
+import { fieldsOf, isObject, parseJson } from "../shared/json.ts";
 import { readContent } from "./content.ts";
 import { type Answered, bodyOf, toChoice, toReply } from "./normal-form.ts";
 import type { ProviderReply } from "./provider.ts";
@@ -39,7 +39,7 @@ export function readMessageAnswer(answered: Answered): Omit<ProviderReply, "char
         refusal: read.text ? null : refusalIn(stop_details),
         ...(thinking.length > 0 && { thinking_blocks: thinking }),
       },
-      content: { ...read, reasoning: "", parts: blocks.every(isSaid) ? undefined : blocks },
+      content: { ...read, reasoning: "", parts: blocks.every(isSaid) ? undefined : blocks.map(toPart) },
       reasoning: joinReasoning(thinking.map((block) => reasoningText(block.thinking))),
       toolCalls: ofType("tool_use").map(toCall),
       finishReason: stopReason,
@@ -47,6 +47,12 @@ export function readMessageAnswer(answered: Answered): Omit<ProviderReply, "char
     0,
   );
   return toReply(answered, { usage: { body: data }, rest }, [choice]);
+}
+
+/** As it came in one piece: of a stream a call's input is a text. */
+function toPart(block: unknown): unknown {
+  const { argumentsText, ...rest } = fieldsOf(block);
+  return typeof argumentsText === "string" ? { ...rest, input: parseJson(argumentsText) ?? {} } : block;
 }
 
 function toCall({ type: _, id, name, input, argumentsText, ...rest }: Fields): Fields {

@@ -9,12 +9,19 @@ import type { Message } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import { fieldsOf } from "../shared/json.ts";
 import { cacheControlOf, type Part, toParts } from "./anthropic-parts.ts";
-import { ANTHROPIC_ALPHABET, type HistoryMessage, validHistory, withoutFunctions } from "./history.ts";
+import {
+  ANTHROPIC_ALPHABET,
+  type HistoryMessage,
+  isBlank,
+  validHistory,
+  withoutFunctions,
+} from "./history.ts";
 import { cannotHonour } from "./unsupported.ts";
-import { stateFor } from "./vendor-state.ts";
+import { hasServerBlocks, stateFor } from "./vendor-state.ts";
 
 /** Stands in for what came before, where a history begins with an answer. */
 const FIRST_WORDS = "(The conversation goes on from here.)";
+const THINKING = ["thinking", "redacted_thinking"];
 /** Of a message that is asked. */
 const TRANSLATED = new Set(["role", "content", "name", "tool_call_id", "cache_control", "vendor_state"]);
 
@@ -71,7 +78,9 @@ export function toHistory(given: readonly Message[], options: Options): Messages
     const { message, at } = one;
     if (!isEarlier(at)) refuseUntranslatable(message, at);
     const role = message.role === "assistant" ? "assistant" : "user";
-    const blocks = [...thinkingOf(one, i), ...toBlocks(message, partsOf(message, at))];
+    const thinking = thinkingOf(one, i);
+    const whole = options.textsOnly ? undefined : wholeAnswer(message, thinking, options.entry);
+    const blocks = whole ?? [...thinking, ...toBlocks(message, partsOf(message, at))];
     if (blocks.length === 0) continue;
     if (joined.at(-1)?.role === role) joined.at(-1)?.content.push(...blocks);
     else joined.push({ role, content: blocks });
@@ -105,6 +114,25 @@ function isSystem({ message: { role } }: HistoryMessage): boolean {
 function thinkingBlocks(message: Message, entry: string): ContentBlockParam[] {
   const kept = stateFor(entry, message).message?.thinking_blocks ?? message.thinking_blocks;
   return (thinkingSchema.safeParse(kept).data ?? []) as ContentBlockParam[];
+}
+
+/** An answer with what Anthropic's own tools brought goes back as it came; undefined for any other message. */
+function wholeAnswer(
+  message: Message,
+  thinking: readonly ContentBlockParam[],
+  entry: string,
+): ContentBlockParam[] | undefined {
+  const kept = stateFor(entry, message).message?.content_parts ?? message.content_parts;
+  if (message.role !== "assistant" || !hasServerBlocks(kept)) return undefined;
+  const calls = [...(message.tool_calls ?? [])];
+  const isKept = ({ type, text }: Record<string, unknown>) =>
+    (thinking.length > 0 || !THINKING.includes(String(type))) && !(type === "text" && isBlank(String(text)));
+  const blocks = kept.filter(isKept).map((block) => {
+    // The ids of calls are those that their results have.
+    const call = block.type === "tool_use" ? calls.shift() : undefined;
+    return call ? toToolUse(call) : block;
+  });
+  return [...blocks, ...calls.map(toToolUse)] as ContentBlockParam[];
 }
 
 function toBlocks(message: Message, parts: Part[]): ContentBlockParam[] {

@@ -89,16 +89,17 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
  */
 export function toMessagesRequest(call: MessagesCall, traits: ModelTraits = {}): MessagesRequest {
   const { model, entry } = call;
+  if (call.request.anthropic) return asItCame(call, call.request.anthropic);
   const request = withoutDropped(call.request, entry);
   refuseUntranslatable(request);
-  const { betas: _, thinking, output_config, ...options } = call.providerOptions ?? {};
+  const { betas: _, thinking, output_config, tools: own, ...options } = call.providerOptions ?? {};
   const { stop, temperature, top_p, user } = request;
   const history = toHistory(request.messages, {
     entry: entry.name,
     thinking: traits.refusesState ? "none" : thinkingToReturn(thinking),
     textsOnly: traits.refusesParts ?? false,
   });
-  const tools = toTools(request.tools);
+  const tools = toTools(request.tools, own);
   const toolChoice = tools && toToolChoice(request);
   const outputConfig = toOutputConfig(request, output_config);
   // A loop that another provider began has no thinking to go on from, and would be refused.
@@ -118,6 +119,12 @@ export function toMessagesRequest(call: MessagesCall, traits: ModelTraits = {}):
     ...(outputConfig && { output_config: outputConfig }),
     ...(thinking !== undefined && canThink && { thinking: thinking as MessagesRequest["thinking"] }),
   };
+}
+
+/** A body that came as one. */
+function asItCame({ model, providerOptions = {}, request }: MessagesCall, body: Fields): MessagesRequest {
+  const { betas: _, ...options } = providerOptions;
+  return { max_tokens: outputLimit(request), ...body, ...options, model } as MessagesRequest;
 }
 
 /** Returns the most tokens that the answer may have, those of its thinking included. */
@@ -153,11 +160,11 @@ function refuseUntranslatable(request: ChatRequest): void {
   }
 }
 
-function toTools(tools: unknown): Tool[] | undefined {
-  if (tools == null) return undefined;
+/** Those of the request, and `own` ones in Anthropic's words, such as those that it runs itself. */
+function toTools(given: unknown, own: unknown): Tool[] | undefined {
+  const tools = given ?? [];
   if (!Array.isArray(tools)) throw cannotHonour("tools");
-  if (tools.length === 0) return undefined;
-  return tools.map((tool, i) => {
+  const written = tools.map((tool, i): Tool => {
     const parsed = toolSchema.safeParse(tool);
     if (!parsed.success) throw cannotHonour(`tools[${i}]`, "only function tools can be translated");
     const { name, description, parameters, strict } = parsed.data.function;
@@ -170,6 +177,8 @@ function toTools(tools: unknown): Tool[] | undefined {
       ...cacheControlOf(tool),
     };
   });
+  const all = [...written, ...(Array.isArray(own) ? (own as Tool[]) : [])];
+  return all.length > 0 ? all : undefined;
 }
 
 function toToolChoice({

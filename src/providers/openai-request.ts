@@ -104,7 +104,7 @@ function withState(
   { inLoop, needsSignatures, needsReasoning }: ModelTraits & { inLoop: boolean },
 ): Message {
   // What another API of the entry wants back says nothing here.
-  const { reasoning_content: reasoning, response_items: _, ...fields } = kept;
+  const { reasoning_content: reasoning, response_items: _, content_parts: __, ...fields } = kept;
   const hasCalls = (message.tool_calls?.length ?? 0) > 0;
   const back = { ...fields };
   // Answers without tools take none back: it costs tokens there, and DeepSeek's older models refuse it.

@@ -16,8 +16,8 @@ const WEIGHT_OF_NEWEST = 0.1;
  * far too low for Chinese. The settlement after the call corrects it.
  */
 export function estimatePromptTokens(request: ChatRequest): number {
-  const { messages, tools, response_format: format, responses } = request;
-  if (responses) return jsonTokens(responses);
+  const { messages, tools, response_format: format, responses, anthropic } = request;
+  if (responses ?? anthropic) return jsonTokens(responses ?? anthropic);
   const perMessage = messages.map((message) => TOKENS_PER_MESSAGE + messageTokens(message));
   return perMessage.reduce((sum, tokens) => sum + tokens, jsonTokens(tools) + jsonTokens(format));
 }

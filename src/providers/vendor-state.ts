@@ -25,6 +25,8 @@ const MESSAGE_FIELDS = [
   "thinking_blocks",
   "response_items",
 ] as const;
+/** What Anthropic's own tools wrote into an answer: it goes back with all that stands around it. */
+const SERVER_BLOCK = /^(server_tool_use|mcp_tool_use|container_upload|fallback|compaction|\w+_tool_result)$/;
 const CALL_FIELDS = ["extra_content"] as const;
 
 /** Returns what a provider wants back of the message in its answer; undefined when that is nothing. */
@@ -33,11 +35,19 @@ export function vendorStateOf(message: unknown): VendorState | undefined {
   const calls = (Array.isArray(fields.tool_calls) ? fields.tool_calls : []).map((call) =>
     pick(call, CALL_FIELDS),
   );
+  const { content_parts: parts } = fields;
   const state: VendorState = {
-    ...nonEmpty({ message: pick(fields, MESSAGE_FIELDS) }),
+    ...nonEmpty({
+      message: pick(fields, hasServerBlocks(parts) ? [...MESSAGE_FIELDS, "content_parts"] : MESSAGE_FIELDS),
+    }),
     ...(calls.some((call) => call !== null) && { calls }),
   };
   return Object.keys(state).length > 0 ? state : undefined;
+}
+
+/** Returns whether parts of an answer are of tools that Anthropic runs itself. */
+export function hasServerBlocks(parts: unknown): parts is Fields[] {
+  return Array.isArray(parts) && parts.some((part) => SERVER_BLOCK.test(String(fieldsOf(part).type)));
 }
 
 /** Returns what the entry wants back of a message in a history. */

@@ -89,7 +89,15 @@ export const completionPayloadSchema = z.object({
   /** Whether the answer may come from, and go to, the cache; absent: when `temperature` is 0. */
   cache: cacheOptionSchema.optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
-  batch: z.object({ id: z.string(), line: z.number(), customId: z.string().optional() }).optional(),
+  batch: z
+    .object({
+      id: z.string(),
+      line: z.number(),
+      customId: z.string().optional(),
+      /** The key that the batch counts the row by, where it is not that of its model: `deployments:NAME`. */
+      key: z.string().optional(),
+    })
+    .optional(),
   /** The answer's pieces go to the job's stream while they come. */
   stream: z.boolean().optional(),
   /** How many jobs stand above this one, each begun by a tool of the one before; absent: no tool began it. */

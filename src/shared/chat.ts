@@ -62,6 +62,8 @@ export const chatRequestSchema = z.looseObject({
     .optional(),
   /** Of ours: the body of a Responses call, without its model, which goes out as it is; the messages only show what it asks. */
   responses: z.record(z.string(), z.unknown()).optional(),
+  /** Of ours: the same of a Messages call, for a provider of Anthropic's dialect. */
+  anthropic: z.record(z.string(), z.unknown()).optional(),
   stream: z.literal(false, "must be absent: a queued request is not streamed").optional(),
 });
 export type ChatRequest = z.infer<typeof chatRequestSchema>;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { sha256 } from "./digest.ts";
+import { DEPLOYMENTS, type ModelRef, modelRef } from "./model-name.ts";
 
 const MAX_DEPLOYMENTS = 10;
 
@@ -20,6 +21,16 @@ export const deploymentsSchema = z.record(
     .refine((list) => new Set(list.map(({ model }) => model)).size === list.length, "names a model twice"),
 );
 export type Deployments = Readonly<z.infer<typeof deploymentsSchema>>;
+
+/** Returns what stands for all deployments of a name, where one model is counted by. */
+export function deploymentsRef(name: string): ModelRef {
+  return modelRef(DEPLOYMENTS, name);
+}
+
+/** Returns the name of the deployments that a reference stands for; undefined for a model. */
+export function aliasOf({ entry, model }: ModelRef): string | undefined {
+  return entry === DEPLOYMENTS ? model : undefined;
+}
 
 /**
  * Returns models in an order in which each is the first as often as its weight says. The same text draws the same order, so

@@ -8,6 +8,9 @@ export interface ModelRef {
   key: string;
 }
 
+/** No provider entry has this name: it stands before a name of deployments. */
+export const DEPLOYMENTS = "deployments";
+
 const MAX_MODEL_CHARS = 200;
 const MODEL_PATTERN = /^[\x21-\x7e]+$/;
 

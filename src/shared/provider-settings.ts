@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DEPLOYMENTS } from "./model-name.ts";
 import { outputModeSchema } from "./output-spec.ts";
 import { BUILT_IN_PROVIDERS, type ProviderEntry } from "./providers.ts";
 import { Secret } from "./secret.ts";
@@ -68,6 +69,8 @@ export function readProviders(options: ReadOptions): Record<string, ProviderEntr
   const isBuiltIn = (name: string) => BUILT_IN_PROVIDERS.some((entry) => entry.name === name);
   const own = Object.entries(added).filter(([name]) => !isBuiltIn(name));
   for (const [name, row] of own) {
+    if (name === DEPLOYMENTS)
+      faults.push(`GLUELLM_PROVIDERS at ${name}: the name is taken; choose another one`);
     if (row.baseUrl === undefined) faults.push(`GLUELLM_PROVIDERS at ${name}.baseUrl: is missing`);
     const { baseUrl: url = "", keyVariable = `${variableStem(name)}_API_KEY` } = row;
     const entry: ProviderEntry = {

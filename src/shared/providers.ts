@@ -129,8 +129,20 @@ export function apiOf(entry: ProviderEntry, model: string): OpenAIApi {
 }
 
 /** Returns whether a body of Responses can go to the model as it is: the entry does not say that it is asked by chat. */
-export function takesResponses(entry: ProviderEntry | undefined, model: string): boolean {
+function takesResponses(entry: ProviderEntry | undefined, model: string): boolean {
   return entry?.dialect === "openai" && namedApi(entry, model) !== "chat";
+}
+
+/** Returns whether a model's server takes requests in a vendor's own form. */
+export function speaksForm(
+  entry: ProviderEntry | undefined,
+  model: string,
+  form: "responses" | "anthropic" | "google",
+): boolean {
+  if (form === "responses") return takesResponses(entry, model);
+  if (form === "anthropic") return entry?.dialect === "anthropic";
+  const host = URL.parse(entry?.baseUrl ?? "")?.hostname ?? "";
+  return entry?.dialect === "openai" && (entry.name === "google" || host.endsWith(".googleapis.com"));
 }
 
 function namedApi({ api }: ProviderEntry, model: string): OpenAIApi | undefined {

@@ -1,12 +1,16 @@
-import { type ModelRef, modelRef } from "./model-name.ts";
+import { DEPLOYMENTS, type ModelRef, modelRef } from "./model-name.ts";
 
 const PREFIX = "completions.";
 
 /** Jobs that name several models. It belongs to none of them, so no provider's pause stops it. */
 export const ROUTE_QUEUE = `${PREFIX}route`;
 
-/** The queue of a model: `completions.<entry>.<model>`, the model percent-encoded so that the name is reversible. */
+/**
+ * The queue of a model: `completions.<entry>.<model>`, the model percent-encoded so that the name is reversible. Jobs of
+ * deployments name several models.
+ */
 export function completionQueueName({ entry, model }: ModelRef): string {
+  if (entry === DEPLOYMENTS) return ROUTE_QUEUE;
   // encodeURIComponent leaves !'()*~ as they are; BullMQ forbids only ":", globs need "*" free.
   const encoded = encodeURIComponent(model).replace(
     /[!'()*~]/g,

@@ -13,7 +13,9 @@ export function checkWith<T>(schema: z.ZodType<T>, value: unknown, what: string,
   // A mistyped name says more than that the right one is missing.
   const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? parsed.error.issues[0];
   const path = issue?.path.join(".");
-  const problem = `${what} ${verb} wrong${path ? ` at ${path}` : ""}: ${issue?.message}`;
+  // Of a record's key the rule that it broke stands within.
+  const rule = (issue?.code === "invalid_key" && issue.issues[0]) || issue;
+  const problem = `${what} ${verb} wrong${path ? ` at ${path}` : ""}: ${rule?.message}`;
   throw new InputError(problem, issue && unknownKeyHint(schema, issue));
 }
 

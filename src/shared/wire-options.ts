@@ -60,7 +60,7 @@ const REQUEST_FIELDS: Record<Dialect, readonly string[]> = {
     ...["model", "messages", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens"],
     ...["input", "max_output_tokens", "background"],
   ],
-  anthropic: ["model", "messages", "system", "tools", "stream", "max_tokens"],
+  anthropic: ["model", "messages", "system", "stream", "max_tokens"],
 };
 
 export const providerOptionsSchema = z.record(z.string(), z.record(z.string(), z.unknown()));

@@ -139,7 +139,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       done: store.keys.batchDone(batch?.id ?? "none"),
       journal: store.keys.journal(jobId),
       conversation: store.keys.conversation(conversation?.id ?? "none"),
-      refused: store.keys.refused(modelKeyOf(record)),
+      refused: store.keys.refused(payload.batch?.key ?? modelKeyOf(record)),
       apiKey: store.keys.apiKey(by ?? "none"),
     },
     {

@@ -4,6 +4,7 @@ import { errorRecordSchema } from "../shared/error-record.ts";
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { readStored, storedFault } from "../shared/stored-data.ts";
 import { ownerFields } from "../shared/tenant.ts";
+import { providerOptionsSchema } from "../shared/wire-options.ts";
 import {
   LEAVE_LIMITS,
   START_LIMIT_ARGS,
@@ -79,6 +80,8 @@ const runRecordSchema = z.object({
   nesting: z.coerce.number().optional(),
   /** Of calls that name no model: a part of the question, so it must not change with the worker. */
   defaultModel: json.pipe(z.union([z.string(), z.array(z.string())])),
+  /** What its calls say to their providers, beside their own words. */
+  providerOptions: json.pipe(providerOptionsSchema).optional(),
   createdAt: count,
   deadlineAt: count,
   finishedAt: z.coerce.number().optional(),

@@ -90,6 +90,8 @@ export async function fallBack(
       return undefined;
     }
     if (verdict.kind === "fail") return await endOf(ref, verdict, journal);
+    // All of them refused the row: once there is evidence, they are asked anew.
+    if (verdict.kind === "hold") await journal.append({ kind: "failed" });
   } catch (fault) {
     if (fault instanceof FencedError) return { kind: "lost" };
     throw fault;
@@ -124,7 +126,7 @@ export function givesUp({
 }): boolean {
   const { fallsBack, wait } = policyOf(error);
   if (fallsBack === "never") return false;
-  if (verdict.kind === "fail") return true;
+  if (verdict.kind === "fail" || verdict.kind === "hold") return true;
   if (verdict.kind !== "snooze") return false;
   // A line that is predicted to be short, and was not, is a long one.
   const isLongLine = wait === "guess" && hasWaitedForBudget;

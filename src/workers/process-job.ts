@@ -85,7 +85,7 @@ async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict>
 }
 
 function rowPlace({ batch, provider, model }: CompletionPayload) {
-  return batch && { batchId: batch.id, modelKey: modelRef(provider.entry, model).key };
+  return batch && { batchId: batch.id, modelKey: batch.key ?? modelRef(provider.entry, model).key };
 }
 
 function verdictOnStanding(

@@ -20,7 +20,7 @@ export function holdRefused(
 ): Promise<"held" | "stopped"> {
   const { providerMessage } = privatePartsOf(error);
   const refusal = { error: toErrorRecord(error), providerMessage };
-  return holdRow(store, modelRef(provider.entry, model).key, {
+  return holdRow(store, batch?.key ?? modelRef(provider.entry, model).key, {
     jobId,
     batchId: batch?.id ?? "",
     ...times,

@@ -1,4 +1,3 @@
-import type { ModelNames } from "../calls/model-chain.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -28,7 +27,6 @@ export interface LiveRunOptions {
   /** As it was started with. */
   input: unknown;
   settings: Settings;
-  defaultModel: ModelNames;
   offerTool: (tool: Tool) => void;
   functions: ReadonlyMap<string, StepFunction>;
   logger: Logger;
@@ -56,7 +54,8 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
       live.isMetadataNew = true;
       execution.activity.wake();
     };
-    const context = new RunContext({ ...shared, ...options, onMetadata });
+    const defaults = { model: run.defaultModel, providerOptions: run.providerOptions };
+    const context = new RunContext({ ...shared, ...options, defaults, onMetadata });
     return currentContext.run(context, () => workflow.run(context, checked));
   });
   const live: LiveRun = { execution, metadata, cancelHandlers, isMetadataNew: false, hasShownWaits: false };

@@ -157,7 +157,6 @@ async function revive(
   run: RunRecord,
 ): Promise<LiveRun | { reason: string }> {
   const { fleet, offerTool, functions, onActivity } = input;
-  const { defaultModel } = run;
   const { store, settings } = fleet;
   const stored = await inputOf(store, run);
   const checked = workflow.requires && workflow.input.safeParse(stored);
@@ -170,7 +169,6 @@ async function revive(
     run,
     input: stored,
     settings,
-    defaultModel,
     offerTool,
     functions,
     logger,

@@ -1,14 +1,14 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { randomUUID } from "node:crypto";
 import type { z } from "zod";
-import { toCompletionInput } from "../calls/completion-input.ts";
+import { type InputDefaults, toCompletionInput } from "../calls/completion-input.ts";
 import type { CompletionMessage } from "../calls/completion-options.ts";
 import { type CompletionResult, toResult } from "../calls/completion-result.ts";
-import type { ModelNames } from "../calls/model-chain.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { Agent, AgentSpec } from "../shared/agent.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { askedOf } from "../shared/catalog.ts";
+import { deploymentsRef } from "../shared/deployments.ts";
 import { requestDigest, sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
@@ -54,8 +54,8 @@ export interface RunContextOptions {
   seeds: Seeds;
   execution: Execution;
   settings: Settings;
-  /** The model of calls that name none. */
-  defaultModel: ModelNames;
+  /** Of calls that say nothing of it. */
+  defaults: Pick<InputDefaults, "model" | "providerOptions">;
   /** Told of each tool that a call brings along. */
   offerTool: (tool: Tool) => void;
   /** Retrievers and evaluators, by reference. */
@@ -110,14 +110,15 @@ export class RunContext implements WorkflowContext {
   ): Promise<CompletionResult<OutputOf<S>>> {
     return step(async (listeners) => {
       const { signal, ...rest } = options;
-      const { settings, defaultModel, offerTool } = this.#options;
+      const { settings, defaults, offerTool } = this.#options;
       const offerTools = (tools: readonly Tool[]) => tools.forEach(offerTool);
-      const defaults = { settings, model: defaultModel, keyNeeded: false, offerTools };
-      const input = toCompletionInput(message, rest, defaults);
-      const { model, fallbacks = [], request } = input;
+      const input = toCompletionInput(message, rest, { ...defaults, settings, keyNeeded: false, offerTools });
+      const { model, fallbacks = [], alias, request } = input;
+      const asked = { ...request, run: askedOf(input) };
+      // Which deployment is drawn first may change with the settings.
       const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
         name,
-        requestDigest(model, { ...request, run: askedOf(input) }),
+        requestDigest(alias === undefined ? model : deploymentsRef(alias), asked),
         { kind: "completion", input },
         { subject: subjectOf([model, ...fallbacks].map(({ key }) => key)), signal, listeners },
       );

@@ -59,6 +59,7 @@ async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, aske
     by: run.by,
     nesting: run.nesting,
     defaultModel: run.defaultModel,
+    providerOptions: run.providerOptions,
     deadlineAt: isBounded(run) && !effect.abandon ? run.deadlineAt : undefined,
     parent: { runId: run.id, step: id, queue: run.queue },
   });

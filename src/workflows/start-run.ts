@@ -6,6 +6,7 @@ import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
 import { type Owner, storedOwner } from "../shared/tenant.ts";
+import type { ProviderOptions } from "../shared/wire-options.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
@@ -27,6 +28,8 @@ export interface RunStart extends Owner {
   deadlineAt?: number | undefined;
   /** Of the calls that name no model, whichever worker makes them; default: the setting DEFAULT_MODEL of who starts it. */
   defaultModel?: ModelNames | undefined;
+  /** What its calls say to their providers, beside their own words. */
+  providerOptions?: ProviderOptions | undefined;
   /** By which lists find it. */
   tags?: readonly string[];
   parent?: { runId: string; step: string; queue: string };
@@ -80,6 +83,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<str
     priority,
     ...(start.nesting !== undefined && { nesting: start.nesting }),
     defaultModel: JSON.stringify(start.defaultModel ?? fleet.settings.defaultModel),
+    ...(start.providerOptions && { providerOptions: JSON.stringify(start.providerOptions) }),
     createdAt: now,
     deadlineAt,
     ...(parent && { parentRunId: parent.runId, parentStep: parent.step }),

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import type { ModelNames } from "../calls/model-chain.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
 import { activityOfQueue, activityQueue } from "../shared/catalog.ts";
@@ -48,18 +47,17 @@ export interface ActivityWorkers {
   open: number;
 }
 
+type RunDefaults = Pick<RunStart, "defaultModel" | "providerOptions">;
+
 /** Starts workflow runs and follows them. */
 export class WorkflowRuns {
   readonly #fleet: FleetAccess;
-  readonly #defaultModel: ModelNames | undefined;
+  readonly #defaults: RunDefaults;
   readonly #closing = new AbortController();
 
-  /** @param options `defaultModel`: of the runs that it starts */
-  constructor({
-    defaultModel,
-    ...options
-  }: Omit<FleetAccess, "queues"> & { defaultModel?: ModelNames | undefined }) {
-    this.#defaultModel = defaultModel;
+  /** @param options `defaultModel` and `providerOptions`: of the runs that it starts */
+  constructor({ defaultModel, providerOptions, ...options }: Omit<FleetAccess, "queues"> & RunDefaults) {
+    this.#defaults = { defaultModel, providerOptions };
     this.#fleet = { ...options, queues: new ProducerQueues(options.store, options.settings.maxQueues) };
   }
 
@@ -68,7 +66,7 @@ export class WorkflowRuns {
     const { tenant, by } = currentToolRun()?.owner ?? {};
     // What a tool starts belongs to whom its job does.
     const owner = { tenant: start.tenant ?? tenant, by: start.by ?? by };
-    const defaults = { defaultModel: this.#defaultModel, nesting: nestingHere() };
+    const defaults = { ...this.#defaults, nesting: nestingHere() };
     return startRun(this.#fleet, { ...defaults, ...start, ...owner });
   }
 
@@ -186,6 +184,7 @@ export class WorkflowRuns {
       input: "input" in changes ? changes.input : input,
       priority: run.priority,
       defaultModel: run.defaultModel,
+      providerOptions: run.providerOptions,
       deadlineMs: isBounded(run) ? run.deadlineAt - run.createdAt : undefined,
       fork: {
         of: { run: runId, fromStep, results: inputDigestForm(changes.results ?? {}) },

@@ -12,7 +12,10 @@ const post = (url: string, body: object) => ({
 
 /** By a model whose server has no Responses API, unless `hasResponses` says so. */
 async function onlyRow(line: object, hasResponses = false): Promise<BatchRow> {
-  const { rows } = await readAll(writeInput([line]), { strict: true, hasResponses: () => hasResponses });
+  const { rows } = await readAll(writeInput([line]), {
+    strict: true,
+    speaks: (_, form) => hasResponses && form === "responses",
+  });
   expect(rows).toHaveLength(1);
   return rows[0]!;
 }

@@ -50,7 +50,7 @@ export async function readFleet(store: Store, settings: Settings, run: BatchRun)
   const shown = states.map(({ key, counts: { active, waiting, delayed }, limits, used }) => {
     return [key, { limits, used, active, waiting: waiting + delayed }] as const;
   });
-  const entries = new Set(run.models.map(({ entry }) => entry));
+  const entries = new Set(run.calledModels.map(({ entry }) => entry));
   return {
     retries: record?.retries ?? 0,
     rateLimited: record?.rateLimited ?? 0,
