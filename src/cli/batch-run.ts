@@ -17,6 +17,7 @@ import { summarize } from "./report.ts";
 import { checkReportFile, writeReportFile } from "./report-file.ts";
 
 const WATCH_MS = 500;
+const SLOW_MS = 1000;
 const MAX_AWAY_MS = 5000;
 
 export interface BatchRunOptions extends BatchOptions {
@@ -52,6 +53,9 @@ export async function runBatchCommand(
     host ??= parts.use(await openRedis(settings, logger));
     return host;
   };
+  // The rows of a large file, and earlier results of it, take a while to find.
+  const slow = setTimeout(() => process.stderr.write(`reading ${inputPath} …\n`), SLOW_MS);
+  parts.defer(() => clearTimeout(slow));
   const run = await BatchRun.prepare(options, {
     settings,
     logger,
@@ -59,6 +63,7 @@ export async function runBatchCommand(
     costLimitName: "--max-cost",
     openStore: async () => (await openHost()).store,
   });
+  clearTimeout(slow);
   parts.defer(() => run.close());
   if (run.isComplete) {
     process.stderr.write("every row has its result already; no provider call made\n");

@@ -2,6 +2,7 @@ import { chmodSync, cpSync, readFileSync, symlinkSync, writeFileSync } from "nod
 import { basename, join } from "node:path";
 import { build } from "rolldown";
 import { expect, onTestFinished, test } from "vitest";
+import { holdEmbeddedRedis } from "../../src/embedded-redis/hold.ts";
 import { startSimulator } from "../../src/simulator/simulator.ts";
 import { outputOf, runProcess } from "../support/processes.ts";
 import { redisOptions, temporaryFolder } from "../support/redis-folders.ts";
@@ -93,8 +94,12 @@ test("the packed package, installed in an empty folder, runs README's program, t
 
   const simulator = await startSimulator({ latencyMs: 5, jitterMs: 0 });
   onTestFinished(() => simulator.close());
+  // The bundles below can only join a Redis: it stays while they are built.
+  const redis = redisOptions();
+  const held = await holdEmbeddedRedis(redis);
+  onTestFinished(() => held.release());
   const env = {
-    GLUELLM_DATA_DIR: redisOptions().dataDir,
+    GLUELLM_DATA_DIR: redis.dataDir,
     SIMULATOR_BASE_URL: `${simulator.url}/v1`,
   };
   expect(await outputOf(process.execPath, ["main.mts"], { cwd: folder, env })).toMatch(ANSWERS);
