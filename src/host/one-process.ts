@@ -68,7 +68,10 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   });
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {
-    host ??= startHost({ ...shared, functions, offerTool: (tool) => addTools(tools, [tool]) }, workflows);
+    host ??= startHost(
+      { ...shared, workerId: worker.id, functions, offerTool: (tool) => addTools(tools, [tool]) },
+      workflows,
+    );
     Object.assign(workflowVersions, (await host).versions);
     await worker.announce();
   };

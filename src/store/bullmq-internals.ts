@@ -242,6 +242,11 @@ export function putBacksOf({ progress }: Job): number {
   return (progress as { putBacks?: number } | undefined)?.putBacks ?? 0;
 }
 
+/** Returns the ids of workers whose code did not fit the job when they had it, as `putBack` keeps them. */
+export function unfitWorkersOf({ progress }: Job): string[] {
+  return (progress as { unfit?: string[] } | undefined)?.unfit ?? [];
+}
+
 // Workers ----------------------------------------------------------------------------------------------------------
 
 /**

@@ -283,6 +283,8 @@ interface PutBack {
   putBacks?: number;
   /** What its worker wants to know of it the next time. */
   limited?: object;
+  /** The ids of workers whose code does not fit it. */
+  unfit?: readonly string[];
 }
 
 /**
@@ -291,12 +293,12 @@ interface PutBack {
  */
 export async function putBack(
   { job, token, signal }: Pick<ActiveJob, "job" | "token" | "signal">,
-  { delayMs, reason, putBacks, limited }: PutBack,
+  { delayMs, reason, putBacks, limited, unfit }: PutBack,
 ): Promise<never> {
   // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
   if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
   const { failed } = Object(job.progress) as { failed?: string };
-  await job.updateProgress({ waitsFor: reason, putBacks, failed, limited });
+  await job.updateProgress({ waitsFor: reason, putBacks, failed, limited, unfit });
   // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
   await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
   throw new DelayedError();

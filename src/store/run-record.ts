@@ -89,6 +89,8 @@ const runRecordSchema = z.object({
   error: json.pipe(errorRecordSchema).optional(),
   /** Why no worker can go on with it: its code does not fit the journal. */
   blocked: json.pipe(errorRecordSchema).optional(),
+  /** The ids of the workers whose code that is. */
+  unfit: json.pipe(z.array(z.string())).default([]),
   metadata: json.pipe(z.record(z.string(), z.unknown())).optional(),
   /** What it waited for when it last fell asleep, for people. */
   waits: json.pipe(z.array(z.string())).default([]),

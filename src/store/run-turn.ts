@@ -181,23 +181,25 @@ export async function finishRun(lock: RunLock, fields: readonly string[]): Promi
 
 /**
  * Writes down why no worker can go on with the run, and tells who waits for it.
- * Keys: see `FENCE`. Arguments: those of `FENCE`, the `error` as JSON, the channel. Returns: 'blocked' or a
+ * Keys: see `FENCE`. Arguments: those of `FENCE`, the `error` as JSON, the ids of the `unfit` workers as JSON, the channel. Returns: 'blocked' or a
  * `Denied`. Called by `blockRun`. Fence: the lock of the run's job, and that the run is running.
  */
 const BLOCK = new Script({
   keys: FENCE_KEYS,
-  args: { ...FENCE_ARGS, error: "text", channel: "text" },
+  args: { ...FENCE_ARGS, error: "text", unfit: "text", channel: "text" },
   lua: `${FENCE}${NOTIFY}
-    redis.call('HSET', run, 'blocked', error)
+    redis.call('HSET', run, 'blocked', error, 'unfit', unfit)
     notify('result', id)
     return 'blocked'
   `,
 });
 
 /** Says why no worker could go on with the run, until one can. */
-export async function blockRun(lock: RunLock, error: string): Promise<void> {
+export async function blockRun(lock: RunLock, error: string, unfit: readonly string[]): Promise<void> {
   const { redis, keys } = lock.store;
-  await BLOCK.run(redis, fenceKeys(lock), { ...fenceArgs(lock), error, channel: keys.channel });
+  await BLOCK.run(redis, fenceKeys(lock), {
+    ...{ ...fenceArgs(lock), error, unfit: JSON.stringify(unfit), channel: keys.channel },
+  });
 }
 
 /**

@@ -194,7 +194,10 @@ export interface WorkflowOptions<Input, Output, Given = Input> extends WorkflowL
    * later versions take it over when none is left. A worker leaves runs of later versions to those that have them.
    */
   version?: number;
-  /** How long after the last worker of an earlier version its runs are taken over, in milliseconds; default 10,000. */
+  /**
+   * How long after the last worker of an earlier version its runs are taken over, in milliseconds; default 10,000. A function
+   * that calls `ctx.patch` takes them over at once.
+   */
   versionGraceMs?: number;
   /** The schema of the input, checked when a run is started; its defaults and transforms shape what the function gets. */
   input: z.ZodType<Input, Given>;

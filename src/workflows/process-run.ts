@@ -43,8 +43,10 @@ export interface RunInput {
   lostWorkers: number;
   /** Forgets them: the journal has them. */
   onLossNoted: () => Promise<void>;
-  /** How often in a row workers have put it back. */
-  offers: number;
+  /** Of this process. */
+  workerId: string;
+  /** The ids of the workers whose code did not fit it. */
+  unfit: readonly string[];
   signal: AbortSignal;
   /** The function that is activated. */
   onLive: (live: LiveRun) => void;
@@ -56,9 +58,12 @@ export interface RunInput {
 export type RunEnd =
   | { kind: "suspended" }
   | { kind: "fenced" }
-  | { kind: "putBack"; reason: string }
+  | { kind: "putBack"; reason: string; unfit?: readonly string[] }
   | { kind: "succeeded"; summary: object }
   | { kind: "failed"; reason: string };
+
+/** Workers whose code did not fit that are remembered. */
+const MAX_UNFIT = 1000;
 
 /** One activation of a run, from its record to what its job does next. */
 export async function processRun(input: RunInput): Promise<RunEnd> {
@@ -247,7 +252,7 @@ async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): P
 
 /** The run stays whole for code that fits; who waits for its result is told. */
 async function block(
-  { fleet: { store, logger }, runId, offers }: RunInput,
+  { fleet: { store, logger }, runId, workerId, unfit: earlier }: RunInput,
   lock: RunLock,
   run: RunRecord,
   workflow: AnyWorkflow,
@@ -255,10 +260,11 @@ async function block(
 ): Promise<RunEnd> {
   const { code, message } = error;
   const reason = `${code}: ${message} (begun by version ${run.version}, current ${workflow.version})`;
-  if (await mayFitElsewhere(store, run, offers)) return { kind: "putBack", reason };
+  const unfit = [...new Set([...earlier, workerId])].slice(-MAX_UNFIT);
+  if (await mayFitElsewhere(store, run, unfit)) return { kind: "putBack", reason, unfit };
   if (run.blocked?.message !== message) {
     logger.error({ runId, workflow: run.workflow, fault: message }, "the code does not fit the run");
   }
-  await blockRun(lock, JSON.stringify(toErrorRecord(error)));
-  return { kind: "putBack", reason };
+  await blockRun(lock, JSON.stringify(toErrorRecord(error)), unfit);
+  return { kind: "putBack", reason, unfit };
 }

@@ -1,12 +1,10 @@
 import type { RunRecord } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
-import { readWorkerCards, versionSeenAt } from "../store/worker-card.ts";
+import { readWorkerCards, readWorkersById, versionSeenAt } from "../store/worker-card.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 /** How long a run waits for a worker of its own version when none is left, unless its workflow says otherwise. */
 const VERSION_GRACE_MS = 10_000;
-/** How often each worker may be offered a run whose recorded steps this one does not fit. */
-const OFFERS_PER_WORKER = 3;
 
 /** Returns why a worker with this code leaves the run to others; undefined when it may go on with it. */
 export async function reasonToLeave(
@@ -20,18 +18,29 @@ export async function reasonToLeave(
   if (cards.some(({ versions }) => versions[name] === version)) {
     return `a worker with version ${version} of workflow "${name}" has a turn for it`;
   }
+  if (hasPatch(workflow)) return undefined;
   const { versionGraceMs = VERSION_GRACE_MS } = workflow;
   if (Date.now() - seenAt >= versionGraceMs) return undefined;
   return `a worker with version ${version} of workflow "${name}" may come back`;
 }
 
-/** Whether another worker may have code that fits the run: it has the workflow, and has hardly been asked. */
+/** Code with a patch goes on with runs of earlier versions: whoever wrote it has said so. */
+function hasPatch({ run }: AnyWorkflow): boolean {
+  return /\.\s*patch\s*\(/.test(Function.prototype.toString.call(run));
+}
+
+/**
+ * Returns whether a living worker may have code that fits the run: it has the workflow, in a version that may take the run, and is
+ * not among those whose code did not fit it; or one of its own version was there a moment ago.
+ */
 export async function mayFitElsewhere(
   store: Store,
-  { workflow }: RunRecord,
-  offers: number,
+  { workflow, version }: Pick<RunRecord, "workflow" | "version">,
+  unfit: readonly string[],
 ): Promise<boolean> {
-  const cards = await readWorkerCards(store);
-  const workers = cards.filter(({ workflows }) => workflows.includes(workflow)).length;
-  return workers > 1 && offers < OFFERS_PER_WORKER * workers;
+  const workers = [...(await readWorkersById(store))];
+  const versionOf = ([, { versions }]: (typeof workers)[number]) => versions[workflow] ?? 0;
+  if (workers.some((worker) => !unfit.includes(worker[0]) && versionOf(worker) >= version)) return true;
+  if (workers.some((worker) => versionOf(worker) === version)) return false;
+  return Date.now() - (await versionSeenAt(store, workflow, version)) < VERSION_GRACE_MS;
 }

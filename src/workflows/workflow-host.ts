@@ -9,7 +9,7 @@ import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { forgetLostWorkers, lostWorkers, putBacksOf } from "../store/bullmq-internals.ts";
+import { forgetLostWorkers, lostWorkers, putBacksOf, unfitWorkersOf } from "../store/bullmq-internals.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
@@ -33,6 +33,8 @@ export interface WorkflowHostOptions {
   offerTool?: (tool: Tool) => void;
   /** Retrievers and evaluators that runs may call, by reference. */
   functions?: ReadonlyMap<string, StepFunction>;
+  /** Of the process, as its card has it; default: one that no card has. */
+  workerId?: string;
   /** Runs of each workflow whose functions are at work at a time; suspended ones do not count. Default 100. */
   concurrency?: number;
   /** Suspended functions kept in memory, so that they need no replay in this process; 0 keeps none. Default 1,000. */
@@ -108,7 +110,8 @@ export class WorkflowHost {
         runId,
         token,
         lostWorkers: lostWorkers(job),
-        offers: putBacksOf(job),
+        workerId: this.#options.workerId ?? "",
+        unfit: unfitWorkersOf(job),
         onLossNoted: () => forgetLostWorkers(this.#store, job),
         signal,
         onLive: (present) => {
@@ -139,7 +142,7 @@ export class WorkflowHost {
         // Soon again at first: chance may give it to the same worker several times, beside one that can take it.
         const longestMs = putBacksOf(job) < EARLY_PUT_BACKS ? EARLY_PUT_BACK_MS : PUT_BACK_MS;
         const delayMs = Math.min(longestMs, FIRST_PUT_BACK_MS * 2 ** putBacksOf(job));
-        return this.#putBack(active, delayMs, end.reason);
+        return this.#putBack(active, delayMs, end.reason, end.unfit);
       }
       case "succeeded":
         return end.summary;
@@ -172,8 +175,13 @@ export class WorkflowHost {
     return this.#putBack(active, PUT_BACK_MS, "its worker had a fault; see its log");
   }
 
-  #putBack(active: ActiveJob, delayMs: number, reason: string): Promise<never> {
-    return putBack(active, { delayMs, reason, putBacks: putBacksOf(active.job) + 1 });
+  #putBack(
+    active: ActiveJob,
+    delayMs: number,
+    reason: string,
+    unfit: readonly string[] = unfitWorkersOf(active.job),
+  ): Promise<never> {
+    return putBack(active, { delayMs, reason, putBacks: putBacksOf(active.job) + 1, unfit });
   }
 
   /** A function that awaits something of its own went on while its run was suspended. */

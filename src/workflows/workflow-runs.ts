@@ -23,6 +23,7 @@ import { runOver } from "./run-errors.ts";
 import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
 import { inputOf, outputOf } from "./run-values.ts";
 import { inputDigestForm, type RunStart, startRun } from "./start-run.ts";
+import { mayFitElsewhere } from "./version-routing.ts";
 
 /** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
 const POLL_MS = 5000;
@@ -211,8 +212,10 @@ export class WorkflowRuns {
       for (;;) {
         end.throwIfAborted();
         const run = await this.read(runId);
-        const error = run.error ?? run.blocked;
-        if (error) throw fromErrorRecord(error, { runId });
+        if (run.error) throw fromErrorRecord(run.error, { runId });
+        // A worker that has come since may have code that fits.
+        if (run.blocked && !(await mayFitElsewhere(store, run, run.unfit)))
+          throw fromErrorRecord(run.blocked, { runId });
         if (run.status === "succeeded") return await outputOf(store, run);
         await wakeup.wait(POLL_MS);
       }
