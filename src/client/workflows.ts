@@ -36,7 +36,7 @@ export interface StartOptions {
   tags?: readonly string[];
   /** The rank of the run and of its steps: lower comes first, from 0, the default, to 2,097,151. */
   priority?: number;
-  /** The time within which the run must end, in milliseconds; less than 30 days, which is the default. */
+  /** The time within which the run must end, in milliseconds; at most 3,650 days, default 30. */
   deadlineMs?: number;
   /** A signal that ends the wait for Redis; a run that has begun goes on. Default: none. */
   signal?: AbortSignal;
@@ -259,7 +259,7 @@ export function checkRunOptions({ priority = 0, deadlineMs, tags = [] }: StartOp
   tags: readonly string[];
 } {
   checkRange("priority", priority, 0, MAX_PRIORITY);
-  if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS - 1);
+  if (deadlineMs !== undefined) checkRange("deadlineMs", deadlineMs, 1, MAX_DEADLINE_MS);
   return { priority, tags: checkTags(tags) };
 }
 

@@ -102,8 +102,11 @@ export const completionPayloadSchema = z.object({
   stream: z.boolean().optional(),
   /** How many jobs stand above this one, each begun by a tool of the one before; absent: no tool began it. */
   nesting: z.int().positive().optional(),
-  /** Present on a workflow's steps: the worker tells the run that its step has ended. */
-  workflow: z.object({ runId: z.string(), step: z.string() }).optional(),
+  /**
+   * Present on a workflow's steps: the worker tells the run that its step has ended. The result of one whose run may need it for
+   * longer than usual is kept until a time, in epoch milliseconds, and as long after it as others are after their end.
+   */
+  workflow: z.object({ runId: z.string(), step: z.string(), keepUntil: z.number().optional() }).optional(),
 });
 export type CompletionPayload = z.infer<typeof completionPayloadSchema>;
 /** What a job asks for beside its request. */

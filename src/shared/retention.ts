@@ -33,7 +33,10 @@ export function resultTtlSeconds(
   { resultsMs, failedMs }: { resultsMs: number; failedMs: number },
 ): number {
   if (batch) return RESULT_TTL_SECONDS.batchRow;
-  if (workflow) return RESULT_TTL_SECONDS.workflowStep;
+  if (workflow) {
+    const longerMs = Math.max(0, (workflow.keepUntil ?? 0) - Date.now());
+    return RESULT_TTL_SECONDS.workflowStep + Math.ceil(longerMs / 1000);
+  }
   const seconds = Math.ceil((status === "failed" ? failedMs : resultsMs) / 1000);
   return Math.max(MIN_RESULT_SECONDS, seconds);
 }

@@ -57,7 +57,7 @@ export async function inlineOrBlob<T>(
   store: Store,
   owner: string,
   value: T,
-  ttlSeconds = BLOB_TTL_SECONDS,
+  ttlSeconds: number | (() => Promise<number>) = BLOB_TTL_SECONDS,
 ): Promise<T | BlobRef> {
   const json = JSON.stringify(value);
   const bytes = Buffer.byteLength(json);
@@ -65,7 +65,8 @@ export async function inlineOrBlob<T>(
   if (bytes <= MAX_INLINE_BYTES && !isBlobRef(value)) return value;
   const blob = sha256(json);
   const keys = { blob: store.keys.blob(blob) };
-  await STORE.run(store.redis, keys, { data: json, owner: ownerField(owner), ttlSeconds });
+  const life = typeof ttlSeconds === "number" ? ttlSeconds : await ttlSeconds();
+  await STORE.run(store.redis, keys, { data: json, owner: ownerField(owner), ttlSeconds: life });
   return { blob, bytes };
 }
 

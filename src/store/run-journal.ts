@@ -1,6 +1,7 @@
 import type { BlobRef } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { isBlobRef } from "./blobs.ts";
 import { clockOf } from "./redis-clock.ts";
@@ -101,6 +102,16 @@ export interface UpdateEntry {
   typed?: true;
 }
 
+/** What a caller has for the next wait of this name. */
+export interface SignalEntry {
+  type: "signal";
+  name: string;
+  at: number;
+  data?: unknown;
+  blob?: BlobRef;
+  typed?: true;
+}
+
 /** The answer to an update. */
 export interface UpdatedEntry {
   type: "updated";
@@ -123,7 +134,7 @@ export type RunJournalEntry =
   | { type: "lost"; at: number }
   /** Local work ended after another worker had got the run. */
   | { type: "overran"; step: string; at: number }
-  | { type: "signal"; name: string; at: number; data?: unknown; blob?: BlobRef; typed?: true }
+  | SignalEntry
   | { type: "patch"; id: string; at: number }
   | { type: "cancelled"; at: number };
 
@@ -179,6 +190,7 @@ const TELL = new Script({
       redis.call('HSET', run, unpack(fields))
       redis.call('ZREM', deadlines, id)
       leaveLimits(id, at)
+      for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, ${RUN_TTL_SECONDS}) end
       notify('result', id)
     end
     if wakeRun(id) then return 'woken' end

@@ -1,10 +1,11 @@
 import { z } from "zod";
-import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
+import { type BlobRef, WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { errorRecordSchema } from "../shared/error-record.ts";
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { readStored, storedFault } from "../shared/stored-data.ts";
 import { ownerFields } from "../shared/tenant.ts";
 import { providerOptionsSchema } from "../shared/wire-options.ts";
+import { inlineOrBlob } from "./blobs.ts";
 import {
   LEAVE_LIMITS,
   START_LIMIT_ARGS,
@@ -17,8 +18,9 @@ import type { Store } from "./store.ts";
 import { WAKE_RUN } from "./wake-run.ts";
 
 /*
- * The record of a run: the hash `:workflow:<runId>`, kept for 30 days after the run's end, or after its deadline; and
- * `:workflow-runs`, the sorted set of all runs' ids by the time of their start.
+ * The record of a run: the hash `:workflow:<runId>`, kept for 30 days after the run's end; while
+ * it runs its life is counted from its deadline, which ends it. `:workflow-runs` is the sorted set of the ids of runs with a record by
+ * the time of their start.
  *
  * | state                         | how the run's job stands       | what changes it                                      |
  * |-------------------------------|--------------------------------|------------------------------------------------------|
@@ -29,13 +31,18 @@ import { WAKE_RUN } from "./wake-run.ts";
  * |                               |                                | fit, `unblockRun` that it does again                 |
  * | `running`                     | sleeps, perhaps until a time   | `notifyRun` (run-journal.ts) or its time: it waits   |
  * | `succeeded`                   | BullMQ completes it            | –                                                    |
+ * | `running`                     | active, with the worker's lock | `continueRun` (run-chain.ts): running, from its      |
+ * |                               |                                | beginning, with another input                        |
  * | `failed`                      | BullMQ fails it                | `reviveRun`: running, without the failed step        |
  * | `cancelled`                   | as before, until a worker sees | – (`notifyRun` with the end's fields, in any state   |
  * |                               | it                             | of the job)                                          |
  */
 
-/** A run that names no deadline must end within this time; none may have more. */
-export const MAX_DEADLINE_MS = 30 * 86_400_000;
+/** A run, or a part of it, that names no deadline must end within this time. */
+export const DEFAULT_DEADLINE_MS = 30 * 86_400_000;
+export const MAX_DEADLINE_MS = 10 * 365 * 86_400_000;
+/** How long what a run has beside its record lives after the deadline of a usual run. */
+const PART_TTL_SECONDS = 32 * 86_400;
 
 /** The place at which a fork leaves what it has from its origin. */
 const forkPointSchema = z.object({
@@ -46,6 +53,17 @@ const forkPointSchema = z.object({
   seed: z.string(),
 });
 export type ForkPoint = z.infer<typeof forkPointSchema>;
+
+/** A part of a run, up to where it went on as new. */
+const chainLinkSchema = z.object({ startedAt: z.number(), finishedAt: z.number(), version: z.number() });
+export type ChainLink = z.infer<typeof chainLinkSchema>;
+
+const sumsSchema = z.object({
+  promptTokens: z.number(),
+  completionTokens: z.number(),
+  costUsd: z.number(),
+  unpriced: z.number(),
+});
 
 const json = z.string().transform((text): unknown => JSON.parse(text));
 const count = z.coerce.number().default(0);
@@ -73,6 +91,14 @@ const runRecordSchema = z.object({
   ...ownerFields,
   /** By which lists find it. */
   tags: json.pipe(z.array(z.string())).default([]),
+  /** How often it went on as new, with an empty journal and another input. */
+  continued: count,
+  /** When it did so last. */
+  continuedAt: z.coerce.number().optional(),
+  /** The parts before the present one, the latest 100. */
+  chain: json.pipe(z.array(chainLinkSchema)).default([]),
+  /** What steps of these parts used. */
+  carried: json.pipe(sumsSchema).optional(),
   /** Its forks from run to run, the first one first. */
   forks: json.pipe(z.array(forkPointSchema)).default([]),
   priority: count,
@@ -84,6 +110,8 @@ const runRecordSchema = z.object({
   providerOptions: json.pipe(providerOptionsSchema).optional(),
   createdAt: count,
   deadlineAt: count,
+  /** Whether somebody gave it a deadline; absent of older runs, and of those of less than the usual time. */
+  bounded: z.stringbool().optional(),
   finishedAt: z.coerce.number().optional(),
   output: json.optional(),
   error: json.pipe(errorRecordSchema).optional(),
@@ -122,8 +150,32 @@ const runRecordSchema = z.object({
 export type RunRecord = z.infer<typeof runRecordSchema>;
 
 /** Whether somebody gave it a deadline. */
-export function isBounded({ createdAt, deadlineAt }: Pick<RunRecord, "createdAt" | "deadlineAt">): boolean {
-  return deadlineAt - createdAt < MAX_DEADLINE_MS;
+export function isBounded({
+  createdAt,
+  deadlineAt,
+  bounded = deadlineAt - createdAt < DEFAULT_DEADLINE_MS,
+}: Pick<RunRecord, "createdAt" | "deadlineAt"> & { bounded?: boolean | undefined }): boolean {
+  return bounded;
+}
+
+/**
+ * Returns how long a part of a run has to live from `now` on, in seconds, so that the run has it up to its deadline: results of
+ * its steps, and values in blobs.
+ */
+export function partTtlSeconds(deadlineAt: number, now: number): number {
+  return PART_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - now - DEFAULT_DEADLINE_MS) / 1000);
+}
+
+/** As `inlineOrBlob`, for a value that a run has up to its deadline; that of its record when it is not given. */
+export function inlineOrRunBlob<T>(
+  store: Store,
+  runId: string,
+  value: T,
+  deadlineAt?: number,
+): Promise<T | BlobRef> {
+  const standing = async () => Number(await store.redis.hget(store.keys.workflow(runId), "deadlineAt"));
+  const ttlSeconds = async () => partTtlSeconds(deadlineAt ?? (await standing()), Date.now());
+  return inlineOrBlob(store, runId, value, ttlSeconds);
 }
 
 /** Returns the run's record; undefined when there is none (any more). @throws GlueError `corrupt_data` */
@@ -181,7 +233,6 @@ const START = new Script({
       for i = fieldCount + 1, #fieldsAndEntries do redis.call('RPUSH', journal, fieldsAndEntries[i]) end
       redis.call('ZADD', runs, at, id)
       if deadlineAt then redis.call('ZADD', deadlines, deadlineAt, id) end
-      redis.call('ZREMRANGEBYSCORE', runs, '-inf', at - 3 * ttlSeconds * 1000)
     end
     return standing(id, '')
   `,
@@ -297,21 +348,22 @@ export async function reviveRun(
   );
 }
 
-/**
- * Returns the ids of at most `limit` runs that were to end before a time, in epoch milliseconds, and are still listed.
- * Those without a deadline of their own have 30 days from their start.
- */
-export async function overdueRuns({ redis, keys }: Store, at: number, limit: number): Promise<string[]> {
-  const [due, old] = await Promise.all([
-    redis.zrangebyscore(keys.workflowDeadlines, "-inf", at, "LIMIT", 0, limit),
-    redis.zrangebyscore(keys.workflowRuns, "-inf", at - MAX_DEADLINE_MS, "LIMIT", 0, limit),
-  ]);
-  return [...new Set([...due, ...old])];
+/** Returns the ids of at most `limit` runs with a deadline of their own before a time, in epoch milliseconds. */
+export function overdueRuns({ redis, keys }: Store, at: number, limit: number): Promise<string[]> {
+  return redis.zrangebyscore(keys.workflowDeadlines, "-inf", at, "LIMIT", 0, limit);
 }
 
-/** Takes a run that has ended out of what `overdueRuns(store, at)` returns. Its record stays. */
-export async function unlistRun({ redis, keys }: Store, runId: string, at: number): Promise<void> {
-  const startedAt = Number(await redis.zscore(keys.workflowRuns, runId));
+/** Takes a run that has ended out of what `overdueRuns` returns. */
+export async function unlistOverdue({ redis, keys }: Store, runId: string): Promise<void> {
   await redis.zrem(keys.workflowDeadlines, runId);
-  if (startedAt <= at - MAX_DEADLINE_MS) await redis.zrem(keys.workflowRuns, runId);
+}
+
+/** Returns the ids of at most `limit` runs, from the place `from` on, that were started so long before `at` that most have ended. */
+export function oldRuns({ redis, keys }: Store, at: number, from: number, limit: number): Promise<string[]> {
+  return redis.zrangebyscore(keys.workflowRuns, "-inf", at - DEFAULT_DEADLINE_MS, "LIMIT", from, limit);
+}
+
+/** Takes a run that has no record any more out of the list. */
+export async function forgetRun({ redis, keys }: Store, runId: string): Promise<void> {
+  await redis.zrem(keys.workflowRuns, runId);
 }

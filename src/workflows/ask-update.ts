@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { decode, encode } from "../shared/serialize.ts";
-import { inlineOrBlob, isBlobRef, readBlob } from "../store/blobs.ts";
+import { isBlobRef, readBlob } from "../store/blobs.ts";
 import {
   notifyRun,
   readRunJournal,
@@ -10,7 +10,7 @@ import {
   type UpdatedEntry,
   type UpdateEntry,
 } from "../store/run-journal.ts";
-import { readRun } from "../store/run-record.ts";
+import { inlineOrRunBlob, readRun } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { runOver } from "./run-errors.ts";
@@ -32,7 +32,7 @@ export async function askUpdate(
   const entry: UpdateEntry = { type: "update", id, name, at: Date.now() };
   const { json, isTyped } = encode(data, `update "${name}"`);
   if (isTyped) entry.typed = true;
-  const stored = json === undefined ? undefined : await inlineOrBlob(store, runId, json);
+  const stored = json === undefined ? undefined : await inlineOrRunBlob(store, runId, json);
   if (isBlobRef(stored)) entry.blob = stored;
   else entry.data = stored;
   const wakeup = new Wakeup();

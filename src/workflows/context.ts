@@ -171,6 +171,14 @@ export interface WorkflowContext {
    * has `timeoutMs`, by default 10,000. It may be called again when its worker is lost meanwhile.
    */
   onCancel(handle: () => unknown, options?: { timeoutMs?: number }): void;
+  /**
+   * Ends this part of the run and goes on as new with another input, under the same run id: from the beginning of the function,
+   * with an empty journal, by the code of the worker. Signals that no wait has got and updates without an answer come along; steps under
+   * way are ended. It is the last thing that the function does: `return ctx.continueAsNew(input)`; `finally` blocks do not run.
+   * @throws InputError for an input that the workflow does not take, and (`continue_not_last`) in a branch; the run fails with
+   * `continue_not_last` when the function does something after it
+   */
+  continueAsNew(input: unknown): Promise<never>;
   /** Returns the time of the last thing that happened in the run, in epoch milliseconds. */
   now(): number;
   /** Returns a random number from 0 to below 1, the same in each replay. */

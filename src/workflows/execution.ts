@@ -2,7 +2,8 @@ import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promi
 import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { JobCancelledError } from "../shared/errors.ts";
-import type { AskedEntry, EndedEntry, RunJournalEntry } from "../store/run-journal.ts";
+import type { AskedEntry, EndedEntry, RunJournalEntry, SignalEntry } from "../store/run-journal.ts";
+import { notLast } from "./continue-as-new.ts";
 import { type Ask, changed, missing, type Outcome, type Step, StoredError } from "./step.ts";
 import { Updates } from "./updates.ts";
 import { cancelledEntry, isWithdrawal, withdrawnEntry } from "./withdrawals.ts";
@@ -45,11 +46,11 @@ export class Execution {
   readonly #losses: number[] = [];
   /** Steps that the function has asked for and the journal lacks. */
   readonly unrecorded = new Set<Step>();
-  readonly #signals = new Map<string, { data: unknown }[]>();
+  readonly #signals = new Map<string, { data: unknown; entry: SignalEntry }[]>();
   readonly #waiters = new Map<string, Step[]>();
   readonly #ended = new Set<string>();
   /** Waits that had lost their race when a signal came: what it brought is for the next wait of its name. */
-  readonly #answeredInVain = new Map<string, { name: string; data: unknown; isNew: boolean }>();
+  readonly #answeredInVain = new Map<string, { entry: SignalEntry; data: unknown; isNew: boolean }>();
   /** Waits to be withdrawn, and steps to be cancelled. */
   readonly #withdrawn = new Set<string>();
   readonly #cancelled = new Set<string>();
@@ -57,12 +58,17 @@ export class Execution {
   /** Ends when the function has. */
   readonly ended = this.#end.promise;
   #asksAfterCancel = 0;
+  /** The function has asked to go on as new. */
+  #isContinuing = false;
+  /** Begins the names of all steps of this part of the run. */
+  readonly scope: string;
 
   readonly #run: (execution: Execution) => Promise<unknown>;
   #isStarted = false;
 
-  constructor(startedAt: number, run: (execution: Execution) => Promise<unknown>) {
+  constructor(startedAt: number, scope: string, run: (execution: Execution) => Promise<unknown>) {
     this.now = startedAt;
+    this.scope = scope;
     this.#run = run;
   }
 
@@ -78,6 +84,7 @@ export class Execution {
 
   ask(ask: Ask): Promise<unknown> {
     if (this.isCancelled) return this.#askAfterCancel(ask);
+    if (this.#isContinuing) this.#onEnd({ error: notLast() });
     if (ask.kind === "signal") this.#withdrawLosers(ask.subject ?? "");
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     // A branch may look at it later, or never.
@@ -105,7 +112,7 @@ export class Execution {
         this.#withdrawn.add(step.id);
     }
     for (const [id, answer] of this.#answeredInVain) {
-      if (answer.name === name && answer.isNew) this.#withdrawn.add(id);
+      if (answer.entry.name === name && answer.isNew) this.#withdrawn.add(id);
     }
   }
 
@@ -186,7 +193,7 @@ export class Execution {
         await this.#deliverEnded(entry, value);
         break;
       case "signal":
-        await this.#deliverSignal(entry.name, value);
+        await this.#deliverSignal(entry, value);
         break;
       case "update":
         await this.updates.deliver(entry, value);
@@ -226,9 +233,9 @@ export class Execution {
     const inVain = isWithdrawal(entry) && this.#answeredInVain.get(entry.step);
     if (inVain) {
       this.#answeredInVain.delete(entry.step);
-      return this.#deliverSignal(inVain.name, inVain.data);
+      return this.#deliverSignal(inVain.entry, inVain.data);
     }
-    if (this.#ended.has(entry.step)) return;
+    if (this.#ended.has(entry.step) || !entry.step.startsWith(this.scope)) return;
     const step = await this.#untilAsked(entry.step, "a finished step");
     // Only local work is recorded by its end alone: it answers nothing that would have been asked for in the journal.
     if (step.kind !== "local" && !step.asked) throw changed({ kind: "local" }, step);
@@ -245,16 +252,17 @@ export class Execution {
     );
   }
 
-  async #deliverSignal(name: string, data: unknown): Promise<void> {
+  async #deliverSignal(entry: SignalEntry, data: unknown): Promise<void> {
+    const { name } = entry;
     const waiters = this.#waiters.get(name)?.filter((step) => !step.isEnded) ?? [];
     const step = waiters.shift();
     this.#waiters.set(name, waiters);
     if (step) {
       if (step.listeners.haveLost)
-        this.#answeredInVain.set(step.id, { name, data, isNew: !this.isReplaying });
+        this.#answeredInVain.set(step.id, { entry, data, isNew: !this.isReplaying });
       return this.#settle(step, () => step.resolve(data));
     }
-    this.#signals.set(name, [...(this.#signals.get(name) ?? []), { data }]);
+    this.#signals.set(name, [...(this.#signals.get(name) ?? []), { data, entry }]);
   }
 
   async #settle(step: Step, settle: () => void): Promise<void> {
@@ -285,8 +293,25 @@ export class Execution {
     if (lost?.type === "asked") throw missing(lost.step, lost.kind, this);
   }
 
-  #onEnd(outcome: Outcome): void {
-    this.outcome = outcome;
+  /** Ends this part of the run, when the function does nothing any more. */
+  continueAsNew(next: unknown): Promise<never> {
+    this.#isContinuing = true;
+    setImmediate(() => {
+      if (!this.outcome) this.#onEnd({ next });
+    });
+    return new Promise(() => {});
+  }
+
+  /** Signals that no wait has got, and updates without an answer, in the order in which they came. */
+  get unread(): RunJournalEntry[] {
+    const early = [...this.#signals.values()].flat();
+    const signals = [...early, ...this.#answeredInVain.values()].map(({ entry }) => entry);
+    return [...signals, ...this.updates.open].sort((a, b) => a.at - b.at);
+  }
+
+  #onEnd(given: Outcome): void {
+    const outcome = this.#isContinuing && !("next" in given) ? { error: notLast() } : given;
+    this.outcome ??= outcome;
     this.#end.resolve();
     this.#report();
   }

@@ -5,6 +5,7 @@ import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import type { CancelHandler } from "./clean-up.ts";
+import { scopeOf } from "./continue-as-new.ts";
 import { Execution } from "./execution.ts";
 import { currentContext, RunContext } from "./run-context.ts";
 import { Seeds } from "./seeds.ts";
@@ -36,7 +37,8 @@ export interface LiveRunOptions {
 export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptions): LiveRun {
   const metadata = new Map<string, unknown>();
   const cancelHandlers: CancelHandler[] = [];
-  const execution = new Execution(run.createdAt, async () => {
+  const startedAt = run.continuedAt ?? run.createdAt;
+  const execution = new Execution(startedAt, scopeOf(run), async () => {
     const checked = checkWith(workflow.input, input, `the input of workflow "${workflow.name}"`);
     const { id: runId, version } = run;
     const seeds = new Seeds(run.seed, run.forks);
@@ -55,9 +57,13 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
       execution.activity.wake();
     };
     const defaults = { model: run.defaultModel, providerOptions: run.providerOptions };
-    const context = new RunContext({ ...shared, ...options, defaults, onMetadata });
+    const checkInput = (next: unknown) => {
+      checkWith(workflow.input, next, `the input of workflow "${workflow.name}"`);
+    };
+    const context = new RunContext({ ...shared, ...options, defaults, checkInput, onMetadata });
     return currentContext.run(context, () => workflow.run(context, checked));
   });
+  Object.assign(execution.totals, run.carried);
   const live: LiveRun = { execution, metadata, cancelHandlers, isMetadataNew: false, hasShownWaits: false };
   return live;
 }

@@ -1,9 +1,10 @@
 import { toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
 import { type Encoded, encode } from "../shared/serialize.ts";
-import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
+import { isBlobRef } from "../store/blobs.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { type EndedEntry, notifyRun, type TriedEntry } from "../store/run-journal.ts";
+import { inlineOrRunBlob } from "../store/run-record.ts";
 import { type RunLock, showRun } from "../store/run-turn.ts";
 import type { LocalEffect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
@@ -139,7 +140,7 @@ export class LocalWork {
     if (value === undefined) return this.#end(step, {});
     const typed = isTyped ? { typed: true as const } : {};
     const { store, logger } = this.#fleet;
-    const stored = await untilTaken(logger, () => inlineOrBlob(store, this.#lock.runId, value));
+    const stored = await untilTaken(logger, () => inlineOrRunBlob(store, this.#lock.runId, value));
     this.#end(step, { ...typed, ...(isBlobRef(stored) ? { blob: stored } : { value }) });
   }
 

@@ -13,11 +13,12 @@ import {
   endActivity,
   readActivity,
 } from "../store/activity.ts";
-import { inlineOrBlob, isBlobRef, readBlob, releaseBlob } from "../store/blobs.ts";
+import { isBlobRef, readBlob, releaseBlob } from "../store/blobs.ts";
 import { lostWorkers, putBacksOf } from "../store/bullmq-internals.ts";
 import { type AbortReason, type ActiveJob, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { EndedEntry } from "../store/run-journal.ts";
+import { inlineOrRunBlob } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import type { AnyActivity } from "./activity.ts";
@@ -149,7 +150,9 @@ async function succeed(
   } catch (error) {
     return fail(input, lock, payload, asWorkflowError(error));
   }
-  const stored = await untilTaken(logger, () => inlineOrBlob(store, lock.runId, JSON.parse(text) as unknown));
+  const stored = await untilTaken(logger, () =>
+    inlineOrRunBlob(store, lock.runId, JSON.parse(text) as unknown),
+  );
   const brought = isBlobRef(stored) ? { blob: stored } : { value: stored };
   await end(input, lock, payload, { ...brought, typed: true });
   return { status: "succeeded", bytes: Buffer.byteLength(text) };

@@ -5,7 +5,6 @@ import { checkWith } from "../shared/schema-check.ts";
 import { type Encoded, encode } from "../shared/serialize.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import type { Tool } from "../shared/tool.ts";
-import { inlineOrBlob } from "../store/blobs.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import {
@@ -16,9 +15,10 @@ import {
   readRunJournal,
   runJournalLength,
 } from "../store/run-journal.ts";
-import { type RunRecord, readRun } from "../store/run-record.ts";
+import { inlineOrRunBlob, type RunRecord, readRun } from "../store/run-record.ts";
 import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-turn.ts";
 import { Activation } from "./activation.ts";
+import { goOnAsNew } from "./continue-as-new.ts";
 import { cancelSteps, openSteps } from "./end-run.ts";
 import { enter } from "./enter-run.ts";
 import { isOfActivation } from "./entry-values.ts";
@@ -65,8 +65,15 @@ export type RunEnd =
 /** Workers whose code did not fit that are remembered. */
 const MAX_UNFIT = 1000;
 
-/** One activation of a run, from its record to what its job does next. */
+/** The activations of a run in a row, as long as it goes on as new. Returns what its job does next. */
 export async function processRun(input: RunInput): Promise<RunEnd> {
+  let end = await processPart(input);
+  while (end === "continued") end = await processPart({ ...input, lostWorkers: 0, unfit: [] });
+  return end;
+}
+
+/** One activation of a run, from its record to what its job does next. */
+async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   const { fleet, workflows, runId, token, cache } = input;
   const { store } = fleet;
   const [run, length] = await Promise.all([readRun(store, runId), runJournalLength(store, runId)]);
@@ -188,8 +195,14 @@ async function finish(
   run: RunRecord,
   live: LiveRun,
   workflow: AnyWorkflow,
-): Promise<RunEnd> {
+): Promise<RunEnd | "continued"> {
   const { outcome } = live.execution;
+  if (outcome && "next" in outcome) {
+    const part = { execution: live.execution, input: outcome.next, version: workflow.version };
+    const end = await goOnAsNew(input.fleet, lock, run, part);
+    if (end === "continued") return end;
+    return end === "fenced" ? { kind: "fenced" } : overtaken(input, live);
+  }
   if (!outcome || "error" in outcome) return fail(input, lock, run, live, asWorkflowError(outcome?.error));
   const { store, logger } = input.fleet;
   let output: Encoded;
@@ -199,7 +212,11 @@ async function finish(
   } catch (error) {
     return fail(input, lock, run, live, asWorkflowError(error));
   }
-  const stored = await untilTaken(logger, () => inlineOrBlob(store, run.id, output.json ?? null));
+  // A parent reads it up to its own deadline.
+  const parent = run.parentRunId === undefined ? undefined : await readRun(store, run.parentRunId);
+  const stored = await untilTaken(logger, () =>
+    inlineOrRunBlob(store, run.id, output.json ?? null, parent?.deadlineAt),
+  );
   const typed = output.isTyped ? ["outputTyped", "true"] : [];
   return end(input, lock, live, ["status", "succeeded", "output", JSON.stringify(stored), ...typed]);
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { InputError, JobLostError } from "../shared/errors.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { type EndedEntry, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
-import { isBounded, MAX_DEADLINE_MS, type RunRecord, readRun, reviveRun } from "../store/run-record.ts";
+import { DEFAULT_DEADLINE_MS, isBounded, type RunRecord, readRun, reviveRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { isOutside } from "./run-steps.ts";
 import { addRunJob } from "./start-run.ts";
@@ -35,7 +35,7 @@ async function retry(fleet: FleetAccess, run: RunRecord): Promise<void> {
     const failed = failedStep(run, journal);
     const child = await failedChild(fleet, journal, failed);
     const removed = placesToRemove(journal, failed, child !== undefined);
-    const span = isBounded(run) ? run.deadlineAt - run.createdAt : MAX_DEADLINE_MS;
+    const span = isBounded(run) ? run.deadlineAt - run.createdAt : DEFAULT_DEADLINE_MS;
     const deadlineAt = (await clockOf(store).fresh()) + span;
     // Another retry may have come first: then there is nothing to do but to look after the job.
     await reviveRun(store, run, { length: journal.length, removed, deadlineAt });

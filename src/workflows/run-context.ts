@@ -10,7 +10,7 @@ import { canonicalJson } from "../shared/canonical-json.ts";
 import { askedOf } from "../shared/catalog.ts";
 import { deploymentsRef } from "../shared/deployments.ts";
 import { requestDigest, sha256 } from "../shared/digest.ts";
-import { InputError } from "../shared/errors.ts";
+import { InputError, JobCancelledError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
@@ -36,6 +36,7 @@ import type {
   Workflow,
   WorkflowContext,
 } from "./context.ts";
+import { notLast } from "./continue-as-new.ts";
 import type { Effect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
 import { type Asking, step } from "./listeners.ts";
@@ -62,6 +63,8 @@ export interface RunContextOptions {
   functions: ReadonlyMap<string, StepFunction>;
   logger: Logger;
   metadata: Map<string, unknown>;
+  /** @throws InputError when it is no input of the run's workflow. */
+  checkInput: (input: unknown) => void;
   /** What the function has given `onCancel`. */
   cancelHandlers: CancelHandler[];
   /** Told when the function has set some. */
@@ -86,7 +89,7 @@ export class RunContext implements WorkflowContext {
   readonly #options: RunContextOptions;
   readonly #scope: string;
 
-  constructor(options: RunContextOptions, scope = "") {
+  constructor(options: RunContextOptions, scope = options.execution.scope) {
     const { runId, version, execution, metadata } = options;
     this.runId = runId;
     this.version = version;
@@ -226,7 +229,7 @@ export class RunContext implements WorkflowContext {
   sleep(nameOrMs: string | number, forMs?: number): Promise<void> {
     const [name, ms] = typeof nameOrMs === "string" ? [nameOrMs, forMs ?? Number.NaN] : ["sleep", nameOrMs];
     if (!(ms >= 0 && ms <= MAX_DEADLINE_MS))
-      return Promise.reject(new InputError(`a sleep must last from 0 ms to 30 days, not ${ms}`));
+      return Promise.reject(new InputError(`a sleep must last from 0 to ${MAX_DEADLINE_MS} ms, not ${ms}`));
     return step(async (listeners) => this.#ask<void>(name, String(ms), { kind: "sleep", ms }, { listeners }));
   }
 
@@ -262,6 +265,15 @@ export class RunContext implements WorkflowContext {
   onCancel(handle: () => unknown, { timeoutMs }: { timeoutMs?: number } = {}): void {
     if (timeoutMs !== undefined) checkDuration("timeoutMs", timeoutMs, 1);
     this.#options.cancelHandlers.push({ handle, timeoutMs });
+  }
+
+  async continueAsNew(input: unknown): Promise<never> {
+    refuseWithinWork("continueAsNew");
+    const { execution, checkInput } = this.#options;
+    if (this.#scope !== execution.scope) throw notLast();
+    checkInput(input);
+    if (execution.isCancelled) throw new JobCancelledError({ message: "the run was cancelled" });
+    return execution.continueAsNew(input);
   }
 
   now(): number {

@@ -7,6 +7,7 @@ import { placeInLine } from "../store/run-limits.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
 import { readWorkerCards, type WorkerCard } from "../store/worker-card.ts";
+import { scopeOf } from "./continue-as-new.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { signalAnswers } from "./signal-answers.ts";
 
@@ -23,6 +24,10 @@ export interface RunStatus {
    * Empty when it goes on, or waits for its own calls and child runs only.
    */
   waitsFor: string[];
+  /** How often it went on as new (`ctx.continueAsNew`). */
+  continued: number;
+  /** The parts before the present one, the latest 100, the first one first. */
+  chain: readonly { startedAt: Date; finishedAt: Date; version: number }[];
   /** The tags that it was started with. */
   tags: readonly string[];
   createdAt: Date;
@@ -66,6 +71,12 @@ export async function readRunStatus(fleet: FleetAccess, run: RunRecord): Promise
     version,
     state: status,
     waitsFor: status === "running" ? await reasons(fleet, run) : [],
+    continued: run.continued,
+    chain: run.chain.map((link) => ({
+      startedAt: new Date(link.startedAt),
+      finishedAt: new Date(link.finishedAt),
+      version: link.version,
+    })),
     tags: run.tags,
     createdAt: new Date(createdAt),
     finishedAt: finishedAt === undefined ? undefined : new Date(finishedAt),
@@ -132,7 +143,10 @@ async function waitsForTurn(queue: Queue): Promise<string[]> {
 }
 
 /** The steps of a journal, in the order in which they were asked for; local ones by their end, or as the run shows them. */
-export function stepsOf(journal: readonly RunJournalEntry[], local: RunRecord["local"]): RunStep[] {
+export function stepsOf(
+  journal: readonly RunJournalEntry[],
+  { local, ...run }: Pick<RunRecord, "local" | "continued">,
+): RunStep[] {
   const steps = new Map<string, RunStep>();
   const answers = signalAnswers(journal);
   for (const entry of journal) {
@@ -144,7 +158,8 @@ export function stepsOf(journal: readonly RunJournalEntry[], local: RunRecord["l
       const ended = answer && { state: "succeeded" as const, finishedAt: new Date(Math.max(at, answer.at)) };
       steps.set(step, { ...NEW_STEP, step, kind, subject, job, startedAt, ...ended });
     }
-    if (entry.type !== "ended") continue;
+    // The end of a step of an earlier part says nothing of this one.
+    if (entry.type !== "ended" || !entry.step.startsWith(scopeOf(run))) continue;
     const step = steps.get(entry.step) ?? { ...NEW_STEP, step: entry.step };
     if (step.finishedAt) continue;
     const { error, tokens, costUsd = null, at } = entry;

@@ -3,7 +3,7 @@ import { sha256 } from "../shared/digest.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { AskedEntry, StepKind } from "../store/run-journal.ts";
-import { isBounded, type RunRecord } from "../store/run-record.ts";
+import { DEFAULT_DEADLINE_MS, isBounded, type RunRecord } from "../store/run-record.ts";
 import { addActivities } from "./activity-jobs.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { startRun } from "./start-run.ts";
@@ -95,9 +95,10 @@ async function addJobs(
   if (!first) return;
   const queue = await queues.registered(first.fallbacks ? ROUTE_QUEUE : completionQueueName(first.model));
   const parent = { id: run.id, queue: `${store.keys.prefix}:${run.queue}` };
+  const isLong = run.deadlineAt - Date.now() > DEFAULT_DEADLINE_MS;
   const made = await Promise.all(
     jobs.map(async ({ step, ...input }) => {
-      const workflow = { runId: run.id, step };
+      const workflow = { runId: run.id, step, ...(isLong && { keepUntil: run.deadlineAt }) };
       const given = { ...input, urgency: "interactive" as const, workflow, runQueue: run.queue };
       const job = await completionJob(store, settings, given);
       return { ...job, name: step, opts: { ...job.opts, parent, ignoreDependencyOnFailure: true } };

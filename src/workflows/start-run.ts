@@ -7,11 +7,16 @@ import { InputError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
 import { type Owner, storedOwner } from "../shared/tenant.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
-import { inlineOrBlob } from "../store/blobs.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
 import type { StartLimits } from "../store/run-limits.ts";
-import { beginRun, type ForkPoint, MAX_DEADLINE_MS, readRun } from "../store/run-record.ts";
+import {
+  beginRun,
+  DEFAULT_DEADLINE_MS,
+  type ForkPoint,
+  inlineOrRunBlob,
+  readRun,
+} from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
 export interface RunStart extends Owner {
@@ -49,6 +54,8 @@ interface RunFork {
   of: unknown;
   seed: string;
   forks: readonly ForkPoint[];
+  /** Of the run it is forked from: the names of its steps begin with it. */
+  continued: number;
   entries: readonly RunJournalEntry[];
 }
 
@@ -66,26 +73,27 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<str
   // An id that another tenant's run has is taken, whatever that run is.
   const digest = sha256(canonicalJson(owner.tenant === undefined ? asked : [...asked, owner.tenant]));
   const now = await clockOf(store).fresh();
-  const { deadlineAt = now + (start.deadlineMs ?? MAX_DEADLINE_MS) } = start;
+  const { deadlineAt = now + (start.deadlineMs ?? DEFAULT_DEADLINE_MS) } = start;
   const run = {
     id: runId,
     workflow,
     version,
     status: "running",
     queue: workflowQueue(workflow),
-    input: JSON.stringify(await inlineOrBlob(store, runId, input)),
+    input: JSON.stringify(await inlineOrRunBlob(store, runId, input, deadlineAt)),
     ...(start.tags?.length && { tags: JSON.stringify(start.tags) }),
     ...(isTyped && { inputTyped: "true" }),
     digest,
     ...owner,
     seed: fork?.seed ?? randomUUID(),
-    ...(fork && { forks: JSON.stringify(fork.forks) }),
+    ...(fork && { forks: JSON.stringify(fork.forks), continued: fork.continued }),
     priority,
     ...(start.nesting !== undefined && { nesting: start.nesting }),
     defaultModel: JSON.stringify(start.defaultModel ?? fleet.settings.defaultModel),
     ...(start.providerOptions && { providerOptions: JSON.stringify(start.providerOptions) }),
     createdAt: now,
     deadlineAt,
+    ...((start.deadlineMs ?? start.deadlineAt) !== undefined && { bounded: "true" }),
     ...(parent && { parentRunId: parent.runId, parentStep: parent.step }),
   };
   const entries = (fork?.entries ?? []).map((entry) => JSON.stringify(entry));

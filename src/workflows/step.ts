@@ -28,7 +28,8 @@ export interface Step extends Ask {
   reject: (error: unknown) => void;
 }
 
-export type Outcome = { value: unknown } | { error: unknown };
+/** Returned, thrown, or the input with which its run goes on as new. */
+export type Outcome = { value: unknown } | { error: unknown } | { next: unknown };
 
 /** What a record says of a step that did not succeed. */
 type StoredFault = Parameters<typeof fromErrorRecord>[0];

@@ -4,7 +4,7 @@ import type { ClockWatch } from "../store/clock-watch.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { healLimit, someLimits } from "../store/run-limits.ts";
-import { overdueRuns, readRun, unlistRun } from "../store/run-record.ts";
+import { forgetRun, oldRuns, overdueRuns, readRun, unlistOverdue } from "../store/run-record.ts";
 import { expireRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { addJobAgain } from "./start-run.ts";
@@ -22,6 +22,8 @@ const CHUNK = 100;
 export class Sweeper {
   readonly #fleet: FleetAccess;
   readonly #sweep: ElectedSweep;
+  /** The place in the list of old runs from which to go on. */
+  #oldFrom = 0;
 
   constructor({ clock, ...options }: Omit<FleetAccess, "queues"> & { clock: ClockWatch }) {
     const { store } = options;
@@ -49,7 +51,21 @@ export class Sweeper {
         // Who asks for it is told; it must not keep the others from their end.
         if ((error as { code?: string }).code !== "corrupt_data") throw error;
       }
-      await unlistRun(store, runId, before);
+      await unlistOverdue(store, runId);
+    }
+    await this.#endOld(before);
+  }
+
+  /** Those without a deadline of their own, page by page; and what the list still has of those whose record is gone. */
+  async #endOld(before: number): Promise<void> {
+    const { store } = this.#fleet;
+    const page = await oldRuns(store, before, this.#oldFrom, CHUNK);
+    if (page.length < CHUNK) this.#oldFrom = 0;
+    for (const runId of page) {
+      const run = await readRun(store, runId).catch(() => "unreadable" as const);
+      if (!run) await forgetRun(store, runId);
+      else if (page.length === CHUNK) this.#oldFrom += 1;
+      if (run && run !== "unreadable" && run.status === "running") await this.#end(runId, before);
     }
   }
 

@@ -1,8 +1,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { encode } from "../shared/serialize.ts";
-import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
+import { isBlobRef } from "../store/blobs.ts";
 import type { UpdatedEntry, UpdateEntry } from "../store/run-journal.ts";
+import { inlineOrRunBlob } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
 import { asWorkflowError } from "./run-errors.ts";
 
@@ -19,6 +20,8 @@ export class Updates {
   /** Found, not known to be recorded. */
   readonly #answers = new Map<string, Answer>();
   readonly #recorded = new Set<string>();
+  /** Came, not known to be answered. */
+  readonly #open = new Map<string, UpdateEntry>();
   readonly #onAnswer: () => void;
 
   constructor(onAnswer: () => void) {
@@ -31,13 +34,20 @@ export class Updates {
   }
 
   async deliver(entry: UpdateEntry, data: unknown): Promise<void> {
+    this.#open.set(entry.id, entry);
     this.#begin(entry, data);
     await nextTurn();
   }
 
   noteRecorded(id: string): void {
     this.#recorded.add(id);
+    this.#open.delete(id);
     this.#answers.delete(id);
+  }
+
+  /** Updates whose answer nobody has. */
+  get open(): UpdateEntry[] {
+    return [...this.#open.values()];
   }
 
   get hasAnswers(): boolean {
@@ -75,7 +85,7 @@ async function updatedEntry(store: Store, runId: string, id: string, answer: Ans
     if ("error" in answer) throw answer.error;
     const { json, isTyped } = encode(answer.value, "the value of the update");
     if (isTyped) entry.typed = true;
-    const stored = json === undefined ? undefined : await inlineOrBlob(store, runId, json);
+    const stored = json === undefined ? undefined : await inlineOrRunBlob(store, runId, json);
     if (isBlobRef(stored)) entry.blob = stored;
     else entry.value = stored;
   } catch (error) {

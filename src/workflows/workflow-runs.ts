@@ -7,11 +7,11 @@ import { GlueError, JobLostError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
 import { isOwnedBy } from "../shared/tenant.ts";
 import { currentToolRun, nestingHere } from "../shared/tool-run.ts";
-import { inlineOrBlob, isBlobRef } from "../store/blobs.ts";
+import { isBlobRef } from "../store/blobs.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { listRuns, type RunFilter } from "../store/run-list.ts";
-import { isBounded, type RunRecord, readRun } from "../store/run-record.ts";
+import { inlineOrRunBlob, isBounded, type RunRecord, readRun } from "../store/run-record.ts";
 import { keepSteps } from "../store/run-retention.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import { askUpdate } from "./ask-update.ts";
@@ -88,8 +88,9 @@ export class WorkflowRuns {
   }
 
   async steps(runId: string): Promise<RunStep[]> {
-    const { status, finishedAt, local } = await this.read(runId);
-    const steps = stepsOf(await readRunJournal(this.#fleet.store, runId), local);
+    const run = await this.read(runId);
+    const { status, finishedAt } = run;
+    const steps = stepsOf(await readRunJournal(this.#fleet.store, runId), run);
     if (status === "running" || finishedAt === undefined) return steps;
     // The end of a run ends what it still had under way, and nobody writes that down.
     const end = { state: "cancelled", finishedAt: new Date(finishedAt) } as const;
@@ -157,7 +158,7 @@ export class WorkflowRuns {
     const entry: RunJournalEntry = { type: "signal", name, at: Date.now() };
     const { json, isTyped } = encode(data, `signal "${name}"`);
     if (isTyped) entry.typed = true;
-    const stored = json === undefined ? undefined : await inlineOrBlob(store, runId, json);
+    const stored = json === undefined ? undefined : await inlineOrRunBlob(store, runId, json);
     if (isBlobRef(stored)) entry.blob = stored;
     else entry.data = stored;
     if ((await notifyRun(store, runId, entry, [], dedupeId)) !== "over") return;
@@ -190,6 +191,7 @@ export class WorkflowRuns {
       fork: {
         of: { run: runId, fromStep, results: inputDigestForm(changes.results ?? {}) },
         seed: run.seed,
+        continued: run.continued,
         forks: [...run.forks, { fromStep, entries: entries.length, seed }],
         entries,
       },
