@@ -138,6 +138,20 @@ test("the example of agents asks them alone, in a conversation and one after the
   expect(tools).toEqual([1, 1, 1, 0, 0, 1]);
 });
 
+test("the schedules example ticks, is triggered and paused, and leaves nothing", async () => {
+  const { simulator, env } = await bareMachine(dataDir);
+  const output = await run("schedules", env);
+  expect(output.map((line) => line.replace(/\[simulated\].*/, "[simulated] …"))).toEqual([
+    "the next five mornings in Berlin: 09:00:00, 09:00:00, 09:00:00, 09:00:00, 09:00:00",
+    "by hand: [simulated] …",
+    "paused after 2000 ms between two ticks",
+    "the last: [simulated] …",
+    "morning-digest: workflow digest, active",
+    "pulse: completion simulator:demo, paused",
+  ]);
+  expect(simulator.journal.entries()).toHaveLength(3);
+});
+
 test("every example but those of workflows was run", () => {
   expect([...ran].sort()).toEqual(examplesOf((name) => !name.startsWith("workflow-")));
 });
