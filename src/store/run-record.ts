@@ -305,13 +305,13 @@ export async function beginRun(
 }
 
 /**
- * Makes a failed run one that runs. Keys: the record, the journal, the index of deadlines, the place of a singleton's id. Arguments: the run's id, the
+ * Makes a failed run one that runs. Keys: the record, the journal, the ids of its signals, the index of deadlines, the place of a singleton's id. Arguments: the run's id, the
  * `length` of the journal as it was read, the new deadline, whether it `isBounded`, the life of the record in seconds,
  * then the places of entries that go. Returns: 1 when the run is revived, else 0. Called by `reviveRun`, for a caller.
  * Fence: that the run has failed, and the journal's length.
  */
 const REVIVE = new Script({
-  keys: ["run", "journal", "deadlines", "pointer"],
+  keys: ["run", "journal", "signals", "deadlines", "pointer"],
   args: { id: "text", length: "number", deadlineAt: "number", isBounded: "flag", ttlSeconds: "number" },
   moreArgs: "removed",
   lua: `
@@ -321,8 +321,7 @@ const REVIVE = new Script({
     redis.call('HSET', run, 'status', 'running', 'deadlineAt', deadlineAt)
     redis.call('HINCRBY', run, 'retries', 1)
     redis.call('HDEL', run, 'error', 'finishedAt', 'blocked', 'local', 'place', 'waitsAs', 'startAt', 'begunAt')
-    redis.call('EXPIRE', run, ttlSeconds)
-    redis.call('EXPIRE', journal, ttlSeconds)
+    for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, ttlSeconds) end
     if isBounded then redis.call('ZADD', deadlines, deadlineAt, id) end
     if redis.call('HEXISTS', run, 'singleton') == 1 then redis.call('SET', pointer, id, 'EX', ttlSeconds, 'NX') end
     return 1
@@ -340,7 +339,10 @@ export async function reviveRun(
   await REVIVE.run(
     redis,
     {
-      ...{ run: keys.workflow(id), journal: keys.workflowJournal(id), deadlines: keys.workflowDeadlines },
+      run: keys.workflow(id),
+      journal: keys.workflowJournal(id),
+      signals: keys.workflowSignals(id),
+      deadlines: keys.workflowDeadlines,
       pointer: keys.workflowLimit(run.singleton ?? "", "run"),
     },
     { id, length, deadlineAt, isBounded: isBounded(run), ttlSeconds },

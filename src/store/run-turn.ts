@@ -145,20 +145,19 @@ export async function enterRun(
 /**
  * Makes a run's end final. Steps that nobody waits for any more would keep BullMQ from completing the job: it forgets
  * them.
- * Keys: see `FENCE`; the job's children; the runs' deadlines. Arguments: those of `FENCE`, the record's `ttlSeconds` from
+ * Keys: see `FENCE`; the job's children; the runs' deadlines; ids of its signals. Arguments: those of `FENCE`, the record's `ttlSeconds` from
  * now, the channel, the `prefix` of the keys, the time `at`, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
  * Fence: the lock of the run's job, and that the run is running.
  */
 const FINISH = new Script({
-  keys: [...FENCE_KEYS, "children", "deadlines"],
+  keys: [...FENCE_KEYS, "children", "deadlines", "signals"],
   args: { ...FENCE_ARGS, ttlSeconds: "number", channel: "text", prefix: "text", at: "number" },
   moreArgs: "fields",
   lua: `${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}
     redis.call('HSET', run, unpack(fields))
     redis.call('HDEL', run, 'blocked', 'local')
     redis.call('ZREM', deadlines, id)
-    redis.call('EXPIRE', run, ttlSeconds)
-    redis.call('EXPIRE', journal, ttlSeconds)
+    for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, ttlSeconds) end
     redis.call('DEL', children)
     leaveLimits(id, at)
     notify('result', id)
@@ -170,9 +169,10 @@ const FINISH = new Script({
 export async function finishRun(lock: RunLock, fields: readonly string[]): Promise<"finished" | Denied> {
   const { store, queue, runId } = lock;
   const { workflowDeadlines: deadlines, channel, prefix } = store.keys;
+  const signals = store.keys.workflowSignals(runId);
   const outcome = await FINISH.run(
     store.redis,
-    { ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines },
+    { ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines, signals },
     { ...fenceArgs(lock), ttlSeconds: RUN_TTL_SECONDS, channel, prefix, at: clockOf(store).now() },
     { args: fields },
   );

@@ -4,6 +4,7 @@ import { encode } from "../shared/serialize.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { continueRun } from "../store/run-chain.ts";
+import { renewRunParts } from "../store/run-parts.ts";
 import {
   type ChainLink,
   DEFAULT_DEADLINE_MS,
@@ -54,11 +55,13 @@ export async function goOnAsNew(
   const link: ChainLink = { startedAt, finishedAt: now, version: run.version };
   const encoded = encode(input ?? null, `the input of workflow "${run.workflow}"`, { dropsUndefined: true });
   const stored = await untilTaken(logger, () => inlineOrRunBlob(store, run.id, encoded.json, deadlineAt));
+  const { unread } = execution;
+  await renewRunParts(store, unread, deadlineAt);
   return continueRun(lock, {
     seen: execution.seen,
     now,
     deadlineAt,
-    unread: execution.unread,
+    unread,
     fields: {
       input: JSON.stringify(stored),
       ...(encoded.isTyped && { inputTyped: "true" }),

@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { InputError, JobLostError } from "../shared/errors.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { type EndedEntry, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
+import { renewRunParts } from "../store/run-parts.ts";
 import { DEFAULT_DEADLINE_MS, isBounded, type RunRecord, readRun, reviveRun } from "../store/run-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { isOutside } from "./run-steps.ts";
@@ -38,6 +39,7 @@ async function retry(fleet: FleetAccess, run: RunRecord): Promise<void> {
     const span = isBounded(run) ? run.deadlineAt - run.createdAt : DEFAULT_DEADLINE_MS;
     const deadlineAt = (await clockOf(store).fresh()) + span;
     // Another retry may have come first: then there is nothing to do but to look after the job.
+    await renewRunParts(store, journal, deadlineAt);
     await reviveRun(store, run, { length: journal.length, removed, deadlineAt });
     const revived = await readRun(store, run.id);
     if (revived?.status === "running") await renewJob(fleet, revived);
