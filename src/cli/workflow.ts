@@ -166,7 +166,8 @@ function changesIn(json: string | undefined): ForkOptions["changes"] {
 function showStatus(status: RunStatus): string {
   const { id, workflow, version, state, waitsFor, createdAt, finishedAt, tokensUsed, costUsd, unpriced } =
     status;
-  const { metadata, error } = status;
+  const { metadata, error, continued, chain } = status;
+  const latest = chain.at(-1)?.finishedAt.toISOString();
   const facts: [string, string][] = [
     ["run", id],
     ["workflow", `${workflow}${version > 1 ? ` version ${version}` : ""}`],
@@ -181,6 +182,7 @@ function showStatus(status: RunStatus): string {
     ["cost", `${usd(costUsd)}${unpriced > 0 ? ` and ${unpriced} calls without a known price` : ""}`],
     ...waitsFor.map((reason): [string, string] => ["waits for", reason]),
     ...(error ? [["error", `${error.code}: ${error.message}`] as [string, string]] : []),
+    ...(continued > 0 ? [["continued", `${continued} times, last at ${latest}`] as [string, string]] : []),
     ...Object.entries(metadata).map(([key, value]): [string, string] => [key, JSON.stringify(value)]),
   ];
   const width = Math.max(...facts.map(([name]) => name.length));

@@ -54,10 +54,6 @@ test("create, show, list, next, pause, resume, trigger, delete", async () => {
 
 test.each([
   [["--completion", "x", "--cron", "0 0 30 2 *"], "never fires"],
-  [["--completion", "x", "--cron", "* * * * *", "--timezone", "Mars/Base"], 'no timezone "Mars/Base"'],
-  [["--completion", "x", "--every-ms", "0"], "everyMs must be a whole number"],
-  [["--completion", "x", "--every-ms", "1000", "--cron", "* * * * *"], "both cron and everyMs"],
-  [["--workflow", "nope", "--every-ms", "1000"], 'no workflow "nope"'],
   [
     ["--workflow", "article", ...MODULE, "--every-ms", "1000", "--input-json", '{"topic": 1}'],
     "wrong at topic",
