@@ -178,6 +178,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.schedules = new Schedules(connection, {
       workflows: this.workflows,
       defaultModel: options.model ?? settings.defaultModel,
+      owner: this.#owner,
       toInput: (message, own) => this.#toInput(message, own, undefined),
     });
     this.batches = new Batches(connection, {

@@ -10,6 +10,7 @@ import { checkTiming, nextTimes } from "../schedules/times.ts";
 import { InputError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { encode } from "../shared/serialize.ts";
+import { type Owner, storedOwner } from "../shared/tenant.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { refuseFunctions } from "./caller.ts";
 import type { Connection } from "./connection.ts";
@@ -94,6 +95,8 @@ export interface Schedule extends ScheduleStatus {
 interface SchedulesOptions {
   workflows: Workflows;
   defaultModel: ModelNames;
+  /** In whose name it works; without a tenant it sees the schedules of all. */
+  owner: Owner;
   toInput: (message: CompletionMessage, options: EnqueueOptions) => CompletionInput;
 }
 
@@ -112,7 +115,7 @@ export class Schedules {
    * Creates a schedule, or gives the one of this id another definition; the same definition again changes nothing. It stays
    * until it is deleted. Each tick is one run, whose id or idempotency key is made of the schedule's id and the planned time.
    * @throws InputError (`invalid_schedule`) for times that never come, an unknown time zone and the like; InputError for an
-   * unknown workflow or an input that it does not take; ConfigurationError for an unknown model
+   * unknown workflow or an input that it does not take, and (`schedule_taken`) when another tenant has the id; ConfigurationError for an unknown model
    */
   async create(options: ScheduleOptions): Promise<Schedule> {
     const checked = checkWith(optionsSchema, options, "the options of the schedule", "are");
@@ -120,24 +123,27 @@ export class Schedules {
     checkTiming({ cron, everyMs, timezone });
     const action = this.#action(checked);
     const timing = { cron, everyMs, timezone };
-    const definition: Definition = { v: 1, ...timing, overlap, catchUp, maxCatchUp, action };
+    const owner = storedOwner(this.#options.owner);
+    const definition: Definition = { v: 1, ...timing, overlap, catchUp, maxCatchUp, ...owner, action };
     return this.#with((scheduler) => scheduler.create(id, definition));
   }
 
   /** Returns a schedule as it stands. @throws InputError `unknown_schedule` */
   get(id: string): Promise<Schedule> {
-    return this.#with((scheduler) => scheduler.status(id));
+    return this.#with((scheduler) => scheduler.status(id, this.#tenant));
   }
 
   /** Returns all schedules, the first created first. */
   async list(): Promise<Schedule[]> {
-    const found = await this.#connection.useSchedules((scheduler) => scheduler.list());
+    const found = await this.#connection.useSchedules((scheduler) => scheduler.list(this.#tenant));
     return found.map((status) => this.#schedule(status));
   }
 
   /** Lets a schedule tick no more until `resume`. @throws InputError `unknown_schedule` */
   pause(id: string): Promise<Schedule> {
-    return this.#with((scheduler) => scheduler.pause(id).then(() => scheduler.status(id)));
+    return this.#with((scheduler) =>
+      scheduler.pause(id, this.#tenant).then(() => scheduler.status(id, this.#tenant)),
+    );
   }
 
   /**
@@ -145,7 +151,9 @@ export class Schedules {
    * `unknown_schedule`
    */
   resume(id: string): Promise<Schedule> {
-    return this.#with((scheduler) => scheduler.resume(id).then(() => scheduler.status(id)));
+    return this.#with((scheduler) =>
+      scheduler.resume(id, this.#tenant).then(() => scheduler.status(id, this.#tenant)),
+    );
   }
 
   /**
@@ -153,17 +161,21 @@ export class Schedules {
    * @throws InputError `unknown_schedule`
    */
   trigger(id: string): Promise<string> {
-    return this.#connection.useSchedules((scheduler) => scheduler.trigger(id));
+    return this.#connection.useSchedules((scheduler) => scheduler.trigger(id, this.#tenant));
   }
 
   /** Deletes a schedule; runs that it has begun go on. Returns false when there was none. */
   delete(id: string): Promise<boolean> {
-    return this.#connection.useSchedules((scheduler) => scheduler.delete(id));
+    return this.#connection.useSchedules((scheduler) => scheduler.delete(id, this.#tenant));
   }
 
   /** Returns the times of a schedule's next ticks, as if it were not paused. @throws InputError `unknown_schedule` */
   async next(id: string, count = 5): Promise<Date[]> {
     return (await this.get(id)).next(count);
+  }
+
+  get #tenant(): string | undefined {
+    return this.#options.owner.tenant;
   }
 
   async #with(work: (scheduler: Scheduler) => Promise<ScheduleStatus>): Promise<Schedule> {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import { readStored } from "../shared/stored-data.ts";
+import { ownerFields } from "../shared/tenant.ts";
 import type { StartLimits } from "../store/run-limits.ts";
 import type { DueTicks } from "../store/schedule-ticks.ts";
 import { latestTimes } from "./times.ts";
@@ -38,6 +39,7 @@ const definitionSchema = z.object({
   overlap: z.enum(["skip", "queue", "allow"]),
   catchUp: z.enum(["none", "last", "all"]),
   maxCatchUp: z.number(),
+  ...ownerFields,
   action: actionSchema,
 });
 export type WorkflowAction = z.infer<typeof workflowActionSchema>;
@@ -57,7 +59,7 @@ const MAX_COUNTED = MAX_CATCH_UP + 1;
 
 /** Returns what is to be decided on the ticks since the last decision. */
 export function dueTicks(
-  { overlap, catchUp, maxCatchUp, ...timing }: Omit<Definition, "v" | "action">,
+  { overlap, catchUp, maxCatchUp, ...timing }: Omit<Definition, "v" | "action" | "tenant" | "by">,
   doneUntil: number,
   now: number,
 ): DueTicks {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
+import { isOwnedBy } from "../shared/tenant.ts";
 import {
   dropSchedule,
   pauseSchedule,
@@ -43,10 +44,14 @@ export class Scheduler {
     const { cron, everyMs, timezone } = definition;
     const outcome = await putSchedule(store, {
       id,
+      tenant: definition.tenant ?? "",
       definition: json,
       digest: sha256(canonicalJson(JSON.parse(json))),
       timing: JSON.stringify([cron, everyMs, timezone]),
     });
+    if (outcome === "taken") {
+      throw new InputError(`there is another schedule "${id}"`, "take another id", "schedule_taken");
+    }
     const schedule = await this.#read(id);
     // Who created it before may not have lived to let it tick.
     const isToArm = !schedule.paused && (outcome === "retimed" || !(await this.#jobs.isArmed(id)));
@@ -55,17 +60,18 @@ export class Scheduler {
   }
 
   /** @throws InputError `unknown_schedule` */
-  async status(id: string): Promise<ScheduleStatus> {
-    const schedule = await this.#read(id);
+  async status(id: string, tenant?: string): Promise<ScheduleStatus> {
+    const schedule = await this.#read(id, tenant);
     const activity = await readActivity(this.#access.store, id);
     return statusOf(schedule, readDefinition(id, schedule.definition), activity);
   }
 
-  async list(): Promise<ScheduleStatus[]> {
+  /** @param tenant whose schedules; all of them when it is not given. So it is with the other methods. */
+  async list(tenant?: string): Promise<ScheduleStatus[]> {
     const ids = await scheduleIds(this.#access.store);
     const found = await Promise.all(
       ids.map((id) =>
-        this.status(id).catch((error: unknown) => {
+        this.status(id, tenant).catch((error: unknown) => {
           // It was deleted after it was listed.
           if (error instanceof InputError && error.code === "unknown_schedule") return [];
           throw error;
@@ -76,34 +82,38 @@ export class Scheduler {
   }
 
   /** @throws InputError `unknown_schedule` */
-  async pause(id: string): Promise<void> {
+  async pause(id: string, tenant?: string): Promise<void> {
+    await this.#read(id, tenant);
     if (!(await pauseSchedule(this.#access.store, id, true))) throw unknownSchedule(id);
     await this.#jobs.disarm(id);
   }
 
   /** @throws InputError `unknown_schedule` */
-  async resume(id: string): Promise<void> {
+  async resume(id: string, tenant?: string): Promise<void> {
+    await this.#read(id, tenant);
     if (!(await pauseSchedule(this.#access.store, id, false))) throw unknownSchedule(id);
     const { definition } = await this.#read(id);
     if (!(await this.#jobs.isArmed(id))) await this.#jobs.arm(id, readDefinition(id, definition));
   }
 
   /** Returns false when there was no such schedule. */
-  async delete(id: string): Promise<boolean> {
+  async delete(id: string, tenant?: string): Promise<boolean> {
+    const schedule = await readSchedule(this.#access.store, id);
+    if (!schedule || !isSeenBy(tenant, schedule)) return false;
     const existed = await dropSchedule(this.#access.store, id);
     await this.#jobs.disarm(id);
     return existed;
   }
 
   /** Starts a run at once, also of a paused schedule, and returns its id. @throws InputError; ConfigurationError */
-  async trigger(id: string): Promise<string> {
+  async trigger(id: string, tenant?: string): Promise<string> {
     const { store } = this.#access;
-    const { definition } = await this.#read(id);
-    const { action } = readDefinition(id, definition);
+    const schedule = await this.#read(id, tenant);
+    const definition = readDefinition(id, schedule.definition);
     const key = `${Date.now()}-${randomUUID().slice(0, 8)}`;
     if (!(await beginTrigger(store, id, key))) throw unknownSchedule(id);
     try {
-      const run = await startAction(this.#access, action, id, key);
+      const run = await startAction(this.#access, definition, id, key);
       if ("lacks" in run) throw new InputError(`schedule ${id} needs ${run.lacks}`);
       await noteStart(store, id, key, { run });
       return run.id;
@@ -113,15 +123,20 @@ export class Scheduler {
     }
   }
 
-  async #read(id: string): Promise<ScheduleRecord> {
+  async #read(id: string, tenant?: string): Promise<ScheduleRecord> {
     const schedule = await readSchedule(this.#access.store, id);
-    if (!schedule) throw unknownSchedule(id);
+    if (!schedule || !isSeenBy(tenant, schedule)) throw unknownSchedule(id);
     return schedule;
   }
 
   close(): Promise<void> {
     return this.#jobs.close();
   }
+}
+
+/** Those of other tenants are as if they were not there. */
+function isSeenBy(tenant: string | undefined, schedule: ScheduleRecord): boolean {
+  return tenant === undefined || isOwnedBy(tenant, schedule);
 }
 
 function unknownSchedule(id: string): InputError {

@@ -1,11 +1,12 @@
 import type { CompletionProducer } from "../producers/completion-producer.ts";
 import { InputError } from "../shared/errors.ts";
 import { decode } from "../shared/serialize.ts";
+import type { Owner } from "../shared/tenant.ts";
 import type { OpenRun } from "../store/schedule-ticks.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import type { FleetAccess } from "../workflows/fleet-access.ts";
 import { startRun } from "../workflows/start-run.ts";
-import type { Action, WorkflowAction } from "./definition.ts";
+import type { Definition, WorkflowAction } from "./definition.ts";
 
 export interface ScheduleAccess extends FleetAccess {
   producer: CompletionProducer;
@@ -21,11 +22,11 @@ export type Started = Omit<OpenRun, "state" | "plannedAt"> | { lacks: string };
  */
 export async function startAction(
   access: ScheduleAccess,
-  action: Action,
+  { action, ...owner }: Pick<Definition, "action" | "tenant" | "by">,
   schedule: string,
   key: string,
 ): Promise<Started> {
-  if (action.kind === "workflow") return startWorkflow(access, action, schedule, key);
+  if (action.kind === "workflow") return startWorkflow(access, action, owner, schedule, key);
   const { producer, settings } = access;
   const models = [action.input.model, ...(action.input.fallbacks ?? [])];
   const unknown = models.find(({ entry }) => !(entry in settings.providers));
@@ -37,6 +38,7 @@ export async function startAction(
 async function startWorkflow(
   access: ScheduleAccess,
   { workflow, version, input, inputTyped, deadlineMs, tags, ...rest }: WorkflowAction,
+  { tenant, by }: Owner,
   schedule: string,
   key: string,
 ): Promise<Started> {
@@ -46,11 +48,12 @@ async function startWorkflow(
   try {
     started.id = await startRun(access, {
       ...rest,
+      ...{ tenant, by },
       runId: started.id,
       workflow,
       version: versions.length > 0 ? Math.max(...versions) : version,
       input: inputTyped ? decode(input) : input,
-      deadlineAt: deadlineMs === undefined ? undefined : Date.now() + deadlineMs,
+      deadlineMs,
       tags: [...tags, scheduleTag(schedule)],
     });
   } catch (error) {

@@ -118,10 +118,10 @@ export class Ticker {
   }
 
   /** @throws DelayedError when another worker has to do it; what passes */
-  async #start(active: ActiveJob, id: string, { action }: Definition, key: string): Promise<void> {
+  async #start(active: ActiveJob, id: string, definition: Definition, key: string): Promise<void> {
     const { store, logger } = this.#options;
     try {
-      const run = await startAction(this.#access, action, id, key);
+      const run = await startAction(this.#access, definition, id, key);
       if ("lacks" in run) return await putBack(active, { delayMs: PUT_BACK_MS, reason: run.lacks });
       reached.publish("started");
       await noteStart(store, id, key, { run });

@@ -35,6 +35,8 @@ const scheduleRecordSchema = z.object({
   /** What it starts and when, as `src/schedules` has it. */
   definition: json,
   digest: z.string(),
+  /** Whose it is; absent: `default`. */
+  tenant: z.string().optional(),
   createdAt: count,
   updatedAt: count,
   paused: z.stringbool().default(false),
@@ -58,19 +60,21 @@ export function scheduleKeys({ keys }: Pick<Store, "keys">, id: string) {
 export const SCHEDULE_KEYS = ["schedule", "waiting", "open", "ticks"] as const;
 
 /**
- * Writes a schedule, unless it stands so already. Keys: see `SCHEDULE_KEYS`; the index. Arguments: the `id`; digests of the definition and
- * of its times; the `definition` as JSON; the time `at`. Returns: 'same'; 'changed'; or 'retimed' when it is new or its times are.
+ * Writes a schedule, unless it stands so already. Keys: see `SCHEDULE_KEYS`; the index. Arguments: the `id`; its `tenant`, empty for the default one; digests of the definition and
+ * of its times; the `definition` as JSON; the time `at`. Returns: 'taken' when it is another tenant's; 'same'; 'changed'; or 'retimed' when it is new or its times are.
  * Called by `putSchedule`. Fence: the digest.
  */
 const PUT = new Script({
   keys: [...SCHEDULE_KEYS, "schedules"],
-  args: { id: "text", digest: "text", timing: "text", definition: "text", at: "number" },
+  args: { id: "text", tenant: "text", digest: "text", timing: "text", definition: "text", at: "number" },
   lua: `
     local standing = redis.call('HMGET', schedule, 'digest', 'timing')
+    if standing[1] and (redis.call('HGET', schedule, 'tenant') or '') ~= tenant then return 'taken' end
     if standing[1] == digest then return 'same' end
     redis.call('HSET', schedule, 'id', id, 'digest', digest, 'timing', timing, 'definition', definition, 'updatedAt', at)
     if not standing[1] then
       redis.call('HSET', schedule, 'createdAt', at)
+      if tenant ~= '' then redis.call('HSET', schedule, 'tenant', tenant) end
       redis.call('ZADD', schedules, at, id)
     end
     if standing[2] == timing then return 'changed' end
@@ -81,10 +85,11 @@ const PUT = new Script({
 
 export async function putSchedule(
   store: Store,
-  schedule: { id: string; digest: string; timing: string; definition: string },
-): Promise<"same" | "changed" | "retimed"> {
+  schedule: { id: string; tenant: string; digest: string; timing: string; definition: string },
+): Promise<"taken" | "same" | "changed" | "retimed"> {
   const keys = { ...scheduleKeys(store, schedule.id), schedules: store.keys.schedules };
   return (await PUT.run(store.redis, keys, { ...schedule, at: Date.now() })) as
+    | "taken"
     | "same"
     | "changed"
     | "retimed";

@@ -1,6 +1,6 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
-import { defineWorkflow } from "../../src/index.ts";
+import { defineWorkflow, GlueLLM } from "../../src/index.ts";
 import { latestTimes } from "../../src/schedules/times.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -163,6 +163,28 @@ test("trigger runs at once, also while it is paused; an unknown schedule is said
   expect((await schedules.list()).map(({ id }) => id)).toEqual(["t", "c"]);
   for (const act of ["get", "pause", "resume", "trigger", "next"] as const)
     await expect(schedules[act]("none")).rejects.toThrow('no schedule "none"');
+});
+
+test("a tenant's schedules are not there for another one, and what they start is its own", async () => {
+  const { client, settings, work } = await workflowSite();
+  await work(report);
+  const of = (tenant: string) => {
+    const tenants = new GlueLLM({ mode: "fleet", settings, tenant });
+    onTestFinished(() => tenants.close());
+    return tenants;
+  };
+  const [a, b] = [of("a"), of("b")];
+  const options = { id: "mine", workflow: report, input: { of: "mine" }, cron: "@yearly" };
+  await a.schedules.create(options);
+  await expect(b.schedules.create(options)).rejects.toThrow(/another schedule "mine"/);
+  expect(await b.schedules.list()).toEqual([]);
+  expect(await b.schedules.delete("mine")).toBe(false);
+  for (const act of ["get", "pause", "resume", "trigger"] as const)
+    await expect(b.schedules[act]("mine"), act).rejects.toThrow('no schedule "mine"');
+  const run = await a.schedules.trigger("mine");
+  await a.workflows.open(run).result();
+  await expect(b.workflows.open(run).status()).rejects.toThrow();
+  expect((await client.schedules.list()).map(({ id }) => id)).toEqual(["mine"]);
 });
 
 test("a schedule that BullMQ has lost ticks again", async () => {
