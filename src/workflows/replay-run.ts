@@ -117,6 +117,9 @@ async function atEnd(
     return { step: next?.id, message: `recorded the run's end (${status}), current code ${asks}` };
   }
   if (status !== "succeeded") return undefined;
+  if ("next" in outcome) {
+    return { step: undefined, message: "recorded the run's success, current code goes on as new" };
+  }
   const fault = "error" in outcome ? outcome.error : outputFault(workflow, outcome.value);
   if (fault === undefined) return undefined;
   const text = fault instanceof Error ? `${fault.name}: ${fault.message}` : String(fault);
