@@ -18,7 +18,7 @@ import {
 import { inlineOrRunBlob, type RunRecord, readRun } from "../store/run-record.ts";
 import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-turn.ts";
 import { Activation } from "./activation.ts";
-import { goOnAsNew } from "./continue-as-new.ts";
+import { goOnAsNew, scopeOf } from "./continue-as-new.ts";
 import { cancelSteps, openSteps } from "./end-run.ts";
 import { enter } from "./enter-run.ts";
 import { isOfActivation } from "./entry-values.ts";
@@ -79,6 +79,8 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   const [run, length] = await Promise.all([readRun(store, runId), runJournalLength(store, runId)]);
   // A Redis that was killed has lost its last second: the function in memory knows more than there was.
   if ((cache?.get(runId)?.execution.seen ?? 0) > length) cache?.delete(runId);
+  // Another worker has let it go on as new.
+  if (run && cache?.get(runId)?.execution.scope !== scopeOf(run)) cache?.delete(runId);
   const cached = cache?.get(runId);
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   if (run.status !== "running") {
