@@ -68,7 +68,7 @@ export class LocalWork {
     this.#underWay.set(step.id, { startedAt: Date.now(), attempt, abort: new AbortController() });
     // Work that was under way at a loss may hold this process up too: it is shown before it begins.
     if (losses > 0) this.#show();
-    else this.#showTimer ??= setTimeout(() => this.#show(), SHOW_AFTER_MS);
+    else this.#showTimer ??= setTimeout(() => this.#showLate(), SHOW_AFTER_MS);
     this.#tryAll(step, effect).catch((error: unknown) => {
       this.#fleet.logger.error({ runId: this.#lock.runId, step: step.id }, "local work cannot be recorded");
       this.#end(step, { error: asWorkflowError(error) });
@@ -153,6 +153,16 @@ export class LocalWork {
     this.entries.push(entry);
     this.#underWay.delete(step.id);
     this.#execution.activity.wake();
+  }
+
+  /** Shows what is under way once one of it takes its time; many that are done at once are none. */
+  #showLate(): void {
+    this.#showTimer = undefined;
+    if (this.#underWay.size === 0) return;
+    const oldest = Math.min(...[...this.#underWay.values()].map(({ startedAt }) => startedAt));
+    const leftMs = oldest + SHOW_AFTER_MS - Date.now();
+    if (leftMs <= 0) this.#show();
+    else this.#showTimer = setTimeout(() => this.#showLate(), leftMs);
   }
 
   /** A message that is lost is no harm: the journal has the work's end. */

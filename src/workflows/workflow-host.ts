@@ -99,6 +99,7 @@ export class WorkflowHost {
   async #process(active: ActiveJob): Promise<unknown> {
     const { job, jobId: runId, token, signal } = active;
     let live: LiveRun | undefined;
+    let isOver = false;
     this.#active.add(runId);
     try {
       const end = await processRun({
@@ -119,13 +120,14 @@ export class WorkflowHost {
         },
         onActivity: () => this.#wake(runId),
       });
+      isOver = end.kind === "succeeded" || end.kind === "failed";
       return await this.#settle(active, end);
     } catch (error) {
       return await this.#settleFault(active, error);
     } finally {
       this.#active.delete(runId);
       // Asked for while its worker put it to sleep: nobody has looked.
-      if (live?.execution.hasNews) this.#wake(runId);
+      if (!isOver && live?.execution.hasNews) this.#wake(runId);
     }
   }
 
