@@ -31,12 +31,11 @@ import { findJob, type JobRef, ownerOf } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { unpricedError, unpricedModels } from "./priced-models.ts";
 import { ProducerQueues } from "./queues.ts";
+import { RecordWait } from "./record-wait.ts";
 import { StreamFold } from "./stream-fold.ts";
 import { readEntries } from "./stream-reader.ts";
 import { Wakeup } from "./wakeup.ts";
 
-/** Pub/sub may drop a message when the connection does: a look at the record every few seconds makes up for it. */
-const POLL_MS = 5000;
 /** How long the caller of an aborted call waits until its job is cancelled. */
 export const ABANDON_MS = 1000;
 
@@ -76,9 +75,9 @@ export class CompletionProducer {
    * `conversation_too_long`, `nesting_too_deep`; ConfigurationError when the namespace already has its 100 queues, or `unpriced_model` for
    * a conversation with a cost limit; the signal's reason.
    */
-  async enqueue(input: CompletionInput, signal?: AbortSignal): Promise<JobRef> {
+  async enqueue(input: CompletionInput, signal?: AbortSignal, newId = newJobId()): Promise<JobRef> {
     signal?.throwIfAborted();
-    const enqueued = this.#inTurn(input);
+    const enqueued = this.#inTurn(input, newId);
     try {
       return await orAborted(signal, enqueued);
     } catch (error) {
@@ -87,22 +86,21 @@ export class CompletionProducer {
     }
   }
 
-  #inTurn(input: CompletionInput): Promise<JobRef> {
+  #inTurn(input: CompletionInput, newId: string): Promise<JobRef> {
     const ref = input.conversation?.ref;
-    if (!ref) return this.#enqueue(input);
-    const enqueued = (ref.latest ?? Promise.resolve()).then(() => this.#enqueue(input));
+    if (!ref) return this.#enqueue(input, newId);
+    const enqueued = (ref.latest ?? Promise.resolve()).then(() => this.#enqueue(input, newId));
     ref.latest = enqueued.catch(() => {});
     return enqueued;
   }
 
-  async #enqueue(input: CompletionInput): Promise<JobRef> {
+  async #enqueue(input: CompletionInput, newId: string): Promise<JobRef> {
     const { store, settings } = this.#options;
     const run = currentToolRun();
     const { idempotencyKey, conversation, ...given } = input;
     // What a tool asks for belongs to whom its job does.
     const fields = { ...given, tenant: given.tenant ?? run?.owner?.tenant, by: given.by ?? run?.owner?.by };
     const nesting = nestingHere();
-    const newId = `job-${randomUUID()}`;
     const reservation = { ...fields, conversation: conversation?.ref.id, jobId: newId };
     const key = idempotencyKey ?? (run && keyInTool(run, askedDigest(reservation)));
     const jobId = key === undefined ? newId : await reserveJobId(store, { ...reservation, key });
@@ -127,8 +125,7 @@ export class CompletionProducer {
    * @throws the job's error, of its class; JobLostError; the signal's reason, which leaves the job alone.
    */
   async result(job: JobRef, signal?: AbortSignal): Promise<CompletedRecord> {
-    const wake = this.#endOf(signal);
-    return this.#completed(job, await orAborted(wake, this.#record(job, wake)));
+    return this.#resultOf(job, RecordWait.begin(this.#options.store, job.id), signal);
   }
 
   /**
@@ -160,10 +157,7 @@ export class CompletionProducer {
         yield { type: "record", record };
       }
     } finally {
-      listening.then(
-        (listener) => listener[Symbol.dispose](),
-        () => {},
-      );
+      listening.then(disposeOf, () => {});
     }
   }
 
@@ -174,12 +168,23 @@ export class CompletionProducer {
   async complete(input: CompletionInput, signal?: AbortSignal): Promise<CompletedRecord> {
     if (input.conversation && input.conversation.ref.id === currentToolRun()?.conversation)
       throw waitsForItself();
-    const job = await this.enqueue(input, signal);
+    signal?.throwIfAborted();
+    const newId = newJobId();
+    // The turns of a conversation are taken in the order of the calls: nothing may come before that.
+    const waiting = input.conversation ? undefined : RecordWait.begin(this.#options.store, newId);
     try {
-      return await this.result(job, signal);
-    } catch (error) {
-      if (signal?.aborted) await this.#abandon(input, job);
-      throw error;
+      if (waiting) await orAborted(signal, waiting);
+      const job = await this.enqueue(input, signal, newId);
+      try {
+        // Under its key there may have been a job already.
+        if (!waiting || job.id !== newId) return await this.result(job, signal);
+        return await this.#resultOf(job, waiting, signal, { isNew: true });
+      } catch (error) {
+        if (signal?.aborted) await this.#abandon(input, job);
+        throw error;
+      }
+    } finally {
+      waiting?.then(disposeOf, () => {});
     }
   }
 
@@ -264,28 +269,24 @@ export class CompletionProducer {
     return readCompleted(store, record, response);
   }
 
-  async #record(job: JobRef, signal: AbortSignal): Promise<ResultRecord> {
-    const { store } = this.#options;
-    signal.throwIfAborted();
-    const wakeup = new Wakeup();
-    const wake = () => wakeup.wake();
-    using _ = await store.notifier.listen({ [`result:${job.id}`]: wake });
-    signal.addEventListener("abort", wake, { once: true });
+  async #resultOf(
+    job: JobRef,
+    waiting: Promise<RecordWait>,
+    signal: AbortSignal | undefined,
+    options: { isNew?: boolean } = {},
+  ): Promise<CompletedRecord> {
+    const wake = this.#endOf(signal);
     try {
-      for (;;) {
-        signal.throwIfAborted();
-        // In this order: a job that has ended left its record before.
-        const found = await findJob(store, job);
-        const record = await readRecord(store, job.id);
-        if (record) return record;
-        if (!found || found.hasEnded) throw new JobLostError(job.id);
-        await wakeup.wait(POLL_MS);
-      }
+      const record = waiting.then((wait) => wait.record(job, wake, options));
+      return await this.#completed(job, await orAborted(wake, record));
     } finally {
-      signal.removeEventListener("abort", wake);
+      waiting.then(disposeOf, () => {});
     }
   }
 }
+
+const newJobId = () => `job-${randomUUID()}`;
+const disposeOf = (used: Disposable) => used[Symbol.dispose]();
 
 /** Whether nobody else waits for a call's job: under its idempotency key, or when the tool that made it is run again. */
 export function isWantedByNobodyElse({ idempotencyKey }: CompletionInput): boolean {

@@ -1,9 +1,14 @@
+import { setImmediate } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Store } from "./store.ts";
 import type { Topic } from "./topics.ts";
 
 /** Is told the subject of each message. */
 type Listener = (subject: string) => void;
+
+/** Subscriptions that nobody listens to are ended together, when there are so many of them, or after so long. */
+const MAX_LEFT = 100;
+const LEFT_MS = 100;
 
 /** Those of this process who listen to one topic, and the subscription that they share. */
 interface Subscription {
@@ -19,6 +24,11 @@ interface Subscription {
 export class Notifier {
   readonly #store: Store;
   readonly #subscriptions = new Map<string, Subscription>();
+  /** Topics whose last listener has gone. */
+  readonly #left = new Set<string>();
+  #leaveTimer: NodeJS.Timeout | undefined;
+  /** The channels that the next command subscribes to. */
+  #asked: { channels: string[]; made: Promise<unknown> } | undefined;
   #subscriber: Redis | undefined;
 
   /** @param store whose connection is duplicated */
@@ -49,20 +59,50 @@ export class Notifier {
 
   #add(topic: string, listener: Listener): Promise<unknown> {
     const known = this.#subscriptions.get(topic);
-    const { listeners, made } = known ?? {
-      listeners: new Set(),
-      made: this.connection.subscribe(this.#store.keys.topic(topic)),
-    };
-    if (!known) this.#subscriptions.set(topic, { listeners, made });
-    listeners.add(listener);
+    if (known) {
+      known.listeners.add(listener);
+      return known.made;
+    }
+    const made = this.#subscribe(this.#store.keys.topic(topic));
+    const subscription = { listeners: new Set([listener]), made };
+    this.#subscriptions.set(topic, subscription);
+    made.catch(() => {
+      if (this.#subscriptions.get(topic) === subscription) this.#subscriptions.delete(topic);
+    });
     return made;
+  }
+
+  /** Those of one turn of the event loop are one command. */
+  #subscribe(channel: string): Promise<unknown> {
+    if (this.#asked) this.#asked.channels.push(channel);
+    else {
+      const channels = [channel];
+      const { connection } = this;
+      const made = setImmediate().then(() => {
+        this.#asked = undefined;
+        return connection.subscribe(...channels);
+      });
+      this.#asked = { channels, made };
+    }
+    return this.#asked.made;
   }
 
   #remove(topic: string, listener: Listener): void {
     const subscription = this.#subscriptions.get(topic);
     if (!subscription?.listeners.delete(listener) || subscription.listeners.size > 0) return;
-    this.#subscriptions.delete(topic);
-    this.#subscriber?.unsubscribe(this.#store.keys.topic(topic)).catch(() => {});
+    this.#left.add(topic);
+    if (this.#left.size >= MAX_LEFT) this.#leave();
+    else this.#leaveTimer ??= setTimeout(() => this.#leave(), LEFT_MS).unref();
+  }
+
+  #leave(): void {
+    clearTimeout(this.#leaveTimer);
+    this.#leaveTimer = undefined;
+    const topics = [...this.#left].filter((topic) => this.#subscriptions.get(topic)?.listeners.size === 0);
+    this.#left.clear();
+    for (const topic of topics) this.#subscriptions.delete(topic);
+    if (topics.length > 0)
+      this.#subscriber?.unsubscribe(...topics.map(this.#store.keys.topic)).catch(() => {});
   }
 
   /** The connection for subscriptions, opened when it is first asked for; others may add subscriptions of their own. */
@@ -85,6 +125,7 @@ export class Notifier {
 
   /** Ends the connection at once: nobody hears anything more. */
   close(): void {
+    clearTimeout(this.#leaveTimer);
     this.#subscriber?.disconnect();
   }
 }
