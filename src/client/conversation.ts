@@ -50,6 +50,8 @@ export interface ConversationUsage {
   costUsd: number | null;
   /** The number of answers whose cost is unknown. */
   unpriced: number;
+  /** The number of answers whose tokens, and so their cost, are a guess, since their provider did not report them; absent for none. */
+  estimated?: number;
 }
 
 const optionsSchema: z.ZodType<ConversationOptions> = z.strictObject({
@@ -153,6 +155,7 @@ export class Conversation extends Caller {
       tokensUsed: { prompt, completion, total: prompt + completion, cached },
       costUsd: sums.unpriced > 0 ? null : sums.costUsd,
       unpriced: sums.unpriced,
+      ...(sums.estimated > 0 && { estimated: sums.estimated }),
     };
   }
 

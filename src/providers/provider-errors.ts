@@ -133,12 +133,14 @@ function errorOf(fault: Fault, entry: ProviderEntry, model: string): LLMError {
       return new InvalidRequestError({
         ...fields,
         code: "unsupported_parameter",
+        ...(fault.param && { context: { parameter: fault.param } }),
         message: `${answered}: ${model.slice(0, 100)} does not take the parameter ${fault.param}, or not this value of it`,
         hint: `leave out ${fault.param}, or let the entry "${entry.name}" do so with dropParameters`,
       });
     case "invalid":
       return new InvalidRequestError({
         ...fields,
+        ...(fault.param && { context: { parameter: fault.param } }),
         message: `${answered}: it refuses the request${fault.param ? `, parameter ${fault.param}` : ""}`,
         hint: fault.param ? `correct or leave out ${fault.param}` : "check the request's parameters",
       });

@@ -10,5 +10,6 @@ export function cannotHonour(
     code: "unsupported_parameter",
     message: `${who} cannot honour ${parameter}`,
     hint,
+    context: { parameter },
   });
 }

@@ -60,6 +60,8 @@ export const conversationSumsSchema = z.object({
   costUsd: sum,
   /** Answers that nobody knows the cost of. */
   unpriced: sum,
+  /** Answers whose provider did not report all tokens: some of the sums is a guess. */
+  estimated: sum,
 });
 export const SUM_FIELDS = Object.keys(conversationSumsSchema.shape);
 

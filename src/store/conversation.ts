@@ -242,7 +242,7 @@ export async function countWaiting(
 /**
  * Lua: `answerTurn(conversation, turn, jobId, answer, use, before, ttlSeconds)` ends a turn that is the job's: adds its
  * answer (JSON) and its `use` to the sums, less what `before`, the job's record so far, has brought there already.
- * `use` has `calls`, `prompt`, `completion`, `cached` and `costUsd`, nil when nobody knows it.
+ * `use` has `calls`, `prompt`, `completion`, `cached` and `costUsd`, nil when nobody knows it; `isEstimated` where some of it is a guess.
  */
 export const ANSWER_TURN = `
   local function answerTurn(conversation, turn, jobId, answer, use, before, ttlSeconds)
@@ -260,6 +260,7 @@ export const ANSWER_TURN = `
     if use.costUsd then
       redis.call('HINCRBYFLOAT', conversation, 'costUsd', string.format('%.12f', use.costUsd - oldCost))
     elseif use.calls > oldCalls then add('unpriced', 1) end
+    if use.isEstimated and use.calls > oldCalls then add('estimated', 1) end
     if redis.call('TTL', conversation) < ttlSeconds then redis.call('EXPIRE', conversation, ttlSeconds) end
   end
 `;

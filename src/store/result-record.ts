@@ -47,7 +47,7 @@ export const IS_CANCELLED = `
  * seen its result.
  * Keys: BullMQ's job and its lock, the record, the present counter of usage, the done-list, the journal, the
  * conversation, the refused rows of the model, the key of the API that pays. Arguments: `token` of the lock; `record` as JSON, its life, and of its fields `jobId`, `status`,
- * `paidCalls`, the tokens, `costUsd`; the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that
+ * `paidCalls`, the tokens, `costUsd`, whether some of it is a guess; the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that
  * the usage does not know yet; `turn`, empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its
  * latest call was sent.
  * Returns: a `WriteOutcome`. Called by `writeRecord`, for the worker that has the job.
@@ -68,6 +68,7 @@ const WRITE = new GroupedScript({
     cachedTokens: "number",
     totalTokens: "number",
     costUsd: "number?",
+    isEstimated: "flag",
     channel: "text",
     batchId: "text",
     countedCalls: "number",
@@ -99,6 +100,7 @@ const WRITE = new GroupedScript({
     if turn ~= '' and redis.call('TYPE', conversation).ok == 'hash' then
       local use = {
         calls = paidCalls, prompt = promptTokens, completion = outputTokens, cached = cachedTokens, costUsd = costUsd,
+        isEstimated = isEstimated,
       }
       answerTurn(conversation, turn, jobId, answer, use, before, turnTtlSeconds)
     end
@@ -154,6 +156,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       cachedTokens: tokens.cached,
       totalTokens: tokens.total,
       costUsd: costUsd ?? undefined,
+      isEstimated: tokens.estimated === true,
       channel: store.keys.channel,
       batchId: batch?.id ?? "",
       countedCalls: budgetKey ? (calls ?? 1) : 0,

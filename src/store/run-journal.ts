@@ -73,7 +73,7 @@ export interface EndedEntry {
   blob?: BlobRef;
   /** The value has tags of types (see `serialize.ts`). */
   typed?: true;
-  tokens?: { prompt: number; completion: number; total: number };
+  tokens?: { prompt: number; completion: number; total: number; estimated?: true };
   /** null: nobody knows. */
   costUsd?: number | null;
   /** A fork has it from another run, which paid for it. */
@@ -262,12 +262,15 @@ function parseEntry(text: string): RunJournalEntry {
 
 /** Returns how a completion of a run ended. A later success of a failed job, by an operator's retry, must not rewrite that. */
 export function endOfStep(step: string, { error, tokens, costUsd }: ResultRecord): EndedEntry {
-  const { prompt, completion, total } = tokens;
+  const { prompt, completion, total, estimated } = tokens;
   const entry: EndedEntry = { type: "ended", step, at: Date.now() };
   if (error) entry.error = error;
   // What never got an answer was free, whatever its model costs.
   if (!error || total > 0 || costUsd !== null)
-    Object.assign(entry, { tokens: { prompt, completion, total }, costUsd });
+    Object.assign(entry, {
+      tokens: { prompt, completion, total, ...(estimated && { estimated }) },
+      costUsd,
+    });
   return entry;
 }
 
@@ -284,7 +287,10 @@ export async function endStep(
 export function endOfChild(run: RunRecord): EndedEntry {
   const { parentStep = "", finishedAt = Date.now(), error, output, unpriced } = run;
   const { promptTokens: prompt, completionTokens: completion } = run;
-  const tokens = { prompt, completion, total: prompt + completion };
+  const tokens = {
+    ...{ prompt, completion, total: prompt + completion },
+    ...(run.estimated > 0 && { estimated: true as const }),
+  };
   const costUsd = unpriced > 0 && run.costUsd === 0 ? null : run.costUsd;
   const typed = run.outputTyped ? { typed: true as const } : {};
   const result = { ...typed, ...(isBlobRef(output) ? { blob: output } : { value: output }) };

@@ -143,6 +143,8 @@ const runRecordSchema = z.object({
   costUsd: count,
   /** Ended steps that nobody knows the cost of. */
   unpriced: count,
+  /** Ended steps whose tokens, and so their cost, are partly a guess. */
+  estimated: count,
   /** A child's parent, and the step it is there. */
   parentRunId: z.string().optional(),
   parentStep: z.string().optional(),

@@ -5,7 +5,7 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { type TurnAnswer, toMessages } from "../shared/conversation.ts";
 import { policyOf } from "../shared/error-policy.ts";
-import { fromErrorRecord } from "../shared/error-record.ts";
+import { type ErrorRecord, fromErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
 import { fieldsOf, isObject } from "../shared/json.ts";
 import type { ResultRecord } from "../shared/records.ts";
@@ -15,6 +15,9 @@ import type { HistoryParts } from "./history.ts";
 
 export const WAITS_FOR_EARLIER = "the conversation's earlier call";
 
+/** Parameters of a call: what is refused for one is refused without anything being wrong with its messages. */
+const OF_CALL =
+  /^(temperature|top_[pk]|min_p|max_(completion_|output_)?tokens|n|stop|stop_sequences|seed|(top_)?logprobs|logit_bias|(frequency|presence|repetition)_penalty|tools?|tool_choice|functions?|function_call|parallel_tool_calls|response_format|text|output_config|reasoning|reasoning_effort|thinking|verbosity|service_tier|user|metadata|store|stream|stream_options|modalities|prediction|extra_body|model)(?![a-z_])/;
 const MIN_DELAY_MS = 250;
 const MAX_DELAY_MS = 5_000;
 
@@ -75,9 +78,15 @@ export function withNamedTools(request: ChatRequest): ChatRequest {
   return { ...request, tools, tool_choice: "none" };
 }
 
+/** Another request, without that parameter or with another value, may have the same messages. */
+function blamesParameter({ context }: ErrorRecord): boolean {
+  return OF_CALL.test(String(context?.parameter ?? ""));
+}
+
 /** What is kept of a turn whose job has ended. */
 export function turnAnswer({ error, finishedAt }: ResultRecord, added: readonly Message[]): TurnAnswer {
-  const isRefused = error && policyOf(fromErrorRecord(error)).spoils === "messages";
+  const isRefused =
+    error && !blamesParameter(error) && policyOf(fromErrorRecord(error)).spoils === "messages";
   return { at: finishedAt, messages: [...added], ...(isRefused && { isRefused }) };
 }
 

@@ -34,7 +34,7 @@ export class Execution {
   now: number;
   /** Entries of an earlier turn are still to come. */
   isReplaying = false;
-  readonly totals = { promptTokens: 0, completionTokens: 0, costUsd: 0, unpriced: 0 };
+  readonly totals = { promptTokens: 0, completionTokens: 0, costUsd: 0, unpriced: 0, estimated: 0 };
   /** Patches that the journal has, and those asked for. */
   readonly patches = new Map<string, boolean>();
   newPatches: string[] = [];
@@ -245,6 +245,7 @@ export class Execution {
       this.totals.completionTokens += tokens.completion;
       this.totals.costUsd += costUsd ?? 0;
       if (costUsd === null) this.totals.unpriced += 1;
+      if (tokens.estimated) this.totals.estimated += 1;
     }
     const fault = error ?? (value instanceof StoredError ? value.record : undefined);
     await this.#settle(step, () =>

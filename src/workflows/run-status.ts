@@ -39,6 +39,8 @@ export interface RunStatus {
   costUsd: number;
   /** The number of ended steps whose cost is unknown. */
   unpriced: number;
+  /** The number of ended steps whose tokens, and so their cost, are partly a guess; absent for none. */
+  estimated?: number;
   /** The small JSON that the function set by `ctx.metadata`. */
   metadata: Readonly<Record<string, unknown>>;
   error: ErrorRecord | undefined;
@@ -56,7 +58,7 @@ export interface RunStep {
   job: string | undefined;
   startedAt: Date | undefined;
   finishedAt: Date | undefined;
-  tokensUsed: { prompt: number; completion: number; total: number };
+  tokensUsed: { prompt: number; completion: number; total: number; estimated?: true };
   /** The cost in USD; null when it is unknown. */
   costUsd: number | null;
   error: ErrorRecord | undefined;
@@ -84,6 +86,7 @@ export async function readRunStatus(fleet: FleetAccess, run: RunRecord): Promise
     tokensUsed: { prompt, completion, total: prompt + completion },
     costUsd,
     unpriced,
+    ...(run.estimated > 0 && { estimated: run.estimated }),
     metadata: run.metadata ?? {},
     error: run.error,
   };
