@@ -49,7 +49,7 @@ test("a heap that fills up is told early, then low, before the process dies, and
   expect(low).toBe("memory is short: taking no more jobs until it is below 77 %");
   expect(Number(lowAt?.replace("low at ", ""))).toBeGreaterThanOrEqual(0.8);
   expect(over).toBe("memory is enough again: taking jobs");
-  expect(Number(freeAt?.replace("free at ", ""))).toBeLessThan(0.7);
+  expect(Number(freeAt?.replace("free at ", ""))).toBeLessThan(0.77);
   expect(lines).toHaveLength(5);
 });
 
@@ -111,6 +111,5 @@ test("an event loop that is held up makes the process busy, a resting one does n
     await turn();
     return load.isBusy;
   });
-  await waitFor("rest", () => !load.isBusy);
-  expect(load.lagMs).toBeLessThan(profile.maxEventLoopLagMs);
+  await waitFor("rest", () => !load.isBusy && load.lagMs < profile.maxEventLoopLagMs);
 });
