@@ -36,7 +36,7 @@ export interface StepsOptions extends StepFunctions {
 export type TrimOption = boolean | TrimRules;
 
 /** How a history is shortened; one of the two must be given. */
-export interface TrimRules {
+interface TrimRules {
   /** The most tokens of a request, by estimate. Default: as many as the model takes. */
   maxTokens?: number;
   /** Whether a summary takes the place of the oldest turns, and what the model is told for it in place of our words. Default false. */
