@@ -40,7 +40,7 @@ export function selectionText(selection: RunSelection): string {
 }
 
 /** A commander parser for points in time. */
-export function timeText(text: string): Date {
+function timeText(text: string): Date {
   const time = new Date(text);
   if (!Number.isNaN(time.getTime())) return time;
   throw new InvalidArgumentError("It must be a date and time, such as 2026-03-01T08:00Z.");

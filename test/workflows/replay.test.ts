@@ -108,3 +108,27 @@ test("what runs have recorded is given to changed code without any effect, and i
   expect(lost).toEqual({ kind: "skipped", reason: 'the answer of step "draft" is no longer in Redis' });
   expect(await readRunSnapshot(store, "none")).toBeUndefined();
 });
+
+test("of a run that went on as new, its present part is replayed", async () => {
+  const { runs, settings, host } = await workflowSite();
+  const parts = (isOther: boolean) =>
+    anyWorkflow("parts", async (ctx, { n = 0 }) => {
+      await ctx.run(isOther ? "other" : "work", () => n);
+      if (n < 2) return ctx.continueAsNew({ n: n + 1 });
+      return isOther ? n : await ctx.waitFor("go");
+    });
+  await host([parts(false)]);
+  const run = await runs.start(parts(false), {}, { runId: "run-parts" });
+  const store = testStore(settings.namespace);
+  await waitFor("the last part's wait", async () =>
+    (await run.steps()).some(({ kind }) => kind === "signal"),
+  );
+  const options = { settings, logger: createLogger({ level: "silent", json: true }) };
+  const replay = async (isOther: boolean) =>
+    replayRun((await readRunSnapshot(store, "run-parts"))!, parts(isOther), options);
+  expect(await replay(false)).toEqual({ kind: "fits" });
+  expect(await replay(true)).toMatchObject({
+    kind: "differs",
+    message: expect.stringContaining("is missing"),
+  });
+});
