@@ -283,14 +283,13 @@ export class Activation {
   #standing(): string[] {
     const waits = waitsOf(this.#execution);
     const activities = activitiesOf(this.#execution);
-    const now = [...waits, ...activities].length > 0;
-    const isShown =
-      now || [...this.#run.waits, ...this.#run.activities].length > 0 || this.#live.hasShownWaits;
-    this.#live.hasShownWaits = now;
+    const isShown = waits.length > 0 || this.#run.waits.length > 0 || this.#live.hasShownWaits;
+    const areShown = activities.length > 0 || this.#run.activities.length > 0;
+    this.#live.hasShownWaits = waits.length > 0;
     return [
       ...standingOf(this.#live),
       ...(isShown ? ["waits", JSON.stringify(waits.slice(0, MAX_WAITS_SHOWN))] : []),
-      ...(isShown ? ["activities", JSON.stringify(activities)] : []),
+      ...(areShown ? ["activities", JSON.stringify(activities)] : []),
     ];
   }
 

@@ -5,6 +5,7 @@ import { CLOSE_MS, within } from "../shared/within.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { JobLoop } from "../store/job-loop.ts";
+import { notifyRun } from "../store/run-journal.ts";
 import { type AnyActivity, activitiesByName } from "./activity.ts";
 import { processActivity } from "./process-activity.ts";
 import { ServedQueues } from "./served-queues.ts";
@@ -44,6 +45,8 @@ export class ActivityHost {
         ...{ store, queue, logger, lockMs, clock },
         concurrency: concurrency ?? MAX_ACTIVITIES_AT_WORK,
         keepsFreeLocks: true,
+        // Its run looks for it, and adds it again. The id of a step's job is that of its run, a dot and 16 digits.
+        onUnreadable: async (jobId) => void (await notifyRun(store, jobId.slice(0, -17))),
         process: (active) => processActivity({ store, logger, activity, workerId, lockMs, active }),
       });
     });

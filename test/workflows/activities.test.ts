@@ -6,7 +6,8 @@ import {
   defineActivity,
   NonRetryableError,
 } from "../../src/index.ts";
-import { MAX_ACTIVITY_BYTES } from "../../src/shared/catalog.ts";
+import { activityQueue, MAX_ACTIVITY_BYTES } from "../../src/shared/catalog.ts";
+import { jobKey } from "../../src/store/bullmq-internals.ts";
 import { readRunJournal } from "../../src/store/run-journal.ts";
 import { anyWorkflow } from "../support/any-workflow.ts";
 import { inParts } from "../support/killing-activities.ts";
@@ -112,6 +113,18 @@ describe("an activity", () => {
     expect(await codeOf({ kind: 2 })).toMatchObject({ code: "too_large" });
     expect(await codeOf({ width: MAX_ACTIVITY_BYTES })).toMatchObject({ code: "too_large" });
     expect(await (await runs.start(asked, { width: 100_000 })).result()).toHaveLength(100_000);
+  });
+
+  test("a job of it that cannot be read any more is made anew by its run", async () => {
+    const { runs, work, settings } = await workflowSite();
+    await work(one());
+    const run = await runs.start(one("given"), {});
+    await waitFor("its job", async () => (await runs.activities())[0]?.open === 1);
+    const [step] = await run.steps();
+    const store = testStore(settings.namespace);
+    await store.redis.hset(jobKey(store, activityQueue("work"), step?.job ?? ""), "data", "{damaged");
+    await work(anyActivity(() => "done"));
+    expect(await run.result()).toBe("done");
   });
 
   test("its definition is checked", () => {
