@@ -48,6 +48,8 @@ export async function openRun(
   try {
     const scan = await scanFile(inputPath, index, scanOptions);
     const output = await BatchOutput.open({ outputPath, index, retryFailed });
+    // A test may leave it as a killed run would: its files stay as they are, the handle is given back.
+    onTestFinished(() => output.close());
     return { index, output, scan };
   } catch (error) {
     index.close();
