@@ -1,3 +1,5 @@
+import { Readable } from "node:stream";
+import { StringDecoder } from "node:string_decoder";
 import { parseExactly } from "../shared/exact-json.ts";
 import { fieldsOf, nestsTooDeep, parseJson } from "../shared/json.ts";
 import { isFault } from "./fault.ts";
@@ -37,22 +39,39 @@ export async function readBody(
   onDelta: OnDelta = () => {},
   onBytes: () => void = () => {},
 ): Promise<unknown> {
-  const texts = textsOf(response, onBytes);
-  let head = "";
+  const chunks = chunksOf(response);
+  const decoder = new StringDecoder("utf8");
+  let isOver = false;
+  const more = async (): Promise<string> => {
+    const { value, done = false } = await chunks.next();
+    isOver = done;
+    if (!value) return decoder.end();
+    onBytes();
+    return decoder.write(value);
+  };
+  let body = "";
   // Enough to tell the beginning of JSON from that of an event; servers send white space to keep a connection open.
-  while (head.length < 6) {
-    const { value, done } = await texts.next();
-    if (done) break;
-    // A byte order mark is white space, too.
-    head = (head + value).trimStart();
+  // A byte order mark is white space, too.
+  while (body.length < 6 && !isOver) body = (body + (await more())).trimStart();
+  if (isEventStream(response, body)) {
+    async function* texts(): AsyncGenerator<string> {
+      try {
+        yield body;
+        while (!isOver) yield await more();
+      } finally {
+        await chunks.return?.();
+      }
+    }
+    return readStream(dataOf(readEvents(texts()), response.headers), onDelta);
   }
-  if (isEventStream(response, head)) {
-    return readStream(dataOf(readEvents(joined(head, texts)), response.headers), onDelta);
-  }
-  let body = head;
-  for await (const text of texts) body += text;
+  while (!isOver) body += await more();
   if (!/^[{[]/.test(body)) return body;
   return LARGE_INTEGER.test(body) ? parseExactly(checkDepth(body)) : JSON.parse(checkDepth(body));
+}
+
+function chunksOf({ body }: Response): AsyncIterator<Uint8Array, undefined> {
+  const chunks = body ?? Readable.from([]);
+  return (chunks as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
 }
 
 /** @throws SyntaxError */
@@ -64,21 +83,6 @@ function checkDepth(text: string): string {
 function isEventStream({ headers }: Response, start: string): boolean {
   if (/^(data|event|id|retry)?:/.test(start)) return true;
   return /^text\/event-stream/i.test(headers.get("content-type") ?? "") && !/^[{[<]/.test(start);
-}
-
-async function* textsOf({ body }: Response, onBytes: () => void): AsyncGenerator<string> {
-  if (!body) return;
-  const decoder = new TextDecoder();
-  for await (const bytes of body as unknown as AsyncIterable<Uint8Array>) {
-    onBytes();
-    yield decoder.decode(bytes, { stream: true });
-  }
-  yield decoder.decode();
-}
-
-async function* joined(head: string, texts: AsyncIterable<string>): AsyncGenerator<string> {
-  yield head;
-  yield* texts;
 }
 
 /** The data of events, parsed; of what follows the end nothing is read. */

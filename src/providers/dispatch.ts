@@ -45,7 +45,7 @@ class AnswerHeaders {
   }
 
   get(name: string): string | null {
-    const value = this.#raw[name.toLowerCase()];
+    const value = this.#raw[name] ?? this.#raw[name.toLowerCase()];
     return value === undefined ? null : String(Array.isArray(value) ? value.join(", ") : value);
   }
 

@@ -44,7 +44,7 @@ const MEANING = new Map(
  */
 export function readFinishReason(raw: unknown): FinishReason | "unknown" | undefined {
   if (typeof raw !== "string" || raw.trim() === "") return undefined;
-  return MEANING.get(spelled(raw)) ?? "unknown";
+  return MEANING.get(raw) ?? MEANING.get(spelled(raw)) ?? "unknown";
 }
 
 /** `FinishReason.MAX_TOKENS`, `max-tokens` and `content_filter: RECITATION` are words of the table, too. */

@@ -11,6 +11,7 @@ const CLOSING_OF: Readonly<Record<string, string>> = {
 };
 /** A text that speaks of so many is about them: each look goes through all that came before. */
 const MAX_SPOKEN_TAGS = 20;
+const BEGINNINGS = /[<[◁]/;
 const OPENINGS = Object.keys(CLOSING_OF);
 const CLOSINGS = Object.values(CLOSING_OF);
 const PATTERNS = new Map(
@@ -146,6 +147,7 @@ export class ThinkTags {
 
 /** Returns a whole text without what the model thought, and that. */
 export function splitThinking(whole: string): { text: string; reasoning: string } {
+  if (!BEGINNINGS.test(whole)) return { text: whole, reasoning: "" };
   const split = { text: "", reasoning: "" };
   const tags = new ThinkTags((piece) => {
     if (piece.type === "restart") split.text = "";
