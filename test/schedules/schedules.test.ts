@@ -79,7 +79,8 @@ test("a completion by cron; the same definition again changes nothing, another o
   );
   const changed = await schedules.create({ ...options, cron: "0 0 1 1 *" });
   expect(changed.updatedAt.getTime()).toBeGreaterThan(updatedAt.getTime());
-  const { lastRun, ticks } = await schedules.get("hello");
+  const { lastRun, ticks: all } = await schedules.get("hello");
+  const ticks = all.filter(({ outcome }) => outcome === "started");
   const result = await client.handle(lastRun?.id ?? "").result();
   expect(result.model).toBe("simulator:test");
   for (const { id = "" } of ticks) await client.handle(id).result();
