@@ -60,7 +60,7 @@ test.each(["taken", "decided", "started", "noted"])(
     );
     await schedules.pause("w");
     // Ticks that still wait begin when it goes on.
-  await waitFor("no run under way", async () => (await schedules.get("w")).running.length === 0);
+    await waitFor("no run under way", async () => (await schedules.get("w")).running.length === 0);
     const ticks = startedOf(await schedules.get("w"));
     const times = ticks.map(({ plannedAt }) => plannedAt.getTime()).sort();
     // Each tick, without a hole.
