@@ -95,6 +95,7 @@ export class TimeSkipper {
         return { isIdle: false, nextAt: undefined, runIds, lengths: "" };
       }
       times.push(...nextAt, ...(isBounded(run) ? [run.deadlineAt] : []));
+      if (run.startAt !== undefined && run.begunAt === undefined) times.push(run.startAt);
       lengths.push(`${id} ${journal.length}`);
     }
     const nextAt = times.length > 0 ? Math.min(...times) : undefined;

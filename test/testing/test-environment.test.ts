@@ -1,6 +1,6 @@
 import { expect, inject, test } from "vitest";
 import { z } from "zod";
-import { Agent, defineTool, InputError } from "../../src/index.ts";
+import { Agent, defineTool, defineWorkflow, InputError } from "../../src/index.ts";
 import { createTestEnvironment, type TestEnvironmentOptions } from "../../src/testing/index.ts";
 import { anyWorkflow } from "../support/any-workflow.ts";
 import { testRedis } from "../support/redis.ts";
@@ -117,6 +117,16 @@ test.each([
   await using env = await environment({ workflows: [ask], models });
   await expect(env.run(ask, {})).rejects.toThrow(says);
   expect(env.requests).toHaveLength(1);
+});
+
+test("quiet times and throttles of runs pass at once", async () => {
+  const base = anyWorkflow("quiet", async (ctx) => ctx.now());
+  const quiet = defineWorkflow({ ...base, debounce: { periodMs: DAY } });
+  const slow = defineWorkflow({ ...base, name: "slow", throttle: { limit: 1, periodMs: DAY } });
+  await using env = await environment({ workflows: [quiet, slow] });
+  expect(await env.run(quiet, { n: 1 })).toEqual(expect.any(Number));
+  await env.run(slow, { n: 1 });
+  expect(await env.run(slow, { n: 2 })).toEqual(expect.any(Number));
 });
 
 test("an environment leaves nothing behind, and knows no other one", async () => {

@@ -164,6 +164,29 @@ describe("tries of an activity", () => {
     expect(tries).toBe(4);
   });
 
+  test("begin anew with a retry of the run; a fork takes over what they brought", async () => {
+    const { runs, work } = await workflowSite();
+    let tries = 0;
+    const flaky = anyActivity((n: number) => {
+      tries += 1;
+      if (tries === 2) throw new Error("no");
+      return n * 10;
+    });
+    const two = anyWorkflow("two", async (ctx) => [
+      await ctx.activity("work", 1),
+      await ctx.activity("work", 2),
+    ]);
+    await work(two, flaky);
+    const run = await runs.start(two, {});
+    expect(await failure(run.result())).toMatchObject({ message: "no" });
+    await run.retry();
+    expect(await run.result()).toEqual([10, 20]);
+    expect(tries).toBe(3);
+    const fork = await run.fork({ fromStep: "work#2", changes: { results: { work: "other" } } });
+    expect(await fork.result()).toEqual(["other", 20]);
+    expect(tries).toBe(4);
+  });
+
   test("end with a NonRetryableError; a try past its time aborts and counts", async () => {
     const { runs, work } = await workflowSite();
     let tries = 0;
