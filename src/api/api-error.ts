@@ -163,7 +163,9 @@ export function toErrorAnswer(error: unknown): ErrorAnswer {
 
 /** `the request is wrong at stop: …` names what is wrong. */
 function namedParam(message: string): string | undefined {
-  const name = /\b(?:(?:is|are) wrong at|cannot honour) ([\w.[\]-]{1,200})/.exec(message)?.[1];
+  const name = /\b(?:(?:is|are) wrong at|cannot honour|the request, parameter) ([\w.[\]-]{1,200})/.exec(
+    message,
+  )?.[1];
   return name?.replace(/^extra\./, "").replace(/\.(\d+)(?=\.|$)/g, "[$1]");
 }
 

@@ -27,6 +27,8 @@ export function keysUnder(prefix: string) {
       `${prefix}:idempotency${tenant === undefined ? "" : `@${tenant}`}:${key}`,
     /** Hash: a conversation's turns and sums (see `conversation.ts`). */
     conversation: (id: string) => `${prefix}:conversation:${id}`,
+    /** String: JSON of what was asked for a response of the API (see `response.ts`). */
+    response: (id: string) => `${prefix}:response:${id}`,
     /** List: ids of jobs whose answers callers of the API may not have got (see `undelivered.ts`). */
     undelivered: (digest: string) => `${prefix}:undelivered:${digest}`,
     /** Sorted set: id of each key of the API by the time of its making; hash: the key (see `api-key.ts`). */

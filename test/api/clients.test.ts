@@ -144,6 +144,8 @@ describe("Vercel AI SDK", () => {
   const models = {
     "@ai-sdk/openai-compatible": () => compatible()(MODEL),
     "@ai-sdk/openai, chat": () => provider().chat(MODEL),
+    "@ai-sdk/openai, responses": () => provider()(MODEL),
+    "@ai-sdk/openai, responses, of Anthropic's dialect": () => provider()(CLAUDE_MODEL),
   };
 
   test.each(Object.entries(models))("%s: generateText, streamText, generateObject", async (_, modelOf) => {

@@ -13,6 +13,9 @@ export const SHORT_LOCKS = { GLUELLM_LOCK_MS: "4000" };
 /** The same simulator in Anthropic's dialect. */
 export const CLAUDE_MODEL = "claude:test";
 
+/** The same, asked by OpenAI's Responses. */
+export const NATIVE_MODEL = "native:test";
+
 /** A folder, a namespace and a simulator of one test's own, and the command line that uses them. */
 export class TestSite implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "gluellm-site-"));
@@ -43,6 +46,12 @@ export class TestSite implements AsyncDisposable {
           baseUrl: this.simulator.url,
           keyOptional: true,
           models: ["test", "claude-long"],
+        },
+        native: {
+          baseUrl: `${this.simulator.url}/v1`,
+          keyOptional: true,
+          models: ["test"],
+          api: "responses",
         },
       }),
       ...this.#env,
