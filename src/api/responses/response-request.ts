@@ -2,7 +2,7 @@ import { askedBy, chatOfResponses } from "../../batch/responses-line.ts";
 import { RowFault } from "../../batch/row-fault.ts";
 import type { ChatMessage, EnqueueOptions } from "../../calls/completion-options.ts";
 import { chooseModel } from "../../calls/model-choice.ts";
-import { apiOf, takesResponses } from "../../shared/providers.ts";
+import { apiOf, speaksForm } from "../../shared/providers.ts";
 import type { Settings } from "../../shared/settings.ts";
 import { ApiError } from "../api-error.ts";
 import type { Fields } from "./response-body.ts";
@@ -47,7 +47,7 @@ function nativeness(
   if (Object.hasOwn(deployments, model ?? defaultModel)) return { isNative: false, mayBeNative: false };
   const ref = chooseModel(model, { settings, defaultModel, keyNeeded: false });
   const entry = providers[ref.entry];
-  const mayBeNative = takesResponses(entry, ref.model);
+  const mayBeNative = speaksForm(entry, ref.model, "responses");
   const isKnown = entry !== undefined && (!entry.custom || apiOf(entry, ref.model) === "responses");
   return { isNative: mayBeNative && isKnown, mayBeNative };
 }
