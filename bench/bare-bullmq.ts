@@ -1,14 +1,16 @@
 /**
  * The peer that a team writes first: one BullMQ queue, one worker, the plain SDK; no results file, no record, no limits.
- * Arguments: input file, output file for the figures, mode "throughput" or "latency".
+ * Arguments: input file (of `calls`: how many), output file for the figures, mode "throughput", "latency", or "calls", which
+ * are awaited by `waitUntilFinished`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { Queue, Worker } from "bullmq";
+import { Queue, QueueEvents, Worker } from "bullmq";
 import { Redis } from "ioredis";
 import OpenAI from "openai";
 import * as undici from "undici";
 import { arrivals, epochMs, LATENCY_JOBS, WARM_UP_JOBS } from "./arrivals.ts";
+import { callsAtATime, sumQuestion } from "./calls.ts";
 
 const [input = "", output = "", mode = "throughput"] = process.argv.slice(2);
 const path = process.env.GLUELLM_REDIS_URL?.replace("unix://", "") ?? "";
@@ -48,6 +50,18 @@ if (mode === "throughput") {
   }
   await finished.promise;
   writeFileSync(output, JSON.stringify({ total: rows.length, durationMs: performance.now() - startedAt }));
+} else if (mode === "calls") {
+  const events = new QueueEvents(name, { connection: connection.duplicate() });
+  await events.waitUntilReady();
+  const options = { removeOnComplete: { count: 1000 } };
+  const call = async (n: number): Promise<string> => {
+    const job = await queue.add("completion", { prompt: sumQuestion(n), max_tokens: 16 }, options);
+    const answer = await job.waitUntilFinished(events);
+    return answer.choices[0].message.content;
+  };
+  await call(-1);
+  const total = Number(input);
+  writeFileSync(output, JSON.stringify({ total, durationMs: await callsAtATime(100, total, call) }));
 } else {
   const addedAt: number[] = [];
   for (let n = 0; n < WARM_UP_JOBS + LATENCY_JOBS; n++) {

@@ -6,10 +6,11 @@ import { cache } from "./cache.ts";
 import { BenchSite } from "./site.ts";
 
 const ROWS = 20_000;
-const ROUNDS = 3;
+const CALLS = 10_000;
+const ROUNDS = 5;
 const BARE = join(import.meta.dirname, "bare-bullmq.ts");
 
-const parts: Record<string, () => Promise<void>> = { throughput, latency, memory, cache };
+const parts: Record<string, () => Promise<void>> = { throughput, calls, latency, memory, cache };
 const chosen = process.argv.slice(2);
 for (const [name, measure] of Object.entries(parts))
   if (chosen.length === 0 || chosen.includes(name)) await measure();
@@ -21,16 +22,44 @@ async function throughput(): Promise<void> {
   const bare: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     ours.push(perSecond(await site.batch(input, `out-${round}.jsonl`).report));
-    const figures = join(site.folder, "bare.json");
-    await site.run(BARE, [input, figures, "throughput"]).exit;
-    bare.push(perSecond(JSON.parse(readFileSync(figures, "utf8"))));
+    bare.push(await perSecondOf(site, BARE, [input], ["throughput"]));
   }
-  console.log(`\nCompletions per second, ${ROWS} rows, 0 ms provider, concurrency 50, medians of ${ROUNDS}`);
-  console.log(`  gluellm batch run (file in, file out, recorded, synced)   ${median(ours).toFixed(0)}`);
-  console.log(`  bare BullMQ worker with the plain SDK                     ${median(bare).toFixed(0)}`);
-  console.log(
-    `  ratio                                                     ${(median(ours) / median(bare)).toFixed(2)}`,
-  );
+  tell(`Completions per second, ${ROWS} rows, 0 ms provider, concurrency 50`, [
+    ["gluellm batch run (file in, file out, recorded, synced)", ours],
+    ["bare BullMQ worker with the plain SDK", bare],
+  ]);
+}
+
+async function calls(): Promise<void> {
+  await using site = await BenchSite.open();
+  const ours: number[] = [];
+  const bare: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    ours.push(await perSecondOf(site, join(import.meta.dirname, "client-calls.ts"), [String(CALLS)]));
+    bare.push(await perSecondOf(site, BARE, [String(CALLS)], ["calls"]));
+  }
+  tell(`Client calls per second, ${CALLS}, 100 at a time, 0 ms provider, one process`, [
+    ["glue.complete", ours],
+    ["bare BullMQ worker, awaited by waitUntilFinished", bare],
+  ]);
+}
+
+async function perSecondOf(site: BenchSite, script: string, before: string[], after: string[] = []) {
+  const figures = join(site.folder, "figures.json");
+  if ((await site.run(script, [...before, figures, ...after]).exit) !== 0)
+    throw new Error(`${script} failed`);
+  return perSecond(JSON.parse(readFileSync(figures, "utf8")));
+}
+
+/** Prints both medians and their ratio, and every round's figures. */
+function tell(title: string, sides: [[string, number[]], [string, number[]]]): void {
+  console.log(`\n${title}, medians of ${ROUNDS}`);
+  for (const [name, values] of sides) {
+    const rounds = values.map((value) => value.toFixed(0)).join(" ");
+    console.log(`  ${name.padEnd(58)}${median(values).toFixed(0).padStart(6)}   (${rounds})`);
+  }
+  const [[, ours], [, bare]] = sides;
+  console.log(`  ${"ratio".padEnd(58)}${(median(ours) / median(bare)).toFixed(2).padStart(6)}`);
 }
 
 async function latency(): Promise<void> {

@@ -6,10 +6,9 @@ import { join } from "node:path";
 import { stopEmbeddedRedis } from "../src/embedded-redis/embedded-redis.ts";
 import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
 import { loadSettings } from "../src/shared/settings.ts";
+import { sumQuestion } from "./calls.ts";
 
 const MAIN = join(import.meta.dirname, "../src/cli/main.ts");
-
-const sumQuestion = (n: number) => `Question ${n}: what is ${n} plus ${n * 3}? Explain in a sentence.`;
 
 /** A folder with a Redis and a 0 ms provider of its own, the provider in another process. */
 export class BenchSite implements AsyncDisposable {
@@ -63,6 +62,7 @@ export class BenchSite implements AsyncDisposable {
     const { child, exit } = this.run(MAIN, args);
     const report = exit.then((code) => {
       if (code !== 0) throw new Error(`the batch ended with ${code}`);
+      this.#checkDelivery(input, output);
       return JSON.parse(readFileSync(join(this.folder, `${output}.report`), "utf8")) as {
         total: number;
         durationMs: number;
@@ -70,6 +70,18 @@ export class BenchSite implements AsyncDisposable {
       };
     });
     return { child, report };
+  }
+
+  /** @throws Error when a row has no answer, or more than one */
+  #checkDelivery(input: string, output: string): void {
+    const idsIn = (path: string) =>
+      readFileSync(path, "utf8")
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line).custom_id as string);
+    const [asked, answered] = [idsIn(input), idsIn(join(this.folder, output))];
+    if (asked.join() !== answered.join())
+      throw new Error("the output is not one answer for each row, in their order");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
