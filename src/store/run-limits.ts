@@ -206,9 +206,14 @@ export async function waitingForPlaces(
   return { runs: counts.reduce((sum, count) => sum + count, 0), keys: counts.length };
 }
 
-/** Returns the names of some limits of concurrency that runs may wait for. */
-export async function someLimits({ redis, keys }: Store, count: number): Promise<string[]> {
-  return (await redis.hrandfield(keys.workflowLimits, count)) as string[];
+/** Returns the names of about `count` limits of concurrency that runs may wait for, and the cursor of the next ones; "0" is the first. */
+export async function someLimits(
+  { redis, keys }: Store,
+  cursor: string,
+  count: number,
+): Promise<{ names: string[]; cursor: string }> {
+  const [next, entries] = await redis.hscan(keys.workflowLimits, cursor, "COUNT", count);
+  return { names: entries.filter((_, n) => n % 2 === 0), cursor: next };
 }
 
 /**

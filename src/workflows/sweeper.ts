@@ -22,6 +22,8 @@ const CHUNK = 100;
 export class Sweeper {
   readonly #fleet: FleetAccess;
   readonly #sweep: ElectedSweep;
+  /** Of the limits that are looked at next. */
+  #cursor = "0";
   /** The place in the list of old runs from which to go on. */
   #oldFrom = 0;
 
@@ -35,7 +37,9 @@ export class Sweeper {
   async #sweepOnce(): Promise<void> {
     await this.#endOverdue();
     const { store } = this.#fleet;
-    for (const name of await someLimits(store, CHUNK)) {
+    const { names, cursor } = await someLimits(store, this.#cursor, CHUNK);
+    this.#cursor = cursor;
+    for (const name of names) {
       for (const runId of await healLimit(store, name, clockOf(store).now()))
         await addJobAgain(this.#fleet, runId);
     }
