@@ -1,10 +1,10 @@
 import { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { parseExactly } from "../shared/exact-json.ts";
-import { fieldsOf, nestsTooDeep, parseJson } from "../shared/json.ts";
-import { isFault } from "./fault.ts";
+import { nestsTooDeep, parseJson } from "../shared/json.ts";
 import type { OnDelta } from "./provider.ts";
 import { readEvents } from "./sse.ts";
+import { statedError } from "./vendor-words.ts";
 
 /** The event that ends a stream of OpenAI's dialect. */
 export const DONE = "[DONE]";
@@ -81,7 +81,7 @@ function checkDepth(text: string): string {
 }
 
 function isEventStream({ headers }: Response, start: string): boolean {
-  if (/^(data|event|id|retry)?:/.test(start)) return true;
+  if (/^(data|event|id|retry|error)?:/.test(start)) return true;
   return /^text\/event-stream/i.test(headers.get("content-type") ?? "") && !/^[{[<]/.test(start);
 }
 
@@ -92,9 +92,10 @@ async function* dataOf(
 ): AsyncGenerator<unknown> {
   for await (const { event, data } of events) {
     if (data.trim() === DONE) return yield DONE;
+    if (data.trim() === "") continue;
     const value: unknown = event === "error" ? (parseJson(data) ?? data) : JSON.parse(checkDepth(data));
-    const { error, type } = fieldsOf(value);
-    if (event === "error" || type === "error" || isFault(error)) throw new StreamFault(headers, value);
+    const stated = statedError(value);
+    if (event === "error" || stated !== undefined) throw new StreamFault(headers, stated ?? value);
     yield value;
   }
 }

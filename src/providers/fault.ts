@@ -1,5 +1,12 @@
 import { fieldsOf } from "../shared/json.ts";
 import { durationMs, retryAfterMs } from "./retry-after.ts";
+import {
+  MISGENERATED_CODES,
+  MODERATION_CODES,
+  statedError,
+  THROTTLE_CODE,
+  TOO_LONG_CODES,
+} from "./vendor-words.ts";
 
 /** A provider's refusal, whatever its dialect, in the few facts that decide what happens next. */
 export interface Fault {
@@ -33,16 +40,20 @@ const STREAM_STATUSES: Record<string, number> = {
   rate_limit_error: 429,
   rate_limit_exceeded: 429,
   invalid_prompt: 400,
+  1302: 429,
+  1303: 429,
+  1305: 429,
   timeout_error: 504,
   overloaded_error: 529,
 };
 const DEFAULT_STREAM_STATUS = 502;
 /** The words of Responses for pictures that cannot be read, and for what its policies refuse. */
 const REFUSED_INPUT = /(^|_)image(_|$)|_policy(_|$)|^data_residency/;
+const REFUSAL_CODES = new Set([...MODERATION_CODES, ...TOO_LONG_CODES, ...MISGENERATED_CODES]);
 const MAX_PAGE_CHARS = 20_000;
 
-/** The name that gateways and the simulator put in front of the text. */
-const SENDER_TAG = /^\[[\w .-]{1,40}\] /;
+/** What gateways and the simulator put in front of the text: `[name]`, `litellm.BadRequestError: OpenAIException -`. */
+const SENDER_TAG = /^(\[[\w .-]{1,40}\] |([\w.]{1,60}(Error|Exception)(:| -) )+)/;
 const SAFE_WORD = /^[\w.[\]-]{1,80}$/;
 /** The parameter at the start of Anthropic's texts, which name it nowhere else: `messages.0.content: …`. */
 const NAMED_FIRST =
@@ -73,22 +84,18 @@ function pageText(text: unknown): string | undefined {
 function streamStatus(body: unknown, codes: string[]): number {
   const stated = Number(innermost(body).code);
   if (stated >= 400 && stated < 600) return stated;
-  if (codes.some((code) => REFUSED_INPUT.test(code))) return 400;
+  if (codes.some((code) => THROTTLE_CODE.test(code))) return 429;
+  const isRefused = (code: string) => REFUSED_INPUT.test(code) || REFUSAL_CODES.has(code);
+  if (codes.some(isRefused)) return 400;
   return codes.map((code) => STREAM_STATUSES[code]).find((status) => status) ?? DEFAULT_STREAM_STATUS;
 }
 
 /** Returns the refusal inside an answer with status 200, as OpenRouter sends them once the upstream call has begun. */
 export function faultInBody(data: unknown, headers: Headers, requestId: string): Fault | undefined {
-  const { error, choices } = fieldsOf(data);
-  const inner = error ?? fieldsOf(Array.isArray(choices) ? choices[0] : undefined).error;
-  if (!isFault(inner)) return undefined;
-  const fault = faultOf(DEFAULT_STREAM_STATUS, headers, inner, requestId);
-  return { ...fault, status: streamStatus(inner, fault.codes) };
-}
-
-/** Returns whether what stands in the place of an error is one: some servers write an empty object for none. */
-export function isFault(error: unknown): boolean {
-  return Boolean(error) && (typeof error !== "object" || Object.keys(error as object).length > 0);
+  const stated = statedError(data);
+  if (stated === undefined) return undefined;
+  const fault = faultOf(DEFAULT_STREAM_STATUS, headers, stated, requestId);
+  return { ...fault, status: streamStatus(stated, fault.codes) };
 }
 
 function faultOf(status: number, headers: Headers, body: unknown, requestId: unknown): Fault {
@@ -99,6 +106,7 @@ function faultOf(status: number, headers: Headers, body: unknown, requestId: unk
     fields.code,
     fields.type,
     fields.status,
+    fields.__type,
     ...details.flatMap(({ error_code, reason }) => [error_code, reason]),
   ];
   const metadata = fieldsOf(fields.metadata);

@@ -19,6 +19,7 @@ class ChatStream {
   #content: unknown;
   readonly #calls = new StreamedCalls();
   #hasToolCalls = false;
+  #hasDeltas = false;
   /** The choice that the text is taken from. */
   #speaker: string | undefined;
   #reasoningField: string | undefined;
@@ -61,7 +62,11 @@ class ChatStream {
     merge(this.#choice, rest);
     if (isObject(usage)) this.#choice.usage = { ...fieldsOf(this.#choice.usage), ...known(usage) };
     const place = typeof index === "object" ? "" : String(index);
-    this.#addDelta(isObject(delta) ? delta : isObject(message) ? message : { content: text }, place);
+    // MiniMax and others end with the whole message, after its pieces.
+    const isRepeated = this.#hasDeltas && !isObject(delta) && isObject(message);
+    this.#hasDeltas ||= isObject(delta) && Object.keys(delta).length > 0;
+    const piece = isObject(delta) ? delta : isObject(message) ? message : { content: text };
+    if (!isRepeated) this.#addDelta(piece, place);
     // A number says that the answer has ended only where the stream says so, too.
     if (reason != null && reason !== "") this.#choice.finish_reason = reason;
     if (typeof reason === "string" && reason !== "") this.#isFinished = true;

@@ -11,30 +11,23 @@ import {
 } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import type { Fault } from "./fault.ts";
-
-const QUOTA_CODES = new Set([
-  "insufficient_quota",
-  "billing_error",
-  "billing_hard_limit_reached",
-  "billing_not_active",
-  "contract_spend_limit_reached",
-  "enforced_spend_limit_reached",
-  "linked_organization_spend_limit_reached",
-  "linked_organization_billing_unavailable",
-  "organization_on_hold",
-]);
-const KEY_CODES = new Set(["invalid_api_key", "authentication_error", "permission_error", "API_KEY_INVALID"]);
-const MODEL_CODES = new Set(["model_not_found", "not_found_error"]);
-
-// Where a provider gives the fault no code, the start of its text is all there is. The patterns are anchored:
-// further on the text may quote the prompt.
-const CREDIT_USED_UP = /^Your credit balance is too low/i;
-const BAD_KEY = /^(Incorrect API key provided|API key not valid|Invalid API key)/i;
-const UNKNOWN_MODEL = /^\S{1,100} is not a valid model ID/i;
-const TOO_LONG =
-  /^(prompt is too long|input length and `max_tokens` exceed context limit|This (endpoint|model)'s maximum (context|prompt) length is|The input token count .{0,40}exceeds)/i;
-const MORE_THAN_A_MINUTES_BUDGET = /^Request too large/i;
-const REFUSED_CONTENT = /^Content violates usage guidelines/i;
+import {
+  BAD_KEY,
+  CREDIT_USED_UP,
+  KEY_CODES,
+  MISGENERATED_CODES,
+  MODEL_CODES,
+  MODEL_IS_GONE,
+  MODERATION_CODES,
+  MORE_THAN_A_MINUTES_BUDGET,
+  OVERLOAD_CODES,
+  QUOTA_CODES,
+  REFUSED_CONTENT,
+  THROTTLE_CODE,
+  TOO_LONG,
+  TOO_LONG_CODES,
+  UNKNOWN_MODEL,
+} from "./vendor-words.ts";
 
 /** A parameter, or a value of it, that this model does not have. */
 const UNSUPPORTED_CODES = new Set(["unsupported_parameter", "unsupported_value", "unknown_parameter"]);
@@ -50,6 +43,7 @@ type Kind =
   | "over_budget"
   | "rate_limit"
   | "moderated"
+  | "misgenerated"
   | "redirect"
   | "unsupported"
   | "invalid"
@@ -129,6 +123,12 @@ function errorOf(fault: Fault, entry: ProviderEntry, model: string): LLMError {
         code: "content_refused",
         message: `${answered}: the provider's content filter refuses the prompt`,
       });
+    case "misgenerated":
+      return new APIConnectionError({
+        ...fields,
+        code: "invalid_response",
+        message: `${answered}: it refuses what the model wrote`,
+      });
     case "unsupported":
       return new InvalidRequestError({
         ...fields,
@@ -159,13 +159,15 @@ function kindOf({ status, codes, param, message, moderated }: Fault): Kind {
   const has = (known: ReadonlySet<string>) => codes.some((code) => known.has(code));
   if (status < 400) return "redirect";
   if (status === 402 || has(QUOTA_CODES) || CREDIT_USED_UP.test(message)) return "quota";
-  if (status === 529 || codes.includes("overloaded_error")) return "overloaded";
-  if (status === 429) return MORE_THAN_A_MINUTES_BUDGET.test(message) ? "over_budget" : "rate_limit";
-  if (status >= 500 || [408, 409, 425, 499].includes(status)) return "server";
-  if (moderated || REFUSED_CONTENT.test(message)) return "moderated";
+  if (status === 529 || has(OVERLOAD_CODES)) return "overloaded";
+  if (status === 429 || (status < 500 && codes.some((code) => THROTTLE_CODE.test(code))))
+    return MORE_THAN_A_MINUTES_BUDGET.test(message) ? "over_budget" : "rate_limit";
+  if (status >= 500 || [408, 409, 425, 499].includes(status) || MODEL_IS_GONE.test(message)) return "server";
+  if (moderated || has(MODERATION_CODES) || REFUSED_CONTENT.test(message)) return "moderated";
   if (status === 401 || status === 403 || has(KEY_CODES) || BAD_KEY.test(message)) return "key";
   if (status === 404 || has(MODEL_CODES) || UNKNOWN_MODEL.test(message)) return "model";
-  if (codes.includes("context_length_exceeded") || TOO_LONG.test(message)) return "too_long";
+  if (has(TOO_LONG_CODES) || TOO_LONG.test(message)) return "too_long";
+  if (has(MISGENERATED_CODES)) return "misgenerated";
   if (param !== undefined && has(UNSUPPORTED_CODES)) return "unsupported";
   return "invalid";
 }

@@ -17,8 +17,9 @@ export async function* readEvents(texts: AsyncIterable<string>): AsyncGenerator<
       const colon = line.indexOf(":");
       const field = colon < 0 ? line : line.slice(0, colon);
       const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-      if (field === "event") event = value;
-      if (field === "data") data.push(value);
+      // llama.cpp states errors in a field of that name.
+      if (field === "event" || field === "error") event = field === "error" ? field : value;
+      if (field === "data" || field === "error") data.push(value);
       continue;
     }
     if (data.length > 0) yield { event, data: data.join("\n") };

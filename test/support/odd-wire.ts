@@ -10,6 +10,8 @@ import { type WireServer, wireServer } from "./wire-server.ts";
 export interface Wire {
   body: string;
   type?: string;
+  /** Default 200. */
+  status?: number;
 }
 
 export const json = (value: unknown, type = "application/json"): Wire => ({
@@ -26,8 +28,8 @@ export function openOddWire() {
   const open = () =>
     wireServer(
       (response, request) => {
-        const { body, type } = bodies[Number(/wire-(\d+)-/.exec(request.body)?.[1])] as Wire;
-        response.writeHead(200, type === undefined ? {} : { "content-type": type }).end(body);
+        const { body, type, status = 200 } = bodies[Number(/wire-(\d+)-/.exec(request.body)?.[1])] as Wire;
+        response.writeHead(status, type === undefined ? {} : { "content-type": type }).end(body);
       },
       (close) => closing.push(close),
     );
