@@ -282,15 +282,12 @@ export class RunContext implements WorkflowContext {
 
   random(): number {
     if (currentWork.getStore()) return Math.random();
-    return Number.parseInt(this.#drawn("random").slice(0, 12), 16) / 2 ** 48;
+    return this.#options.seeds.random(this.#nameOf("\nrandom"));
   }
 
   uuid(): string {
     if (currentWork.getStore()) return randomUUID();
-    const hex = this.#drawn("uuid");
-    const variant = ((Number.parseInt(hex[16] ?? "0", 16) & 3) | 8).toString(16);
-    const parts = [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`];
-    return [...parts, `${variant}${hex.slice(17, 20)}`, hex.slice(20, 32)].join("-");
+    return this.#options.seeds.uuid(this.#nameOf("\nuuid"));
   }
 
   patch(id: string): boolean {
@@ -325,9 +322,5 @@ export class RunContext implements WorkflowContext {
     const count = (counts.get(path) ?? 0) + 1;
     counts.set(path, count);
     return count === 1 ? path : `${path}#${count}`;
-  }
-
-  #drawn(purpose: string): string {
-    return sha256(`${this.#options.seeds.current}\n${this.#nameOf(`\n${purpose}`)}`);
   }
 }

@@ -10,13 +10,8 @@ import type { ProviderOptions } from "../shared/wire-options.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
 import type { StartLimits } from "../store/run-limits.ts";
-import {
-  beginRun,
-  DEFAULT_DEADLINE_MS,
-  type ForkPoint,
-  inlineOrRunBlob,
-  readRun,
-} from "../store/run-record.ts";
+import { DEFAULT_DEADLINE_MS, type ForkPoint, inlineOrRunBlob, readRun } from "../store/run-record.ts";
+import { beginRun } from "../store/run-start.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
 export interface RunStart extends Owner {
