@@ -117,9 +117,9 @@ describe.each(MODELS)("%s", (model) => {
     expect(["queued", "in_progress", "completed"]).toContain(made.status);
     const done = await waitFor("the answer", async () => {
       const now = await openai.responses.retrieve(made.id);
-      return now.status === "completed" && now;
+      return now.status === "completed" ? now : undefined;
     });
-    expect(done && done.output_text).toBe("Later.");
+    expect(done?.output_text).toBe("Later.");
     const replay = await Array.fromAsync(
       await openai.responses.retrieve(made.id, { stream: true, starting_after: 1 }),
     );
@@ -156,9 +156,9 @@ test("a provider's refusal is an error, in a stream the response's own end, in t
   const { id } = await openai.responses.create({ model: MODEL, input, background: true });
   const failed = await waitFor("its end", async () => {
     const now = await openai.responses.retrieve(id);
-    return now.status === "failed" && now;
+    return now.status === "failed" ? now : undefined;
   });
-  expect(failed && failed.error?.code).toBe("invalid_request");
+  expect(failed?.error?.code).toBe("invalid_request");
 });
 
 test("another tenant's response is not there", async () => {
