@@ -13,7 +13,7 @@ const UNIT = [
   "test/batch/{answer-forms,line-forms,output-links,files-{digits,earlier,forms,large,malformed,output,scan}}.test.ts",
   "test/limits/{concurrency-controller,estimate-correction,rate-limiter-settings}.test.ts",
   "test/workers/{output-conformance,output-read,output-subset,verdict}.test.ts",
-  "test/providers/odd-{answers,calls,messages,usage}.test.ts",
+  "test/providers/odd-{answers,calls,faults,messages,usage}.test.ts",
   "test/{cli/progress/frame,cli/step-tree,client/agents,workflows/input}.test.ts",
 ];
 

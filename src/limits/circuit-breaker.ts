@@ -55,6 +55,8 @@ interface View {
   openedAt: number;
   /** Until then, by `performance.now()`, failures while it is open are taken for the provider's. */
   excusesUntil: number;
+  isDoubtful: boolean;
+  testedAt: number;
   /** Undefined until Redis has answered once. */
   opened: number | undefined;
   /** Calls that ended well and are not reported yet. */
@@ -139,12 +141,24 @@ export class CircuitBreaker implements AsyncDisposable {
   }
 
   /**
-   * Returns whether a call that failed is to be blamed on the provider rather than on its own request: the breaker is
-   * open, and when only few different requests failed, not for too long yet.
+   * Returns whether a call that failed is blamed on the provider rather than on its own request: the breaker is open, and
+   * when only few different requests failed, not for too long yet.
    */
   excuses(key: string): boolean {
     const view = this.#views.get(key);
     return view !== undefined && view.openedAt > 0 && performance.now() < view.excusesUntil;
+  }
+
+  /**
+   * Returns whether a failed call should be followed by one that cannot be at fault: only few different requests failed,
+   * and none was wanted for `quietMs / 2`.
+   */
+  wantsTest(key: string): boolean {
+    const view = this.#view(key);
+    const now = performance.now();
+    const isWanted = view.isDoubtful && this.excuses(key) && now - view.testedAt > this.#settings.quietMs / 2;
+    if (isWanted) view.testedAt = now;
+    return isWanted;
   }
 
   /** Learns the state that another process changed; `key` is the text of a message on `<keyPrefix>:events:breaker`. */
@@ -188,6 +202,8 @@ export class CircuitBreaker implements AsyncDisposable {
     const unknown: View = {
       openedAt: 0,
       excusesUntil: 0,
+      isDoubtful: false,
+      testedAt: Number.NEGATIVE_INFINITY,
       opened: undefined,
       successes: 0,
       reportTimer: undefined,
@@ -255,18 +271,15 @@ export class CircuitBreaker implements AsyncDisposable {
     if (opened !== view.opened) view.successes = 0;
     view.openedAt = openedAt;
     view.opened = opened;
+    view.isDoubtful = isDoubtful;
     view.excusesUntil = isDoubtful
       ? performance.now() + openedAt + this.#settings.patienceMs - now
       : Number.POSITIVE_INFINITY;
   }
 
   #logFault({ message }: Error): void {
-    if (!this.#isFaultLogged) {
-      this.#options.logger?.warn(
-        { fault: message },
-        "circuit breaker cannot use Redis; its last state stands",
-      );
-    }
+    const text = "circuit breaker cannot use Redis; its last state stands";
+    if (!this.#isFaultLogged) this.#options.logger?.warn({ fault: message }, text);
     this.#isFaultLogged = true;
   }
 }

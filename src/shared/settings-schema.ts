@@ -89,6 +89,7 @@ export const settingsSchema = z.object({
   CIRCUIT_BREAKER_MIN_CALLS: integer(1, 1_000_000).default(20),
   CIRCUIT_BREAKER_WINDOW_MS: integer(1000, 3_600_000).default(30_000),
   CIRCUIT_BREAKER_COOLDOWN_MS: integer(100, 3_600_000).default(2000),
+  CIRCUIT_BREAKER_QUIET_MS: integer(100, 3_600_000).default(60_000),
   CACHE_ENABLED: booleanText.default(true),
   CACHE_TTL: integer(1, MAX_CACHE_TTL_SECONDS).default(3600),
   CACHE_SIZE_LIMIT: integer(1, Number.MAX_SAFE_INTEGER).default(2 ** 30),

@@ -59,6 +59,7 @@ export interface Settings {
     minCalls: number;
     windowMs: number;
     cooldownMs: number;
+    quietMs: number;
   };
   /** Answers are kept for so long, all of the namespace together in at most so many bytes. */
   cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
@@ -228,6 +229,7 @@ function toSettings(
       minCalls: values.CIRCUIT_BREAKER_MIN_CALLS,
       windowMs: values.CIRCUIT_BREAKER_WINDOW_MS,
       cooldownMs: values.CIRCUIT_BREAKER_COOLDOWN_MS,
+      quietMs: values.CIRCUIT_BREAKER_QUIET_MS,
     },
     cache: {
       enabled: values.CACHE_ENABLED,

@@ -15,6 +15,7 @@ import { clockOf } from "../store/redis-clock.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
 import type { CallTiming } from "./job-attempt.ts";
+import { completesLeast } from "./least-call.ts";
 import { deadlineError } from "./verdict.ts";
 
 /** A job that would hold its place in this process for longer goes back. */
@@ -50,6 +51,12 @@ export interface CallInput {
   /** Told the answer's pieces as they come. */
   onDelta?: OnDelta;
   logger: Logger;
+}
+
+/** The call, and the least that can be asked in its place. */
+interface Calls {
+  complete: () => Promise<ProviderReply>;
+  completesLeast: () => Promise<boolean>;
 }
 
 /** What a call may use, and may cost where there is a limit. */
@@ -89,7 +96,10 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     throw deadlineError();
   }
   const startedAt = performance.now();
-  const reply = await guarded(context, input, held, () => adapter.complete(call));
+  const reply = await guarded(context, input, held, {
+    complete: () => adapter.complete(call),
+    completesLeast: () => completesLeast(adapter, call),
+  });
   return {
     entry: model.entry,
     model: model.model,
@@ -114,9 +124,9 @@ function timeoutsOf({ settings }: WorkerContext, { timeouts, onDelta }: CallInpu
 /** The call between budget, breaker and concurrency controller, each of which learns how it ended. */
 async function guarded(
   context: WorkerContext,
-  { model, controller, isRouted, isRepeated, timing }: CallInput,
+  { model, controller, isRouted, isRepeated, timing, logger }: CallInput,
   held: Held,
-  complete: () => Promise<ProviderReply>,
+  { complete, completesLeast }: Calls,
 ): Promise<ProviderReply> {
   const { breaker } = context;
   const { key } = model;
@@ -145,8 +155,12 @@ async function guarded(
     if (provider === "limited") controller.limited(startedAt);
     else if (provider === "works") controller.answered();
     else controller.unanswered();
+    // What was reserved for the failed call is more than the least one takes.
     await chargeFailure(held, charged);
-    if (provider === "down") await breaker?.failed(key, admission, { isRepeated });
+    if (provider === "down" && breaker?.wantsTest(key) && (await completesLeast())) {
+      logger.info({ model: key }, "the provider answers a call of a few tokens: the fault is the job's own");
+      await breaker?.succeeded(key, admission);
+    } else if (provider === "down") await breaker?.failed(key, admission, { isRepeated });
     else if (provider === "unknown") await breaker?.released(key, admission);
     else await breaker?.succeeded(key, admission);
     if (held.tests && provider === "works") await liftTestedPause(context, model, held.tests);

@@ -66,6 +66,33 @@ describe.concurrent("a row that always fails", () => {
     await expect(call).rejects.toThrow("did not finish its answer within 0.06 s");
   });
 
+  test.each([
+    ["ends after its attempts as the last one, when the provider answers something else", false],
+    ["has all its attempts left after an outage, though it is the last one", true],
+  ])("%s", async (_, isOutage) => {
+    const begun = { at: 0 };
+    const answer = ({ prompt }: OddCall): OddAnswer => {
+      if (prompt === "last") begun.at ||= performance.now();
+      const isDown = isOutage && begun.at > 0 && performance.now() - begun.at < 5000;
+      return isDown || (prompt === "last" && !isOutage) ? DOWN : "fine";
+    };
+    await using odd = await oddSite(answer, {
+      GLUELLM_CIRCUIT_BREAKER_COOLDOWN_MS: "100",
+      GLUELLM_CIRCUIT_BREAKER_QUIET_MS: "400",
+      GLUELLM_RETRY_MIN_WAIT: "0.1",
+      GLUELLM_RETRY_MAX_WAIT: "0.2",
+      GLUELLM_WORKER_CONCURRENCY: "1",
+    });
+    expect(await odd.batch([...good(3), "last"])).toMatchObject({
+      status: "completed",
+      failed: isOutage ? 0 : 1,
+    });
+    const asked = (prompt: string) => odd.calls.filter((call) => call.prompt === prompt).length;
+    expect(asked("ping")).toBeGreaterThan(0);
+    if (isOutage) return expect(asked("last")).toBeGreaterThan(12);
+    expect(odd.site.read("out.errors.jsonl")).toMatchObject([{ error: { attempts: 12 } }]);
+  });
+
   test("does not hold up the others after an outage, in which nobody loses an attempt", async () => {
     const env = { GLUELLM_CIRCUIT_BREAKER_COOLDOWN_MS: "100", GLUELLM_WORKER_CONCURRENCY: "1" };
     const isDown = ({ ofAll }: OddCall) => ofAll > 3 && ofAll <= 20;
