@@ -7,13 +7,15 @@ import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
 import { runBatchCommand } from "./batch-run.ts";
-import { openRedis, startDashboard, startSimulator } from "./compose.ts";
+import { localKey, openRedis, startApi, startDashboard, startSimulator, startWorker } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
 import { integer } from "./options.ts";
 
 const MODEL = "gsm8k-demo";
 /** 300 rows take about ten seconds, so that the limit and the progress can be watched. */
 const LIMITS = { rpm: 1800, tpm: 300_000 };
+/** Tried when the API's port is busy. */
+const FURTHER_PORTS = 20;
 /** USD. */
 const PRICES = { inputPerMillion: 0.15, outputPerMillion: 0.6 };
 /** A few of each, so that retries can be watched too. */
@@ -56,6 +58,10 @@ async function quickstart(limitRows: number): Promise<number> {
   });
   parts.defer(() => dashboard.close());
 
+  const api = await startApi({ settings, logger, store: host.store, furtherPorts: FURTHER_PORTS });
+  parts.defer(() => api.close());
+  const key = await localKey(host.store, settings);
+
   const outputPath = relativePath(join(runFolder(folder), "results.jsonl"));
   say(
     `Redis      ${host.embedded ? `embedded, data in ${relativePath(settings.dataDir)}` : "the one of GLUELLM_REDIS_URL"}`,
@@ -63,6 +69,8 @@ async function quickstart(limitRows: number): Promise<number> {
   say(`provider   simulator at ${simulator.url}; its answers and prices are made up`);
   say(`limits     ${LIMITS.rpm} requests and ${LIMITS.tpm} tokens a minute; 3 % of the calls fail`);
   say(`dashboard  ${dashboard.url}`);
+  say(`api        ${api.url}/v1`);
+  say(`           ${curlLine(api.url, relativePath(key.path))}`);
   say(`batch      ${limitRows} GSM8K questions, model simulator:${MODEL}\n`);
   const exitCode = await runBatchCommand(
     {
@@ -83,7 +91,11 @@ async function quickstart(limitRows: number): Promise<number> {
   interruption.release();
   sayNext(relativePath(outputPath), settings.namespace);
   if (process.stdin.isTTY && process.stderr.isTTY) {
-    say(`\nThe dashboard stays up at ${dashboard.url} until you press Ctrl-C.`);
+    const worker = await startWorker({ store: host.store, settings, logger });
+    parts.defer(() => worker.close());
+    say(
+      `\nDashboard, API and a worker stay up: the dashboard is at ${dashboard.url}, until you press Ctrl-C.`,
+    );
     const leave = onInterruption(undefined);
     await once(leave.signal, "abort");
   }
@@ -101,6 +113,14 @@ function demoSettings(settings: Settings, baseUrl: string): Settings {
     prices: { [`simulator:${MODEL}`]: PRICES },
     retry: { ...settings.retry, minWaitMs: 500, maxWaitMs: 2000 },
   });
+}
+
+function curlLine(url: string, keyPath: string): string {
+  const body = JSON.stringify({
+    model: `simulator:${MODEL}`,
+    messages: [{ role: "user", content: "Hello!" }],
+  });
+  return `curl ${url}/v1/chat/completions -H "Authorization: Bearer $(cat ${keyPath})" -H 'Content-Type: application/json' -d '${body}'`;
 }
 
 function sayNext(outputPath: string, namespace: string): void {

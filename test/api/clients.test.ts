@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
@@ -180,6 +181,13 @@ test("LangChain.js: ChatOpenAI, whole and streamed, and OpenAIEmbeddings", async
   expect(chunks.map(({ text }) => text).join("")).toBe("One two.");
   expect(await chat.withStructuredOutput(fact).invoke(isFact)).toEqual({ name: "hens", count: 3 });
   expect(await new OpenAIEmbeddings(options).embedDocuments(["one", "two"])).toHaveLength(2);
+});
+
+test("the example asks by OpenAI's client", async () => {
+  const example = join(import.meta.dirname, "../../examples/api.ts");
+  const env = { OPENAI_BASE_URL: api.baseURL, OPENAI_API_KEY: api.apiKey };
+  const lines = (await outputOf(process.execPath, [example, MODEL], { env })).trimEnd().split("\n");
+  expect(lines).toEqual([expect.stringContaining("[simulated]"), expect.stringContaining("[simulated]")]);
 });
 
 test("curl: a chat completion, and a stream that ends with [DONE]", async () => {

@@ -119,7 +119,7 @@ describe.each(MODELS)("%s", (model) => {
       const now = await openai.responses.retrieve(made.id);
       return now.status === "completed" ? now : undefined;
     });
-    expect(done?.output_text).toBe("Later.");
+    expect(done).toMatchObject({ output_text: "Later." });
     const replay = await Array.fromAsync(
       await openai.responses.retrieve(made.id, { stream: true, starting_after: 1 }),
     );
@@ -158,7 +158,7 @@ test("a provider's refusal is an error, in a stream the response's own end, in t
     const now = await openai.responses.retrieve(id);
     return now.status === "failed" ? now : undefined;
   });
-  expect(failed?.error?.code).toBe("invalid_request");
+  expect(failed).toMatchObject({ error: { code: "invalid_request" } });
 });
 
 test("another tenant's response is not there", async () => {

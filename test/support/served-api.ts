@@ -1,4 +1,3 @@
-import { onTestFinished } from "vitest";
 import type { SimulatorOptions } from "../../src/simulator/simulator.ts";
 import type { StartedProcess } from "./processes.ts";
 import { TestSite } from "./site.ts";
@@ -34,11 +33,4 @@ export async function startServer(site: TestSite): Promise<Omit<ServedApi, "site
   });
   const [, baseURL = "", apiKey = ""] = LINE.exec(process.stderr()) ?? [];
   return { process, baseURL, apiKey };
-}
-
-/** As `serveApi`, gone with the test. */
-export async function servedApi(...args: Parameters<typeof serveApi>): Promise<ServedApi> {
-  const served = await serveApi(...args);
-  onTestFinished(() => served.site[Symbol.asyncDispose]());
-  return served;
 }
