@@ -10,6 +10,7 @@ import { Redis } from "ioredis";
 import { z } from "zod";
 import { startWorker } from "../src/host/one-process.ts";
 import { defineWorkflow, GlueLLM, type WorkflowContext } from "../src/index.ts";
+import { workflowQueue } from "../src/shared/catalog.ts";
 import { createLogger } from "../src/shared/logger.ts";
 import { loadSettings } from "../src/shared/settings.ts";
 import { openStore } from "../src/store/connected-store.ts";
@@ -150,7 +151,7 @@ async function suspended(): Promise<void> {
       Array.from({ length: 500 }, () => client.workflows.start(workflow, { kind: "wait", n: 0 })),
     );
   }
-  const queue = new Queue("workflows", { connection: redis, prefix: "{gluellm:default}" });
+  const queue = new Queue(workflowQueue(workflow.name), { connection: redis, prefix: "{gluellm:default}" });
   while ((await queue.getJobCountByTypes("waiting-children")) < count) await delay(100);
   await delay(1000);
   report(

@@ -13,7 +13,7 @@ export class ProducerQueues {
   readonly #store: Store;
   readonly #maxActive: number | undefined;
   readonly #open = new Map<string, Queue>();
-  readonly #registeredAt = new Map<string, number>();
+  readonly #registered = new Map<string, { at: number; made: Promise<void> }>();
 
   /** @param maxActive how many of the namespace's queues of models may have jobs at a time; default 100 */
   constructor(store: Store, maxActive?: number) {
@@ -28,10 +28,14 @@ export class ProducerQueues {
 
   /** @throws as `of` */
   async registered(name: string): Promise<Queue> {
-    if (performance.now() - (this.#registeredAt.get(name) ?? Number.NEGATIVE_INFINITY) > REGISTER_MS) {
-      await registerQueue(this.#store, name, this.#maxActive);
-      this.#registeredAt.set(name, performance.now());
+    const at = performance.now();
+    let known = this.#registered.get(name);
+    if (known === undefined || at - known.at > REGISTER_MS) {
+      known = { at, made: registerQueue(this.#store, name, this.#maxActive) };
+      this.#registered.set(name, known);
+      known.made.catch(() => this.#registered.delete(name));
     }
+    await known.made;
     return this.named(name);
   }
 

@@ -8,8 +8,8 @@ export class Wakeup {
     this.#resolve?.();
   }
 
-  /** Resolves when woken since the last wait, at the latest after `maxMs`. */
-  async wait(maxMs: number): Promise<void> {
+  /** Resolves when woken since the last wait, at the latest after `maxMs`. Returns whether it was woken. */
+  async wait(maxMs: number): Promise<boolean> {
     if (!this.#woken) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#resolve = resolve;
@@ -18,6 +18,8 @@ export class Wakeup {
       clearTimeout(timer);
       this.#resolve = undefined;
     }
+    const wasWoken = this.#woken;
     this.#woken = false;
+    return wasWoken;
   }
 }

@@ -148,7 +148,7 @@ const APPEND = new Script({
   moreArgs: "entries",
   lua: `${FENCE}
     for _, entry in ipairs(entries) do redis.call('RPUSH', journal, entry) end
-    redis.call('EXPIRE', journal, math.max(1, redis.call('TTL', run)))
+    if redis.call('TTL', journal) < 0 then redis.call('EXPIRE', journal, math.max(1, redis.call('TTL', run))) end
     return redis.call('LRANGE', journal, seen, -1)
   `,
 });

@@ -182,6 +182,12 @@ export async function readRun(store: Store, runId: string): Promise<RunRecord | 
   return readStored(what, () => runRecordSchema.parse(fields));
 }
 
+/** Returns whether the run has not ended, and nothing tells that no worker can go on with it: less to read than its record. */
+export async function goesOn({ redis, keys }: Store, runId: string): Promise<boolean> {
+  const [status, blocked] = await redis.hmget(keys.workflow(runId), "status", "blocked");
+  return status === "running" && blocked === null;
+}
+
 /**
  * Makes a failed run one that runs. Keys: the record, the journal, the ids of its signals, the index of deadlines, the place of a singleton's id. Arguments: the run's id, the
  * `length` of the journal as it was read, the new deadline, whether it `isBounded`, the life of the record in seconds,

@@ -27,6 +27,8 @@ const MAX_WAITS_SHOWN = 20;
 const APPEND_CHUNK = 500;
 /** A message may be lost with its connection: a look at the journal makes up for it. */
 const POLL_MS = 1000;
+/** Local work that is done sooner is waited for without a subscription. */
+const LISTEN_AFTER_MS = 20;
 
 export type ActivationEnd = "suspended" | "ended" | Denied;
 
@@ -125,11 +127,24 @@ export class Activation {
     // BullMQ wakes by this machine's clock: where that is ahead, it would do so again and again until the time has come.
     const wouldWake = timer <= Date.now();
     if (this.#local.isUnderWay || execution.steps.size === 0 || wouldWake) {
-      this.#listening ??= this.#listen();
-      await execution.activity.wait(Math.min(POLL_MS, Math.max(1, timer - this.#now())));
-      return this.#read();
+      return this.#wait(Math.max(1, timer - this.#now()));
     }
     return false;
+  }
+
+  /** Waits for work of this process, or for what others append to the journal, at most for so long. */
+  async #wait(maxMs: number): Promise<boolean> {
+    const { activity } = this.#execution;
+    if (!this.#listening && (await activity.wait(Math.min(LISTEN_AFTER_MS, maxMs))) && this.#hasOwnNews)
+      return true;
+    this.#listening ??= this.#listen();
+    await activity.wait(Math.min(POLL_MS, maxMs));
+    // What is written down now comes back with all that others have.
+    return this.#hasOwnNews || this.#read();
+  }
+
+  get #hasOwnNews(): boolean {
+    return this.#local.entries.length > 0 || this.#execution.hasNews;
   }
 
   /** A message that is lost is no harm: the end of the turn says it again. */
@@ -240,12 +255,18 @@ export class Activation {
 
   /** Local work begins only when the journal does not have its end; other steps may be an earlier activation's. */
   async #begin(steps: readonly Step[]): Promise<boolean> {
+    this.#signal.throwIfAborted();
     const others = steps.filter(({ kind }) => kind !== "local");
     for (const step of steps) {
       step.isDispatched = true;
       if (step.effect.kind === "local") this.#local.begin(step, step.effect);
     }
     const outside = others.filter(({ kind }) => isOutside(kind));
+    if (outside.length === 0) {
+      // Work that is done at once is: it needs no look at the journal, and nobody to tell of news.
+      await nextTurn();
+      return true;
+    }
     const ended = await repair(this.#fleet, this.#run, outside);
     if (ended.length > 0) return this.#append(ended);
     return this.#read();

@@ -29,8 +29,8 @@ export class LocalWork {
   readonly #execution: Execution;
   /** Of the run's turn. */
   readonly #turn: AbortSignal;
-  readonly #over = new AbortController();
   readonly #underWay = new Map<string, { startedAt: number; attempt: number; abort: AbortController }>();
+  readonly #onTurnEnd = () => this.#abortAll(this.#turn.reason);
   #showTimer: NodeJS.Timeout | undefined;
   #isShown: boolean;
 
@@ -65,6 +65,7 @@ export class LocalWork {
       return;
     }
     const attempt = (tries.get(step.id)?.attempt ?? 0) + 1;
+    if (this.#underWay.size === 0) this.#turn.addEventListener("abort", this.#onTurnEnd);
     this.#underWay.set(step.id, { startedAt: Date.now(), attempt, abort: new AbortController() });
     // Work that was under way at a loss may hold this process up too: it is shown before it begins.
     if (losses > 0) this.#show();
@@ -83,10 +84,15 @@ export class LocalWork {
 
   /** Nobody waits any more for what is still under way; the record no longer shows it. */
   stop(): void {
-    this.#over.abort();
     clearTimeout(this.#showTimer);
+    this.#turn.removeEventListener("abort", this.#onTurnEnd);
+    this.#abortAll();
     this.#underWay.clear();
     if (this.#isShown) this.#show();
+  }
+
+  #abortAll(reason?: unknown): void {
+    for (const { abort } of this.#underWay.values()) abort.abort(reason);
   }
 
   /** Says of work that has ended, and could not be written down because another worker has the run, that it was done. */
@@ -102,7 +108,7 @@ export class LocalWork {
     const { id } = step;
     const own = this.#underWay.get(id);
     if (!own) return;
-    const signal = AbortSignal.any([this.#turn, this.#over.signal, own.abort.signal]);
+    const { signal } = own.abort;
     const before = this.#execution.tries.get(id);
     if (before) await pause(before.at + waitMs(retry, before.attempt) - Date.now(), signal);
     for (;;) {

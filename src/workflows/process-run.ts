@@ -76,9 +76,14 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
 async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   const { fleet, workflows, runId, token, cache } = input;
   const { store } = fleet;
-  const [run, length] = await Promise.all([readRun(store, runId), runJournalLength(store, runId)]);
+  const seen = cache?.get(runId)?.execution.seen ?? 0;
+  const [run, length, news] = await Promise.all([
+    readRun(store, runId),
+    seen > 0 ? runJournalLength(store, runId) : 0,
+    readRunJournal(store, runId, seen),
+  ]);
   // A Redis that was killed has lost its last second: the function in memory knows more than there was.
-  if ((cache?.get(runId)?.execution.seen ?? 0) > length) cache?.delete(runId);
+  if (seen > length) cache?.delete(runId);
   // Another worker has let it go on as new.
   if (run && cache?.get(runId)?.execution.scope !== scopeOf(run)) cache?.delete(runId);
   const cached = cache?.get(runId);
@@ -109,11 +114,13 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   const live = cached ?? (await revive(input, workflow, run));
   if ("reason" in live) return { kind: "putBack", reason: live.reason };
   input.onLive(live);
-  const isPoison = input.lostWorkers > 0 && (await noteLoss(input, lock));
+  const hasLoss = input.lostWorkers > 0;
+  const isPoison = hasLoss && (await noteLoss(input, lock));
   if (isPoison) return fail(input, lock, run, live, workerLost());
   const activation = new Activation(fleet, lock, run, live, input.signal);
   try {
-    const journal = await readRunJournal(store, runId, cached?.execution.seen);
+    const isWhole = !hasLoss && live.execution.seen === seen;
+    const journal = isWhole ? news : await readRunJournal(store, runId, live.execution.seen);
     const end = await activation.run(journal);
     if (end === "suspended") {
       cache?.set(runId, live);
@@ -220,7 +227,8 @@ async function finish(
     inlineOrRunBlob(store, run.id, output.json ?? null, parent?.deadlineAt),
   );
   const typed = output.isTyped ? ["outputTyped", "true"] : [];
-  return end(input, lock, live, ["status", "succeeded", "output", JSON.stringify(stored), ...typed]);
+  const fields = ["output", JSON.stringify(stored), ...typed];
+  return end(input, lock, live, { ...run, status: "succeeded" }, fields);
 }
 
 function fail(
@@ -231,30 +239,44 @@ function fail(
   error: GlueError,
 ): Promise<RunEnd> {
   input.fleet.logger.warn({ runId: run.id, workflow: run.workflow, fault: error.code }, "run failed");
-  return end(input, lock, live, ["status", "failed", "error", JSON.stringify(toErrorRecord(error))]);
+  const record = toErrorRecord(error);
+  return end(input, lock, live, { ...run, status: "failed", error: record }, [
+    "error",
+    JSON.stringify(record),
+  ]);
 }
 
+/** @param ended the run as it is to stand, whose status is written with the other fields */
 async function end(
   input: RunInput,
   lock: RunLock,
   live: LiveRun | undefined,
+  ended: RunRecord,
   fields: readonly string[],
 ): Promise<RunEnd> {
   input.cache?.delete(lock.runId);
   const standing = [...(live ? standingOf(live) : []), "finishedAt", String(Date.now())];
-  const outcome = await finishRun(lock, [...fields, ...standing]);
-  return outcome === "fenced" ? { kind: "fenced" } : overtaken(input, live);
+  const outcome = await finishRun(lock, ["status", ended.status, ...fields, ...standing]);
+  if (outcome === "fenced") return { kind: "fenced" };
+  // A parent is told what is written down.
+  if (outcome === "over" || ended.parentRunId !== undefined) return overtaken(input, live);
+  await endPending(input, live);
+  return endedBefore(input, { ...ended, ...live?.execution.totals });
 }
 
-/** The run is over: what it still had under way ends too. */
-async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<RunEnd> {
-  const { fleet, runId } = input;
+/** What an ended run still had under way ends too. */
+async function endPending({ fleet }: RunInput, live: LiveRun | undefined): Promise<void> {
   const pending = live?.execution.pending() ?? [];
   await cancelSteps(
     fleet,
     pending.flatMap(({ asked }) => asked ?? []),
   );
-  const run = await readRun(fleet.store, runId);
+}
+
+/** The run is over, as its record says. */
+async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<RunEnd> {
+  await endPending(input, live);
+  const run = await readRun(input.fleet.store, input.runId);
   return run ? endedBefore(input, run) : { kind: "fenced" };
 }
 

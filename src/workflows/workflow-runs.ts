@@ -11,7 +11,7 @@ import { isBlobRef } from "../store/blobs.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import { notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { listRuns, type RunFilter } from "../store/run-list.ts";
-import { inlineOrRunBlob, isBounded, type RunRecord, readRun } from "../store/run-record.ts";
+import { goesOn, inlineOrRunBlob, isBounded, type RunRecord, readRun } from "../store/run-record.ts";
 import { keepSteps } from "../store/run-retention.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import { askUpdate } from "./ask-update.ts";
@@ -211,6 +211,7 @@ export class WorkflowRuns {
     const end = AbortSignal.any([signal, this.#closing.signal]);
     end.addEventListener("abort", wake, { once: true });
     try {
+      if (!end.aborted && (await goesOn(store, runId))) await wakeup.wait(POLL_MS);
       for (;;) {
         end.throwIfAborted();
         const run = await this.read(runId);
