@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type ChatRequest, MAX_REQUEST_BYTES, numeric } from "../shared/chat.ts";
+import { toEmbeddingRequest } from "../shared/embedding-input.ts";
 import { WrittenNumber } from "../shared/exact-json.ts";
 import { isObject } from "../shared/json.ts";
 import type { Endpoint } from "./answer-forms.ts";
@@ -209,18 +210,16 @@ function responsesRow(body: Fields): Omit<ParsedRow, "customId"> {
 function chatOfEmbeddings(body: Fields): Fields {
   const fields = new LineFields(body, "body");
   const input = fields.take("input");
-  const texts = typeof input === "string" ? [input] : input;
-  if (!Array.isArray(texts) || !texts.every((text) => typeof text === "string")) {
-    throw new RowFault(
-      "invalid_request",
-      "body.input is no text, and no list of texts",
-      "write tokens as text",
-    );
-  }
+  const asked = toEmbeddingRequest(input);
+  if (!asked)
+    throw new RowFault("invalid_request", "body.input is no text or token ids, and no list of them");
   const request = {
     model: fields.take("model"),
-    messages: texts.map((content) => ({ role: "user", content })),
-    embedding: fields.pass("dimensions", "encoding_format", "user"),
+    messages: asked.messages,
+    embedding: {
+      ...fields.pass("dimensions", "encoding_format", "user"),
+      ...(asked.tokens && { tokens: asked.tokens }),
+    },
   };
   fields.end();
   return request;

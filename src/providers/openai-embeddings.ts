@@ -18,20 +18,23 @@ const replySchema = z.looseObject({
 });
 
 /**
- * Returns an Embeddings request: one text for each message.
+ * Returns an Embeddings request: one text, or list of token ids, for each message.
  * @throws InvalidRequestError for messages that are no texts of a user's
  */
 export function toEmbeddingsRequest({ model, request }: ProviderCall): Record<string, unknown> {
   const { messages, embedding } = request;
-  const input = messages.map(({ role, content }) => {
-    if (role === "user" && typeof content === "string") return content;
-    throw new InvalidRequestError({
-      code: "unsupported_parameter",
-      message: "embeddings are made of user messages with a text each",
-      hint: "leave out system prompts, tools and parts",
+  const { tokens, ...parameters } = embedding ?? {};
+  const input =
+    tokens ??
+    messages.map(({ role, content }) => {
+      if (role === "user" && typeof content === "string") return content;
+      throw new InvalidRequestError({
+        code: "unsupported_parameter",
+        message: "embeddings are made of user messages with a text each",
+        hint: "leave out system prompts, tools and parts",
+      });
     });
-  });
-  return { model, input, encoding_format: "float", ...embedding };
+  return { model, input, encoding_format: "float", ...parameters };
 }
 
 /**

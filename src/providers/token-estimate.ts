@@ -13,10 +13,12 @@ const WEIGHT_OF_NEWEST = 0.1;
 
 /**
  * Returns a quick guess at the prompt's tokens: UTF-8 bytes / 4, which is characters / 4 for ASCII and, unlike it, not
- * far too low for Chinese. The settlement after the call corrects it.
+ * far too low for Chinese; token ids are counted. The settlement after the call corrects it.
  */
 export function estimatePromptTokens(request: ChatRequest): number {
-  const { messages, tools, response_format: format, responses, anthropic } = request;
+  const { messages, tools, response_format: format, responses, anthropic, embedding } = request;
+  const tokens = embedding?.tokens;
+  if (tokens) return tokens.reduce((sum, ids) => sum + ids.length, 0);
   if (responses ?? anthropic) return jsonTokens(responses ?? anthropic);
   const perMessage = messages.map((message) => TOKENS_PER_MESSAGE + messageTokens(message));
   return perMessage.reduce((sum, tokens) => sum + tokens, jsonTokens(tools) + jsonTokens(format));

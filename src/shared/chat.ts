@@ -58,6 +58,8 @@ export const chatRequestSchema = z.looseObject({
       dimensions: numeric(positiveInteger).optional(),
       encoding_format: z.enum(["float", "base64"]).optional(),
       user: z.string().optional(),
+      /** The ids of the tokens that each message stands for. */
+      tokens: z.array(z.array(z.int().min(0)).min(1)).optional(),
     })
     .optional(),
   /** Of ours: the body of a Responses call, without its model, which goes out as it is; the messages only show what it asks. */

@@ -103,11 +103,15 @@ export interface WorkflowContext {
     options: StepOptions<S> & { schema: S },
   ): Promise<OutputOf<S>>;
   /**
-   * Returns the vectors of texts, in their order, by a call of an embeddings model: a job like that of `complete`, with
+   * Returns the vectors of texts, or of the token ids of texts, in their order, by a call of an embeddings model: a job like that of `complete`, with
    * its budget and retries. It is for providers of the OpenAI dialect.
    * @throws as `complete`
    */
-  embed(name: string, texts: readonly string[], options: EmbedOptions): Promise<number[][]>;
+  embed(
+    name: string,
+    texts: readonly string[] | readonly (readonly number[])[],
+    options: EmbedOptions,
+  ): Promise<number[][]>;
   /**
    * Does work in this process and returns its result, which `serialize` can keep, and which is recorded; what was under way at a crash is done
    * again. `signal` aborts when the run is cancelled or its worker stops. The work is plain code: a step inside it is

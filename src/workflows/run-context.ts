@@ -10,6 +10,7 @@ import { canonicalJson } from "../shared/canonical-json.ts";
 import { askedOf } from "../shared/catalog.ts";
 import { deploymentsRef } from "../shared/deployments.ts";
 import { requestDigest, sha256 } from "../shared/digest.ts";
+import { toEmbeddingRequest } from "../shared/embedding-input.ts";
 import { InputError, JobCancelledError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
 import type { Logger } from "../shared/logger.ts";
@@ -155,13 +156,15 @@ export class RunContext implements WorkflowContext {
 
   async embed(
     name: string,
-    texts: readonly string[],
+    texts: readonly string[] | readonly (readonly number[])[],
     { dimensions, ...options }: EmbedOptions,
   ): Promise<number[][]> {
-    const messages = texts.map((content) => ({ role: "user" as const, content }));
+    const asked = toEmbeddingRequest(texts);
+    if (!asked) throw new InputError("what is embedded is no list of texts, or of lists of token ids");
+    const { messages, tokens } = asked;
     const { rawResponse } = await this.complete(name, messages, {
       ...options,
-      extra: { embedding: { dimensions } },
+      extra: { embedding: { dimensions, ...(tokens && { tokens }) } },
     });
     return rawResponse.choices.map(({ message }) => textToVector(message.content ?? ""));
   }

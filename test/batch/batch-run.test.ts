@@ -77,7 +77,7 @@ describe("a batch in the foreground", () => {
         url: "/chat/completions",
         body: { model, messages, temperature: 1.5 },
       },
-      { custom_id: "vectors", method: "POST", url: "/v1/embeddings", body: { model, input: ["x", "y"] } },
+      { custom_id: "vectors", method: "POST", url: "/v1/embeddings", body: { model, input: [[7, 8], [9]] } },
       { custom_id: "response", method: "POST", url: "/v1/responses", body: { model, input: "hi" } },
       { custom_id: "anthropic", params: { model: "claude:test", max_tokens: 50, messages } },
       { key: "gemini", request: { model, contents: [{ parts: [{ text: "hi" }] }] } },

@@ -36,8 +36,8 @@ describe("malformed lines", () => {
     ["wrong url", '{"custom_id":"c","method":"POST","url":"/v1/completions","body":{}}', "invalid_url"],
     ["no url", '{"custom_id":"c","method":"POST","body":{}}', "invalid_url"],
     [
-      "embeddings of tokens",
-      '{"custom_id":"c","method":"POST","url":"/v1/embeddings","body":{"input":[1,2]}}',
+      "embeddings of numbers that are no token ids",
+      '{"custom_id":"c","method":"POST","url":"/v1/embeddings","body":{"input":[1,-2]}}',
       "invalid_request",
     ],
     [

@@ -45,6 +45,15 @@ describe("lines of public batch files", () => {
     expect(row.endpoint).toBe("embeddings");
     const embedding = { dimensions: 8, encoding_format: "base64", user: "u" };
     expect(row.request).toEqual({ messages: [user("x")], embedding });
+    const ids = [
+      [3, 17, 4],
+      [5, 1],
+    ];
+    const asTokens = { messages: [user("[3 tokens]"), user("[2 tokens]")], embedding: { tokens: ids } };
+    expect(await requestOf(post("/v1/embeddings", { input: ids }))).toEqual(asTokens);
+    expect((await requestOf(post("/v1/embeddings", { input: ids[0] }))).embedding).toEqual({
+      tokens: [ids[0]],
+    });
     expect(await requestOf(post("/v1/embeddings", { input: ["x", "y"] }))).toEqual({
       messages: [user("x"), user("y")],
       embedding: {},

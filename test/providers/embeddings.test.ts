@@ -91,6 +91,18 @@ test("without indexes vectors have the order of the texts; use that is not told 
   expect(tokens).toEqual({ prompt: 10, completion: 0, total: 10, cached: 0, estimated: true });
 });
 
+test("token ids go out in the place of texts, and are counted", async () => {
+  const data = [[1], [2]].map((embedding, index) => ({ index, embedding }));
+  const server = await wireServer((response) => sendJson(response, { data }));
+  const ids = [[7, 8, 9], Array.from({ length: 40 }, (_, id) => id)];
+  const call = embeddingCall("openai", { embedding: { dimensions: 1, tokens: ids } });
+  const adapter = testAdapter(testEntry("openai", server.url));
+  expect(adapter.estimateTokens(call.model, call.request)).toEqual({ input: 43, output: 0 });
+  expect((await adapter.complete(call)).tokens).toMatchObject({ prompt: 43, estimated: true });
+  const sent = { model: call.model, input: ids, encoding_format: "float", dimensions: 1 };
+  expect(JSON.parse(server.requests[0]?.body ?? "")).toEqual(sent);
+});
+
 test.each([
   ["too few vectors", { data: [{ index: 0, embedding: [1] }] }],
   ["one text twice", { data: [0, 0].map((index) => ({ index, embedding: [1] })) }],

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { bodyOf } from "../../batch/answer-forms.ts";
-import type { ChatMessage } from "../../calls/completion-options.ts";
+import { type EmbeddingRequest, toEmbeddingRequest } from "../../shared/embedding-input.ts";
 import { badParameter } from "../api-error.ts";
 import { askJob } from "../asked-job.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
@@ -41,25 +41,21 @@ export const embeddingRoutes: RouteGroup = {
 
 async function embed(call: Call<unknown, unknown, Body>): Promise<unknown> {
   const { model, input, ...given } = call.body;
-  const embedding = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));
-  const messages = textsOf(input).map((content): ChatMessage => ({ role: "user", content }));
+  const embedding: Record<string, unknown> = Object.fromEntries(
+    Object.entries(given).filter(([, value]) => value !== null),
+  );
+  const { messages, tokens } = askedIn(input);
+  if (tokens) embedding.tokens = tokens;
   await using job = await askJob(call, messages, { model, extra: { embedding } }, "embeddings");
   const { rawResponse } = await job.handle.result({ signal: call.signal });
   return bodyOf(rawResponse, "embeddings");
 }
 
-function textsOf(input: Body["input"]): string[] {
-  const texts = typeof input === "string" ? [input] : input;
-  const strings = texts.filter((text) => typeof text === "string");
-  if (strings.length < texts.length)
-    throw badParameter(
-      "input",
-      "input: tokens cannot be passed on",
-      "send the texts themselves",
-      "unsupported_parameter",
-    );
-  const empty = strings.findIndex((text) => text.trim() === "");
+function askedIn(input: Body["input"]): EmbeddingRequest {
+  const asked = toEmbeddingRequest(input);
+  if (!asked) throw badParameter("input", "input: it is no text or token ids, and no list of them");
+  const empty = asked.messages.findIndex(({ content }) => content.trim() === "");
   if (empty >= 0)
     throw badParameter(typeof input === "string" ? "input" : `input[${empty}]`, "input: a text is empty");
-  return strings;
+  return asked;
 }

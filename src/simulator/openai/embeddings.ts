@@ -9,11 +9,12 @@ import { openaiDialect } from "./dialect.ts";
 
 const DEFAULT_DIMENSIONS = 64;
 const text = z.string().min(1);
+/** The ids of a text's tokens. */
+const tokens = z.array(z.int().min(0)).min(1);
 
 const requestSchema = z.looseObject({
   model: z.string().min(1),
-  /** Texts; tokens instead of them are not accepted. */
-  input: z.union([text, z.array(text).min(1).max(2048)]),
+  input: z.union([text, z.array(text).min(1).max(2048), tokens, z.array(tokens).min(1).max(2048)]),
   dimensions: z.int().min(1).max(4096).optional(),
   encoding_format: z.enum(["float", "base64"]).optional(),
 });
@@ -27,14 +28,15 @@ export const openaiEmbeddingsDialect: Dialect = {
 
 function readCall(body: unknown): Call {
   const { model, input, dimensions = DEFAULT_DIMENSIONS, encoding_format } = readShape(requestSchema, body);
-  const texts = typeof input === "string" ? [input] : input;
+  const list = Array.isArray(input) && typeof input[0] !== "number" ? input : [input];
+  const texts = list.map((one) => (Array.isArray(one) ? one.join(" ") : String(one)));
   return {
     ...conversationOf([]),
     model,
     stream: false,
     includeUsage: false,
     lastUserText: texts.join("\n"),
-    promptTokens: promptTokens(texts, undefined, undefined),
+    promptTokens: list.some(Array.isArray) ? list.flat().length : promptTokens(texts, undefined, undefined),
     maxTokens: undefined,
     choices: 1,
     tools: [],

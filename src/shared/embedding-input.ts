@@ -1,0 +1,28 @@
+type UserMessage = { role: "user"; content: string };
+
+/** What vectors are made of: texts, or the ids of their tokens. */
+export type EmbeddingInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+
+/** The same as a request has it: a message per vector, and the token ids of each where they are given. */
+export interface EmbeddingRequest {
+  messages: UserMessage[];
+  tokens?: number[][];
+}
+
+/** Returns what `input` asks for; undefined for one that is neither texts nor token ids. */
+export function toEmbeddingRequest(input: unknown): EmbeddingRequest | undefined {
+  if (typeof input === "string") return { messages: [userMessage(input)] };
+  if (!Array.isArray(input) || input.length === 0) return undefined;
+  if (input.every((text) => typeof text === "string")) return { messages: input.map(userMessage) };
+  const tokens = isTokens(input) ? [input] : input;
+  if (!tokens.every(isTokens)) return undefined;
+  return { messages: tokens.map(({ length }) => userMessage(`[${length} tokens]`)), tokens };
+}
+
+function isTokens(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length > 0 && value.every((id) => Number.isSafeInteger(id) && id >= 0);
+}
+
+function userMessage(content: string): UserMessage {
+  return { role: "user", content };
+}
