@@ -104,6 +104,8 @@ test("messages that a provider refused, or answers that did not fit, are not use
 test("every exported error class has a row, and a case above", () => {
   const parents = new Map<string, string>();
   for (const path of globSync("**/*.ts", { cwd: SRC })) {
+    // What the API refuses never becomes a job.
+    if (path.startsWith("api/")) continue;
     const text = readFileSync(join(SRC, path), "utf8");
     for (const [, name = "", parent = ""] of text.matchAll(/^export class (\w+) extends (\w+)/gm)) {
       parents.set(name, parent);
