@@ -50,7 +50,8 @@ export async function askJob(
   };
 }
 
-function idempotencyKeyOf(header: string | string[] | undefined): string | undefined {
+/** Returns the caller's name for its request; undefined when it has none. @throws ApiError 400 for one that is too long */
+export function idempotencyKeyOf(header: string | string[] | undefined): string | undefined {
   if (header === undefined || header === "") return undefined;
   const key = String(header);
   if (key.length <= MAX_KEY_CHARS) return key;

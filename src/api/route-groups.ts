@@ -1,8 +1,17 @@
 import type { RouteGroup } from "./route.ts";
+import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat-completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
+import { fileRoutes } from "./routes/files.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { responseRoutes } from "./routes/responses.ts";
 
 /** All that the API serves. A new surface is one file in `routes/`, and its name here. */
-export const ROUTE_GROUPS: readonly RouteGroup[] = [modelRoutes, chatRoutes, embeddingRoutes, responseRoutes];
+export const ROUTE_GROUPS: readonly RouteGroup[] = [
+  modelRoutes,
+  chatRoutes,
+  embeddingRoutes,
+  responseRoutes,
+  fileRoutes,
+  batchRoutes,
+];

@@ -1,5 +1,7 @@
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
+import type { BatchStatus } from "../shared/records.ts";
+import type { Lease } from "../store/batch-lease.ts";
 
 /** Why rows of a batch are not sent, and what the provider said of them. */
 export interface StopReason {
@@ -17,3 +19,21 @@ export type BatchEnd =
   | { kind: "cancelled" }
   | { kind: "faulted"; error: GlueError }
   | ({ kind: "stopped" } & StopReason);
+
+/** What the results of rows say that were not sent, and the state that the batch has with them. */
+export interface UnsentRows {
+  code: string;
+  message: string;
+  hint: string;
+  status: BatchStatus;
+}
+
+/** How a batch is run by a host, which holds its lease over all its states. */
+export interface HostedBatch {
+  id: string;
+  lease: Lease;
+  /** Epoch milliseconds after which no attempt of a row starts. */
+  deadlineAt: number;
+  /** Decides at an end that left rows unsent: their results say so and the output is written, or a later run sends them (undefined). */
+  unsent(end: BatchEnd): UnsentRows | undefined;
+}

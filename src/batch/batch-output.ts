@@ -17,6 +17,8 @@ const GROUP_CHARS = 4 * 1024 * 1024;
 
 export interface OpenOptions {
   outputPath: string;
+  /** The id of a batch that has not begun; default: a new one. */
+  batchId?: string | undefined;
   /** Scanned; gets the results of earlier runs marked. */
   index: DiskIndex;
   /** Forget earlier failures, so that those rows are sent again. Default false. */
@@ -72,6 +74,7 @@ export class BatchOutput {
    */
   static async open({
     outputPath,
+    batchId,
     index,
     retryFailed = false,
     format = "openai",
@@ -85,7 +88,7 @@ export class BatchOutput {
     const carried = succeeded + failed - malformed;
     const { header } = earlier;
     const opened = {
-      batchId: header?.batchId ?? newBatchId(),
+      batchId: header?.batchId ?? batchId ?? newBatchId(),
       resumed: header !== undefined || carried > 0,
       complete: !header && earlier.outputInOrder && earlier.isInFormat && places.areAllInOutput(),
       carried,

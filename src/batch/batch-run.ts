@@ -12,7 +12,7 @@ import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import type { OutputFormat } from "./answer-forms.ts";
-import type { BatchEnd } from "./batch-end.ts";
+import type { BatchEnd, HostedBatch } from "./batch-end.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
 import type { RowCounts } from "./index-row.ts";
 import type { InputFormat } from "./input-form.ts";
@@ -71,6 +71,8 @@ export interface BatchContext {
   keyNeeded: boolean;
   /** In whose name it is run; default: the tenant `default`. */
   owner?: Owner;
+  /** Of a batch that a host runs; absent: this run takes the lease and an id by itself. */
+  hosted?: HostedBatch;
   /** What a message calls `maxCostUsd`; default `maxCostUsd`. */
   costLimitName?: string;
   /** Asked for when the batch starts, and when somebody else has its files. */
@@ -148,6 +150,7 @@ export class BatchRun {
     try {
       const batch = await prepareBatch({
         ...options,
+        batchId: context.hosted?.id,
         resolveModel: (name, vendor) => priced(wire.check(resolve(name, vendor))),
         wire: wire.said,
         speaks: (model, form) =>
@@ -162,7 +165,7 @@ export class BatchRun {
       isPrepared = true;
       return run;
     } catch (error) {
-      if (knownId && error instanceof GlueError && error.code === "output_in_use") {
+      if (knownId && !context.hosted && error instanceof GlueError && error.code === "output_in_use") {
         // Somebody on this machine has the files: the lease knows who.
         await (await Lease.acquire(await context.openStore(), knownId)).release();
       }
@@ -256,11 +259,13 @@ export class BatchRun {
   }
 
   #send(store: ConnectedStore): Promise<BatchEnd> {
-    const { settings, logger, owner } = this.#context;
+    const { settings, logger, owner, hosted } = this.#context;
     const { maxCostUsd, cache, timeoutMs } = this.#options;
     const { signal } = this.#stop;
     const [batch, tally] = [this.#batch, this.#tally];
-    return sendBatch({ store, settings, logger, owner, batch, tally, maxCostUsd, cache, timeoutMs, signal });
+    return sendBatch({
+      ...{ store, settings, logger, owner, hosted, batch, tally, maxCostUsd, cache, timeoutMs, signal },
+    });
   }
 
   /** What would have stopped the run before anything was sent, had the input been smaller. */

@@ -20,6 +20,8 @@ const HEAD_SHARE = 0.1;
 export interface BatchFiles {
   inputPath: string;
   outputPath: string;
+  /** The id of a batch that has not begun; default: a new one. */
+  batchId?: string | undefined;
   resolveModel: ResolveModel;
   speaks?: Speaks;
   /** What all rows say to their providers beside their requests. */

@@ -15,7 +15,7 @@ import { inlineResult } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { registerQueue } from "../store/queue-registry.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import type { BatchEnd } from "./batch-end.ts";
+import type { BatchEnd, HostedBatch } from "./batch-end.ts";
 import type { BatchOutput, OutputRow } from "./batch-output.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { IndexRow } from "./index-row.ts";
@@ -27,6 +27,7 @@ import { RowSubmitter } from "./row-submitter.ts";
 import { saveCounts } from "./save-counts.ts";
 import type { InputScan } from "./scan-input.ts";
 import type { Tally } from "./tally.ts";
+import { adoptRows } from "./unsent-rows.ts";
 import { Window } from "./window.ts";
 
 /** Jobs per `addBulk`: more would block the event loop and Redis for too long. */
@@ -51,6 +52,7 @@ export interface RowSenderOptions {
   tally: Tally;
   /** Writes the batch's record anew, for a Redis that lost it. */
   describe: () => Promise<void>;
+  hosted?: HostedBatch | undefined;
   /** Of all rows; see `JobOptions`. */
   cache?: boolean;
   timeoutMs?: number;
@@ -144,6 +146,7 @@ export class RowSender {
       const { store } = this.#options;
       const told = { code: end.kind, category: "cancelled", message: `the batch was ${end.kind}` } as const;
       await stopBatch(store, this.#batchId, end.kind === "stopped" ? end.error : told);
+      if (this.#options.hosted?.unsent(end)) await adoptRows(this.#options, this.#batchId, this.#windows);
     }
     return end;
   }

@@ -7,6 +7,7 @@ import type { WireOptions } from "../shared/wire-options.ts";
 import { isBlobRef } from "../store/blobs.ts";
 import { forgetFailures } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
+import type { HostedBatch } from "./batch-end.ts";
 import type { IndexRow } from "./index-row.ts";
 import { modelsOf } from "./row-models.ts";
 import type { RowReader } from "./row-reader.ts";
@@ -21,6 +22,7 @@ interface RowSubmitterOptions {
   owner: Owner;
   queues: ProducerQueues;
   reader: RowReader;
+  hosted?: HostedBatch | undefined;
   /** Of all rows; see `JobOptions`. */
   cache?: boolean;
   /** The longest provider call of a row; default: the worker's setting. */
@@ -72,7 +74,7 @@ export class RowSubmitter {
   }
 
   async #take(window: Window, row: IndexRow) {
-    const { store, settings, owner, reader, cache, timeoutMs, wire } = this.#options;
+    const { store, settings, owner, reader, hosted, cache, timeoutMs, wire } = this.#options;
     const { id, customId, endpoint, line, bytes, request } = await reader.readRow(row);
     const jobId = `${this.#batchId}-${id}`;
     const job = await completionJob(store, settings, {
@@ -90,6 +92,7 @@ export class RowSubmitter {
       cache,
       timeoutMs,
       wire,
+      deadlineMs: hosted && Math.max(0, hosted.deadlineAt - Date.now()),
     });
     const blob = isBlobRef(job.data.request) ? job.data.request : undefined;
     const { deadlineAt } = job.data;

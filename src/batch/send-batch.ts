@@ -9,11 +9,12 @@ import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
-import type { BatchEnd } from "./batch-end.ts";
+import type { BatchEnd, HostedBatch } from "./batch-end.ts";
 import type { BatchFiles, PreparedBatch } from "./prepare-batch.ts";
 import { RowSender } from "./row-sender.ts";
 import { saveCounts } from "./save-counts.ts";
 import type { Tally } from "./tally.ts";
+import { failMissingRows } from "./unsent-rows.ts";
 
 export interface SendBatchOptions {
   store: ConnectedStore;
@@ -24,6 +25,8 @@ export interface SendBatchOptions {
   tally: Tally;
   /** What the batch may cost, all its runs together; absent: no limit. */
   maxCostUsd?: number;
+  /** Of a batch that a host runs. */
+  hosted?: HostedBatch | undefined;
   /** Of all rows; see `JobOptions`. */
   cache?: boolean;
   /** The longest provider call of a row; default: the worker's setting. */
@@ -52,13 +55,14 @@ export async function sendBatch({
   batch,
   tally,
   maxCostUsd,
+  hosted,
   cache,
   timeoutMs,
   signal,
 }: SendBatchOptions): Promise<BatchEnd> {
   const { files, index, scan, reader, output } = batch;
   const id = output.batchId;
-  const lease = await Lease.acquire(store, id);
+  const lease = hosted?.lease ?? (await Lease.acquire(store, id));
   const queues = new ProducerQueues(store, settings.maxQueues);
   try {
     const describe = () => startRecord(store, id, files, { maxCostUsd, ...storedOwner(owner) });
@@ -76,23 +80,26 @@ export async function sendBatch({
       lease,
       tally,
       describe,
+      hosted,
       cache,
       timeoutMs,
       wire: files.wire,
     });
     const end = await sender.run(signal);
-    if (end.kind === "finished") {
+    const unsent = end.kind === "finished" ? undefined : hosted?.unsent(end);
+    if (unsent) await failMissingRows(batch, unsent);
+    if (end.kind === "finished" || unsent) {
       await untilTaken(logger, () => saveBatch(store, { id, status: "finalizing" }));
       await output.finish();
       await forgetBatchWork(store, id);
     }
     await untilTaken(logger, async () => {
       await saveCounts({ store, index, tally }, id);
-      await saveBatch(store, { id, status: STATUS_AT_END[end.kind] });
+      await saveBatch(store, { id, status: unsent?.status ?? STATUS_AT_END[end.kind] });
     });
     return end;
   } finally {
-    await lease.release();
+    if (!hosted) await lease.release();
     await queues.close();
   }
 }

@@ -124,7 +124,7 @@ export function emptyRecord(
   };
 }
 
-const batchStatusSchema = z.enum([
+export const batchStatusSchema = z.enum([
   "validating",
   "in_progress",
   "finalizing",

@@ -111,6 +111,8 @@ export const settingsSchema = z.object({
   API_ALLOWED_HOSTS: list.default([]),
   API_CORS_ORIGINS: list.default([]),
   API_DRAIN_MS: integer(0, 3_600_000).default(30_000),
+  API_MAX_FILE_BYTES: integer(1, Number.MAX_SAFE_INTEGER).default(200 * 1024 * 1024),
+  API_MAX_BATCH_ROWS: integer(1, 10_000_000).default(50_000),
   LOG_LEVEL: z
     .preprocess(
       (text) => (typeof text === "string" ? text.toLowerCase().replace("warning", "warn") : text),

@@ -66,7 +66,7 @@ export interface Settings {
   dashboard: { host: string; port: number; password: string | undefined };
   /**
    * The HTTP API: where it listens, the host names under which a proxy on this machine is reached, the origins of web pages
-   * that may call, and how long requests under way have when it ends.
+   * that may call, how long requests under way have when it ends, and the largest file and batch that it takes.
    */
   api: {
     host: string;
@@ -74,6 +74,8 @@ export interface Settings {
     allowedHosts: readonly string[];
     corsOrigins: readonly string[];
     drainMs: number;
+    maxFileBytes: number;
+    maxBatchRows: number;
   };
   log: { level: string | undefined; json: boolean };
   /** Folders the embedded Redis may use, and where its binary is looked for. */
@@ -247,6 +249,8 @@ function toSettings(
       allowedHosts: values.API_ALLOWED_HOSTS,
       corsOrigins: values.API_CORS_ORIGINS,
       drainMs: values.API_DRAIN_MS,
+      maxFileBytes: values.API_MAX_FILE_BYTES,
+      maxBatchRows: values.API_MAX_BATCH_ROWS,
     },
     log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT },
     // Only from the environment: a stranger's .env must not choose which program is run as Redis.

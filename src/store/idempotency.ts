@@ -70,8 +70,18 @@ export function askedDigest(asked: Asked): string {
  * @throws InputError (`idempotency_conflict`) when the first call asked something else.
  */
 export async function reserveJobId(store: Store, reservation: ReservationOptions): Promise<string> {
-  const { key, jobId, tenant = DEFAULT_TENANT, delayMs = 0 } = reservation;
-  const digest = askedDigest(reservation);
+  return await reserveId(store, { ...reservation, digest: askedDigest(reservation) });
+}
+
+/**
+ * Returns the id that stands under the caller's key: the given one, or that of the first request with it.
+ * @throws InputError (`idempotency_conflict`) when the first one had another digest.
+ */
+export async function reserveId(
+  store: Store,
+  reservation: Pick<ReservationOptions, "key" | "jobId" | "tenant" | "delayMs"> & { digest: string },
+): Promise<string> {
+  const { key, jobId, digest, tenant = DEFAULT_TENANT, delayMs = 0 } = reservation;
   const keys = { key: store.keys.idempotency(key, tenant === DEFAULT_TENANT ? undefined : tenant) };
   const args = { reservation: JSON.stringify({ jobId, digest }), ttlMs: TTL_MS + delayMs };
   const standing = await RESERVE.run(store.redis, keys, args);

@@ -34,11 +34,19 @@ export function keysUnder(prefix: string) {
     /** Sorted set: id of each key of the API by the time of its making; hash: the key (see `api-key.ts`). */
     apiKeys: `${prefix}:api-keys`,
     apiKey: (keyId: string) => `${prefix}:api-key:${keyId}`,
+    /** Hash: what a file of the API is; sorted set: a tenant's files, by id; sorted set: file id by its expiry (see `file-record.ts`). */
+    file: (id: string) => `${prefix}:file:${id}`,
+    files: (tenant: string) => `${prefix}:files:${tenant}`,
+    fileExpiries: `${prefix}:file-expiries`,
     /** Sorted set: batch id by creation time. */
     batches: `${prefix}:batches`,
     batch: (batchId: string) => `${prefix}:batch:${batchId}`,
     batchDone: (batchId: string) => `${prefix}:batch:${batchId}:done`,
     batchLease: (batchId: string) => `${prefix}:batch:${batchId}:lease`,
+    /** Hash: a batch of the API; sorted sets: a tenant's, by id, and those that have not ended (see `served-batch.ts`). */
+    servedBatch: (id: string) => `${prefix}:served-batch:${id}`,
+    servedBatches: (tenant: string) => `${prefix}:served-batches:${tenant}`,
+    openServedBatches: `${prefix}:served-batches-open`,
     /** Hash: what a job with a cost limit may spend and has spent. */
     jobCost: (jobId: string) => `${prefix}:cost:${jobId}`,
     /** Hash, beside that of a cost limit: job id → what is held for its call. */

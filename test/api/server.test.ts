@@ -5,7 +5,8 @@ import { openApi } from "../support/api.ts";
 import { send } from "../support/dashboard.ts";
 
 const settings = { host: "127.0.0.1", port: 0, allowedHosts: ["llm.example.org"], drainMs: 1000 };
-const api = { ...settings, corsOrigins: ["https://app.example.org"] };
+const bounds = { maxFileBytes: 1000, maxBatchRows: 10 };
+const api = { ...settings, ...bounds, corsOrigins: ["https://app.example.org"] };
 
 describe("who is let in", () => {
   test.each([

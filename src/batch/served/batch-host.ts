@@ -1,0 +1,119 @@
+import { GlueError } from "../../shared/errors.ts";
+import { logFault } from "../../shared/fault-log.ts";
+import type { Logger } from "../../shared/logger.ts";
+import type { Settings } from "../../shared/settings.ts";
+import { within } from "../../shared/within.ts";
+import { Lease } from "../../store/batch-lease.ts";
+import type { ConnectedStore } from "../../store/connected-store.ts";
+import { forgetExpiredFiles, unknownFiles } from "../../store/file-record.ts";
+import { filesInUse, openServedBatches } from "../../store/served-batch.ts";
+import { DirectoryFileStore, type FileStore } from "./file-store.ts";
+import { hostBatch } from "./host-batch.ts";
+
+const LOOK_MS = 1000;
+const SWEEP_MS = 60_000;
+const DAY_MS = 86_400_000;
+/** Batches that one process sends at a time; others wait, or another process takes them. */
+const MAX_BATCHES = 32;
+/** After a fault a batch is left alone for 1 s, then twice as long each time. */
+const MAX_REST_MS = 60_000;
+/** The time that calls in flight have when the process ends. */
+const CLOSE_MS = 30_000;
+
+export interface BatchHostOptions {
+  store: ConnectedStore;
+  settings: Settings;
+  logger: Logger;
+}
+
+/** Returns where the bytes of the API's files are. */
+export function filesOf(settings: Pick<Settings, "dataDir" | "namespace">): FileStore {
+  return new DirectoryFileStore(settings);
+}
+
+/**
+ * Runs the batches of the API that no other process runs, each under its lease, and deletes files that have expired. It looks every
+ * second, so that a batch whose host has died goes on within 15 s; at once, when that was on this machine.
+ */
+export class BatchHost {
+  readonly #options: BatchHostOptions;
+  readonly #files: FileStore;
+  readonly #hosted = new Map<string, Promise<void>>();
+  readonly #rests = new Map<string, { until: number; ms: number }>();
+  readonly #closing = new AbortController();
+  readonly #timers: NodeJS.Timeout[];
+  #looking: Promise<void> | undefined;
+
+  constructor(options: BatchHostOptions) {
+    this.#options = options;
+    this.#files = filesOf(options.settings);
+    const sweep = () => void this.#sweep().catch((error) => this.#complain(error, "files cannot be swept"));
+    this.#timers = [setInterval(() => this.look(), LOOK_MS).unref(), setInterval(sweep, SWEEP_MS).unref()];
+  }
+
+  /** Looks for batches at once. */
+  look(): void {
+    if (this.#closing.signal.aborted) return;
+    // What Redis does not answer now is asked again.
+    this.#looking ??= this.#look()
+      .catch(() => {})
+      .finally(() => {
+        this.#looking = undefined;
+      });
+  }
+
+  /** Lets calls in flight end for up to 30 s, withdraws what waits, and leaves the batches to others. */
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#closing.abort(new Error("the process ends"));
+    await within(CLOSE_MS, Promise.all([this.#looking, ...this.#hosted.values()]));
+  }
+
+  async #look(): Promise<void> {
+    for (const id of await openServedBatches(this.#options.store)) {
+      if (this.#hosted.size >= MAX_BATCHES || this.#closing.signal.aborted) return;
+      if (this.#hosted.has(id) || (this.#rests.get(id)?.until ?? 0) > Date.now()) continue;
+      const lease = await this.#leaseOf(id);
+      if (!lease) continue;
+      const hosted = this.#host(id, lease).finally(() => this.#hosted.delete(id));
+      this.#hosted.set(id, hosted);
+    }
+  }
+
+  async #leaseOf(id: string): Promise<Lease | undefined> {
+    try {
+      return await Lease.acquire(this.#options.store, id);
+    } catch (error) {
+      if (error instanceof GlueError && error.code === "batch_leased") return undefined;
+      throw error;
+    }
+  }
+
+  async #host(id: string, lease: Lease): Promise<void> {
+    const { store, settings, logger } = this.#options;
+    const { signal } = this.#closing;
+    let isDone = false;
+    try {
+      isDone = await hostBatch({ store, settings, logger, files: this.#files, signal }, id, lease);
+    } catch (error) {
+      if (!signal.aborted) this.#complain(error, `batch ${id} cannot go on now`);
+    }
+    await lease.release().catch(() => {});
+    if (isDone) return void this.#rests.delete(id);
+    const ms = Math.min(MAX_REST_MS, 2 * (this.#rests.get(id)?.ms ?? LOOK_MS / 2));
+    this.#rests.set(id, { ms, until: Date.now() + ms });
+  }
+
+  async #sweep(): Promise<void> {
+    const { store } = this.#options;
+    for (const id of await forgetExpiredFiles(store, await filesInUse(store))) await this.#files.delete(id);
+    // What was stored by a process that died before it wrote the record, or is of a Redis that was emptied.
+    const old = await this.#files.storedBefore(Date.now() - DAY_MS);
+    for (const id of await unknownFiles(store, old)) await this.#files.delete(id);
+  }
+
+  #complain(error: unknown, message: string): void {
+    const { code, message: fault } = error as NodeJS.ErrnoException;
+    logFault(this.#options.logger, `${message}: ${code ?? fault}`, { code, fault }, message);
+  }
+}

@@ -1,0 +1,131 @@
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { access, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type Readable, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { GlueError } from "../../shared/errors.ts";
+import type { Settings } from "../../shared/settings.ts";
+
+/** Keeps the bytes of files under their ids. What stands under an id never changes; records say whose it is. */
+export interface FileStore {
+  /** Takes bytes that belong to nobody yet: `keep` gives them an id. Nothing stays when the source fails. */
+  spool(source: Readable): Promise<SpooledFile>;
+  /** Streams the bytes from `start` to `end`, both counted in. @throws GlueError `file_lost` */
+  read(id: string, range?: { start: number; end: number }): Promise<Readable>;
+  /** Returns the path of a local file with the bytes, which nobody may change; undefined when they are not to be had. */
+  localPath(id: string): Promise<string | undefined>;
+  /** Deletes the bytes; it is no fault when there are none. */
+  delete(id: string): Promise<void>;
+  /** Returns the ids of what was stored before that time, in epoch milliseconds; what was spooled and not kept goes. */
+  storedBefore(time: number): Promise<string[]>;
+}
+
+export interface SpooledFile {
+  bytes: number;
+  /** In hexadecimal digits. */
+  sha256: string;
+  /** It replaces what an earlier try has put under the id. */
+  keep(id: string): Promise<void>;
+  discard(): Promise<void>;
+}
+
+const ID = /^file-[0-9a-f-]{36}$/;
+const SPOOL = "spool-";
+
+/** A folder that its owner alone can read; every process that serves the API or hosts batches needs the same one. */
+export class DirectoryFileStore implements FileStore {
+  readonly #folder: string;
+
+  constructor({ dataDir, namespace }: Pick<Settings, "dataDir" | "namespace">) {
+    this.#folder = join(dataDir, "files", namespace);
+  }
+
+  async spool(source: Readable): Promise<SpooledFile> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const path = join(this.#folder, `${SPOOL}${randomUUID()}`);
+    const discard = () => rm(path, { force: true });
+    const hash = createHash("sha256");
+    let bytes = 0;
+    const counting = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        hash.update(chunk);
+        bytes += chunk.length;
+        done(undefined, chunk);
+      },
+    });
+    try {
+      // `flush`: the bytes are on the disk before the file is told to be there.
+      await pipeline(source, counting, createWriteStream(path, { flags: "wx", mode: 0o600, flush: true }));
+    } catch (error) {
+      await discard();
+      throw error;
+    }
+    const keep = async (id: string) => {
+      await rename(path, this.#path(id));
+      await syncFolder(this.#folder);
+    };
+    return { bytes, sha256: hash.digest("hex"), keep, discard };
+  }
+
+  async read(id: string, range?: { start: number; end: number }): Promise<Readable> {
+    const handle = await open(this.#path(id)).catch((error: unknown) => {
+      throw isAbsent(error) ? lost(id) : error;
+    });
+    return createReadStream("", { ...range, fd: handle });
+  }
+
+  async localPath(id: string): Promise<string | undefined> {
+    const path = this.#path(id);
+    const isThere = await access(path).then(
+      () => true,
+      () => false,
+    );
+    return isThere ? path : undefined;
+  }
+
+  async delete(id: string): Promise<void> {
+    await rm(this.#path(id), { force: true });
+  }
+
+  async storedBefore(time: number): Promise<string[]> {
+    const names = await readdir(this.#folder).catch(() => []);
+    const old: string[] = [];
+    for (const name of names) {
+      const path = join(this.#folder, name);
+      const { mtimeMs } = (await stat(path).catch(() => undefined)) ?? { mtimeMs: time };
+      if (mtimeMs >= time) continue;
+      if (name.startsWith(SPOOL)) await rm(path, { force: true });
+      else if (ID.test(name)) old.push(name);
+    }
+    return old;
+  }
+
+  /** Ids come from callers too: nothing else than an id becomes a path. */
+  #path(id: string): string {
+    if (!ID.test(id)) throw lost(id);
+    return join(this.#folder, id);
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === "ENOENT";
+}
+
+function lost(id: string): GlueError {
+  return new GlueError({
+    code: "file_lost",
+    category: "configuration",
+    message: `the content of ${id.slice(0, 60)} is not in this machine's data folder`,
+    hint: "all processes that serve the API need the same GLUELLM_DATA_DIR",
+  });
+}

@@ -1,0 +1,237 @@
+import { createReadStream } from "node:fs";
+import { mkdir, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import { MAX_REQUEST_BYTES } from "../../shared/chat.ts";
+import { fieldsOf, parseJson } from "../../shared/json.ts";
+import type { Logger } from "../../shared/logger.ts";
+import type { Settings } from "../../shared/settings.ts";
+import { saveBatch } from "../../store/batch.ts";
+import type { Lease } from "../../store/batch-lease.ts";
+import type { ConnectedStore } from "../../store/connected-store.ts";
+import { saveFile } from "../../store/file-record.ts";
+import {
+  forgetServedBatch,
+  moveServedBatch,
+  noteFaults,
+  readServedBatch,
+  type ServedBatch,
+} from "../../store/served-batch.ts";
+import type { BatchEnd, UnsentRows } from "../batch-end.ts";
+import { type BatchReport, BatchRun } from "../batch-run.ts";
+import { readLines } from "../line-reader.ts";
+import { checkInput } from "./check-input.ts";
+import type { FileStore } from "./file-store.ts";
+
+export interface HostContext {
+  store: ConnectedStore;
+  settings: Settings;
+  logger: Logger;
+  files: FileStore;
+  /** Aborts when this process is to end: another one goes on. */
+  signal: AbortSignal;
+}
+
+const WATCH_MS = 1000;
+/** Rows end by the window, not by their own deadline, which is later by this. */
+const DEADLINE_SLACK_MS = 60_000;
+
+/** What a row says that was not sent; the code tells how the batch ended, also a host that comes after the end. */
+const UNSENT = {
+  cancelled: { code: "batch_cancelled", message: "the batch was cancelled before this row was sent" },
+  expired: { code: "batch_expired", message: "the window of the batch ended before this row was sent" },
+  failed: { code: "batch_stopped", message: "the batch was stopped before this row was sent" },
+} as const;
+type EarlyEnd = keyof typeof UNSENT;
+
+/** The folder in which a batch is worked on, apart from the files that its owner sees. */
+function workFolder({ dataDir, namespace }: Settings, id: string): string {
+  return join(dataDir, "batches", namespace, id);
+}
+
+/**
+ * Brings a batch from whatever state it is in to its end, under its lease; every step can be done once more by another host.
+ * Returns false when this process cannot, or is to end.
+ */
+export async function hostBatch(context: HostContext, id: string, lease: Lease): Promise<boolean> {
+  const { store, settings, files, signal, logger } = context;
+  let batch = await readServedBatch(store, id);
+  if (!batch || ["completed", "failed", "expired", "cancelled"].includes(batch.status)) {
+    await forgetServedBatch(store, id);
+    return true;
+  }
+  const inputPath = await files.localPath(batch.inputFileId);
+  if (inputPath === undefined) {
+    logger.warn(
+      { batch: id, file: batch.inputFileId },
+      "the input of a batch is not in this machine's data folder",
+    );
+    return false;
+  }
+  if (batch.status === "validating") {
+    const faults = await checkInput({
+      ...{ path: inputPath, endpoint: batch.endpoint, settings, signal },
+      onFault: (found) => noteFaults(store, id, found),
+    });
+    if (faults.length > 0) await moveServedBatch(store, id, { from: ["validating"], to: "failed", faults });
+    else await moveServedBatch(store, id, { from: ["validating"], to: "in_progress" });
+    batch = await readServedBatch(store, id);
+    if (!batch || batch.status === "failed") return true;
+  }
+  if (batch.status === "cancelling" && batch.inProgressAt === undefined) {
+    await moveServedBatch(store, id, { from: ["cancelling"], to: "cancelled" });
+    return true;
+  }
+  const folder = workFolder(settings, id);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const report = await runRows(context, batch, { inputPath, outputPath: join(folder, "out.jsonl") }, lease);
+  if (!report) return false;
+  await deliver(context, batch, report);
+  await rm(folder, { recursive: true, force: true });
+  return true;
+}
+
+/** Returns the report of a run whose output is written; undefined when another host has to go on. */
+async function runRows(
+  { store, settings, logger, signal }: HostContext,
+  { id, tenant, by, expiresAt }: ServedBatch,
+  paths: { inputPath: string; outputPath: string },
+  lease: Lease,
+): Promise<BatchReport | undefined> {
+  let early: EarlyEnd | undefined;
+  const unsent = (end: BatchEnd): UnsentRows | undefined => {
+    if (end.kind === "stopped") return { ...UNSENT.failed, hint: end.error.message, status: "failed" };
+    const why = end.kind === "cancelled" ? "cancelled" : early;
+    return why && { ...UNSENT[why], hint: "send it in a new batch", status: why };
+  };
+  const run = await BatchRun.prepare(
+    { ...paths, inputFormat: "jsonl", strict: true },
+    {
+      ...{ settings, logger, keyNeeded: false, owner: { tenant, by } },
+      openStore: async () => store,
+      hosted: { id, lease, deadlineAt: expiresAt + DEADLINE_SLACK_MS, unsent },
+    },
+  );
+  const watch = async () => {
+    const status = await store.redis.hget(store.keys.servedBatch(id), "status").catch(() => null);
+    if (status === "cancelling") early ??= "cancelled";
+    else if (Date.now() >= expiresAt) early ??= "expired";
+    if (early !== undefined || signal.aborted || lease.lostTo) run.stop();
+  };
+  using _ = await store.notifier.listen({ [`batch:${id}`]: () => void watch() });
+  await watch();
+  run.start();
+  const report = run.report();
+  let isOver = false;
+  const over = report
+    .catch(() => {})
+    .finally(() => {
+      isOver = true;
+    });
+  while (!isOver) {
+    await Promise.race([over, delay(WATCH_MS)]);
+    await watch();
+  }
+  const ended = await report;
+  return ended.status === "interrupted" && early === undefined ? undefined : ended;
+}
+
+/** Puts the results into the file store under the ids that the batch has for them, and ends it. */
+async function deliver(context: HostContext, batch: ServedBatch, report: BatchReport): Promise<void> {
+  const { store } = context;
+  const { id } = batch;
+  const { total, succeeded, failed, tokens } = report;
+  await saveBatch(store, {
+    ...{ id, total, succeeded, failed },
+    promptTokens: tokens.prompt,
+    completionTokens: tokens.completion,
+    cachedTokens: tokens.cached,
+  });
+  const status = await moveServedBatch(store, id, { from: ["in_progress"], to: "finalizing" });
+  const { output, errors } = report.files;
+  const hasOutput = await keep(
+    context,
+    batch,
+    batch.outputFileId,
+    "output",
+    Readable.from(successes(output)),
+  );
+  const isFaulty = failed > 0;
+  const hasErrors =
+    isFaulty && (await keep(context, batch, batch.errorFileId, "error", createReadStream(errors)));
+  const early = isFaulty ? await earlyEnd(errors) : undefined;
+  const to = status === "cancelling" ? "cancelled" : (early?.end ?? "completed");
+  const faults =
+    to === "failed"
+      ? [{ code: "batch_stopped", message: early?.reason ?? "", line: null, param: null }]
+      : undefined;
+  await moveServedBatch(store, id, {
+    ...{ from: ["finalizing", "cancelling"], to, faults },
+    outputs: { output: hasOutput, errors: hasErrors },
+  });
+}
+
+/** Stores a result file, if there is anything in it. */
+async function keep(
+  { store, files }: HostContext,
+  { id: batchId, tenant, by, outputLifeSeconds }: ServedBatch,
+  id: string,
+  kind: "output" | "error",
+  source: Readable,
+): Promise<boolean> {
+  const spooled = await files.spool(source);
+  const { bytes, sha256 } = spooled;
+  if (bytes === 0) {
+    await spooled.discard();
+    return false;
+  }
+  await spooled.keep(id);
+  const createdAt = Date.now();
+  const expiresAt = createdAt + outputLifeSeconds * 1000;
+  const filename = `${batchId}_${kind}.jsonl`;
+  await saveFile(store, {
+    id,
+    tenant,
+    by,
+    filename,
+    purpose: "batch_output",
+    bytes,
+    sha256,
+    createdAt,
+    expiresAt,
+  });
+  return true;
+}
+
+/** As `outputLine` ends the line of a row that succeeded; one of a failed row ends with the bracket of its error's. */
+const SUCCESS = /"error":null(,"from_cache":true)?\}$/;
+const TAIL_BYTES = 64;
+
+async function* successes(path: string): AsyncGenerator<Buffer> {
+  for await (const { data } of linesOf(path))
+    if (SUCCESS.test(data.toString("latin1", Math.max(0, data.length - TAIL_BYTES))))
+      yield Buffer.concat([data, NEWLINE]);
+}
+
+/** Returns why rows were not sent, as the first of them says; undefined when all were. */
+async function earlyEnd(path: string): Promise<{ end: EarlyEnd; reason: string } | undefined> {
+  for await (const { data } of linesOf(path)) {
+    const { code, message, hint } = fieldsOf(fieldsOf(parseJson(data.toString())).error);
+    const end = (Object.keys(UNSENT) as EarlyEnd[]).find((name) => UNSENT[name].code === code);
+    if (end) return { end, reason: `${message}: ${hint}` };
+  }
+  return undefined;
+}
+
+const NEWLINE = Buffer.from("\n");
+
+async function* linesOf(path: string): AsyncGenerator<{ data: Buffer }> {
+  const handle = await open(path);
+  try {
+    // An answer may be larger than a request.
+    yield* readLines(handle, 8 * MAX_REQUEST_BYTES);
+  } finally {
+    await handle.close();
+  }
+}
