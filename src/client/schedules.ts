@@ -135,8 +135,9 @@ export class Schedules {
 
   /** Returns all schedules, the first created first. */
   async list(): Promise<Schedule[]> {
-    const found = await this.#connection.useSchedules((scheduler) => scheduler.list(this.#tenant));
-    return found.map((status) => this.#schedule(status));
+    return this.#connection.useSchedules(async (scheduler) =>
+      (await scheduler.list(this.#tenant)).map((status) => this.#schedule(status, scheduler)),
+    );
   }
 
   /** Lets a schedule tick no more until `resume`. @throws InputError `unknown_schedule` */
@@ -179,10 +180,12 @@ export class Schedules {
   }
 
   async #with(work: (scheduler: Scheduler) => Promise<ScheduleStatus>): Promise<Schedule> {
-    return this.#schedule(await this.#connection.useSchedules(work));
+    return this.#connection.useSchedules(async (scheduler) =>
+      this.#schedule(await work(scheduler), scheduler),
+    );
   }
 
-  #schedule(status: ScheduleStatus): Schedule {
+  #schedule(status: ScheduleStatus, scheduler: Scheduler): Schedule {
     const { id } = status;
     return {
       ...status,
@@ -191,7 +194,7 @@ export class Schedules {
       resume: () => this.resume(id),
       trigger: () => this.trigger(id),
       delete: () => this.delete(id),
-      next: (count = 5) => nextTimes(status, Date.now(), count).map((time) => new Date(time)),
+      next: (count = 5) => nextTimes(status, scheduler.now(), count).map((time) => new Date(time)),
     };
   }
 

@@ -54,8 +54,9 @@ export function statusOf(
   { id, paused, createdAt, updatedAt, started, skipped, missed, failed }: ScheduleRecord,
   { cron, everyMs, timezone, overlap, catchUp, maxCatchUp, action }: Definition,
   { open, waiting, ticks }: { open: OpenRun[]; waiting: number[]; ticks: TickRecord[] },
+  now: number,
 ): ScheduleStatus {
-  const next = paused ? undefined : nextTime({ cron, everyMs, timezone }, Date.now());
+  const next = paused ? undefined : nextTime({ cron, everyMs, timezone }, now);
   const last = ticks.find(({ outcome }) => outcome === "started");
   return {
     id,

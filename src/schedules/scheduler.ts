@@ -3,6 +3,7 @@ import { canonicalJson } from "../shared/canonical-json.ts";
 import { sha256 } from "../shared/digest.ts";
 import { InputError } from "../shared/errors.ts";
 import { isOwnedBy } from "../shared/tenant.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import {
   dropSchedule,
   pauseSchedule,
@@ -18,6 +19,8 @@ import { type ScheduleAccess, startAction } from "./start-action.ts";
 import { TickJobs } from "./tick-jobs.ts";
 
 const MAX_DEFINITION_BYTES = 1024 * 1024;
+/** By which this machine's clock may be ahead of Redis' to plan ticks. */
+const MAX_AHEAD_MS = 1000;
 
 /** Creates, reads and changes schedules. */
 export class Scheduler {
@@ -55,7 +58,7 @@ export class Scheduler {
     const schedule = await this.#read(id);
     // Who created it before may not have lived to let it tick.
     const isToArm = !schedule.paused && (outcome === "retimed" || !(await this.#jobs.isArmed(id)));
-    if (isToArm) await this.#jobs.arm(id, definition);
+    if (isToArm) await this.#arm(id, definition);
     return this.status(id);
   }
 
@@ -63,7 +66,8 @@ export class Scheduler {
   async status(id: string, tenant?: string): Promise<ScheduleStatus> {
     const schedule = await this.#read(id, tenant);
     const activity = await readActivity(this.#access.store, id);
-    return statusOf(schedule, readDefinition(id, schedule.definition), activity);
+    const now = await clockOf(this.#access.store).fresh();
+    return statusOf(schedule, readDefinition(id, schedule.definition), activity, now);
   }
 
   /** @param tenant whose schedules; all of them when it is not given. So it is with the other methods. */
@@ -93,7 +97,7 @@ export class Scheduler {
     await this.#read(id, tenant);
     if (!(await pauseSchedule(this.#access.store, id, false))) throw unknownSchedule(id);
     const { definition } = await this.#read(id);
-    if (!(await this.#jobs.isArmed(id))) await this.#jobs.arm(id, readDefinition(id, definition));
+    if (!(await this.#jobs.isArmed(id))) await this.#arm(id, readDefinition(id, definition));
   }
 
   /** Returns false when there was no such schedule. */
@@ -110,8 +114,9 @@ export class Scheduler {
     const { store } = this.#access;
     const schedule = await this.#read(id, tenant);
     const definition = readDefinition(id, schedule.definition);
-    const key = `${Date.now()}-${randomUUID().slice(0, 8)}`;
-    if (!(await beginTrigger(store, id, key))) throw unknownSchedule(id);
+    const now = await clockOf(store).fresh();
+    const key = `${now}-${randomUUID().slice(0, 8)}`;
+    if (!(await beginTrigger(store, id, key, now))) throw unknownSchedule(id);
     try {
       const run = await startAction(this.#access, definition, id, key);
       if ("lacks" in run) throw new InputError(`schedule ${id} needs ${run.lacks}`);
@@ -121,6 +126,17 @@ export class Scheduler {
       if (error instanceof InputError) await noteStart(store, id, key, { error: error.message });
       throw error;
     }
+  }
+
+  /** BullMQ plans no tick before this machine's time: when its clock is ahead, a worker does it within seconds. */
+  async #arm(id: string, definition: Definition): Promise<void> {
+    const aheadMs = Date.now() - (await clockOf(this.#access.store).fresh());
+    if (aheadMs < MAX_AHEAD_MS) await this.#jobs.arm(id, definition);
+  }
+
+  /** Returns the time by which ticks are planned, in epoch milliseconds. */
+  now(): number {
+    return clockOf(this.#access.store).now();
   }
 
   async #read(id: string, tenant?: string): Promise<ScheduleRecord> {

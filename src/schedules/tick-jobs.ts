@@ -1,6 +1,7 @@
 import { Queue } from "bullmq";
 import { QUEUE_DEFAULTS, SCHEDULE_QUEUE } from "../shared/catalog.ts";
 import { registerQueue } from "../store/queue-registry.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import type { Store } from "../store/store.ts";
 import { patternOf, repeatStrategy, type Timing } from "./times.ts";
 
@@ -25,7 +26,10 @@ export class TickJobs {
       prefix: store.keys.prefix,
       defaultJobOptions: { ...QUEUE_DEFAULTS, attempts: 1000, backoff: { type: "fixed", delay: 1000 } },
       streams: { events: { maxLen: 1000 } },
-      settings: { repeatStrategy },
+      // It is asked when a schedule begins to tick. A clock that is behind would plan ticks that are past.
+      settings: {
+        repeatStrategy: (after, options) => repeatStrategy(Math.max(after, clockOf(store).now()), options),
+      },
     });
     // The connection's own listener reports faults.
     this.#queue.on("error", () => {});
@@ -50,7 +54,7 @@ export class TickJobs {
   async isArmed(id: string): Promise<boolean> {
     const next = (await this.#queue.getJobScheduler(id))?.next;
     if (next === undefined) return false;
-    if (next > Date.now() - LOST_MS) return true;
+    if (next > (await clockOf(this.#store).fresh()) - LOST_MS) return true;
     const state = await this.#queue.getJobState(`repeat:${id}:${next}`);
     return state !== "unknown" && state !== "completed" && state !== "failed";
   }

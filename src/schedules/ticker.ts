@@ -12,6 +12,7 @@ import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import { readSchedule, scheduleIds } from "../store/schedule.ts";
 import { noteStart, takeTicks } from "../store/schedule-ticks.ts";
 import { type Definition, dueTicks, readDefinition } from "./definition.ts";
@@ -32,6 +33,8 @@ const SWEEP_MS = 10_000;
 const CONCURRENCY = 20;
 /** A tick that waits for an earlier run looks again after so long at first, doubling to `PUT_BACK_MS`. */
 const FIRST_LOOK_MS = 100;
+/** A tick may be taken so long before its time; earlier than that it waits on. */
+const MAX_EARLY_MS = 1000;
 
 /** Tells of each point of a tick that this process has reached. */
 const reached = channel("gluellm:tick");
@@ -100,13 +103,15 @@ export class Ticker {
         return { status: "deleted" };
       }
       const definition = readDefinition(id, schedule.definition);
-      // The clock of whoever let the job wait may be a little ahead of this one.
-      const now = Math.max(Date.now(), plannedTime(jobId));
+      // BullMQ hands out jobs by this machine's clock.
+      const earlyMs = plannedTime(jobId) - (await clockOf(store).fresh());
+      const now = clockOf(store).now() + (earlyMs <= MAX_EARLY_MS ? Math.max(0, earlyMs) : 0);
       const taken = await takeTicks(store, id, jobId, dueTicks(definition, schedule.doneUntil, now));
       reached.publish("decided");
       if (!taken) return { status: "paused" };
       for (const key of taken.starting) await this.#start(active, id, definition, key);
-      if (!taken.isWaiting) return { status: "done" };
+      if (!taken.isWaiting && earlyMs <= MAX_EARLY_MS) return { status: "done" };
+      if (!taken.isWaiting) return await putBack(active, { delayMs: earlyMs, reason: "its time" });
     } catch (error) {
       if (!(error instanceof GlueError)) throw error;
       logger.warn({ schedule: id, fault: error.message }, "a tick of a schedule has to wait");

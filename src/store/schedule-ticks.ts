@@ -2,6 +2,7 @@ import { z } from "zod";
 import { readStored } from "../shared/stored-data.ts";
 import { JOB_TIMES } from "./bullmq-internals.ts";
 import { repliesOf } from "./redis.ts";
+import { clockOf } from "./redis-clock.ts";
 import { SCHEDULE_KEYS, scheduleKeys } from "./schedule.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -143,7 +144,8 @@ export async function takeTicks(
   job: string,
   { run, ...due }: DueTicks,
 ): Promise<TakenTicks | undefined> {
-  const args = { ...due, doneUntil: `${due.doneUntil}`, decidedUntil: `${due.until}`, job, at: Date.now() };
+  const at = clockOf(store).now();
+  const args = { ...due, doneUntil: `${due.doneUntil}`, decidedUntil: `${due.until}`, job, at };
   const reply = await TAKE.run(
     store.redis,
     scheduleKeys(store, id),
@@ -169,8 +171,8 @@ const TRIGGER = new Script({
 });
 
 /** Returns false when there is no such schedule. */
-export async function beginTrigger(store: Store, id: string, key: string): Promise<boolean> {
-  const run = JSON.stringify({ state: "starting", plannedAt: Date.now() });
+export async function beginTrigger(store: Store, id: string, key: string, at: number): Promise<boolean> {
+  const run = JSON.stringify({ state: "starting", plannedAt: at });
   return (await TRIGGER.run(store.redis, scheduleKeys(store, id), { key, run })) === 1;
 }
 
@@ -210,7 +212,8 @@ export async function noteStart(
   const run = "run" in outcome ? JSON.stringify({ state: "started", ...outcome.run }) : "";
   const error = "error" in outcome ? outcome.error : "";
   const started = "run" in outcome ? outcome.run.id : "";
-  await NOTE.run(store.redis, scheduleKeys(store, id), { key, run, id: started, error, at: Date.now() });
+  const at = clockOf(store).now();
+  await NOTE.run(store.redis, scheduleKeys(store, id), { key, run, id: started, error, at });
 }
 
 /** Returns what it has under way, the ticks that wait, and what became of the latest ones, the last first. */

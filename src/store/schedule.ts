@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { readStored } from "../shared/stored-data.ts";
 import { repliesOf } from "./redis.ts";
+import { clockOf } from "./redis-clock.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -88,7 +89,7 @@ export async function putSchedule(
   schedule: { id: string; tenant: string; digest: string; timing: string; definition: string },
 ): Promise<"taken" | "same" | "changed" | "retimed"> {
   const keys = { ...scheduleKeys(store, schedule.id), schedules: store.keys.schedules };
-  return (await PUT.run(store.redis, keys, { ...schedule, at: Date.now() })) as
+  return (await PUT.run(store.redis, keys, { ...schedule, at: await clockOf(store).fresh() })) as
     | "taken"
     | "same"
     | "changed"
@@ -116,7 +117,8 @@ const PAUSE = new Script({
 
 /** Returns false when there is no such schedule. */
 export async function pauseSchedule(store: Store, id: string, isPaused: boolean): Promise<boolean> {
-  return (await PAUSE.run(store.redis, scheduleKeys(store, id), { isPaused, at: Date.now() })) === 1;
+  const at = await clockOf(store).fresh();
+  return (await PAUSE.run(store.redis, scheduleKeys(store, id), { isPaused, at })) === 1;
 }
 
 /** Returns false when there is no such schedule. What it has begun goes on. */

@@ -81,7 +81,7 @@ test("the example of errors shows their classes, fields and hints, a cost limit 
     "InputError empty_prompt (input, error, retryable: false): the prompt is empty",
     "  hint: give a text, parts or messages with some content",
     expect.stringMatching(/^InputError unknown_provider .* unknown provider "opneai"/),
-    expect.stringMatching(/^ {2}hint: known providers: openai, /),
+    expect.stringMatching(/^ {2}hint: did you mean openai\? known providers: openai, /),
     expect.stringMatching(/^InputError invalid_input .* wrong at temperature: /),
     "answered by simulator:demo",
     expect.stringMatching(/^GlueError result_timeout .* has not ended within 10 ms$/),

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { defineWorkflow, GlueLLM } from "../../src/index.ts";
 import { latestTimes } from "../../src/schedules/times.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { siteAhead } from "../support/site-ahead.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
 
@@ -26,7 +27,7 @@ const slow = defineWorkflow({
   },
 });
 
-/** Does work as a process does it whose clock is so far ahead. */
+/** Does work as a process does it whose machine's clock is so far ahead. */
 async function shifted<T>(ms: number, work: () => Promise<T>): Promise<T> {
   const rightNow = Date.now;
   Date.now = () => rightNow() + ms;
@@ -102,13 +103,18 @@ test.each([
 ] as const)(
   "three hours without a worker, catchUp %s",
   async (catchUp, started) => {
-    const { client, work, runs } = await workflowSite();
+    const { client, work, runs, redis, settings } = await workflowSite();
     const { schedules } = client;
+    const keys = redisKeys(settings.namespace);
     // Half an hour from now, so that no tick is on time.
     const cron = `${(new Date().getUTCMinutes() + 30) % 60} * * * *`;
     const now = Date.now();
     const options = { id: "h", workflow: report, input: { of: "h" }, cron, catchUp };
-    await shifted(-3 * HOUR, () => schedules.create(options));
+    await schedules.create(options);
+    // As if that had been three hours ago, and the tick were due since.
+    await redis.hset(keys.schedule("h"), "doneUntil", now - 3 * HOUR);
+    const [job = ""] = await redis.zrange(`${keys.prefix}:schedules:delayed`, "0", "0");
+    await redis.zadd(`${keys.prefix}:schedules:delayed`, 1, job);
     await work(report);
     const missed = 3 - started;
     await waitFor("the decision", async () => {
@@ -187,6 +193,54 @@ test("a tenant's schedules are not there for another one, and what they start is
   await expect(b.workflows.open(run).status()).rejects.toThrow();
   expect((await client.schedules.list()).map(({ id }) => id)).toEqual(["mine"]);
 });
+
+test.each([-3 * HOUR, 30_000, 3 * HOUR])(
+  "created on a machine whose clock is %s ms ahead, it ticks from now on by Redis' time",
+  async (errorMs) => {
+    const { client, work } = await workflowSite();
+    const { schedules } = client;
+    const before = Date.now() - 1000;
+    const options = { id: "s", workflow: report, input: { of: "s" }, everyMs: 1000, catchUp: "all" } as const;
+    const created = await shifted(errorMs, async () => {
+      await schedules.create(options);
+      await schedules.pause("s");
+      return await schedules.resume("s");
+    });
+    for (const time of [created.createdAt, created.nextRun, ...created.next(1)]) {
+      expect(time?.getTime()).toBeGreaterThan(before);
+      expect(time?.getTime()).toBeLessThan(Date.now() + 2000);
+    }
+    const triggered = await shifted(errorMs, () => schedules.trigger("s"));
+    expect(Math.abs(Number(triggered.split(/[.-]/)[1]) - Date.now())).toBeLessThan(60_000);
+    await work(report);
+    const { ticks, counts } = await waitFor("ticks", async () => {
+      const now = await schedules.get("s");
+      return now.counts.started >= 3 ? now : undefined;
+    });
+    expect(counts.missed).toBe(0);
+    for (const { plannedAt, at } of ticks) {
+      expect(plannedAt.getTime()).toBeGreaterThan(before);
+      expect(plannedAt.getTime()).toBeLessThanOrEqual(at.getTime() + 1000);
+    }
+  },
+  120_000,
+);
+
+test("a worker whose clock is ahead starts no tick before its time by Redis", async () => {
+  const { site, client } = await workflowSite();
+  const { schedules } = client;
+  const options = { completion: "hello", everyMs: 2000, overlap: "allow", catchUp: "all" } as const;
+  await schedules.create({ id: "a", ...options });
+  (await siteAhead(site, 50_000)).start("worker");
+  const { ticks } = await waitFor("ticks", async () => {
+    const now = await schedules.get("a");
+    return now.counts.started >= 3 ? now : undefined;
+  });
+  const times = ticks.map(({ plannedAt }) => plannedAt.getTime()).sort();
+  expect(times).toEqual(times.map((_, n) => (times[0] ?? 0) + n * 2000));
+  for (const { plannedAt, at } of ticks)
+    expect(at.getTime()).toBeGreaterThanOrEqual(plannedAt.getTime() - 1000);
+}, 120_000);
 
 test("a schedule that BullMQ has lost ticks again", async () => {
   const { client, work, queueOf, redis, settings } = await workflowSite();

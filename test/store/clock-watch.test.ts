@@ -6,12 +6,12 @@ import { clockOf } from "../../src/store/redis-clock.ts";
 import { storeOf } from "../../src/store/store.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 import { MODEL, TestSite } from "../support/site.ts";
+import { siteAhead } from "../support/site-ahead.ts";
 import { openClient } from "../support/site-client.ts";
 import { chain } from "../support/test-workflows.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const WORKFLOWS = join(import.meta.dirname, "../support/test-workflows.ts");
-const SHIFTED = join(import.meta.dirname, "../support/shifted-clock.ts");
 
 test("a clock is compared with Redis' clock, and its followers are told", async () => {
   const redis = testRedis();
@@ -59,22 +59,6 @@ test("the time by Redis is known whatever this machine's clock says, and is aske
   await clock.fresh();
   expect(asked).not.toHaveBeenCalled();
 });
-
-/** A site beside another, on a machine whose clock is ahead. */
-async function siteAhead(site: TestSite, ms: number): Promise<TestSite> {
-  site.write("shift", [ms]);
-  const ahead = await TestSite.open(
-    {},
-    {
-      GLUELLM_NAMESPACE: site.namespace,
-      SIMULATOR_BASE_URL: `${site.simulator.url}/v1`,
-      NODE_OPTIONS: `--import ${SHIFTED}`,
-      SHIFT_FILE: site.path("shift"),
-    },
-  );
-  onTestFinished(() => ahead[Symbol.asyncDispose]());
-  return ahead;
-}
 
 test("deadlines are set and judged by Redis' clock: other clocks fail no job and no run", async () => {
   await using site = await TestSite.open({ latencyMs: 300 });
