@@ -20,7 +20,7 @@ type Body = z.infer<typeof bodySchema>;
 
 const NO_USAGE = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
 /** Words of our own inside a request, which no caller may use. */
-const OWN_WORDS = ["embedding", "responses"];
+const OWN_WORDS = ["embedding", "responses", "anthropic"];
 
 export const chatRoutes: RouteGroup = {
   name: "chat",
