@@ -67,6 +67,8 @@ export function keysUnder(prefix: string) {
     workflowJournal: (runId: string) => `${prefix}:workflow:${runId}:journal`,
     /** Set: ids of signals that a run has. */
     workflowSignals: (runId: string) => `${prefix}:workflow:${runId}:signals`,
+    /** Set: the same of earlier parts of a run that went on as new. */
+    workflowEarlierSignals: (runId: string) => `${prefix}:workflow:${runId}:earlier-signals`,
     /** What there is of a limit of a workflow (see `run-limits.ts`). */
     workflowLimit: (name: string, part: "holders" | "waiting" | "starts" | "run") =>
       `${prefix}:workflow-limit:${name}:${part}`,

@@ -17,16 +17,19 @@ import { Script } from "./script.ts";
  * `run-record.ts`.
  */
 
+/** After so many ids of signals a part's end begins a new set of them, beside the one before. */
+const MAX_SIGNAL_IDS = 5000;
+
 /**
  * Begins the next part of a run. What came in since the worker looked is kept where it is for the next part too: signals and
  * updates, not the ends of steps.
- * Keys: see `FENCE`; the ids of its signals; the job's children. Arguments: those of `FENCE`; the entries that
+ * Keys: see `FENCE`; the ids of its signals, and those of earlier parts; the job's children. Arguments: those of `FENCE`; the entries that
  * the function has `seen`; the life of the record in seconds; `fieldCount`, then so many
  * fields and values of the record, then entries to begin with. Returns: 'continued' or a `Denied`. Called by `continueRun`. Fence:
  * the lock of the run's job, and that the run is running.
  */
 const CONTINUE = new Script({
-  keys: [...FENCE_KEYS, "signals", "children"],
+  keys: [...FENCE_KEYS, "signals", "earlierSignals", "children"],
   args: { ...FENCE_ARGS, seen: "number", ttlSeconds: "number", fieldCount: "number" },
   moreArgs: "fieldsAndEntries",
   lua: `${FENCE}
@@ -40,6 +43,10 @@ const CONTINUE = new Script({
     redis.call('HDEL', run, 'inputTyped', 'forks', 'metadata', 'waits', 'activities', 'local', 'blocked')
     redis.call('HSET', run, unpack(fieldsAndEntries, 1, fieldCount))
     redis.call('HINCRBY', run, 'continued', 1)
+    if redis.call('SCARD', signals) >= ${MAX_SIGNAL_IDS} then
+      redis.call('RENAME', signals, earlierSignals)
+      redis.call('EXPIRE', earlierSignals, ${RUN_TTL_SECONDS})
+    end
     for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, ttlSeconds) end
     redis.call('DEL', children)
     return 'continued'
@@ -68,6 +75,7 @@ export async function continueRun(
     {
       ...fenceKeys(lock),
       signals: store.keys.workflowSignals(runId),
+      earlierSignals: store.keys.workflowEarlierSignals(runId),
       children: childrenKey(store, queue, runId),
     },
     {

@@ -9,6 +9,7 @@ import { LEAVE_LIMITS } from "./run-limits.ts";
 import type { RunRecord } from "./run-record.ts";
 import {
   type Denied,
+  ENDED_LIFE,
   FENCE,
   FENCE_ARGS,
   FENCE_KEYS,
@@ -167,16 +168,18 @@ export async function appendEntries(
 /**
  * Appends what happened outside to a run's journal and lets a suspended run go on at once. A run that a worker has, or
  * that waits for one, is only told. Without an entry the run only wakes; with fields it ends.
- * Keys: the run's record and journal, the runs' deadlines, ids of its signals; those of `WAKE` follow from the queue in the record. Arguments: the `entry` or nothing, the run's id, the channel, fields
+ * Keys: the run's record and journal, the runs' deadlines, ids of its signals and of those of earlier parts; those of `WAKE` follow from the queue in the record. Arguments: the `entry` or nothing, the run's id, the channel, fields
  * and values that end the record. Returns: a `NotifyOutcome`. Called by `notifyRun`, by anybody.
  * Fence: none but that the run is running, since nothing of what happened outside may be lost.
  */
 const TELL = new Script({
-  keys: ["run", "journal", "deadlines", "signals"],
+  keys: ["run", "journal", "deadlines", "signals", "earlierSignals"],
   args: { entry: "text", dedupeId: "text", id: "text", channel: "text", prefix: "text", at: "number" },
   moreArgs: "fields",
-  lua: `${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}
-    if dedupeId ~= '' and redis.call('SISMEMBER', signals, dedupeId) == 1 then return 'noted' end
+  lua: `${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}
+    for _, key in ipairs({signals, earlierSignals}) do
+      if dedupeId ~= '' and redis.call('SISMEMBER', key, dedupeId) == 1 then return 'noted' end
+    end
     if redis.call('HGET', run, 'status') ~= 'running' then return 'over' end
     if dedupeId ~= '' then
       redis.call('SADD', signals, dedupeId)
@@ -190,7 +193,7 @@ const TELL = new Script({
       redis.call('HSET', run, unpack(fields))
       redis.call('ZREM', deadlines, id)
       leaveLimits(id, at)
-      for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, ${RUN_TTL_SECONDS}) end
+      for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, endedLife(${RUN_TTL_SECONDS})) end
       notify('result', id)
     end
     if wakeRun(id) then return 'woken' end
@@ -220,6 +223,7 @@ export async function notifyRun(
     journal: keys.workflowJournal(runId),
     deadlines: keys.workflowDeadlines,
     signals: keys.workflowSignals(runId),
+    earlierSignals: keys.workflowEarlierSignals(runId),
   };
   const outcome = await TELL.run(
     redis,

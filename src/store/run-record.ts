@@ -10,7 +10,7 @@ import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
 /*
- * The record of a run: the hash `:workflow:<runId>`, kept for 30 days after the run's end; while
+ * The record of a run: the hash `:workflow:<runId>`, kept for 30 days after the run's end, a child's at least as long as its parent runs; while
  * it runs its life is counted from its deadline, which ends it. `:workflow-runs` is the sorted set of the ids of runs with a record by
  * the time of their start.
  *

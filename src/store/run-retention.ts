@@ -18,17 +18,18 @@ const FORKED = "forked";
 
 /**
  * Removes an ended run.
- * Keys: its record, journal and signals, the lists of runs and of their deadlines. Arguments: its `id`, the time `before`
- * which it must have ended. Returns: 1 when it did, else 0. Called by `sweepEndedRuns`. Fence: the record says that it has ended; one
- * that was retried runs.
+ * Keys: its record, journal, signals and those of earlier parts, the lists of runs and of their deadlines. Arguments: its `id`, the time `before`
+ * which it must have ended, the `prefix` of all keys. Returns: 1 when it did, else 0. Called by `sweepEndedRuns`. Fence: the record says that it has ended; one
+ * that was retried runs. A child stays as long as its parent runs, which may still ask how it ended.
  */
 const REMOVE = new Script({
-  keys: ["run", "journal", "signals", "runs", "deadlines"],
-  args: { id: "text", before: "number" },
+  keys: ["run", "journal", "signals", "earlierSignals", "runs", "deadlines"],
+  args: { id: "text", before: "number", prefix: "text" },
   lua: `
-    local found = redis.call('HMGET', run, 'status', 'finishedAt')
+    local found = redis.call('HMGET', run, 'status', 'finishedAt', 'parentRunId')
     if not found[1] or found[1] == 'running' or (tonumber(found[2] or '') or before) >= before then return 0 end
-    redis.call('DEL', run, journal, signals)
+    if found[3] and redis.call('HGET', prefix .. ':workflow:' .. found[3], 'status') == 'running' then return 0 end
+    redis.call('DEL', run, journal, signals, earlierSignals)
     redis.call('ZREM', runs, id)
     redis.call('ZREM', deadlines, id)
     return 1
@@ -74,9 +75,11 @@ async function removeRun(store: Store, id: string, before: number): Promise<bool
     run: keys.workflow(id),
     journal: keys.workflowJournal(id),
     signals: keys.workflowSignals(id),
+    earlierSignals: keys.workflowEarlierSignals(id),
   };
   const lists = { runs: keys.workflowRuns, deadlines: keys.workflowDeadlines };
-  if ((await REMOVE.run(redis, { ...named, ...lists }, { id, before })) !== 1) return false;
+  if ((await REMOVE.run(redis, { ...named, ...lists }, { id, before, prefix: keys.prefix })) !== 1)
+    return false;
   // What is lost in between ends by itself, with its 32 days.
   const entries = journal.map((json) => fieldsOf(parseJson(json)));
   const values = [input, output].map((json) => parseJson(json ?? "null"));

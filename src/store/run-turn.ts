@@ -26,6 +26,19 @@ export interface RunLock {
 /** Another worker has the run, or the run has ended. */
 export type Denied = "fenced" | "over";
 
+/**
+ * Lua: `endedLife(ttlSeconds)` returns how long what a run leaves lives, in seconds: longer when its parent runs for longer, which may
+ * ask until its own end how the child ended. It needs locals `run` and `prefix`.
+ */
+export const ENDED_LIFE = `
+  local function endedLife(ttlSeconds)
+    local parentId = redis.call('HGET', run, 'parentRunId')
+    local parent = parentId and prefix .. ':workflow:' .. parentId
+    if not parent or redis.call('HGET', parent, 'status') ~= 'running' then return ttlSeconds end
+    return math.max(ttlSeconds, redis.call('TTL', parent))
+  end
+`;
+
 export const FENCE_KEYS = [...HOLD_KEYS, "run", "journal"] as const;
 export const FENCE_ARGS = { id: "text", token: "text", lockMs: "number" } as const;
 
@@ -145,7 +158,7 @@ export async function enterRun(
 /**
  * Makes a run's end final. Steps that nobody waits for any more would keep BullMQ from completing the job: it forgets
  * them.
- * Keys: see `FENCE`; the job's children; the runs' deadlines; ids of its signals. Arguments: those of `FENCE`, the record's `ttlSeconds` from
+ * Keys: see `FENCE`; the job's children; the runs' deadlines; ids of its signals. Arguments: those of `FENCE`, the record's least `ttlSeconds` from
  * now, the channel, the `prefix` of the keys, the time `at`, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
  * Fence: the lock of the run's job, and that the run is running.
  */
@@ -153,11 +166,11 @@ const FINISH = new Script({
   keys: [...FENCE_KEYS, "children", "deadlines", "signals"],
   args: { ...FENCE_ARGS, ttlSeconds: "number", channel: "text", prefix: "text", at: "number" },
   moreArgs: "fields",
-  lua: `${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}
+  lua: `${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}
     redis.call('HSET', run, unpack(fields))
     redis.call('HDEL', run, 'blocked', 'local')
     redis.call('ZREM', deadlines, id)
-    for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, ttlSeconds) end
+    for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, endedLife(ttlSeconds)) end
     redis.call('DEL', children)
     leaveLimits(id, at)
     notify('result', id)

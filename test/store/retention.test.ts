@@ -1,5 +1,7 @@
 import { Queue } from "bullmq";
 import { expect, onTestFinished, test } from "vitest";
+import { z } from "zod";
+import { defineWorkflow } from "../../src/index.ts";
 import { createLogger } from "../../src/shared/logger.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
@@ -13,6 +15,7 @@ import { MODEL, TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
 import { chain } from "../support/test-workflows.ts";
 import { waitFor } from "../support/wait-for.ts";
+import { workflowSite } from "../support/workflow-site.ts";
 
 const QUEUE = completionQueueName(modelRef("simulator", "test"));
 const logger = createLogger({ level: "silent", json: true });
@@ -101,6 +104,38 @@ test("a failed job that goes takes its large request along", async () => {
   expect(await blobs()).toHaveLength(1);
   await sweepEndedJobs(store, { retention: { completedMs: 0, failedMs: 0 } }, logger);
   expect(await blobs()).toEqual([]);
+});
+
+test("an ended child stays as long as its parent runs", async () => {
+  const { runs, work, settings } = await workflowSite();
+  const child = defineWorkflow({
+    name: "child",
+    input: z.object({}),
+    output: z.number(),
+    run: async () => 1,
+  });
+  const parent = defineWorkflow({
+    name: "parent",
+    input: z.object({}),
+    output: z.number(),
+    run: async (ctx) => {
+      const found = await ctx.child("child", child, {});
+      await ctx.waitFor("end");
+      return found;
+    },
+  });
+  await work(parent, child);
+  const run = await runs.start(parent, {});
+  const id = await waitFor("the child's end", async () => {
+    const [step] = await run.steps();
+    return step?.state === "succeeded" ? step.job : undefined;
+  });
+  const store = testStore(settings.namespace);
+  expect(await sweepEndedRuns(store, Date.now() + 60_000)).toBe(0);
+  expect(await runs.open(id).result()).toBe(1);
+  await run.signal("end");
+  expect(await run.result()).toBe(1);
+  expect(await sweepEndedRuns(store, Date.now() + 60_000)).toBe(2);
 });
 
 test("ended runs go with their steps' results and large values; running ones and steps of forks stay", async () => {

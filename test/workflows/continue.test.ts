@@ -77,6 +77,33 @@ test("signals that came early, or lost their race, come along; so does an update
   expect(await other.result()).toBe("done");
 });
 
+test("a chain keeps the ids of its latest 5,000 signals and more, not of all", async () => {
+  const { runs, work, redis, settings } = await workflowSite();
+  await work(inbox);
+  const keys = redisKeys(settings.namespace);
+  const run = await runs.start(inbox, { want: 3 });
+  const send = async (item: string, part: number) => {
+    await run.signal("item", item, { dedupeId: item });
+    await waitFor("its part", async () => (await run.status()).continued === part);
+  };
+  const many = (of: string) =>
+    redis.sadd(keys.workflowSignals(run.id), ...Array.from({ length: 4999 }, (_, n) => `${of}${n}`));
+  await many("a");
+  await send("first", 1);
+  expect(await redis.exists(keys.workflowSignals(run.id))).toBe(0);
+  expect(await redis.scard(keys.workflowEarlierSignals(run.id))).toBe(5000);
+  // Both are known still.
+  await run.signal("item", "again", { dedupeId: "first" });
+  await run.signal("item", "again", { dedupeId: "a7" });
+  await many("b");
+  await send("second", 2);
+  expect(await redis.scard(keys.workflowEarlierSignals(run.id))).toBe(5000);
+  await run.signal("item", "again", { dedupeId: "second" });
+  await run.signal("item", "third", { dedupeId: "first" });
+  expect(await run.result()).toEqual(["first", "second", "third"]);
+  expect(await redis.ttl(keys.workflowEarlierSignals(run.id))).toBeLessThanOrEqual(30 * 86_400);
+});
+
 test("a child that goes on as new stays its parent's; so does a cancellation", async () => {
   const { runs, work } = await workflowSite();
   const parent = defineWorkflow({
