@@ -37,7 +37,7 @@ export class Tally {
     this.use = { ...carried };
   }
 
-  /** USD of the succeeded rows; null when that of one of them is not known. */
+  /** USD of all rows, as far as calls of failed ones were paid; null when that of a succeeded one is not known. */
   get costUsd(): number | null {
     return this.use.unpriced > 0 ? null : Number(this.use.costUsd.toFixed(12));
   }
@@ -46,6 +46,7 @@ export class Tally {
     this.use.prompt += tokens.prompt;
     this.use.completion += tokens.completion;
     this.use.cached += tokens.cached;
+    this.use.costUsd += costUsd ?? 0;
     if (status !== "succeeded") {
       const { code = status, message = `the row was ${status}` } = record.error ?? {};
       this.failureCounts.set(code, (this.failureCounts.get(code) ?? 0) + 1);
@@ -53,7 +54,6 @@ export class Tally {
       if (this.failures.length > MAX_FAILURES) this.failures.shift();
       return;
     }
-    this.use.costUsd += costUsd ?? 0;
     if (costUsd === null) this.use.unpriced += 1;
     if (fromCache) this.use.cacheHits += 1;
     else this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));

@@ -10,7 +10,9 @@ import {
   TokenLimitError,
 } from "../shared/errors.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
+import type { TokenUse } from "../shared/token-use.ts";
 import type { Fault } from "./fault.ts";
+import { statedUse } from "./usage.ts";
 import {
   BAD_KEY,
   CREDIT_USED_UP,
@@ -33,6 +35,8 @@ import {
 const UNSUPPORTED_CODES = new Set(["unsupported_parameter", "unsupported_value", "unknown_parameter"]);
 /** The words of refusals stay out of the errors, which are stored and logged. */
 const FAULTS = new WeakMap<object, Fault>();
+/** What answers took that cannot be used. */
+const PAID = new WeakMap<object, TokenUse>();
 
 type Kind =
   | "quota"
@@ -62,6 +66,11 @@ export function toLLMError(fault: Fault, entry: ProviderEntry, model: string): L
 /** Returns the refusal that an error stands for, with the provider's words; undefined for any other error. */
 export function faultBehind(error: unknown): Fault | undefined {
   return error instanceof Object ? FAULTS.get(error) : undefined;
+}
+
+/** Returns what a call took though it failed: an answer came that cannot be used, and states its usage. */
+export function paidFor(error: unknown): TokenUse | undefined {
+  return error instanceof Object ? PAID.get(error) : undefined;
 }
 
 function errorOf(fault: Fault, entry: ProviderEntry, model: string): LLMError {
@@ -191,15 +200,18 @@ export function connectionError(error: unknown, entry: ProviderEntry, route: str
 export function unusableAnswer(
   entry: ProviderEntry,
   reason: string,
-  seen: { statusCode?: number; requestId?: string } = {},
+  seen: { statusCode?: number; requestId?: string; data?: unknown } = {},
 ): APIConnectionError {
-  return new APIConnectionError({
+  const error = new APIConnectionError({
     code: "invalid_response",
     message: `${entry.name} sent an unusable answer: ${reason}`,
     hint: `if it stays, check that ${originOf(entry)} is the provider and not a proxy's page`,
     status: seen.statusCode,
     providerRequestId: seen.requestId,
   });
+  const paid = statedUse(seen.data);
+  if (paid) PAID.set(error, paid);
+  return error;
 }
 
 /** undici's words for a proxy that does not let a call through. */

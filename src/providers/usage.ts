@@ -1,6 +1,7 @@
 import type { ChatCompletion } from "../shared/chat.ts";
 import { WrittenNumber } from "../shared/exact-json.ts";
 import { fieldsOf, isObject } from "../shared/json.ts";
+import { readTokenUse, type TokenUse } from "../shared/token-use.ts";
 
 type Fields = Record<string, unknown>;
 type Usage = NonNullable<ChatCompletion["usage"]>;
@@ -83,6 +84,14 @@ export function usageOf(body: Fields, choices: readonly Fields[], guess: Guess):
     ...(thinking !== undefined && { completion_tokens_details: { reasoning_tokens: thinking } }),
     estimated: isGuess ? true : undefined,
   };
+}
+
+/** Returns the usage that an answer states, whatever else there is in it; undefined when it states none. */
+export function statedUse(data: unknown): TokenUse | undefined {
+  const body = fieldsOf(data);
+  const choices = Array.isArray(body.choices) ? body.choices.filter(isObject) : [];
+  const usage = usageOf(body, choices, { prompt: () => 0, completion: () => 0 });
+  return usage.total_tokens > 0 ? readTokenUse(usage) : undefined;
 }
 
 /** Anthropic's words: what was read from the cache, or written to it, stands beside the other input. */

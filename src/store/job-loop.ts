@@ -297,8 +297,8 @@ export async function putBack(
 ): Promise<never> {
   // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
   if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
-  const { failed } = Object(job.progress) as { failed?: string };
-  await job.updateProgress({ waitsFor: reason, putBacks, failed, limited, unfit });
+  const { failed, lost } = Object(job.progress) as { failed?: string; lost?: object };
+  await job.updateProgress({ waitsFor: reason, putBacks, failed, lost, limited, unfit });
   // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
   await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
   throw new DelayedError();

@@ -16,6 +16,7 @@ import { countCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory } from "./conversation.ts";
 import { History, type HistoryParts, partsOf } from "./history.ts";
+import type { LostCall } from "./job-attempt.ts";
 import { JobSteps } from "./job-steps.ts";
 import { checkOutput } from "./output/check-output.ts";
 import { readOutput } from "./output/read-output.ts";
@@ -29,6 +30,8 @@ import { type Asked, mustAnswer, type Progress, turnRequest } from "./turn-reque
 /** A job of calls and tools. */
 export interface LoopInput extends CallsInput, Pick<ActiveJob, "withoutSlot"> {
   queue: string;
+  /** Paid calls of earlier attempts, whose answers could not be used. */
+  lost: readonly LostCall[];
 }
 
 export interface CompletionOutcome {
@@ -237,7 +240,7 @@ async function readRequest(
 
 async function toRecord(
   { store, settings }: WorkerContext,
-  { jobId, payload, logger, attemptsMade, journal }: LoopInput,
+  { jobId, payload, logger, attemptsMade, journal, lost }: LoopInput,
   { calls, executions, output }: Progress,
 ): Promise<ResultRecord> {
   // The record is written a little later, and must not outlive them.
@@ -253,7 +256,7 @@ async function toRecord(
     model,
     ...(journal?.fallbacks.length && { fallbacks: journal.fallbacks }),
     response: { statusCode, requestId, body: await keep(body) },
-    ...spentOn([...(journal?.summaries.map(({ call }) => call) ?? []), ...calls]),
+    ...spentOn([...(journal?.summaries.map(({ call }) => call) ?? []), ...lost, ...calls]),
     turns: calls.length,
     ...(fromCache && { fromCache }),
     ...(payload.tools && { toolExecutions: await keep(executions) }),

@@ -3,7 +3,7 @@ import type { ConcurrencyController } from "../limits/concurrency-controller.ts"
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { JobJournal } from "../store/job-journal.ts";
+import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
 import type { WorkerContext } from "./context.ts";
 
@@ -30,6 +30,16 @@ export interface ModelAttempt {
 export interface CallTiming {
   /** The latest provider call was sent. */
   sentAt?: number;
+  /** It brought an answer that cannot be used, and is paid. */
+  lost?: LostCall | undefined;
+}
+
+/** A paid call whose answer cannot be used. */
+export type LostCall = Pick<FinishedCall, "tokens" | "costUsd" | "latencyMs">;
+
+/** Returns the paid calls of a job so far whose answers could not be used. */
+export function lostCalls({ progress }: Job): LostCall[] {
+  return (progress as { lost?: LostCall[] } | undefined)?.lost ?? [];
 }
 
 /** The code of a fault that may end no second attempt of the job, once one has ended so. */

@@ -12,15 +12,16 @@ import { clockOf } from "../store/redis-clock.ts";
 import { countFailedCall } from "../store/usage.ts";
 import type { WorkerContext } from "./context.ts";
 import { fallBack } from "./fallback.ts";
-import { type Attempt, lastingFault, type ModelAttempt } from "./job-attempt.ts";
+import { type Attempt, type LostCall, lastingFault, lostCalls, type ModelAttempt } from "./job-attempt.ts";
 import { NotStartedError } from "./provider-call.ts";
 import { ownRefusal } from "./refused-row.ts";
 import { spentOn } from "./spent.ts";
 import { NoToolPlaceError } from "./tool-places.ts";
-import { type AttemptState, type LimitedRow, type Verdict, verdictOn } from "./verdict.ts";
+import { type AttemptState, type LimitedRow, type Spent, type Verdict, verdictOn } from "./verdict.ts";
 
 const MAX_PLACE_WAIT_MS = 30_000;
 const MAX_LIMITED_MS = 30 * 60_000;
+const MAX_LOST_CALLS = 100;
 
 /** The verdict on what an attempt threw; undefined when the job goes on with its next model. */
 export async function judge(
@@ -31,18 +32,19 @@ export async function judge(
   const { context, signal, logger } = attempt;
   const { payload, model, journal } = tried;
   if (thrown instanceof FencedError) return { kind: "lost" };
-  if (thrown instanceof NotStartedError || signal.aborted) return verdictOnAbort(signal, journal);
+  if (thrown instanceof NotStartedError || signal.aborted) return verdictOnAbort(attempt, journal);
   if (thrown instanceof NoToolPlaceError)
     return { kind: "putBack", delayMs: placeWaitMs(attempt), reason: thrown.message };
   const given = isWrongType(thrown) ? storedFault(`what Redis has of job ${attempt.jobId}`, thrown) : thrown;
   const error = given instanceof GlueError ? given : unexpected(given, logger);
+  if (tried.timing.lost) await keepLost(attempt, tried.timing.lost);
   const state = stateOf(attempt, tried, error);
   const judged = verdictOn(error, state, context.settings.retry, clockOf(context.store).now());
   const verdict = withEvidence(judged, state, context, model.key);
-  if (verdict.kind === "fail" && journal) {
-    verdict.spent = spentOn(journal.allCalls);
+  if (verdict.kind === "fail") {
+    verdict.spent = spentBy(attempt, journal);
     // Replayed, the same answers would fail the same way.
-    if (policyOf(error).spoils === "answers") await journal.append({ kind: "restarted" }).catch(() => {});
+    if (policyOf(error).spoils === "answers") await journal?.append({ kind: "restarted" }).catch(() => {});
   }
   const isRepeated = verdict.kind === "snooze" || verdict.kind === "retry";
   await countFailedCall(context.store, {
@@ -67,9 +69,23 @@ function withEvidence(
   return { kind: "fail", error: ownRefusal(verdict.error) };
 }
 
-function verdictOnAbort(signal: AbortSignal, journal: JobJournal | undefined): Verdict {
-  if ((signal.reason as AbortReason | undefined) === "cancelled") {
-    return { kind: "fail", error: new JobCancelledError(), spent: journal && spentOn(journal.allCalls) };
+/** What the job's calls took so far; undefined when none brought an answer. */
+function spentBy({ job }: Attempt, journal: JobJournal | undefined): Spent | undefined {
+  const calls = [...(journal?.allCalls ?? []), ...lostCalls(job)];
+  return calls.length > 0 ? spentOn(calls) : undefined;
+}
+
+/** Notes a paid call on the job, for the record that its end leaves. */
+async function keepLost({ job, logger }: Attempt, lost: LostCall): Promise<void> {
+  const calls = [...lostCalls(job), lost].slice(-MAX_LOST_CALLS);
+  await job
+    .updateProgress({ ...Object(job.progress), lost: calls })
+    .catch((error: Error) => logger.warn({ fault: error.message }, "a paid call is not in the job's sums"));
+}
+
+function verdictOnAbort(attempt: Attempt, journal: JobJournal | undefined): Verdict {
+  if ((attempt.signal.reason as AbortReason | undefined) === "cancelled") {
+    return { kind: "fail", error: new JobCancelledError(), spent: spentBy(attempt, journal) };
   }
   return { kind: "putBack", delayMs: 0, reason: "its worker stopped" };
 }

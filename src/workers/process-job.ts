@@ -17,7 +17,7 @@ import { barred, lackOf, unreadable } from "./can-run.ts";
 import { type LoopInput, runCompletion } from "./completion-loop.ts";
 import { stateHolder, WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
-import type { Attempt, ModelAttempt } from "./job-attempt.ts";
+import { type Attempt, lostCalls, type ModelAttempt } from "./job-attempt.ts";
 import { judge } from "./judge.ts";
 import { REFUSED_MS, toRefusalError, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { HELD_MS, settle } from "./settle.ts";
@@ -182,5 +182,6 @@ function loopInput(
     logger,
     isRouted,
     attemptsMade,
+    lost: lostCalls(job),
   };
 }

@@ -2,12 +2,14 @@ import type { ConcurrencyController } from "../limits/concurrency-controller.ts"
 import { liftTestedPause, pausedMs, testLongPause } from "../limits/pause.ts";
 import type { Reservation } from "../limits/rate-limiter.ts";
 import type { OnDelta, ProviderCall, ProviderReply } from "../providers/provider.ts";
+import { paidFor } from "../providers/provider-errors.ts";
 import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
-import { type ErrorPolicy, policyOf } from "../shared/error-policy.ts";
+import { policyOf } from "../shared/error-policy.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
+import type { TokenUse } from "../shared/token-use.ts";
 import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
 import type { WireOptions } from "../shared/wire-options.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
@@ -152,11 +154,16 @@ async function guarded(
     return reply;
   } catch (error) {
     const { provider, charged } = policyOf(error);
+    const paid = paidFor(error);
+    if (paid) {
+      const latencyMs = Math.round(performance.now() - startedAt);
+      timing.lost = { tokens: paid, costUsd: context.costs.of(model, paid), latencyMs };
+    }
     if (provider === "limited") controller.limited(startedAt);
     else if (provider === "works") controller.answered();
     else controller.unanswered();
     // What was reserved for the failed call is more than the least one takes.
-    await chargeFailure(held, charged);
+    await chargeFailure(held, paid ?? (charged === "nothing" ? 0 : undefined));
     if (provider === "down" && breaker?.wantsTest(key) && (await completesLeast())) {
       logger.info({ model: key }, "the provider answers a call of a few tokens: the fault is the job's own");
       await breaker?.succeeded(key, admission);
@@ -168,9 +175,9 @@ async function guarded(
   }
 }
 
-async function chargeFailure({ reservation, outlay }: Held, charged: ErrorPolicy["charged"]): Promise<void> {
-  const used = charged === "nothing" ? 0 : undefined;
-  reservation.settle(used);
+/** @param used undefined when nobody knows it: what was reserved stands */
+async function chargeFailure({ reservation, outlay }: Held, used: TokenUse | 0 | undefined): Promise<void> {
+  reservation.settle(used ? { input: used.prompt, output: used.completion } : used);
   await outlay?.settle(used);
 }
 

@@ -16,7 +16,7 @@ import { untilTaken } from "../store/redis-refusal.ts";
 import { writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/run-journal.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
-import type { Attempt } from "./job-attempt.ts";
+import { type Attempt, lostCalls } from "./job-attempt.ts";
 import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { backoffMs, type LimitedRow, type Verdict } from "./verdict.ts";
 
@@ -80,7 +80,8 @@ async function logAttempt(
 }
 
 async function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"retry">): Promise<never> {
-  if (policyOf(error).fails === "second") await job.updateProgress({ failed: error.code });
+  if (policyOf(error).fails === "second")
+    await job.updateProgress({ lost: lostCalls(job), failed: error.code });
   const told = { fault: toErrorRecord(error), delayMs };
   await logAttempt({ job, logger }, error, delayMs);
   logFault(logger, error.code, told, "attempt failed; will retry", "warn");
@@ -106,7 +107,7 @@ async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<n
       limited,
     });
   }
-  if (limited) await attempt.job.updateProgress({ limited });
+  if (limited) await attempt.job.updateProgress({ lost: lostCalls(attempt.job), limited });
   throw new RateLimitError();
 }
 

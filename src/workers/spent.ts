@@ -1,9 +1,12 @@
 import type { ResultRecord } from "../shared/records.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
+import type { LostCall } from "./job-attempt.ts";
 import type { Spent } from "./verdict.ts";
 
-/** The sums of a job's finished calls. */
-export function spentOn(calls: readonly FinishedCall[]): Spent {
+type PaidCall = LostCall & Pick<FinishedCall, "fromCache">;
+
+/** The sums of a job's finished calls, and of those whose answers could not be used. */
+export function spentOn(calls: readonly PaidCall[]): Spent {
   return {
     calls: calls.filter(({ fromCache }) => !fromCache).length,
     tokens: sumOfTokens(calls),
@@ -12,7 +15,7 @@ export function spentOn(calls: readonly FinishedCall[]): Spent {
   };
 }
 
-function sumOfTokens(calls: readonly FinishedCall[]): ResultRecord["tokens"] {
+function sumOfTokens(calls: readonly PaidCall[]): ResultRecord["tokens"] {
   const sum = (field: "prompt" | "completion" | "total" | "cached" | "cacheWritten") =>
     calls.reduce((total, { tokens }) => total + (tokens[field] ?? 0), 0);
   const cacheWritten = sum("cacheWritten");
@@ -27,7 +30,7 @@ function sumOfTokens(calls: readonly FinishedCall[]): ResultRecord["tokens"] {
 }
 
 /** Null as soon as the cost of one of them is unknown, and when there was none. */
-function sumOfCosts(calls: readonly FinishedCall[]): number | null {
+function sumOfCosts(calls: readonly PaidCall[]): number | null {
   const costs = calls.map(({ costUsd }) => costUsd);
   if (costs.length === 0 || costs.includes(null)) return null;
   return costs.reduce<number>((sum, cost) => sum + (cost ?? 0), 0);

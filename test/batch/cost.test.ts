@@ -3,7 +3,9 @@ import { describe, expect, test } from "vitest";
 import { listBatches } from "../../src/store/batch.ts";
 import { reserveCost, settleCost } from "../../src/store/cost-ledger.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { readRecord } from "../../src/store/result-record.ts";
 import { storeOf } from "../../src/store/store.ts";
+import { NO_CHOICE, type OddCall, oddSite } from "../support/odd-provider.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 import { TestSite } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -78,6 +80,25 @@ describe.concurrent("what a batch costs", () => {
     const expected = paid.reduce((sum, entry) => sum + entry.promptTokens + 4 * entry.completionTokens, 0);
     expect(reportOf(site).costUsd).toBeCloseTo(expected / 1000, 9);
   });
+});
+
+test("answers that cannot be used are paid: they stand in records, report and sums", async () => {
+  const unusable = ({ prompt, ofPrompt }: OddCall) =>
+    prompt === "never" || (prompt === "later" && ofPrompt === 1);
+  await using odd = await oddSite((call) => (unusable(call) ? NO_CHOICE : "fine"), {
+    GLUELLM_PRICES: JSON.stringify({ "odd:a": PRICE }),
+  });
+  // Each call has 10 tokens and an answer of 5.
+  const costOf = (calls: number) => (calls * (10 * 1000 + 5 * 4000)) / 1e6;
+  const report = await odd.batch(["at once", "later", "never"]);
+  expect(report).toMatchObject({ succeeded: 2, failed: 1, tokens: { prompt: 50, completion: 25 } });
+  expect(report.costUsd).toBeCloseTo(costOf(5), 9);
+  const job = await odd.glue.enqueue("never", { maxAttempts: 3 });
+  await expect(job.result()).rejects.toMatchObject({ code: "invalid_response" });
+  const redis = testRedis();
+  const record = await readRecord(storeOf(redis, odd.site.namespace), job.id);
+  redis.disconnect();
+  expect(record).toMatchObject({ status: "failed", calls: 2, tokens: { total: 30 }, costUsd: costOf(2) });
 });
 
 describe.concurrent("--max-cost", () => {
