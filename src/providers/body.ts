@@ -9,8 +9,10 @@ import { statedError } from "./vendor-words.ts";
 /** The event that ends a stream of OpenAI's dialect. */
 export const DONE = "[DONE]";
 
-/** Arguments of a tool call that come as an object may have ids of 64 bits. */
+/** Arguments of a tool call that come as an object may have ids of 64 bits, and more decimals than a double has. */
 const LARGE_INTEGER = /(?<![\d.])\d{16,}(?![\d.eE])/;
+const ARGUMENT_OBJECT = /"(arguments|input|parameters)"\s*:\s*\{/;
+const MANY_DIGITS = /\d[\d.]{15}/;
 
 /** Reads a stream to its end, and returns its answer; undefined when it ended before its finish reason. */
 export type ReadStream = (events: AsyncIterable<unknown>, onDelta: OnDelta) => Promise<unknown>;
@@ -66,7 +68,13 @@ export async function readBody(
   }
   while (!isOver) body += await more();
   if (!/^[{[]/.test(body)) return body;
-  return LARGE_INTEGER.test(body) ? parseExactly(checkDepth(body)) : JSON.parse(checkDepth(body));
+  return parseAnswer(body);
+}
+
+/** @throws SyntaxError */
+function parseAnswer(text: string): unknown {
+  const isExact = MANY_DIGITS.test(text) && (LARGE_INTEGER.test(text) || ARGUMENT_OBJECT.test(text));
+  return isExact ? parseExactly(checkDepth(text)) : JSON.parse(checkDepth(text));
 }
 
 function chunksOf({ body }: Response): AsyncIterator<Uint8Array, undefined> {
@@ -93,7 +101,7 @@ async function* dataOf(
   for await (const { event, data } of events) {
     if (data.trim() === DONE) return yield DONE;
     if (data.trim() === "") continue;
-    const value: unknown = event === "error" ? (parseJson(data) ?? data) : JSON.parse(checkDepth(data));
+    const value: unknown = event === "error" ? (parseJson(data) ?? data) : parseAnswer(data);
     const stated = statedError(value);
     if (event === "error" || stated !== undefined) throw new StreamFault(headers, stated ?? value);
     yield value;

@@ -19,7 +19,7 @@ import { History, type HistoryParts, partsOf } from "./history.ts";
 import type { LostCall } from "./job-attempt.ts";
 import { JobSteps } from "./job-steps.ts";
 import { checkOutput } from "./output/check-output.ts";
-import { readOutput } from "./output/read-output.ts";
+import { outputText, readOutput } from "./output/read-output.ts";
 import { callOrCached } from "./response-cache.ts";
 import { type CallsInput, HistoryShortener } from "./shorten-history.ts";
 import { spentOn } from "./spent.ts";
@@ -86,7 +86,7 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     if (results) added.push(...results);
     const next = results ?? nextRound(context, payload, asked, progress);
     if (!next || (results && (isOver || payload.endsWithTools))) {
-      if (!results) added.push(...finalAnswer(progress));
+      if (!results) added.push(...finalAnswer(payload, progress));
       return { record: await toRecord(context, input, progress), added };
     }
     history.push(next);
@@ -204,10 +204,10 @@ function withTools(request: ChatRequest, tools: readonly Tool[]): ChatRequest {
 }
 
 /** As the conversation keeps it: nothing of what providers refuse, such as a message without any content. */
-function finalAnswer({ calls, output }: Progress): Message[] {
-  // Its call in mode `tool` would have no result.
-  if (output) return [{ role: "assistant", content: JSON.stringify(output.value) }];
+function finalAnswer({ output: spec }: CompletionPayload, { calls, output }: Progress): Message[] {
   const { body, entry } = calls.at(-1) as FinishedCall;
+  // Its call in mode `tool` would have no result.
+  if (spec && output) return [{ role: "assistant", content: outputText(body, spec, output.value) }];
   const answer = assistantMessage(body, entry);
   return answer.content || answer.tool_calls?.length ? [answer] : [];
 }

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "vitest";
 import type { ProviderReply } from "../../src/providers/provider.ts";
-import { chunk, eventsOf, type Fields, wholeAnswer } from "../support/odd-answers.ts";
+import { chunk, eventsOf, type Fields, sse, wholeAnswer } from "../support/odd-answers.ts";
 import { expectNormal, json, openOddWire } from "../support/odd-wire.ts";
 
 const wire = openOddWire();
@@ -260,12 +260,18 @@ describe("tool calls of a whole answer", () => {
     expect(reply.body.choices[0]?.message.content).toBe("I look.");
   });
 
-  test("ids of 64 bits in arguments that are an object keep their digits", async () => {
+  test("numbers in arguments that are an object keep their digits", async () => {
     const body = JSON.stringify(
       wholeAnswer("openai", { message: { tool_calls: [call("weather", { id: 1 })] } }),
     );
     const reply = await ask("openai", { body: body.replace('"id":1', '"id":9007199254740993') });
     expect(callsOf(reply)).toEqual([["weather", '{"id":9007199254740993}']]);
+    const ids = '{"id":9007199254740993,"share":0.12345678901234567890}';
+    const exact = await ask("openai", { body: body.replace('{"id":1}', ids) });
+    const events = sse("openai", [chunk({ tool_calls: [call("weather", { id: 1 })] }), end]);
+    const pieces = { body: events.replace('{"id":1}', ids), type: "text/event-stream" };
+    for (const one of [exact, await ask("openai", pieces, () => {})])
+      expect(callsOf(one)).toEqual([["weather", ids]]);
   });
 
   test("what the provider wrote into a call stays in it, streamed or not", async () => {

@@ -5,7 +5,7 @@ import { type ChatCompletion, chatCompletionSchema } from "../../src/shared/chat
 import { compileSchema } from "../../src/shared/compile-schema.ts";
 import { InvalidRequestError } from "../../src/shared/errors.ts";
 import { problemOf } from "../../src/workers/output/problem.ts";
-import { readOutput } from "../../src/workers/output/read-output.ts";
+import { outputText, readOutput } from "../../src/workers/output/read-output.ts";
 import { repairMessages } from "../../src/workers/output/repair-messages.ts";
 
 const order = toOutputSpec(
@@ -38,6 +38,17 @@ describe("reading a structured answer", () => {
     ["before another that fits", `${JSON.stringify(GOOD)}\n${JSON.stringify({ ...GOOD, state: "open" })}`],
   ])("finds the JSON %s", (_where, text) => {
     expect(readOutput(answer(text), order, "prompt")).toEqual({ ok: true, value: GOOD, text });
+  });
+
+  it("is kept in a conversation with the digits that the model wrote", () => {
+    const json = '{"id":1990391500702712081,"share":0.12345678901234567890}';
+    const text = `Sure:\n${json}`;
+    const value = JSON.parse(json);
+    expect(outputText(answer(text), { name: "order", wrapped: false }, value)).toBe(json);
+    expect(outputText(answer(`{"value":${json}}`), { name: "order", wrapped: true }, value)).toBe(json);
+    expect(outputText(calling(["order", json]), { name: "order", wrapped: false }, value)).toBe(json);
+    const other = { id: 1 };
+    expect(outputText(answer(text), { name: "order", wrapped: false }, other)).toBe('{"id":1}');
   });
 
   it("reads brackets and quotes within strings as text", () => {

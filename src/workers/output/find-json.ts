@@ -8,17 +8,17 @@ const MAX_CANDIDATES = 20;
  * it, from the outermost brackets. What begins and never closes ends the search, since the pieces of a broken
  * answer are not the answer.
  */
-export function findJson(text: string): unknown[] {
-  const whole = parseJson(text);
+export function findJson(text: string, parse: (text: string) => unknown = parseJson): unknown[] {
+  const whole = parse(text);
   if (whole !== undefined) return [whole];
   const fenced = [...text.matchAll(FENCE)]
     .slice(0, MAX_CANDIDATES)
-    .map(([, block = ""]) => parseJson(block))
+    .map(([, block = ""]) => parse(block))
     .filter((value) => value !== undefined);
   return fenced.length > 0
     ? fenced
     : balanced(text)
-        .map(parseJson)
+        .map((piece) => parse(piece))
         .filter((value) => value !== undefined);
 }
 

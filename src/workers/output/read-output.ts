@@ -1,6 +1,7 @@
 import type { ChatCompletion } from "../../shared/chat.ts";
 import { compileSchema } from "../../shared/compile-schema.ts";
-import { isObject } from "../../shared/json.ts";
+import { parseExactly } from "../../shared/exact-json.ts";
+import { isObject, parseJson } from "../../shared/json.ts";
 import type { JsonSchema } from "../../shared/json-schema.ts";
 import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
 import { findJson } from "./find-json.ts";
@@ -17,6 +18,7 @@ export type OutputReading =
 export type CheckedOutput = OutputSpec & { check?: JsonSchema | undefined };
 
 const MAX_SYNTAX_CHARS = 300;
+const MANY_DIGITS = /\d[\d.]{15}/;
 
 /**
  * The value of a structured answer, checked against the schema; or what is wrong with it, in words for the model. `text`
@@ -51,6 +53,26 @@ export function readOutput(
   if (!fitting) return failed("invalid", problemOf(readings[0]?.errors ?? []));
   const { value } = fitting;
   return { ok: true, value: spec.wrapped && isObject(value) ? value.value : value, text };
+}
+
+/** Returns a structured answer as JSON, its numbers with the digits that the model wrote, which a double may not hold. */
+export function outputText(
+  body: ChatCompletion,
+  { name, wrapped }: Pick<CheckedOutput, "name" | "wrapped">,
+  value: unknown,
+): string {
+  const { content, tool_calls: calls = [] } = body.choices[0]?.message ?? {};
+  const text = calls.find((one) => one.function.name === name)?.function.arguments ?? content ?? "";
+  const plain = JSON.stringify(value);
+  if (!MANY_DIGITS.test(text)) return plain;
+  const written = findJson(text, parseJsonExactly)
+    .map((one) => JSON.stringify(wrapped && isObject(one) ? one.value : one))
+    .find((one) => one !== undefined && JSON.stringify(JSON.parse(one)) === plain);
+  return written ?? plain;
+}
+
+function parseJsonExactly(text: string): unknown {
+  return parseJson(text) === undefined ? undefined : parseExactly(text);
 }
 
 function syntaxFaultOf(text: string): string {
