@@ -104,6 +104,12 @@ export async function serve({
       concurrency,
     });
     parts.defer(() => worker.close());
+    // An API hosts the batches that it takes by itself.
+    if (!options.api) {
+      const { BatchHost } = await import("../batch/served/batch-host.ts");
+      const batches = new BatchHost({ store, settings, logger });
+      parts.defer(() => batches.close());
+    }
     logger.info({ worker: worker.id, queues: queue ?? ["*"] }, "worker is running");
   }
   if (options.api) {

@@ -29,19 +29,23 @@ const chatLine = (n: number, content = `question ${n}`, more = {}) => ({
 });
 /** The provider answers it with 400. */
 const REFUSED = 'no\n#sim {"unknown": 1}';
-const lines = (rows: readonly unknown[]) =>
-  rows.map((row) => `${typeof row === "string" ? row : JSON.stringify(row)}\n`).join("");
+const lines = (asked: readonly unknown[]) =>
+  asked.map((row) => `${typeof row === "string" ? row : JSON.stringify(row)}\n`).join("");
 
 async function submit(
   client: OpenAI,
-  rows: readonly unknown[],
+  asked: readonly unknown[],
   endpoint: Endpoint = CHAT,
   more: Partial<OpenAI.BatchCreateParams> = {},
 ) {
-  const file = await toFile(Buffer.from(lines(rows)), "in.jsonl");
+  const file = await toFile(Buffer.from(lines(asked)), "in.jsonl");
   const { id } = await client.files.create({ file, purpose: "batch" });
   return client.batches.create({ input_file_id: id, endpoint, completion_window: "24h", ...more });
 }
+
+const rows = (count: number) => Array.from({ length: count }, (_, n) => chatLine(n));
+const clientOf = ({ baseURL, apiKey }: { baseURL: string; apiKey: string }) =>
+  new OpenAI({ baseURL, apiKey });
 
 const ENDS = ["completed", "failed", "expired", "cancelled"];
 
@@ -71,10 +75,9 @@ async function results(client: OpenAI, fileId: string | null | undefined): Promi
 
 describe("a batch", () => {
   test("of chat completions: one row is refused, the others answered, in order", async () => {
-    const rows = [0, 1, 2, 3].map((n) => chatLine(n, says(`answer ${n}`)));
-    rows[2] = chatLine(2, REFUSED);
+    const asked = [0, 1, 2, 3].map((n) => chatLine(n, n === 2 ? REFUSED : says(`answer ${n}`)));
     const metadata = { job: "nightly", n: "7" };
-    const made = await submit(openai, rows, CHAT, { metadata, completion_window: "24h" });
+    const made = await submit(openai, asked, CHAT, { metadata, completion_window: "24h" });
     expect(made).toMatchObject({
       object: "batch",
       status: "validating",
@@ -261,29 +264,51 @@ describe("what is paid is kept", () => {
       { ...SHORT_LOCKS, GLUELLM_WORKER_CONCURRENCY: String(CONCURRENCY) },
     );
     await using site = served.site;
-    const other = await startServer(site);
-    const client = new OpenAI({ baseURL: other.baseURL, apiKey: other.apiKey });
-    const first = new OpenAI({ baseURL: served.baseURL, apiKey: served.apiKey });
-    const { id } = await submit(
-      first,
-      Array.from({ length: 150 }, (_, n) => chatLine(n)),
-    );
+    const client = clientOf(served);
+    const { id } = await submit(client, rows(150));
     await waitFor("30 answers", () => site.paidCalls().size > 30);
     const store = testStore(site.namespace);
     const runner = await readLease(store, id);
-    const host = runner?.pid === served.process.child.pid ? served : other;
-    host.process.child.kill("SIGKILL");
+    // Whichever hosts it: an API or a worker.
+    process.kill(runner?.pid ?? 0, "SIGKILL");
     const killedAt = Date.now();
-    const left = host === served ? client : first;
+    site.start("worker");
+    const other = clientOf(await startServer(site));
     await waitFor("another host", async () => (await readLease(store, id))?.pid !== runner?.pid);
     expect(Date.now() - killedAt).toBeLessThan(15_000);
-    const batch = await ended(left, id);
+    const batch = await ended(other, id);
     expect([batch.status, batch.request_counts]).toEqual([
       "completed",
       { total: 150, completed: 150, failed: 0 },
     ]);
-    const ids = (await results(left, batch.output_file_id)).map(({ custom_id }) => custom_id);
-    expect(ids).toEqual(Array.from({ length: 150 }, (_, n) => `row-${n}`));
+    const output = await results(other, batch.output_file_id);
+    expect(output.map(({ custom_id }) => custom_id)).toEqual(rows(150).map(({ custom_id }) => custom_id));
     expect(site.repeatedCalls()).toBeLessThanOrEqual(CONCURRENCY);
+  });
+
+  test("by one whose window ends while nobody hosts it, calls in flight included", async () => {
+    const served = await serveApi(
+      { latencyMs: 500 },
+      { GLUELLM_WORKER_CONCURRENCY: String(CONCURRENCY) },
+      false,
+    );
+    await using site = served.site;
+    const { id } = await submit(clientOf(served), rows(60));
+    const store = testStore(site.namespace);
+    await waitFor("a host", () => readLease(store, id));
+    site.start("worker");
+    await waitFor("10 answers", () => site.paidCalls().size > 10);
+    // Its host knows another time; the next one, an API or the worker, finds that this has passed.
+    await store.redis.hset(store.keys.servedBatch(id), "expiresAt", Date.now());
+    served.process.child.kill("SIGKILL");
+    const other = clientOf(await startServer(site));
+    const batch = await ended(other, id);
+    expect(batch).toMatchObject({ status: "expired", expired_at: expect.any(Number) });
+    const output = await results(other, batch.output_file_id);
+    const errors = await results(other, batch.error_file_id);
+    expect(output).toHaveLength(site.paidCalls().size);
+    expect(output.length + errors.length).toBe(60);
+    expect(new Set(errors.map(({ error }) => error?.code))).toEqual(new Set(["batch_expired"]));
+    expect(batch.request_counts).toEqual({ total: 60, completed: output.length, failed: errors.length });
   });
 });
