@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { bareMachine } from "../support/bare-machine.ts";
 import { exampleSite, examplesOf } from "../support/examples.ts";
+import { serveApi } from "../support/served-api.ts";
 import { deadUrl } from "../support/wire-server.ts";
 
 const { dataDir, ran, run } = exampleSite();
@@ -150,6 +151,13 @@ test("the schedules example ticks, is triggered and paused, and leaves nothing",
     "pulse: completion simulator:demo, paused",
   ]);
   expect(simulator.journal.entries()).toHaveLength(3);
+});
+
+test("the example of a batch of the API uploads, waits and prints the answers", async () => {
+  const { baseURL, apiKey, site } = await serveApi();
+  await using _ = site;
+  const output = await run("api-batch", { OPENAI_BASE_URL: baseURL, OPENAI_API_KEY: apiKey });
+  expect(output).toEqual(["completed: 3 of 3", "sea: stop", "stone: stop", "cloud: stop"]);
 });
 
 test("every example but those of workflows was run", () => {
