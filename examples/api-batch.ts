@@ -37,6 +37,6 @@ if (batch.output_file_id) {
   const output = await (await openai.files.content(batch.output_file_id)).text();
   for (const line of output.trimEnd().split("\n")) {
     const { custom_id, response } = JSON.parse(line);
-    console.log(`${custom_id}: ${response.body.choices[0].finish_reason}`);
+    console.log(`${custom_id}: status ${response.status_code}, ${response.body.object}`);
   }
 }
