@@ -3,6 +3,7 @@ import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import { answers, StepLines } from "./follow-run.ts";
 import { printable } from "./output.ts";
 import { createLiveText, type LiveText } from "./progress/live-text.ts";
+import { fitted } from "./progress/text-layout.ts";
 import { StepReader } from "./read-steps.ts";
 import { durationText, stepTree } from "./step-tree.ts";
 
@@ -70,7 +71,7 @@ export class LiveRuns {
     const error = status.error ? [`${status.error.code}: ${status.error.message.split("\n")[0]}`] : [];
     const waits = status.waitsFor.map((reason) => `waits for ${reason}`);
     const notes = [...error, ...waits, ...answers(steps, run.id)].map((note) => `  ${printable(note)}`);
-    return [printable(head), ...tree, ...notes].map((line) => line.slice(0, columns));
+    return [printable(head), ...tree, ...notes].map((line) => fitted(line, columns, { from: "end" }));
   }
 
   async #tellEvents(): Promise<void> {

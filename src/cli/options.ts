@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { printable } from "./output.ts";
+import { padded, widthOf } from "./progress/text-layout.ts";
 
 /** A commander parser for options that may be given several times. */
 export function collect(value: string, previous: string[] = []): string[] {
@@ -36,12 +37,12 @@ export function number(min: number) {
 export function table(cells: readonly (readonly string[])[]): string {
   const rows = cells.map((row) => row.map((cell) => printable(cell).replace(/\s/g, " ")));
   const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? "").length)),
+    Math.max(...rows.map((row) => widthOf(row[column] ?? ""))),
   );
   return rows
     .map((row) =>
       row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .map((cell, column) => padded(cell, widths[column] ?? 0))
         .join("  ")
         .trimEnd(),
     )

@@ -1,6 +1,7 @@
 import { usd } from "../shared/usd.ts";
 import type { RunStep } from "../workflows/run-status.ts";
 import { printable } from "./output.ts";
+import { fitted, padded, widthOf } from "./progress/text-layout.ts";
 import { count } from "./report.ts";
 
 /** A step, with the steps of the run that it is. */
@@ -13,7 +14,7 @@ export interface StepNode extends RunStep {
 interface TreeOptions {
   /** What running steps' times are counted to, in epoch milliseconds. */
   now: number;
-  /** Longest line; default: as long as it takes. */
+  /** Of a terminal, the most that a line takes; default: as many as it needs. */
   columns?: number;
   /** Most lines, the one about hidden lines and the sum included; default: all. */
   maxLines?: number;
@@ -29,22 +30,22 @@ interface Line {
 
 const GLYPHS = { running: "•", succeeded: "✓", failed: "✗", cancelled: "–" } as const;
 const IS_NUMBER = [false, false, true, true, true];
-const MAX_NAME_CHARS = 50;
+const MAX_NAME_COLUMNS = 50;
 
 /** A run's steps as an indented tree, branches by their scope and child runs by their steps, and a sum line. */
 export function stepTree(steps: readonly StepNode[], options: TreeOptions): string[] {
   const { now, columns = Number.POSITIVE_INFINITY, maxLines = Number.POSITIVE_INFINITY } = options;
   const lines = treeLines(steps, "", 0, now);
-  const kept = lines.length < maxLines ? lines : fitted(lines, Math.max(1, maxLines - 2));
+  const kept = lines.length < maxLines ? lines : fewer(lines, Math.max(1, maxLines - 2));
   const hidden = lines.length - kept.length;
   const widths = IS_NUMBER.map((_, column) =>
-    Math.max(0, ...kept.map(({ cells }) => cells[column]?.length ?? 0)),
+    Math.max(0, ...kept.map(({ cells }) => widthOf(cells[column] ?? ""))),
   );
   return [
     ...(hidden > 0 ? [`… ${count(hidden)} more lines`] : []),
     ...kept.map((line) => aligned(line, widths)),
     stepSum(steps, now),
-  ].map((line) => (line.length > columns ? `${line.slice(0, columns - 1)}…` : line));
+  ].map((line) => fitted(line, columns, { from: "end" }));
 }
 
 /** One step by itself, with its whole path. */
@@ -102,21 +103,17 @@ function noteOf({ state, kind, subject, error, waitsFor }: StepNode): string {
 }
 
 function label(name: string, state: RunStep["state"], depth: number): string {
-  const shown = printable(name);
-  const short = shown.length > MAX_NAME_CHARS ? `${shown.slice(0, MAX_NAME_CHARS - 1)}…` : shown;
+  const short = fitted(printable(name), MAX_NAME_COLUMNS, { from: "end" });
   return `${"  ".repeat(depth)}${GLYPHS[state]} ${short}`;
 }
 
 function aligned({ cells, note }: Line, widths: readonly number[]): string {
-  const padded = widths.map((width, column) => {
-    const cell = cells[column] ?? "";
-    return IS_NUMBER[column] ? cell.padStart(width) : cell.padEnd(width);
-  });
-  return [...padded.filter((_, column) => (widths[column] ?? 0) > 0), note].join("  ").trimEnd();
+  const shown = widths.map((width, column) => padded(cells[column] ?? "", width, IS_NUMBER[column]));
+  return [...shown.filter((_, column) => (widths[column] ?? 0) > 0), note].join("  ").trimEnd();
 }
 
 /** Finished lines give way first, from the top; what is at work is what one looks for. */
-function fitted(lines: readonly Line[], maxLines: number): Line[] {
+function fewer(lines: readonly Line[], maxLines: number): Line[] {
   let tooMany = lines.length - maxLines;
   const kept = lines.filter(({ isOpen }) => isOpen || tooMany-- <= 0);
   return kept.slice(-maxLines);

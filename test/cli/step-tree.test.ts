@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { widthOf } from "../../src/cli/progress/text-layout.ts";
 import { type StepNode, stepTree } from "../../src/cli/step-tree.ts";
 
 const START = Date.UTC(2026, 0, 1);
@@ -88,4 +89,17 @@ test("a cost that nobody knows is said to be so, and no steps are no steps", () 
     "1 step: 1 done · 100 tokens · $0.00 and calls without a known price · 1.5 s",
   ]);
   expect(tree([])).toEqual(["0 steps · 0 tokens · $0.00"]);
+});
+
+test("wide characters take their two columns: in the columns of figures, and where a line is cut", () => {
+  const wide = "要約する";
+  const steps = [step(wide), step("plain"), step("👩‍🔬 review"), step("要".repeat(40))];
+  const lines = tree(steps);
+  const places = lines.slice(0, -1).map((line) => widthOf(line.slice(0, line.indexOf("openai:"))));
+  expect(new Set(places).size).toBe(1);
+  for (const columns of [40, 41, 80]) {
+    const cut = tree(steps, { columns });
+    for (const line of cut) expect(widthOf(line), line).toBeLessThanOrEqual(columns);
+    expect(cut.join("\n")).not.toContain("\ufffd");
+  }
 });
