@@ -1,4 +1,4 @@
-import type { ErrorRequestHandler, Response } from "express";
+import type { ErrorRequestHandler, Request, Response } from "express";
 import type { z } from "zod";
 import { privatePartsOf } from "../shared/error-record.ts";
 import { type ErrorCategory, GlueError } from "../shared/errors.ts";
@@ -197,15 +197,27 @@ function isRedisFault(error: unknown): boolean {
   );
 }
 
+/** Anthropic's words for a status that has one of its own. */
+const ANTHROPIC_TYPES: Readonly<Record<number, string>> = { 402: "billing_error", 413: "request_too_large" };
+
+/** Returns whose words a client reads: Anthropic's say so by a header, whatever the path. */
+export function dialectFor({ headers }: Pick<Request, "headers">, dialect: VendorDialect): VendorDialect {
+  return headers["anthropic-version"] === undefined ? dialect : "anthropic";
+}
+
 /** Returns the body of an error in the words of a vendor. */
 export function errorBody(
-  { type, code, param, message }: ErrorAnswer,
+  { status, type, code, param, message, isRetryable }: ErrorAnswer,
   dialect: VendorDialect,
   requestId: string,
 ): object {
   if (dialect === "openai") return { error: { message, type, param, code } };
-  const kind = type === "insufficient_quota" ? "billing_error" : type.replace("server_error", "api_error");
-  return { type: "error", error: { type: kind, message }, request_id: requestId };
+  const kind = ANTHROPIC_TYPES[status] ?? (status === 503 && isRetryable ? "overloaded_error" : undefined);
+  return {
+    type: "error",
+    error: { type: kind ?? type.replace("server_error", "api_error"), message },
+    request_id: requestId,
+  };
 }
 
 /** Sends an error, once. */
@@ -233,7 +245,7 @@ export function lastErrorHandler(
       response.destroy();
       return;
     }
-    const { status, code } = sendError(response, ofExpress(error), dialect);
+    const { status, code } = sendError(response, ofExpress(error), dialectFor(request, dialect));
     const requestId = response.getHeader("x-request-id");
     if (status === 500)
       logger.error({ err: error, path: request.path, requestId }, "a request failed: this is a bug");

@@ -5,11 +5,16 @@ import type { VendorDialect } from "./route.ts";
 
 const KEEP_ALIVE_MS = 15_000;
 const FIRST_KEEP_ALIVE_MS = 1000;
+/** What each vendor's clients pass over. */
+const KEEP_ALIVE: Readonly<Record<VendorDialect, string>> = {
+  openai: ": keep-alive\n\n",
+  anthropic: 'event: ping\ndata: {"type":"ping"}\n\n',
+};
 /** A reader that takes nothing for this long has gone. */
 const STALLED_MS = 60_000;
 
 /**
- * Server-sent events. Comment lines keep proxies from closing a silent stream: the first after a second, then one every
+ * Server-sent events. Comment lines, or Anthropic's pings, keep proxies from closing a silent stream: the first after a second, then one every
  * 15 s. The status is sent with the first event or comment, so that an error before it still has a status of its own.
  */
 export class EventStream {
@@ -66,7 +71,7 @@ export class EventStream {
 
   #keepAlive(): void {
     // A client that does not read needs no comment.
-    if (!this.#response.writableNeedDrain) this.#response.write(": keep-alive\n\n");
+    if (!this.#response.writableNeedDrain) this.#response.write(KEEP_ALIVE[this.#dialect]);
     this.#timer = setTimeout(() => this.#keepAlive(), KEEP_ALIVE_MS);
   }
 

@@ -10,7 +10,7 @@ import { MAX_REQUEST_BYTES } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import { nestsTooDeep } from "../shared/json.ts";
 import { allows } from "../shared/scopes.ts";
-import { ApiError, lastErrorHandler, schemaError, sendError } from "./api-error.ts";
+import { ApiError, dialectFor, lastErrorHandler, schemaError, sendError } from "./api-error.ts";
 import type { ApiContext } from "./context.ts";
 import type { Principal } from "./principal.ts";
 import { traceparentOf } from "./requests.ts";
@@ -34,6 +34,9 @@ export function mountGroup(group: RouteGroup, options: MountOptions): Router {
       ? [requireJson, express.raw({ type: () => true, limit: maxBytes })]
       : [];
     const key: RequestHandler = async (request, response, next) => {
+      // Where Anthropic's clients look for the request's id.
+      if (dialectFor(request, group.dialect) === "anthropic")
+        response.set("request-id", String(response.getHeader("x-request-id")));
       const principal = await options.authorize(request);
       if (!allows(principal.scopes, route.scope)) throw missingScope(route);
       response.locals.principal = principal;
@@ -122,7 +125,7 @@ function missingScope({ scope }: Route): ApiError {
 }
 
 /** For paths that no group has. */
-export function answerNotFound(_request: Request, response: Response, _next: NextFunction): void {
+export function answerNotFound(request: Request, response: Response, _next: NextFunction): void {
   sendError(
     response,
     new ApiError({
@@ -130,6 +133,6 @@ export function answerNotFound(_request: Request, response: Response, _next: Nex
       code: "unknown_url",
       message: "there is nothing at this path, or not by this method",
     }),
-    "openai",
+    dialectFor(request, "openai"),
   );
 }

@@ -3,6 +3,7 @@ import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat-completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
 import { fileRoutes } from "./routes/files.ts";
+import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { responseRoutes } from "./routes/responses.ts";
 
@@ -14,4 +15,5 @@ export const ROUTE_GROUPS: readonly RouteGroup[] = [
   responseRoutes,
   fileRoutes,
   batchRoutes,
+  messageRoutes,
 ];

@@ -21,7 +21,7 @@ export class ToldAnswer {
       return [];
     }
     if (event.type === "text" || event.type === "reasoning") {
-      const text = added(this[event.type].take(event.text));
+      const text = toldOnce(this[event.type].take(event.text));
       return text === "" ? [] : [{ type: event.type, text }];
     }
     if (event.type !== "toolCall") return [];
@@ -29,7 +29,7 @@ export class ToldAnswer {
     const isNew = this.#arguments[index] === undefined;
     this.#arguments[index] ??= new ToldText();
     this.#calls[index] ??= { id: id ?? `call_${index}`, name: name ?? "" };
-    const text = added(this.#arguments[index].take(event.arguments));
+    const text = toldOnce(this.#arguments[index].take(event.arguments));
     if (text === "" && !isNew) return [];
     return [{ type: "toolCall", index, arguments: text, ...(isNew && this.#calls[index]) }];
   }
@@ -40,7 +40,8 @@ export class ToldAnswer {
   }
 }
 
-function added(text: string | undefined): string {
+/** Returns what a text adds to what was told. @throws ApiError when it is another text */
+export function toldOnce(text: string | undefined): string {
   if (text !== undefined) return text;
   throw new ApiError({
     status: 503,

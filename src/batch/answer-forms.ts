@@ -148,7 +148,13 @@ function serverBlocks({ content_parts: parts }: AnswerMessage): unknown[] | unde
   return parts?.some((part) => /_tool_(use|result)$/.test(String(fieldsOf(part).type))) ? parts : undefined;
 }
 
-function messageBody(body: ChatCompletion): Record<string, unknown> {
+/** Returns an answer as Anthropic's `message`: its own where it was asked in Anthropic's words. */
+export function messageBody(body: ChatCompletion): Record<string, unknown> {
+  const own = Object.entries(fieldsOf(body.message)).filter(([, value]) => value != null);
+  return { ...translatedMessage(body), ...Object.fromEntries(own) };
+}
+
+function translatedMessage(body: ChatCompletion): Record<string, unknown> {
   const { message, reason, native } = firstOf(body);
   const { prompt, completion, cached, cacheWritten = 0 } = readTokenUse(body.usage);
   const calls = (message.tool_calls ?? []).map(({ id, function: called }) => ({

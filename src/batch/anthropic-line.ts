@@ -1,10 +1,18 @@
 import { cannotTranslate, LineFields, present } from "./line-fields.ts";
 
+interface Translation {
+  /**
+   * Whether the model's provider is known to have no such API: then what is for Anthropic's own sake is left out, and a tool's
+   * failure is told in words. Default false: both are refused, so that a line can go out as it is.
+   */
+  isForOthers?: boolean;
+}
+
 /**
  * Returns the `params` of a line of Anthropic's Message Batches as a chat request.
  * @throws RowFault naming what a chat request cannot say, such as `thinking` or `top_k`
  */
-export function chatOfMessages(params: unknown): Record<string, unknown> {
+export function chatOfMessages(params: unknown, how: Translation = {}): Record<string, unknown> {
   const fields = new LineFields(params, "params");
   fields.ignore({ stream: false });
   const system = fields.take("system");
@@ -16,7 +24,7 @@ export function chatOfMessages(params: unknown): Record<string, unknown> {
     model: fields.take("model"),
     messages: [
       ...(system === undefined ? [] : [{ role: "system", content: toContent(system, "params.system") }]),
-      ...messages.flatMap((message, i) => toMessages(message, `params.messages.${i}`)),
+      ...messages.flatMap((message, i) => toMessages(message, `params.messages.${i}`, how)),
     ],
     max_tokens: fields.take("max_tokens"),
     stop: fields.take("stop_sequences"),
@@ -33,7 +41,7 @@ export function chatOfMessages(params: unknown): Record<string, unknown> {
 }
 
 /** A message with tool results is several: the results, then what is said besides. */
-function toMessages(message: unknown, path: string): unknown[] {
+function toMessages(message: unknown, path: string, how: Translation): unknown[] {
   const fields = new LineFields(message, path);
   const role = fields.text("role");
   const content = fields.take("content");
@@ -45,8 +53,8 @@ function toMessages(message: unknown, path: string): unknown[] {
   const results: unknown[] = [];
   for (const block of blocks) {
     const type = block.text("type");
-    if (type === "tool_use") calls.push(toCall(block));
-    else if (type === "tool_result") results.push(toResult(block));
+    if (type === "tool_use") calls.push(toCall(block, how));
+    else if (type === "tool_result") results.push(toResult(block, how));
     else parts.push(toPart(block, type));
     block.end();
   }
@@ -58,16 +66,23 @@ function toMessages(message: unknown, path: string): unknown[] {
   return parts.length > 0 || calls.length > 0 ? [...results, said] : results;
 }
 
-function toCall(block: LineFields): unknown {
+function toCall(block: LineFields, { isForOthers = false }: Translation): unknown {
+  if (isForOthers) block.take("cache_control", "caller");
   const called = { name: block.take("name"), arguments: JSON.stringify(block.take("input") ?? {}) };
   return { id: block.take("id"), type: "function", function: called };
 }
 
-function toResult(block: LineFields): unknown {
+function toResult(block: LineFields, { isForOthers = false }: Translation): unknown {
   block.ignore({ is_error: false });
-  const content = block.take("content") ?? "";
+  if (isForOthers) block.take("cache_control");
+  const content = toContent(block.take("content") ?? "", `${block.path}.content`);
   const id = block.take("tool_use_id");
-  return { role: "tool", tool_call_id: id, content: toContent(content, `${block.path}.content`) };
+  const isError = isForOthers && block.take("is_error") === true;
+  return { role: "tool", tool_call_id: id, content: isError ? asError(content) : content };
+}
+
+function asError(content: unknown): unknown {
+  return Array.isArray(content) ? [{ type: "text", text: "Error:" }, ...content] : `Error: ${content}`;
 }
 
 function toContent(content: unknown, path: string): unknown {

@@ -10,6 +10,7 @@ export class StreamFold {
   #nextNumber = 0;
   #turn = 1;
   #hasTold = false;
+  #hasTurnBegun = false;
   #text = "";
   #reasoning = "";
   /** By index: the arguments told so far. */
@@ -62,23 +63,25 @@ export class StreamFold {
 
   /** A turn begins, or begins anew. Nothing need be said where nothing was told. */
   #begin(turn: number): StreamEvent[] {
-    const isVoid =
-      turn < this.#turn || this.#text !== "" || this.#reasoning !== "" || this.#toolCalls.length > 0;
+    const isVoid = turn < this.#turn || this.#hasTurnBegun;
     const isFurther = turn > this.#turn;
     this.#turn = turn;
     this.#text = "";
     this.#reasoning = "";
     this.#toolCalls = [];
+    this.#hasTurnBegun = false;
     if (!this.#hasTold || !(isFurther || isVoid)) return [];
     return [{ type: isFurther ? "turn" : "restart", turn }];
   }
 
   #tell(pieces: readonly StreamPiece[]): StreamPiece[] {
     this.#hasTold ||= pieces.length > 0;
+    this.#hasTurnBegun ||= pieces.length > 0;
     for (const piece of pieces) {
       if (piece.type === "text") this.#text += piece.text;
       else if (piece.type === "reasoning") this.#reasoning += piece.text;
-      else this.#toolCalls[piece.index] = (this.#toolCalls[piece.index] ?? "") + piece.arguments;
+      else if (piece.type === "toolCall")
+        this.#toolCalls[piece.index] = (this.#toolCalls[piece.index] ?? "") + piece.arguments;
     }
     return [...pieces];
   }

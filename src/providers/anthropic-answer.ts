@@ -17,7 +17,7 @@ const SAID: readonly unknown[] = [...THINKING, "text", "tool_use"];
  * @throws APIConnectionError `invalid_response` when there is no answer in it
  */
 export function readMessageAnswer(answered: Answered): Omit<ProviderReply, "charged"> {
-  const { entry, answer } = answered;
+  const { entry, call, answer } = answered;
   const data = bodyOf(answered);
   const { type, role, content, stop_reason: stopReason, stop_details, usage: _, ...own } = data;
   const rest = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== null));
@@ -46,7 +46,9 @@ export function readMessageAnswer(answered: Answered): Omit<ProviderReply, "char
     },
     0,
   );
-  return toReply(answered, { usage: { body: data }, rest }, [choice]);
+  // Who asked in the vendor's own words gets the vendor's own answer.
+  const whole = call.request.anthropic && { message: { ...data, content: blocks.map(toPart) } };
+  return toReply(answered, { usage: { body: data }, rest: { ...rest, ...whole } }, [choice]);
 }
 
 /** As it came in one piece: of a stream a call's input is a text. */

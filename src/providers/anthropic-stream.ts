@@ -9,11 +9,11 @@ type Fields = Record<string, unknown>;
 /** A block of the answer; `argumentsText` is a tool's input as the model wrote it. */
 type Block = Fields & { argumentsText?: string };
 
-/** What a piece of a block is, where the block's own beginning did not come. */
-const TYPE_OF_DELTA: Readonly<Record<string, string>> = {
-  text_delta: "text",
-  thinking_delta: "thinking",
-  signature_delta: "thinking",
+/** What a block is, where its own beginning did not come. */
+const BLOCK_OF_DELTA: Readonly<Record<string, Fields>> = {
+  text_delta: { type: "text", text: "" },
+  thinking_delta: { type: "thinking", thinking: "", signature: "" },
+  signature_delta: { type: "thinking", thinking: "", signature: "" },
 };
 
 /** A stream of Messages events, put together as the `message` that would have come without streaming. */
@@ -22,9 +22,11 @@ class MessageStream {
   readonly #blocks: { index: unknown; block: Block }[] = [];
   #message: Fields = {};
   #isStopped = false;
+  readonly #isVerbatim: boolean;
 
-  constructor(onDelta: OnDelta) {
+  constructor(onDelta: OnDelta, isVerbatim: boolean) {
     this.#tell = new StreamTeller(onDelta);
+    this.#isVerbatim = isVerbatim;
   }
 
   /** Adds an event. The API may send events of further types at any time. */
@@ -33,6 +35,7 @@ class MessageStream {
     if (type === "message_start" && isObject(message)) {
       const { content, usage: counted, ...head } = message;
       const { output_tokens: output, ...input } = fieldsOf(counted);
+      if (this.#isVerbatim) this.#tell.vendor({ type, message: { ...message, content: [] } });
       // What is counted before the answer is written is not the whole.
       this.#take({
         ...head,
@@ -80,16 +83,22 @@ class MessageStream {
         typeof id === "string" && id !== "" && this.#blocks.filter((one) => one.block.id === id).length === 1;
       if (!isOwn) block.id = makeCallId();
       block.argumentsText = "";
+      this.#tellBlock("start", block, { content_block: { ...given, id: block.id, input: {} } });
       this.#tell.toolCall(this.#toolIndex(block), {
         id: String(block.id),
         name: String(name ?? ""),
         arguments: "",
       });
-    } else this.#tellPiece(block, block);
+    } else {
+      this.#tellBlock("start", block, { content_block: given });
+      this.#tellPiece(block, block);
+    }
   }
 
-  #extend(index: unknown, { type, partial_json: json, citation, ...piece }: Fields): void {
+  #extend(index: unknown, delta: Fields): void {
+    const { type, partial_json: json, citation, ...piece } = delta;
     const block = this.#find(index) ?? this.#openFor(index, type);
+    this.#tellBlock("delta", block, { delta });
     if (json != null) {
       const text = typeof json === "string" ? json : JSON.stringify(json);
       block.argumentsText = (block.argumentsText ?? "") + text;
@@ -110,13 +119,24 @@ class MessageStream {
 
   #close(index: unknown): void {
     const block = this.#find(index);
-    if (block) this.#finish(block);
+    if (!block) return;
+    this.#finish(block);
+    this.#tellBlock("stop", block);
+  }
+
+  /** Tells an event of a block as the vendor's clients read it, each block under its own place. */
+  #tellBlock(what: "start" | "delta" | "stop", block: Block, fields: Fields = {}): void {
+    if (!this.#isVerbatim) return;
+    const index = this.#blocks.findLastIndex((one) => one.block === block);
+    this.#tell.vendor({ type: `content_block_${what}`, index, ...fields });
   }
 
   /** A call whose arguments did not come in pieces has them in its beginning, or has none. */
   #finish(block: Block): void {
     if (block.type === "tool_use" && block.argumentsText === "") {
       block.argumentsText = JSON.stringify(block.input ?? {});
+      const delta = { type: "input_json_delta", partial_json: block.argumentsText };
+      this.#tellBlock("delta", block, { delta });
       this.#tell.toolCall(this.#toolIndex(block), { arguments: block.argumentsText });
     } else if (block.type !== "tool_use" && block.argumentsText !== undefined) {
       const { argumentsText } = block;
@@ -132,8 +152,9 @@ class MessageStream {
   }
 
   #openFor(index: unknown, type: unknown): Block {
-    const block: Block = { type: TYPE_OF_DELTA[String(type)] ?? "unknown" };
+    const block: Block = { ...(BLOCK_OF_DELTA[String(type)] ?? { type: "unknown" }) };
     this.#blocks.push({ index, block });
+    this.#tellBlock("start", block, { content_block: { ...block } });
     return block;
   }
 
@@ -146,11 +167,15 @@ class MessageStream {
 }
 
 /**
- * Reads a stream of Messages to its end and tells its pieces.
+ * Reads a stream of Messages to its end and tells its pieces; with `isVerbatim` its events of blocks beside them.
  * @returns the `message` it adds up to; undefined when it ended before its stop reason.
  */
-export async function readMessageStream(events: AsyncIterable<unknown>, onDelta: OnDelta): Promise<unknown> {
-  const stream = new MessageStream(onDelta);
+export async function readMessageStream(
+  events: AsyncIterable<unknown>,
+  onDelta: OnDelta,
+  isVerbatim = false,
+): Promise<unknown> {
+  const stream = new MessageStream(onDelta, isVerbatim);
   for await (const event of events) stream.add(event);
   return stream.body();
 }

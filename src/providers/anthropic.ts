@@ -1,5 +1,6 @@
 import type { Anthropic } from "@anthropic-ai/sdk";
 import type { ProviderEntry } from "../shared/providers.ts";
+import { estimatePromptTokens, OutputAverage } from "../shared/token-estimate.ts";
 import { providerOptionsFor } from "../shared/wire-options.ts";
 import { readMessageAnswer } from "./anthropic-answer.ts";
 import { apiVersionFor, outputLimit, toMessagesRequest } from "./anthropic-request.ts";
@@ -10,7 +11,6 @@ import { createHttpPool, type HttpPool } from "./http-pool.ts";
 import { sendAsTaken } from "./model-traits.ts";
 import type { AdapterOptions, ProviderAdapter, ProviderCall } from "./provider.ts";
 import { toLLMError } from "./provider-errors.ts";
-import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 const BETAS = "anthropic-beta";
 
@@ -28,7 +28,7 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
       entry,
       call,
       posting,
-      readMessageStream,
+      (events, onDelta) => readMessageStream(events, onDelta, call.request.anthropic !== undefined),
       ({ headers, fetchOptions, ...init }) =>
         client.post<unknown>("/v1/messages", {
           body: { ...body, ...(call.onDelta && { stream: true }) },

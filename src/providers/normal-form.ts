@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { ChatCompletion, FinishReason } from "../shared/chat.ts";
 import { isObject } from "../shared/json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
+import { estimatePromptTokens, textTokens } from "../shared/token-estimate.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { type AnswerToolCall, toToolCalls } from "../shared/tool-calls.ts";
 import type { HttpReply } from "./call.ts";
@@ -11,7 +12,6 @@ import type { ProviderCall, ProviderReply } from "./provider.ts";
 import { unusableAnswer } from "./provider-errors.ts";
 import { joinReasoning } from "./reasoning.ts";
 import { splitThinking } from "./think-tags.ts";
-import { estimatePromptTokens, textTokens } from "./token-estimate.ts";
 import { usageOf } from "./usage.ts";
 
 type Fields = Record<string, unknown>;

@@ -3,12 +3,12 @@ import { type ChatRequest, EMBEDDINGS } from "../shared/chat.ts";
 import { InvalidRequestError } from "../shared/errors.ts";
 import { fieldsOf } from "../shared/json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
+import { estimatePromptTokens } from "../shared/token-estimate.ts";
 import { readTokenUse } from "../shared/token-use.ts";
 import { vectorToText } from "../shared/vector-text.ts";
 import type { HttpReply } from "./call.ts";
 import type { ProviderCall, ProviderReply } from "./provider.ts";
 import { unusableAnswer } from "./provider-errors.ts";
-import { estimatePromptTokens } from "./token-estimate.ts";
 import { usageOf } from "./usage.ts";
 
 const replySchema = z.looseObject({

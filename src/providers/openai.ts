@@ -4,6 +4,7 @@ import { InvalidRequestError } from "../shared/errors.ts";
 import { toDouble } from "../shared/exact-json.ts";
 import { fieldsOf } from "../shared/json.ts";
 import { apiOf, type OpenAIApi, type ProviderEntry } from "../shared/providers.ts";
+import { estimatePromptTokens, OutputAverage } from "../shared/token-estimate.ts";
 import { providerOptionsFor } from "../shared/wire-options.ts";
 import { outputLimitOf } from "./answer-length.ts";
 import type { ReadStream } from "./body.ts";
@@ -20,7 +21,6 @@ import { toLLMError } from "./provider-errors.ts";
 import { readResponseAnswer } from "./responses-answer.ts";
 import { toResponsesBody } from "./responses-request.ts";
 import { readResponseStream } from "./responses-stream.ts";
-import { estimatePromptTokens, OutputAverage } from "./token-estimate.ts";
 
 /** A way to ask for an answer, and to read it. */
 interface Api {

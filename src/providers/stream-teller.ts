@@ -35,6 +35,11 @@ export class StreamTeller {
     this.#tell({ type: "toolCall", index, ...piece });
   }
 
+  /** An event of the provider's own, beside the pieces. */
+  vendor(event: Record<string, unknown>): void {
+    this.#tell({ type: "vendor", event });
+  }
+
   /** The answer has ended: what may have been the beginning of a tag is told. */
   end(): void {
     this.#tags.end();

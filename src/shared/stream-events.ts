@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { fieldsOf } from "./json.ts";
+import { fieldsOf, isObject } from "./json.ts";
 
 const turn = z.int().positive();
 
@@ -21,20 +21,27 @@ const streamPieceSchema = z.discriminatedUnion("type", [
     /** A piece of JSON text. */
     arguments: z.string(),
   }),
+  z.object({
+    /** An event of the provider's own stream, beside the other pieces; of a request in the provider's own words alone. */
+    type: z.literal("vendor"),
+    event: z.record(z.string(), z.unknown()),
+  }),
 ]);
 export type StreamPiece = z.infer<typeof streamPieceSchema>;
 
 /**
- * Returns a piece as an entry holds it. What a model thinks is an empty text there, with a field beside it: processes of versions
- * before know no pieces of other types, and would take the stream for broken.
+ * Returns a piece as an entry holds it. What a model thinks, and a vendor's event, is an empty text there, with a field beside it:
+ * processes of versions before know no pieces of other types, and would take the stream for broken.
  */
 export function toStoredPiece(piece: StreamPiece): object {
-  return piece.type === "reasoning" ? { type: "text", text: "", reasoning: piece.text } : piece;
+  if (piece.type === "reasoning") return { type: "text", text: "", reasoning: piece.text };
+  return piece.type === "vendor" ? { type: "text", text: "", vendor: piece.event } : piece;
 }
 
 function fromStoredPiece(stored: unknown): unknown {
-  const { type, reasoning } = fieldsOf(stored);
-  return type === "text" && typeof reasoning === "string" ? { type: "reasoning", text: reasoning } : stored;
+  const { type, reasoning, vendor } = fieldsOf(stored);
+  if (type === "text" && typeof reasoning === "string") return { type: "reasoning", text: reasoning };
+  return type === "text" && isObject(vendor) ? { type: "vendor", event: vendor } : stored;
 }
 
 /** What a reader of a job's answer is told while a worker produces it. */
@@ -67,7 +74,8 @@ export type StreamEntry = z.infer<typeof streamEntrySchema>;
 /** Adds a piece to others, joined with the last where it goes on with it. */
 export function addPiece(pieces: StreamPiece[], piece: StreamPiece): void {
   const last = pieces.at(-1);
-  if (last && last.type !== "toolCall" && last.type === piece.type) last.text += piece.text;
+  if (last?.type === "text" && piece.type === "text") last.text += piece.text;
+  else if (last?.type === "reasoning" && piece.type === "reasoning") last.text += piece.text;
   else if (last?.type === "toolCall" && piece.type === "toolCall" && last.index === piece.index)
     last.arguments += piece.arguments;
   else pieces.push({ ...piece });

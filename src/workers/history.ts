@@ -1,7 +1,7 @@
-import { estimatePromptTokens } from "../providers/token-estimate.ts";
 import type { Message } from "../shared/chat.ts";
 import { type HistorySummary, toRequestMessages } from "../shared/conversation.ts";
 import { TokenLimitError } from "../shared/errors.ts";
+import { estimatePromptTokens } from "../shared/token-estimate.ts";
 
 /** A question with all that answered it: no tool call in it loses its result. */
 export interface HistoryTurn {

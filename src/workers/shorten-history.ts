@@ -1,9 +1,9 @@
-import { textTokens } from "../providers/token-estimate.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { ChatCompletion, Message } from "../shared/chat.ts";
 import type { HistorySummary } from "../shared/conversation.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { TokenLimitError } from "../shared/errors.ts";
+import { textTokens } from "../shared/token-estimate.ts";
 import { keepSummary, readSummary } from "../store/conversation-summary.ts";
 import type { JobJournal } from "../store/job-journal.ts";
 import { untilTaken } from "../store/redis-refusal.ts";

@@ -59,7 +59,7 @@ export class StreamWriter implements AsyncDisposable {
       if (piece.type === "restart") {
         call = this.#newCall(turn);
         halves.text = halves.reasoning = "";
-      } else if (piece.type === "toolCall") {
+      } else if (piece.type === "toolCall" || piece.type === "vendor") {
         this.#add(call, piece);
       } else {
         const text = halves[piece.type] + piece.text;
@@ -93,7 +93,7 @@ export class StreamWriter implements AsyncDisposable {
 
   #add(call: Call, piece: StreamPiece): void {
     if (this.#isClosed) return;
-    this.#bytes += Buffer.byteLength(piece.type === "toolCall" ? piece.arguments : piece.text);
+    this.#bytes += bytesOf(piece);
     const isFull = this.#bytes > MAX_BYTES;
     const last = this.#parcels.at(-1);
     if (last?.call === call && !last.entry) {
@@ -162,4 +162,9 @@ export class StreamWriter implements AsyncDisposable {
     Object.assign(call, { token: randomUUID(), nextNumber: 0, told: [] });
     this.#parcels = [{ call, pieces }, ...others];
   }
+}
+
+function bytesOf(piece: StreamPiece): number {
+  if (piece.type === "vendor") return Buffer.byteLength(JSON.stringify(piece.event));
+  return Buffer.byteLength(piece.type === "toolCall" ? piece.arguments : piece.text);
 }

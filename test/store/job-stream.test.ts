@@ -22,7 +22,7 @@ async function text(): Promise<string> {
   const { entries } = await readStreamPage(store, "job-1", "0");
   return entries
     .flatMap(({ pieces }) => pieces)
-    .map((piece) => (piece.type === "toolCall" ? piece.arguments : piece.text))
+    .map((piece) => ("text" in piece ? piece.text : "arguments" in piece ? piece.arguments : ""))
     .join("");
 }
 

@@ -83,8 +83,8 @@ function gathered() {
   const told = { text: "", reasoning: "", calls: [] as ToldCall[] };
   const onDelta: OnDelta = (piece) => {
     if (piece.type === "restart") Object.assign(told, { text: "", reasoning: "", calls: [] });
-    else if (piece.type !== "toolCall") told[piece.type] += piece.text;
-    else {
+    else if (piece.type === "text" || piece.type === "reasoning") told[piece.type] += piece.text;
+    else if (piece.type === "toolCall") {
       const { type: _, index, ...rest } = piece;
       const standing = told.calls[index];
       told.calls[index] = { ...standing, ...rest, arguments: (standing?.arguments ?? "") + rest.arguments };

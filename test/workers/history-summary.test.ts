@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { estimatePromptTokens } from "../../src/providers/token-estimate.ts";
+import { estimatePromptTokens } from "../../src/shared/token-estimate.ts";
 import type { Message } from "../../src/shared/chat.ts";
 import { startNode } from "../support/processes.ts";
 import { errorBody, failureOf, goodBody } from "../support/provider.ts";

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
-import { estimatePromptTokens } from "../../src/providers/token-estimate.ts";
+import { estimatePromptTokens } from "../../src/shared/token-estimate.ts";
 import type { Message } from "../../src/shared/chat.ts";
 import { TokenLimitError } from "../../src/shared/errors.ts";
 import { loadSettings } from "../../src/shared/settings.ts";

@@ -24,7 +24,7 @@ function newJob() {
   const text = async () =>
     (await entries())
       .flatMap(({ pieces }) => pieces)
-      .map((piece) => (piece.type === "toolCall" ? piece.arguments : piece.text))
+      .map((piece) => ("text" in piece ? piece.text : "arguments" in piece ? piece.arguments : ""))
       .join("");
   return { keys, options, entries, text, key: keys.stream("job-1") };
 }

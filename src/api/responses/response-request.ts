@@ -4,7 +4,7 @@ import type { ChatMessage, EnqueueOptions } from "../../calls/completion-options
 import { chooseModel } from "../../calls/model-choice.ts";
 import { apiOf, speaksForm } from "../../shared/providers.ts";
 import type { Settings } from "../../shared/settings.ts";
-import { ApiError } from "../api-error.ts";
+import { translationError } from "../translation-error.ts";
 import type { Fields } from "./response-body.ts";
 
 /** What is between a caller and this server alone. */
@@ -34,7 +34,10 @@ export function toRequest(body: Fields, input: Fields[], settings: Settings): Re
   } catch (error) {
     if (!(error instanceof RowFault)) throw error;
     if (mayBeNative && error.code === "cannot_translate") return nativeRequest(model, asked, input);
-    throw asApiError(error);
+    throw translationError(error, "body", {
+      param: "input",
+      hint: "leave it out, or use a model whose provider has an API of Responses",
+    });
   }
 }
 
@@ -76,15 +79,4 @@ function translated(model: string | undefined, asked: Fields, input: Fields[]): 
   }
   const { messages, model: _, ...extra } = chatOfResponses(body);
   return { messages: messages as ChatMessage[], options: { model, extra } };
-}
-
-function asApiError({ message, code }: RowFault): ApiError {
-  const param = /^body\.([\w.]{1,200})/.exec(message)?.[1]?.replace(/\.(\d+)(?=\.|$)/g, "[$1]");
-  return new ApiError({
-    status: 400,
-    code: code === "cannot_translate" ? "unsupported_parameter" : code,
-    param: param ?? "input",
-    message: message.replace(/^body\./, "").replace("a chat request", "the API of this model's provider"),
-    hint: "leave it out, or use a model whose provider has an API of Responses",
-  });
 }

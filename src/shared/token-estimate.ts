@@ -1,4 +1,4 @@
-import type { ChatRequest, Message } from "../shared/chat.ts";
+import type { ChatRequest, Message } from "./chat.ts";
 
 const BYTES_PER_TOKEN = 4;
 const TOKENS_PER_MESSAGE = 4;

@@ -1,0 +1,168 @@
+import Anthropic from "@anthropic-ai/sdk";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type ServedApi, serveApi } from "../support/served-api.ts";
+import { CLAUDE_MODEL, MODEL, NATIVE_MODEL } from "../support/site.ts";
+
+let api: ServedApi;
+let anthropic: Anthropic;
+const clientOf = (baseURL: string, apiKey: string, maxRetries = 0) =>
+  new Anthropic({ baseURL: baseURL.replace(/\/v1$/, ""), apiKey, maxRetries });
+beforeAll(async () => {
+  api = await serveApi();
+  anthropic = clientOf(api.baseURL, api.apiKey);
+});
+afterAll(() => api.site[Symbol.asyncDispose]());
+
+const user = (content: string) => [{ role: "user" as const, content }];
+const says = (reply: string) => user(`say it\n#sim ${JSON.stringify({ reply })}`);
+const tools: Anthropic.Tool[] = [
+  { name: "weather", input_schema: { type: "object", properties: { city: { type: "string" } } } },
+];
+const callsWeather = user(
+  `the weather\n#sim ${JSON.stringify({ toolCalls: [{ name: "weather", arguments: { city: "Bern" } }] })}`,
+);
+const max_tokens = 100;
+
+describe.each([MODEL, CLAUDE_MODEL, NATIVE_MODEL])("%s", (model) => {
+  test("a message has the fields that clients read", async () => {
+    const { _request_id, ...message } = await anthropic.messages.create({
+      model,
+      max_tokens,
+      system: [{ type: "text", text: "be brief", cache_control: { type: "ephemeral" } }],
+      messages: says("Four."),
+      // The Responses API has no word for it.
+      ...(model !== NATIVE_MODEL && { stop_sequences: ["never"] }),
+      metadata: { user_id: "u" },
+    });
+    expect(_request_id).toMatch(/^req_/);
+    expect(message).toMatchObject({
+      id: expect.stringMatching(/^msg_/),
+      type: "message",
+      role: "assistant",
+      content: [{ type: "text", text: "Four." }],
+      stop_reason: "end_turn",
+      stop_sequence: null,
+      usage: {
+        input_tokens: expect.any(Number),
+        output_tokens: expect.any(Number),
+        cache_read_input_tokens: expect.any(Number),
+        cache_creation_input_tokens: expect.any(Number),
+      },
+    });
+    expect(message.usage.input_tokens).toBeGreaterThan(0);
+  });
+
+  test("its events come in order and add up to the message", async () => {
+    const stream = anthropic.messages.stream({ model, max_tokens, messages: says("One two three.") });
+    const events = await Array.fromAsync(stream);
+    const types = events.map(({ type }) => type);
+    expect(types.filter((type, i) => type !== types[i - 1])).toEqual([
+      "message_start",
+      "content_block_start",
+      "content_block_delta",
+      "content_block_stop",
+      "message_delta",
+      "message_stop",
+    ]);
+    const message = await stream.finalMessage();
+    expect(message.content).toMatchObject([{ type: "text", text: "One two three." }]);
+    expect(message.stop_reason).toBe("end_turn");
+    expect(message.usage.input_tokens).toBeGreaterThan(0);
+    expect(message.usage.output_tokens).toBeGreaterThan(0);
+  });
+
+  test("tools, whole and streamed, and their results", async () => {
+    const body = { model, max_tokens, tools, messages: callsWeather };
+    const whole = await anthropic.messages.create({ ...body, tool_choice: { type: "any" } });
+    const streamed = await anthropic.messages.stream(body).finalMessage();
+    for (const message of [whole, streamed]) {
+      expect(message.stop_reason).toBe("tool_use");
+      expect(message.content.at(-1)).toMatchObject({
+        type: "tool_use",
+        name: "weather",
+        input: { city: "Bern" },
+      });
+    }
+    const called = streamed.content.at(-1) as Anthropic.ToolUseBlock;
+    const result = {
+      type: "tool_result" as const,
+      tool_use_id: called.id,
+      is_error: true,
+      content: "no net",
+    };
+    const text = { type: "text" as const, text: says("Sunny.")[0]?.content ?? "" };
+    const after = await anthropic.messages.create({
+      ...body,
+      messages: [
+        ...body.messages,
+        { role: "assistant", content: streamed.content },
+        { role: "user", content: [result, text] },
+      ],
+    });
+    expect(after.content).toMatchObject([{ type: "text", text: "Sunny." }]);
+  });
+
+  test("an answer that was cut at max_tokens says so", async () => {
+    const message = await anthropic.messages.create({ model, max_tokens: 1, messages: says("a b c d e f") });
+    expect(message.stop_reason).toBe("max_tokens");
+  });
+});
+
+test("errors are the client's own classes, in whole and in streamed calls", async () => {
+  const failed = (body: object, client = anthropic) =>
+    client.messages.create({ model: MODEL, max_tokens, messages: user("hello"), ...body } as never).then(
+      (message) => message,
+      (error) => error,
+    );
+  const unknown = await failed({ model: "nobody:x" });
+  expect(unknown).toBeInstanceOf(Anthropic.NotFoundError);
+  expect(unknown).toMatchObject({
+    status: 404,
+    requestID: expect.stringMatching(/^req_/),
+    error: { type: "error", error: { type: "not_found_error", message: expect.stringContaining("nobody") } },
+  });
+  for (const [body, named] of [
+    [{ thinking: { type: "enabled", budget_tokens: 2000 } }, "thinking"],
+    [{ top_k: 3 }, "top_k"],
+    [{ stream: true, top_k: 3 }, "top_k"],
+    [{ tools: [{ type: "web_search_20250305", name: "web_search" }] }, "tools.0.type"],
+    [{ max_tokens: -1 }, "max_tokens"],
+    [{ max_tokens: undefined }, "max_tokens"],
+    [{ messages: [] }, "messages"],
+    [{ messages: [{ role: "user", content: [{ type: "text", text: 3 }] }] }, "messages.0.content.0.text"],
+    [{ temperature: "hot" }, "temperature"],
+  ] as const) {
+    const error = await failed(body);
+    expect(error, named).toBeInstanceOf(Anthropic.BadRequestError);
+    expect(error.error.error).toMatchObject({
+      type: "invalid_request_error",
+      message: expect.stringContaining(named),
+    });
+  }
+  expect(await failed({ thinking: { type: "disabled" } })).toMatchObject({ type: "message" });
+  const wrong = clientOf(api.baseURL, "sk-wrong");
+  expect(await failed({}, wrong)).toBeInstanceOf(Anthropic.AuthenticationError);
+  await expect(wrong.models.list()).rejects.toMatchObject({
+    error: { error: { type: "authentication_error" } },
+  });
+});
+
+test("a key works as bearer, too, and pages are read to the end of the models", async () => {
+  const bearer = new Anthropic({
+    baseURL: api.baseURL.replace(/\/v1$/, ""),
+    apiKey: null,
+    authToken: api.apiKey,
+    maxRetries: 0,
+  });
+  const ids = (await Array.fromAsync(bearer.models.list({ limit: 2 }))).map(({ id }) => id);
+  expect(ids).toContain(MODEL);
+  expect(new Set(ids).size).toBe(ids.length);
+  expect((await Array.fromAsync(bearer.models.list())).map(({ id }) => id)).toEqual(ids);
+  expect(await bearer.models.retrieve(CLAUDE_MODEL)).toMatchObject({ type: "model", id: CLAUDE_MODEL });
+  const { input_tokens } = await bearer.messages.countTokens({
+    model: MODEL,
+    messages: says("Four."),
+    tools,
+  });
+  expect(input_tokens).toBeGreaterThan(0);
+});
