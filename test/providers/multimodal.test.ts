@@ -4,8 +4,8 @@ import { describe, expect, expectTypeOf, test } from "vitest";
 import { toChatRequest } from "../../src/calls/completion-options.ts";
 import { type AudioPart, type ContentPart, type FilePart, InvalidRequestError } from "../../src/index.ts";
 import { checkRequest } from "../../src/producers/completion-job.ts";
-import { estimatePromptTokens } from "../../src/shared/token-estimate.ts";
 import type { Dialect } from "../../src/shared/providers.ts";
+import { estimatePromptTokens } from "../../src/shared/token-estimate.ts";
 import { callOf, DIALECTS, failureOf, goodBody, testAdapter, testEntry } from "../support/provider.ts";
 import { sendJson, wireServer } from "../support/wire-server.ts";
 

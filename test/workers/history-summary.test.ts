@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { estimatePromptTokens } from "../../src/shared/token-estimate.ts";
 import type { Message } from "../../src/shared/chat.ts";
+import { estimatePromptTokens } from "../../src/shared/token-estimate.ts";
 import { startNode } from "../support/processes.ts";
 import { errorBody, failureOf, goodBody } from "../support/provider.ts";
 import { SHORT_LOCKS, TestSite } from "../support/site.ts";

@@ -1,8 +1,8 @@
 import { expect, onTestFinished, test } from "vitest";
-import { estimatePromptTokens } from "../../src/shared/token-estimate.ts";
 import type { Message } from "../../src/shared/chat.ts";
 import { TokenLimitError } from "../../src/shared/errors.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
+import { estimatePromptTokens } from "../../src/shared/token-estimate.ts";
 import { History, olderHalf, partsOf } from "../../src/workers/history.ts";
 import { errorBody, failureOf, goodBody } from "../support/provider.ts";
 import { TestSite } from "../support/site.ts";
