@@ -1,4 +1,4 @@
-import { drawnOrder } from "../shared/deployments.ts";
+import { deploymentsRef, drawnOrder } from "../shared/deployments.ts";
 import { InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { chooseModel, type ModelChoice } from "./model-choice.ts";
@@ -17,6 +17,8 @@ export interface ModelChain {
   alike?: number;
   /** That name. */
   alias?: string;
+  /** The models as they were asked for, where a name of several deployments is among them. */
+  named?: ModelRef[];
 }
 
 interface ChainChoice extends Omit<ModelChoice, "defaultModel"> {
@@ -38,17 +40,27 @@ export function chooseModels(
   const expand = (name: string) =>
     Object.hasOwn(deployments, name) ? drawnOrder(deployments[name] ?? [], drawnBy()) : [name];
   const given = [names ?? defaultModels].flat();
-  const [first = [], ...others] = given.map(expand);
+  const all = given.map(expand);
+  const [first = [], ...others] = all;
   const texts = [...first, ...others.flat()];
   const [defaultModel] = [defaultModels].flat().flatMap(expand);
   if (!defaultModel || texts.length < 1 || texts.length > MAX_MODELS) {
     throw new InputError(`a call takes 1 to ${MAX_MODELS} models, not ${texts.length}`);
   }
-  const models = texts.map((text) => chooseModel(text, { ...choice, defaultModel }));
+  const toRef = (text: string) => chooseModel(text, { ...choice, defaultModel });
+  const models = texts.map(toRef);
   const twice = models.find(({ key }, i) => models.findIndex((other) => other.key === key) !== i);
   if (twice)
     throw new InputError(`the model ${twice.key} comes twice`, "name each model once", "duplicate_model");
   const [model, ...fallbacks] = models as [ModelRef, ...ModelRef[]];
   if (fallbacks.length === 0) return { model };
-  return { model, fallbacks, ...(first.length > 1 && { alike: first.length, alias: given[0] ?? "" }) };
+  const isDrawn = all.some(({ length }) => length > 1);
+  return {
+    model,
+    fallbacks,
+    ...(first.length > 1 && { alike: first.length, alias: given[0] ?? "" }),
+    ...(isDrawn && {
+      named: given.flatMap((name, i) => (all[i]?.length === 1 ? all[i].map(toRef) : deploymentsRef(name))),
+    }),
+  };
 }

@@ -54,6 +54,8 @@ export interface CompletionInput extends JobOptions, RunOptions {
   idempotencyKey?: string;
   /** The name of deployments that its models were drawn for. */
   alias?: string;
+  /** The models as they were asked for, where names of deployments are among them. */
+  named?: readonly ModelRef[];
   /** What the call goes on with; `messages` are those of the request that are new. */
   conversation?: { ref: ConversationRef; messages: readonly Message[] };
 }

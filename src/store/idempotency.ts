@@ -42,6 +42,8 @@ const reservationSchema = z.object({ jobId: z.string(), digest: z.string() });
 interface Asked extends RunOptions {
   model: ModelRef;
   fallbacks?: readonly ModelRef[];
+  /** The models as they were asked for: how deployments are drawn changes with the settings, and is no part of the question. */
+  named?: readonly ModelRef[];
   request: ChatRequest;
   /** The conversation's id. */
   conversation?: string;
@@ -60,7 +62,9 @@ interface ReservationOptions extends Asked {
 
 /** Returns the digest of what is asked: how urgent it is does not count. */
 export function askedDigest(asked: Asked): string {
-  const { model, request, fallbacks, conversation } = asked;
+  const { request, conversation, named } = asked;
+  const [model = asked.model, ...others] = named ?? [];
+  const fallbacks = named ? others : asked.fallbacks;
   const run = { ...askedOf(asked), fallbacks, conversation };
   return requestDigest(model, { ...request, run });
 }

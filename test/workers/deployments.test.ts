@@ -59,6 +59,13 @@ describe.concurrent("a call of deployments", () => {
       await glue.complete("hello", { idempotencyKey: "k" }),
     ];
     expect(two.jobId).toBe(one.jobId);
+    // With other weights another one would be drawn first.
+    const first = one.model === FIRST ? SECOND : FIRST;
+    const weighted = [FIRST, SECOND].map((model) => ({ model, weight: model === first ? 1_000_000 : 1 }));
+    const env = { ...pair.site.env, GLUELLM_DEPLOYMENTS: JSON.stringify({ fast: weighted }) };
+    const other = pair.client({ model: "fast", settings: loadSettings({ env, cwd: "/" }) });
+    expect((await other.complete("hello", { idempotencyKey: "k" })).jobId).toBe(one.jobId);
+    expect((await other.complete("hello!")).model).toBe(first);
   });
 });
 
