@@ -7,7 +7,7 @@ import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
 import { ownerFields } from "./tenant.ts";
 import { toolNameSchema } from "./tool.ts";
-import { wireOptionsSchema } from "./wire-options.ts";
+import { hasServerTools, wireOptionsSchema } from "./wire-options.ts";
 
 /** A large value kept outside its job or record. */
 export const blobRefSchema = z.strictObject({ blob: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.number() });
@@ -155,8 +155,11 @@ export function hasSeveralCalls({
   output,
   fallbacks,
   trim,
-}: Pick<CompletionPayload, "tools" | "output" | "fallbacks" | "trim">): boolean {
-  return [tools, output, fallbacks, trim?.summary].some((given) => given !== undefined);
+  wire,
+}: Pick<CompletionPayload, "tools" | "output" | "fallbacks" | "trim" | "wire">): boolean {
+  return (
+    hasServerTools(wire) || [tools, output, fallbacks, trim?.summary].some((given) => given !== undefined)
+  );
 }
 
 /** The job catalog: kind → schemas, queue, attempts, time and version. */

@@ -84,6 +84,11 @@ export function providerOptionsFor(
   return providerOptions[name] ?? providerOptions[dialect];
 }
 
+/** Returns whether a call brings tools that its provider runs: their answers may pause, and be gone on with. */
+export function hasServerTools({ providerOptions = {} }: WireOptions = {}): boolean {
+  return Object.values(providerOptions).some((options) => Array.isArray(fieldsOf(options).tools));
+}
+
 /** Returns whether a call asks Anthropic's model to think. */
 export function thinks(entry: { name: string; dialect: Dialect }, wire: WireOptions | undefined): boolean {
   const { type = "disabled" } = fieldsOf(providerOptionsFor(entry, wire)?.thinking);

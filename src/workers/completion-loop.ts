@@ -27,6 +27,9 @@ import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, toToolMessage } from "./tool-calls.ts";
 import { type Asked, mustAnswer, type Progress, turnRequest } from "./turn-request.ts";
 
+/** How often an answer of one job may pause. */
+const MAX_PAUSES = 10;
+
 /** A job of calls and tools. */
 export interface LoopInput extends CallsInput, Pick<ActiveJob, "withoutSlot"> {
   queue: string;
@@ -82,15 +85,28 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     const executions = progress.executions.slice(earlier);
     const isNew = !known || executions.length > executed;
     const isOver = await steps.add(call, executions, isNew);
+    const further = results ?? pausedAnswer(asked, progress);
     // Rounds of repair are no part of the conversation.
-    if (results) added.push(...results);
-    const next = results ?? nextRound(context, payload, asked, progress);
+    if (further) added.push(...further);
+    const next = further ?? nextRound(context, payload, asked, progress);
     if (!next || (results && (isOver || payload.endsWithTools))) {
-      if (!results) added.push(...finalAnswer(payload, progress));
+      if (!further) added.push(...finalAnswer(payload, progress));
       return { record: await toRecord(context, input, progress), added };
     }
     history.push(next);
   }
+}
+
+/**
+ * What is gone on from when the provider's own tools take long, and it paused its answer; undefined when it did not, or too
+ * often. A request in the provider's own words has its history there.
+ */
+function pausedAnswer({ request }: Asked, { calls }: Progress): Message[] | undefined {
+  const isPaused = ({ body }: FinishedCall) => body.choices[0]?.native_finish_reason === "pause_turn";
+  const call = calls.at(-1) as FinishedCall;
+  if (request.anthropic || !isPaused(call) || toolCallsOf(call.body).length > 0) return undefined;
+  if (calls.filter(isPaused).length > MAX_PAUSES) return undefined;
+  return [assistantMessage(call.body, call.entry)];
 }
 
 /** What to ask next for a structured answer; undefined when it fits, or none was asked for. */

@@ -4,6 +4,8 @@ import { assistantMessage } from "../../src/providers/assistant-message.ts";
 import type { OnDelta, ProviderReply } from "../../src/providers/provider.ts";
 import type { Message } from "../../src/shared/chat.ts";
 import { callOf, chat, goodBody, testAdapter, testEntry } from "../support/provider.ts";
+import { TestSite } from "../support/site.ts";
+import { openClient } from "../support/site-client.ts";
 import { sendJson, wireServer } from "../support/wire-server.ts";
 
 const SEARCH = { type: "web_search_20250305", name: "web_search", max_uses: 2 };
@@ -147,3 +149,34 @@ test.each([false, true])(
     });
   },
 );
+
+test.each([
+  ["by the job itself, each call journaled and paid", 2, 3],
+  ["but not for ever", 99, 11],
+])("an answer that paused is gone on with: %s", async (_, pauses, calls) => {
+  const [, ...rest] = BLOCKS.slice(0, 5);
+  const bodies: { messages: { role: string; content: unknown[] }[] }[] = [];
+  const wire = await wireServer((response, { body }) => {
+    bodies.push(JSON.parse(body));
+    const paused = { content: rest, stop_reason: "pause_turn", usage: USAGE };
+    sendJson(response, { ...goodBody("anthropic"), ...(bodies.length <= pauses && paused) });
+  });
+  const claude = { dialect: "anthropic", baseUrl: wire.url, keyOptional: true };
+  const env = {
+    GLUELLM_PROVIDERS: JSON.stringify({ claude }),
+    GLUELLM_PRICES: '{"claude:m":{"inputPerMillion":1,"outputPerMillion":1}}',
+  };
+  await using site = await TestSite.open({}, env);
+  await using glue = openClient(site, { mode: "local", model: "claude:m" });
+  const conversation = glue.conversation();
+  const result = await conversation.complete("x", own);
+  expect(bodies).toHaveLength(calls);
+  expect(result.tokensUsed.prompt).toBeGreaterThanOrEqual(10 * Math.min(calls, pauses));
+  expect(result.costUsd).toBeCloseTo(result.tokensUsed.total / 1e6, 9);
+  expect(JSON.stringify(bodies[1]?.messages.at(-1))).toContain("encrypted_content");
+  if (calls > 3)
+    return expect(result.rawResponse.choices[0]).toMatchObject({ native_finish_reason: "pause_turn" });
+  expect(result.finalResponse).toBe("Four.");
+  await conversation.complete("y", own);
+  expect(JSON.stringify(bodies.at(-1)?.messages)).toMatch(/(encrypted_content.*){2}Four/s);
+});
