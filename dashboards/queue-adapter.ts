@@ -1,12 +1,12 @@
 import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
 import type { ExternalJobUrl, JobStatus, QueueJobJson } from "@bull-board/api/typings/app";
 import type { Job, JobType, Queue } from "bullmq";
-import { hasRuns, jobCatalog } from "../src/shared/catalog.ts";
+import { hasRuns } from "../src/shared/catalog.ts";
 import { fieldsOf } from "../src/shared/json.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
 import { isWrongType } from "../src/shared/stored-data.ts";
-import { forgetLostWorkers, NEVER_LIMITING } from "../src/store/bullmq-internals.ts";
-import { clockOf } from "../src/store/redis-clock.ts";
+import { NEVER_LIMITING } from "../src/store/bullmq-internals.ts";
+import { AFRESH, renewJob } from "../src/store/renew-job.ts";
 import type { Store } from "../src/store/store.ts";
 import { endedJob } from "./ended-job.ts";
 import { jobTitle, readableData, readableSummary, shortened } from "./readable.ts";
@@ -18,7 +18,6 @@ export class QueueAdapter extends BullMQAdapter {
   /** A finished job's result stands: running it again would bring the same record. */
   override readonly allowCompletedRetries = false;
   readonly #queue: Queue;
-  readonly #renew: (job: Job) => Promise<void>;
   readonly #show: (jobs: readonly Job[]) => Promise<void>;
   readonly #store: Store;
 
@@ -28,7 +27,6 @@ export class QueueAdapter extends BullMQAdapter {
       externalJobUrl: (job) => runLink(job, basePath) as ExternalJobUrl,
     });
     this.#queue = queue;
-    this.#renew = (job) => renew(store, job);
     this.#store = store;
     this.#show = (jobs) => (hasRuns(queue.name) ? showRuns(store, jobs) : showReasons(store, queue, jobs));
     this.setFormatter("name", jobTitle);
@@ -84,8 +82,8 @@ export class QueueAdapter extends BullMQAdapter {
   #retriable(job: Job): Job {
     const retry = job.retry.bind(job);
     job.retry = async (state) => {
-      await this.#renew(job);
-      await retry(state, { resetAttemptsMade: true, resetAttemptsStarted: true });
+      await renewJob(this.#store, job);
+      await retry(state, AFRESH);
     };
     return job;
   }
@@ -112,17 +110,4 @@ function runLink({ data, parentKey }: QueueJobJson, basePath: string): ExternalJ
 /** For what `gluellm queues repair` shows; other faults are told. */
 function unreadable(error: unknown): undefined {
   if (!isWrongType(error) && !(error instanceof SyntaxError)) throw error;
-}
-
-/**
- * An operator's retry starts afresh: with the deadline or the count of lost workers that ended the job, it
- * would fail at once.
- */
-async function renew(store: Store, job: Job): Promise<void> {
-  const data: unknown = job.data;
-  if (typeof data === "object" && data !== null && "deadlineAt" in data) {
-    const { deadlineMs } = jobCatalog.completion["batch" in data ? "batch" : "interactive"];
-    await job.updateData({ ...data, deadlineAt: (await clockOf(store).fresh()) + deadlineMs });
-  }
-  await forgetLostWorkers(store, job);
 }

@@ -102,6 +102,16 @@ const BY_CODE: Readonly<Record<string, number>> = {
   unknown_provider: 404,
   unknown_conversation: 404,
   job_lost: 404,
+  unknown_workflow: 404,
+  unknown_schedule: 404,
+  unknown_query: 404,
+  unknown_queue: 404,
+  job_not_failed: 409,
+  run_not_failed: 409,
+  run_conflict: 409,
+  run_over: 409,
+  singleton_running: 409,
+  schedule_taken: 409,
   idempotency_conflict: 409,
   conversation_in_use: 409,
   structured_output: 422,
@@ -163,9 +173,9 @@ export function toErrorAnswer(error: unknown): ErrorAnswer {
 
 /** `the request is wrong at stop: …` names what is wrong. */
 function namedParam(message: string): string | undefined {
-  const name = /\b(?:(?:is|are) wrong at|cannot honour|the request, parameter) ([\w.[\]-]{1,200})/.exec(
-    message,
-  )?.[1];
+  const name =
+    /\b(?:(?:is|are) wrong at|cannot honour|the request, parameter) ([\w.[\]-]{1,200})/.exec(message)?.[1] ??
+    /\bUnrecognized key: "([\w.-]{1,200})"/.exec(message)?.[1];
   return name?.replace(/^extra\./, "").replace(/\.(\d+)(?=\.|$)/g, "[$1]");
 }
 

@@ -12,7 +12,7 @@ export interface Clients extends AsyncDisposable {
 }
 
 /** Returns the clients: what they make belongs to the key's tenant. */
-export function clientsOf({ settings, logger, store, keyNeeded = false }: ApiOptions): Clients {
+export function clientsOf({ settings, logger, store, keyNeeded = false, workflows }: ApiOptions): Clients {
   const connection = new Connection({
     settings,
     logger,
@@ -29,7 +29,7 @@ export function clientsOf({ settings, logger, store, keyNeeded = false }: ApiOpt
       const known = clients.get(name);
       if (known) return known;
       const made = new GlueLLM(
-        { settings, logger, mode: "fleet", tenant },
+        { settings, logger, mode: "fleet", tenant, workflows },
         { connection, keyNeeded, by, hasCostLimit },
       );
       clients.set(name, made);

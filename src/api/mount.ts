@@ -38,7 +38,7 @@ export function mountGroup(group: RouteGroup, options: MountOptions): Router {
       if (dialectFor(request, group.dialect) === "anthropic")
         response.set("request-id", String(response.getHeader("x-request-id")));
       const principal = await options.authorize(request);
-      if (!allows(principal.scopes, route.scope)) throw missingScope(route);
+      if (![route.scope].flat().some((scope) => allows(principal.scopes, scope))) throw missingScope(route);
       response.locals.principal = principal;
       next();
     };
@@ -115,11 +115,13 @@ function readJson(body: unknown, isExact: boolean): unknown {
   }
 }
 
-function missingScope({ scope }: Route): ApiError {
+function missingScope({ scope: needed }: Route): ApiError {
+  const scopes = [needed].flat();
+  const [scope] = scopes;
   return new ApiError({
     status: 403,
     code: "missing_scope",
-    message: `this key does not allow "${scope}"`,
+    message: `this key does not allow "${scopes.join('" or "')}"`,
     hint: `make one that does: gluellm keys create --scope ${scope}`,
   });
 }

@@ -4,8 +4,12 @@ import { chatRoutes } from "./routes/chat-completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { messageRoutes } from "./routes/messages.ts";
+import { jobRoutes } from "./routes/jobs.ts";
 import { modelRoutes } from "./routes/models.ts";
+import { queueRoutes } from "./routes/queues.ts";
 import { responseRoutes } from "./routes/responses.ts";
+import { runRoutes } from "./routes/runs.ts";
+import { scheduleRoutes } from "./routes/schedules.ts";
 
 /** All that the API serves. A new surface is one file in `routes/`, and its name here. */
 export const ROUTE_GROUPS: readonly RouteGroup[] = [
@@ -16,4 +20,8 @@ export const ROUTE_GROUPS: readonly RouteGroup[] = [
   fileRoutes,
   batchRoutes,
   messageRoutes,
+  jobRoutes,
+  runRoutes,
+  scheduleRoutes,
+  queueRoutes,
 ];

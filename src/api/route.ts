@@ -31,8 +31,8 @@ export interface Route<Params = unknown, Query = unknown, Body = unknown> {
   path: string;
   /** A line for people. */
   summary: string;
-  /** What the key must allow. */
-  scope: Scope;
+  /** What the key must allow; of several, one. */
+  scope: Scope | readonly Scope[];
   params?: z.ZodType<Params>;
   query?: z.ZodType<Query>;
   /** Of a JSON body. Absent: the body is not read; the handler may read `call.request` as a stream. */

@@ -94,13 +94,14 @@ export async function serve({
   const { store, target: redisTarget } = host;
   const { namespace } = settings;
   await using parts = new CloseStack();
+  const definitions = await (options.needsWorkflows ? loadWorkflows(module) : loadModules(module));
   if (workers) {
     const worker = await startWorker({
       store,
       settings,
       logger,
       queueGlobs: queue,
-      ...(await (options.needsWorkflows ? loadWorkflows(module) : loadModules(module))),
+      ...definitions,
       concurrency,
     });
     parts.defer(() => worker.close());
@@ -121,6 +122,7 @@ export async function serve({
       furtherPorts: dashboard && apiPort === undefined ? FURTHER_PORTS : 0,
       isAuthRequired: auth,
       keyNeeded: workers,
+      workflows: definitions.workflows,
     });
     parts.defer(() => api.close());
     process.stderr.write(`api: ${api.url}/v1\n`);

@@ -100,6 +100,15 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
     return this.#use((producer) => producer.cancel(this.#job));
   }
 
+  /**
+   * Lets a failed job try again, from the call that failed: with new attempts and a new deadline; what its journal has is not
+   * paid again.
+   * @throws InputError (`job_not_failed`); JobLostError when Redis has neither the job nor its result.
+   */
+  retry(): Promise<void> {
+    return this.#use((producer) => producer.retry(this.#job));
+  }
+
   /** @throws JobLostError, too, when the job is another tenant's */
   #use<T>(work: (producer: CompletionProducer) => Promise<T>, signal?: AbortSignal): Promise<T> {
     return this.#connection.use(async (producer) => {

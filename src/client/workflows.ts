@@ -244,7 +244,7 @@ export class Workflows {
     if (workflow) return workflow;
     const known = [...this.#known.keys()];
     const hint = `known here: ${known.join(", ") || "none"}; give them as GlueLLM's workflows`;
-    throw new InputError(`no workflow "${name}"`, hintOf(didYouMean(name, known), hint));
+    throw new InputError(`no workflow "${name}"`, hintOf(didYouMean(name, known), hint), "unknown_workflow");
   }
 }
 

@@ -32,6 +32,7 @@ import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { unpricedError, unpricedModels } from "./priced-models.ts";
 import { ProducerQueues } from "./queues.ts";
 import { RecordWait } from "./record-wait.ts";
+import { retryJob } from "./retry-job.ts";
 import { StreamFold } from "./stream-fold.ts";
 import { readEntries } from "./stream-reader.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -216,6 +217,11 @@ export class CompletionProducer {
     const status = outcome === "lost" ? (await readRecord(store, ref.id))?.status : outcome;
     if (!status) throw new JobLostError(ref.id);
     return status === "cancelled";
+  }
+
+  /** @throws as `retryJob` */
+  retry(job: JobRef): Promise<void> {
+    return retryJob(this.#options.store, this.#queues, job);
   }
 
   /** @throws InputError as `pushTurn` does */

@@ -28,6 +28,17 @@ export async function resumeQueue(store: Store, { limits }: Settings, name: stri
   return sharing;
 }
 
+/**
+ * Lets workers take no jobs of a queue until it is resumed. Returns its name.
+ * @param name the same, or `entry:model`
+ * @throws InputError `unknown_queue`
+ */
+export async function pauseQueue(store: Store, name: string): Promise<string> {
+  const queue = await findQueue(store, name);
+  await withQueue(store, queue, (bullmq) => bullmq.pause());
+  return queue;
+}
+
 function keyOf(queue: string): string {
   return parseCompletionQueueName(queue)?.key ?? queue;
 }
