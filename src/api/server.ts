@@ -8,10 +8,12 @@ import { ConfigurationError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { lastErrorHandler } from "./api-error.ts";
 import { authorizer } from "./authorize.ts";
 import { clientsOf } from "./clients.ts";
 import type { ApiContext } from "./context.ts";
+import { documentationRoutes } from "./documentation.ts";
 import { type AccessRules, answerCors, guardAccess, requireLoopbackWithoutKeys, urlHost } from "./guards.ts";
 import { healthRoutes } from "./health.ts";
 import { answerNotFound, mountGroup } from "./mount.ts";
@@ -32,6 +34,8 @@ export interface ApiOptions {
   isAuthRequired?: boolean;
   /** Whether this process needs the providers' keys, since its worker makes the calls; default false. */
   keyNeeded?: boolean;
+  /** Those that runs can be started of, beside the built-in patterns. */
+  workflows?: readonly AnyWorkflow[];
 }
 
 export interface Api {
@@ -80,7 +84,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     if (close) parts.defer(close);
     app.use(group.basePath, mountGroup(group, { context, authorize, over: requests.over }));
   }
-  app.use(answerNotFound, lastErrorHandler(context));
+  app.use(documentationRoutes(ROUTE_GROUPS), answerNotFound, lastErrorHandler(context));
 
   const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, app);
   Object.assign(server, {

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Command, CommanderError } from "commander";
+import { readVersion } from "../host/read-version.ts";
 import { addBatchCommands } from "./batch.ts";
 import { addChatCommand } from "./chat.ts";
 import { addCompleteCommand } from "./complete.ts";
@@ -55,17 +54,3 @@ try {
   }
 }
 setTimeout(() => process.exit(), LINGER_MS).unref();
-
-function readVersion(): string {
-  // dist/src/cli and src/cli lie at different depths below package.json.
-  for (const up of ["../..", "../../.."]) {
-    try {
-      return (
-        JSON.parse(readFileSync(join(import.meta.dirname, up, "package.json"), "utf8")) as { version: string }
-      ).version;
-    } catch {
-      // Not here.
-    }
-  }
-  return "unknown";
-}
