@@ -15,6 +15,8 @@ const letter = defineWorkflow({
   run: (ctx) => ctx.waitFor("end"),
 });
 
+const SECRET = { role: "user", content: "secret of ours" };
+
 /** What routes with a body are asked with, so that the object alone decides. */
 const BODIES: Readonly<Record<string, object>> = {
   "/api/runs/:id/signals": { name: "go" },
@@ -40,13 +42,25 @@ test("an object of another tenant is not there, by any route that takes an id", 
   await using site = await TestSite.open();
   const settings = loadSettings({ env: { ...site.env, GLUELLM_DEFAULT_MODEL: MODEL }, cwd: "/" });
   const { url, store } = await openApi(settings, { workflows: [letter] });
-  const [owner, stranger] = await Promise.all(
-    ["ours", "theirs"].map(async (tenant) =>
-      restClient(url, (await makeKey(store, { tenant, scopes: [...SCOPES] })).headers),
-    ),
-  );
-  if (!owner || !stranger) throw new Error("no keys");
+  const key = await makeKey(store, { tenant: "ours", scopes: [...SCOPES] });
+  const owner = restClient(url, key.headers);
+  const stranger = restClient(url, (await makeKey(store, { tenant: "theirs", scopes: [...SCOPES] })).headers);
+  const upload = new FormData();
+  const line = {
+    custom_id: "a",
+    method: "POST",
+    url: "/v1/chat/completions",
+    body: { model: MODEL, messages: [SECRET] },
+  };
+  upload.set("file", new Blob([JSON.stringify(line)]), "in.jsonl");
+  upload.set("purpose", "batch");
+  const { id: file } = (await (
+    await fetch(`${url}/v1/files`, { method: "POST", headers: key.headers, body: upload })
+  ).json()) as { id: string };
+  const batch = { input_file_id: file, endpoint: "/v1/chat/completions", completion_window: "24h" };
   const made = {
+    files: file,
+    batches: (await owner("POST", "/v1/batches", batch)).body.id,
     jobs: (await owner("POST", "/api/jobs", { message: "secret of ours", stream: true })).body.id,
     runs: (await owner("POST", "/api/workflows/letter/runs", { input: "secret of ours" })).body.id,
     schedules: (
@@ -58,7 +72,8 @@ test("an object of another tenant is not there, by any route that takes an id", 
   expect(Object.values(made)).not.toContain(undefined);
   for (const { method, path, hasBody } of routes) {
     const kind = path.split("/")[2] ?? "";
-    const id = made[kind] ?? made.jobs ?? "";
+    const id = made[kind];
+    if (id === undefined) throw new Error(`this test makes no object for ${path}`);
     const at = path.replace(/[:*]id|:name/, id).replace(":name", "go");
     const body = hasBody ? (BODIES[path] ?? {}) : undefined;
     const ask = (client: typeof owner) => client(method.toUpperCase(), at, body);
@@ -67,7 +82,7 @@ test("an object of another tenant is not there, by any route that takes an id", 
     expect(JSON.stringify(told.body)).not.toContain("secret");
     // The same request of its owner, so that nothing else can be why; a stream would not end.
     const isStream = path.endsWith("/events");
-    if (!(kind in made) || kind === "queues" || isStream) continue;
+    if (kind === "queues" || isStream) continue;
     const { status, body: own } = await ask(owner);
     if (status === 404) expect([path, own.error.code]).toEqual([path, "unknown_query"]);
   }
