@@ -1,5 +1,5 @@
 /** What the REST API answered. */
-export interface RestAnswer {
+interface RestAnswer {
   status: number;
   // biome-ignore lint/suspicious/noExplicitAny: tests look at what came.
   body: any;
