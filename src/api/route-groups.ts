@@ -4,6 +4,7 @@ import { chatRoutes } from "./routes/chat-completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { jobRoutes } from "./routes/jobs.ts";
+import { messageBatchRoutes } from "./routes/message-batches.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { queueRoutes } from "./routes/queues.ts";
@@ -24,4 +25,5 @@ export const ROUTE_GROUPS: readonly RouteGroup[] = [
   runRoutes,
   scheduleRoutes,
   queueRoutes,
+  messageBatchRoutes,
 ];

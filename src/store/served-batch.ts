@@ -33,6 +33,8 @@ const KEEP_MS = 30 * 86_400_000;
 const PAGE = 100;
 
 export const SERVED_ENDPOINTS = ["/v1/chat/completions", "/v1/responses", "/v1/embeddings"] as const;
+/** Of lines of Anthropic's Message Batches; ids of such batches have a prefix of their own. */
+export const MESSAGES_ENDPOINT = "/v1/messages";
 
 const time = z.coerce.number().optional();
 const json = <T extends z.ZodType>(schema: T) =>
@@ -60,7 +62,7 @@ const servedBatchSchema = z.object({
   id: z.string(),
   ...ownerFields,
   status: batchStatusSchema,
-  endpoint: z.enum(SERVED_ENDPOINTS),
+  endpoint: z.enum([...SERVED_ENDPOINTS, MESSAGES_ENDPOINT]),
   inputFileId: z.string(),
   /** The ids that its results get, if there are any; which, `outputs` says at the end. */
   outputFileId: z.string(),
@@ -146,17 +148,22 @@ export async function viewServedBatch(
   return batch && { batch, run: await readBatch(store, id) };
 }
 
-/** Returns a page of a tenant's batches, the newest first, and whether there are more; ids whose record has expired go. */
+/** Returns a page of a tenant's batches whose ids begin with `prefix`, the newest first, and whether there are more; ids whose record has expired go. */
 export async function listServedBatches(
   store: Store,
-  { tenant, after, limit }: { tenant: string; after?: string | undefined; limit: number },
+  {
+    tenant,
+    prefix,
+    after,
+    limit,
+  }: { tenant: string; prefix: string; after?: string | undefined; limit: number },
 ): Promise<{ batches: ServedBatchView[]; hasMore: boolean }> {
   const { redis, keys } = store;
   const key = keys.servedBatches(tenant);
   const batches: ServedBatchView[] = [];
   for (let last = after; ; ) {
-    const start = last === undefined ? "+" : `(${last}`;
-    const ids = await redis.zrevrangebylex(key, start, "-", "LIMIT", 0, PAGE);
+    const start = last === undefined ? `[${prefix}~` : `(${last}`;
+    const ids = await redis.zrevrangebylex(key, start, `[${prefix}`, "LIMIT", 0, PAGE);
     const found = await Promise.all(ids.map((id) => viewServedBatch(store, id, tenant)));
     const gone = ids.filter((_, i) => found[i] === undefined);
     if (gone.length > 0) await redis.zrem(key, ...gone);

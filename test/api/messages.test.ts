@@ -2,6 +2,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ServedApi, serveApi } from "../support/served-api.ts";
 import { CLAUDE_MODEL, MODEL, NATIVE_MODEL } from "../support/site.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 let api: ServedApi;
 let anthropic: Anthropic;
@@ -165,4 +166,46 @@ test("a key works as bearer, too, and pages are read to the end of the models", 
     tools,
   });
   expect(input_tokens).toBeGreaterThan(0);
+});
+
+test("a batch of messages: its states, and a result for each request", async () => {
+  const { batches } = anthropic.messages;
+  const requests = [MODEL, CLAUDE_MODEL].map((model, n) => ({
+    custom_id: `row-${n}`,
+    params: { model, max_tokens, messages: says(`answer ${n}`) },
+  }));
+  const refused = {
+    custom_id: "refused",
+    params: { model: MODEL, max_tokens, messages: user('no\n#sim {"unknown": 1}') },
+  };
+  const asked = { requests: [...requests, refused] };
+  const options = { headers: { "idempotency-key": "this batch" } };
+  const made = await batches.create(asked, options);
+  expect((await batches.create(asked, options)).id).toBe(made.id);
+  expect(made).toMatchObject({ type: "message_batch", processing_status: "in_progress", results_url: null });
+  let batch = made;
+  await waitFor("the end of the batch", async () => {
+    batch = await batches.retrieve(made.id);
+    return batch.processing_status === "ended";
+  });
+  expect(batch.request_counts).toEqual({ processing: 0, succeeded: 2, errored: 1, canceled: 0, expired: 0 });
+  const results = await Array.fromAsync(await batches.results(made.id));
+  const succeeded = (n: number) => ({
+    custom_id: `row-${n}`,
+    result: {
+      type: "succeeded",
+      message: { type: "message", content: [{ type: "text", text: `answer ${n}` }] },
+    },
+  });
+  expect(results).toMatchObject([
+    succeeded(0),
+    succeeded(1),
+    { custom_id: "refused", result: { type: "errored", error: { type: "error" } } },
+  ]);
+  expect((await Array.fromAsync(batches.list({ limit: 1 }))).map(({ id }) => id)).toContain(made.id);
+  await expect(batches.retrieve("msgbatch_none")).rejects.toBeInstanceOf(Anthropic.NotFoundError);
+  await expect(batches.create({ requests: [requests[0]!, requests[0]!] })).rejects.toMatchObject({
+    status: 400,
+    message: expect.stringContaining("requests[1]"),
+  });
 });

@@ -18,6 +18,7 @@ import { idempotencyKeyOf } from "../asked-job.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
 import { listView } from "./files.ts";
 
+const ID_PREFIX = "batch_";
 const HOUR_MS = 3_600_000;
 const MAX_WINDOW_HOURS = 14 * 24;
 const MAX_METADATA = 16;
@@ -100,7 +101,7 @@ export const batchRoutes: RouteGroup = {
 };
 
 async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
-  const { context, principal, body, request, response } = call;
+  const { context, principal, body } = call;
   const { store } = context;
   const { tenant, keyId: by } = principal;
   const hours = Number.parseInt(body.completion_window, 10);
@@ -117,9 +118,7 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
       "input_file_id",
       `input_file_id: the file's purpose is "${input.purpose}", not "batch"`,
     );
-  const digest = sha256(`${tenant} ${by} batches\n${String(request.body)}`);
-  const { id, isKnown } = await idOf(call, digest);
-  response.once("finish", () => void answered(store, digest, id).catch(() => {}));
+  const { id, isKnown } = await askedBatch(call, ID_PREFIX);
   const known = isKnown ? await viewServedBatch(store, id, tenant) : undefined;
   if (known) return batchView(known);
   const createdAt = Date.now();
@@ -139,18 +138,27 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
   return batchView(made);
 }
 
-/** A request that comes again, by its `Idempotency-Key` or as a client's own retry, is the same batch. */
-async function idOf({ context: { store }, principal: { tenant }, request }: Call, digest: string) {
-  const fresh = objectId("batch_");
+/**
+ * Returns the id of the batch that a request asks for. One that comes again, by its `Idempotency-Key` or as a client's own retry,
+ * asks for the same batch.
+ */
+export async function askedBatch(
+  { context: { store }, principal: { tenant, keyId }, request, response }: Call,
+  prefix: string,
+): Promise<{ id: string; isKnown: boolean }> {
+  const kind = prefix === ID_PREFIX ? "batches" : prefix;
+  const digest = sha256(`${tenant} ${keyId} ${kind}\n${String(request.body)}`);
+  const fresh = objectId(prefix);
   const key = idempotencyKeyOf(request.headers["idempotency-key"]);
-  if (key !== undefined) {
-    const id = await reserveId(store, { key: `batches ${key}`, jobId: fresh, tenant, digest });
-    return { id, isKnown: id !== fresh };
-  }
   const isRetry = Number(request.headers["x-stainless-retry-count"] ?? 0) > 0;
-  const known = isRetry ? await takeUp(store, digest) : undefined;
-  if (known === undefined) await expectAnswer(store, digest, fresh);
-  return { id: known ?? fresh, isKnown: known !== undefined };
+  const known = key === undefined && isRetry ? await takeUp(store, digest) : undefined;
+  if (key === undefined && known === undefined) await expectAnswer(store, digest, fresh);
+  const id =
+    key === undefined
+      ? (known ?? fresh)
+      : await reserveId(store, { key: `${kind} ${key}`, jobId: fresh, tenant, digest });
+  response.once("finish", () => void answered(store, digest, id).catch(() => {}));
+  return { id, isKnown: id !== fresh };
 }
 
 async function list({
@@ -158,7 +166,11 @@ async function list({
   principal,
   query,
 }: Call<unknown, z.infer<typeof listSchema>>): Promise<unknown> {
-  const { batches, hasMore } = await listServedBatches(context.store, { ...query, tenant: principal.tenant });
+  const { batches, hasMore } = await listServedBatches(context.store, {
+    ...query,
+    tenant: principal.tenant,
+    prefix: ID_PREFIX,
+  });
   return listView(batches.map(batchView), hasMore);
 }
 

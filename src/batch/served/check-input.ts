@@ -4,7 +4,7 @@ import { MAX_REQUEST_BYTES } from "../../shared/chat.ts";
 import { GlueError } from "../../shared/errors.ts";
 import { isObject } from "../../shared/json.ts";
 import type { Settings } from "../../shared/settings.ts";
-import type { BatchFault } from "../../store/served-batch.ts";
+import { type BatchFault, MESSAGES_ENDPOINT } from "../../store/served-batch.ts";
 import { type FileLine, isBlank, readLines } from "../line-reader.ts";
 import { cached, type ResolveModel } from "../resolve-model.ts";
 import { RowFault } from "../row-fault.ts";
@@ -99,6 +99,11 @@ class LineCheck {
         return fault("missing_required_parameter", "custom_id: is missing", "custom_id");
       if (typeof custom_id !== "string")
         return fault("invalid_custom_id", "custom_id: must be a text", "custom_id");
+      if (this.#endpoint === MESSAGES_ENDPOINT) {
+        if (!isObject(fields.params))
+          return fault("missing_required_parameter", "params: must be an object", "params");
+        return this.#lookAtRow(line, fault);
+      }
       if (method !== "POST") return fault("invalid_method", 'method: must be "POST"', "method");
       if (url !== this.#endpoint)
         return fault("mismatched_endpoint", `url: must be the batch's endpoint, ${this.#endpoint}`, "url");
@@ -106,23 +111,30 @@ class LineCheck {
         return fault("missing_required_parameter", "body: must be an object", "body");
       const own = ["prompt", "messages"].find((name) => name in fields);
       if (own) return fault("invalid_request", `${own}: has its place in body`, own);
-      const { customId, modelName, vendor } = parseRow(line.data, { format: "jsonl" }, undefined);
-      this.#resolveModel(modelName, vendor);
-      const key = digest16(customId ?? "").toString("latin1");
-      const first = this.#lines.get(key);
-      if (first !== undefined)
-        return fault("duplicate_custom_id", `custom_id: line ${first} has the same`, "custom_id");
-      this.#lines.set(key, line.line);
-      return undefined;
+      return this.#lookAtRow(line, fault);
     } catch (error) {
       if (error instanceof RowFault) return fault(error.code, error.message, paramOf(error.message));
       if (error instanceof GlueError) return fault(error.code, error.message, "body.model");
       throw error;
     }
   }
+
+  #lookAtRow(
+    { data, line }: FileLine,
+    fault: (code: string, message: string, param: string) => BatchFault,
+  ): BatchFault | undefined {
+    const { customId, modelName, vendor } = parseRow(data, { format: "jsonl" }, undefined);
+    this.#resolveModel(modelName, vendor);
+    const key = digest16(customId ?? "").toString("latin1");
+    const first = this.#lines.get(key);
+    if (first !== undefined)
+      return fault("duplicate_custom_id", `custom_id: line ${first} has the same`, "custom_id");
+    this.#lines.set(key, line);
+    return undefined;
+  }
 }
 
 /** `the request is wrong at body.stop: …` names what is wrong. */
 function paramOf(message: string): string | null {
-  return /\b(body(?:\.[\w-]+)*)/.exec(message)?.[1] ?? null;
+  return /\b((?:body|params)(?:\.[\w-]+)*)/.exec(message)?.[1] ?? null;
 }

@@ -1,0 +1,237 @@
+import { createInterface } from "node:readline/promises";
+import { Readable } from "node:stream";
+import { z } from "zod";
+import { inFormat } from "../../batch/answer-forms.ts";
+import { filesOf } from "../../batch/served/batch-host.ts";
+import { checkInput } from "../../batch/served/check-input.ts";
+import { fieldsOf, parseJson } from "../../shared/json.ts";
+import { objectId } from "../../shared/object-id.ts";
+import { FILE_LIFE_SECONDS, saveFile } from "../../store/file-record.ts";
+import {
+  cancelServedBatch,
+  createServedBatch,
+  listServedBatches,
+  MESSAGES_ENDPOINT,
+  type ServedBatchView,
+  viewServedBatch,
+} from "../../store/served-batch.ts";
+import { ApiError, badParameter, notFound } from "../api-error.ts";
+import { type Call, defineRoute, type RouteGroup } from "../route.ts";
+import { askedBatch } from "./batches.ts";
+
+const ID_PREFIX = "msgbatch_";
+const WINDOW_HOURS = 24;
+const HOUR_MS = 3_600_000;
+/** Requests come in one body, which is held while it is written to the file store. */
+const MAX_BODY_BYTES = 32 * 1024 * 1024;
+
+const bodySchema = z
+  .looseObject({
+    requests: z
+      .array(z.looseObject({ custom_id: z.string().min(1).max(64), params: z.looseObject({}) }))
+      .min(1),
+  })
+  .meta({ id: "CreateMessageBatch" });
+type Body = z.infer<typeof bodySchema>;
+const paramsSchema = z.object({ id: z.string() });
+type Params = z.infer<typeof paramsSchema>;
+const listSchema = z.object({
+  after_id: z.string().optional(),
+  before_id: z.never("pages are read forwards only, by after_id").optional(),
+  limit: z.coerce.number().int().min(1).max(1000).default(20),
+});
+const batchSchema = z
+  .looseObject({ id: z.string(), type: z.literal("message_batch"), processing_status: z.string() })
+  .meta({ id: "MessageBatch" });
+
+/** `/v1/messages/batches`: the same batches as `/v1/batches`, in the words of Anthropic's clients. */
+export const messageBatchRoutes: RouteGroup = {
+  name: "message batches",
+  basePath: "/v1",
+  dialect: "anthropic",
+  routes: [
+    defineRoute({
+      method: "post",
+      path: "/messages/batches",
+      summary: "Runs requests of messages within 24 hours.",
+      scope: "batch",
+      body: bodySchema,
+      isExact: true,
+      maxBodyBytes: MAX_BODY_BYTES,
+      answer: batchSchema,
+      handle: create,
+    }),
+    defineRoute({
+      method: "get",
+      path: "/messages/batches",
+      summary: "Lists batches of messages, the newest first.",
+      scope: "batch",
+      query: listSchema,
+      answer: z.looseObject({ data: z.array(batchSchema), has_more: z.boolean() }),
+      handle: async (call: Call<unknown, z.infer<typeof listSchema>>) => {
+        const { context, principal, query } = call;
+        const { after_id: after, limit } = query;
+        const page = { tenant: principal.tenant, prefix: ID_PREFIX, after, limit };
+        const { batches, hasMore } = await listServedBatches(context.store, page);
+        const data = batches.map((view) => toMessageBatch(view, call));
+        return { data, has_more: hasMore, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
+      },
+    }),
+    defineRoute({
+      method: "get",
+      path: "/messages/batches/:id",
+      summary: "Returns where a batch of messages stands.",
+      scope: "batch",
+      params: paramsSchema,
+      answer: batchSchema,
+      handle: async (call) => toMessageBatch(await knownBatch(call), call),
+    }),
+    defineRoute({
+      method: "post",
+      path: "/messages/batches/:id/cancel",
+      summary: "Ends a batch of messages: what waits is not sent, what is paid is kept.",
+      scope: "batch",
+      params: paramsSchema,
+      answer: batchSchema,
+      handle: async (call) => {
+        await cancelServedBatch(call.context.store, (await knownBatch(call)).batch.id);
+        return toMessageBatch(await knownBatch(call), call);
+      },
+    }),
+    defineRoute({
+      method: "get",
+      path: "/messages/batches/:id/results",
+      summary: "Returns a line for each request of a batch that has ended.",
+      scope: "batch",
+      params: paramsSchema,
+      answerType: "application/x-jsonl",
+      handle: sendResults,
+    }),
+  ],
+};
+
+async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
+  const { context, principal, body, signal } = call;
+  const { store, settings } = context;
+  const { tenant, keyId: by } = principal;
+  const files = filesOf(settings);
+  const { id, isKnown } = await askedBatch(call, ID_PREFIX);
+  const known = isKnown ? await viewServedBatch(store, id, tenant) : undefined;
+  if (known) return toMessageBatch(known, call, body.requests.length);
+  const fileId = objectId("file-");
+  const lines = body.requests.map(({ custom_id, params }) => `${JSON.stringify({ custom_id, params })}\n`);
+  const spooled = await files.spool(Readable.from(lines));
+  await spooled.keep(fileId);
+  try {
+    const path = (await files.localPath(fileId)) ?? "";
+    const [fault] = await checkInput({
+      path,
+      endpoint: MESSAGES_ENDPOINT,
+      settings,
+      signal,
+      onFault: async () => {},
+    });
+    const at = fault?.line == null ? "requests" : `requests[${fault.line - 1}]`;
+    if (fault) throw badParameter(at, `${at}: ${fault.message}`, undefined, fault.code);
+  } catch (error) {
+    await files.delete(fileId);
+    throw error;
+  }
+  const createdAt = Date.now();
+  const { bytes, sha256 } = spooled;
+  const times = { createdAt, expiresAt: createdAt + FILE_LIFE_SECONDS * 1000 };
+  await saveFile(store, {
+    id: fileId,
+    tenant,
+    by,
+    filename: `${id}.jsonl`,
+    purpose: "batch",
+    bytes,
+    sha256,
+    ...times,
+  });
+  await createServedBatch(store, {
+    ...{ id, tenant, by, createdAt, inputFileId: fileId, endpoint: MESSAGES_ENDPOINT, metadata: undefined },
+    outputFileId: objectId("file-"),
+    errorFileId: objectId("file-"),
+    completionWindow: `${WINDOW_HOURS}h`,
+    expiresAt: createdAt + WINDOW_HOURS * HOUR_MS,
+    outputLifeSeconds: FILE_LIFE_SECONDS,
+  });
+  const made = await viewServedBatch(store, id, tenant);
+  if (!made) throw notFound("batch", id);
+  return toMessageBatch(made, call, body.requests.length);
+}
+
+async function knownBatch({ context, params, principal }: Call<Params>): Promise<ServedBatchView> {
+  const view = await viewServedBatch(context.store, params.id, principal.tenant);
+  if (view?.batch.endpoint === MESSAGES_ENDPOINT) return view;
+  throw notFound("batch", params.id);
+}
+
+const iso = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
+
+function toMessageBatch({ batch, run }: ServedBatchView, { request }: Call, asked = 0) {
+  const { id, status, completedAt, failedAt, expiredAt, cancelledAt } = batch;
+  const { total = asked, succeeded = 0, failed = 0 } = run ?? {};
+  const endedAt = iso(completedAt ?? cancelledAt ?? expiredAt ?? failedAt);
+  const unsent = {
+    canceled: status === "cancelled" ? failed : 0,
+    expired: status === "expired" ? failed : 0,
+  };
+  const isCancelling = status === "cancelling" || batch.cancellingAt !== undefined;
+  return {
+    id,
+    type: "message_batch",
+    processing_status: endedAt ? "ended" : isCancelling ? "canceling" : "in_progress",
+    request_counts: {
+      processing: endedAt ? 0 : total - succeeded - failed,
+      succeeded,
+      errored: failed - unsent.canceled - unsent.expired,
+      ...unsent,
+    },
+    created_at: iso(batch.createdAt),
+    expires_at: iso(batch.expiresAt),
+    ended_at: endedAt,
+    cancel_initiated_at: iso(batch.cancellingAt),
+    archived_at: null,
+    results_url:
+      endedAt && batch.outputs
+        ? `${request.protocol}://${request.headers.host}/v1/messages/batches/${id}/results`
+        : null,
+  };
+}
+
+async function sendResults(call: Call<Params>): Promise<undefined> {
+  const { batch } = await knownBatch(call);
+  const { outputs, outputFileId, errorFileId } = batch;
+  if (!outputs)
+    throw new ApiError({
+      status: 404,
+      code: "no_results",
+      message: `the batch ${batch.id} is ${batch.status}: it has no results`,
+    });
+  const files = filesOf(call.context.settings);
+  const ids = [...(outputs.output ? [outputFileId] : []), ...(outputs.errors ? [errorFileId] : [])];
+  async function* lines() {
+    for (const id of ids)
+      for await (const line of createInterface({ input: await files.read(id) }))
+        yield `${resultLine(line)}\n`;
+  }
+  call.response.set("content-type", "application/x-jsonl");
+  Readable.from(lines(), { signal: call.signal })
+    .on("error", () => call.response.destroy())
+    .pipe(call.response);
+  return undefined;
+}
+
+/** Rows that were not sent have results of their own at Anthropic. */
+const UNSENT: Readonly<Record<string, string>> = { batch_cancelled: "canceled", batch_expired: "expired" };
+
+function resultLine(line: string): string {
+  const code = fieldsOf(fieldsOf(parseJson(line)).error).code;
+  const type = UNSENT[String(code)];
+  if (type) return JSON.stringify({ custom_id: fieldsOf(parseJson(line)).custom_id, result: { type } });
+  // Our own id of the row is of no use here.
+  return inFormat(line, "anthropic").replace(/^\{"id":"[^"]*",/, "{");
+}
