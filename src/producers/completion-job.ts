@@ -137,7 +137,9 @@ export async function completionJob(
       delay: delayMs,
       // Somebody waits for it in a tool: among jobs without a priority it comes first.
       ...(input.nesting !== undefined && { lifo: true }),
-      attempts: hasSeveralCalls({ tools, output, fallbacks, trim: input.trim, wire: input.wire }) ? MANY_ATTEMPTS : maxAttempts,
+      attempts: hasSeveralCalls({ tools, output, fallbacks, trim: input.trim, wire: input.wire })
+        ? MANY_ATTEMPTS
+        : maxAttempts,
       // The worker's strategy reads the delay from the error: the verdict has it.
       backoff: { type: "verdict" },
     },
