@@ -4,6 +4,7 @@ import { modelRef } from "../../src/shared/model-name.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { errorBody, goodBody } from "../support/provider.ts";
 import { TestSite } from "../support/site.ts";
+import { siteClient } from "../support/site-client.ts";
 import { sendJson, wireServer } from "../support/wire-server.ts";
 
 const FLOW = `
@@ -52,6 +53,14 @@ function deployments([left, right]: number[]): string {
 const run = (site: TestSite, ...args: string[]) =>
   site.run("batch", "run", "in.jsonl", "-o", "out.jsonl", ...args);
 
+/** Runs the batch in this process. */
+async function reportOf(site: TestSite, { model = "fast", weights = [1, 1] } = {}) {
+  const env = { ...site.env, GLUELLM_DEPLOYMENTS: deployments(weights) };
+  const glue = siteClient(site, { mode: "local", settings: loadSettings({ env, cwd: "/" }) });
+  const paths = { inputPath: site.path("in.jsonl"), outputPath: site.path("out.jsonl") };
+  return (await glue.batches.run({ ...paths, model })).report();
+}
+
 test("the rows of a name of deployments are spread over them, and go to the other one when one is down", async () => {
   const { site, calls } = await openSite((entry, n) => (entry === "left" && n > 3 ? 500 : 200));
   site.write("in.jsonl", [
@@ -59,14 +68,12 @@ test("the rows of a name of deployments are spread over them, and go to the othe
     { custom_id: "named", prompt: "x", model: "fast" },
     { custom_id: "alone", prompt: "x", model: "right:m" },
   ]);
-  const { code, stderr } = await run(site, "-m", "fast");
-  expect({ code, stderr }).toMatchObject({ code: 0 });
+  expect(await reportOf(site)).toMatchObject({ status: "completed", succeeded: 22 });
   expect(new Set(calls)).toEqual(new Set(["left", "right"]));
   expect(site.read("out.jsonl")).toHaveLength(22);
   // Other weights are no other question: nothing is asked again.
   const before = calls.length;
-  const again = await site.run("batch", "run", "in.jsonl", "-o", "out.jsonl", "-m", "fast");
-  expect(again.stderr).toContain("every row has its result already");
+  expect(await reportOf(site, { weights: [9, 1] })).toMatchObject({ status: "completed", succeeded: 22 });
   expect(calls).toHaveLength(before);
 });
 
@@ -78,20 +85,19 @@ test("when all of them refuse the account, the batch stops with its rows unsent;
   expect(code, stderr).toBe(3);
   expect(stderr).toContain("6 rows are not sent");
   isOpen = true;
-  expect(await run(site, "-m", "fast")).toMatchObject({ code: 0 });
+  expect(await reportOf(site)).toMatchObject({ status: "completed", succeeded: 6 });
 });
 
 test("one that refuses the key is passed over", async () => {
   const { site } = await openSite((entry) => (entry === "left" ? 401 : 200));
   site.write("in.jsonl", site.rows(8));
-  const { code, stderr } = await run(site, "-m", "fast");
-  expect(code, stderr).toBe(0);
+  expect(await reportOf(site)).toMatchObject({ status: "completed", succeeded: 8 });
 });
 
 test("a name of one deployment is that model; chat and workflows take names too", async () => {
   const { site, calls } = await openSite(() => 200);
   site.write("in.jsonl", site.rows(2));
-  expect(await run(site, "-m", "alone")).toMatchObject({ code: 0 });
+  expect(await reportOf(site, { model: "alone" })).toMatchObject({ status: "completed", failed: 0 });
   expect(new Set(calls)).toEqual(new Set(["left"]));
   const chat = site.start("chat", "-m", "fast");
   chat.child.stdin?.end("hello\n/quit\n");

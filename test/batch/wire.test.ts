@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { readWireOptions, type WireFlags } from "../../src/cli/wire-options.ts";
-import { defineWorkflow, type WorkflowContext } from "../../src/index.ts";
+import { type BatchOptions, defineWorkflow, type WorkflowContext } from "../../src/index.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { errorBody, goodBody } from "../support/provider.ts";
 import { TestSite } from "../support/site.ts";
@@ -41,6 +41,13 @@ async function openSite() {
 const run = (site: TestSite, ...args: string[]) =>
   site.run("batch", "run", "in.jsonl", "-o", "out.jsonl", ...args);
 
+/** Runs the batch in this process. */
+async function reportOf(site: TestSite, options: Omit<BatchOptions, "inputPath" | "outputPath">) {
+  const glue = siteClient(site, { mode: "local" });
+  const paths = { inputPath: site.path("in.jsonl"), outputPath: site.path("out.jsonl") };
+  return (await glue.batches.run({ ...paths, ...options })).report();
+}
+
 test("all rows say what the command says to their provider, which is part of what they ask", async () => {
   const { site, asked } = await openSite();
   site.write("in.jsonl", site.rows(2));
@@ -61,7 +68,7 @@ test("all rows say what the command says to their provider, which is part of wha
     expect(path).toContain("api-version=1");
   }
   expect((await run(site, "-m", "wire:m", ...said)).stderr).toContain("every row has its result already");
-  expect((await run(site, "-m", "wire:m")).code).not.toBe(0);
+  await expect(reportOf(site, { model: "wire:m" })).rejects.toThrow();
   for (const [flags, text] of [
     [{ header: ["authorization: x"] }, "belongs to the provider entry"],
     [{ header: ["nothing"] }, "NAME:VALUE"],
@@ -70,21 +77,8 @@ test("all rows say what the command says to their provider, which is part of wha
   ] as const)
     expect(() => readWireOptions(flags as WireFlags)).toThrow(text);
   site.write("in.jsonl", [{ prompt: "x" }, { prompt: "y", model: "claude:m" }]);
-  const { code, stderr } = await site.run(
-    "batch",
-    "run",
-    "in.jsonl",
-    "-o",
-    "two.jsonl",
-    "-m",
-    "wire:m",
-    "--header",
-    "a: b",
-  );
-  expect({ code, stderr }).toEqual({
-    code: 2,
-    stderr: expect.stringMatching(/in\.jsonl:2.*go to several: wire, claude/s),
-  });
+  const several = reportOf(site, { model: "wire:m", headers: { a: "b" } });
+  await expect(several).rejects.toThrow(/in\.jsonl:2.*go to several: wire, claude/s);
 });
 
 test("an Anthropic line that no chat request can say goes out as it is to that dialect, else is refused by its field", async () => {
@@ -123,8 +117,8 @@ test("an Anthropic line that no chat request can say goes out as it is to that d
     { custom_id: "plain", params: { model: "m", max_tokens: 1, messages: [{ role: "user", content: "x" }] } },
     { custom_id: "elsewhere", params: { ...params, model: "wire:m" } },
   ]);
-  const { code, stderr } = await run(site, "-m", "claude:m", "--format", "anthropic");
-  expect(code, stderr).toBe(1);
+  const report = await reportOf(site, { model: "claude:m", format: "anthropic" });
+  expect(report).toMatchObject({ status: "completed", succeeded: 2, failed: 1 });
   expect(asked.map(({ json }) => json).find(({ top_k }) => top_k === 5)).toEqual(params);
   const [first, second, third] = site.read("out.jsonl");
   for (const line of [first, second]) expect(line).toMatchObject({ result: { type: "succeeded" } });
@@ -142,8 +136,8 @@ test("a Gemini line's thinking and safety go to Google's servers in their words,
     { key: "b", request: { model: "wire:m", contents, safetySettings } },
     { key: "c", request: { contents, generationConfig: { topK: 3 } } },
   ]);
-  const { code, stderr } = await run(site, "-m", "google:gemini-2.5-flash");
-  expect(code, stderr).toBe(1);
+  const report = await reportOf(site, { model: "google:gemini-2.5-flash" });
+  expect(report).toMatchObject({ status: "completed", succeeded: 1, failed: 2 });
   expect(asked).toHaveLength(1);
   expect(asked[0]?.json.extra_body).toEqual({
     google: {

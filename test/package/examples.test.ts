@@ -153,6 +153,19 @@ test("the schedules example ticks, is triggered and paused, and leaves nothing",
   expect(simulator.journal.entries()).toHaveLength(3);
 });
 
+test("the example of batch forms runs lines of all vendors, in one file", async () => {
+  const { env } = await bareMachine(dataDir);
+  expect(await run("batch-forms", env)).toEqual([
+    "6 succeeded, 0 failed, cost unknown",
+    "chat: chat.completion",
+    "azure: chat.completion",
+    "vectors: list",
+    "anthropic: chat.completion",
+    "gemini: chat.completion",
+    "plain: chat.completion",
+  ]);
+});
+
 test("the example of a batch of the API uploads, waits and prints the answers", async () => {
   const { baseURL, apiKey, site } = await serveApi();
   await using _ = site;
