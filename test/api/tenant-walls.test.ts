@@ -67,6 +67,11 @@ test("an object of another tenant is not there, by any route that takes an id", 
       await owner("POST", "/api/schedules", { id: "s", completion: "secret of ours", everyMs: 3_600_000 })
     ).body.id,
     responses: (await owner("POST", "/v1/responses", { input: "secret of ours", background: true })).body.id,
+    messages: (
+      await owner("POST", "/v1/messages/batches", {
+        requests: [{ custom_id: "a", params: { model: MODEL, max_tokens: 9, messages: [SECRET] } }],
+      })
+    ).body.id,
     queues: MODEL,
   } as Record<string, string>;
   expect(Object.values(made)).not.toContain(undefined);

@@ -31,7 +31,12 @@ export class VerbatimEvents implements BlockEvents {
     const { type, index, message, content_block: block, delta } = event.event;
     if (type === "message_start") this.#head ??= fieldsOf(message);
     if (typeof index !== "number") return [];
-    if (type === "content_block_start") return this.#start(index, fieldsOf(block));
+    if (type === "content_block_start") {
+      const given = fieldsOf(block);
+      // Some servers write the first piece into the beginning.
+      const first = given.type === "tool_use" ? [] : deltasOf(given);
+      return [...this.#start(index, given), ...first.flatMap((each) => this.#delta(index, each))];
+    }
     if (type === "content_block_delta") return this.#delta(index, fieldsOf(delta));
     return this.#stop(index);
   }

@@ -207,7 +207,7 @@ async function sendResults(call: Call<Params>): Promise<undefined> {
   const { outputs, outputFileId, errorFileId } = batch;
   if (!outputs)
     throw new ApiError({
-      status: 404,
+      status: 409,
       code: "no_results",
       message: `the batch ${batch.id} is ${batch.status}: it has no results`,
     });

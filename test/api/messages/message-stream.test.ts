@@ -16,7 +16,9 @@ const resultOf = (...content: object[]) =>
     } as unknown as CompletionResult,
   }) as const;
 const vendor = (event: Record<string, unknown>): CompletionEvent => ({ type: "vendor", event });
-const start = vendor({ type: "content_block_start", index: 0, content_block: { type: "text", text: "" } });
+const opened = (text: string) =>
+  vendor({ type: "content_block_start", index: 0, content_block: { type: "text", text } });
+const start = opened("");
 const delta = (text: string) =>
   vendor({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text } });
 const stop = vendor({ type: "content_block_stop", index: 0 });
@@ -44,6 +46,7 @@ const WHOLE = {
 
 test.each<[string, CompletionEvent[]]>([
   ["as it came", [start, delta("one"), delta(" two"), stop]],
+  ["with its first piece in the beginning", [opened("one"), delta(" two"), stop, restart, opened("one t")]],
   ["begun anew after a part", [start, delta("one"), restart, start, delta("o"), delta("ne two"), stop]],
   ["begun anew after its end", [start, delta("one two"), stop, restart, start, delta("one two"), stop]],
   ["lost after a part", [start, delta("one")]],
