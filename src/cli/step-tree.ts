@@ -30,7 +30,8 @@ interface Line {
 
 const GLYPHS = { running: "•", succeeded: "✓", failed: "✗", cancelled: "–" } as const;
 const IS_NUMBER = [false, false, true, true, true];
-const MAX_NAME_COLUMNS = 50;
+const [MIN_NAME_COLUMNS, MAX_NAME_COLUMNS] = [16, 50];
+const GAP = "  ";
 
 /** A run's steps as an indented tree, branches by their scope and child runs by their steps, and a sum line. */
 export function stepTree(steps: readonly StepNode[], options: TreeOptions): string[] {
@@ -41,6 +42,10 @@ export function stepTree(steps: readonly StepNode[], options: TreeOptions): stri
   const widths = IS_NUMBER.map((_, column) =>
     Math.max(0, ...kept.map(({ cells }) => widthOf(cells[column] ?? ""))),
   );
+  const [name = 0, ...figures] = widths;
+  const room = columns - figures.reduce((sum, width) => sum + (width > 0 ? width + GAP.length : 0), 0);
+  // Names give way to figures.
+  widths[0] = Math.min(name, Math.max(MIN_NAME_COLUMNS, room));
   return [
     ...(hidden > 0 ? [`… ${count(hidden)} more lines`] : []),
     ...kept.map((line) => aligned(line, widths)),
@@ -108,8 +113,10 @@ function label(name: string, state: RunStep["state"], depth: number): string {
 }
 
 function aligned({ cells, note }: Line, widths: readonly number[]): string {
-  const shown = widths.map((width, column) => padded(cells[column] ?? "", width, IS_NUMBER[column]));
-  return [...shown.filter((_, column) => (widths[column] ?? 0) > 0), note].join("  ").trimEnd();
+  const shown = widths.map((width, column) =>
+    padded(fitted(cells[column] ?? "", width, { from: "end" }), width, IS_NUMBER[column]),
+  );
+  return [...shown.filter((_, column) => (widths[column] ?? 0) > 0), note].join(GAP).trimEnd();
 }
 
 /** Finished lines give way first, from the top; what is at work is what one looks for. */
