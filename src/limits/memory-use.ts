@@ -24,7 +24,7 @@ export class MemoryUse implements Disposable {
   #maxHeapBytes = maxOldGenerationBytes();
   #liveHeapBytes = Number.POSITIVE_INFINITY;
   #rssBytes = 0;
-  #collectedAtMs = performance.now();
+  #collectedAtMs = Number.NEGATIVE_INFINITY;
   #collectionMs = 0;
 
   constructor(options: MemoryUseOptions) {
@@ -69,15 +69,20 @@ export class MemoryUse implements Disposable {
   }
 
   /**
-   * Collects garbage, unless that was done lately or takes so long that it would be a twentieth of the time: a process
-   * that takes no jobs allocates nothing, so V8 would see no reason to, and the memory would stay short.
+   * Collects garbage and measures, unless this was done lately or takes so long that it would be a twentieth of the time. A process
+   * that takes no jobs allocates nothing, so V8 would see no reason to, and the memory would stay short; and what becomes
+   * garbage while V8 collects beside the program counts until the next time, but not after this.
+   * @returns whether the measure is exact now
    */
-  collect(): void {
-    if (performance.now() - this.#collectedAtMs < Math.max(COLLECT_MS, 20 * this.#collectionMs)) return;
+  collect(): boolean {
+    if (performance.now() - this.#collectedAtMs < Math.max(COLLECT_MS, 20 * this.#collectionMs)) return false;
     const startedAtMs = performance.now();
     collectGarbage();
     this.#collectedAtMs = performance.now();
     this.#collectionMs = this.#collectedAtMs - startedAtMs;
+    this.#liveHeapBytes = oldGenerationBytes();
+    this.sample();
+    return true;
   }
 
   [Symbol.dispose](): void {
@@ -85,7 +90,6 @@ export class MemoryUse implements Disposable {
   }
 
   #onCollected(): void {
-    this.#collectedAtMs = performance.now();
     this.#liveHeapBytes = oldGenerationBytes();
     // So the limit was guessed too low.
     if (this.#liveHeapBytes > 1.1 * this.#maxHeapBytes)

@@ -23,7 +23,7 @@ export interface ProcessLoadOptions {
 /**
  * Watches this process's event loop and memory, twice a second.
  *
- * Memory is low from `memoryGuard` of the limit until it is 3 % of the limit below it. Every change is logged, told to
+ * Memory is low from `memoryGuard` of the limit, measured after a garbage collection for that purpose, until it is 3 % of the limit below it. Every change is logged, told to
  * `onMemory`, and published as `{isLow, memoryShare}` on the diagnostics channel `gluellm:memory`.
  */
 export class ProcessLoad implements Disposable {
@@ -91,9 +91,12 @@ export class ProcessLoad implements Disposable {
   }
 
   #checkMemory(): void {
-    const { share } = this.#memory;
     const { memoryGuard } = this.#options.profile;
-    if (!this.#isMemoryLow && share >= memoryGuard) this.#setMemoryLow(true);
+    const mayBeLow = !this.#isMemoryLow && this.#memory.share >= memoryGuard;
+    const isExact = mayBeLow && this.#memory.collect();
+    const { share } = this.#memory;
+    // Without an exact measure a little more than the guard may be garbage; much more cannot wait for one.
+    if (mayBeLow && share >= (isExact ? memoryGuard : (1 + memoryGuard) / 2)) this.#setMemoryLow(true);
     else if (this.#isMemoryLow && share < memoryGuard - MARGIN) this.#setMemoryLow(false);
     if (!this.#isMemoryLow) this.#warnEarly(share, memoryGuard - WARNING_MARGIN);
   }
