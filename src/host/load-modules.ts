@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Agent, agentsByName, isAgent } from "../shared/agent.ts";
-import { ConfigurationError } from "../shared/errors.ts";
+import { ConfigurationError, GlueError } from "../shared/errors.ts";
 import { isStepFunction, type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import { isSteps, type Steps, stepsByName } from "../shared/steps.ts";
 import { isTool, type Tool, toolsByName } from "../shared/tool.ts";
@@ -78,7 +78,8 @@ async function load(path: string, file: string): Promise<Record<string, unknown>
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
     throw new ConfigurationError(
       `the module ${path} cannot be loaded: ${reason}`,
-      "give a JavaScript or TypeScript file",
+      // A definition in it may be wrong.
+      error instanceof GlueError ? error.hint : "give a JavaScript or TypeScript file",
       "module_not_loaded",
     );
   }

@@ -127,7 +127,7 @@ function keyText<Input>(what: string, key: LimitKey<never>, input: Input): strin
   } catch (error) {
     throw new InputError(
       `${what} threw: ${error instanceof Error ? error.message : String(error)}`,
-      undefined,
+      "it gets the checked input of a run: let it return a text for each input that the schema takes",
       "limit_key",
     );
   }
