@@ -209,3 +209,24 @@ test("a batch of messages: its states, and a result for each request", async () 
     message: expect.stringContaining("requests[1]"),
   });
 });
+
+test("a silent stream has a ping after a second; an error after it is an event, which clients throw", async () => {
+  const slow = (sim: object) => ({
+    model: MODEL,
+    max_tokens,
+    messages: user(`slowly\n#sim ${JSON.stringify({ latencyMs: 1500, ...sim })}`),
+  });
+  const failing = anthropic.messages.stream(slow({ error: "400", errorTimes: 9 })).finalMessage();
+  const failed = failing.then(
+    () => "no error",
+    (error) => error,
+  );
+  const response = await fetch(`${api.baseURL}/messages`, {
+    method: "POST",
+    headers: { "x-api-key": api.apiKey, "content-type": "application/json" },
+    body: JSON.stringify({ ...slow({ reply: "Four." }), stream: true }),
+  });
+  expect(await response.text()).toContain('event: ping\ndata: {"type":"ping"}\n\n');
+  expect(await failed).toBeInstanceOf(Anthropic.APIError);
+  expect(await failed).toMatchObject({ error: { error: { type: "invalid_request_error" } } });
+});
