@@ -4,15 +4,19 @@ import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
+import { cancelServedBatch } from "../store/served-batch.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
-import { CACHE_HELP, integer, NO_CACHE_HELP, number, table } from "./options.ts";
+import { CACHE_HELP, collect, integer, NO_CACHE_HELP, number, table } from "./options.ts";
 import { jsonText } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
+import type { RemoteBatches, Submission } from "./remote-batch.ts";
 import { addWireOptions, readWireOptions, type WireFlags } from "./wire-options.ts";
 
-/** `gluellm batch run|list|status|cancel`. */
+const REMOTE = ["--remote <url>", "the address of an API elsewhere; its key is GLUELLM_API_KEY"] as const;
+
+/** `gluellm batch run|submit|list|status|cancel|download`. */
 export function addBatchCommands(program: Command): void {
   const batch = program.command("batch").description("Run files of prompts, and see what became of them.");
   addWireOptions(batch.command("run"))
@@ -46,6 +50,8 @@ export function addBatchCommands(program: Command): void {
     .option("--timeout <seconds>", "longest provider call (default: CALL_TIMEOUT_MS, else 120)", number(0.1))
     .option("--cache", CACHE_HELP)
     .option("--no-cache", NO_CACHE_HELP)
+    .option(...REMOTE)
+    .option("--window <hours>", "with --remote: in which it has to end", "24h")
     .option("--report <file>", "write counts, tokens, cost and latencies as JSON")
     .addHelpText(
       "after",
@@ -54,6 +60,14 @@ export function addBatchCommands(program: Command): void {
     .action(async (inputPath: string, options: Record<string, unknown>) => {
       const settings = loadSettings();
       const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
+      if (options.remote !== undefined) {
+        const interruption = onInterruption(undefined);
+        const batches = await remoteBatches(options.remote as string);
+        const submission = { window: options.window as string };
+        process.exitCode = await batches.run(inputPath, options.output as string, submission, interruption);
+        interruption.release();
+        return;
+      }
       const interruption = onInterruption(process.stderr.isTTY ? undefined : STOPPING);
       const run: BatchRunOptions = {
         inputPath,
@@ -78,32 +92,91 @@ export function addBatchCommands(program: Command): void {
       interruption.release();
     });
   batch
+    .command("submit")
+    .description("Upload a file of OpenAI batch lines to an API and run it there; prints the batch's id.")
+    .argument("<input>")
+    .requiredOption(...REMOTE)
+    .option("--window <hours>", "in which it has to end", "24h")
+    .option("--endpoint <path>", "whose lines they are (default: that of the first)")
+    .option("--metadata <name=value>", "kept with the batch (repeatable)", collect)
+    .action(async (inputPath: string, { remote, metadata, ...submission }: SubmitOptions) => {
+      const pairs =
+        metadata &&
+        Object.fromEntries(metadata.map((pair) => [pair.split("=", 1)[0], pair.replace(/^[^=]*=?/, "")]));
+      const id = await (await remoteBatches(remote)).submit(inputPath, { ...submission, metadata: pairs });
+      process.stdout.write(`${id}\n`);
+    });
+  batch
+    .command("download")
+    .description("Write the results of a batch of an API that has ended.")
+    .argument("<id>")
+    .requiredOption(...REMOTE)
+    .requiredOption("-o, --output <file>", "what succeeded; failed rows go to <file>.errors.jsonl")
+    .action(async (id: string, { remote, output }: { remote: string; output: string }) => {
+      process.exitCode = await (await remoteBatches(remote)).download(id, output);
+    });
+  batch
     .command("list")
     .description("The newest batches, newest first.")
     .option("--limit <n>", "how many", integer(1, 1000), 20)
-    .action((options: { limit: number }) =>
-      withRedis(async ({ store }) => {
-        const batches = await listBatches(store, options.limit);
-        if (batches.length === 0) return "no batches in the last 30 days";
-        const heading = ["ID", "STATUS", "DONE", "FAILED", "TOTAL", "CREATED", "OUTPUT"];
-        return table([heading, ...batches.map(batchRow)]);
-      }),
+    .option(...REMOTE)
+    .action((options: { limit: number; remote?: string }) =>
+      at(
+        options.remote,
+        (batches) => batches.list(options.limit),
+        async ({ store }) => {
+          const batches = await listBatches(store, options.limit);
+          if (batches.length === 0) return "no batches in the last 30 days";
+          const heading = ["ID", "STATUS", "DONE", "FAILED", "TOTAL", "CREATED", "OUTPUT"];
+          return table([heading, ...batches.map(batchRow)]);
+        },
+      ),
     );
   batch
     .command("status")
     .description("Everything known of one batch, as JSON.")
     .argument("<id>")
-    .action((id: string) => withRedis(async ({ store }) => jsonText(await viewBatch(store, id))));
+    .option(...REMOTE)
+    .action((id: string, { remote }: { remote?: string }) =>
+      at(
+        remote,
+        (batches) => batches.status(id),
+        async ({ store }) => jsonText(await viewBatch(store, id)),
+      ),
+    );
   batch
     .command("cancel")
     .description("Withdraw a batch's waiting rows; calls in flight finish and their results are kept.")
     .argument("<id>")
-    .action((id: string) =>
-      withRedis(async ({ store }) => {
-        const { status, isNew } = await cancelBatch(store, id);
-        return `batch ${id} is ${status}${isNew ? "" : " already"}`;
-      }),
+    .option(...REMOTE)
+    .action((id: string, { remote }: { remote?: string }) =>
+      at(
+        remote,
+        (batches) => batches.cancel(id),
+        async ({ store }) => {
+          if ((await cancelServedBatch(store, id)) === "cancelling") return `batch ${id} is cancelling`;
+          const { status, isNew } = await cancelBatch(store, id);
+          return `batch ${id} is ${status}${isNew ? "" : " already"}`;
+        },
+      ),
     );
+}
+
+type SubmitOptions = Omit<Submission, "metadata"> & { remote: string; metadata?: string[] };
+
+/** The batches of an API elsewhere, or those of this Redis. */
+async function at(
+  remote: string | undefined,
+  there: (batches: RemoteBatches) => Promise<string>,
+  here: (host: RedisHost) => Promise<string>,
+): Promise<void> {
+  if (remote === undefined) return withRedis(here);
+  process.stdout.write(`${await there(await remoteBatches(remote))}\n`);
+}
+
+async function remoteBatches(url: string): Promise<RemoteBatches> {
+  const { RemoteBatches } = await import("./remote-batch.ts");
+  return new RemoteBatches(url, loadSettings());
 }
 
 async function withRedis(action: (host: RedisHost) => Promise<string>): Promise<void> {

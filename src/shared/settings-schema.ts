@@ -106,6 +106,7 @@ export const settingsSchema = z.object({
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),
+  API_KEY: z.string().optional(),
   API_HOST: z.string().default("127.0.0.1"),
   API_PORT: integer(0, 65_535).default(4000),
   API_ALLOWED_HOSTS: list.default([]),

@@ -13,6 +13,7 @@ import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
 import type { ProviderEntry } from "./providers.ts";
 import type { Retention } from "./retention.ts";
 import { unknownKeyHint } from "./schema-check.ts";
+import { Secret } from "./secret.ts";
 import { BARE_NAMES, booleanText, jsonText, settingsSchema } from "./settings-schema.ts";
 
 /** Everything configurable, read once at start and frozen. */
@@ -63,6 +64,8 @@ export interface Settings {
   };
   /** Answers are kept for so long, all of the namespace together in at most so many bytes. */
   cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
+  /** The key by which commands call an API elsewhere. */
+  apiKey: Secret | undefined;
   dashboard: { host: string; port: number; password: string | undefined };
   /**
    * The HTTP API: where it listens, the host names under which a proxy on this machine is reached, the origins of web pages
@@ -238,6 +241,7 @@ function toSettings(
       ttlSeconds: values.CACHE_TTL,
       maxBytes: values.CACHE_SIZE_LIMIT,
     },
+    apiKey: apiKeyOf(values.API_KEY, providers),
     dashboard: {
       host: values.DASHBOARD_HOST,
       port: values.DASHBOARD_PORT,
@@ -262,6 +266,12 @@ function toSettings(
       proxyVariables: proxyVariables(env),
     },
   };
+}
+
+/** The line that `gluellm api` prints sets the variable of OpenAI's clients; a key of OpenAI itself goes nowhere else. */
+function apiKeyOf(own: string | undefined, { openai }: Record<string, ProviderEntry>): Secret | undefined {
+  const text = own ?? openai?.apiKey?.reveal();
+  return text?.startsWith("gk_") ? new Secret(text) : undefined;
 }
 
 /** The folder of the XDG specification, which says that a relative path is to be ignored. */

@@ -29,6 +29,8 @@ import { notify } from "./topics.ts";
 
 /** A record outlives the batch's end, and before it the window, by this long. */
 const KEEP_MS = 30 * 86_400_000;
+/** What hosts listen to of the topic `batch`: there is a new one. */
+export const NEW_BATCH = "new";
 /** Batches looked at at a time. */
 const PAGE = 100;
 
@@ -94,7 +96,7 @@ export interface ServedBatchView {
 
 /** Writes the record of a new batch, which any host takes up then. */
 export async function createServedBatch(
-  { redis, keys }: Store,
+  store: Store,
   batch: Pick<
     ServedBatch,
     | "id"
@@ -110,6 +112,7 @@ export async function createServedBatch(
     | "expiresAt"
   > & { metadata: Record<string, string> | undefined },
 ): Promise<void> {
+  const { redis, keys } = store;
   const { id, tenant, by, metadata, ...fields } = batch;
   const key = keys.servedBatch(id);
   const given = {
@@ -124,6 +127,7 @@ export async function createServedBatch(
     .zadd(keys.servedBatches(tenant ?? "default"), 0, id)
     .zadd(keys.openServedBatches, batch.createdAt, id);
   await repliesOf(transaction);
+  await notify(store, "batch", NEW_BATCH);
 }
 
 /** Returns a batch, undefined when there is none, or none of that tenant. @throws GlueError `corrupt_data` */

@@ -1,3 +1,5 @@
+import { readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { GlueError } from "../../shared/errors.ts";
 import { logFault } from "../../shared/fault-log.ts";
 import type { Logger } from "../../shared/logger.ts";
@@ -6,9 +8,9 @@ import { within } from "../../shared/within.ts";
 import { Lease } from "../../store/batch-lease.ts";
 import type { ConnectedStore } from "../../store/connected-store.ts";
 import { forgetExpiredFiles, unknownFiles } from "../../store/file-record.ts";
-import { filesInUse, openServedBatches } from "../../store/served-batch.ts";
+import { filesInUse, NEW_BATCH, openServedBatches } from "../../store/served-batch.ts";
 import { DirectoryFileStore, type FileStore } from "./file-store.ts";
-import { hostBatch } from "./host-batch.ts";
+import { hostBatch, workFolder } from "./host-batch.ts";
 
 const LOOK_MS = 1000;
 const SWEEP_MS = 60_000;
@@ -42,17 +44,21 @@ export class BatchHost {
   readonly #rests = new Map<string, { until: number; ms: number }>();
   readonly #closing = new AbortController();
   readonly #timers: NodeJS.Timeout[];
+  readonly #listening: Promise<Disposable | undefined>;
   #looking: Promise<void> | undefined;
 
   constructor(options: BatchHostOptions) {
     this.#options = options;
     this.#files = filesOf(options.settings);
     const sweep = () => void this.#sweep().catch((error) => this.#complain(error, "files cannot be swept"));
-    this.#timers = [setInterval(() => this.look(), LOOK_MS).unref(), setInterval(sweep, SWEEP_MS).unref()];
+    this.#timers = [setInterval(() => this.#begin(), LOOK_MS).unref(), setInterval(sweep, SWEEP_MS).unref()];
+    // A message only saves time.
+    this.#listening = options.store.notifier
+      .listen({ [`batch:${NEW_BATCH}`]: () => this.#begin() })
+      .catch(() => undefined);
   }
 
-  /** Looks for batches at once. */
-  look(): void {
+  #begin(): void {
     if (this.#closing.signal.aborted) return;
     // What Redis does not answer now is asked again.
     this.#looking ??= this.#look()
@@ -67,6 +73,7 @@ export class BatchHost {
     for (const timer of this.#timers) clearInterval(timer);
     this.#closing.abort(new Error("the process ends"));
     await within(CLOSE_MS, Promise.all([this.#looking, ...this.#hosted.values()]));
+    void this.#listening.then((listening) => listening?.[Symbol.dispose]());
   }
 
   async #look(): Promise<void> {
@@ -110,6 +117,20 @@ export class BatchHost {
     // What was stored by a process that died before it wrote the record, or is of a Redis that was emptied.
     const old = await this.#files.storedBefore(Date.now() - DAY_MS);
     for (const id of await unknownFiles(store, old)) await this.#files.delete(id);
+    await this.#sweepWork();
+  }
+
+  /** The folders of batches that ended while somebody kept their host from removing them, or whose record is gone. */
+  async #sweepWork(): Promise<void> {
+    const { store, settings } = this.#options;
+    const folder = workFolder(settings);
+    const names = await readdir(folder).catch(() => []);
+    const open = new Set(names.length === 0 ? [] : await openServedBatches(store));
+    for (const name of names) {
+      const { mtimeMs = Date.now() } = (await stat(join(folder, name)).catch(() => undefined)) ?? {};
+      if (open.has(name) || mtimeMs > Date.now() - DAY_MS) continue;
+      await rm(join(folder, name), { recursive: true, force: true });
+    }
   }
 
   #complain(error: unknown, message: string): void {

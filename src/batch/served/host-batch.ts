@@ -45,9 +45,9 @@ const UNSENT = {
 } as const;
 type EarlyEnd = keyof typeof UNSENT;
 
-/** The folder in which a batch is worked on, apart from the files that its owner sees. */
-function workFolder({ dataDir, namespace }: Settings, id: string): string {
-  return join(dataDir, "batches", namespace, id);
+/** The folder in which batches are worked on, each in its own, apart from the files that their owners see. */
+export function workFolder({ dataDir, namespace }: Settings): string {
+  return join(dataDir, "batches", namespace);
 }
 
 /**
@@ -83,7 +83,7 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
     await moveServedBatch(store, id, { from: ["cancelling"], to: "cancelled" });
     return true;
   }
-  const folder = workFolder(settings, id);
+  const folder = join(workFolder(settings), id);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const report = await runRows(context, batch, { inputPath, outputPath: join(folder, "out.jsonl") }, lease);
   if (!report) return false;
