@@ -14,8 +14,15 @@ export interface BatchFigures {
   /** Succeeded rows whose answer was in the cache already: no call, no tokens, no cost. */
   cacheHits: number;
   /** `cached` prompt tokens were read from a cache; they are part of `prompt`. */
-  tokens: { prompt: number; completion: number; total: number; cached: number };
-  /** USD of the succeeded rows; null when the cost of one of them is not known. */
+  tokens: {
+    prompt: number;
+    completion: number;
+    total: number;
+    cached: number;
+    /** Some of it is a guess: a provider did not report what it used. */
+    estimated?: true;
+  };
+  /** USD of all calls that were paid, of failed rows too; null when the cost of one of them is not known. */
   costUsd: number | null;
   durationMs: number;
   /** Of this run's successful provider calls; zeros when it made none. */
@@ -45,7 +52,7 @@ export function batchFigures(
   { retries, rateLimited }: { retries: number; rateLimited: number },
   startedAt: number,
 ): BatchFigures {
-  const { prompt, completion, cached, cacheHits } = tally.use;
+  const { prompt, completion, cached, cacheHits, estimated } = tally.use;
   return {
     total,
     succeeded,
@@ -53,7 +60,10 @@ export function batchFigures(
     retries,
     rateLimited,
     cacheHits,
-    tokens: { prompt, completion, total: prompt + completion, cached },
+    tokens: {
+      ...{ prompt, completion, total: prompt + completion, cached },
+      ...(estimated && { estimated: true as const }),
+    },
     costUsd: tally.costUsd,
     durationMs: Date.now() - startedAt,
     latencyMs: tally.latency(),

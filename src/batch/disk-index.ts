@@ -126,6 +126,7 @@ export class DiskIndex {
         const row = this.find(id);
         if (!row?.model || (row.state === "succeeded" && failed)) continue;
         const { prompt = 0, completion = 0, cached = 0, costUsd = null, fromCache } = use ?? {};
+        if (use?.estimated) this.remember("estimated", true);
         const used = [prompt, completion, cached, costUsd, fromCache ? 1 : 0];
         this.#statements.done.run(failed ? FAILED : SUCCEEDED, outOffset, outBytes, ...used, row.line);
         const state = failed ? "failed" : "succeeded";

@@ -50,6 +50,7 @@ export interface RowUse {
   /** Null when nobody knows. */
   costUsd: number | null;
   fromCache: boolean;
+  estimated?: true | undefined;
 }
 
 /** A row as the scan finds it. */

@@ -38,6 +38,7 @@ export class ResultPlaces {
   readonly #place;
   readonly #placeMalformed;
   readonly #orphan;
+  #isEstimated = false;
 
   constructor(index: DiskIndex, costOf: CostOf) {
     this.#index = index;
@@ -72,6 +73,7 @@ export class ResultPlaces {
       this.#orphan.run(Buffer.from(id, "hex"), failed ? 0 : 1, file, place.offset, place.bytes);
       return { kind: "orphan" };
     }
+    if (tokens.estimated) this.#isEstimated = true;
     const { line } = row;
     if (!row.model) {
       this.#placeMalformed.run(file, place.offset, place.bytes, line, text);
@@ -118,7 +120,8 @@ export class ResultPlaces {
          FROM rows WHERE state = 1`,
       )
       .get();
-    return { ...sums } as unknown as BatchUse;
+    const estimated = this.#isEstimated || this.#index.recall("estimated") === true;
+    return { ...sums, ...(estimated && { estimated }) } as unknown as BatchUse;
   }
 
   /** Earlier results of no row, without those that were set aside before. */

@@ -13,6 +13,8 @@ export interface BatchUse {
   unpriced: number;
   /** Rows whose answer was in the cache already: they used and cost nothing. */
   cacheHits: number;
+  /** Some of the tokens are a guess: a provider did not report what it used. */
+  estimated?: boolean;
 }
 
 /** A row that failed, for people. */
@@ -47,6 +49,7 @@ export class Tally {
     this.use.completion += tokens.completion;
     this.use.cached += tokens.cached;
     this.use.costUsd += costUsd ?? 0;
+    if (tokens.estimated) this.use.estimated = true;
     if (status !== "succeeded") {
       const { code = status, message = `the row was ${status}` } = record.error ?? {};
       this.failureCounts.set(code, (this.failureCounts.get(code) ?? 0) + 1);

@@ -19,9 +19,9 @@ export function summarize(report: BatchReport): string {
   return lines.join("\n");
 }
 
-function tokenParts({ prompt, completion, cached }: BatchReport["tokens"]): string {
+function tokenParts({ prompt, completion, cached, estimated }: BatchReport["tokens"]): string {
   const fromCache = cached > 0 ? `, ${count(cached)} of them from a cache` : "";
-  return `prompt ${count(prompt)}${fromCache}, completion ${count(completion)}`;
+  return `prompt ${count(prompt)}${fromCache}, completion ${count(completion)}${estimated ? ", some of it estimated" : ""}`;
 }
 
 export function count(value: number): string {

@@ -1,15 +1,12 @@
 type UserMessage = { role: "user"; content: string };
 
-/** What vectors are made of: texts, or the ids of their tokens. */
-export type EmbeddingInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
-
-/** The same as a request has it: a message per vector, and the token ids of each where they are given. */
+/** What vectors are made of, as a request has it: a message per vector, and the token ids of each where they are given. */
 export interface EmbeddingRequest {
   messages: UserMessage[];
   tokens?: number[][];
 }
 
-/** Returns what `input` asks for; undefined for one that is neither texts nor token ids. */
+/** Returns what a text, several, the token ids of one or of several ask for; undefined for any other input. */
 export function toEmbeddingRequest(input: unknown): EmbeddingRequest | undefined {
   if (typeof input === "string") return { messages: [userMessage(input)] };
   if (!Array.isArray(input) || input.length === 0) return undefined;

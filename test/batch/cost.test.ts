@@ -82,6 +82,17 @@ describe.concurrent("what a batch costs", () => {
   });
 });
 
+test("sums say where they hold a guess, over all runs", async () => {
+  const { usage: _, ...unreported } = (NO_CHOICE as { body: { usage: object } }).body;
+  const choices = [{ message: { role: "assistant", content: "fine" }, finish_reason: "stop" }];
+  const silent = { status: 200, body: { ...unreported, choices } };
+  await using odd = await oddSite(({ prompt }) => (prompt === "silent" ? silent : "fine"));
+  expect((await odd.batch(["a"])).tokens).not.toHaveProperty("estimated");
+  expect((await odd.batch(["a", "silent"])).tokens).toMatchObject({ estimated: true });
+  expect((await odd.batch(["a", "silent"])).tokens).toMatchObject({ estimated: true });
+  expect(odd.calls).toHaveLength(2);
+});
+
 test("answers that cannot be used are paid: they stand in records, report and sums", async () => {
   const unusable = ({ prompt, ofPrompt }: OddCall) =>
     prompt === "never" || (prompt === "later" && ofPrompt === 1);
