@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { ROUTE_GROUPS } from "../../src/api/route-groups.ts";
 import { defineWorkflow } from "../../src/index.ts";
 import { makeKey, openApi } from "../support/api.ts";
 import { restClient } from "../support/rest-client.ts";
@@ -225,4 +226,63 @@ test.each([
 ])("%s is refused with its name", async (_what, body, status, param) => {
   const { ask } = await site();
   expect(await ask("POST", "/api/jobs", body)).toMatchObject({ status, body: { error: { param } } });
+});
+
+test("odd ids, queries and bodies are refused, by each route, and nothing breaks", async () => {
+  const { ask } = await site();
+  const routes = ROUTE_GROUPS.filter(({ basePath }) => basePath === "/api").flatMap(({ routes: all }) => all);
+  const ids = [
+    "x",
+    "job-x",
+    "-1",
+    "%00",
+    "%2e%2e%2fx",
+    "a".repeat(3000),
+    "constructor",
+    "letter",
+    "a%3Ajournal",
+    "💥",
+  ];
+  const queries = [
+    "?waitMs=-1",
+    "?waitMs=1e99",
+    "?limit=0",
+    "?cursor=x",
+    "?from=soon",
+    "?state=odd",
+    "?a[]=1",
+  ];
+  const odd = [
+    null,
+    [],
+    "x",
+    0,
+    {},
+    { id: {} },
+    { input: [] },
+    { name: 1 },
+    { message: null },
+    { fromStep: [] },
+  ];
+  const more = [
+    { name: "__proto__", data: { $t: "Map", v: 1 } },
+    { id: "x", everyMs: -1, completion: "x" },
+  ];
+  const asked = routes.flatMap(
+    ({ method, path, body }): { method: string; path: string; sent?: unknown }[] => {
+      if (body)
+        return [...odd, ...more].map((sent) => ({ method, path: path.replace(/:\w+/, "letter"), sent }));
+      const named = ids.map((id) => path.replace(/:\w+/g, id));
+      return [...named, ...queries.map((query) => path.replace(/:\w+/g, "x") + query)].map((at) => ({
+        method,
+        path: at,
+      }));
+    },
+  );
+  for (const { method, path, sent } of asked) {
+    const { status, body } = await ask(method.toUpperCase(), `/api${path}`, sent);
+    expect([method, path, sent, status < 500]).toEqual([method, path, sent, true]);
+    if (status >= 400)
+      expect(body.error).toMatchObject({ message: expect.any(String), code: expect.any(String) });
+  }
 });

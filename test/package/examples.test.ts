@@ -176,6 +176,17 @@ test("the example of a batch of the API uploads, waits and prints the answers", 
   ]);
 });
 
+test("the example of the REST API waits for a job and a run, and sees what they used", async () => {
+  const { baseURL, apiKey, site } = await serveApi();
+  await using _ = site;
+  const output = await run("api-rest", { OPENAI_BASE_URL: baseURL, OPENAI_API_KEY: apiKey });
+  expect(output).toEqual([
+    expect.stringMatching(/^succeeded \[simulated\]/),
+    "succeeded 1 step",
+    expect.stringMatching(/^true /),
+  ]);
+});
+
 test("every example but those of workflows was run", () => {
   expect([...ran].sort()).toEqual(examplesOf((name) => !name.startsWith("workflow-")));
 });
