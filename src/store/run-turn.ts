@@ -159,12 +159,15 @@ export async function enterRun(
  * Makes a run's end final. Steps that nobody waits for any more would keep BullMQ from completing the job: it forgets
  * them.
  * Keys: see `FENCE`; the job's children; the runs' deadlines; ids of its signals. Arguments: those of `FENCE`, the record's least `ttlSeconds` from
- * now, the channel, the `prefix` of the keys, the time `at`, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
+ * now, the channel, the `prefix` of the keys, the time `at`, whether the run `hasLimits`, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
  * Fence: the lock of the run's job, and that the run is running.
  */
 const FINISH = new Script({
   keys: [...FENCE_KEYS, "children", "deadlines", "signals"],
-  args: { ...FENCE_ARGS, ttlSeconds: "number", channel: "text", prefix: "text", at: "number" },
+  args: {
+    ...{ ...FENCE_ARGS, ttlSeconds: "number", channel: "text", prefix: "text", at: "number" },
+    hasLimits: "flag",
+  },
   moreArgs: "fields",
   lua: `${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}
     redis.call('HSET', run, unpack(fields))
@@ -172,21 +175,31 @@ const FINISH = new Script({
     redis.call('ZREM', deadlines, id)
     for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, endedLife(ttlSeconds)) end
     redis.call('DEL', children)
-    leaveLimits(id, at)
+    if hasLimits then leaveLimits(id, at) end
     notify('result', id)
     return 'finished'
   `,
 });
 
-/** Makes a run's end final. Everything after it (BullMQ's own completion) may be lost without harm. */
-export async function finishRun(lock: RunLock, fields: readonly string[]): Promise<"finished" | Denied> {
+/**
+ * Makes a run's end final. Everything after it (BullMQ's own completion) may be lost without harm.
+ * @param hasLimits whether it may have a place, or stand for the starts of others
+ */
+export async function finishRun(
+  lock: RunLock,
+  fields: readonly string[],
+  hasLimits: boolean,
+): Promise<"finished" | Denied> {
   const { store, queue, runId } = lock;
   const { workflowDeadlines: deadlines, channel, prefix } = store.keys;
   const signals = store.keys.workflowSignals(runId);
   const outcome = await FINISH.run(
     store.redis,
     { ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines, signals },
-    { ...fenceArgs(lock), ttlSeconds: RUN_TTL_SECONDS, channel, prefix, at: clockOf(store).now() },
+    {
+      ...{ ...fenceArgs(lock), ttlSeconds: RUN_TTL_SECONDS, channel, prefix, at: clockOf(store).now() },
+      hasLimits,
+    },
     { args: fields },
   );
   return outcome as "finished" | Denied;

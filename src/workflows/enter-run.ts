@@ -12,6 +12,14 @@ import { concurrencyPlace } from "./workflow-limits.ts";
  */
 export type Entry = "begun" | "changed" | "waits" | Denied | { error: GlueError };
 
+/** Returns whether limits may know the run: by its record, or by what let it begin since that was read. */
+export function mayHaveLimits(
+  { place, singleton, debounce }: RunRecord,
+  workflow: AnyWorkflow | undefined,
+): boolean {
+  return [place, singleton, debounce, workflow?.concurrency].some((limit) => limit !== undefined);
+}
+
 /** Lets a run begin when the limits of its workflow let it; it costs nothing without any, and once it has begun. */
 export async function enter(lock: RunLock, run: RunRecord, workflow: AnyWorkflow): Promise<Entry> {
   if (run.begunAt !== undefined || (!workflow.concurrency && run.startAt === undefined)) return "begun";

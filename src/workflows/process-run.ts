@@ -20,7 +20,7 @@ import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-turn
 import { Activation } from "./activation.ts";
 import { goOnAsNew, scopeOf } from "./continue-as-new.ts";
 import { cancelSteps, openSteps } from "./end-run.ts";
-import { enter } from "./enter-run.ts";
+import { enter, mayHaveLimits } from "./enter-run.ts";
 import { isOfActivation } from "./entry-values.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
@@ -256,7 +256,8 @@ async function end(
 ): Promise<RunEnd> {
   input.cache?.delete(lock.runId);
   const standing = [...(live ? standingOf(live) : []), "finishedAt", String(Date.now())];
-  const outcome = await finishRun(lock, ["status", ended.status, ...fields, ...standing]);
+  const hasLimits = mayHaveLimits(ended, input.workflows.get(ended.workflow));
+  const outcome = await finishRun(lock, ["status", ended.status, ...fields, ...standing], hasLimits);
   if (outcome === "fenced") return { kind: "fenced" };
   // A parent is told what is written down.
   if (outcome === "over" || ended.parentRunId !== undefined) return overtaken(input, live);

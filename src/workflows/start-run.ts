@@ -64,7 +64,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<str
   const what = `the input of workflow "${workflow}"`;
   const { json: input, isTyped } = encode(start.input ?? null, what, { dropsUndefined: true });
   const owner = storedOwner(start);
-  const asked = [workflow, inputDigestForm(start.input), ...(fork ? [fork.of] : [])];
+  const asked = [workflow, isTyped ? inputDigestForm(start.input) : input, ...(fork ? [fork.of] : [])];
   // An id that another tenant's run has is taken, whatever that run is.
   const digest = sha256(canonicalJson(owner.tenant === undefined ? asked : [...asked, owner.tenant]));
   const now = await clockOf(store).fresh();

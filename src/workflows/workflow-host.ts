@@ -41,6 +41,8 @@ export interface WorkflowHostOptions {
   stickyRuns?: number;
 }
 
+/** One for all: to tell where it was thrown costs more than the rest of it, and nobody asks. */
+const ASLEEP = new WaitingChildrenError();
 /** A run that cannot go on here is offered to others after so long at first, doubling to the longest time. */
 const FIRST_PUT_BACK_MS = 50;
 const [EARLY_PUT_BACKS, EARLY_PUT_BACK_MS] = [30, 800];
@@ -136,7 +138,7 @@ export class WorkflowHost {
     switch (end.kind) {
       case "suspended":
         if (putBacksOf(job) > 0) await job.updateProgress({});
-        throw new WaitingChildrenError();
+        throw ASLEEP;
       case "fenced":
         // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
         throw new DelayedError();

@@ -230,7 +230,7 @@ describe("a job that sleeps", () => {
     const { lock, job } = await activeRun("run");
     await queue.add("step", {}, { jobId: "step", parent: { id: "run", queue: queue.qualifiedName } });
     await expect(job.moveToCompleted({}, TOKEN)).rejects.toThrow(/pending/);
-    expect(await finishRun(lock, ["status", "succeeded"])).toBe("finished");
+    expect(await finishRun(lock, ["status", "succeeded"], false)).toBe("finished");
     await job.moveToCompleted({}, TOKEN);
     expect(await queue.getJobState("run")).toBe("completed");
   });

@@ -31,7 +31,7 @@ test("a worker that lost the run changes nothing of it", async () => {
   const stranger = { ...lock, token: "stranger" };
   expect(await appendEntries(stranger, 0, [ENDED])).toBe("fenced");
   expect(await suspendRun(stranger, 0, undefined, [])).toBe("fenced");
-  expect(await finishRun(stranger, ["status", "succeeded"])).toBe("fenced");
+  expect(await finishRun(stranger, ["status", "succeeded"], false)).toBe("fenced");
   expect(await runJournalLength(store, "run")).toBe(0);
   expect(await queue.getJobState("run")).toBe("active");
   expect(await store.redis.get(jobLockKey(store, WORKFLOW_QUEUE, "run"))).toBe(TOKEN);
@@ -54,7 +54,7 @@ test("a lock that ran out is the worker's still while nobody else has the run", 
 });
 
 test("an ended run takes nothing more", async () => {
-  expect(await finishRun(lock, ["status", "succeeded"])).toBe("finished");
+  expect(await finishRun(lock, ["status", "succeeded"], false)).toBe("finished");
   expect(await notifyRun(store, "run", ENDED)).toBe("over");
   expect(await appendEntries(lock, 0, [ENDED])).toBe("over");
 });
