@@ -31,6 +31,9 @@ export interface ListedRun {
   tags: string[];
 }
 
+/** Of the reply of `LIST`, for each run. */
+const LINES = 6;
+
 /**
  * Returns runs that fit, and where it stopped. It looks at `scan` runs at most, so that Redis serves others in between.
  * Keys: the index of runs. Arguments: what the key of a run's record begins with; the score and id to go on after, and the
@@ -53,18 +56,22 @@ const LIST = new Script({
     local rank = beforeId ~= '' and redis.call('ZREVRANK', runs, beforeId)
     local skipped = rank and rank + 1 - redis.call('ZCOUNT', runs, '(' .. before, '+inf') or 0
     local found = redis.call('ZREVRANGEBYSCORE', runs, before, from, 'WITHSCORES', 'LIMIT', skipped, scan)
-    local reply, lines, count = {'', '', ''}, {}, 0
+    local reply, lines, size, count = {'', '', ''}, {}, 0, 0
+    local call, fields = redis.call, {'workflow', 'version', 'status', 'tags'}
+    -- Each field costs a look through the record.
+    if tenant ~= '' then fields[5] = 'tenant' end
     for i = 1, #found, 2 do
       local id, score = found[i], found[i + 1]
       if beforeId == '' or score ~= before or id < beforeId then
         reply[1], reply[2] = score, id
-        local run = redis.call('HMGET', record .. id, 'workflow', 'version', 'status', 'tags', 'tenant')
+        local run = call('HMGET', record .. id, unpack(fields))
         local fits = run[3] and (state == '' or run[3] == state) and (workflow == '' or run[1] == workflow)
           and (version == '' or run[2] == version)
           and (tag == '' or hasTag(run[4])) and (tenant == '' or (run[5] or '${DEFAULT_TENANT}') == tenant)
         if fits then
-          count = count + 1
-          lines[count] = table.concat({id, score, run[1], run[2], run[3], run[4] or '[]'}, '\\n')
+          lines[size + 1], lines[size + 2], lines[size + 3] = id, score, run[1]
+          lines[size + 4], lines[size + 5], lines[size + 6] = run[2], run[3], run[4] or '[]'
+          count, size = count + 1, size + ${LINES}
           if count == limit then break end
         end
       end
@@ -76,8 +83,6 @@ const LIST = new Script({
 });
 
 const SCAN = 1000;
-/** Of the reply, for each run. */
-const LINES = 6;
 
 /**
  * Returns at most `limit` runs that fit, the latest first, and the cursor of the next page; undefined at the end.
