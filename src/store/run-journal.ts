@@ -193,7 +193,8 @@ const TELL = new Script({
       redis.call('HSET', run, unpack(fields))
       redis.call('ZREM', deadlines, id)
       leaveLimits(id, at)
-      for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, endedLife(${RUN_TTL_SECONDS})) end
+      local life = endedLife(${RUN_TTL_SECONDS})
+      for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, life) end
       notify('result', id)
     end
     if wakeRun(id) then return 'woken' end

@@ -173,7 +173,8 @@ const FINISH = new Script({
     redis.call('HSET', run, unpack(fields))
     redis.call('HDEL', run, 'blocked', 'local')
     redis.call('ZREM', deadlines, id)
-    for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, endedLife(ttlSeconds)) end
+    local life = endedLife(ttlSeconds)
+    for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, life) end
     redis.call('DEL', children)
     if hasLimits then leaveLimits(id, at) end
     notify('result', id)
