@@ -308,7 +308,7 @@ export class Activation {
     const areShown = activities.length > 0 || this.#run.activities.length > 0;
     this.#live.hasShownWaits = waits.length > 0;
     return [
-      ...standingOf(this.#live),
+      ...standingOf(this.#live, this.#run),
       ...(isShown ? ["waits", JSON.stringify(waits.slice(0, MAX_WAITS_SHOWN))] : []),
       ...(areShown ? ["activities", JSON.stringify(activities)] : []),
     ];

@@ -68,9 +68,10 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
   return live;
 }
 
-/** Fields of the run's record that show how it stands. */
-export function standingOf({ execution, metadata }: LiveRun): string[] {
-  const totals = Object.entries(execution.totals).flatMap(([field, value]) => [field, String(value)]);
+/** Fields of the run's record that show how it stands, of its sums those that the record does not have. */
+export function standingOf({ execution, metadata }: LiveRun, run: RunRecord): string[] {
+  const sums = Object.entries(execution.totals) as [keyof typeof execution.totals, number][];
+  const totals = sums.flatMap(([field, sum]) => (sum === run[field] ? [] : [field, String(sum)]));
   if (metadata.size === 0) return totals;
   return [...totals, ...metadataFields({ metadata })];
 }

@@ -255,7 +255,7 @@ async function end(
   fields: readonly string[],
 ): Promise<RunEnd> {
   input.cache?.delete(lock.runId);
-  const standing = [...(live ? standingOf(live) : []), "finishedAt", String(Date.now())];
+  const standing = [...(live ? standingOf(live, ended) : []), "finishedAt", String(Date.now())];
   const hasLimits = mayHaveLimits(ended, input.workflows.get(ended.workflow));
   const outcome = await finishRun(lock, ["status", ended.status, ...fields, ...standing], hasLimits);
   if (outcome === "fenced") return { kind: "fenced" };
