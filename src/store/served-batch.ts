@@ -73,6 +73,8 @@ const servedBatchSchema = z.object({
   /** `24h` */
   completionWindow: z.string(),
   outputLifeSeconds: z.coerce.number(),
+  /** Of a key with a cost limit: each model needs a price. */
+  needsPrices: z.literal("true").optional(),
   metadata: json(z.record(z.string(), z.string())).optional(),
   faults: json(z.array(faultSchema)).optional(),
   createdAt: z.coerce.number(),
@@ -108,6 +110,7 @@ export async function createServedBatch(
     | "errorFileId"
     | "completionWindow"
     | "outputLifeSeconds"
+    | "needsPrices"
     | "createdAt"
     | "expiresAt"
   > & { metadata: Record<string, string> | undefined },

@@ -179,6 +179,13 @@ describe("a batch", () => {
     expect((await ended(openai, many.id)).errors?.data).toMatchObject([{ code: "too_many_rows" }]);
   });
 
+  test("of a key with a cost limit needs prices", async () => {
+    const key = (await api.site.run("keys", "create", "--max-usd", "1")).stdout.trim();
+    const limited = clientOf({ ...api, apiKey: key });
+    const { id } = await submit(limited, rows(1));
+    expect((await ended(limited, id)).errors?.data).toMatchObject([{ code: "unpriced_model", line: 1 }]);
+  });
+
   test("is refused at once for what it names", async () => {
     const file = await openai.files.create({
       file: await toFile(Buffer.from("x"), "x"),

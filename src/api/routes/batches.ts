@@ -124,6 +124,7 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
   const createdAt = Date.now();
   await createServedBatch(store, {
     ...{ id, tenant, by, createdAt },
+    ...(principal.hasCostLimit && { needsPrices: "true" }),
     endpoint: body.endpoint,
     inputFileId: input.id,
     outputFileId: objectId("file-"),

@@ -128,6 +128,7 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
       path,
       endpoint: MESSAGES_ENDPOINT,
       settings,
+      needsPrices: principal.hasCostLimit,
       signal,
       onFault: async () => {},
     });
@@ -152,6 +153,7 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
   });
   await createServedBatch(store, {
     ...{ id, tenant, by, createdAt, inputFileId: fileId, endpoint: MESSAGES_ENDPOINT, metadata: undefined },
+    ...(principal.hasCostLimit && { needsPrices: "true" }),
     outputFileId: objectId("file-"),
     errorFileId: objectId("file-"),
     completionWindow: `${WINDOW_HOURS}h`,

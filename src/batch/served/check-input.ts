@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
+import { requirePrices } from "../../producers/priced-models.ts";
 import { MAX_REQUEST_BYTES } from "../../shared/chat.ts";
 import { GlueError } from "../../shared/errors.ts";
 import { isObject } from "../../shared/json.ts";
@@ -10,7 +11,7 @@ import { cached, type ResolveModel } from "../resolve-model.ts";
 import { RowFault } from "../row-fault.ts";
 import { parseRow, tooLongFault } from "../row-format.ts";
 import { digest16 } from "../row-identity.ts";
-import { rowModels } from "../row-models.ts";
+import { calledModels, rowModels } from "../row-models.ts";
 import { parseObject } from "../row-object.ts";
 
 /** Faults that are told of one input; its owner mends it by more than these, if there are more. */
@@ -23,6 +24,8 @@ export interface InputCheck {
   /** Every line has to be for this one. */
   endpoint: string;
   settings: Settings;
+  /** Whether a line whose model has no price is a fault. */
+  needsPrices: boolean;
   /** Told as soon as the first fault is found. */
   onFault(faults: readonly BatchFault[]): Promise<void>;
   signal: AbortSignal;
@@ -37,11 +40,18 @@ export async function checkInput({
   path,
   endpoint,
   settings,
+  needsPrices,
   onFault,
   signal,
 }: InputCheck): Promise<BatchFault[]> {
   const { defaultModel, api } = settings;
-  const lines = new LineCheck(endpoint, cached(rowModels({ settings, defaultModel, keyNeeded: false })));
+  const models = rowModels({ settings, defaultModel, keyNeeded: false });
+  const resolve: ResolveModel = (name, vendor) => {
+    const model = models(name, vendor);
+    if (needsPrices) requirePrices(settings, calledModels(settings, [model]), "the cost limit of the key");
+    return model;
+  };
+  const lines = new LineCheck(endpoint, cached(resolve));
   const faults: BatchFault[] = [];
   const handle = await open(path);
   try {

@@ -72,6 +72,7 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
   if (batch.status === "validating") {
     const faults = await checkInput({
       ...{ path: inputPath, endpoint: batch.endpoint, settings, signal },
+      needsPrices: batch.needsPrices !== undefined,
       onFault: (found) => noteFaults(store, id, found),
     });
     if (faults.length > 0) await moveServedBatch(store, id, { from: ["validating"], to: "failed", faults });
