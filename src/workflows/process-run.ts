@@ -80,7 +80,8 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   const [run, length, news] = await Promise.all([
     readRun(store, runId),
     seen > 0 ? runJournalLength(store, runId) : 0,
-    readRunJournal(store, runId, seen),
+    // One that cannot be read is read again where that fails the run.
+    readRunJournal(store, runId, seen).catch(() => undefined),
   ]);
   // A Redis that was killed has lost its last second: the function in memory knows more than there was.
   if (seen > length) cache?.delete(runId);
@@ -120,7 +121,7 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   const activation = new Activation(fleet, lock, run, live, input.signal);
   try {
     const isWhole = !hasLoss && live.execution.seen === seen;
-    const journal = isWhole ? news : await readRunJournal(store, runId, live.execution.seen);
+    const journal = (isWhole ? news : undefined) ?? (await readRunJournal(store, runId, live.execution.seen));
     const end = await activation.run(journal);
     if (end === "suspended") {
       cache?.set(runId, live);

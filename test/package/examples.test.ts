@@ -187,6 +187,6 @@ test("the example of the REST API waits for a job and a run, and sees what they 
   ]);
 });
 
-test("every example but those of workflows was run", () => {
-  expect([...ran].sort()).toEqual(examplesOf((name) => !name.startsWith("workflow-")));
+test("every example was run, but those of workflows and that of the API, which have tests of their own", () => {
+  expect([...ran].sort()).toEqual(examplesOf((name) => name !== "api" && !name.startsWith("workflow-")));
 });

@@ -75,7 +75,7 @@ describe("OpenAI's SDK asks for embeddings", () => {
       statuses.push((await post(url, { model: "demo", input })).status);
     }
     expect(statuses).toEqual([500, 200, 429]);
-    expect(await post(url, { model: "demo", input: [1, 2] })).toMatchObject({
+    expect(await post(url, { model: "demo", input: [1, "two"] })).toMatchObject({
       status: 400,
       body: { error: { param: "input" } },
     });

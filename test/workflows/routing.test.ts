@@ -153,7 +153,8 @@ describe("versions", () => {
     await run.signal("go");
     const putBacks = async () =>
       ((await queueOf("deployed").getJob(run.id))?.progress as { putBacks?: number })?.putBacks;
-    await waitFor("its offers", async () => ((await putBacks()) ?? 0) >= 7);
+    // Well before the card of the stopped one is gone, on a busy machine too.
+    await waitFor("its offers", async () => ((await putBacks()) ?? 0) >= 3);
     old.kill("SIGCONT");
     expect(await result).toBe(1);
   });
