@@ -1,5 +1,6 @@
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync } from "node:fs";
-import { open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream } from "node:stream/web";
@@ -50,19 +51,27 @@ export class RemoteBatches {
   }
 
   /** Uploads a file of OpenAI batch lines and makes a batch of it. Returns the batch's id. */
-  async submit(path: string, { window, metadata, ...given }: Submission): Promise<string> {
-    const endpoint = given.endpoint ?? (await endpointOf(path));
-    return await this.#ask(async () => {
-      const file = await this.#client.files.create({ file: createReadStream(path), purpose: "batch" });
-      const { id } = await this.#client.batches.create({
-        input_file_id: file.id,
-        endpoint: endpoint as OpenAI.BatchCreateParams["endpoint"],
-        // Other windows than OpenAI's are taken too.
-        completion_window: window as "24h",
-        metadata: metadata ?? null,
-      });
-      return id;
-    });
+  async submit(path: string, submission: Submission): Promise<string> {
+    const endpoint = submission.endpoint ?? (await endpointOf(path));
+    return this.#create(await this.#upload(path), randomUUID(), { ...submission, endpoint });
+  }
+
+  async #upload(path: string): Promise<string> {
+    const upload = () => this.#client.files.create({ file: createReadStream(path), purpose: "batch" });
+    return (await this.#ask(upload)).id;
+  }
+
+  /** The same key and file again are the same batch. */
+  async #create(fileId: string, key: string, { window, metadata, endpoint }: Submission): Promise<string> {
+    const parameters = {
+      input_file_id: fileId,
+      endpoint: endpoint as OpenAI.BatchCreateParams["endpoint"],
+      // Other windows than OpenAI's are taken too.
+      completion_window: window as "24h",
+      metadata: metadata ?? null,
+    };
+    const options = { headers: { "Idempotency-Key": key } };
+    return (await this.#ask(() => this.#client.batches.create(parameters, options))).id;
   }
 
   async list(limit: number): Promise<string> {
@@ -111,8 +120,8 @@ export class RemoteBatches {
   }
 
   /**
-   * Submits a file, waits for the end and downloads the results; the same again goes on with the same batch, whose id stands in
-   * `OUT.jsonl.remote` meanwhile. Returns the exit code.
+   * Submits a file, waits for the end and downloads the results. The same again, also after the end, goes on with the same batch
+   * and pays for nothing again: `OUT.jsonl.remote` names it. A changed file is a batch of its own. Returns the exit code.
    */
   async run(
     path: string,
@@ -121,14 +130,27 @@ export class RemoteBatches {
     interruption: Interruption,
   ): Promise<number> {
     const statePath = `${outputPath}.remote`;
-    const known = existsSync(statePath) ? fieldsOf(parseJson(await readFile(statePath, "utf8"))) : {};
-    if (known.url !== undefined && known.url !== this.#url)
+    const endpoint = submission.endpoint ?? (await endpointOf(path));
+    const input = await digestOf(path);
+    let state = existsSync(statePath) ? fieldsOf(parseJson(await readFile(statePath, "utf8"))) : {};
+    if (state.url !== undefined && state.url !== this.#url)
       throw new InputError(
-        `${statePath} names a batch at ${known.url}`,
+        `${statePath} names a batch at ${state.url}`,
         "go on with that one, or remove the file",
       );
-    const id = known.id === undefined ? await this.submit(path, submission) : String(known.id);
-    await writeFile(statePath, jsonText({ url: this.#url, id }), { mode: 0o600 });
+    if (state.input !== input) state = {};
+    const keep = async (more: object) => {
+      state = { ...state, ...more };
+      await writeFile(statePath, jsonText(state), { mode: 0o600 });
+    };
+    // Kept before the batch is made: a command that dies in between finds the batch that it made.
+    if (state.file === undefined)
+      await keep({ url: this.#url, input, file: await this.#upload(path), key: randomUUID() });
+    if (state.id === undefined)
+      await keep({
+        id: await this.#create(String(state.file), String(state.key), { ...submission, endpoint }),
+      });
+    const id = String(state.id);
     process.stderr.write(`batch ${id} at ${this.#url}\n`);
     if (!(await this.#wait(id, interruption.signal))) {
       process.stderr.write(
@@ -137,7 +159,10 @@ export class RemoteBatches {
       return interruption.exitCode ?? EXIT.sigint;
     }
     const code = await this.download(id, outputPath);
-    await rm(statePath, { force: true });
+    if (code !== EXIT.ok)
+      process.stderr.write(
+        `${statePath} names this batch; without that file the command submits a new one\n`,
+      );
     return code;
   }
 
@@ -182,6 +207,12 @@ export class RemoteBatches {
       throw new GlueError({ code: String(code), category: "connection", message, hint: "try again" });
     }
   }
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path), hash);
+  return hash.digest("hex");
 }
 
 /** @throws InputError when the first line is no OpenAI batch line */

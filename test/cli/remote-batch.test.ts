@@ -72,7 +72,8 @@ test("run --remote goes on with its batch after it was interrupted, and pays onc
   const second = await cli(...command);
   expect([second.code, second.stderr]).toEqual([0, expect.stringContaining("300 of 300 rows succeeded")]);
   expect(api.site.read("out.jsonl")).toHaveLength(300);
-  expect(existsSync(api.site.path("out.jsonl.remote"))).toBe(false);
+  const again = await cli(...command);
+  expect([again.code, again.stderr]).toEqual([0, expect.stringContaining("300 of 300 rows succeeded")]);
   expect(
     [...api.site.paidCalls()].filter(([text, count]) => text.startsWith("run question") && count > 1),
   ).toEqual([]);
