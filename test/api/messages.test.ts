@@ -210,6 +210,25 @@ test("a batch of messages: its states, and a result for each request", async () 
   });
 });
 
+test("results hold what an answer says, line separators too; without their file they are not there", async () => {
+  const { batches } = anthropic.messages;
+  const separated = user('say it\n#sim {"reply":"one\\u2028two\\u2029three"}');
+  const params = { model: MODEL, max_tokens, messages: separated };
+  const { id } = await batches.create({ requests: [{ custom_id: "separated", params }] });
+  await waitFor(
+    "the end of the batch",
+    async () => (await batches.retrieve(id)).processing_status === "ended",
+  );
+  expect(await Array.fromAsync(await batches.results(id))).toMatchObject([
+    { custom_id: "separated", result: { message: { content: [{ text: "one\u2028two\u2029three" }] } } },
+  ]);
+  const headers = { authorization: `Bearer ${api.apiKey}` };
+  const told = await fetch(`${api.baseURL}/batches/${id}`, { headers });
+  const { output_file_id: file } = (await told.json()) as { output_file_id: string };
+  await fetch(`${api.baseURL}/files/${file}`, { method: "DELETE", headers });
+  await expect(batches.results(id)).rejects.toBeInstanceOf(Anthropic.NotFoundError);
+});
+
 test("a silent stream has a ping after a second; an error after it is an event, which clients throw", async () => {
   const slow = (sim: object) => ({
     model: MODEL,

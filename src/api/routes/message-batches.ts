@@ -1,5 +1,5 @@
-import { createInterface } from "node:readline/promises";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { inFormat } from "../../batch/answer-forms.ts";
 import { filesOf } from "../../batch/served/batch-host.ts";
@@ -213,18 +213,32 @@ async function sendResults(call: Call<Params>): Promise<undefined> {
       code: "no_results",
       message: `the batch ${batch.id} is ${batch.status}: it has no results`,
     });
-  const files = filesOf(call.context.settings);
+  const { context, response, signal } = call;
+  const files = filesOf(context.settings);
   const ids = [...(outputs.output ? [outputFileId] : []), ...(outputs.errors ? [errorFileId] : [])];
-  async function* lines() {
+  for (const id of ids) if ((await files.localPath(id)) === undefined) throw notFound("file of results", id);
+  async function* results() {
     for (const id of ids)
-      for await (const line of createInterface({ input: await files.read(id) }))
-        yield `${resultLine(line)}\n`;
+      for await (const line of linesOf(await files.read(id))) yield `${resultLine(line)}\n`;
   }
-  call.response.set("content-type", "application/x-jsonl");
-  Readable.from(lines(), { signal: call.signal })
-    .on("error", () => call.response.destroy())
-    .pipe(call.response);
+  response.set("content-type", "application/x-jsonl");
+  await pipeline(results, response, { signal }).catch(() => response.destroy());
   return undefined;
+}
+
+/** Yields lines as line feeds part them: `readline` would also part an answer at each U+2028 that it holds. */
+async function* linesOf(source: Readable): AsyncGenerator<string> {
+  let begun = "";
+  for await (const piece of source.setEncoding("utf8") as AsyncIterable<string>) {
+    const lines = piece.split("\n");
+    const rest = lines.pop() ?? "";
+    for (const line of lines) {
+      yield begun + line;
+      begun = "";
+    }
+    begun += rest;
+  }
+  if (begun !== "") yield begun;
 }
 
 /** Rows that were not sent have results of their own at Anthropic. */
