@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type BatchRecord, batchStatusSchema } from "../shared/records.ts";
 import { readStored } from "../shared/stored-data.ts";
-import { isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
+import { DEFAULT_TENANT, isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
 import { readBatch } from "./batch.ts";
 import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
@@ -96,7 +96,28 @@ export interface ServedBatchView {
   run: BatchRecord | undefined;
 }
 
-/** Writes the record of a new batch, which any host takes up then. */
+/**
+ * Keys: the record, its tenant's batches, the open batches. Arguments: the `id`; `createdAt`; `expireAt`, when the record goes;
+ * then names and values of its fields. Returns: whether it was made. Called by `createServedBatch`. Fence: none; the first record of an id stays.
+ */
+const CREATE = new Script({
+  keys: ["record", "listed", "open"],
+  args: { id: "text", createdAt: "number", expireAt: "number" },
+  moreArgs: "fields",
+  lua: `
+    if redis.call('EXISTS', record) == 1 then return 0 end
+    redis.call('HSET', record, 'id', id, 'status', 'validating', unpack(fields))
+    redis.call('PEXPIREAT', record, string.format('%.0f', expireAt))
+    redis.call('ZADD', listed, 0, id)
+    redis.call('ZADD', open, string.format('%.0f', createdAt), id)
+    return 1
+  `,
+});
+
+/**
+ * Writes the record of a new batch, which any host takes up then. Returns false, and changes nothing, when there is one of that id:
+ * the same request came twice.
+ */
 export async function createServedBatch(
   store: Store,
   batch: Pick<
@@ -114,23 +135,27 @@ export async function createServedBatch(
     | "createdAt"
     | "expiresAt"
   > & { metadata: Record<string, string> | undefined },
-): Promise<void> {
+): Promise<boolean> {
   const { redis, keys } = store;
   const { id, tenant, by, metadata, ...fields } = batch;
-  const key = keys.servedBatch(id);
   const given = {
     ...fields,
     ...storedOwner({ tenant, by }),
     ...(metadata && { metadata: JSON.stringify(metadata) }),
   };
-  const transaction = redis
-    .multi()
-    .hset(key, { id, status: "validating", ...given })
-    .pexpireat(key, batch.expiresAt + KEEP_MS)
-    .zadd(keys.servedBatches(tenant ?? "default"), 0, id)
-    .zadd(keys.openServedBatches, batch.createdAt, id);
-  await repliesOf(transaction);
+  const made = await CREATE.run(
+    redis,
+    {
+      record: keys.servedBatch(id),
+      listed: keys.servedBatches(tenant ?? DEFAULT_TENANT),
+      open: keys.openServedBatches,
+    },
+    { id, createdAt: batch.createdAt, expireAt: batch.expiresAt + KEEP_MS },
+    { args: Object.entries(given).flat() },
+  );
+  if (made !== 1) return false;
   await notify(store, "batch", NEW_BATCH);
+  return true;
 }
 
 /** Returns a batch, undefined when there is none, or none of that tenant. @throws GlueError `corrupt_data` */

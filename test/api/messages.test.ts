@@ -229,6 +229,22 @@ test("results hold what an answer says, line separators too; without their file 
   await expect(batches.results(id)).rejects.toBeInstanceOf(Anthropic.NotFoundError);
 });
 
+test("the same request twice at once is one batch with one input", async () => {
+  const params = { model: MODEL, max_tokens, messages: says("once") };
+  const create = () =>
+    anthropic.messages.batches.create(
+      { requests: [{ custom_id: "once", params }] },
+      { headers: { "idempotency-key": "twice at once" } },
+    );
+  const ids = (await Promise.all([create(), create(), create()])).map(({ id }) => id);
+  expect(new Set(ids).size).toBe(1);
+  const listed = await fetch(`${api.baseURL}/files?purpose=batch`, {
+    headers: { authorization: `Bearer ${api.apiKey}` },
+  });
+  const { data } = (await listed.json()) as { data: { filename: string }[] };
+  expect(data.filter(({ filename }) => filename === `${ids[0]}.jsonl`)).toHaveLength(1);
+});
+
 test("a silent stream has a ping after a second; an error after it is an event, which clients throw", async () => {
   const slow = (sim: object) => ({
     model: MODEL,

@@ -6,7 +6,7 @@ import { filesOf } from "../../batch/served/batch-host.ts";
 import { checkInput } from "../../batch/served/check-input.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import { objectId } from "../../shared/object-id.ts";
-import { FILE_LIFE_SECONDS, saveFile } from "../../store/file-record.ts";
+import { deleteFile, FILE_LIFE_SECONDS, type FileRecord, saveFile } from "../../store/file-record.ts";
 import {
   cancelServedBatch,
   createServedBatch,
@@ -141,17 +141,14 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
   const createdAt = Date.now();
   const { bytes, sha256 } = spooled;
   const times = { createdAt, expiresAt: createdAt + FILE_LIFE_SECONDS * 1000 };
-  await saveFile(store, {
-    id: fileId,
-    tenant,
-    by,
+  const file: FileRecord = {
+    ...{ id: fileId, tenant, by, bytes, sha256 },
     filename: `${id}.jsonl`,
     purpose: "batch",
-    bytes,
-    sha256,
     ...times,
-  });
-  await createServedBatch(store, {
+  };
+  await saveFile(store, file);
+  const isMade = await createServedBatch(store, {
     ...{ id, tenant, by, createdAt, inputFileId: fileId, endpoint: MESSAGES_ENDPOINT, metadata: undefined },
     ...(principal.hasCostLimit && { needsPrices: "true" }),
     outputFileId: objectId("file-"),
@@ -160,6 +157,11 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
     expiresAt: createdAt + WINDOW_HOURS * HOUR_MS,
     outputLifeSeconds: FILE_LIFE_SECONDS,
   });
+  if (!isMade) {
+    // The same request, sent twice, was here first, with an input of its own.
+    await deleteFile(store, file);
+    await files.delete(fileId);
+  }
   const made = await viewServedBatch(store, id, tenant);
   if (!made) throw notFound("batch", id);
   return toMessageBatch(made, call, body.requests.length);
