@@ -29,10 +29,7 @@ export async function askJob(
   const { context, principal, request, response, requestId, traceparent, signal } = call;
   const { store } = context;
   const client = context.clientOf(principal);
-  const key = idempotencyKeyOf(request.headers["idempotency-key"]);
-  const digest = sha256(`${principal.tenant} ${principal.keyId} ${kind}\n${String(request.body)}`);
-  const isRetry = Number(request.headers["x-stainless-retry-count"] ?? 0) > 0;
-  const known = key === undefined && isRetry ? await takeUp(store, digest) : undefined;
+  const { key, digest, known } = await askedBefore(call, kind);
   const named = { ...options, requestId, traceparent, idempotencyKey: key && `${kind} ${key}` };
   const handle = known === undefined ? await client.enqueue(messages, named) : client.handle(known);
   response.set("x-gluellm-job-id", handle.id);
@@ -50,8 +47,26 @@ export async function askJob(
   };
 }
 
-/** Returns the caller's name for its request; undefined when it has none. @throws ApiError 400 for one that is too long */
-export function idempotencyKeyOf(header: string | string[] | undefined): string | undefined {
+/** A request by which an equal one is known. */
+interface AskedBefore {
+  /** The caller's name for it, from `Idempotency-Key`. */
+  key: string | undefined;
+  /** Of the caller and of all that it asks. */
+  digest: string;
+  /** What an equal request began whose answer was not sent whole, for a client's own retry without a key. */
+  known: string | undefined;
+}
+
+/** Returns by what a request is known again, and what was begun for it. @throws ApiError 400 for a key that is too long */
+export async function askedBefore({ context, principal, request }: Call, kind: string): Promise<AskedBefore> {
+  const key = idempotencyKeyOf(request.headers["idempotency-key"]);
+  const digest = sha256(`${principal.tenant} ${principal.keyId} ${kind}\n${String(request.body)}`);
+  const isRetry = Number(request.headers["x-stainless-retry-count"] ?? 0) > 0;
+  const known = key === undefined && isRetry ? await takeUp(context.store, digest) : undefined;
+  return { key, digest, known };
+}
+
+function idempotencyKeyOf(header: string | string[] | undefined): string | undefined {
   if (header === undefined || header === "") return undefined;
   const key = String(header);
   if (key.length <= MAX_KEY_CHARS) return key;

@@ -1,25 +1,19 @@
 import { z } from "zod";
 import { BatchHost } from "../../batch/served/batch-host.ts";
-import { sha256 } from "../../shared/digest.ts";
-import { objectId } from "../../shared/object-id.ts";
 import { FILE_LIFE_SECONDS, readFile } from "../../store/file-record.ts";
-import { reserveId } from "../../store/idempotency.ts";
 import {
   cancelServedBatch,
-  createServedBatch,
   listServedBatches,
   SERVED_ENDPOINTS,
   type ServedBatchView,
   viewServedBatch,
 } from "../../store/served-batch.ts";
-import { answered, expectAnswer, takeUp } from "../../store/undelivered.ts";
 import { ApiError, badParameter, notFound } from "../api-error.ts";
-import { idempotencyKeyOf } from "../asked-job.ts";
+import { askedBatch, makeBatch } from "../asked-batch.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
 import { listView } from "./files.ts";
 
 const ID_PREFIX = "batch_";
-const HOUR_MS = 3_600_000;
 const MAX_WINDOW_HOURS = 14 * 24;
 const MAX_METADATA = 16;
 
@@ -101,9 +95,9 @@ export const batchRoutes: RouteGroup = {
 };
 
 async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
-  const { context, principal, body } = call;
-  const { store } = context;
-  const { tenant, keyId: by } = principal;
+  const { body } = call;
+  const { store } = call.context;
+  const { tenant } = call.principal;
   const hours = Number.parseInt(body.completion_window, 10);
   if (hours > MAX_WINDOW_HOURS)
     throw badParameter("completion_window", `completion_window: must be at most ${MAX_WINDOW_HOURS}h`);
@@ -118,48 +112,15 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
       "input_file_id",
       `input_file_id: the file's purpose is "${input.purpose}", not "batch"`,
     );
-  const { id, isKnown } = await askedBatch(call, ID_PREFIX);
+  const { id, isKnown } = await askedBatch(call, ID_PREFIX, "batches");
   const known = isKnown ? await viewServedBatch(store, id, tenant) : undefined;
   if (known) return batchView(known);
-  const createdAt = Date.now();
-  await createServedBatch(store, {
-    ...{ id, tenant, by, createdAt },
-    ...(principal.hasCostLimit && { needsPrices: "true" }),
-    endpoint: body.endpoint,
-    inputFileId: input.id,
-    outputFileId: objectId("file-"),
-    errorFileId: objectId("file-"),
-    completionWindow: body.completion_window,
-    expiresAt: createdAt + hours * HOUR_MS,
+  const made = await makeBatch(call, {
+    ...{ id, hours, endpoint: body.endpoint, inputFileId: input.id },
     outputLifeSeconds: body.output_expires_after?.seconds ?? FILE_LIFE_SECONDS,
     metadata: body.metadata ?? undefined,
   });
-  const made = await viewServedBatch(store, id, tenant);
-  if (!made) throw notFound("batch", id);
   return batchView(made);
-}
-
-/**
- * Returns the id of the batch that a request asks for. One that comes again, by its `Idempotency-Key` or as a client's own retry,
- * asks for the same batch.
- */
-export async function askedBatch(
-  { context: { store }, principal: { tenant, keyId }, request, response }: Call,
-  prefix: string,
-): Promise<{ id: string; isKnown: boolean }> {
-  const kind = prefix === ID_PREFIX ? "batches" : prefix;
-  const digest = sha256(`${tenant} ${keyId} ${kind}\n${String(request.body)}`);
-  const fresh = objectId(prefix);
-  const key = idempotencyKeyOf(request.headers["idempotency-key"]);
-  const isRetry = Number(request.headers["x-stainless-retry-count"] ?? 0) > 0;
-  const known = key === undefined && isRetry ? await takeUp(store, digest) : undefined;
-  if (key === undefined && known === undefined) await expectAnswer(store, digest, fresh);
-  const id =
-    key === undefined
-      ? (known ?? fresh)
-      : await reserveId(store, { key: `${kind} ${key}`, jobId: fresh, tenant, digest });
-  response.once("finish", () => void answered(store, digest, id).catch(() => {}));
-  return { id, isKnown: id !== fresh };
 }
 
 async function list({

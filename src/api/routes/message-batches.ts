@@ -9,19 +9,17 @@ import { objectId } from "../../shared/object-id.ts";
 import { deleteFile, FILE_LIFE_SECONDS, type FileRecord, saveFile } from "../../store/file-record.ts";
 import {
   cancelServedBatch,
-  createServedBatch,
   listServedBatches,
   MESSAGES_ENDPOINT,
   type ServedBatchView,
   viewServedBatch,
 } from "../../store/served-batch.ts";
 import { ApiError, badParameter, notFound } from "../api-error.ts";
+import { askedBatch, makeBatch } from "../asked-batch.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
-import { askedBatch } from "./batches.ts";
 
 const ID_PREFIX = "msgbatch_";
 const WINDOW_HOURS = 24;
-const HOUR_MS = 3_600_000;
 /** Requests come in one body, which is held while it is written to the file store. */
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
 
@@ -115,7 +113,7 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
   const { store, settings } = context;
   const { tenant, keyId: by } = principal;
   const files = filesOf(settings);
-  const { id, isKnown } = await askedBatch(call, ID_PREFIX);
+  const { id, isKnown } = await askedBatch(call, ID_PREFIX, ID_PREFIX);
   const known = isKnown ? await viewServedBatch(store, id, tenant) : undefined;
   if (known) return toMessageBatch(known, call, body.requests.length);
   const fileId = objectId("file-");
@@ -138,32 +136,24 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
     await files.delete(fileId);
     throw error;
   }
-  const createdAt = Date.now();
   const { bytes, sha256 } = spooled;
-  const times = { createdAt, expiresAt: createdAt + FILE_LIFE_SECONDS * 1000 };
+  const createdAt = Date.now();
   const file: FileRecord = {
-    ...{ id: fileId, tenant, by, bytes, sha256 },
+    ...{ id: fileId, tenant, by, bytes, sha256, createdAt },
     filename: `${id}.jsonl`,
     purpose: "batch",
-    ...times,
+    expiresAt: createdAt + FILE_LIFE_SECONDS * 1000,
   };
   await saveFile(store, file);
-  const isMade = await createServedBatch(store, {
-    ...{ id, tenant, by, createdAt, inputFileId: fileId, endpoint: MESSAGES_ENDPOINT, metadata: undefined },
-    ...(principal.hasCostLimit && { needsPrices: "true" }),
-    outputFileId: objectId("file-"),
-    errorFileId: objectId("file-"),
-    completionWindow: `${WINDOW_HOURS}h`,
-    expiresAt: createdAt + WINDOW_HOURS * HOUR_MS,
-    outputLifeSeconds: FILE_LIFE_SECONDS,
+  const made = await makeBatch(call, {
+    ...{ id, hours: WINDOW_HOURS, endpoint: MESSAGES_ENDPOINT, inputFileId: fileId },
+    ...{ outputLifeSeconds: FILE_LIFE_SECONDS, metadata: undefined },
   });
-  if (!isMade) {
+  if (made.batch.inputFileId !== fileId) {
     // The same request, sent twice, was here first, with an input of its own.
     await deleteFile(store, file);
     await files.delete(fileId);
   }
-  const made = await viewServedBatch(store, id, tenant);
-  if (!made) throw notFound("batch", id);
   return toMessageBatch(made, call, body.requests.length);
 }
 
