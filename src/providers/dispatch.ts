@@ -14,13 +14,14 @@ const MAX_CODINGS = 5;
 const HIGH_WATER_BYTES = 256 * 1024;
 const SYNC = { flush: zlib.Z_SYNC_FLUSH, finishFlush: zlib.Z_SYNC_FLUSH };
 const BROTLI = { flush: zlib.BROTLI_OPERATION_FLUSH, finishFlush: zlib.BROTLI_OPERATION_FLUSH };
-const DECODERS: Readonly<Record<string, () => Duplex>> = {
-  gzip: () => createGunzip(SYNC),
-  "x-gzip": () => createGunzip(SYNC),
-  deflate: () => createInflate(SYNC),
-  br: () => createBrotliDecompress(BROTLI),
-  zstd: () => createZstdDecompress(),
-};
+const ZSTD = { finishFlush: zlib.ZSTD_e_flush };
+const DECODERS: ReadonlyMap<string, () => Duplex> = new Map([
+  ["gzip", () => createGunzip(SYNC)],
+  ["x-gzip", () => createGunzip(SYNC)],
+  ["deflate", () => createInflate(SYNC)],
+  ["br", () => createBrotliDecompress(BROTLI)],
+  ["zstd", () => createZstdDecompress(ZSTD)],
+]);
 
 type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
@@ -156,12 +157,15 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
 
 /** Bounds the bytes of an answer once it is unpacked: the dispatcher counts those that arrive, a thousand times fewer. */
 async function* unpacked(
-  packed: AsyncIterable<Uint8Array>,
+  packed: Exchange,
   codings: readonly string[],
   maxBytes: number,
 ): AsyncGenerator<Uint8Array> {
-  const makers = codings.map((coding) => DECODERS[coding.trim()]).reverse();
-  if (makers.length > MAX_CODINGS) throw new Error(`the answer is packed ${makers.length} times`);
+  const makers = codings.map((coding) => DECODERS.get(coding.trim())).reverse();
+  if (makers.length > MAX_CODINGS) {
+    await packed.return();
+    throw new Error(`the answer is packed ${makers.length} times`);
+  }
   // What cannot be unpacked is given as it came.
   const decoders = makers.every((make) => make) ? makers.map((make) => (make as () => Duplex)()) : [];
   const source = Readable.from(packed, { objectMode: false });

@@ -63,7 +63,8 @@ export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}):
     const headers = sentHeaders(entry, apiKey, init.headers, callHeaders);
     // A redirect would take the key along; it comes back as a 3xx status instead.
     if (fetch) return fetch(url, { ...init, headers, signal, redirect: "manual" });
-    headers["accept-encoding"] = "gzip, deflate, br, zstd";
+    // Without deflate, which servers write in two ways.
+    headers["accept-encoding"] = "gzip, br, zstd";
     const maxBytes = MAX_RESPONSE_BYTES;
     return dispatch(dispatcher, { url, method, headers, body: body as string, signal, maxBytes });
   };

@@ -26,6 +26,7 @@ it.each<[string, (text: Buffer) => Buffer]>([
   ["zstd", zstdCompressSync],
   ["gzip, br", (text) => brotliCompressSync(gzipSync(text))],
   ["of-its-own", (text) => text],
+  ["constructor", (text) => text],
 ])("unpacks %s", async (coding, pack) => {
   const { ask } = await site((response) =>
     response.writeHead(200, { "content-encoding": coding }).end(pack(Buffer.from(TEXT))),
@@ -33,16 +34,24 @@ it.each<[string, (text: Buffer) => Buffer]>([
   expect(await (await ask()).text()).toBe(TEXT);
 });
 
-it("takes an empty answer that claims to be packed for an empty one", async () => {
-  const { ask } = await site((response) => response.writeHead(200, { "content-encoding": "gzip" }).end());
-  expect(await (await ask()).text()).toBe("");
-});
+it.each(["gzip", "deflate", "br", "zstd"])(
+  "takes an empty answer that claims to be packed with %s for an empty one",
+  async (coding) => {
+    const { ask } = await site((response) => response.writeHead(200, { "content-encoding": coding }).end());
+    expect(await (await ask()).text()).toBe("");
+  },
+);
 
-it("refuses what is packed more often than a server has a reason for", async () => {
-  const { ask } = await site((response) =>
-    response.writeHead(200, { "content-encoding": "gzip,".repeat(6) }).end(gzipSync(TEXT)),
+it("refuses what is packed more often than a server has a reason for, and gives up its connection", async () => {
+  const { server, ask } = await site(
+    (response) =>
+      server.requests.length === 1
+        ? response.writeHead(200, { "content-encoding": "gzip,".repeat(6) }).write(gzipSync(TEXT))
+        : sendJson(response, {}),
+    { connections: 1 },
   );
   await expect((await ask()).text()).rejects.toThrow("packed");
+  expect(await (await ask()).text()).toBe("{}");
 });
 
 it("lets the server wait while nobody reads, and gives every byte", async () => {
