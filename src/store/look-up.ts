@@ -2,7 +2,6 @@ import { ACKNOWLEDGED, parseRecord, type ResultRecord } from "../shared/records.
 import { modelStopField } from "./batch.ts";
 import { GroupedScript } from "./grouped-script.ts";
 import { convictionIn, type Refusal } from "./refused-rows.ts";
-
 import type { Store } from "./store.ts";
 
 /** What stands before an attempt: a finished result, or a reason not to start. */

@@ -184,25 +184,10 @@ async function toolResults(
   const calls = tools.length > 0 && !mustAnswer(payload, progress) ? toolCallsOf(body) : [];
   if (!journal || calls.length === 0) return undefined;
   if (mode === "tool" && givesOutput(calls, payload.output)) return undefined;
-  const { nesting = 0, tenant, by } = payload;
-  const owner = { tenant, by };
+  const { nesting = 0, tenant, by, context = {} } = payload;
   const conversation = payload.conversation?.id;
-  const run = () =>
-    runToolCalls(
-      {
-        tools,
-        journal,
-        jobId,
-        context: payload.context ?? {},
-        nesting,
-        owner,
-        conversation,
-        turn,
-        signal,
-        logger,
-      },
-      calls,
-    );
+  const toolTurn = { tools, journal, jobId, context, nesting, conversation, turn, signal, logger };
+  const run = () => runToolCalls({ ...toolTurn, owner: { tenant, by } }, calls);
   const areKnown = calls.every((_, index) => journal.executionOf(turn, index));
   const executions = areKnown ? await run() : await toolPlaces.run({ ...input, nesting }, run);
   progress.executions.push(...executions);

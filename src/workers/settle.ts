@@ -202,13 +202,13 @@ async function finish(
 function figuresOf(record: ResultRecord) {
   const { latencyMs, tokens, costUsd, attempts, fromCache } = record;
   return {
-    ...{
-      model: modelKeyOf(record),
-      latencyMs,
-      promptTokens: tokens.prompt,
-      completionTokens: tokens.completion,
-    },
-    ...{ costUsd, attempts, fromCache },
+    model: modelKeyOf(record),
+    latencyMs,
+    promptTokens: tokens.prompt,
+    completionTokens: tokens.completion,
+    costUsd,
+    attempts,
+    fromCache,
   };
 }
 
