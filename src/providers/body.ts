@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
-import { parseExactly } from "../shared/exact-json.ts";
+import { MANY_DIGITS, parseExactly } from "../shared/exact-json.ts";
 import { nestsTooDeep, parseJson } from "../shared/json.ts";
 import type { OnDelta } from "./provider.ts";
 import { readEvents } from "./sse.ts";
@@ -12,7 +12,6 @@ export const DONE = "[DONE]";
 /** Arguments of a tool call that come as an object may have ids of 64 bits, and more decimals than a double has. */
 const LARGE_INTEGER = /(?<![\d.])\d{16,}(?![\d.eE])/;
 const ARGUMENT_OBJECT = /"(arguments|input|parameters)"\s*:\s*\{/;
-const MANY_DIGITS = /\d[\d.]{15}/;
 
 /** Reads a stream to its end, and returns its answer; undefined when it ended before its finish reason. */
 export type ReadStream = (events: AsyncIterable<unknown>, onDelta: OnDelta) => Promise<unknown>;

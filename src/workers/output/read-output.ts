@@ -1,6 +1,6 @@
 import type { ChatCompletion } from "../../shared/chat.ts";
 import { compileSchema } from "../../shared/compile-schema.ts";
-import { parseExactly } from "../../shared/exact-json.ts";
+import { MANY_DIGITS, parseExactly } from "../../shared/exact-json.ts";
 import { isObject, parseJson } from "../../shared/json.ts";
 import type { JsonSchema } from "../../shared/json-schema.ts";
 import type { OutputMode, OutputSpec } from "../../shared/output-spec.ts";
@@ -18,7 +18,6 @@ export type OutputReading =
 export type CheckedOutput = OutputSpec & { check?: JsonSchema | undefined };
 
 const MAX_SYNTAX_CHARS = 300;
-const MANY_DIGITS = /\d[\d.]{15}/;
 
 /**
  * The value of a structured answer, checked against the schema; or what is wrong with it, in words for the model. `text`
