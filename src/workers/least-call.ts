@@ -5,6 +5,8 @@ import { APIConnectionError } from "../shared/errors.ts";
 /** Some models take no smaller limit. */
 const MAX_TOKENS = 16;
 const TIMEOUT_MS = 30_000;
+/** A server that knows it would give this call's answer to the next try of the request before it. */
+const IDEMPOTENCY_KEY = /^(x-)?idempotency-key$/i;
 
 /**
  * Asks the model for as little as can be asked, and returns whether it answers: then it is not the provider that fails, but
@@ -12,12 +14,13 @@ const TIMEOUT_MS = 30_000;
  */
 export async function completesLeast(adapter: ProviderAdapter, call: ProviderCall): Promise<boolean> {
   const { request, wire, timeoutMs, onDelta: _, ...rest } = call;
-  const { headers, query } = wire ?? {};
+  const { headers = {}, query } = wire ?? {};
+  const ownHeaders = Object.entries(headers).filter(([name]) => !IDEMPOTENCY_KEY.test(name));
   try {
     await adapter.complete({
       ...rest,
       request: leastRequest(request),
-      wire: { headers, query },
+      wire: { headers: Object.fromEntries(ownHeaders), query },
       requestId: `${call.requestId}-least`,
       timeoutMs: Math.min(timeoutMs, TIMEOUT_MS),
     });
