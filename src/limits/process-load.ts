@@ -23,8 +23,8 @@ export interface ProcessLoadOptions {
 /**
  * Watches this process's event loop and memory, twice a second.
  *
- * Memory is low from `memoryGuard` of the limit, measured after a garbage collection for that purpose, until it is 3 % of the limit below it. Every change is logged, told to
- * `onMemory`, and published as `{isLow, memoryShare}` on the diagnostics channel `gluellm:memory`.
+ * Memory is low from `memoryGuard` of the limit, measured after a garbage collection for that purpose, until it is 3 % of
+ * the limit below it. Every change is logged, told to `onMemory`, and published as `{isLow, memoryShare}` on the diagnostics channel `gluellm:memory`.
  */
 export class ProcessLoad implements Disposable {
   readonly #options: ProcessLoadOptions;

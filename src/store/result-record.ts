@@ -42,14 +42,14 @@ export const IS_CANCELLED = `
 
 /**
  * Makes a job's outcome final, with all that goes with it: the batch's done-list, the job's journal, the usage, and
- * the job's turn in its conversation; and what it proves of rows that the provider refused. The push and the wake-up of the row sender are part of it, so that a recorded row
- * can never miss its done-list; a row that was recorded before is pushed again, since whoever sent it again has not
- * seen its result.
+ * the job's turn in its conversation; and what it proves of rows that the provider refused. The push and the wake-up of
+ * the row sender are part of it, so that a recorded row can never miss its done-list; a row that was recorded before is
+ * pushed again, since whoever sent it again has not seen its result.
  * Keys: BullMQ's job and its lock, the record, the present counter of usage, the done-list, the journal, the
- * conversation, the refused rows of the model, the key of the API that pays. Arguments: `token` of the lock; `record` as JSON, its life, and of its fields `jobId`, `status`,
- * `paidCalls`, the tokens, `costUsd`, whether some of it is a guess; the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that
- * the usage does not know yet; `turn`, empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its
- * latest call was sent.
+ * conversation, the refused rows of the model, the key of the API that pays. Arguments: `token` of the lock; `record` as
+ * JSON, its life, and of its fields `jobId`, `status`, `paidCalls`, the tokens, `costUsd`, whether some of it is a guess;
+ * the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that the usage does not know yet; `turn`,
+ * empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its latest call was sent.
  * Returns: a `WriteOutcome`. Called by `writeRecord`, for the worker that has the job.
  * Fence: the job's lock. A worker whose lock another one took over writes nothing. A failure's record gives way to what
  * a retry brings; anything else is written once.

@@ -67,23 +67,23 @@ const MAX_LOG_CHARS = 300;
 
 /** Tells Bull Board of an attempt that was not the last one; our own words, without the request. */
 async function logAttempt(
-  { job, logger }: Pick<Attempt, "job" | "logger">,
+  { job, jobId, queue, logger }: Attempt,
   { code, message }: GlueError,
   delayMs: number,
 ): Promise<void> {
   const line = `${new Date().toISOString()} attempt ${job.attemptsMade + 1} ended: ${code}: ${message}`;
   const log = `${line.slice(0, MAX_LOG_CHARS)}; again in ${Math.ceil(delayMs / 1000)} s`;
-  job.opts.keepLogs = MAX_LOG_LINES;
-  await job
-    .log(log)
+  await queue
+    .addJobLog(jobId, log, MAX_LOG_LINES)
     .catch((error: Error) => logger.debug({ fault: error.message }, "an attempt was not logged"));
 }
 
-async function retry({ job, logger }: Attempt, { error, delayMs }: VerdictOf<"retry">): Promise<never> {
+async function retry(attempt: Attempt, { error, delayMs }: VerdictOf<"retry">): Promise<never> {
+  const { job, logger } = attempt;
   if (policyOf(error).fails === "second")
     await job.updateProgress({ lost: lostCalls(job), failed: error.code });
   const told = { fault: toErrorRecord(error), delayMs };
-  await logAttempt({ job, logger }, error, delayMs);
+  await logAttempt(attempt, error, delayMs);
   logFault(logger, error.code, told, "attempt failed; will retry", "warn");
   throw new RetryError(failureText(error, job.attemptsMade + 1), delayMs);
 }
