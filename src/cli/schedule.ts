@@ -2,14 +2,13 @@ import { type Command, Option } from "commander";
 import { GlueLLM } from "../client/glue-llm.ts";
 import type { Schedule, ScheduleOptions } from "../client/schedules.ts";
 import { loadModules } from "../host/load-modules.ts";
-import { PATTERNS } from "../patterns/all.ts";
-import { InputError } from "../shared/errors.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { collect, integer, number } from "./options.ts";
 import { jsonText, print } from "./output.ts";
 import { showSchedule, showSchedules, showTimes } from "./schedule-text.ts";
+import { withClient } from "./workflow-client.ts";
 import { parseJson, readWorkflowInput, withAgents } from "./workflow-input.ts";
-import { MODULE_OPTION } from "./workflow-run.ts";
+import { MODULE_OPTION, namedWorkflow } from "./workflow-run.ts";
 
 const JSON_OPTION = ["--json", "as JSON"] as const;
 const ID = ["<id>", "the schedule's id"] as const;
@@ -173,7 +172,7 @@ async function createSchedule(id: string, given: CreateOptions): Promise<void> {
     ...rest
   } = given;
   const modules = await loadModules(module ?? []);
-  const found = [...Object.values(PATTERNS), ...modules.workflows].find((workflow) => workflow.name === name);
+  const found = name === undefined ? undefined : namedWorkflow(name, modules);
   const settings = loadSettings();
   await using client = new GlueLLM({
     ...{ mode: "fleet", settings, workflows: modules.workflows },
@@ -181,8 +180,7 @@ async function createSchedule(id: string, given: CreateOptions): Promise<void> {
     tools: [...modules.tools.values()],
   });
   let input: unknown;
-  if (name !== undefined) {
-    if (!found) throw unknownWorkflow(name, modules.workflows);
+  if (found) {
     const read = () =>
       withAgents(found, readWorkflowInput(found, { input: text, inputFile, config }), modules.agents);
     input = inputJson === undefined ? read() : parseJson(inputJson, "--input-json");
@@ -196,14 +194,4 @@ async function createSchedule(id: string, given: CreateOptions): Promise<void> {
   print(
     `${json ? jsonText(created) : `schedule ${id} ticks next at ${created.nextRun?.toISOString() ?? "no time: it is paused"}`}\n`,
   );
-}
-
-function unknownWorkflow(name: string, known: readonly { name: string }[]): InputError {
-  const names = [...Object.keys(PATTERNS), ...known.map((workflow) => workflow.name)];
-  return new InputError(`no workflow "${name}"`, `known: ${names.join(", ")}; --module brings others`);
-}
-
-async function withClient(action: (client: GlueLLM) => Promise<string>): Promise<void> {
-  await using client = new GlueLLM({ mode: "fleet" });
-  process.stdout.write(`${await action(client)}\n`);
 }

@@ -93,9 +93,9 @@ async function runWorkflow(name: string, options: RunOptions): Promise<void> {
   else print(`${options.json ? JSON.stringify({ id: run.id }) : run.id}\n`);
 }
 
-/** A pattern, or a workflow of the modules. @throws InputError */
-function namedWorkflow(name: string, modules?: Definitions): AnyWorkflow {
-  const known: AnyWorkflow[] = [...Object.values(PATTERNS), ...(modules?.workflows ?? [])];
+/** Returns a pattern, or a workflow of the modules. @throws InputError */
+export function namedWorkflow(name: string, modules: Definitions): AnyWorkflow {
+  const known: AnyWorkflow[] = [...Object.values(PATTERNS), ...modules.workflows];
   const found = known.find((workflow) => workflow.name === name);
   if (found) return found;
   throw unknownWorkflow(
