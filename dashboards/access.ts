@@ -1,9 +1,9 @@
 import { timingSafeEqual } from "node:crypto";
-import { isIPv6 } from "node:net";
 import type { Request, RequestHandler } from "express";
 import { rateLimit } from "express-rate-limit";
 import { sha256 } from "../src/shared/digest.ts";
 import { ConfigurationError } from "../src/shared/errors.ts";
+import { bracketed, hostnameOf, isWildcard } from "../src/shared/host-name.ts";
 import type { Logger } from "../src/shared/logger.ts";
 import { isLoopback } from "../src/shared/loopback.ts";
 import { guardByLink } from "./link.ts";
@@ -20,7 +20,6 @@ export interface AccessRules {
 /** Wrong passwords that an address may try in a minute. */
 const MAX_WRONG = 10;
 
-const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /** @throws ConfigurationError when others than this machine could reach a dashboard without a password. */
@@ -71,15 +70,6 @@ export function guardLogin({ password, token }: AccessRules, logger: Logger): Re
   return [throttle, ask];
 }
 
-export function isWildcard(host: string): boolean {
-  return WILDCARDS.has(host);
-}
-
-/** `2001:db8::1` → `[2001:db8::1]`, as URLs and Host headers write it. */
-export function bracketed(host: string): string {
-  return isIPv6(host) ? `[${host}]` : host;
-}
-
 function isOwnHost(header: string | undefined, { host, password }: AccessRules): boolean {
   const named = hostnameOf(header);
   if (named === undefined) return false;
@@ -105,12 +95,6 @@ function hasPassword({ headers }: Request, password: string): boolean {
 
 function digest(text: string): Buffer {
   return Buffer.from(sha256(text));
-}
-
-function hostnameOf(header: string | undefined): string | undefined {
-  const url = `http://${header}`;
-  if (!header || !URL.canParse(url)) return undefined;
-  return new URL(url).hostname.replace(/^\[|\]$/g, "");
 }
 
 function hostAndPortOf(origin: string): string | undefined {

@@ -1,22 +1,14 @@
-import { once } from "node:events";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import express, { type ErrorRequestHandler, type RequestHandler } from "express";
 import helmet from "helmet";
-import { ConfigurationError } from "../src/shared/errors.ts";
+import { urlHost } from "../src/shared/host-name.ts";
+import { closeServer, listen } from "../src/shared/listen.ts";
 import type { Logger } from "../src/shared/logger.ts";
 import { connectRedis } from "../src/store/redis.ts";
 import type { RedisTarget } from "../src/store/redis-target.ts";
 import { type Store, storeOf } from "../src/store/store.ts";
-import {
-  type AccessRules,
-  bracketed,
-  guardAccess,
-  guardLogin,
-  isWildcard,
-  requirePassword,
-} from "./access.ts";
+import { type AccessRules, guardAccess, guardLogin, requirePassword } from "./access.ts";
 import { createBoard } from "./board.ts";
 
 const BASE_PATH = "/queues";
@@ -69,45 +61,25 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
   async function close(): Promise<void> {
     board.close();
     store.redis.disconnect();
-    if (!server.listening) return;
-    server.close();
-    server.closeAllConnections();
-    await once(server, "close");
+    await closeServer(server);
   }
+  const furtherPorts = options.isPortFixed ? 0 : FURTHER_PORTS;
   try {
-    await listen(server, host, port, options.isPortFixed ? 0 : FURTHER_PORTS);
+    const actualPort = await listen(
+      server,
+      { host, port, furtherPorts },
+      {
+        what: "the dashboard",
+        hint: "set GLUELLM_DASHBOARD_HOST or GLUELLM_DASHBOARD_PORT to an address that is free",
+        code: "dashboard_address",
+      },
+    );
+    const link = options.token && !options.password ? `?token=${options.token}` : "";
+    return { url: `http://${urlHost(host)}:${actualPort}${BASE_PATH}${link}`, close };
   } catch (error) {
     await close();
     throw error;
   }
-  const { port: actualPort } = server.address() as AddressInfo;
-  const link = options.token && !options.password ? `?token=${options.token}` : "";
-  return { url: `http://${reachable(host)}:${actualPort}${BASE_PATH}${link}`, close };
-}
-
-async function listen(server: Server, host: string, port: number, further: number): Promise<void> {
-  const last = port === 0 ? 0 : Math.min(port + further, 65_535);
-  for (let candidate = port; ; candidate++) {
-    try {
-      server.listen({ host, port: candidate });
-      await once(server, "listening");
-      return;
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code === "EADDRINUSE" && candidate < last) continue;
-      throw new ConfigurationError(
-        `the dashboard cannot listen on ${host}, port ${port}${last > port ? ` to ${last}` : ""}: ${code ?? message}`,
-        "set GLUELLM_DASHBOARD_HOST or GLUELLM_DASHBOARD_PORT to an address that is free",
-        "dashboard_address",
-      );
-    }
-  }
-}
-
-/** An address a browser can open: nobody can visit 0.0.0.0. */
-function reachable(host: string): string {
-  if (!isWildcard(host)) return bracketed(host);
-  return host === "::" ? "[::1]" : "127.0.0.1";
 }
 
 /** Everything from this server alone, so that it works offline; http only, so nothing may upgrade to https. */

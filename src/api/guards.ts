@@ -1,6 +1,6 @@
-import { isIPv6 } from "node:net";
 import type { Request, RequestHandler } from "express";
 import { ConfigurationError } from "../shared/errors.ts";
+import { hostnameOf } from "../shared/host-name.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { ApiError } from "./api-error.ts";
 
@@ -89,17 +89,4 @@ function isOwnOrigin({ headers }: Request, { corsOrigins }: AccessRules): boolea
   const { origin } = headers;
   if (origin === undefined || corsOrigins.includes(origin)) return true;
   return URL.canParse(origin) && new URL(origin).host === headers.host?.toLowerCase();
-}
-
-function hostnameOf(header: string | undefined): string | undefined {
-  const url = `http://${header}`;
-  if (!header || !URL.canParse(url)) return undefined;
-  return new URL(url).hostname.replace(/^\[|\]$/g, "");
-}
-
-/** `2001:db8::1` → `[2001:db8::1]`, and an address that a client can call in place of a wildcard. */
-export function urlHost(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  if (host === "::") return "[::1]";
-  return isIPv6(host) ? `[${host}]` : host;
 }

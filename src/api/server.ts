@@ -1,10 +1,9 @@
-import { once } from "node:events";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer } from "node:http";
 import express from "express";
 import helmet from "helmet";
 import { CloseStack } from "../shared/close-stack.ts";
-import { ConfigurationError } from "../shared/errors.ts";
+import { urlHost } from "../shared/host-name.ts";
+import { closeServer, listen } from "../shared/listen.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
@@ -14,7 +13,7 @@ import { authorizer } from "./authorize.ts";
 import { clientsOf } from "./clients.ts";
 import type { ApiContext } from "./context.ts";
 import { documentationRoutes } from "./documentation.ts";
-import { type AccessRules, answerCors, guardAccess, requireLoopbackWithoutKeys, urlHost } from "./guards.ts";
+import { type AccessRules, answerCors, guardAccess, requireLoopbackWithoutKeys } from "./guards.ts";
 import { healthRoutes } from "./health.ts";
 import { answerNotFound, mountGroup } from "./mount.ts";
 import { nameRequest, OpenRequests } from "./requests.ts";
@@ -95,37 +94,19 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     maxConnections: MAX_CONNECTIONS,
   });
   parts.defer(() => closeServer(server));
-  await listen(server, host, port, options.furtherPorts ?? 0);
+  const { furtherPorts = 0 } = options;
+  const actualPort = await listen(
+    server,
+    { host, port, furtherPorts },
+    {
+      what: "the API",
+      hint: "choose an address that is free: --host, --port, GLUELLM_API_HOST, GLUELLM_API_PORT",
+      code: "api_address",
+    },
+  );
   parts.defer(() => requests.drain(settings.api.drainMs));
-  const { port: actualPort } = server.address() as AddressInfo;
   const opened = parts.move();
   return { url: `http://${urlHost(host)}:${actualPort}`, close: () => opened[Symbol.asyncDispose]() };
-}
-
-async function listen(server: Server, host: string, port: number, further: number): Promise<void> {
-  const last = port === 0 ? 0 : Math.min(port + further, 65_535);
-  for (let candidate = port; ; candidate++) {
-    try {
-      server.listen({ host, port: candidate });
-      await once(server, "listening");
-      return;
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code === "EADDRINUSE" && candidate < last) continue;
-      throw new ConfigurationError(
-        `the API cannot listen on ${host}, port ${port}${last > port ? ` to ${last}` : ""}: ${code ?? message}`,
-        "choose an address that is free: --host, --port, GLUELLM_API_HOST, GLUELLM_API_PORT",
-        "api_address",
-      );
-    }
-  }
-}
-
-async function closeServer(server: Server): Promise<void> {
-  if (!server.listening) return;
-  server.close();
-  server.closeAllConnections();
-  await once(server, "close");
 }
 
 /** It is served by http too, so nothing may upgrade to https; a proxy that speaks https adds its own headers. */
