@@ -141,7 +141,10 @@ export class RemoteBatches {
     if (state.input !== input) state = {};
     const keep = async (more: object) => {
       state = { ...state, ...more };
-      await writeFile(statePath, jsonText(state), { mode: 0o600 });
+      // A torn file would name no batch, and the same command would make another one.
+      const temporary = `${statePath}.tmp`;
+      await writeFile(temporary, jsonText(state), { mode: 0o600, flush: true });
+      await rename(temporary, statePath);
     };
     // Kept before the batch is made: a command that dies in between finds the batch that it made.
     if (state.file === undefined)

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runCli, startCli } from "../support/cli.ts";
 import { type ServedApi, serveApi } from "../support/served-api.ts";
@@ -77,6 +77,13 @@ test("run --remote goes on with its batch after it was interrupted, and pays onc
   expect(
     [...api.site.paidCalls()].filter(([text, count]) => text.startsWith("run question") && count > 1),
   ).toEqual([]);
+  const [state, link] = [api.site.path("out.jsonl.remote"), api.site.path("before")];
+  const before = readFileSync(state, "utf8");
+  linkSync(state, link);
+  api.site.write("more.jsonl", [line(0, "another question")]);
+  expect((await cli(...command)).code).toBe(0);
+  expect(readFileSync(state, "utf8")).not.toBe(before);
+  expect(readFileSync(link, "utf8"), "it is replaced whole, never written over").toBe(before);
 });
 
 test("what is wrong is said in a line, with what to do", async () => {
