@@ -22,13 +22,13 @@ import type { IndexRow } from "./index-row.ts";
 import { ModelStops } from "./model-stops.ts";
 import { outputLine } from "./output-line.ts";
 import { RestScan } from "./rest-scan.ts";
-import type { BatchRow, RowReader } from "./row-reader.ts";
+import type { RowReader } from "./row-reader.ts";
 import { RowSubmitter } from "./row-submitter.ts";
 import { saveCounts } from "./save-counts.ts";
 import type { InputScan } from "./scan-input.ts";
 import type { Tally } from "./tally.ts";
 import { adoptRows } from "./unsent-rows.ts";
-import { Window } from "./window.ts";
+import { type Window, Windows } from "./window.ts";
 
 /** Jobs per `addBulk`: more would block the event loop and Redis for too long. */
 const MAX_ADD = 500;
@@ -66,7 +66,7 @@ export interface RowSenderOptions {
 export class RowSender {
   readonly #options: RowSenderOptions;
   readonly #batchId: string;
-  readonly #windows: Window[];
+  readonly #windows = new Windows();
   readonly #submitter: RowSubmitter;
   readonly #stops: ModelStops;
   readonly #wakeup = new Wakeup();
@@ -79,14 +79,10 @@ export class RowSender {
   constructor(options: RowSenderOptions) {
     this.#options = options;
     this.#batchId = options.output.batchId;
-    this.#windows = options.index.models().map((model) => new Window(model));
+    this.#windows.addNew(options.index.models());
     this.#rest = new RestScan(options.scan, () => this.#wakeup.wake());
     this.#submitter = new RowSubmitter(options, this.#batchId);
-    this.#stops = new ModelStops(options, this.#batchId, this.#windows);
-  }
-
-  get inFlight(): number {
-    return this.#windows.reduce((sum, window) => sum + window.rows.size, 0);
+    this.#stops = new ModelStops(options, this.#batchId, this.#windows.all);
   }
 
   /** Sends rows and collects results until the end. After `signal` aborts, waiting rows are withdrawn and active ones waited for. */
@@ -114,14 +110,14 @@ export class RowSender {
     const collected = await this.#collect();
     this.#end ??= await this.#findEnd(signal);
     if (this.#end) {
-      await this.#withdraw(this.#windows);
-      if (this.inFlight === 0) {
+      await this.#withdraw(this.#windows.all);
+      if (this.#windows.inFlight === 0) {
         // A row that ended before its job was withdrawn has left its result.
         while ((await this.#collect()) > 0);
         return this.#end;
       }
     } else {
-      await this.#withdraw(this.#windows.filter(({ stop }) => stop));
+      await this.#withdraw(this.#windows.all.filter(({ stop }) => stop));
       await this.#refill();
       if (this.#rest.isComplete && this.#options.index.counts().missing === 0) return { kind: "finished" };
       // The first rows go out before the process is busy with the others.
@@ -146,7 +142,7 @@ export class RowSender {
       const { store } = this.#options;
       const told = { code: end.kind, category: "cancelled", message: `the batch was ${end.kind}` } as const;
       await stopBatch(store, this.#batchId, end.kind === "stopped" ? end.error : told);
-      if (this.#options.hosted?.unsent(end)) await adoptRows(this.#options, this.#batchId, this.#windows);
+      if (this.#options.hosted?.unsent(end)) await adoptRows(this.#options, this.#batchId, this.#windows.all);
     }
     return end;
   }
@@ -180,13 +176,13 @@ export class RowSender {
     for (const { jobId, record } of entries) {
       const id = jobId.slice(this.#batchId.length + 1);
       const row = index.find(id);
-      taken.push({ jobId, queue: this.#queueOf(row), record });
+      taken.push({ jobId, queue: this.#windows.queueOf(row?.model?.key) ?? "none", record });
       if (!record || !row || !this.#isNews(jobId, row, record)) continue;
-      const names = await this.#namesOf(jobId, row);
-      const line = outputLine({ id, ...names }, await inlineResult(store, record));
+      const named = this.#windows.find(jobId) ?? (await this.#options.reader.readRow(row));
+      const line = outputLine(named, await inlineResult(store, record));
       const { tokens, costUsd, fromCache = false } = record;
       lines.push({ id, line, failed: record.status !== "succeeded", use: { ...tokens, costUsd, fromCache } });
-      tally.add(names.customId, record);
+      tally.add(named.customId, record);
     }
     if (lines.length > 0) await output.append(lines);
     await acknowledge(store, this.#batchId, taken);
@@ -198,37 +194,21 @@ export class RowSender {
   #isNews(jobId: string, { state }: IndexRow, { status, error }: ResultRecord): boolean {
     if (state === "failed") return status === "succeeded";
     // Its time ran out while nobody ran the batch: this run sends it with time of its own.
-    const isStale = error?.code === "deadline_exceeded" && !this.#windows.some(({ rows }) => rows.has(jobId));
+    const isStale = error?.code === "deadline_exceeded" && !this.#windows.find(jobId);
     return state === "missing" && !isStale;
-  }
-
-  #queueOf(row: IndexRow | undefined): string {
-    return this.#windows.find((window) => window.model.key === row?.model?.key)?.queue ?? "none";
-  }
-
-  async #namesOf(jobId: string, row: IndexRow): Promise<Pick<BatchRow, "customId" | "endpoint">> {
-    for (const window of this.#windows) {
-      const known = window.rows.get(jobId);
-      if (known) return { customId: known.customId, endpoint: known.endpoint };
-    }
-    const { customId, endpoint } = await this.#options.reader.readRow(row);
-    return { customId, endpoint };
   }
 
   /** The row is no longer in flight: its window has room again and its request's blob goes. */
   async #forget(jobId: string): Promise<void> {
     const { store } = this.#options;
     this.#submitter.forget(jobId);
-    for (const window of this.#windows) {
-      const row = window.delete(jobId);
-      if (row?.blob) await releaseBlob(store, row.blob, jobId);
-    }
+    const row = this.#windows.delete(jobId);
+    if (row?.blob) await releaseBlob(store, row.blob, jobId);
   }
 
   async #refill(): Promise<void> {
-    for (const model of this.#options.index.models().slice(this.#windows.length))
-      this.#windows.push(new Window(model));
-    for (const window of this.#windows) {
+    this.#windows.addNew(this.#options.index.models());
+    for (const window of this.#windows.all) {
       while (!window.stop && !window.exhausted && window.room >= Math.min(MAX_ADD, window.rows.size)) {
         const room = Math.min(window.room, MAX_ADD);
         const missing =
@@ -258,7 +238,7 @@ export class RowSender {
   /** Sends again what is in flight for us but unknown to Redis, which was emptied or lost its last second. */
   async #reconcile(): Promise<void> {
     const { index, logger, store } = this.#options;
-    for (const window of this.#windows.filter(({ stop }) => !stop)) {
+    for (const window of this.#windows.all.filter(({ stop }) => !stop)) {
       const lost = await this.#findLost(window);
       if (lost.length === 0) continue;
       logger.warn({ queue: window.queue, rows: lost.length }, "rows vanished from Redis; sending them again");

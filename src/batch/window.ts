@@ -69,3 +69,40 @@ export class Window {
     return row;
   }
 }
+
+/** The windows of a batch, one for each model that its rows name. */
+export class Windows {
+  readonly all: Window[] = [];
+
+  /** Adds those of models that it does not know; `models` only grows. */
+  addNew(models: readonly ModelRef[]): void {
+    for (const model of models.slice(this.all.length)) this.all.push(new Window(model));
+  }
+
+  get inFlight(): number {
+    return this.all.reduce((sum, window) => sum + window.rows.size, 0);
+  }
+
+  /** Returns the row in flight of this job. */
+  find(jobId: string): InFlightRow | undefined {
+    for (const { rows } of this.all) {
+      const row = rows.get(jobId);
+      if (row) return row;
+    }
+    return undefined;
+  }
+
+  /** Takes a row out, whose window has room again; returns it. */
+  delete(jobId: string): InFlightRow | undefined {
+    for (const window of this.all) {
+      const row = window.delete(jobId);
+      if (row) return row;
+    }
+    return undefined;
+  }
+
+  /** Returns the queue of a model that has a window. */
+  queueOf(modelKey: string | undefined): string | undefined {
+    return this.all.find(({ model }) => model.key === modelKey)?.queue;
+  }
+}
