@@ -84,6 +84,15 @@ export function providerOptionsFor(
   return providerOptions[name] ?? providerOptions[dialect];
 }
 
+/** A server that knows it gives the answer to one request to the next one under the same key. */
+const IDEMPOTENCY_KEY = /^(x-)?idempotency-key$/i;
+
+/** Returns what a call of our own says, which is made for the sake of another one: where it goes, and not what is asked. */
+export function wireOfSideCall({ headers, query }: WireOptions = {}): WireOptions {
+  const kept = Object.entries(headers ?? {}).filter(([name]) => !IDEMPOTENCY_KEY.test(name));
+  return { ...(kept.length > 0 && { headers: Object.fromEntries(kept) }), ...(query && { query }) };
+}
+
 /** Returns whether a call brings tools that its provider runs: their answers may pause, and be gone on with. */
 export function hasServerTools({ providerOptions = {} }: WireOptions = {}): boolean {
   return Object.values(providerOptions).some((options) => Array.isArray(fieldsOf(options).tools));

@@ -1,12 +1,11 @@
 import type { ProviderAdapter, ProviderCall } from "../providers/provider.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { APIConnectionError } from "../shared/errors.ts";
+import { wireOfSideCall } from "../shared/wire-options.ts";
 
 /** Some models take no smaller limit. */
 const MAX_TOKENS = 16;
 const TIMEOUT_MS = 30_000;
-/** A server that knows it would give this call's answer to the next try of the request before it. */
-const IDEMPOTENCY_KEY = /^(x-)?idempotency-key$/i;
 
 /**
  * Asks the model for as little as can be asked, and returns whether it answers: then it is not the provider that fails, but
@@ -14,13 +13,11 @@ const IDEMPOTENCY_KEY = /^(x-)?idempotency-key$/i;
  */
 export async function completesLeast(adapter: ProviderAdapter, call: ProviderCall): Promise<boolean> {
   const { request, wire, timeoutMs, onDelta: _, ...rest } = call;
-  const { headers = {}, query } = wire ?? {};
-  const ownHeaders = Object.entries(headers).filter(([name]) => !IDEMPOTENCY_KEY.test(name));
   try {
     await adapter.complete({
       ...rest,
       request: leastRequest(request),
-      wire: { headers: Object.fromEntries(ownHeaders), query },
+      wire: wireOfSideCall(wire),
       requestId: `${call.requestId}-least`,
       timeoutMs: Math.min(timeoutMs, TIMEOUT_MS),
     });

@@ -4,6 +4,7 @@ import type { HistorySummary } from "../shared/conversation.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { TokenLimitError } from "../shared/errors.ts";
 import { textTokens } from "../shared/token-estimate.ts";
+import { wireOfSideCall } from "../shared/wire-options.ts";
 import { keepSummary, readSummary } from "../store/conversation-summary.ts";
 import type { JobJournal } from "../store/job-journal.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
@@ -139,6 +140,7 @@ export class HistoryShortener {
       ...input,
       payload,
       request: withNamedTools({ messages }),
+      wire: wireOfSideCall(payload.wire),
       isWorthKeeping: (body) => textOf(body) !== "",
       requestId: `${payload.requestId}-summary-${paidBefore}`,
       isRepeated: attemptsMade > (journal?.attemptsMade ?? 0),

@@ -38,7 +38,7 @@ async function openSite({ maxTokens = 1e6, summary = (n: number) => `SUM ${n}` }
   );
   onTestFinished(() => site[Symbol.asyncDispose]());
   const open = (mode: "local" | "fleet" = "local") => siteClient(site, { mode, model: "wire:small" });
-  return { site, asked, open, summaries: () => asked.filter(isSummary) };
+  return { site, wire, asked, open, summaries: () => asked.filter(isSummary) };
 }
 
 /** A conversation with `count` more turns of about 110 tokens. */
@@ -87,6 +87,19 @@ test("a summary takes the place of the oldest turns, and later calls go on from 
   await talk.complete("all?");
   expect(JSON.stringify(asked.at(-1))).toContain("question 0");
   expect(await talk.messages()).toHaveLength(26 * 2 + 1 + 6 * 2);
+});
+
+test("a summary is asked for with the headers and the query of its call, but not under its idempotency key", async () => {
+  const { wire, open } = await openSite();
+  const talk = await filled(open(), 14);
+  const headers = { "x-team": "blue", "Idempotency-Key": "of the call" };
+  const trim = { maxTokens: 1600, summary: true };
+  await talk.complete("and now?", { trim, headers, query: { "api-version": "1" } });
+  expect(wire.requests).toMatchObject([
+    { path: "/v1/chat/completions?api-version=1", headers: { "x-team": "blue" } },
+    { path: "/v1/chat/completions?api-version=1", headers: { "x-team": "blue" } },
+  ]);
+  expect(wire.requests.map(({ headers }) => headers["idempotency-key"])).toEqual([undefined, "of the call"]);
 });
 
 test("a worker killed after it paid for a summary: the next one goes on from it", async () => {
