@@ -31,3 +31,8 @@ export function storedFault(what: string, error: unknown): unknown {
 export function isWrongType(error: unknown): boolean {
   return error instanceof Error && /\bWRONGTYPE\b/.test(error.message);
 }
+
+/** Returns whether what Redis has of something is damaged, or gone: no further attempt finds it. */
+export function isStoredLoss(error: unknown): error is GlueError {
+  return error instanceof GlueError && (error.code === "corrupt_data" || error.code === "blob_lost");
+}

@@ -1,7 +1,7 @@
 import { type BlobRef, blobRefSchema, MAX_INLINE_BYTES } from "../shared/catalog.ts";
 import { sha256 } from "../shared/digest.ts";
 import { GlueError } from "../shared/errors.ts";
-import { readStored } from "../shared/stored-data.ts";
+import { readStored, storedFault } from "../shared/stored-data.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -70,15 +70,19 @@ export async function inlineOrBlob<T>(
   return { blob, bytes };
 }
 
+const WHAT = "a stored request or result";
+
 /** Returns the stored value. @throws GlueError `blob_lost` when Redis no longer has it. */
 export async function readBlob(store: Store, ref: BlobRef): Promise<unknown> {
   const text = await readBlobText(store, ref);
-  return readStored("a stored request or result", () => JSON.parse(text));
+  return readStored(WHAT, () => JSON.parse(text));
 }
 
 /** Returns the stored value's JSON text. @throws GlueError `blob_lost` when Redis no longer has it. */
 export async function readBlobText(store: Store, ref: BlobRef): Promise<string> {
-  const json = await store.redis.hget(store.keys.blob(ref.blob), "data");
+  const json = await store.redis.hget(store.keys.blob(ref.blob), "data").catch((error) => {
+    throw storedFault(WHAT, error);
+  });
   if (json === null) {
     throw new GlueError({
       code: "blob_lost",

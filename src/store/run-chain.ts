@@ -33,13 +33,15 @@ const CONTINUE = new Script({
   args: { ...FENCE_ARGS, seen: "number", ttlSeconds: "number", fieldCount: "number" },
   moreArgs: "fieldsAndEntries",
   lua: `${FENCE}
-    local rest = redis.call('LRANGE', journal, seen, -1)
+    local kept = {}
+    -- Nothing is written before all of it can be read.
+    for _, entry in ipairs(redis.call('LRANGE', journal, seen, -1)) do
+      local kind = cjson.decode(entry).type
+      if kind == 'signal' or kind == 'update' then kept[#kept + 1] = entry end
+    end
     redis.call('DEL', journal)
     for i = fieldCount + 1, #fieldsAndEntries do redis.call('RPUSH', journal, fieldsAndEntries[i]) end
-    for _, entry in ipairs(rest) do
-      local kind = cjson.decode(entry).type
-      if kind == 'signal' or kind == 'update' then redis.call('RPUSH', journal, entry) end
-    end
+    for _, entry in ipairs(kept) do redis.call('RPUSH', journal, entry) end
     redis.call('HDEL', run, 'inputTyped', 'forks', 'metadata', 'waits', 'activities', 'local', 'blocked')
     redis.call('HSET', run, unpack(fieldsAndEntries, 1, fieldCount))
     redis.call('HINCRBY', run, 'continued', 1)

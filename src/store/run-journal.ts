@@ -2,7 +2,7 @@ import type { BlobRef } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
-import { readStored } from "../shared/stored-data.ts";
+import { readStored, storedFault } from "../shared/stored-data.ts";
 import { isBlobRef } from "./blobs.ts";
 import { clockOf } from "./redis-clock.ts";
 import { LEAVE_LIMITS } from "./run-limits.ts";
@@ -161,7 +161,8 @@ export async function appendEntries(
   entries: readonly RunJournalEntry[],
 ): Promise<RunJournalEntry[] | Denied> {
   const args = entries.map((entry) => JSON.stringify(entry));
-  const reply = await APPEND.run(lock.store.redis, fenceKeys(lock), { ...fenceArgs(lock), seen }, { args });
+  const keyed = { ...fenceArgs(lock), seen };
+  const reply = await APPEND.run(lock.store.redis, fenceKeys(lock), keyed, { args }).catch(throwFault);
   return typeof reply === "string" ? (reply as Denied) : (reply as string[]).map(parseEntry);
 }
 
@@ -210,6 +211,7 @@ export type NotifyOutcome = "woken" | "noted" | "over";
  * Tells a run what happened.
  * @param dedupeId of the entry: a second one with it changes nothing
  * @param end fields and values of the run's record that end it
+ * @throws GlueError `corrupt_data`
  */
 export async function notifyRun(
   store: Store,
@@ -238,27 +240,32 @@ export async function notifyRun(
       at: clockOf(store).now(),
     },
     { args: end },
-  );
+  ).catch(throwFault);
   return outcome as NotifyOutcome;
 }
 
 /** Entries that are read at a time, so that Redis serves others in between. */
 const PAGE = 500;
 
-/** Returns the entries from position `from` on; none when there is no such run. */
+/** Returns the entries from position `from` on; none when there is no such run. @throws GlueError `corrupt_data` */
 export async function readRunJournal(store: Store, runId: string, from = 0): Promise<RunJournalEntry[]> {
   const entries: RunJournalEntry[] = [];
   for (;;) {
     const start = from + entries.length;
-    const page = await store.redis.lrange(store.keys.workflowJournal(runId), start, start + PAGE - 1);
+    const key = store.keys.workflowJournal(runId);
+    const page = await store.redis.lrange(key, start, start + PAGE - 1).catch(throwFault);
     entries.push(...page.map(parseEntry));
     if (page.length < PAGE) return entries;
   }
 }
 
-/** Returns the number of entries. */
+/** Returns the number of entries. @throws GlueError `corrupt_data` */
 export function runJournalLength({ redis, keys }: Store, runId: string): Promise<number> {
-  return redis.llen(keys.workflowJournal(runId));
+  return redis.llen(keys.workflowJournal(runId)).catch(throwFault);
+}
+
+function throwFault(error: unknown): never {
+  throw storedFault("what there is of a run", error);
 }
 
 function parseEntry(text: string): RunJournalEntry {

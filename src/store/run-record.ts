@@ -172,9 +172,13 @@ export function inlineOrRunBlob<T>(
   return inlineOrBlob(store, runId, value, ttlSeconds);
 }
 
+function recordOf(runId: string): string {
+  return `the record of run ${runId}`;
+}
+
 /** Returns the run's record; undefined when there is none (any more). @throws GlueError `corrupt_data` */
 export async function readRun(store: Store, runId: string): Promise<RunRecord | undefined> {
-  const what = `the record of run ${runId}`;
+  const what = recordOf(runId);
   const fields = await store.redis.hgetall(store.keys.workflow(runId)).catch((error) => {
     throw storedFault(what, error);
   });
@@ -182,9 +186,20 @@ export async function readRun(store: Store, runId: string): Promise<RunRecord | 
   return readStored(what, () => runRecordSchema.parse(fields));
 }
 
+/** Returns the parent of a run and the step that the run is there, also of a record that `readRun` cannot read. */
+export async function parentOf(
+  { redis, keys }: Store,
+  id: string,
+): Promise<{ runId: string; step: string } | undefined> {
+  const [runId, step] = await redis.hmget(keys.workflow(id), "parentRunId", "parentStep");
+  return runId ? { runId, step: step ?? "" } : undefined;
+}
+
 /** Returns whether the run has not ended, and nothing tells that no worker can go on with it: less to read than its record. */
 export async function goesOn({ redis, keys }: Store, runId: string): Promise<boolean> {
-  const [status, blocked] = await redis.hmget(keys.workflow(runId), "status", "blocked");
+  const [status, blocked] = await redis.hmget(keys.workflow(runId), "status", "blocked").catch((error) => {
+    throw storedFault(recordOf(runId), error);
+  });
   return status === "running" && blocked === null;
 }
 

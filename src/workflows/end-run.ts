@@ -2,6 +2,7 @@ import { cancelJob } from "../producers/cancel.ts";
 import { activityQueue } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, JobCancelledError } from "../shared/errors.ts";
+import { isStoredLoss } from "../shared/stored-data.ts";
 import { cancelActivities } from "../store/activity.ts";
 import {
   type AskedEntry,
@@ -10,7 +11,8 @@ import {
   type RunJournalEntry,
   readRunJournal,
 } from "../store/run-journal.ts";
-import { readRun } from "../store/run-record.ts";
+import { parentOf, readRun } from "../store/run-record.ts";
+import type { Store } from "../store/store.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { deadlineError } from "./run-errors.ts";
 import { queueOf } from "./step-model.ts";
@@ -40,16 +42,39 @@ async function endRun(
   entry?: RunJournalEntry,
 ): Promise<EndOutcome> {
   const { store } = fleet;
-  const outcome = await notifyRun(store, runId, entry, [
-    ...["status", status, "finishedAt", String(Date.now()), "error", JSON.stringify(toErrorRecord(error))],
-  ]);
+  const outcome = await notifyRun(store, runId, entry, endFields(status, error));
   const run = await readRun(store, runId);
   if (!run) return "lost";
   if (outcome === "over") return run.status === "running" ? "lost" : "over";
-  await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
+  // A journal that cannot be read keeps nobody from the news.
   if (run.parentRunId) await notifyRun(store, run.parentRunId, endOfChild(run));
+  await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
   return "ended";
 }
+
+/**
+ * Ends a run whose record cannot be read, so that its parent learns of it and its limits let others begin. What is of another type
+ * than it should be stays as it is.
+ */
+export async function endUnreadable(store: Store, runId: string, error: GlueError): Promise<void> {
+  try {
+    await notifyRun(store, runId, undefined, endFields("failed", error));
+    const parent = await parentOf(store, runId);
+    if (!parent) return;
+    // It may have had another end, which stays.
+    const run = await readRun(store, runId).catch(() => undefined);
+    const { runId: parentId, step } = parent;
+    const ended = { type: "ended" as const, step, at: Date.now(), error: toErrorRecord(error) };
+    await notifyRun(store, parentId, run ? endOfChild(run) : ended);
+  } catch (fault) {
+    if (!isStoredLoss(fault)) throw fault;
+  }
+}
+
+function endFields(status: "cancelled" | "failed", error: GlueError): string[] {
+  return ["status", status, "finishedAt", String(Date.now()), "error", JSON.stringify(toErrorRecord(error))];
+}
+
 /** Steps that were asked for and have not ended. */
 export function openSteps(journal: readonly RunJournalEntry[]): AskedEntry[] {
   const open = new Map<string, AskedEntry>();
@@ -77,14 +102,23 @@ async function endActivities({ store, queues }: FleetAccess, asked: readonly Ask
 
 /** Ends jobs and child runs that nobody waits for any more. */
 export async function cancelSteps(fleet: FleetAccess, asked: readonly AskedEntry[]): Promise<void> {
-  const { store, queues } = fleet;
   await endActivities(fleet, asked);
-  for (const { kind, subject, job: id, abandon } of asked) {
-    if (id === undefined || abandon) continue;
-    if (kind === "child") await cancelRun(fleet, id);
-    if (kind !== "completion") continue;
-    const queue = queues.named(queueOf(subject));
-    const job = await queue.getJob(id);
-    if (job) await cancelJob(store, queue, job);
+  for (const step of asked) {
+    await cancelStep(fleet, step).catch((error: unknown) => {
+      // One whose data is damaged keeps neither the others nor the run from their end.
+      if (!isStoredLoss(error)) throw error;
+    });
   }
+}
+
+async function cancelStep(
+  fleet: FleetAccess,
+  { kind, subject, job: id, abandon }: AskedEntry,
+): Promise<void> {
+  if (id === undefined || abandon) return;
+  if (kind === "child") await cancelRun(fleet, id);
+  if (kind !== "completion") return;
+  const queue = fleet.queues.named(queueOf(subject));
+  const job = await queue.getJob(id);
+  if (job) await cancelJob(fleet.store, queue, job);
 }

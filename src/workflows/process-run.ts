@@ -1,9 +1,10 @@
 import type { LRUCache } from "lru-cache";
 import { toErrorRecord } from "../shared/error-record.ts";
-import { GlueError, NonDeterminismError } from "../shared/errors.ts";
+import { type GlueError, NonDeterminismError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { type Encoded, encode } from "../shared/serialize.ts";
 import type { StepFunction } from "../shared/step-function.ts";
+import { isStoredLoss } from "../shared/stored-data.ts";
 import type { Tool } from "../shared/tool.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
@@ -74,13 +75,13 @@ export async function processRun(input: RunInput): Promise<RunEnd> {
 
 /** One activation of a run, from its record to what its job does next. */
 async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
-  const { fleet, workflows, runId, token, cache } = input;
+  const { fleet, runId, token, cache } = input;
   const { store } = fleet;
   const seen = cache?.get(runId)?.execution.seen ?? 0;
   const [run, length, news] = await Promise.all([
     readRun(store, runId),
-    seen > 0 ? runJournalLength(store, runId) : 0,
-    // One that cannot be read is read again where that fails the run.
+    // A journal that cannot be read is read again where that fails the run.
+    seen > 0 ? runJournalLength(store, runId).catch(() => 0) : 0,
     readRunJournal(store, runId, seen).catch(() => undefined),
   ]);
   // A Redis that was killed has lost its last second: the function in memory knows more than there was.
@@ -89,6 +90,35 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   if (run && cache?.get(runId)?.execution.scope !== scopeOf(run)) cache?.delete(runId);
   const cached = cache?.get(runId);
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
+  const lock: RunLock = { store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
+  const part: Part = { run, lock, live: cached, seen, news };
+  try {
+    return await goOn(input, part);
+  } catch (error) {
+    cache?.delete(runId);
+    // Its record ends, not its job alone: who waits for it would wait for ever.
+    if (isStoredLoss(error)) return fail(input, lock, run, part.live, error);
+    if (!(error instanceof NonDeterminismError)) throw error;
+    return block(input, lock, run, error);
+  }
+}
+
+/** What is at hand of a run in one activation. */
+interface Part {
+  run: RunRecord;
+  lock: RunLock;
+  /** The function, once there is one in memory. */
+  live: LiveRun | undefined;
+  /** How much of the journal the function had seen when the `news` after it were read; undefined: they cannot be read. */
+  seen: number;
+  news: RunJournalEntry[] | undefined;
+}
+
+/** @throws GlueError `corrupt_data`, `blob_lost`; NonDeterminismError */
+async function goOn(input: RunInput, part: Part): Promise<RunEnd | "continued"> {
+  const { fleet, workflows, runId, cache } = input;
+  const { store } = fleet;
+  const { run, lock, live: cached, seen, news } = part;
   if (run.status !== "running") {
     // Who ended it may not have lived to end what it had under way.
     const journal = await readRunJournal(store, runId);
@@ -96,7 +126,6 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
     if (run.status === "cancelled") await cleanUpAfter(input, run, journal);
     return endedBefore(input, run);
   }
-  const lock: RunLock = { store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
   if (clockOf(store).now() >= run.deadlineAt) {
     const ended = await fail(input, lock, run, cached, deadlineError());
     await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
@@ -114,30 +143,23 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   if (entry === "over" || entry === "changed") return processRun(input);
   const live = cached ?? (await revive(input, workflow, run));
   if ("reason" in live) return { kind: "putBack", reason: live.reason };
+  part.live = live;
   input.onLive(live);
   const hasLoss = input.lostWorkers > 0;
   const isPoison = hasLoss && (await noteLoss(input, lock));
   if (isPoison) return fail(input, lock, run, live, workerLost());
   const activation = new Activation(fleet, lock, run, live, input.signal);
-  try {
-    const isWhole = !hasLoss && live.execution.seen === seen;
-    const journal = (isWhole ? news : undefined) ?? (await readRunJournal(store, runId, live.execution.seen));
-    const end = await activation.run(journal);
-    if (end === "suspended") {
-      cache?.set(runId, live);
-      if (run.blocked) await unblockRun(lock);
-      return { kind: "suspended" };
-    }
-    cache?.delete(runId);
-    if (end === "fenced") return { kind: "fenced" };
-    return end === "over" ? overtaken(input, live) : finish(input, lock, run, live, workflow);
-  } catch (error) {
-    cache?.delete(runId);
-    if (error instanceof GlueError && error.code === "corrupt_data")
-      return fail(input, lock, run, live, error);
-    if (!(error instanceof NonDeterminismError)) throw error;
-    return block(input, lock, run, workflow, error);
+  const isWhole = !hasLoss && live.execution.seen === seen;
+  const journal = (isWhole ? news : undefined) ?? (await readRunJournal(store, runId, live.execution.seen));
+  const end = await activation.run(journal);
+  if (end === "suspended") {
+    cache?.set(runId, live);
+    if (run.blocked) await unblockRun(lock);
+    return { kind: "suspended" };
   }
+  cache?.delete(runId);
+  if (end === "fenced") return { kind: "fenced" };
+  return end === "over" ? overtaken(input, live) : finish(input, lock, run, live, workflow);
 }
 
 /**
@@ -295,14 +317,13 @@ async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): P
 
 /** The run stays whole for code that fits; who waits for its result is told. */
 async function block(
-  { fleet: { store, logger }, runId, workerId, unfit: earlier }: RunInput,
+  { fleet: { store, logger }, workflows, runId, workerId, unfit: earlier }: RunInput,
   lock: RunLock,
   run: RunRecord,
-  workflow: AnyWorkflow,
   error: NonDeterminismError,
 ): Promise<RunEnd> {
   const { code, message } = error;
-  const reason = `${code}: ${message} (begun by version ${run.version}, current ${workflow.version})`;
+  const reason = `${code}: ${message} (begun by version ${run.version}, current ${workflows.get(run.workflow)?.version})`;
   const unfit = [...new Set([...earlier, workerId])].slice(-MAX_UNFIT);
   if (await mayFitElsewhere(store, run, unfit)) return { kind: "putBack", reason, unfit };
   if (run.blocked?.message !== message) {

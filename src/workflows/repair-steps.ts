@@ -2,6 +2,7 @@ import { activityQueue, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
 import { parseRecord } from "../shared/records.ts";
+import { storedFault } from "../shared/stored-data.ts";
 import { askJobTimes, jobKey, jobTimes } from "../store/bullmq-internals.ts";
 import { repliesOf } from "../store/redis.ts";
 import { type EndedEntry, endOfStep } from "../store/run-journal.ts";
@@ -47,7 +48,9 @@ export async function repair(
         );
       else askJobTimes(pipeline.get(store.keys.result(job)), store, queueOf(subject), job);
     }
-    const replies = await repliesOf(pipeline);
+    const replies = await repliesOf(pipeline).catch((error) => {
+      throw storedFault(`what steps of run ${run.id} have brought`, error);
+    });
     for (const [n, step] of chunk.entries()) {
       const [end, job] = [replies[2 * n], replies[2 * n + 1]];
       const at = Date.now();

@@ -2,11 +2,11 @@ import { DelayedError, UnrecoverableError, WaitingChildrenError } from "bullmq";
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
 import { MAX_RUNS_AT_WORK, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
-import { GlueError } from "../shared/errors.ts";
 import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
+import { isStoredLoss } from "../shared/stored-data.ts";
 import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { forgetLostWorkers, lostWorkers, putBacksOf, unfitWorkersOf } from "../store/bullmq-internals.ts";
@@ -14,6 +14,7 @@ import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
 import { notifyRun } from "../store/run-journal.ts";
+import { endUnreadable } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import type { LiveRun } from "./live-run.ts";
 import { processRun, type RunEnd } from "./process-run.ts";
@@ -165,8 +166,9 @@ export class WorkflowHost {
     if (signal.reason === "draining") return this.#putBack(active, 0, "its worker stopped");
     const { logger } = this.#options;
     const { message, stack, name } = error as Error;
-    if (error instanceof GlueError && error.code === "corrupt_data") {
+    if (isStoredLoss(error)) {
       logger.error({ runId, fault: message }, "a run cannot go on");
+      await endUnreadable(this.#store, runId, error);
       throw withoutStack(new UnrecoverableError(`${error.code}: ${message}; ${error.hint}`));
     }
     if (!signal.aborted)
