@@ -207,8 +207,8 @@ export interface WorkflowOptions<Input, Output, Given = Input> extends WorkflowL
    */
   version?: number;
   /**
-   * How long after the last worker of an earlier version its runs are taken over, in milliseconds; default 10,000. A function
-   * that calls `ctx.patch` takes them over at once.
+   * How long after the last worker of an earlier version its runs are taken over, in milliseconds; default 10,000. Code whose
+   * `run` itself calls `ctx.patch` takes them over at once; give 0 when only functions that it calls do.
    */
   versionGraceMs?: number;
   /** The schema of the input, checked when a run is started; its defaults and transforms shape what the function gets. */

@@ -24,7 +24,10 @@ export async function reasonToLeave(
   return `a worker with version ${version} of workflow "${name}" may come back`;
 }
 
-/** Code with a patch goes on with runs of earlier versions: whoever wrote it has said so. */
+/**
+ * Code with a patch goes on with runs of earlier versions: whoever wrote it has said so. Its text is all that can be looked at before it
+ * runs: a patch in a function that it calls is not seen, and the run waits for `versionGraceMs`.
+ */
 function hasPatch({ run }: AnyWorkflow): boolean {
   return /\.\s*patch\s*\(/.test(Function.prototype.toString.call(run));
 }
