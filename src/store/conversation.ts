@@ -251,8 +251,8 @@ export const ANSWER_TURN = `
     local old = before and before.tokens or {prompt = 0, completion = 0, cached = 0}
     local oldCalls = before and before.calls or 0
     local oldCost = before and type(before.costUsd) == 'number' and before.costUsd or 0
+    add('bytes', #answer - redis.call('HSTRLEN', conversation, 'answer:' .. turn))
     redis.call('HSET', conversation, 'answer:' .. turn, answer)
-    add('bytes', #answer)
     add('calls', use.calls - oldCalls)
     add('promptTokens', use.prompt - old.prompt)
     add('completionTokens', use.completion - old.completion)

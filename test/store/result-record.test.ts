@@ -187,13 +187,19 @@ test("a turn's answer and sums come with the record; a retry adds the difference
   });
   const conversation = { id: "c", position: Number(position) };
   await activeJob("a");
-  expect(await write(record("a", "failed", answered), { conversation })).toBe("written");
+  const failed = record("a", "failed", answered);
+  expect(await write(failed, { conversation })).toBe("written");
+  const before = await readSums(store, ref);
+  // As when the group of scripts that it is part of is sent again.
+  expect(await write(failed, { conversation })).toBe("written");
+  expect(await readSums(store, ref)).toEqual(before);
   const tokens = { prompt: 30, completion: 7, total: 37, cached: 2 };
   const retried = record("a", "succeeded", { tokens, calls: 3, costUsd: 0.75 });
   expect(await write(retried, { conversation })).toBe("written");
   expect(await write(retried, { conversation })).toBe("recorded");
   expect(await readSums(store, ref)).toMatchObject({
     turns: 1,
+    bytes: before.bytes,
     calls: 3,
     promptTokens: 30,
     completionTokens: 7,
