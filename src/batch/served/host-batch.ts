@@ -62,14 +62,7 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
     return true;
   }
   const inputPath = await files.localPath(batch.inputFileId);
-  if (inputPath === undefined) {
-    logger.warn(
-      { batch: id, file: batch.inputFileId },
-      "the input of a batch is not in this machine's data folder",
-    );
-    return false;
-  }
-  if (batch.status === "validating") {
+  if (batch.status === "validating" && inputPath !== undefined) {
     const faults = await checkInput({
       ...{ path: inputPath, endpoint: batch.endpoint, settings, signal },
       needsPrices: batch.needsPrices !== undefined,
@@ -83,6 +76,18 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
   if (batch.status === "cancelling" && batch.inProgressAt === undefined) {
     await moveServedBatch(store, id, { from: ["cancelling"], to: "cancelled" });
     return true;
+  }
+  if (inputPath === undefined) {
+    // What has not begun ends in time without its input, too.
+    if (batch.status === "validating" && Date.now() >= batch.expiresAt) {
+      await moveServedBatch(store, id, { from: ["validating"], to: "expired" });
+      return true;
+    }
+    logger.warn(
+      { batch: id, file: batch.inputFileId },
+      "the input of a batch is not in this machine's data folder",
+    );
+    return false;
   }
   const folder = join(workFolder(settings), id);
   await mkdir(folder, { recursive: true, mode: 0o700 });
