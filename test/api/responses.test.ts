@@ -110,6 +110,18 @@ describe.each(MODELS)("%s", (model) => {
     expect(seen?.turn, "the call and its result were in the request").toBeGreaterThan(0);
     const last = await openai.responses.create({ model, previous_response_id: next.id, input: says("Yes.") });
     expect([last.output_text, last.previous_response_id]).toEqual(["Yes.", next.id]);
+    const named = await openai.responses.create({
+      ...body,
+      input: [
+        { type: "item_reference", id: call?.id ?? "" },
+        { type: "function_call_output", call_id: call?.call_id ?? "", output: "rainy" },
+        { type: "item_reference", id: next.output.at(-1)?.id ?? "" },
+        { type: "item_reference", id: next.output.at(-1)?.id ?? "" },
+        { role: "user", content: says("Rainy.") },
+      ],
+    });
+    expect(named.output_text).toBe("Rainy.");
+    expect(api.site.simulator.journal.entries().at(-1)?.turn, "so was what was named").toBeGreaterThan(0);
   });
 
   test("in the background it is polled, found again, listed with its input, and deleted", async () => {
@@ -172,6 +184,11 @@ test("another tenant's response is not there", async () => {
     () => other.responses.delete(id),
     () => other.responses.inputItems.list(id).asResponse(),
     () => other.responses.create({ model: MODEL, input: "go on", previous_response_id: id }),
+    () =>
+      other.responses.create({
+        model: MODEL,
+        input: [{ type: "item_reference", id: id.replace("resp_", "msg_") }],
+      }),
     () => openai.responses.retrieve("resp_00000000-0000-0000-0000-000000000000"),
     () => openai.responses.retrieve("../../etc"),
   ])

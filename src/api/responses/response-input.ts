@@ -59,8 +59,15 @@ export async function wholeInput(
   items: Fields[],
 ): Promise<Fields[]> {
   const whole = [...(await earlierItems(access, previous)), ...items];
+  // Many items of one answer cost one look at it.
+  const answers = new Map<string, Promise<Fields[]>>();
+  const itemsOf = (responseId: string) => {
+    const known = answers.get(responseId) ?? outputNamed(access, responseId);
+    answers.set(responseId, known);
+    return known;
+  };
   const resolved = await Promise.all(
-    whole.map((item) => (item.type === "item_reference" ? itemNamed(access, String(item.id)) : item)),
+    whole.map((item) => (item.type === "item_reference" ? itemNamed(itemsOf, String(item.id)) : item)),
   );
   return resolved.flatMap((item) => sendable(item));
 }
@@ -99,12 +106,14 @@ async function outputOf(
   return output as Fields[];
 }
 
+async function outputNamed(access: ResponseAccess, responseId: string): Promise<Fields[]> {
+  return outputOf(access, await storedResponse(access, responseId));
+}
+
 /** The item of an earlier answer; clients name those in place of sending them again. */
-async function itemNamed(access: ResponseAccess, id: string): Promise<Fields> {
+async function itemNamed(itemsOf: (responseId: string) => Promise<Fields[]>, id: string): Promise<Fields> {
   const responseId = responseOfItem(id);
-  const found =
-    responseId &&
-    (await outputOf(access, await storedResponse(access, responseId))).find((item) => item.id === id);
+  const found = responseId && (await itemsOf(responseId)).find((item) => item.id === id);
   if (found) return found;
   throw badParameter(
     "input",
