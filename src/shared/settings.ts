@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
-import { tmpdir, userInfo } from "node:os";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { z } from "zod";
 import type { Deployments } from "./deployments.ts";
 import { envFileFaults, readEnvFile, type Variables, withoutEmpty } from "./env-file.ts";
@@ -15,6 +15,7 @@ import type { Retention } from "./retention.ts";
 import { unknownKeyHint } from "./schema-check.ts";
 import { Secret } from "./secret.ts";
 import { BARE_NAMES, booleanText, jsonText, settingsSchema } from "./settings-schema.ts";
+import { cacheHome, currentFolder, projectFolder, proxyVariables } from "./system-places.ts";
 
 /** Everything configurable, read once at start and frozen. */
 export interface Settings {
@@ -274,18 +275,6 @@ function apiKeyOf(own: string | undefined, { openai }: Record<string, ProviderEn
   return text?.startsWith("gk_") ? new Secret(text) : undefined;
 }
 
-/** The folder of the XDG specification, which says that a relative path is to be ignored. */
-function cacheHome({ XDG_CACHE_HOME = "", HOME = "" }: Variables, dataDir: string): string {
-  if (isAbsolute(XDG_CACHE_HOME)) return XDG_CACHE_HOME;
-  if (isAbsolute(HOME)) return join(HOME, ".cache");
-  try {
-    return join(userInfo().homedir, ".cache");
-  } catch {
-    // A container's user id without a name has no home.
-    return dataDir;
-  }
-}
-
 function settingsFault(faults: string[]): ConfigurationError {
   return new ConfigurationError(
     `${faults.length} setting${faults.length > 1 ? "s are" : " is"} wrong:\n  ${faults.join("\n  ")}`,
@@ -299,28 +288,6 @@ function describeIssue(schema: z.ZodType, issue: z.core.$ZodIssue, names: Map<st
   const message = issue.code === "invalid_key" ? issue.issues[0]?.message : issue.message;
   const hint = unknownKeyHint(schema, issue);
   return `${names.get(key ?? "") ?? `GLUELLM_${key}`}${where}: ${message}${hint ? ` (${hint})` : ""}`;
-}
-
-function currentFolder(): string {
-  try {
-    return process.cwd();
-  } catch {
-    throw new ConfigurationError("the current folder no longer exists", "change to another one: cd ~");
-  }
-}
-
-/** What a download may need to reach the outside, in either spelling. */
-function proxyVariables(variables: Variables): Record<string, string> {
-  const pairs = Object.entries(variables).filter(([name]) => /^(https?|all|no)_proxy$/i.test(name));
-  return Object.fromEntries(pairs.map(([name, value]) => [name, value ?? ""]));
-}
-
-/** The folder of the nearest package.json upwards, else the folder itself. */
-function projectFolder(start: string): string {
-  for (let folder = resolve(start); ; folder = dirname(folder)) {
-    if (existsSync(join(folder, "package.json"))) return folder;
-    if (dirname(folder) === folder) return resolve(start);
-  }
 }
 
 function freeze<T extends object>(value: T): T {

@@ -1,67 +1,28 @@
-import type { LRUCache } from "lru-cache";
 import { toErrorRecord } from "../shared/error-record.ts";
-import { type GlueError, NonDeterminismError } from "../shared/errors.ts";
-import { checkWith } from "../shared/schema-check.ts";
-import { type Encoded, encode } from "../shared/serialize.ts";
-import type { StepFunction } from "../shared/step-function.ts";
+import { NonDeterminismError } from "../shared/errors.ts";
 import { isStoredLoss } from "../shared/stored-data.ts";
-import type { Tool } from "../shared/tool.ts";
 import { clockOf } from "../store/redis-clock.ts";
-import { untilTaken } from "../store/redis-refusal.ts";
 import {
   appendEntries,
-  endOfChild,
-  notifyRun,
   type RunJournalEntry,
   readRunJournal,
   runJournalLength,
 } from "../store/run-journal.ts";
-import { inlineOrRunBlob, type RunRecord, readRun } from "../store/run-record.ts";
-import { blockRun, finishRun, type RunLock, unblockRun } from "../store/run-turn.ts";
+import { type RunRecord, readRun } from "../store/run-record.ts";
+import { blockRun, type RunLock, unblockRun } from "../store/run-turn.ts";
 import { Activation } from "./activation.ts";
-import { goOnAsNew, scopeOf } from "./continue-as-new.ts";
+import { scopeOf } from "./continue-as-new.ts";
 import { cancelSteps, openSteps } from "./end-run.ts";
-import { enter, mayHaveLimits } from "./enter-run.ts";
+import { enter } from "./enter-run.ts";
 import { isOfActivation } from "./entry-values.ts";
-import type { FleetAccess } from "./fleet-access.ts";
-import { createLiveRun, type LiveRun, standingOf } from "./live-run.ts";
+import { endedBefore, fail, finish, overtaken } from "./finish-run.ts";
+import { createLiveRun, type LiveRun } from "./live-run.ts";
 import { MAX_LOSSES } from "./local-work.ts";
-import { asWorkflowError, deadlineError, workerLost } from "./run-errors.ts";
+import { deadlineError, workerLost } from "./run-errors.ts";
+import type { RunEnd, RunInput } from "./run-input.ts";
 import { inputOf } from "./run-values.ts";
 import { mayFitElsewhere, reasonToLeave } from "./version-routing.ts";
 import type { AnyWorkflow } from "./workflow.ts";
-
-export interface RunInput {
-  fleet: FleetAccess;
-  workflows: ReadonlyMap<string, AnyWorkflow>;
-  offerTool: (tool: Tool) => void;
-  functions: ReadonlyMap<string, StepFunction>;
-  /** Suspended functions by run id, so that they need no replay; undefined: each activation replays. */
-  cache: LRUCache<string, LiveRun> | undefined;
-  runId: string;
-  token: string;
-  /** Workers that were lost while they had the run, since it was last taken. */
-  lostWorkers: number;
-  /** Forgets them: the journal has them. */
-  onLossNoted: () => Promise<void>;
-  /** Of this process. */
-  workerId: string;
-  /** The ids of the workers whose code did not fit it. */
-  unfit: readonly string[];
-  signal: AbortSignal;
-  /** The function that is activated. */
-  onLive: (live: LiveRun) => void;
-  /** The function asked for something; this may be outside of its activations. */
-  onActivity: () => void;
-}
-
-/** What becomes of the run's job. */
-export type RunEnd =
-  | { kind: "suspended" }
-  | { kind: "fenced" }
-  | { kind: "putBack"; reason: string; unfit?: readonly string[] }
-  | { kind: "succeeded"; summary: object }
-  | { kind: "failed"; reason: string };
 
 /** Workers whose code did not fit that are remembered. */
 const MAX_UNFIT = 1000;
@@ -219,100 +180,6 @@ async function revive(
   });
   live.execution.onActivity = onActivity;
   return live;
-}
-
-async function finish(
-  input: RunInput,
-  lock: RunLock,
-  run: RunRecord,
-  live: LiveRun,
-  workflow: AnyWorkflow,
-): Promise<RunEnd | "continued"> {
-  const { outcome } = live.execution;
-  if (outcome && "next" in outcome) {
-    const part = { execution: live.execution, input: outcome.next, version: workflow.version };
-    const end = await goOnAsNew(input.fleet, lock, run, part);
-    if (end === "continued") return end;
-    return end === "fenced" ? { kind: "fenced" } : overtaken(input, live);
-  }
-  if (!outcome || "error" in outcome) return fail(input, lock, run, live, asWorkflowError(outcome?.error));
-  const { store, logger } = input.fleet;
-  let output: Encoded;
-  const what = `the output of workflow "${run.workflow}"`;
-  try {
-    output = encode(checkWith(workflow.output, outcome.value, what), what);
-  } catch (error) {
-    return fail(input, lock, run, live, asWorkflowError(error));
-  }
-  // A parent reads it up to its own deadline.
-  const parent = run.parentRunId === undefined ? undefined : await readRun(store, run.parentRunId);
-  const stored = await untilTaken(logger, () =>
-    inlineOrRunBlob(store, run.id, output.json ?? null, parent?.deadlineAt),
-  );
-  const typed = output.isTyped ? ["outputTyped", "true"] : [];
-  const fields = ["output", JSON.stringify(stored), ...typed];
-  return end(input, lock, live, { ...run, status: "succeeded" }, fields);
-}
-
-function fail(
-  input: RunInput,
-  lock: RunLock,
-  run: RunRecord,
-  live: LiveRun | undefined,
-  error: GlueError,
-): Promise<RunEnd> {
-  input.fleet.logger.warn({ runId: run.id, workflow: run.workflow, fault: error.code }, "run failed");
-  const record = toErrorRecord(error);
-  return end(input, lock, live, { ...run, status: "failed", error: record }, [
-    "error",
-    JSON.stringify(record),
-  ]);
-}
-
-/** @param ended the run as it is to stand, whose status is written with the other fields */
-async function end(
-  input: RunInput,
-  lock: RunLock,
-  live: LiveRun | undefined,
-  ended: RunRecord,
-  fields: readonly string[],
-): Promise<RunEnd> {
-  input.cache?.delete(lock.runId);
-  const standing = [...(live ? standingOf(live, ended) : []), "finishedAt", String(Date.now())];
-  const hasLimits = mayHaveLimits(ended, input.workflows.get(ended.workflow));
-  const outcome = await finishRun(lock, ["status", ended.status, ...fields, ...standing], hasLimits);
-  if (outcome === "fenced") return { kind: "fenced" };
-  // A parent is told what is written down.
-  if (outcome === "over" || ended.parentRunId !== undefined) return overtaken(input, live);
-  await endPending(input, live);
-  return endedBefore(input, { ...ended, ...live?.execution.totals });
-}
-
-/** What an ended run still had under way ends too. */
-async function endPending({ fleet }: RunInput, live: LiveRun | undefined): Promise<void> {
-  const pending = live?.execution.pending() ?? [];
-  await cancelSteps(
-    fleet,
-    pending.flatMap(({ asked }) => asked ?? []),
-  );
-}
-
-/** The run is over, as its record says. */
-async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<RunEnd> {
-  await endPending(input, live);
-  const run = await readRun(input.fleet.store, input.runId);
-  return run ? endedBefore(input, run) : { kind: "fenced" };
-}
-
-/** Tells its parent, which may have been told before, and its job. */
-async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRecord): Promise<RunEnd> {
-  cache?.delete(runId);
-  const { parentRunId, error, costUsd, promptTokens: prompt, completionTokens: completion } = run;
-  if (parentRunId) await notifyRun(fleet.store, parentRunId, endOfChild(run));
-  const tokens = { prompt, completion, total: prompt + completion };
-  const summary = { status: run.status, tokens, costUsd };
-  if (run.status === "succeeded") return { kind: "succeeded", summary };
-  return { kind: "failed", reason: `${error?.code ?? run.status}: ${error?.message ?? ""}` };
 }
 
 /** The run stays whole for code that fits; who waits for its result is told. */
