@@ -5,6 +5,7 @@ import type { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { decode, serialize } from "../shared/serialize.ts";
+import { readStored } from "../shared/stored-data.ts";
 import {
   type ActivityDenied,
   type ActivityLock,
@@ -66,6 +67,7 @@ export async function processActivity(input: ActivityInput): Promise<object> {
     });
   }
   let given: unknown;
+  let details: unknown;
   try {
     const json = isBlobRef(payload.input) ? await readBlob(store, payload.input) : payload.input;
     given = checkWith(
@@ -73,11 +75,11 @@ export async function processActivity(input: ActivityInput): Promise<object> {
       payload.typed ? decode(json) : json,
       `the input of activity "${activity.name}"`,
     );
+    details = detailsOf(state, step);
   } catch (error) {
     return fail(input, lock, payload, asWorkflowError(error));
   }
   const attempt = state.tries + state.missed + lost + 1;
-  const details = state.details === undefined ? undefined : decode(JSON.parse(state.details));
   const logger = input.logger.child({ runId, step, activity: activity.name, attempt });
   const options = { lock, activity, input: given, step, attempt, details, signal: active.signal, logger };
   const end = await new ActivityTry(options).run();
@@ -95,6 +97,12 @@ export async function processActivity(input: ActivityInput): Promise<object> {
     case "broken off":
       return breakOff(active, end.reason);
   }
+}
+
+/** @throws GlueError `corrupt_data` */
+function detailsOf({ details }: ActivityState, step: string): unknown {
+  if (details === undefined) return undefined;
+  return readStored(`the last heartbeat of step "${step}"`, () => decode(JSON.parse(details)));
 }
 
 interface Failure {

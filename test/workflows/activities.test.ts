@@ -101,6 +101,18 @@ describe("an activity", () => {
     expect(await run.result()).toBe("done");
   });
 
+  test("what it told of itself and cannot be read any more fails it, once", async () => {
+    const { runs, work, settings } = await workflowSite();
+    await work(one());
+    const run = await runs.start(one("given"), {});
+    await waitFor("its job", async () => (await runs.activities())[0]?.open === 1);
+    const [step] = await run.steps();
+    const { redis, keys } = testStore(settings.namespace);
+    await redis.hset(keys.activity(step?.job ?? ""), "details", "{oops");
+    await work(anyActivity(() => "done"));
+    await expect(run.result()).rejects.toMatchObject({ code: "corrupt_data" });
+  });
+
   test("its definition is checked", () => {
     const make = (more: object) => () => anyActivity(() => 1, more);
     expect(make({ retry: { maxAttempts: 0 } })).toThrow('activity "work": retry.maxAttempts');
