@@ -14,7 +14,7 @@ import { putBack, RetryError } from "../store/job-loop.ts";
 import { PAUSE_TEST_MS } from "../store/long-pause.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { writeRecord } from "../store/result-record.ts";
-import { endStep } from "../store/run-journal.ts";
+import { endStep } from "../store/step-end.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import { type Attempt, lostCalls } from "./job-attempt.ts";
 import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";

@@ -4,14 +4,9 @@ import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, JobCancelledError } from "../shared/errors.ts";
 import { isStoredLoss } from "../shared/stored-data.ts";
 import { cancelActivities } from "../store/activity.ts";
-import {
-  type AskedEntry,
-  endOfChild,
-  notifyRun,
-  type RunJournalEntry,
-  readRunJournal,
-} from "../store/run-journal.ts";
+import { type AskedEntry, notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import { parentOf, readRun } from "../store/run-record.ts";
+import { endOfChild } from "../store/step-end.ts";
 import type { Store } from "../store/store.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { deadlineError } from "./run-errors.ts";
