@@ -23,7 +23,10 @@ interface AuthorizerOptions {
   isAuthRequired: boolean;
 }
 
-/** Returns what finds out whose key a request has. It takes one round trip to Redis, and caches nothing. */
+/**
+ * Returns what finds out whose key a request has. It takes one round trip to Redis, and caches nothing. Wrong keys are not
+ * throttled: nobody finds 256 random bits by trying, and behind a proxy one caller's mistakes would shut out all.
+ */
 export function authorizer({ store, isAuthRequired }: AuthorizerOptions) {
   /** @throws ApiError 401, 402, 429, or 503 when Redis does not answer */
   return async (request: Request): Promise<Principal> => {
