@@ -1,4 +1,5 @@
 import { InputError } from "../shared/errors.ts";
+import { parseJson } from "../shared/json.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -49,7 +50,8 @@ const LIST = new Script({
   },
   lua: `
     local function hasTag(tags)
-      for _, has in ipairs(tags and cjson.decode(tags) or {}) do if has == tag then return true end end
+      local isReadable, list = pcall(cjson.decode, tags or '[]')
+      for _, has in ipairs(isReadable and list or {}) do if has == tag then return true end end
       return false
     end
     -- Any number of runs may have begun in the same millisecond as the last one looked at.
@@ -57,7 +59,8 @@ const LIST = new Script({
     local skipped = rank and rank + 1 - redis.call('ZCOUNT', runs, '(' .. before, '+inf') or 0
     local found = redis.call('ZREVRANGEBYSCORE', runs, before, from, 'WITHSCORES', 'LIMIT', skipped, scan)
     local reply, lines, size, count = {'', '', ''}, {}, 0, 0
-    local call, fields = redis.call, {'workflow', 'version', 'status', 'tags'}
+    -- A record that is damaged must not hide the others.
+    local call, fields = redis.pcall, {'workflow', 'version', 'status', 'tags'}
     -- Each field costs a look through the record.
     if tenant ~= '' then fields[5] = 'tenant' end
     for i = 1, #found, 2 do
@@ -133,7 +136,7 @@ function listed(lines: readonly string[], at: number): ListedRun {
     workflow,
     version: Number(lines[at + 3]),
     state,
-    tags: tags === "[]" ? [] : (JSON.parse(tags) as string[]),
+    tags: tags === "[]" ? [] : ((parseJson(tags) ?? []) as string[]),
   };
 }
 

@@ -1,7 +1,6 @@
 import type { BlobRef } from "../shared/catalog.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
 import { isBlobRef, releaseBlob } from "./blobs.ts";
-import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -61,15 +60,17 @@ export async function sweepEndedRuns(store: Store, before: number): Promise<numb
 async function endedBefore(store: Store, ids: readonly string[], before: number): Promise<string[]> {
   const pipeline = store.redis.pipeline();
   for (const id of ids) pipeline.hget(store.keys.workflow(id), "finishedAt");
-  const ends = await repliesOf(pipeline);
-  return ids.filter((_, n) => ends[n] !== null && Number(ends[n]) < before);
+  const ends = (await pipeline.exec()) ?? [];
+  // One that is no record, or has no time, keeps none of the others.
+  return ids.filter((_, n) => typeof ends[n]?.[1] === "string" && Number(ends[n][1]) < before);
 }
 
 async function removeRun(store: Store, id: string, before: number): Promise<boolean> {
   const { redis, keys } = store;
   const [[input, output, forked], journal] = await Promise.all([
     redis.hmget(keys.workflow(id), "input", "output", FORKED),
-    redis.lrange(keys.workflowJournal(id), 0, -1),
+    // One that cannot be read is removed all the same.
+    redis.lrange(keys.workflowJournal(id), 0, -1).catch(() => []),
   ]);
   const named = {
     run: keys.workflow(id),

@@ -1,11 +1,12 @@
 import { ProducerQueues } from "../producers/queues.ts";
+import { isStoredLoss } from "../shared/stored-data.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { healLimit, someLimits } from "../store/run-limits.ts";
 import { forgetRun, oldRuns, overdueRuns, readRun, unlistOverdue } from "../store/run-record.ts";
-import { expireRun } from "./end-run.ts";
+import { endUnreadable, expireRun } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { addJobAgain } from "./start-run.ts";
 
@@ -40,8 +41,12 @@ export class Sweeper {
     const { names, cursor } = await someLimits(store, this.#cursor, CHUNK);
     this.#cursor = cursor;
     for (const name of names) {
-      for (const runId of await healLimit(store, name, clockOf(store).now()))
-        await addJobAgain(this.#fleet, runId);
+      for (const runId of await healLimit(store, name, clockOf(store).now())) {
+        await addJobAgain(this.#fleet, runId).catch((error: unknown) => {
+          if (!isStoredLoss(error)) throw error;
+          return endUnreadable(store, runId, error);
+        });
+      }
     }
   }
 

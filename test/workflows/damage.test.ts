@@ -3,6 +3,8 @@ import { z } from "zod";
 import { defineWorkflow, type WorkflowHandle } from "../../src/index.ts";
 import { workflowQueue } from "../../src/shared/catalog.ts";
 import { jobKey } from "../../src/store/bullmq-internals.ts";
+import { listRuns, type RunFilter } from "../../src/store/run-list.ts";
+import { sweepEndedRuns } from "../../src/store/run-retention.ts";
 import type { Store } from "../../src/store/store.ts";
 import { anyWorkflow } from "../support/any-workflow.ts";
 import { testStore } from "../support/redis.ts";
@@ -150,4 +152,24 @@ test("a child run ends though its parent's record cannot be read", async () => {
   await host([reads]);
   await runs.open(child).signal("go");
   await expect(runs.open(child).result()).rejects.toMatchObject({ code: "corrupt_data" });
+});
+
+test("damaged runs are neither in the way of lists, nor of the end of other runs' lives", async () => {
+  const { runs, settings } = await workflowSite();
+  const store = testStore(settings.namespace);
+  const { redis, keys } = store;
+  const [typed, tagged, journal, healthy] = await Promise.all(
+    ["typed", "tagged", "journal", "healthy"].map((runId) =>
+      runs.start(reads, runId, { runId, tags: ["one"] }),
+    ),
+  );
+  await Promise.all([journal, healthy].map((run) => run?.cancel()));
+  await asText(store, keys.workflow(typed?.id ?? ""));
+  await redis.hset(keys.workflow(tagged?.id ?? ""), "tags", "{oops");
+  await asText(store, keys.workflowJournal(journal?.id ?? ""));
+  const idsOf = async (filter: RunFilter) => (await listRuns(store, filter, 10)).runs.map(({ id }) => id);
+  expect((await idsOf({})).sort()).toEqual(["healthy", "journal", "tagged"]);
+  expect((await idsOf({ tag: "one" })).sort()).toEqual(["healthy", "journal"]);
+  expect(await sweepEndedRuns(store, Date.now() + 60_000)).toBe(2);
+  expect(await idsOf({})).toEqual(["tagged"]);
 });
