@@ -6,6 +6,7 @@ import { SCHEDULE_QUEUE } from "../shared/catalog.ts";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
+import { isStoredLoss, isWrongType } from "../shared/stored-data.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { hasJobs } from "../store/bullmq-internals.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
@@ -142,16 +143,27 @@ export class Ticker {
 
   /** Who created, paused or deleted a schedule may not have lived to tell BullMQ; and a tick's job may have been removed. */
   async #repair(): Promise<void> {
-    const { store, logger } = this.#options;
-    for (const id of await scheduleIds(store)) {
-      const schedule = await readSchedule(store, id).catch(() => undefined);
-      if (!schedule) continue;
-      const isArmed = await this.#jobs.isArmed(id);
-      if (schedule.paused === !isArmed) continue;
-      logger.warn({ schedule: id }, schedule.paused ? "a paused schedule ticked" : "a schedule did not tick");
-      if (schedule.paused) await this.#jobs.disarm(id);
-      else await this.#jobs.arm(id, readDefinition(id, schedule.definition));
+    for (const id of await scheduleIds(this.#options.store)) {
+      await this.#repairOne(id).catch((error: unknown) => {
+        // One that is damaged must not keep the others from ticking.
+        if (!isStoredLoss(error) && !isWrongType(error)) throw error;
+        this.#options.logger.warn(
+          { schedule: id, fault: (error as Error).message },
+          "a schedule cannot tick",
+        );
+      });
     }
+  }
+
+  async #repairOne(id: string): Promise<void> {
+    const { store, logger } = this.#options;
+    const schedule = await readSchedule(store, id);
+    if (!schedule) return;
+    const isArmed = await this.#jobs.isArmed(id);
+    if (schedule.paused === !isArmed) return;
+    logger.warn({ schedule: id }, schedule.paused ? "a paused schedule ticked" : "a schedule did not tick");
+    if (schedule.paused) await this.#jobs.disarm(id);
+    else await this.#jobs.arm(id, readDefinition(id, schedule.definition));
   }
 
   /** Takes no more ticks; what one has begun is gone on with by other workers. */

@@ -242,11 +242,13 @@ test("a worker whose clock is ahead starts no tick before its time by Redis", as
     expect(at.getTime()).toBeGreaterThanOrEqual(plannedAt.getTime() - 1000);
 }, 120_000);
 
-test("a schedule that BullMQ has lost ticks again", async () => {
+test("a schedule that BullMQ has lost ticks again, also beside one that is damaged", async () => {
   const { client, work, queueOf, redis, settings } = await workflowSite();
   const { schedules } = client;
-  await schedules.create({ id: "lost", workflow: report, input: { of: "l" }, everyMs: 1000 });
-  const prefix = redisKeys(settings.namespace).prefix;
+  for (const id of ["damaged", "lost"])
+    await schedules.create({ id, workflow: report, input: { of: "l" }, everyMs: 1000 });
+  const { prefix, schedule } = redisKeys(settings.namespace);
+  await redis.hset(schedule("damaged"), "definition", '{"v":0}');
   await redis.del(
     `${prefix}:schedules:repeat`,
     `${prefix}:schedules:repeat:lost`,
