@@ -1,19 +1,40 @@
 import { Command, CommanderError } from "commander";
 import { readVersion } from "../host/read-version.ts";
-import { addBatchCommands } from "./batch.ts";
-import { addChatCommand } from "./chat.ts";
-import { addCompleteCommand } from "./complete.ts";
 import { describeError, EXIT, exitCodeOf } from "./exit.ts";
-import { addKeysCommands } from "./keys.ts";
 import { guardOutput } from "./output.ts";
-import { addQueuesCommand } from "./queues.ts";
-import { addQuickstartCommand } from "./quickstart.ts";
-import { addScheduleCommands } from "./schedule.ts";
-import { addSelfTestCommands } from "./self-test.ts";
-import { addWorkflowTestCommands } from "./self-test-workflows.ts";
-import { addServeCommands } from "./serve.ts";
-import { addSimulateCommand } from "./simulate.ts";
-import { addWorkflowCommands } from "./workflow.ts";
+
+/** What adds commands to the program, in the order of the help, each with the commands that it adds. */
+const MODULES: readonly { names: readonly string[]; add: (program: Command) => Promise<void> }[] = [
+  { names: ["batch"], add: async (to) => (await import("./batch.ts")).addBatchCommands(to) },
+  {
+    names: ["up", "api", "worker", "dashboard"],
+    add: async (to) => (await import("./serve.ts")).addServeCommands(to),
+  },
+  { names: ["keys"], add: async (to) => (await import("./keys.ts")).addKeysCommands(to) },
+  { names: ["queues"], add: async (to) => (await import("./queues.ts")).addQueuesCommand(to) },
+  { names: ["complete"], add: async (to) => (await import("./complete.ts")).addCompleteCommand(to) },
+  { names: ["chat"], add: async (to) => (await import("./chat.ts")).addChatCommand(to) },
+  { names: ["workflow"], add: async (to) => (await import("./workflow.ts")).addWorkflowCommands(to) },
+  { names: ["schedule"], add: async (to) => (await import("./schedule.ts")).addScheduleCommands(to) },
+  {
+    names: ["test-completion", "test-tool-call"],
+    add: async (to) => (await import("./self-test.ts")).addSelfTestCommands(to),
+  },
+  {
+    names: ["test-iterative-workflow", "test-pipeline-workflow", "test-debate-workflow"],
+    add: async (to) => (await import("./self-test-workflows.ts")).addWorkflowTestCommands(to),
+  },
+  { names: ["simulate"], add: async (to) => (await import("./simulate.ts")).addSimulateCommand(to) },
+  { names: ["quickstart"], add: async (to) => (await import("./quickstart.ts")).addQuickstartCommand(to) },
+];
+
+/** A command that is named is loaded alone, and the version needs none: a process starts sooner. The help needs all. */
+async function addCommands(): Promise<void> {
+  const word = process.argv[2];
+  if (word === "--version" || word === "-V") return;
+  const named = MODULES.filter(({ names }) => names.some((name) => name === word));
+  for (const { add } of named.length > 0 ? named : MODULES) await add(program);
+}
 
 const program = new Command("gluellm")
   .description("Durable LLM jobs on Redis: enqueue and forget, share the account's limits, never pay twice.")
@@ -26,24 +47,12 @@ const program = new Command("gluellm")
   )
   .exitOverride();
 
-addBatchCommands(program);
-addServeCommands(program);
-addKeysCommands(program);
-addQueuesCommand(program);
-addCompleteCommand(program);
-addChatCommand(program);
-addWorkflowCommands(program);
-addScheduleCommands(program);
-addSelfTestCommands(program);
-addWorkflowTestCommands(program);
-addSimulateCommand(program);
-addQuickstartCommand(program);
-
 /** A command that has ended closes what it opened at once; a connection that will not close must not keep it. */
 const LINGER_MS = 3000;
 
 guardOutput();
 try {
+  await addCommands();
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
