@@ -19,7 +19,7 @@ export async function cancelJob(
   const id = job.id ?? "";
   const error = { ...toErrorRecord(new JobCancelledError()), attempts: job.attemptsMade };
   const record = { ...emptyRecord(id, job.data, "cancelled", job.attemptsMade), error };
-  const outcome = await cancelRecord(store, queue.name, record);
+  const outcome = await cancelRecord(store, queue.name, job.data, record);
   if (outcome !== "cancelled") return outcome;
   await queue.remove(id);
   // A worker that has the job either read its request before, or finds the record first.

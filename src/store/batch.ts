@@ -8,6 +8,8 @@ import {
 } from "../shared/records.ts";
 import { isOwnedBy } from "../shared/tenant.ts";
 import { readLease } from "./batch-lease.ts";
+import { ANNOUNCE, ANNOUNCE_BATCH } from "./outbox.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 import { notify, publish } from "./topics.ts";
 
@@ -32,24 +34,44 @@ const BATCH_TTL_SECONDS = 30 * 86_400;
 /** Batches looked at at a time. */
 const PAGE = 100;
 
+/**
+ * Writes some fields of a batch's record, and keeps it in the list of batches.
+ * Keys: the batch, the list of batches, the record of a batch of the API under this id, the outbox. Arguments: the `id`, the time
+ * `at`, the `status` or nothing; then names and values of fields. Returns nothing. Called by `saveBatch`. Fence: none, or the
+ * batch's lease. A batch of the API tells of its states itself.
+ */
+const SAVE = new Script({
+  keys: ["batch", "batches", "served", "outbox"],
+  args: { id: "text", at: "number", status: "text" },
+  moreArgs: "fields",
+  lua: `${ANNOUNCE}${ANNOUNCE_BATCH}
+    local isNew = status ~= '' and redis.call('HGET', batch, 'status') ~= status
+    redis.call('HSET', batch, unpack(fields))
+    redis.call('HSETNX', batch, 'createdAt', string.format('%.0f', at))
+    redis.call('EXPIRE', batch, ${BATCH_TTL_SECONDS})
+    redis.call('ZADD', batches, 'NX', at, id)
+    redis.call('ZREMRANGEBYSCORE', batches, 0, at - ${BATCH_TTL_SECONDS * 1000})
+    if isNew and redis.call('EXISTS', served) == 0 then announceBatch(batch, batch, id, status) end
+  `,
+});
+
 /** Writes some fields of a batch's record, and keeps it in the list of batches. */
 export async function saveBatch(
   store: Store,
   batch: Partial<BatchRecord> & Pick<BatchRecord, "id">,
 ): Promise<void> {
-  const fields = Object.entries({ ...batch, updatedAt: Date.now() }).flatMap(([name, value]) =>
+  const { redis, keys } = store;
+  const { id, status = "" } = batch;
+  const at = Date.now();
+  const fields = Object.entries({ ...batch, updatedAt: at }).flatMap(([name, value]) =>
     value === undefined ? [] : [name, String(value)],
   );
-  const key = store.keys.batch(batch.id);
-  const now = Date.now();
-  await store.redis
-    .multi()
-    .hset(key, ...fields)
-    .hsetnx(key, "createdAt", String(now))
-    .expire(key, BATCH_TTL_SECONDS)
-    .zadd(store.keys.batches, "NX", now, batch.id)
-    .zremrangebyscore(store.keys.batches, 0, now - BATCH_TTL_SECONDS * 1000)
-    .exec();
+  await SAVE.run(
+    redis,
+    { batch: keys.batch(id), batches: keys.batches, served: keys.servedBatch(id), outbox: keys.outbox },
+    { id, at, status },
+    { args: fields },
+  );
 }
 
 /** Writes the record of a batch that begins, or goes on: an earlier run's stop or cancellation ends with it. */

@@ -88,6 +88,10 @@ export function keysUnder(prefix: string) {
     scheduleTicks: (id: string) => `${prefix}:schedule:${id}:ticks`,
     /** String: held by the process that looks whether schedules tick. */
     scheduleSweep: `${prefix}:schedule-sweep`,
+    /** Hash: who reads what has become final; streams of it (see `outbox.ts`). */
+    outbox: `${prefix}:outbox`,
+    outboxHistory: `${prefix}:outbox:history`,
+    outboxWebhooks: `${prefix}:outbox:webhooks`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,

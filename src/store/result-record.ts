@@ -1,5 +1,6 @@
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { TurnAnswer } from "../shared/conversation.ts";
+import { fieldsOf } from "../shared/json.ts";
 import { ACKNOWLEDGED, modelKeyOf, parseRecord, type ResultRecord } from "../shared/records.ts";
 import { RESULT_TTL_SECONDS, type Retention, resultTtlSeconds } from "../shared/retention.ts";
 import { storedFault } from "../shared/stored-data.ts";
@@ -8,6 +9,8 @@ import { REPORT_ROW } from "./batch-done-list.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { ANSWER_TURN } from "./conversation.ts";
 import { GroupedScript } from "./grouped-script.ts";
+import { ANNOUNCE } from "./outbox.ts";
+import type { JobFigures } from "./outbox-event.ts";
 import { ANSWER_REFUSED } from "./refused-rows.ts";
 import { Script } from "./script.ts";
 import { STANDING } from "./standing-record.ts";
@@ -42,20 +45,20 @@ export const IS_CANCELLED = `
 
 /**
  * Makes a job's outcome final, with all that goes with it: the batch's done-list, the job's journal, the usage, and
- * the job's turn in its conversation; and what it proves of rows that the provider refused. The push and the wake-up of
+ * the job's turn in its conversation; what it proves of rows that the provider refused; and the outbox. The push and the wake-up of
  * the row sender are part of it, so that a recorded row can never miss its done-list; a row that was recorded before is
  * pushed again, since whoever sent it again has not seen its result.
  * Keys: BullMQ's job and its lock, the record, the present counter of usage, the done-list, the journal, the
- * conversation, the refused rows of the model, the key of the API that pays. Arguments: `token` of the lock; `record` as
+ * conversation, the refused rows of the model, the key of the API that pays, the outbox. Arguments: `token` of the lock; `record` as
  * JSON, its life, and of its fields `jobId`, `status`, `paidCalls`, the tokens, `costUsd`, whether some of it is a guess;
  * the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that the usage does not know yet; `turn`,
- * empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its latest call was sent.
+ * empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its latest call was sent; for the outbox the `tenant` and the `figures` as JSON.
  * Returns: a `WriteOutcome`. Called by `writeRecord`, for the worker that has the job.
  * Fence: the job's lock. A worker whose lock another one took over writes nothing. A failure's record gives way to what
  * a retry brings; anything else is written once.
  */
 const WRITE = new GroupedScript({
-  keys: ["job", "lock", "result", "usage", "done", "journal", "conversation", "refused", "apiKey"],
+  keys: ["job", "lock", "result", "usage", "done", "journal", "conversation", "refused", "apiKey", "outbox"],
   args: {
     token: "text",
     record: "text",
@@ -76,8 +79,10 @@ const WRITE = new GroupedScript({
     answer: "text",
     turnTtlSeconds: "number",
     sentAgoMs: "number?",
+    tenant: "text",
+    figures: "text",
   },
-  lua: `${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}${SPEND_BY_KEY}
+  lua: `${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}${SPEND_BY_KEY}${ANNOUNCE}
     local before = standingRecord(result)
     if before and before.status == '${ACKNOWLEDGED}' then return 'recorded' end
     local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled'
@@ -104,6 +109,7 @@ const WRITE = new GroupedScript({
       }
       answerTurn(conversation, turn, jobId, answer, use, before, turnTtlSeconds)
     end
+    announce('job', jobId, tenant, status, figures)
     if batchId ~= '' then reportRow(done, jobId, batchId) else notify('result', jobId) end
     return 'written'
   `,
@@ -123,12 +129,14 @@ interface WriteOptions {
   answer?: TurnAnswer | undefined;
   /** When its latest call was sent, by `performance.now()`; absent when none was made. */
   sentAt?: number | undefined;
+  /** When it was enqueued and its attempt began, in epoch milliseconds; how often it was put back. */
+  course?: { createdAt: number; startedAt: number | undefined; waits: number };
   retention: Retention;
 }
 
 /** Makes an attempt's outcome final. Everything after it (BullMQ's own completion) may be lost without harm. */
 export async function writeRecord(store: Store, options: WriteOptions): Promise<WriteOutcome> {
-  const { queue, token, payload, record, budgetKey, answer = null, sentAt, retention } = options;
+  const { queue, token, payload, record, budgetKey, answer = null, sentAt, course, retention } = options;
   const { batch, conversation, tenant, by } = payload;
   const { jobId, status, tokens, calls, costUsd } = record;
   const outcome = await WRITE.run(
@@ -143,6 +151,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       conversation: store.keys.conversation(conversation?.id ?? "none"),
       refused: store.keys.refused(payload.batch?.key ?? modelKeyOf(record)),
       apiKey: store.keys.apiKey(by ?? "none"),
+      outbox: store.keys.outbox,
     },
     {
       token,
@@ -164,23 +173,48 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       answer: JSON.stringify(answer),
       turnTtlSeconds: Math.ceil(retention.conversationsMs / 1000),
       sentAgoMs: sentAt === undefined ? undefined : Math.round(performance.now() - sentAt),
+      tenant: tenant ?? "",
+      figures: JSON.stringify(figuresOf(queue, payload, record, course)),
     },
   );
   return outcome as WriteOutcome;
 }
 
+/** What the outbox says of a job's end: no word of the request or the answer. */
+function figuresOf(
+  queue: string,
+  {
+    batch,
+    workflow,
+    conversation,
+    by,
+  }: Pick<CompletionPayload, "batch" | "workflow" | "conversation" | "by">,
+  { entry, model, tokens, costUsd, latencyMs, attempts, calls, fromCache, error, response }: ResultRecord,
+  course: WriteOptions["course"],
+): JobFigures {
+  const usage = response && "usage" in response.body ? fieldsOf(response.body.usage) : {};
+  return {
+    ...{ queue, entry, model, by, ...course, latencyMs, attempts, calls, fromCache },
+    ...{ batchId: batch?.id, customId: batch?.customId, line: batch?.line },
+    ...{ runId: workflow?.runId, step: workflow?.step, conversationId: conversation?.id },
+    ...{ promptTokens: tokens.prompt, cachedTokens: tokens.cached, outputTokens: tokens.completion },
+    reasoningTokens: fieldsOf(usage.completion_tokens_details).reasoning_tokens,
+    ...{ isEstimated: tokens.estimated, costUsd, errorCode: error?.code },
+  };
+}
+
 /**
  * Writes the record `cancelled`, which is all there is of a cancellation: every attempt looks for it before it pays.
  * The messages abort a call in flight and wake those who wait.
- * Keys: the record, BullMQ's job. Arguments: the record as JSON, the job's id, the channel.
+ * Keys: the record, BullMQ's job, the outbox. Arguments: the record as JSON, the job's id, the channel; the tenant and figures for the outbox.
  * Returns: the status that stands now, or `lost` when there is neither record nor job.
  * Called by `cancelRecord`, for a producer. Fence: none but the record: one that stands stays, unless an operator has
  * its failed job retried (BullMQ forgot the failed attempt, or began another one).
  */
 const CANCEL = new Script({
-  keys: ["result", "job"],
-  args: { record: "text", jobId: "text", channel: "text" },
-  lua: `${NOTIFY}${JOB_TIMES}${STANDING}
+  keys: ["result", "job", "outbox"],
+  args: { record: "text", jobId: "text", channel: "text", tenant: "text", figures: "text" },
+  lua: `${NOTIFY}${JOB_TIMES}${STANDING}${ANNOUNCE}
     local before = standingRecord(result)
     local isRetried = false
     if before and before.status == 'failed' and isUnfinished(job) then
@@ -190,6 +224,7 @@ const CANCEL = new Script({
     if before and not isRetried then return before.status end
     if redis.call('EXISTS', job) == 0 then return 'lost' end
     redis.call('SET', result, record, 'EX', ${RESULT_TTL_SECONDS.succeeded})
+    announce('job', jobId, tenant, 'cancelled', figures)
     notify('cancel', jobId)
     notify('result', jobId)
     return 'cancelled'
@@ -200,13 +235,15 @@ const CANCEL = new Script({
 export async function cancelRecord(
   store: Store,
   queue: string,
+  payload: CompletionPayload,
   record: ResultRecord,
 ): Promise<ResultRecord["status"] | "lost"> {
-  const { jobId } = record;
+  const { jobId, tenant = "" } = record;
+  const figures = JSON.stringify(figuresOf(queue, payload, record, undefined));
   const outcome = await CANCEL.run(
     store.redis,
-    { result: store.keys.result(jobId), job: jobKey(store, queue, jobId) },
-    { record: JSON.stringify(record), jobId, channel: store.keys.channel },
+    { result: store.keys.result(jobId), job: jobKey(store, queue, jobId), outbox: store.keys.outbox },
+    { record: JSON.stringify(record), jobId, channel: store.keys.channel, tenant, figures },
   );
   return outcome as ResultRecord["status"] | "lost";
 }

@@ -1,5 +1,6 @@
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { childrenKey } from "./bullmq-internals.ts";
+import { ANNOUNCE, ANNOUNCE_RUN } from "./outbox.ts";
 import type { RunJournalEntry } from "./run-journal.ts";
 import {
   type Denied,
@@ -23,16 +24,16 @@ const MAX_SIGNAL_IDS = 5000;
 /**
  * Begins the next part of a run. What came in since the worker looked is kept where it is for the next part too: signals and
  * updates, not the ends of steps.
- * Keys: see `FENCE`; the ids of its signals, and those of earlier parts; the job's children. Arguments: those of `FENCE`; the entries that
+ * Keys: see `FENCE`; the ids of its signals, and those of earlier parts; the job's children; the outbox. Arguments: those of `FENCE`; the entries that
  * the function has `seen`; the life of the record in seconds; `fieldCount`, then so many
  * fields and values of the record, then entries to begin with. Returns: 'continued' or a `Denied`. Called by `continueRun`. Fence:
  * the lock of the run's job, and that the run is running.
  */
 const CONTINUE = new Script({
-  keys: [...FENCE_KEYS, "signals", "earlierSignals", "children"],
+  keys: [...FENCE_KEYS, "signals", "earlierSignals", "children", "outbox"],
   args: { ...FENCE_ARGS, seen: "number", ttlSeconds: "number", fieldCount: "number" },
   moreArgs: "fieldsAndEntries",
-  lua: `${FENCE}
+  lua: `${FENCE}${ANNOUNCE}${ANNOUNCE_RUN}
     local kept = {}
     -- Nothing is written before all of it can be read.
     for _, entry in ipairs(redis.call('LRANGE', journal, seen, -1)) do
@@ -51,6 +52,7 @@ const CONTINUE = new Script({
     end
     for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, ttlSeconds) end
     redis.call('DEL', children)
+    announceRun(run, id, 'continued')
     return 'continued'
   `,
 });
@@ -79,6 +81,7 @@ export async function continueRun(
       signals: store.keys.workflowSignals(runId),
       earlierSignals: store.keys.workflowEarlierSignals(runId),
       children: childrenKey(store, queue, runId),
+      outbox: store.keys.outbox,
     },
     {
       ...fenceArgs(lock),

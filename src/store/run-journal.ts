@@ -2,6 +2,7 @@ import type { BlobRef } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { readStored, storedFault } from "../shared/stored-data.ts";
+import { ANNOUNCE, ANNOUNCE_RUN } from "./outbox.ts";
 import { clockOf } from "./redis-clock.ts";
 import { LEAVE_LIMITS } from "./run-limits.ts";
 import {
@@ -166,15 +167,15 @@ export async function appendEntries(
 /**
  * Appends what happened outside to a run's journal and lets a suspended run go on at once. A run that a worker has, or
  * that waits for one, is only told. Without an entry the run only wakes; with fields it ends.
- * Keys: the run's record and journal, the runs' deadlines, ids of its signals and of those of earlier parts; those of `WAKE` follow from the queue in the record. Arguments: the `entry` or nothing, the run's id, the channel, fields
+ * Keys: the run's record and journal, the runs' deadlines, ids of its signals and of those of earlier parts, the outbox; those of `WAKE` follow from the queue in the record. Arguments: the `entry` or nothing, the run's id, the channel, fields
  * and values that end the record. Returns: a `NotifyOutcome`. Called by `notifyRun`, by anybody.
  * Fence: none but that the run is running, since nothing of what happened outside may be lost.
  */
 const TELL = new Script({
-  keys: ["run", "journal", "deadlines", "signals", "earlierSignals"],
+  keys: ["run", "journal", "deadlines", "signals", "earlierSignals", "outbox"],
   args: { entry: "text", dedupeId: "text", id: "text", channel: "text", prefix: "text", at: "number" },
   moreArgs: "fields",
-  lua: `${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}
+  lua: `${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}${ANNOUNCE}${ANNOUNCE_RUN}
     for _, key in ipairs({signals, earlierSignals}) do
       if dedupeId ~= '' and redis.call('SISMEMBER', key, dedupeId) == 1 then return 'noted' end
     end
@@ -193,6 +194,7 @@ const TELL = new Script({
       leaveLimits(id, at)
       local life = endedLife(${RUN_TTL_SECONDS})
       for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, life) end
+      announceRun(run, id)
       notify('result', id)
     end
     if wakeRun(id) then return 'woken' end
@@ -224,6 +226,7 @@ export async function notifyRun(
     deadlines: keys.workflowDeadlines,
     signals: keys.workflowSignals(runId),
     earlierSignals: keys.workflowEarlierSignals(runId),
+    outbox: keys.outbox,
   };
   const outcome = await TELL.run(
     redis,

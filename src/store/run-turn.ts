@@ -1,6 +1,7 @@
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { childrenKey } from "./bullmq-internals.ts";
 import { HOLD, HOLD_KEYS, holdKeys, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullmq-sleep.ts";
+import { ANNOUNCE, ANNOUNCE_RUN } from "./outbox.ts";
 import { clockOf } from "./redis-clock.ts";
 import { ENTER_LIMIT, LEAVE_LIMITS } from "./run-limits.ts";
 import { Script } from "./script.ts";
@@ -158,18 +159,18 @@ export async function enterRun(
 /**
  * Makes a run's end final. Steps that nobody waits for any more would keep BullMQ from completing the job: it forgets
  * them.
- * Keys: see `FENCE`; the job's children; the runs' deadlines; ids of its signals. Arguments: those of `FENCE`, the record's least `ttlSeconds` from
+ * Keys: see `FENCE`; the job's children; the runs' deadlines; ids of its signals; the outbox. Arguments: those of `FENCE`, the record's least `ttlSeconds` from
  * now, the channel, the `prefix` of the keys, the time `at`, whether the run `hasLimits`, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
  * Fence: the lock of the run's job, and that the run is running.
  */
 const FINISH = new Script({
-  keys: [...FENCE_KEYS, "children", "deadlines", "signals"],
+  keys: [...FENCE_KEYS, "children", "deadlines", "signals", "outbox"],
   args: {
     ...{ ...FENCE_ARGS, ttlSeconds: "number", channel: "text", prefix: "text", at: "number" },
     hasLimits: "flag",
   },
   moreArgs: "fields",
-  lua: `${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}
+  lua: `${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}${ANNOUNCE}${ANNOUNCE_RUN}
     redis.call('HSET', run, unpack(fields))
     redis.call('HDEL', run, 'blocked', 'local')
     redis.call('ZREM', deadlines, id)
@@ -177,6 +178,7 @@ const FINISH = new Script({
     for _, key in ipairs({run, journal, signals}) do redis.call('EXPIRE', key, life) end
     redis.call('DEL', children)
     if hasLimits then leaveLimits(id, at) end
+    announceRun(run, id)
     notify('result', id)
     return 'finished'
   `,
@@ -192,11 +194,11 @@ export async function finishRun(
   hasLimits: boolean,
 ): Promise<"finished" | Denied> {
   const { store, queue, runId } = lock;
-  const { workflowDeadlines: deadlines, channel, prefix } = store.keys;
+  const { workflowDeadlines: deadlines, channel, prefix, outbox } = store.keys;
   const signals = store.keys.workflowSignals(runId);
   const outcome = await FINISH.run(
     store.redis,
-    { ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines, signals },
+    { ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines, signals, outbox },
     {
       ...{ ...fenceArgs(lock), ttlSeconds: RUN_TTL_SECONDS, channel, prefix, at: clockOf(store).now() },
       hasLimits,

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { readStored } from "../shared/stored-data.ts";
 import { JOB_TIMES } from "./bullmq-internals.ts";
+import { ANNOUNCE } from "./outbox.ts";
 import { repliesOf } from "./redis.ts";
 import { clockOf } from "./redis-clock.ts";
 import { SCHEDULE_KEYS, scheduleKeys } from "./schedule.ts";
@@ -38,12 +39,20 @@ const tickSchema = z.object({
 });
 export type TickRecord = z.infer<typeof tickSchema>;
 
-const LOG = `
+/** Lua: `log(entry)` writes down what became of a tick, and tells the outbox. Keys: `TICK_KEYS`. */
+const LOG = `${ANNOUNCE}
   local function log(entry)
     redis.call('LPUSH', ticks, cjson.encode(entry))
     redis.call('LTRIM', ticks, 0, ${MAX_TICKS_KEPT - 1})
+    if redis.call('EXISTS', outbox) == 0 then return end
+    local found = redis.call('HMGET', schedule, 'id', 'tenant')
+    announce('schedule', found[1], found[2], entry.outcome, cjson.encode({
+      plannedAt = entry.plannedAt, count = entry.count, startedId = entry.id, error = entry.error,
+    }))
   end
 `;
+const TICK_KEYS = [...SCHEDULE_KEYS, "outbox"] as const;
+const tickKeys = (store: Store, id: string) => ({ ...scheduleKeys(store, id), outbox: store.keys.outbox });
 
 /** What `takeTicks` decides on. */
 export interface DueTicks {
@@ -63,12 +72,12 @@ export interface DueTicks {
 
 /**
  * Decides on the ticks that are due, and says which runs are to be started now.
- * Keys: see `SCHEDULE_KEYS`. Arguments: `prefix` of all keys; the `job` that asks; the time `at`; the fields of `DueTicks`, then the planned
+ * Keys: see `TICK_KEYS`. Arguments: `prefix` of all keys; the `job` that asks; the time `at`; the fields of `DueTicks`, then the planned
  * times. Returns: {'gone'}, {'paused'}; else {how many ticks wait and the job has to ask again, planned times and keys of runs
  * that are to be started}. Called by `takeTicks`. Fence: `doneUntil`, which only one caller moves.
  */
 const TAKE = new Script({
-  keys: SCHEDULE_KEYS,
+  keys: TICK_KEYS,
   args: {
     ...{
       prefix: "text",
@@ -148,7 +157,7 @@ export async function takeTicks(
   const args = { ...due, doneUntil: `${due.doneUntil}`, decidedUntil: `${due.until}`, job, at };
   const reply = await TAKE.run(
     store.redis,
-    scheduleKeys(store, id),
+    tickKeys(store, id),
     { ...args, prefix: store.keys.prefix },
     { args: run },
   );
@@ -177,12 +186,12 @@ export async function beginTrigger(store: Store, id: string, key: string, at: nu
 }
 
 /**
- * Notes that a run was started, or cannot be. Keys: see `SCHEDULE_KEYS`. Arguments: the run's `key`; the `run` as JSON or nothing; the `id`
+ * Notes that a run was started, or cannot be. Keys: see `TICK_KEYS`. Arguments: the run's `key`; the `run` as JSON or nothing; the `id`
  * of what was started; an `error`; the time `at`. Returns: 1 when this call noted it. Called by `noteStart`. Fence: that it is
  * `starting`.
  */
 const NOTE = new Script({
-  keys: SCHEDULE_KEYS,
+  keys: TICK_KEYS,
   args: { key: "text", run: "text", id: "text", error: "text", at: "number" },
   lua: `${LOG}
     local standing = redis.call('HGET', open, key)
@@ -213,7 +222,7 @@ export async function noteStart(
   const error = "error" in outcome ? outcome.error : "";
   const started = "run" in outcome ? outcome.run.id : "";
   const at = clockOf(store).now();
-  await NOTE.run(store.redis, scheduleKeys(store, id), { key, run, id: started, error, at });
+  await NOTE.run(store.redis, tickKeys(store, id), { key, run, id: started, error, at });
 }
 
 /** Returns what it has under way, the ticks that wait, and what became of the latest ones, the last first. */

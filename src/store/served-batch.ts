@@ -3,6 +3,7 @@ import { type BatchRecord, batchStatusSchema } from "../shared/records.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { DEFAULT_TENANT, isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
 import { readBatch } from "./batch.ts";
+import { ANNOUNCE, ANNOUNCE_BATCH } from "./outbox.ts";
 import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -97,19 +98,20 @@ export interface ServedBatchView {
 }
 
 /**
- * Keys: the record, its tenant's batches, the open batches. Arguments: the `id`; `createdAt`; `expireAt`, when the record goes;
+ * Keys: the record, its tenant's batches, the open batches, its counts, the outbox. Arguments: the `id`; `createdAt`; `expireAt`, when the record goes;
  * then names and values of its fields. Returns: whether it was made. Called by `createServedBatch`. Fence: none; the first record of an id stays.
  */
 const CREATE = new Script({
-  keys: ["record", "listed", "open"],
+  keys: ["record", "listed", "open", "counts", "outbox"],
   args: { id: "text", createdAt: "number", expireAt: "number" },
   moreArgs: "fields",
-  lua: `
+  lua: `${ANNOUNCE}${ANNOUNCE_BATCH}
     if redis.call('EXISTS', record) == 1 then return 0 end
     redis.call('HSET', record, 'id', id, 'status', 'validating', unpack(fields))
     redis.call('PEXPIREAT', record, string.format('%.0f', expireAt))
     redis.call('ZADD', listed, 0, id)
     redis.call('ZADD', open, string.format('%.0f', createdAt), id)
+    announceBatch(counts, record, id, 'validating')
     return 1
   `,
 });
@@ -149,6 +151,8 @@ export async function createServedBatch(
       record: keys.servedBatch(id),
       listed: keys.servedBatches(tenant ?? DEFAULT_TENANT),
       open: keys.openServedBatches,
+      counts: keys.batch(id),
+      outbox: keys.outbox,
     },
     { id, createdAt: batch.createdAt, expireAt: batch.expiresAt + KEEP_MS },
     { args: Object.entries(given).flat() },
@@ -229,16 +233,16 @@ export async function forgetServedBatch({ redis, keys }: Store, id: string): Pro
 
 /**
  * Moves a batch to its next state.
- * Keys: the record, the open batches. Arguments: `from`, the states that it may come from, as `|a|b|`; `to`; `stamp`, the field of the time
+ * Keys: the record, the open batches, its counts, the outbox. Arguments: `from`, the states that it may come from, as `|a|b|`; `to`; `stamp`, the field of the time
  * at which it comes there; `now`; how long an ended one is kept, 0 for one that goes on; then names and values of further fields.
  * Returns: the status that it has then, or nothing when there is no record. Called by `moveServedBatch` and
  * `cancelServedBatch`. Fence: `from`.
  */
 const MOVE = new Script({
-  keys: ["record", "open"],
+  keys: ["record", "open", "counts", "outbox"],
   args: { from: "text", to: "text", stamp: "text", now: "number", keepMs: "number" },
   moreArgs: "fields",
-  lua: `
+  lua: `${ANNOUNCE}${ANNOUNCE_BATCH}
     local status = redis.call('HGET', record, 'status')
     if not status then return false end
     if not from:find('|' .. status .. '|', 1, true) then return status end
@@ -249,6 +253,7 @@ const MOVE = new Script({
       redis.call('ZREM', open, redis.call('HGET', record, 'id'))
       redis.call('PEXPIRE', record, keepMs)
     end
+    announceBatch(counts, record, redis.call('HGET', record, 'id'), to)
     return to
   `,
 });
@@ -275,7 +280,10 @@ export async function moveServedBatch(
   );
   const status = await MOVE.run(
     redis,
-    { record: keys.servedBatch(id), open: keys.openServedBatches },
+    {
+      ...{ record: keys.servedBatch(id), open: keys.openServedBatches },
+      ...{ counts: keys.batch(id), outbox: keys.outbox },
+    },
     { from: `|${from.join("|")}|`, to, stamp, now: Date.now(), keepMs: isEnd ? KEEP_MS : 0 },
     { args: fields },
   );

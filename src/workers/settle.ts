@@ -10,8 +10,10 @@ import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { stopBatch } from "../store/batch.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
+import { snoozesOf } from "../store/bullmq-internals.ts";
 import { putBack, RetryError } from "../store/job-loop.ts";
 import { PAUSE_TEST_MS } from "../store/long-pause.ts";
+import { announceJob } from "../store/outbox.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/step-end.ts";
@@ -146,6 +148,9 @@ async function fail(
     const record = emptyRecord(jobId, payload, isCancelled ? "cancelled" : "failed", attempts);
     const fault = { error: { ...toErrorRecord(error), attempts }, ...privatePartsOf(error) };
     await finish(attempt, payload, { ...record, ...models, ...spent, ...fault });
+  } else {
+    const told = { id: jobId, queue: attempt.queue.name, errorCode: error.code, attempts };
+    await untilTaken(logger, () => announceJob(attempt.context.store, told));
   }
   throw withoutStack(new UnrecoverableError(failureText(error, attempts)));
 }
@@ -162,7 +167,7 @@ async function finish(
   { added = [], sentAt }: { added?: readonly Message[]; sentAt?: number | undefined } = {},
 ): Promise<void> {
   if (!payload) return;
-  const { context, queue, token, jobId, logger } = attempt;
+  const { context, queue, job, token, jobId, logger } = attempt;
   const budgetKey = record.status === "succeeded" ? countedKey(queue.name, payload, record) : undefined;
   const answer = payload.conversation && turnAnswer(record, added);
   const outcome = await untilTaken(logger, () =>
@@ -174,6 +179,7 @@ async function finish(
       budgetKey,
       answer,
       sentAt,
+      course: { createdAt: job.timestamp, startedAt: job.processedOn, waits: snoozesOf(job) },
       retention: context.settings.retention,
     }),
   );

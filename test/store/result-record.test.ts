@@ -40,6 +40,7 @@ function record(jobId: string, status: ResultRecord["status"], more: Partial<Res
   return { ...emptyRecord(jobId, { provider, model: "m" }, status), ...more };
 }
 
+const asked = { provider, model: "m" } as CompletionPayload;
 const answered = {
   tokens: { prompt: 10, completion: 5, total: 15, cached: 2 },
   calls: 1,
@@ -154,9 +155,9 @@ test("before its row is sent again, a record goes unless an answer was paid for"
 });
 
 test("a cancellation stands unless the job had ended, and takes on once what was paid before it", async () => {
-  expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("lost");
+  expect(await cancelRecord(store, QUEUE, asked, record("a", "cancelled"))).toBe("lost");
   await activeJob("a");
-  expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("cancelled");
+  expect(await cancelRecord(store, QUEUE, asked, record("a", "cancelled"))).toBe("cancelled");
   expect(await messages()).toEqual(["cancel:a", "result:a"]);
   expect(await lookUp(store, "a", undefined, ["test:m"])).toEqual({ kind: "cancelled" });
   expect(await write(record("a", "succeeded", answered))).toBe("recorded");
@@ -165,16 +166,16 @@ test("a cancellation stands unless the job had ended, and takes on once what was
   expect((await readRecord(store, "a"))?.costUsd).toBe(0.5);
   await activeJob("b");
   await write(record("b", "succeeded"));
-  expect(await cancelRecord(store, QUEUE, record("b", "cancelled"))).toBe("succeeded");
+  expect(await cancelRecord(store, QUEUE, asked, record("b", "cancelled"))).toBe("succeeded");
 });
 
 test("a failed job can be cancelled again only while it is retried", async () => {
   await activeJob("a");
   await write(record("a", "failed", { finishedAt: 5 }));
-  expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("failed");
+  expect(await cancelRecord(store, QUEUE, asked, record("a", "cancelled"))).toBe("failed");
   await redis.hset(jobKey(store, QUEUE, "a"), "processedOn", 6);
   expect(await lookUp(store, "a", undefined, ["test:m"])).toMatchObject({ kind: "clear", hasFailed: true });
-  expect(await cancelRecord(store, QUEUE, record("a", "cancelled"))).toBe("cancelled");
+  expect(await cancelRecord(store, QUEUE, asked, record("a", "cancelled"))).toBe("cancelled");
 });
 
 test("a turn's answer and sums come with the record; a retry adds the difference alone", async () => {
