@@ -73,6 +73,7 @@ export type { JobStatus } from "./producers/job-status.ts";
 export type { ScheduleStatus, ScheduleTick } from "./schedules/schedule-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
 export type { ChatCompletion, FinishReason } from "./shared/chat.ts";
+export { getSettings, reloadSettings, settings } from "./shared/current-settings.ts";
 export {
   AccountError,
   APIConnectionError,

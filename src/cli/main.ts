@@ -51,6 +51,11 @@ const program = new Command("gluellm")
 const LINGER_MS = 3000;
 
 guardOutput();
+// Before settings are read: Node's own form of a warning is for programmers.
+process.removeAllListeners("warning");
+process.on("warning", ({ name, message }) =>
+  process.stderr.write(`${name === "GlueLLMWarning" ? "warning" : `(node) ${name}`}: ${message}\n`),
+);
 try {
   await addCommands();
   await program.parseAsync();

@@ -33,7 +33,7 @@ import { Workflows } from "./workflows.ts";
 export interface GlueLLMOptions {
   /** The model as `provider:model`, or several in the order to try them in; default: the setting DEFAULT_MODEL. */
   model?: ModelNames;
-  /** The system prompt of the calls that have none; default: none. */
+  /** The system prompt of the calls that have none; default: the setting DEFAULT_SYSTEM_PROMPT, else none. */
   system?: string | SystemPrompt;
   /**
    * The client's memory: its calls go through one conversation, a new one (`true`) or that of the id, and wait for each
@@ -48,7 +48,7 @@ export interface GlueLLMOptions {
   mode?: "local" | "fleet";
   /** The tools that the model may call in every call that names none itself; default: none. */
   tools?: readonly Tool[];
-  /** The most answers with tool calls, 1 to 1,000, of the calls that say nothing of it; default 10. */
+  /** The most answers with tool calls, 1 to 1,000, of the calls that say nothing of it; default: the setting MAX_TOOL_ITERATIONS, else 10. */
   maxToolIterations?: number;
   /** The use of the cache by calls that say nothing of it (see `EnqueueOptions`). */
   cache?: CacheOption;
@@ -164,7 +164,10 @@ export class GlueLLM extends Caller implements AsyncDisposable {
         providerOptions: options.providerOptions,
       });
     super(connection);
-    this.#options = options;
+    const { maxToolIterations = settings.maxToolIterations } = options;
+    // Who asks by way of the API says all of it.
+    const { system = shared ? undefined : settings.defaultSystemPrompt } = options;
+    this.#options = { ...options, system, maxToolIterations };
     this.#settings = settings;
     this.#isLocal = isLocal;
     this.#keyNeeded = shared?.keyNeeded ?? isLocal;

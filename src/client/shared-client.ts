@@ -2,17 +2,20 @@ import type { CompleteOptions, CompletionMessage } from "../calls/completion-opt
 import type { CompletionEvent, CompletionResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { RequestConfig } from "../calls/request-config.ts";
+import { settingsReloads } from "../shared/current-settings.ts";
 import type { CompletionHandle } from "./completion-handle.ts";
 import { GlueLLM } from "./glue-llm.ts";
 
 /** Nobody closes the shared client: it closes by itself, so that a program can end. */
 const IDLE_CLOSE_MS = 500;
 
-let client: GlueLLM | undefined;
+let shared: { client: GlueLLM; reloads: number } | undefined;
 
 function sharedClient(): GlueLLM {
-  client ??= new GlueLLM({ idleCloseMs: IDLE_CLOSE_MS });
-  return client;
+  const reloads = settingsReloads();
+  // One of earlier settings ends its calls, and closes by itself.
+  if (shared?.reloads !== reloads) shared = { client: new GlueLLM({ idleCloseMs: IDLE_CLOSE_MS }), reloads };
+  return shared.client;
 }
 
 /** Does `complete` of a client that the whole process shares, with the settings of the environment. */

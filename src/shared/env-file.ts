@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { ConfigurationError } from "./errors.ts";
+import { BARE_NAMES } from "./settings-schema.ts";
 
 export type Variables = Record<string, string | undefined>;
 
@@ -13,6 +14,11 @@ const GUARDED = [
   "API_HOST",
   "API_ALLOWED_HOSTS",
   "API_CORS_ORIGINS",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  "MLFLOW_TRACKING_URI",
+  "TRACING_CONTENT",
+  "SENTRY_DSN",
+  "LOG_DIR",
 ];
 
 /**
@@ -53,7 +59,7 @@ export function envFileFaults(envFile: Variables, env: Variables, keyVariables: 
     );
 }
 
-/** Only the name of Redis is read without the prefix too, and the prefixed one wins. */
+/** Some names are read without the prefix too, and the prefixed one wins. */
 function isUsed(name: string, env: Variables): boolean {
-  return name.startsWith("GLUELLM_") || (name === "REDIS_URL" && !env.GLUELLM_REDIS_URL);
+  return name.startsWith("GLUELLM_") || (BARE_NAMES.has(name) && !env[`GLUELLM_${name}`]);
 }

@@ -139,7 +139,7 @@ function setName(variables: Record<string, string | undefined>, name: string): s
   return variables[`GLUELLM_${name}`] === undefined ? name : `GLUELLM_${name}`;
 }
 
-function variableStem(entryName: string): string {
+export function variableStem(entryName: string): string {
   return entryName.toUpperCase().replaceAll("-", "_");
 }
 

@@ -8,6 +8,13 @@ import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
 import { RESULT_TTL_SECONDS, RUN_TTL_SECONDS } from "./retention.ts";
 
+/** How much a logger tells, from all to nothing. */
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** A file's name, which names no folder. */
+export const LOG_FILE_NAME = /^(?!\.{1,2}$)[^/\\\0]{1,200}$/;
+
 const number = (text: unknown) => (typeof text === "string" && text.trim() !== "" ? Number(text) : text);
 const seconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0, 86_400));
 const positiveSeconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0.001, 86_400));
@@ -58,6 +65,31 @@ const redisUrl = z
   .regex(/^(rediss?|unix):\/\//, "must start with redis://, rediss:// or unix:///")
   .refine((text) => URL.canParse(text), "is not a URL; write redis://[user:password@]host[:port][/database]");
 
+const logLevel = z.preprocess(
+  (text) => (typeof text === "string" ? text.toLowerCase().replace("warning", "warn") : text),
+  z.enum(LOG_LEVELS),
+);
+
+const httpUrl = z
+  .string()
+  .refine(
+    (text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol),
+    "must be an http or https URL",
+  );
+
+/** `name=value,name=value`, values percent-encoded, as OpenTelemetry writes it. */
+const headerList = z.string().transform((text, context) => {
+  const pairs = list.parse(text).map((pair) => /^([\w!#$%&'*+.^`|~-]+)\s*=\s*(.*)$/.exec(pair));
+  try {
+    if (pairs.every((pair) => pair !== null))
+      return Object.fromEntries(pairs.map(([, name = "", value = ""]) => [name, decodeURIComponent(value)]));
+  } catch {
+    // What follows says it.
+  }
+  context.addIssue("must be name=value, several separated by commas, values percent-encoded");
+  return z.NEVER;
+});
+
 /** Every variable without its `GLUELLM_` prefix, with its default. */
 export const settingsSchema = z.object({
   NAMESPACE: z
@@ -67,6 +99,8 @@ export const settingsSchema = z.object({
   DATA_DIR: z.string().optional(),
   REDIS_URL: redisUrl.optional(),
   DEFAULT_MODEL: z.string().default("openai:gpt-4o-mini"),
+  DEFAULT_SYSTEM_PROMPT: z.string().optional(),
+  MAX_TOOL_ITERATIONS: integer(1, 1000).optional(),
   ALLOWED_MODELS: list.default([]),
   DEPLOYMENTS: jsonText(deploymentsSchema).default({}),
   LIMITS: jsonText(limitsSchema).default({}),
@@ -77,8 +111,11 @@ export const settingsSchema = z.object({
   LEARN_LIMITS: booleanText.default(true),
   PROFILE: z.enum(Object.keys(PROFILES) as [ProfileName, ...ProfileName[]]).default("balanced"),
   RETRY_MAX_ATTEMPTS: integer(1, 1000).optional(),
-  RETRY_MIN_WAIT: seconds.default(2),
+  MAX_RETRIES: integer(0, 999).optional(),
+  RETRY_MIN_WAIT: seconds.optional(),
+  RETRY_INITIAL_WAIT: seconds.optional(),
   RETRY_MAX_WAIT: seconds.default(30),
+  RETRY_MULTIPLIER: z.preprocess(number, ranged(z.number("must be a number"), 0.01, 1000)).default(1),
   CALL_TIMEOUT_MS: integer(100, 3_600_000).optional(),
   IDLE_TIMEOUT_MS: integer(100, 3_600_000).default(120_000),
   LOCK_MS: integer(1000, 300_000).default(10_000),
@@ -114,19 +151,39 @@ export const settingsSchema = z.object({
   API_DRAIN_MS: integer(0, 3_600_000).default(30_000),
   API_MAX_FILE_BYTES: integer(1, Number.MAX_SAFE_INTEGER).default(200 * 1024 * 1024),
   API_MAX_BATCH_ROWS: integer(1, 10_000_000).default(50_000),
-  LOG_LEVEL: z
-    .preprocess(
-      (text) => (typeof text === "string" ? text.toLowerCase().replace("warning", "warn") : text),
-      z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]),
-    )
-    .optional(),
+  LOG_LEVEL: logLevel.optional(),
   LOG_JSON_FORMAT: booleanText.default(false),
+  LOG_DIR: z.string().optional(),
+  LOG_FILE_NAME: z
+    .string()
+    .regex(LOG_FILE_NAME, "must be a file's name without a folder, such as gluellm.log")
+    .optional(),
+  LOG_FILE_LEVEL: logLevel.optional(),
+  LOG_MAX_BYTES: integer(0, Number.MAX_SAFE_INTEGER).default(10 * 1024 * 1024),
+  LOG_BACKUP_COUNT: integer(0, 1000).default(5),
+  LOG_DAILY: booleanText.default(false),
+  LOG_FILE_PER_COMPONENT: booleanText.default(false),
+  ENABLE_TRACING: booleanText.default(false),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: headerList.optional(),
+  OTEL_SERVICE_NAME: z.string().default("gluellm"),
+  MLFLOW_TRACKING_URI: httpUrl.optional(),
+  MLFLOW_EXPERIMENT_NAME: z.string().default("Default"),
+  MLFLOW_TRACKING_TOKEN: z.string().optional(),
+  TRACING_SAMPLE_RATIO: z
+    .preprocess(number, ranged(z.number("must be a share from 0 to 1"), 0, 1))
+    .default(1),
+  TRACING_CONTENT: booleanText.default(false),
+  SENTRY_DSN: z.string().refine(URL.canParse, "is not a URL").optional(),
+  SENTRY_ENVIRONMENT: z.string().optional(),
 });
 
 /** The settings that are read without the prefix too: names the field already uses. */
 export const BARE_NAMES: ReadonlySet<string> = new Set([
   "REDIS_URL",
   "DEFAULT_MODEL",
+  "DEFAULT_SYSTEM_PROMPT",
+  "MAX_TOOL_ITERATIONS",
   "RATE_LIMIT_ENABLED",
   "RATE_LIMIT_MAX_CALLS",
   "RATE_LIMIT_PERIOD",
@@ -137,6 +194,23 @@ export const BARE_NAMES: ReadonlySet<string> = new Set([
   "RETRY_MAX_ATTEMPTS",
   "RETRY_MIN_WAIT",
   "RETRY_MAX_WAIT",
+  "RETRY_MULTIPLIER",
+  "MAX_RETRIES",
+  "RETRY_INITIAL_WAIT",
   "LOG_LEVEL",
   "LOG_JSON_FORMAT",
+  "LOG_DIR",
+  "LOG_FILE_NAME",
+  "LOG_FILE_LEVEL",
+  "LOG_MAX_BYTES",
+  "LOG_BACKUP_COUNT",
+  "ENABLE_TRACING",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  "OTEL_EXPORTER_OTLP_HEADERS",
+  "OTEL_SERVICE_NAME",
+  "MLFLOW_TRACKING_URI",
+  "MLFLOW_EXPERIMENT_NAME",
+  "MLFLOW_TRACKING_TOKEN",
+  "SENTRY_DSN",
+  "SENTRY_ENVIRONMENT",
 ]);

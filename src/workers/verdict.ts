@@ -81,6 +81,8 @@ export interface AttemptState {
 export interface BackoffSettings {
   minWaitMs: number;
   maxWaitMs: number;
+  /** Default 1. */
+  multiplier?: number | undefined;
 }
 
 /** The verdict on an attempt that failed with `error`. */
@@ -130,13 +132,13 @@ function scopeOf(error: GlueError): SnoozeScope {
   return error.retryAfterMs === undefined ? "job" : "queue";
 }
 
-/** min + random(0, min(max, min·2ⁿ) − min): exponential with full jitter above a floor. */
+/** min + random(0, min(max, multiplier·min·2ⁿ) − min): exponential with full jitter above a floor. */
 export function backoffMs(
   n: number,
-  { minWaitMs, maxWaitMs }: BackoffSettings,
+  { minWaitMs, maxWaitMs, multiplier = 1 }: BackoffSettings,
   random = Math.random,
 ): number {
-  const ceiling = Math.max(minWaitMs, Math.min(maxWaitMs, minWaitMs * 2 ** n));
+  const ceiling = Math.max(minWaitMs, Math.min(maxWaitMs, multiplier * minWaitMs * 2 ** n));
   return minWaitMs + random() * (ceiling - minWaitMs);
 }
 

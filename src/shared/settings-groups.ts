@@ -1,0 +1,280 @@
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { z } from "zod";
+import type { Deployments } from "./deployments.ts";
+import type { Variables } from "./env-file.ts";
+import { type Limits, withSimpleLimit } from "./limits-setting.ts";
+import type { Prices } from "./prices-setting.ts";
+import type { ProfileName } from "./profiles.ts";
+import type { ProviderEntry } from "./providers.ts";
+import type { Retention } from "./retention.ts";
+import { Secret } from "./secret.ts";
+import type { LogLevel, settingsSchema } from "./settings-schema.ts";
+import { cacheHome, projectFolder, proxyVariables } from "./system-places.ts";
+
+type Values = z.infer<typeof settingsSchema>;
+
+const DEFAULT_MIN_WAIT = 2;
+
+/** Of the log file, where nobody says otherwise. */
+export const LOG_FILE_DEFAULTS = { dir: "logs", fileName: "gluellm.log", level: "debug" } as const;
+
+/** Everything configurable, read once at start and frozen. */
+export interface Settings {
+  /** The name under which everything lies in Redis; jobs of two namespaces never meet. */
+  namespace: string;
+  /** The folder of the embedded Redis. */
+  dataDir: string;
+  /** The address of a Redis; undefined: the embedded one. */
+  redisUrl: string | undefined;
+  /** The model of calls that name none, as `provider:model`. */
+  defaultModel: string;
+  /** The system prompt of a client's calls where neither the client nor the call has one; undefined: none. */
+  defaultSystemPrompt: string | undefined;
+  /** The most answers with tool calls of a client's calls that say nothing of it; undefined: 10. */
+  maxToolIterations: number | undefined;
+  /** By their name: models that are alike, of which a call goes to the freest. */
+  deployments: Deployments;
+  /** The provider entries by name. */
+  providers: Readonly<Record<string, ProviderEntry>>;
+  /** Patterns of models that neither the price list nor the limits know. */
+  allowedModels: readonly string[];
+  /** The budgets by model pattern. */
+  limits: Readonly<Limits>;
+  /** Whether the limits that a provider's answers state are kept, beside those configured. */
+  learnLimits: boolean;
+  /** USD of models that the price list does not know, or not rightly. */
+  prices: Readonly<Prices>;
+  profile: ProfileName;
+  retry: {
+    maxAttempts: number | undefined;
+    minWaitMs: number;
+    maxWaitMs: number;
+    /** By which the waits between are multiplied; default 1. */
+    multiplier?: number | undefined;
+  };
+  /** The longest provider call; undefined: the job catalog's. */
+  callTimeoutMs: number | undefined;
+  /** The longest time without a byte of a streamed answer. */
+  idleTimeoutMs: number;
+  /** The time for which a worker that says nothing keeps its jobs; others take them up after at most 1.5 times that. */
+  lockMs: number;
+  /** The most jobs at a time from each queue, per worker process; undefined: the profile's. */
+  workerConcurrency: number | undefined;
+  /** The most jobs of a worker process whose tools run, beside those that call a provider; undefined: the profile's. */
+  maxJobsInTools: number | undefined;
+  /** How many queues of models may have jobs at a time in the namespace. */
+  maxQueues: number;
+  /** How long what has ended stays. */
+  retention: Retention;
+  circuitBreaker: {
+    enabled: boolean;
+    failureRate: number;
+    minCalls: number;
+    windowMs: number;
+    cooldownMs: number;
+    quietMs: number;
+  };
+  /** Answers are kept for so long, all of the namespace together in at most so many bytes. */
+  cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
+  /** The key by which commands call an API elsewhere. */
+  apiKey: Secret | undefined;
+  dashboard: { host: string; port: number; password: string | undefined };
+  /**
+   * The HTTP API: where it listens, the host names under which a proxy on this machine is reached, the origins of web pages
+   * that may call, how long requests under way have when it ends, and the largest file and batch that it takes.
+   */
+  api: {
+    host: string;
+    port: number;
+    allowedHosts: readonly string[];
+    corsOrigins: readonly string[];
+    drainMs: number;
+    maxFileBytes: number;
+    maxBatchRows: number;
+  };
+  log: {
+    /** Of standard error; undefined: what the command or client says. */
+    level: LogLevel | undefined;
+    json: boolean;
+    /** Undefined: no file is written. */
+    file: LogFileSettings | undefined;
+  };
+  tracing: TracingSettings;
+  /** Where final failures and crashes are sent. */
+  sentry: { dsn: Secret | undefined; environment: string | undefined };
+  /** What was read and has no effect, a sentence each. */
+  warnings: readonly string[];
+  /** Folders the embedded Redis may use, and where its binary is looked for. */
+  system: {
+    cacheDir: string;
+    runtimeDir: string;
+    searchPath: string;
+    /** What kind of terminal this is; `dumb` for one that cannot draw in place. */
+    terminal: string;
+    proxyVariables: Record<string, string>;
+  };
+}
+
+/** The log file. */
+export interface LogFileSettings {
+  dir: string;
+  fileName: string;
+  level: LogLevel;
+  /** A file of this size is set aside; 0: none is. */
+  maxBytes: number;
+  /** How many that were set aside are kept. */
+  backupCount: number;
+  /** Whether a file is also set aside when the day ends. */
+  daily: boolean;
+  /** Whether each component has a file of its own, beside the one of all. */
+  perComponent: boolean;
+}
+
+/** The traces. */
+export interface TracingSettings {
+  enabled: boolean;
+  /** Of a collector, without `/v1/traces`; undefined: OpenTelemetry's default, unless there is an MLflow. */
+  endpoint: string | undefined;
+  /** Sent to the collector. */
+  headers: Readonly<Record<string, Secret>>;
+  serviceName: string;
+  /** The share of traces that are kept, from 0 to 1. */
+  sampleRatio: number;
+  /** Whether spans have prompts, answers, arguments and results. */
+  content: boolean;
+  mlflow: { trackingUri: string | undefined; experimentName: string; token: Secret | undefined };
+}
+
+/** Returns the settings, grouped, of the variables' values. */
+export function toSettings(
+  values: Values,
+  providers: Record<string, ProviderEntry>,
+  { env, cwd, warnings }: { env: Variables; cwd: string; warnings: readonly string[] },
+): Settings {
+  const dataDir = resolve(cwd, values.DATA_DIR ?? join(projectFolder(cwd), ".gluellm"));
+  return {
+    namespace: values.NAMESPACE,
+    dataDir,
+    redisUrl: values.REDIS_URL,
+    defaultModel: values.DEFAULT_MODEL,
+    defaultSystemPrompt: values.DEFAULT_SYSTEM_PROMPT,
+    maxToolIterations: values.MAX_TOOL_ITERATIONS,
+    deployments: values.DEPLOYMENTS,
+    providers,
+    allowedModels: values.ALLOWED_MODELS,
+    limits: withSimpleLimit(values.LIMITS, {
+      enabled: values.RATE_LIMIT_ENABLED,
+      maxCalls: values.RATE_LIMIT_MAX_CALLS,
+      periodSeconds: values.RATE_LIMIT_PERIOD,
+    }),
+    prices: values.PRICES,
+    learnLimits: values.LEARN_LIMITS && values.RATE_LIMIT_ENABLED !== false,
+    profile: values.PROFILE,
+    retry: {
+      maxAttempts: values.RETRY_MAX_ATTEMPTS ?? attemptsOf(values.MAX_RETRIES),
+      minWaitMs: (values.RETRY_MIN_WAIT ?? values.RETRY_INITIAL_WAIT ?? DEFAULT_MIN_WAIT) * 1000,
+      maxWaitMs: values.RETRY_MAX_WAIT * 1000,
+      multiplier: values.RETRY_MULTIPLIER,
+    },
+    callTimeoutMs: values.CALL_TIMEOUT_MS,
+    idleTimeoutMs: values.IDLE_TIMEOUT_MS,
+    lockMs: values.LOCK_MS,
+    workerConcurrency: values.WORKER_CONCURRENCY,
+    maxJobsInTools: values.MAX_JOBS_IN_TOOLS,
+    maxQueues: values.MAX_QUEUES,
+    retention: {
+      completedMs: values.RETENTION_COMPLETED * 1000,
+      failedMs: values.RETENTION_FAILED * 1000,
+      resultsMs: values.RETENTION_RESULTS * 1000,
+      conversationsMs: values.RETENTION_CONVERSATIONS * 1000,
+      runsMs: values.RETENTION_RUNS * 1000,
+    },
+    circuitBreaker: {
+      enabled: values.ENABLE_CIRCUIT_BREAKER,
+      failureRate: values.CIRCUIT_BREAKER_FAILURE_RATE,
+      minCalls: values.CIRCUIT_BREAKER_MIN_CALLS,
+      windowMs: values.CIRCUIT_BREAKER_WINDOW_MS,
+      cooldownMs: values.CIRCUIT_BREAKER_COOLDOWN_MS,
+      quietMs: values.CIRCUIT_BREAKER_QUIET_MS,
+    },
+    cache: {
+      enabled: values.CACHE_ENABLED,
+      ttlSeconds: values.CACHE_TTL,
+      maxBytes: values.CACHE_SIZE_LIMIT,
+    },
+    apiKey: apiKeyOf(values.API_KEY, providers),
+    dashboard: {
+      host: values.DASHBOARD_HOST,
+      port: values.DASHBOARD_PORT,
+      password: values.DASHBOARD_PASSWORD,
+    },
+    api: {
+      host: values.API_HOST,
+      port: values.API_PORT,
+      allowedHosts: values.API_ALLOWED_HOSTS,
+      corsOrigins: values.API_CORS_ORIGINS,
+      drainMs: values.API_DRAIN_MS,
+      maxFileBytes: values.API_MAX_FILE_BYTES,
+      maxBatchRows: values.API_MAX_BATCH_ROWS,
+    },
+    log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT, file: logFileOf(values, cwd) },
+    tracing: {
+      enabled: values.ENABLE_TRACING,
+      endpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT,
+      headers: Object.fromEntries(
+        Object.entries(values.OTEL_EXPORTER_OTLP_HEADERS ?? {}).map(([name, value]) => [
+          name,
+          new Secret(value),
+        ]),
+      ),
+      serviceName: values.OTEL_SERVICE_NAME,
+      sampleRatio: values.TRACING_SAMPLE_RATIO,
+      content: values.TRACING_CONTENT,
+      mlflow: {
+        trackingUri: values.MLFLOW_TRACKING_URI,
+        experimentName: values.MLFLOW_EXPERIMENT_NAME,
+        token: secretOf(values.MLFLOW_TRACKING_TOKEN),
+      },
+    },
+    sentry: { dsn: secretOf(values.SENTRY_DSN), environment: values.SENTRY_ENVIRONMENT },
+    warnings,
+    // Only from the environment: a stranger's .env must not choose which program is run as Redis.
+    system: {
+      cacheDir: join(cacheHome(env, dataDir), "gluellm"),
+      runtimeDir: env.XDG_RUNTIME_DIR || tmpdir(),
+      searchPath: env.PATH ?? "",
+      terminal: env.TERM ?? "",
+      proxyVariables: proxyVariables(env),
+    },
+  };
+}
+
+function attemptsOf(retries: number | undefined): number | undefined {
+  return retries === undefined ? undefined : retries + 1;
+}
+
+function secretOf(text: string | undefined): Secret | undefined {
+  return text === undefined ? undefined : new Secret(text);
+}
+
+/** One of the variables that name it asks for the file; the others say how it is. */
+function logFileOf(values: Values, cwd: string): LogFileSettings | undefined {
+  const { LOG_DIR: dir, LOG_FILE_NAME: fileName, LOG_FILE_LEVEL: level } = values;
+  if ((dir ?? fileName ?? level) === undefined) return undefined;
+  return {
+    dir: resolve(cwd, dir ?? LOG_FILE_DEFAULTS.dir),
+    fileName: fileName ?? LOG_FILE_DEFAULTS.fileName,
+    level: level ?? LOG_FILE_DEFAULTS.level,
+    maxBytes: values.LOG_MAX_BYTES,
+    backupCount: values.LOG_BACKUP_COUNT,
+    daily: values.LOG_DAILY,
+    perComponent: values.LOG_FILE_PER_COMPONENT,
+  };
+}
+
+/** The line that `gluellm api` prints sets the variable of OpenAI's clients; a key of OpenAI itself goes nowhere else. */
+function apiKeyOf(own: string | undefined, { openai }: Record<string, ProviderEntry>): Secret | undefined {
+  const text = own ?? openai?.apiKey?.reveal();
+  return text?.startsWith("gk_") ? new Secret(text) : undefined;
+}
