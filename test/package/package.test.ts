@@ -6,7 +6,7 @@ import { holdEmbeddedRedis } from "../../src/embedded-redis/hold.ts";
 import { startSimulator } from "../../src/simulator/simulator.ts";
 import { outputOf, runProcess } from "../support/processes.ts";
 import { redisOptions, temporaryFolder } from "../support/redis-folders.ts";
-import { sizeOf } from "../support/sample.ts";
+import { sampleOf, sizeOf } from "../support/sample.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 /** Other runtimes that run the published package, each with its package of the registry and what starts a program. */
@@ -111,12 +111,9 @@ test("the packed package, installed in an empty folder, runs README's program, t
 
   writeFileSync(join(folder, "tested.mts"), TESTED(AS_ESM));
   writeFileSync(join(folder, "tested.cts"), TESTED(AS_COMMON_JS));
-  for (const file of ["tested.mts", "tested.cts"]) {
-    expect(await outputOf(process.execPath, [file], { cwd: folder, env }), file).toBe("good day 1\n");
-  }
-
   writeFileSync(join(folder, "calls.cts"), COMMON_JS);
-  for (const format of ["cjs", "esm"] as const) {
+  const printed = (file: string) => outputOf(process.execPath, [file], { cwd: folder, env });
+  const bundled = async (format: "cjs" | "esm") => {
     const file = join(temporaryFolder(), format === "cjs" ? "bundle.cjs" : "bundle.mjs");
     const input = join(folder, "calls.cts");
     await build({
@@ -125,13 +122,16 @@ test("the packed package, installed in an empty folder, runs README's program, t
       logLevel: "silent",
       output: { file, format, codeSplitting: false },
     });
-    expect(await outputOf(process.execPath, [file], { cwd: folder, env }), format).toBe(
-      "{ city: 'simulated' }\n",
-    );
-  }
-  expect(await outputOf(process.execPath, ["calls.cts"], { cwd: folder, env })).toBe(
-    "{ city: 'simulated' }\n",
-  );
+    return printed(file);
+  };
+  const ways = [
+    { way: "a test as an ES module", run: () => printed("tested.mts"), prints: "good day 1\n" },
+    { way: "a test as CommonJS", run: () => printed("tested.cts"), prints: "good day 1\n" },
+    { way: "a CommonJS bundle", run: () => bundled("cjs"), prints: "{ city: 'simulated' }\n" },
+    { way: "an ES module bundle", run: () => bundled("esm"), prints: "{ city: 'simulated' }\n" },
+    { way: "CommonJS", run: () => printed("calls.cts"), prints: "{ city: 'simulated' }\n" },
+  ];
+  for (const { way, run, prints } of sampleOf("package", ways, 2)) expect(await run(), way).toBe(prints);
 
   for (const { name, spec, command: start } of runtimes()) {
     await npm(["install", "--no-save", "--prefer-offline", spec], folder);
@@ -149,12 +149,15 @@ test("the packed package, installed in an empty folder, runs README's program, t
   }
 
   // Last: an install would remove what it finds behind the link.
-  const flags = ["--noEmit", "--strict", "--module", "nodenext", "--target", "esnext", "--types", "node"];
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   symlinkSync(join(ROOT, "node_modules/@types"), join(folder, "node_modules/@types"));
-  await outputOf(process.execPath, [tsc, ...flags, "main.mts", "tested.mts"], { cwd: folder });
-  const asCommonJs = ["--noEmit", "--strict", "--module", "node16", "--target", "esnext", "--types", "node"];
-  await outputOf(process.execPath, [tsc, ...asCommonJs, "calls.cts", "tested.cts"], { cwd: folder });
+  const programs = [
+    { module: "nodenext", files: ["main.mts", "tested.mts"] },
+    { module: "node16", files: ["calls.cts", "tested.cts"] },
+  ];
+  const flags = ["--noEmit", "--strict", "--target", "esnext", "--types", "node", "--checkers", "1"];
+  for (const { module, files } of sampleOf("package types", programs, 1))
+    await outputOf(process.execPath, [tsc, ...flags, "--module", module, ...files], { cwd: folder });
 });
 
 /** In the full run only: each is a download of about 100 MB. */
