@@ -107,6 +107,8 @@ const BY_CODE: Readonly<Record<string, number>> = {
   unknown_query: 404,
   unknown_queue: 404,
   job_not_failed: 409,
+  nothing_to_retry: 409,
+  input_gone: 409,
   run_not_failed: 409,
   run_conflict: 409,
   run_over: 409,

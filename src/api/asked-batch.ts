@@ -1,11 +1,7 @@
 import { objectId } from "../shared/object-id.ts";
 import { reserveId } from "../store/idempotency.ts";
-import {
-  createServedBatch,
-  type ServedBatch,
-  type ServedBatchView,
-  viewServedBatch,
-} from "../store/served-batch.ts";
+import { createServedBatch, viewServedBatch } from "../store/served-batch.ts";
+import type { ServedBatch, ServedBatchView } from "../store/served-batch-record.ts";
 import { answered, expectAnswer } from "../store/undelivered.ts";
 import { notFound } from "./api-error.ts";
 import { askedBefore } from "./asked-job.ts";

@@ -1,4 +1,5 @@
 import type { RouteGroup } from "./route.ts";
+import { batchOperationRoutes } from "./routes/batch-operations.ts";
 import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat-completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
@@ -20,6 +21,7 @@ export const ROUTE_GROUPS: readonly RouteGroup[] = [
   responseRoutes,
   fileRoutes,
   batchRoutes,
+  batchOperationRoutes,
   messageRoutes,
   jobRoutes,
   runRoutes,

@@ -76,34 +76,81 @@ class PendingLine {
  * The lines of a file from `start` on, which comes after line `before` (a byte order mark at 0 is skipped), streamed: no
  * line beyond `maxBytes` is held in memory.
  */
-export async function* readLines(
+export function readLines(
   handle: FileHandle,
   maxBytes: number,
   start = 0,
   before = 0,
 ): AsyncGenerator<FileLine, void> {
+  return splitLines(chunksOf(handle, start), maxBytes, start, before);
+}
+
+async function* chunksOf(handle: FileHandle, start: number): AsyncGenerator<Buffer> {
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-  const pending = new PendingLine(start, maxBytes);
-  let position = start;
-  let line = before;
-  for (;;) {
+  for (let position = start; ; ) {
     const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, position);
-    if (bytesRead === 0) break;
-    const hasMark = position === 0 && bytesRead >= BOM.length && BOM.equals(buffer.subarray(0, BOM.length));
-    let from = hasMark ? BOM.length : 0;
-    pending.offset += from;
+    if (bytesRead === 0) return;
     position += bytesRead;
-    const chunk = buffer.subarray(0, bytesRead);
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+/** The lines of bytes that come in chunks, as `readLines` gives them. */
+export async function* splitLines(
+  chunks: AsyncIterable<Buffer>,
+  maxBytes: number,
+  start = 0,
+  before = 0,
+): AsyncGenerator<FileLine, void> {
+  const splitter = new LineSplitter(maxBytes, start, before);
+  for await (const chunk of chunks) yield* splitter.take(chunk);
+  yield* splitter.end();
+}
+
+/** Takes bytes in chunks and gives the lines that they end. */
+export class LineSplitter {
+  readonly #pending: PendingLine;
+  #line: number;
+  /** Of a byte order mark, while all bytes so far may be one. */
+  #mark: Buffer | undefined;
+
+  constructor(maxBytes: number, start = 0, before = 0) {
+    this.#pending = new PendingLine(start, maxBytes);
+    this.#line = before;
+    this.#mark = start === 0 ? Buffer.alloc(0) : undefined;
+  }
+
+  *take(given: Buffer): Generator<FileLine, void> {
+    let chunk = given;
+    if (this.#mark) {
+      chunk = this.#mark.length > 0 ? Buffer.concat([this.#mark, given]) : given;
+      const head = chunk.subarray(0, BOM.length);
+      if (head.length < BOM.length && BOM.subarray(0, head.length).equals(head)) {
+        this.#mark = Buffer.from(chunk);
+        return;
+      }
+      this.#mark = undefined;
+      if (head.equals(BOM)) {
+        chunk = chunk.subarray(BOM.length);
+        this.#pending.offset += BOM.length;
+      }
+    }
+    let from = 0;
     for (;;) {
       const end = chunk.indexOf(NEWLINE, from);
       if (end < 0) break;
-      line += 1;
-      yield pending.finish(chunk.subarray(from, end), line, true);
+      this.#line += 1;
+      yield this.#pending.finish(chunk.subarray(from, end), this.#line, true);
       from = end + 1;
     }
-    if (from < bytesRead) pending.keep(chunk.subarray(from));
+    if (from < chunk.length) this.#pending.keep(chunk.subarray(from));
   }
-  if (!pending.isEmpty) yield pending.finish(Buffer.alloc(0), line + 1, false);
+
+  /** Gives the last line, when it has no line end. */
+  *end(): Generator<FileLine, void> {
+    if (this.#mark && this.#mark.length > 0) this.#pending.keep(this.#mark);
+    if (!this.#pending.isEmpty) yield this.#pending.finish(Buffer.alloc(0), this.#line + 1, false);
+  }
 }
 
 /** True when the line holds only spaces, tabs and line ends. */

@@ -2,6 +2,7 @@ import type { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
+import { Rate } from "../shared/rate.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Owner } from "../shared/tenant.ts";
@@ -74,7 +75,8 @@ export class RowSender {
   #end: BatchEnd | undefined;
   #turns = 0;
   #reconciledAt = performance.now();
-  #savedAt = 0;
+  #savedAt = Number.NEGATIVE_INFINITY;
+  readonly #rate = new Rate();
 
   constructor(options: RowSenderOptions) {
     this.#options = options;
@@ -93,7 +95,7 @@ export class RowSender {
     using _ = await store.notifier.listen({ [`batch:${this.#batchId}`]: wake });
     // What an earlier run left on the done-list is known before its rows are sent again.
     while ((await this.#collect()) > 0);
-    await untilTaken(logger, () => saveCounts(this.#options, this.#batchId), signal);
+    await untilTaken(logger, () => this.#saveCounts(), signal);
     try {
       for (;;) {
         const end = await untilTaken(logger, () => this.#turn(signal), signal);
@@ -278,6 +280,8 @@ export class RowSender {
   async #saveCounts(): Promise<void> {
     if (performance.now() - this.#savedAt < SAVE_MS) return;
     this.#savedAt = performance.now();
-    await saveCounts(this.#options, this.#batchId);
+    const { succeeded, failed } = this.#options.index.counts();
+    const pace = { inFlight: this.#windows.inFlight, rowsPerSecond: this.#rate.add(succeeded + failed) };
+    await saveCounts(this.#options, this.#batchId, pace);
   }
 }

@@ -1,4 +1,5 @@
 import { createHistogram } from "node:perf_hooks";
+import { FailureCauses } from "../shared/failure-causes.ts";
 import type { ResultRecord } from "../shared/records.ts";
 
 /** What a batch's succeeded rows used. */
@@ -33,6 +34,7 @@ export class Tally {
   readonly failures: RowFailure[] = [];
   /** Failed rows by the code of their error. */
   readonly failureCounts = new Map<string, number>();
+  readonly causes = new FailureCauses();
   readonly #latencyMs = createHistogram();
 
   constructor(carried: BatchUse) {
@@ -51,8 +53,9 @@ export class Tally {
     this.use.costUsd += costUsd ?? 0;
     if (tokens.estimated) this.use.estimated = true;
     if (status !== "succeeded") {
-      const { code = status, message = `the row was ${status}` } = record.error ?? {};
+      const { code = status, message = `the row was ${status}`, hint } = record.error ?? {};
       this.failureCounts.set(code, (this.failureCounts.get(code) ?? 0) + 1);
+      this.causes.add(customId, { code, message, hint, providerMessage: record.providerMessage });
       this.failures.push({ customId, code, message: record.providerMessage ?? message });
       if (this.failures.length > MAX_FAILURES) this.failures.shift();
       return;

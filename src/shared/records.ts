@@ -166,6 +166,11 @@ export const batchRecordSchema = z.object({
   /** With a limit: what its calls cost, those included whose outcome is unknown; and what is held for calls under way. */
   spentUsd: count,
   reservedUsd: count,
+  /** Rows that its run has in the queues, and how many it has finished per second of late; only true while it is run. */
+  inFlight: count,
+  rowsPerSecond: count,
+  /** What failed in its present run, or its last one, by cause: JSON of FailureCause[]. */
+  failures: z.string().optional(),
   createdAt: count,
   updatedAt: count,
   ...ownerFields,

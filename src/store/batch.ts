@@ -1,5 +1,7 @@
 import { type ErrorRecord, errorRecordSchema } from "../shared/error-record.ts";
 import { InputError } from "../shared/errors.ts";
+import { type FailureCause, failureCauseSchema } from "../shared/failure-causes.ts";
+import { parseJson } from "../shared/json.ts";
 import {
   type BatchRecord,
   type BatchStatus,
@@ -182,13 +184,16 @@ export async function listBatches(store: Store, limit = 20, tenant?: string): Pr
 }
 
 /** A batch as a person or a program sees it. */
-export interface BatchView extends Omit<BatchRecord, "costUsd" | "options" | "stop" | "unpriced"> {
+export interface BatchView
+  extends Omit<BatchRecord, "costUsd" | "options" | "stop" | "unpriced" | "failures"> {
   /** USD of the succeeded rows; null when the cost of one of them is not known. */
   costUsd: number | null;
   /** Which of `inputFormat`, `promptField`, `limitRows`, `strict` it was run with. */
   options: Record<string, unknown>;
   /** Why no further row may start. */
   stop?: ErrorRecord;
+  /** What failed in its present run, or its last one, by cause, the most rows first. */
+  failures: FailureCause[];
   /** Whose run sends its rows now; absent when none does. */
   runner?: LeaseHolder;
 }
@@ -197,14 +202,21 @@ export interface BatchView extends Omit<BatchRecord, "costUsd" | "options" | "st
 export async function viewBatch(store: Store, batchId: string, tenant?: string): Promise<BatchView> {
   const record = await ownBatch(store, batchId, tenant);
   const runner = await readLease(store, batchId);
-  const { options, stop, costUsd, unpriced, ...rest } = record;
+  const { options, stop, costUsd, unpriced, failures, ...rest } = record;
   return {
     ...rest,
     costUsd: unpriced > 0 ? null : costUsd,
     options: JSON.parse(options),
+    failures: failuresOf({ failures }),
     ...(stop && { stop: errorRecordSchema.parse(JSON.parse(stop)) }),
     ...(runner && { runner }),
   };
+}
+
+/** Returns what failed in a batch's present or last run, by cause; nothing where that cannot be read. */
+export function failuresOf({ failures }: Pick<BatchRecord, "failures">): FailureCause[] {
+  const read = failureCauseSchema.array().safeParse(parseJson(failures ?? "[]"));
+  return read.success ? read.data : [];
 }
 
 async function ownBatch(store: Store, batchId: string, tenant: string | undefined): Promise<BatchRecord> {

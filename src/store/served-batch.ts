@@ -1,11 +1,15 @@
-import { z } from "zod";
-import { type BatchRecord, batchStatusSchema } from "../shared/records.ts";
 import { readStored } from "../shared/stored-data.ts";
-import { DEFAULT_TENANT, isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
+import { DEFAULT_TENANT, isOwnedBy, storedOwner } from "../shared/tenant.ts";
 import { readBatch } from "./batch.ts";
 import { ANNOUNCE, ANNOUNCE_BATCH } from "./outbox.ts";
-import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
+import {
+  type BatchFault,
+  type ServedBatch,
+  type ServedBatchView,
+  type ServedStatus,
+  servedBatchSchema,
+} from "./served-batch-record.ts";
 import type { Store } from "./store.ts";
 import { notify } from "./topics.ts";
 
@@ -24,6 +28,9 @@ import { notify } from "./topics.ts";
  * | validating, in_progress | cancelling                    | `cancelServedBatch`| its owner                               |
  * | cancelling              | cancelled                     | `moveServedBatch`  | its host: calls in flight have ended    |
  *
+ * Beside it: `pausedAt`, from which on its host sends no row (`pauseServedBatch`); the window goes on. `retriedAs`, the batch of its
+ * failed rows (`claimRetry`).
+ *
  * Fence: each move names the states that it may come from, and the file ids are those of the record: a host that was lost
  * and comes back can only do once more what its successor does.
  */
@@ -32,70 +39,6 @@ import { notify } from "./topics.ts";
 const KEEP_MS = 30 * 86_400_000;
 /** What hosts listen to of the topic `batch`: there is a new one. */
 export const NEW_BATCH = "new";
-/** Batches looked at at a time. */
-const PAGE = 100;
-
-export const SERVED_ENDPOINTS = ["/v1/chat/completions", "/v1/responses", "/v1/embeddings"] as const;
-/** Of lines of Anthropic's Message Batches; ids of such batches have a prefix of their own. */
-export const MESSAGES_ENDPOINT = "/v1/messages";
-
-const time = z.coerce.number().optional();
-const json = <T extends z.ZodType>(schema: T) =>
-  z
-    .string()
-    .transform((text): unknown => JSON.parse(text))
-    .pipe(schema);
-
-/** What is wrong with a batch, or one line of its input. */
-export interface BatchFault {
-  code: string;
-  message: string;
-  line: number | null;
-  param: string | null;
-}
-const faultSchema: z.ZodType<BatchFault> = z.object({
-  code: z.string(),
-  message: z.string(),
-  line: z.number().nullable(),
-  param: z.string().nullable(),
-});
-
-/** Times are epoch milliseconds. */
-const servedBatchSchema = z.object({
-  id: z.string(),
-  ...ownerFields,
-  status: batchStatusSchema,
-  endpoint: z.enum([...SERVED_ENDPOINTS, MESSAGES_ENDPOINT]),
-  inputFileId: z.string(),
-  /** The ids that its results get, if there are any; which, `outputs` says at the end. */
-  outputFileId: z.string(),
-  errorFileId: z.string(),
-  outputs: json(z.object({ output: z.boolean(), errors: z.boolean() })).optional(),
-  /** `24h` */
-  completionWindow: z.string(),
-  outputLifeSeconds: z.coerce.number(),
-  /** Of a key with a cost limit: each model needs a price. */
-  needsPrices: z.literal("true").optional(),
-  metadata: json(z.record(z.string(), z.string())).optional(),
-  faults: json(z.array(faultSchema)).optional(),
-  createdAt: z.coerce.number(),
-  expiresAt: z.coerce.number(),
-  inProgressAt: time,
-  finalizingAt: time,
-  completedAt: time,
-  failedAt: time,
-  expiredAt: time,
-  cancellingAt: time,
-  cancelledAt: time,
-});
-export type ServedBatch = z.infer<typeof servedBatchSchema>;
-export type ServedStatus = ServedBatch["status"];
-
-/** Its counts and sums come from the run's record; undefined before that has begun. */
-export interface ServedBatchView {
-  batch: ServedBatch;
-  run: BatchRecord | undefined;
-}
 
 /**
  * Keys: the record, its tenant's batches, the open batches, its counts, the outbox. Arguments: the `id`; `createdAt`; `expireAt`, when the record goes;
@@ -134,6 +77,8 @@ export async function createServedBatch(
     | "completionWindow"
     | "outputLifeSeconds"
     | "needsPrices"
+    | "retryOf"
+    | "schedule"
     | "createdAt"
     | "expiresAt"
   > & { metadata: Record<string, string> | undefined },
@@ -155,7 +100,7 @@ export async function createServedBatch(
       outbox: keys.outbox,
     },
     { id, createdAt: batch.createdAt, expireAt: batch.expiresAt + KEEP_MS },
-    { args: Object.entries(given).flat() },
+    { args: Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name, value])) },
   );
   if (made !== 1) return false;
   await notify(store, "batch", NEW_BATCH);
@@ -182,53 +127,6 @@ export async function viewServedBatch(
 ): Promise<ServedBatchView | undefined> {
   const batch = await readServedBatch(store, id, tenant);
   return batch && { batch, run: await readBatch(store, id) };
-}
-
-/** Returns a page of a tenant's batches whose ids begin with `prefix`, the newest first, and whether there are more; ids whose record has expired go. */
-export async function listServedBatches(
-  store: Store,
-  {
-    tenant,
-    prefix,
-    after,
-    limit,
-  }: { tenant: string; prefix: string; after?: string | undefined; limit: number },
-): Promise<{ batches: ServedBatchView[]; hasMore: boolean }> {
-  const { redis, keys } = store;
-  const key = keys.servedBatches(tenant);
-  const batches: ServedBatchView[] = [];
-  for (let last = after; ; ) {
-    const start = last === undefined ? `[${prefix}~` : `(${last}`;
-    const ids = await redis.zrevrangebylex(key, start, `[${prefix}`, "LIMIT", 0, PAGE);
-    const found = await Promise.all(ids.map((id) => viewServedBatch(store, id, tenant)));
-    const gone = ids.filter((_, i) => found[i] === undefined);
-    if (gone.length > 0) await redis.zrem(key, ...gone);
-    for (const view of found) {
-      if (!view) continue;
-      if (batches.length === limit) return { batches, hasMore: true };
-      batches.push(view);
-    }
-    if (ids.length < PAGE) return { batches, hasMore: false };
-    last = ids.at(-1);
-  }
-}
-
-/** Returns the ids of the batches that have not ended, the oldest first. */
-export async function openServedBatches({ redis, keys }: Store): Promise<string[]> {
-  return await redis.zrange(keys.openServedBatches, "0", "-1");
-}
-
-/** Returns the ids of the files that batches read which have not ended. */
-export async function filesInUse(store: Store): Promise<Set<string>> {
-  const open = await openServedBatches(store);
-  const pipeline = store.redis.pipeline();
-  for (const id of open) pipeline.hget(store.keys.servedBatch(id), "inputFileId");
-  return new Set((open.length === 0 ? [] : await repliesOf(pipeline)).map(String));
-}
-
-/** Takes off the list of open batches what has no record any more. */
-export async function forgetServedBatch({ redis, keys }: Store, id: string): Promise<void> {
-  await redis.zrem(keys.openServedBatches, id);
 }
 
 /**
@@ -304,4 +202,56 @@ export async function cancelServedBatch(store: Store, id: string): Promise<Serve
   const status = await moveServedBatch(store, id, { from: ["validating", "in_progress"], to: "cancelling" });
   await notify(store, "batch", id);
   return status;
+}
+
+/**
+ * Stops the sending of a batch's rows, or lets it go on.
+ * Keys: the record. Arguments: whether it `isPaused` from now on; `now`. Returns: the status that it has then, or nothing when there is no record.
+ * Called by `pauseServedBatch`. Fence: the states in which rows are still to be sent.
+ */
+const PAUSE = new Script({
+  keys: ["record"],
+  args: { isPaused: "flag", now: "number" },
+  lua: `
+    local status = redis.call('HGET', record, 'status')
+    if status == 'validating' or status == 'in_progress' then
+      if isPaused then redis.call('HSETNX', record, 'pausedAt', string.format('%.0f', now))
+      else redis.call('HDEL', record, 'pausedAt') end
+    end
+    return status
+  `,
+});
+
+/** Lets a batch send no row until it is resumed: what waits is withdrawn, calls in flight end. Returns its status; it changes none. */
+export async function pauseServedBatch(
+  store: Store,
+  id: string,
+  isPaused: boolean,
+): Promise<ServedStatus | undefined> {
+  const status = await PAUSE.run(
+    store.redis,
+    { record: store.keys.servedBatch(id) },
+    { isPaused, now: Date.now() },
+  );
+  await notify(store, "batch", isPaused ? id : NEW_BATCH);
+  return status === null ? undefined : (String(status) as ServedStatus);
+}
+
+/**
+ * Names the batch that sends a batch's failed rows again. Keys: the record. Arguments: `retry`, the id that it gets if it has none. Returns: the id that
+ * stands. Called by `claimRetry`. Fence: the first id stays, so that rows are not sent by two batches.
+ */
+const CLAIM_RETRY = new Script({
+  keys: ["record"],
+  args: { retry: "text" },
+  lua: `
+    if redis.call('EXISTS', record) == 0 then return retry end
+    redis.call('HSETNX', record, 'retriedAs', retry)
+    return redis.call('HGET', record, 'retriedAs')
+  `,
+});
+
+/** Returns the id of the batch of a batch's failed rows: the given one, if there is none yet. */
+export async function claimRetry({ redis, keys }: Store, id: string, retry: string): Promise<string> {
+  return String(await CLAIM_RETRY.run(redis, { record: keys.servedBatch(id) }, { retry }));
 }

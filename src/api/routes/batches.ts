@@ -1,13 +1,9 @@
 import { z } from "zod";
 import { BatchHost } from "../../batch/served/batch-host.ts";
 import { FILE_LIFE_SECONDS, readFile } from "../../store/file-record.ts";
-import {
-  cancelServedBatch,
-  listServedBatches,
-  SERVED_ENDPOINTS,
-  type ServedBatchView,
-  viewServedBatch,
-} from "../../store/served-batch.ts";
+import { cancelServedBatch, viewServedBatch } from "../../store/served-batch.ts";
+import { listServedBatches } from "../../store/served-batch-list.ts";
+import { SERVED_ENDPOINTS, type ServedBatchView } from "../../store/served-batch-record.ts";
 import { ApiError, badParameter, notFound } from "../api-error.ts";
 import { askedBatch, makeBatch } from "../asked-batch.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";

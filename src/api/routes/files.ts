@@ -10,7 +10,7 @@ import {
   readFile,
   saveFile,
 } from "../../store/file-record.ts";
-import { filesInUse } from "../../store/served-batch.ts";
+import { filesInUse } from "../../store/served-batch-list.ts";
 import { ApiError, badParameter, notFound } from "../api-error.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
 import { sendFile } from "../send-file.ts";

@@ -7,13 +7,9 @@ import { checkInput } from "../../batch/served/check-input.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import { objectId } from "../../shared/object-id.ts";
 import { deleteFile, FILE_LIFE_SECONDS, type FileRecord, saveFile } from "../../store/file-record.ts";
-import {
-  cancelServedBatch,
-  listServedBatches,
-  MESSAGES_ENDPOINT,
-  type ServedBatchView,
-  viewServedBatch,
-} from "../../store/served-batch.ts";
+import { cancelServedBatch, viewServedBatch } from "../../store/served-batch.ts";
+import { listServedBatches } from "../../store/served-batch-list.ts";
+import { MESSAGES_ENDPOINT, type ServedBatchView } from "../../store/served-batch-record.ts";
 import { ApiError, badParameter, notFound } from "../api-error.ts";
 import { askedBatch, makeBatch } from "../asked-batch.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";

@@ -8,7 +8,8 @@ import { within } from "../../shared/within.ts";
 import { Lease } from "../../store/batch-lease.ts";
 import type { ConnectedStore } from "../../store/connected-store.ts";
 import { forgetExpiredFiles, unknownFiles } from "../../store/file-record.ts";
-import { filesInUse, NEW_BATCH, openServedBatches } from "../../store/served-batch.ts";
+import { NEW_BATCH } from "../../store/served-batch.ts";
+import { filesInUse, openServedBatches, runnableServedBatches } from "../../store/served-batch-list.ts";
 import { DirectoryFileStore, type FileStore } from "./file-store.ts";
 import { hostBatch, workFolder } from "./host-batch.ts";
 
@@ -77,7 +78,7 @@ export class BatchHost {
   }
 
   async #look(): Promise<void> {
-    for (const id of await openServedBatches(this.#options.store)) {
+    for (const id of await runnableServedBatches(this.#options.store)) {
       if (this.#hosted.size >= MAX_BATCHES || this.#closing.signal.aborted) return;
       if (this.#hosted.has(id) || (this.#rests.get(id)?.until ?? 0) > Date.now()) continue;
       const lease = await this.#leaseOf(id);

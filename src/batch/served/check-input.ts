@@ -5,7 +5,7 @@ import { MAX_REQUEST_BYTES } from "../../shared/chat.ts";
 import { GlueError } from "../../shared/errors.ts";
 import { isObject } from "../../shared/json.ts";
 import type { Settings } from "../../shared/settings.ts";
-import { type BatchFault, MESSAGES_ENDPOINT } from "../../store/served-batch.ts";
+import { type BatchFault, MESSAGES_ENDPOINT } from "../../store/served-batch-record.ts";
 import { type FileLine, isBlank, readLines } from "../line-reader.ts";
 import { cached, type ResolveModel } from "../resolve-model.ts";
 import { RowFault } from "../row-fault.ts";

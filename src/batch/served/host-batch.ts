@@ -11,13 +11,9 @@ import { saveBatch } from "../../store/batch.ts";
 import type { Lease } from "../../store/batch-lease.ts";
 import type { ConnectedStore } from "../../store/connected-store.ts";
 import { saveFile } from "../../store/file-record.ts";
-import {
-  forgetServedBatch,
-  moveServedBatch,
-  noteFaults,
-  readServedBatch,
-  type ServedBatch,
-} from "../../store/served-batch.ts";
+import { moveServedBatch, noteFaults, readServedBatch } from "../../store/served-batch.ts";
+import { forgetServedBatch } from "../../store/served-batch-list.ts";
+import type { ServedBatch } from "../../store/served-batch-record.ts";
 import type { BatchEnd, UnsentRows } from "../batch-end.ts";
 import { type BatchReport, BatchRun } from "../batch-run.ts";
 import { readLines } from "../line-reader.ts";
@@ -52,7 +48,7 @@ export function workFolder({ dataDir, namespace }: Settings): string {
 
 /**
  * Brings a batch from whatever state it is in to its end, under its lease; every step can be done once more by another host.
- * Returns false when this process cannot, or is to end.
+ * Returns false when this process cannot, or is to end; true also when it has been paused.
  */
 export async function hostBatch(context: HostContext, id: string, lease: Lease): Promise<boolean> {
   const { store, settings, files, signal, logger } = context;
@@ -93,19 +89,21 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const report = await runRows(context, batch, { inputPath, outputPath: join(folder, "out.jsonl") }, lease);
   if (!report) return false;
+  if (report === "paused") return true;
   await deliver(context, batch, report);
   await rm(folder, { recursive: true, force: true });
   return true;
 }
 
-/** Returns the report of a run whose output is written; undefined when another host has to go on. */
+/** Returns the report of a run whose output is written; `paused`; undefined when another host has to go on. */
 async function runRows(
   { store, settings, logger, signal }: HostContext,
   { id, tenant, by, expiresAt }: ServedBatch,
   paths: { inputPath: string; outputPath: string },
   lease: Lease,
-): Promise<BatchReport | undefined> {
+): Promise<BatchReport | "paused" | undefined> {
   let early: EarlyEnd | undefined;
+  let isPaused = false;
   const unsent = (end: BatchEnd): UnsentRows | undefined => {
     if (end.kind === "stopped") return { ...UNSENT.failed, hint: end.error.message, status: "failed" };
     const why = end.kind === "cancelled" ? "cancelled" : early;
@@ -120,10 +118,13 @@ async function runRows(
     },
   );
   const watch = async () => {
-    const status = await store.redis.hget(store.keys.servedBatch(id), "status").catch(() => null);
+    const [status, pausedAt] = await store.redis
+      .hmget(store.keys.servedBatch(id), "status", "pausedAt")
+      .catch(() => []);
     if (status === "cancelling") early ??= "cancelled";
     else if (Date.now() >= expiresAt) early ??= "expired";
-    if (early !== undefined || signal.aborted || lease.lostTo) run.stop();
+    if (pausedAt) isPaused = true;
+    if (early !== undefined || isPaused || signal.aborted || lease.lostTo) run.stop();
   };
   using _ = await store.notifier.listen({ [`batch:${id}`]: () => void watch() });
   await watch();
@@ -140,7 +141,8 @@ async function runRows(
     await watch();
   }
   const ended = await report;
-  return ended.status === "interrupted" && early === undefined ? undefined : ended;
+  if (ended.status !== "interrupted" || early !== undefined) return ended;
+  return isPaused ? "paused" : undefined;
 }
 
 /** Puts the results into the file store under the ids that the batch has for them, and ends it. */

@@ -1,7 +1,7 @@
 import type { BatchRun, RowFailure } from "../../batch/batch-run.ts";
 import type { LimitInForce } from "../../shared/budget.ts";
+import { Rate } from "../../shared/rate.ts";
 import type { FleetView, WorkerView } from "./fleet-view.ts";
-import { Rate } from "./rate.ts";
 
 /** What a batch does at present. */
 export type Phase =

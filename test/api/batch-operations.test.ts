@@ -1,0 +1,126 @@
+import OpenAI, { toFile } from "openai";
+import { expect, test } from "vitest";
+import { saveBatch } from "../../src/store/batch.ts";
+import { makeKey, openApi } from "../support/api.ts";
+import { temporaryFolder } from "../support/redis-folders.ts";
+import { restClient } from "../support/rest-client.ts";
+import { MODEL } from "../support/site.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { workflowSite } from "../support/workflow-site.ts";
+
+const CHAT = "/v1/chat/completions";
+
+async function service(latencyMs = 2) {
+  const parts = await workflowSite({ latencyMs }, { GLUELLM_DATA_DIR: temporaryFolder() });
+  const { url, store } = await openApi(parts.settings);
+  await parts.serveModels();
+  const { token, headers } = await makeKey(store);
+  const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: token, maxRetries: 0 });
+  const ask = restClient(url, headers);
+  const submit = async (contents: readonly string[]) => {
+    const lines = contents.map((content, n) => {
+      const body = { model: MODEL, messages: [{ role: "user", content }] };
+      return `${JSON.stringify({ custom_id: `row-${n}`, method: "POST", url: CHAT, body })}\n`;
+    });
+    const file = await openai.files.create({
+      file: await toFile(Buffer.from(lines.join("")), "in.jsonl"),
+      purpose: "batch",
+    });
+    return openai.batches.create({
+      ...{ input_file_id: file.id, endpoint: CHAT, completion_window: "24h" },
+      metadata: { job: "nightly" },
+    });
+  };
+  const shown = async (id: string) => (await ask("GET", `/api/batches/${id}`)).body;
+  const until = (id: string, state: string) =>
+    waitFor(`${id} is ${state}`, async () => (await shown(id)).state === state);
+  return { ...parts, url, store, ask, submit, shown, until, openai };
+}
+
+const REFUSED = 'no\n#sim {"unknown": 1}';
+
+test("batches are listed by state, told with rows, causes of failures and files, and retried once", async () => {
+  const { ask, submit, shown, until, store, url } = await service();
+  const { id } = await submit(["one", REFUSED, "three", `${REFUSED} `]);
+  await until(id, "completed");
+  expect(await shown(id)).toMatchObject({
+    ...{ id, source: "service", endpoint: CHAT, metadata: { job: "nightly" }, faults: [] },
+    rows: { total: 4, succeeded: 2, failed: 2, queued: 0, unsent: 0 },
+    ...{ rowsPerSecond: null, etaMs: null, costUsd: null, expiresAt: expect.any(String) },
+    ...{ outputFileId: expect.any(String), errorFileId: expect.any(String), retriedAs: null },
+  });
+  const { data } = (await ask("GET", `/api/batches/${id}/failures`)).body;
+  expect(data).toMatchObject([{ code: "invalid_request", rows: 2, customIds: ["row-1", "row-3"] }]);
+  expect(data[0].providerMessage).toEqual(expect.any(String));
+  const viewer = restClient(url, (await makeKey(store, { scopes: ["read"] })).headers);
+  const told = (await viewer("GET", `/api/batches/${id}/failures`)).body.data[0];
+  expect([told.rows, told.providerMessage]).toEqual([2, undefined]);
+  expect((await viewer("GET", `/api/batches/${id}/output`)).status).toBe(403);
+  const output = (await ask("GET", `/api/batches/${id}/output`)).body.trim().split("\n");
+  expect(output.map((line: string) => JSON.parse(line).custom_id)).toEqual(["row-0", "row-2"]);
+  const range = await ask("GET", `/api/batches/${id}/errors`, undefined, { range: "bytes=0-3" });
+  expect([range.status, range.body]).toEqual([206, '{"id']);
+
+  const again = await Promise.all([0, 1, 2].map(() => ask("POST", `/api/batches/${id}/retry`)));
+  const [retry] = new Set(again.map(({ body }) => body.id));
+  expect(again.map(({ status, body }) => [status, body.id])).toEqual(Array(3).fill([201, retry]));
+  await until(retry, "completed");
+  expect(await shown(retry)).toMatchObject({ retryOf: id, rows: { total: 2, failed: 2 } });
+  expect((await shown(id)).retriedAs).toBe(retry);
+
+  // Of a program: it has its own files.
+  const program = "batch_0123456789abcdef01234567";
+  await saveBatch(store, { id: program, status: "in_progress", input: "/in", output: "/out", total: 9 });
+  const broken = await submit([]);
+  await until(broken.id, "failed");
+  const pages: string[][] = [];
+  for (let cursor = ""; ; ) {
+    const page = (await ask("GET", `/api/batches?limit=2${cursor && `&cursor=${cursor}`}`)).body;
+    pages.push(page.data.map((batch: { id: string }) => batch.id));
+    if (page.cursor === null) break;
+    cursor = page.cursor;
+  }
+  expect(pages).toEqual([
+    [broken.id, program],
+    [retry, id],
+  ]);
+  const listed = async (state: string) =>
+    (await ask("GET", `/api/batches?state=${state}`)).body.data.map((batch: { id: string }) => batch.id);
+  expect(await listed("failed")).toEqual([broken.id]);
+  expect(await listed("in_progress")).toEqual([program]);
+  expect((await shown(broken.id)).faults).toMatchObject([{ code: "empty_file", line: null }]);
+  expect(await shown(program)).toMatchObject({ source: "program", rows: { total: 9, unsent: 9 } });
+  for (const call of ["pause", "resume", "retry"])
+    expect((await ask("POST", `/api/batches/${program}/${call}`)).body.error?.code).toBe("batch_of_program");
+  expect((await ask("POST", `/api/batches/${program}/cancel`)).body.state).toBe("cancelled");
+  for (const [call, code] of [
+    ["pause", "batch_over"],
+    ["cancel", "batch_not_cancellable"],
+    ["retry", "nothing_to_retry"],
+  ])
+    expect((await ask("POST", `/api/batches/${broken.id}/${call}`)).body.error?.code).toBe(code);
+  expect((await ask("GET", `/api/batches/${broken.id}/output`)).status).toBe(409);
+});
+
+test("a paused batch sends nothing until it is resumed; nothing is paid twice", async () => {
+  const { ask, submit, shown, until, site } = await service(30);
+  const { id } = await submit(Array.from({ length: 400 }, (_, n) => `paused question ${n}`));
+  await waitFor("20 answers", () => site.paidCalls().size > 20);
+  expect((await shown(id)).rows.queued).toBeGreaterThan(0);
+  expect((await ask("POST", `/api/batches/${id}/pause`)).body.state).toBe("paused");
+  const settled = async () => {
+    const before = site.paidCalls().size;
+    const { rows } = await shown(id);
+    return rows.succeeded === before && rows.queued === 0;
+  };
+  await waitFor("the calls in flight", settled);
+  const paid = site.paidCalls().size;
+  expect(paid).toBeLessThan(400);
+  await expect.poll(() => site.paidCalls().size, { timeout: 1500, interval: 500 }).toBe(paid);
+  expect(await shown(id)).toMatchObject({ state: "paused", etaMs: null });
+  expect((await ask("GET", "/api/batches?state=paused")).body.data).toHaveLength(1);
+  expect((await ask("POST", `/api/batches/${id}/resume`)).body.state).toBe("in_progress");
+  await waitFor("its pace", async () => (await shown(id)).etaMs > 0);
+  await until(id, "completed");
+  expect([site.paidCalls().size, site.repeatedCalls()]).toEqual([400, 0]);
+});
