@@ -9,10 +9,9 @@ import { usd } from "../shared/usd.ts";
 import { type ApiKey, listApiKeys, revokeApiKey, saveApiKey } from "../store/api-key.ts";
 import type { Store } from "../store/store.ts";
 import { openRedis } from "./compose.ts";
-import { collect, integer, number, table } from "./options.ts";
+import { collect, integer, number, spanMs, table } from "./options.ts";
 import { jsonText, print } from "./output.ts";
 
-const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 const DEFAULT_SCOPES: readonly Scope[] = ["complete", "batch", "workflow", "read"];
 
 interface CreateOptions {
@@ -105,8 +104,8 @@ function roleOf(role: string): readonly Scope[] {
 
 /** `90d` from now, or a date; in epoch milliseconds. */
 function timeOf(text: string): number {
-  const [, count, unit = ""] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
-  const at = count === undefined ? Date.parse(text) : Date.now() + Number(count) * (UNITS_MS[unit] ?? 0);
+  const span = spanMs(text);
+  const at = span === undefined ? Date.parse(text) : Date.now() + span;
   if (Number.isFinite(at) && at > Date.now()) return at;
   throw new InputError(`--expires ${text} is no time to come`, "write 12h, 90d or 2030-01-31");
 }

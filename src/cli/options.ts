@@ -33,6 +33,30 @@ export function number(min: number) {
   };
 }
 
+const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Returns a time such as `30m`, `24h` or `90d` in milliseconds; undefined for anything else. */
+export function spanMs(text: string): number | undefined {
+  const [, count, unit = ""] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
+  return count === undefined ? undefined : Number(count) * (UNITS_MS[unit] ?? 0);
+}
+
+/** A commander parser for a time that is past: a span before now, or a date. Returns epoch milliseconds. */
+export function pastTime(text: string): number {
+  const span = spanMs(text);
+  const at = span === undefined ? Date.parse(text) : Date.now() - span;
+  if (Number.isFinite(at) && at <= Date.now()) return Math.max(0, at);
+  throw new InvalidArgumentError("It must be a time before now, such as 30m, 24h, 90d or 2026-11-29.");
+}
+
+/** A commander parser for names with commas between them. */
+export function names(text: string): string[] {
+  return text
+    .split(",")
+    .map((name) => name.trim())
+    .filter(Boolean);
+}
+
 /** Aligned columns for a terminal; the first row is the heading. */
 export function table(cells: readonly (readonly string[])[]): string {
   const rows = cells.map((row) => row.map((cell) => printable(cell).replace(/\s/g, " ")));

@@ -8,6 +8,7 @@ export type Variables = Record<string, string | undefined>;
 /** What says where prompts, answers and keys go, or who may look at them. */
 const GUARDED = [
   "REDIS_URL",
+  "DATABASE_URL",
   "DATA_DIR",
   "DASHBOARD_HOST",
   "DASHBOARD_PASSWORD",

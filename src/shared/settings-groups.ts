@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import type { z } from "zod";
 import type { Deployments } from "./deployments.ts";
 import type { Variables } from "./env-file.ts";
+import { type HistorySettings, historyRetentionMs } from "./history-setting.ts";
 import { type Limits, withSimpleLimit } from "./limits-setting.ts";
 import type { Prices } from "./prices-setting.ts";
 import type { ProfileName } from "./profiles.ts";
@@ -67,6 +68,8 @@ export interface Settings {
   maxQueues: number;
   /** How long what has ended stays. */
   retention: Retention;
+  /** What has ended, in SQL. */
+  history: HistorySettings;
   circuitBreaker: {
     enabled: boolean;
     failureRate: number;
@@ -189,6 +192,12 @@ export function toSettings(
       resultsMs: values.RETENTION_RESULTS * 1000,
       conversationsMs: values.RETENTION_CONVERSATIONS * 1000,
       runsMs: values.RETENTION_RUNS * 1000,
+    },
+    history: {
+      enabled: values.HISTORY ?? (values.REDIS_URL === undefined || values.DATABASE_URL !== undefined),
+      databaseUrl: values.DATABASE_URL === undefined ? undefined : new Secret(values.DATABASE_URL),
+      content: values.HISTORY_CONTENT,
+      retentionMs: historyRetentionMs(values),
     },
     circuitBreaker: {
       enabled: values.ENABLE_CIRCUIT_BREAKER,

@@ -3,6 +3,12 @@ import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
 import { MAX_QUEUES, QUEUE_DEFAULTS } from "./catalog.ts";
 import { CONVERSATION_TTL_SECONDS } from "./conversation.ts";
 import { deploymentsSchema } from "./deployments.ts";
+import {
+  HISTORY_CONTENTS,
+  HISTORY_RETENTION_SECONDS,
+  MAX_HISTORY_RETENTION_SECONDS,
+  ofEachTable,
+} from "./history-setting.ts";
 import { limitsSchema } from "./limits-setting.ts";
 import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
@@ -90,6 +96,15 @@ const headerList = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const databaseUrl = z
+  .string()
+  .regex(/^postgres(ql)?:\/\//, "must start with postgres:// or postgresql://")
+  .refine((text) => URL.canParse(text), "is not a URL; write postgres://user:password@host/database");
+
+const historyRetention = integer(60, MAX_HISTORY_RETENTION_SECONDS);
+/** The life of each table's rows, where it is not that of all of them. */
+const historyRetentions = ofEachTable(() => historyRetention.optional());
+
 /** Every variable without its `GLUELLM_` prefix, with its default. */
 export const settingsSchema = z.object({
   NAMESPACE: z
@@ -140,6 +155,11 @@ export const settingsSchema = z.object({
   ),
   RETENTION_CONVERSATIONS: wholeUpTo(CONVERSATION_TTL_SECONDS, MIN_RETENTION_SECONDS),
   RETENTION_RUNS: wholeUpTo(RUN_TTL_SECONDS, MIN_RETENTION_SECONDS),
+  RETENTION_HISTORY: historyRetention.default(HISTORY_RETENTION_SECONDS),
+  ...historyRetentions,
+  HISTORY: booleanText.optional(),
+  HISTORY_CONTENT: z.enum(HISTORY_CONTENTS).default("preview"),
+  DATABASE_URL: databaseUrl.optional(),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),

@@ -1,0 +1,119 @@
+import { Command, Option } from "commander";
+import type { HistoryDatabase } from "../history/database.ts";
+import type { ReportOptions } from "../history/dimensions.ts";
+import * as lists from "../history/lists.ts";
+import { openHistory } from "../history/open-history.ts";
+import * as reports from "../history/reports.ts";
+import { InputError } from "../shared/errors.ts";
+import { loadSettings } from "../shared/settings.ts";
+import * as text from "./history-text.ts";
+import { integer, names, pastTime } from "./options.ts";
+import { jsonText } from "./output.ts";
+
+interface Given {
+  since?: number;
+  until?: number;
+  by?: string[];
+  model?: string;
+  tenant?: string;
+  limit?: number;
+  json?: boolean;
+}
+
+/** `gluellm history spend|latency|failures|slowest|batches|runs|run|jobs|cache`. */
+export function addHistoryCommands(program: Command): void {
+  const history = program
+    .command("history")
+    .description("What has ended, out of the database: spend, latency, failures, and more.");
+  report(history, "spend", "What calls cost.", reports.spend, text.showSpend);
+  report(
+    history,
+    "latency",
+    "How long calls took and waited, as percentiles.",
+    reports.latency,
+    text.showLatency,
+  );
+  report(
+    history,
+    "failures",
+    "What went wrong, by its cause, with the latest example.",
+    reports.failures,
+    text.showFailures,
+  );
+  report(history, "cache", "What the caches saved.", reports.cacheUse, text.showCache);
+  report(history, "runs", "What became of runs of workflows.", reports.runs, text.showRuns);
+  const slowest = asked(new Command("slowest").description("What took longest."));
+  slowest.addOption(new Option("--of <what>", "of what").choices(lists.SLOW_KINDS).default("calls"));
+  history.addCommand(slowest.action((given) => print(given, lists.slowest, text.showSlowest)));
+  const batches = asked(new Command("batches").description("Batches that changed in the time."));
+  history.addCommand(batches.action((given) => print(given, lists.batches, text.showBatches)));
+  const jobs = asked(new Command("jobs").description("Jobs that have ended, searched for."));
+  for (const [option, of] of Object.entries(SEARCH)) jobs.option(`--${option} <text>`, of);
+  history.addCommand(jobs.action((given) => print(given, lists.jobs, text.showJobs)));
+  history
+    .command("run")
+    .description("One run with its steps.")
+    .argument("<id>", "the run's id")
+    .option("--json", "as JSON")
+    .action((id: string, given: Given) => withHistory((opened) => oneRun(opened, id, given)));
+}
+
+const SEARCH = {
+  text: "a part of its id, its custom_id, or of what is kept of prompt and answer",
+  state: "succeeded, failed or cancelled",
+  code: "of the error that ended it",
+  batch: "the batch's id",
+  run: "the run's id",
+  conversation: "the conversation's id",
+  "custom-id": "the row's custom_id",
+};
+
+/** The options that all reports have. */
+function asked(command: Command): Command {
+  return command
+    .option("--since <time>", "from then on: 30m, 24h, 90d or a date (default: 24h)", pastTime)
+    .option("--until <time>", "before then (default: now)", pastTime)
+    .option("--model <provider:model>", "of this model")
+    .option("--tenant <name>", "of this tenant")
+    .option("--limit <n>", "the most rows", integer(1, 10_000))
+    .option("--json", "as JSON");
+}
+
+type Ask<Row> = (history: HistoryDatabase, options: ReportOptions) => Promise<Row[]>;
+
+function report<Row>(
+  history: Command,
+  name: string,
+  description: string,
+  ask: Ask<Row>,
+  show: (rows: readonly Row[]) => string,
+): void {
+  const command = asked(new Command(name).description(description));
+  command.option("--by <names>", "grouped by these, with commas: model,tenant,day", names);
+  history.addCommand(command.action((given: Given) => print(given, ask, show)));
+}
+
+function print<Row>(given: Given, ask: Ask<Row>, show: (rows: readonly Row[]) => string): Promise<void> {
+  const { json, ...options } = given;
+  return withHistory(async (history) => {
+    const rows = await ask(history, options);
+    if (json) return jsonText(rows);
+    return rows.length > 0 ? show(rows) : "nothing in this time; --since 7d looks further back";
+  });
+}
+
+async function oneRun(history: HistoryDatabase, id: string, { json }: Given): Promise<string> {
+  const run = await lists.run(history, id);
+  if (!run)
+    throw new InputError(`the history has no run ${id}`, "gluellm workflow status shows one that goes on");
+  return json ? jsonText(run) : text.showRun(run);
+}
+
+async function withHistory(action: (history: HistoryDatabase) => Promise<string>): Promise<void> {
+  const history = await openHistory(loadSettings());
+  try {
+    process.stdout.write(`${await action(history)}\n`);
+  } finally {
+    await history.close();
+  }
+}
