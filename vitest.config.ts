@@ -8,7 +8,8 @@ const seed = Number(process.env.GLUELLM_TEST_SEED ?? Math.floor(Math.random() * 
 
 /** Files that need neither Redis nor processes; a file that is not listed may need both. */
 const UNIT = [
-  "test/{calls,docs,producers,shared,simulator}/**/*.test.ts",
+  "test/{calls,producers,shared,simulator}/**/*.test.ts",
+  "test/docs/!(troubleshooting).test.ts",
   "test/providers/{anthropic,conformance,estimates,faults,limit-headers,multimodal,stream}.test.ts",
   "test/batch/{answer-forms,line-forms,output-links,files-{digits,earlier,forms,large,malformed,output,scan}}.test.ts",
   "test/limits/{concurrency-controller,estimate-correction,rate-limiter-settings}.test.ts",
