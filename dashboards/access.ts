@@ -1,24 +1,19 @@
-import { timingSafeEqual } from "node:crypto";
 import type { Request, RequestHandler } from "express";
-import { rateLimit } from "express-rate-limit";
-import { sha256 } from "../src/shared/digest.ts";
 import { ConfigurationError } from "../src/shared/errors.ts";
 import { bracketed, hostnameOf, isWildcard } from "../src/shared/host-name.ts";
-import type { Logger } from "../src/shared/logger.ts";
 import { isLoopback } from "../src/shared/loopback.ts";
-import { guardByLink } from "./link.ts";
+import { refuse } from "./refuse.ts";
 
 /** Where the dashboard listens and what a caller has to know. */
 export interface AccessRules {
   host: string;
-  /** HTTP basic authentication with any user name. */
+  /** Opens it as HTTP basic authentication, with any user name, or at the login. */
   password?: string;
   /** Without a password: what the link to the dashboard holds (see `dashboardToken`); absent: who is on this machine. */
   token?: string;
+  /** Further host names under which it is reached, such as that of a proxy on this machine. */
+  allowedHosts?: readonly string[];
 }
-
-/** Wrong passwords that an address may try in a minute. */
-const MAX_WRONG = 10;
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
@@ -39,62 +34,32 @@ export function requirePassword({ host, password }: AccessRules): void {
 export function guardAccess(rules: AccessRules): RequestHandler {
   return (request, response, next) => {
     if (!isOwnHost(request.headers.host, rules)) {
-      response.status(403).type("text").send("Forbidden: this host name is not the dashboard's\n");
+      refuse(response, 403, "forbidden_host", "this host name is not the dashboard's");
     } else if (!isOwnOrigin(request)) {
-      response.status(403).type("text").send("Forbidden: the request comes from another site\n");
+      refuse(response, 403, "forbidden_origin", "the request comes from another site");
     } else next();
   };
 }
 
-/** Asks for the password, or else for the token; after ten wrong passwords in a minute an address has to wait. */
-export function guardLogin({ password, token }: AccessRules, logger: Logger): RequestHandler[] {
-  if (password === undefined) return token === undefined ? [] : [guardByLink(token)];
-  const throttle = rateLimit({
-    windowMs: 60_000,
-    limit: MAX_WRONG,
-    skipSuccessfulRequests: true,
-    // A request without a password is a browser's first, which then asks its user.
-    requestWasSuccessful: (request, response) =>
-      response.statusCode !== 401 || request.headers.authorization === undefined,
-    standardHeaders: true,
-    legacyHeaders: false,
-    message: "Too many wrong passwords: try again in a minute\n",
-  });
-  const ask: RequestHandler = (request, response, next) => {
-    if (hasPassword(request, password)) return next();
-    if (request.headers.authorization !== undefined)
-      logger.warn({ address: request.socket.remoteAddress }, "a wrong password for the dashboard");
-    response.set("WWW-Authenticate", 'Basic realm="GlueLLM dashboard", charset="UTF-8"');
-    response.status(401).type("text").send("The dashboard's password is needed (any user name)\n");
-  };
-  return [throttle, ask];
+/** Returns whether a request may change something. */
+export function isChange({ method }: Request): boolean {
+  return !SAFE_METHODS.has(method);
 }
 
-function isOwnHost(header: string | undefined, { host, password }: AccessRules): boolean {
+function isOwnHost(header: string | undefined, { host, password, allowedHosts = [] }: AccessRules): boolean {
   const named = hostnameOf(header);
   if (named === undefined) return false;
-  if (isLoopback(named) || named === hostnameOf(bracketed(host))) return true;
+  if (isLoopback(named) || named === hostnameOf(bracketed(host)) || allowedHosts.includes(named)) return true;
   return isWildcard(host) && password !== undefined;
 }
 
 /** Programs send neither header; browsers send Origin with every request that changes something. */
-function isOwnOrigin({ method, headers }: Request): boolean {
+function isOwnOrigin(request: Request): boolean {
+  const { headers } = request;
   if (headers.origin !== undefined && hostAndPortOf(headers.origin) !== headers.host?.toLowerCase())
     return false;
   const site = headers["sec-fetch-site"];
-  return SAFE_METHODS.has(method) || site === undefined || site === "same-origin";
-}
-
-function hasPassword({ headers }: Request, password: string): boolean {
-  const encoded = /^Basic +([A-Za-z0-9+/=]+)$/i.exec(headers.authorization ?? "")?.[1];
-  if (encoded === undefined) return false;
-  const credentials = Buffer.from(encoded, "base64").toString("utf8");
-  const given = credentials.slice(credentials.indexOf(":") + 1);
-  return timingSafeEqual(digest(given), digest(password));
-}
-
-function digest(text: string): Buffer {
-  return Buffer.from(sha256(text));
+  return !isChange(request) || site === undefined || site === "same-origin";
 }
 
 function hostAndPortOf(origin: string): string | undefined {

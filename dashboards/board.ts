@@ -9,6 +9,7 @@ import { Router } from "express";
 import type { Logger } from "../src/shared/logger.ts";
 import { registeredQueues } from "../src/store/queue-registry.ts";
 import type { Store } from "../src/store/store.ts";
+import { callerOf } from "./caller.ts";
 import { HIDE_CONTROLS, refuseHarm } from "./controls.ts";
 import { QueueAdapter } from "./queue-adapter.ts";
 
@@ -97,13 +98,27 @@ export function createBoard({ basePath, store, namespace, logger }: BoardOptions
   };
 }
 
-/** Without the link to web fonts, which an offline machine would wait for, and without controls that are refused. */
-function ownPage(html: string): string {
+/**
+ * Without the link to web fonts, which an offline machine would wait for, and without controls that are refused; its requests
+ * bring the CSRF token along.
+ */
+function ownPage(html: string, csrfToken = ""): string {
+  const csrf = `<meta name="csrf-token" content="${csrfToken}"><script src="${CSRF_SCRIPT_PATH.slice(1)}"></script>`;
   return html
     .replace(/<link [^>]*fonts\.googleapis\.com[^>]*>/, "")
-    .replace("</head>", `${HIDE_CONTROLS}</head>`);
+    .replace("</head>", `${HIDE_CONTROLS}${csrf}</head>`);
 }
 
+const CSRF_SCRIPT_PATH = "/static/csrf.js";
+/** The page allows no inline scripts. */
+const CSRF_SCRIPT = `
+const token = document.querySelector('meta[name="csrf-token"]').content;
+const send = XMLHttpRequest.prototype.send;
+XMLHttpRequest.prototype.send = function (body) {
+  this.setRequestHeader("x-csrf-token", token);
+  return send.call(this, body);
+};
+`;
 const WORDS = "/static/locales/:language/messages.json";
 const NOT_FOUND =
   "Neither the queue nor a result record has this job (any more). Jobs that ended leave their queue after GLUELLM_RETENTION_COMPLETED (1 h) or GLUELLM_RETENTION_FAILED (30 days), their records after GLUELLM_RETENTION_RESULTS (7 days).";
@@ -111,6 +126,7 @@ const NOT_FOUND =
 /** The board with our word for a job that is gone, in English. */
 function withOwnWords(board: Router): Router {
   const router = Router();
+  router.get(CSRF_SCRIPT_PATH, (_request, response) => void response.type("js").send(CSRF_SCRIPT));
   router.get(WORDS, (request, response, next) => {
     if (!/^en\b/.test(String(request.params.language))) return next();
     const path = join(uiFolder, "static/locales", "en-US", "messages.json");
@@ -141,7 +157,7 @@ class BoardAdapter extends ExpressAdapter {
       const { name, params } = handler({ basePath: this.basePath, uiConfig: this.uiConfig });
       response.render(name, params, (error, html) => {
         if (error) next(error);
-        else response.send(ownPage(html));
+        else response.send(ownPage(html, callerOf(response)?.csrfToken));
       });
     });
     return this;

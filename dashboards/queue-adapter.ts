@@ -1,5 +1,5 @@
 import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
-import type { ExternalJobUrl, JobStatus, QueueJobJson } from "@bull-board/api/typings/app";
+import type { ExternalJobUrl, FormatterField, JobStatus, QueueJobJson } from "@bull-board/api/typings/app";
 import type { Job, JobType, Queue } from "bullmq";
 import { hasRuns } from "../src/shared/catalog.ts";
 import { fieldsOf } from "../src/shared/json.ts";
@@ -9,8 +9,9 @@ import { NEVER_LIMITING } from "../src/store/bullmq-internals.ts";
 import { AFRESH, renewJob } from "../src/store/renew-job.ts";
 import type { Store } from "../src/store/store.ts";
 import { endedJob } from "./ended-job.ts";
-import { jobTitle, readableData, readableSummary, shortened } from "./readable.ts";
+import { jobTitle, type NamedJob, readableData, readableSummary, shortened } from "./readable.ts";
 import { showRuns } from "./run-job.ts";
+import { mayOperate, seesContents, withoutContents } from "./viewer.ts";
 import { showReasons } from "./why-waiting.ts";
 
 /** One of our queues on the board: readable jobs, and retries that really run. */
@@ -33,6 +34,15 @@ export class QueueAdapter extends BullMQAdapter {
     this.setFormatter("data", readableData);
     this.setFormatter("returnValue", readableSummary);
     this.setFormatter("progress", shortened);
+    // Bull Board hides what the viewer may not do, and refuses it.
+    Object.defineProperty(this, "readOnlyMode", { get: () => !mayOperate() });
+  }
+
+  override format(field: FormatterField, value: unknown, instead?: unknown): unknown {
+    if (seesContents()) return super.format(field, value, instead);
+    if (field === "name") return jobTitle(value as NamedJob, false);
+    if (field === "progress") return super.format(field, value, instead);
+    return withoutContents(super.format(field, value, instead));
   }
 
   /** `entry:model`, as everywhere else. Bull Board's page decodes names twice, so one with a `%` would not open. */

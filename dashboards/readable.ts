@@ -45,14 +45,20 @@ interface Titled {
   state?: unknown;
 }
 
+export interface NamedJob {
+  name: string;
+  data: unknown;
+}
+
 /** The line that stands for a job in lists: where it comes from and how it begins. */
-export function jobTitle({ name, data }: { name: string; data: unknown }): string {
+export function jobTitle({ name, data }: NamedJob, showsPreview = true): string {
   const { preview, batch, workflow, run, state } = (data ?? {}) as Titled;
   if (run !== undefined) return `${workflow} · ${state}`;
   if (typeof preview !== "string" || preview === "") return name;
   const step = (workflow as { step?: unknown } | undefined)?.step;
   const place = step === undefined ? "" : `${step}: `;
   const line = batch?.line === undefined ? place : `line ${batch.line}: `;
+  if (!showsPreview) return line + name;
   return line + (preview.length > MAX_TITLE_CHARS ? `${preview.slice(0, MAX_TITLE_CHARS)}…` : preview);
 }
 

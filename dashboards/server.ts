@@ -1,15 +1,20 @@
 import { createServer } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import express, { type ErrorRequestHandler, type RequestHandler } from "express";
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Router } from "express";
 import helmet from "helmet";
 import { urlHost } from "../src/shared/host-name.ts";
 import { closeServer, listen } from "../src/shared/listen.ts";
 import type { Logger } from "../src/shared/logger.ts";
+import type { KnownCaller } from "../src/shared/principal.ts";
 import { connectRedis } from "../src/store/redis.ts";
 import type { RedisTarget } from "../src/store/redis-target.ts";
 import { type Store, storeOf } from "../src/store/store.ts";
-import { type AccessRules, guardAccess, guardLogin, requirePassword } from "./access.ts";
+import { type AccessRules, guardAccess, requirePassword } from "./access.ts";
 import { createBoard } from "./board.ts";
+import { callerOf } from "./caller.ts";
+import { loginRoutes, requireLogin } from "./login.ts";
+import { refuse } from "./refuse.ts";
+import { guardBoard } from "./viewer.ts";
 
 const BASE_PATH = "/queues";
 /** Tried when the port is busy. */
@@ -23,7 +28,16 @@ export interface DashboardOptions extends AccessRules {
   port: number;
   /** Whether a busy port is an error; default false. */
   isPortFixed?: boolean;
+  /** Addresses and subnets of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count; default none. */
+  trustedProxies?: readonly string[];
+  /** Returns the REST routes, `/api`, for who is logged in; absent: there are none. */
+  mountRest?: (knownCaller: (request: Request) => KnownCaller | undefined) => RestRoutes;
   logger: Logger;
+}
+
+interface RestRoutes {
+  router: Router;
+  close(): Promise<void>;
 }
 
 export interface Dashboard {
@@ -34,7 +48,8 @@ export interface Dashboard {
 }
 
 /**
- * Serves Bull Board at `/queues` and Redis's state at `/healthz` (200, or 503 when it does not answer in 1 s).
+ * Serves Bull Board at `/queues`, the REST routes at `/api`, the login, and Redis's state at `/healthz` (200, or 503 when it
+ * does not answer in 1 s).
  * Starts without Redis too, and shows the queues once it is there.
  * @throws ConfigurationError when it would be open to others without a password, or cannot listen.
  */
@@ -48,18 +63,26 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
   );
   const board = createBoard({ basePath: BASE_PATH, store, namespace, logger });
 
-  const app = express();
+  const login = { rules: options, store, logger };
+  const rest = options.mountRest?.((request) => request.res && callerOf(request.res)?.known);
+
+  const app = express()
+    .disable("x-powered-by")
+    .set("trust proxy", [...(options.trustedProxies ?? [])]);
   app.use(securityHeaders(), guardAccess(options));
   app.get("/healthz", health(store));
-  for (const guard of guardLogin(options, logger)) app.use(guard);
+  app.use(loginRoutes(login));
+  if (rest) app.use(rest.router);
+  app.use(requireLogin(login));
   app.get("/", (_request, response) => response.redirect(BASE_PATH));
-  app.use(BASE_PATH, board.router);
+  app.use(BASE_PATH, guardBoard, board.router);
   app.use((_request, response) => void response.status(404).type("text").send("Not found\n"));
   app.use(plainError(logger));
 
   const server = createServer(app);
   async function close(): Promise<void> {
     board.close();
+    await rest?.close();
     store.redis.disconnect();
     await closeServer(server);
   }
@@ -95,6 +118,8 @@ function securityHeaders(): RequestHandler {
         upgradeInsecureRequests: null,
       },
     },
+    // With less, browsers send the login's form with "Origin: null".
+    referrerPolicy: { policy: "same-origin" },
     strictTransportSecurity: false,
   });
 }
@@ -113,6 +138,7 @@ function health(store: Store): RequestHandler {
 function plainError(logger: Logger): ErrorRequestHandler {
   return (error: Error & { status?: number }, request, response, next) => {
     if (response.headersSent) return next(error);
+    if (isRedisAway(error)) return refuse(response, 503, "redis_unavailable", "Redis does not answer");
     const status = error.status !== undefined && error.status < 500 ? error.status : 500;
     if (status === 500) logger.error({ err: error, path: request.path }, "dashboard request failed");
     response
@@ -120,4 +146,9 @@ function plainError(logger: Logger): ErrorRequestHandler {
       .type("text")
       .send(status === 500 ? "Internal error; see the log\n" : "Bad request\n");
   };
+}
+
+/** The connection gives a command up after one retry. */
+function isRedisAway({ name }: Error): boolean {
+  return name === "MaxRetriesPerRequestError" || name === "ConnectionClosedError";
 }

@@ -1,46 +1,54 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Request } from "express";
 import { readToken } from "../shared/api-token.ts";
-import { DEFAULT_TENANT } from "../shared/tenant.ts";
+import { type KnownCaller, OWNER, type Principal, type ShownKey } from "../shared/principal.ts";
 import { usd } from "../shared/usd.ts";
 import { type Admission, admit } from "../store/api-key.ts";
 import type { Store } from "../store/store.ts";
 import { ApiError } from "./api-error.ts";
-import type { Principal } from "./principal.ts";
 
 /** A request that Redis does not decide over in this time is told to come again. */
 const REDIS_TIMEOUT_MS = 5000;
-/** Whoever is on this machine, of an API without keys. */
-const ANYONE: Principal = {
-  keyId: undefined,
-  tenant: DEFAULT_TENANT,
-  scopes: ["admin"],
-  hasCostLimit: false,
-};
 
 interface AuthorizerOptions {
   store: Store;
-  isAuthRequired: boolean;
+  /** Whether requests need a key; default true. */
+  isAuthRequired?: boolean;
+  /** Returns whose request it is where something beside a key says so. */
+  knownCaller?: KnowCaller;
 }
+
+/** Such as a session of the dashboard. */
+export type KnowCaller = (request: Request) => KnownCaller | undefined;
 
 /**
  * Returns what finds out whose key a request has. It takes one round trip to Redis, and caches nothing. Wrong keys are not
  * throttled: nobody finds 256 random bits by trying, and behind a proxy one caller's mistakes would shut out all.
  */
-export function authorizer({ store, isAuthRequired }: AuthorizerOptions) {
+export function authorizer({
+  store,
+  isAuthRequired = true,
+  knownCaller = () => undefined,
+}: AuthorizerOptions) {
   /** @throws ApiError 401, 402, 429, or 503 when Redis does not answer */
   return async (request: Request): Promise<Principal> => {
-    if (!isAuthRequired) return ANYONE;
-    const shown = shownBy(request);
-    if (shown === undefined) throw unauthorized("no key was sent", "no_api_key");
-    const token = readToken(shown);
-    if (!token) throw unauthorized("this is no key of this API", "invalid_api_key");
+    const caller = isAuthRequired ? (knownCaller(request) ?? keyOf(request)) : OWNER;
+    if ("tenant" in caller) return caller;
     const isCounted = request.method !== "GET" && request.method !== "HEAD";
-    const admission = await inTime(admit(store, token, isCounted));
+    const admission = await inTime(admit(store, caller, isCounted));
     if (admission.outcome !== "admitted") throw refusal(admission);
     const { tenant, scopes, hasCostLimit } = admission;
-    return { keyId: token.keyId, tenant, scopes, hasCostLimit };
+    return { keyId: caller.keyId, tenant, scopes, hasCostLimit };
   };
+}
+
+/** @throws ApiError 401 */
+function keyOf(request: Request): ShownKey {
+  const shown = shownBy(request);
+  if (shown === undefined) throw unauthorized("no key was sent", "no_api_key");
+  const key = readToken(shown);
+  if (!key) throw unauthorized("this is no key of this API", "invalid_api_key");
+  return key;
 }
 
 /** OpenAI's clients send a bearer, Anthropic's `x-api-key`. */

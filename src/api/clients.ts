@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
 import { Connection } from "../client/connection.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
-import type { Principal } from "./principal.ts";
+import type { Principal } from "../shared/principal.ts";
 import type { ApiOptions } from "./server.ts";
 
 const MAX_CLIENTS = 1000;

@@ -1,8 +1,8 @@
 import type { GlueLLM } from "../client/glue-llm.ts";
 import type { Logger } from "../shared/logger.ts";
+import type { Principal } from "../shared/principal.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
-import type { Principal } from "./principal.ts";
 
 /** What all routes share. */
 export interface ApiContext {

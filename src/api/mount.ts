@@ -9,10 +9,10 @@ import type { z } from "zod";
 import { MAX_REQUEST_BYTES } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import { nestsTooDeep } from "../shared/json.ts";
+import type { Principal } from "../shared/principal.ts";
 import { allows } from "../shared/scopes.ts";
 import { ApiError, dialectFor, lastErrorHandler, schemaError, sendError } from "./api-error.ts";
 import type { ApiContext } from "./context.ts";
-import type { Principal } from "./principal.ts";
 import { traceparentOf } from "./requests.ts";
 import type { Route, RouteGroup } from "./route.ts";
 

@@ -1,8 +1,8 @@
 import type { Request, Response } from "express";
 import type { z } from "zod";
+import type { Principal } from "../shared/principal.ts";
 import type { Scope } from "../shared/scopes.ts";
 import type { ApiContext } from "./context.ts";
-import type { Principal } from "./principal.ts";
 
 /** Whose clients a route's callers are: it decides how errors are written. */
 export type VendorDialect = "openai" | "anthropic";

@@ -11,16 +11,30 @@ import type { Simulator, SimulatorOptions } from "../simulator/simulator.ts";
 export { type LocalKey, localKey } from "../host/local-key.ts";
 export { openRedis, type RedisHost, startWorker } from "../host/one-process.ts";
 
-/** Starts the dashboard; without a password it is opened by the link with the token of `dataDir`. */
-export async function startDashboard({
-  dataDir,
-  ...options
-}: DashboardOptions & { dataDir: string }): Promise<Dashboard> {
-  const [{ startDashboard: start }, { dashboardToken }] = await Promise.all([
+interface DashboardParts
+  extends Pick<DashboardOptions, "redisTarget" | "logger" | "isPortFixed">,
+    Pick<ApiOptions, "settings" | "store" | "keyNeeded" | "workflows"> {
+  /** Default: that of the settings. */
+  port?: number | undefined;
+}
+
+/** Starts the dashboard with the REST routes; without a password it is opened by the link with the token of the data folder. */
+export async function startDashboard({ port, ...options }: DashboardParts): Promise<Dashboard> {
+  const [{ startDashboard: start }, { dashboardToken }, { mountRest }] = await Promise.all([
     import("../../dashboards/server.ts"),
     import("../../dashboards/link.ts"),
+    import("../api/rest-mount.ts"),
   ]);
-  return start({ ...options, token: options.password ? undefined : dashboardToken(dataDir) });
+  const { dashboard, namespace, dataDir, api } = options.settings;
+  return start({
+    ...options,
+    namespace,
+    ...dashboard,
+    port: port ?? dashboard.port,
+    allowedHosts: api.allowedHosts,
+    token: dashboard.password ? undefined : dashboardToken(dataDir),
+    mountRest: (knownCaller) => mountRest(options, knownCaller),
+  });
 }
 
 export async function startApi(options: ApiOptions): Promise<Api> {

@@ -51,10 +51,7 @@ async function quickstart(limitRows: number): Promise<number> {
   const host = parts.use(await openRedis(settings, logger));
   const dashboard = await startDashboard({
     redisTarget: host.target,
-    namespace: settings.namespace,
-    logger,
-    ...settings.dashboard,
-    dataDir: settings.dataDir,
+    ...{ logger, settings, store: host.store },
   });
   parts.defer(() => dashboard.close());
 

@@ -92,7 +92,6 @@ export async function serve({
   const interruption = onInterruption("draining: no new jobs, calls in flight finish (again to exit now)");
   await using host = await openRedis(settings, logger);
   const { store, target: redisTarget } = host;
-  const { namespace } = settings;
   await using parts = new CloseStack();
   const definitions = await (options.needsWorkflows ? loadWorkflows(module) : loadModules(module));
   if (workers) {
@@ -133,13 +132,11 @@ export async function serve({
   }
   if (dashboard) {
     const board = await startDashboard({
-      redisTarget,
-      namespace,
-      logger,
-      ...settings.dashboard,
-      port: port ?? settings.dashboard.port,
+      ...{ redisTarget, logger, settings, store },
+      port,
       isPortFixed: port !== undefined,
-      dataDir: settings.dataDir,
+      keyNeeded: workers,
+      workflows: definitions.workflows,
     });
     parts.defer(() => board.close());
     process.stderr.write(`dashboard: ${board.url}\n`);

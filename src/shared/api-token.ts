@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { sha256 } from "./digest.ts";
 import { objectId } from "./object-id.ts";
+import type { ShownKey } from "./principal.ts";
 
 /*
  * What a caller of the API shows: `gk_<id>_<secret>`, the key's id (32 hex digits) and 256 random bits. Only its SHA-256 is
@@ -16,7 +17,7 @@ export function newToken(): string {
 }
 
 /** A token's parts; undefined for what is none. */
-export function readToken(token: string): { keyId: string; digest: string } | undefined {
+export function readToken(token: string): ShownKey | undefined {
   const id = TOKEN.exec(token)?.[1];
   return id === undefined ? undefined : { keyId: `key_${id}`, digest: sha256(token) };
 }

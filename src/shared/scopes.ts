@@ -16,6 +16,8 @@ export const ROLES = {
   admin: SCOPES,
 } as const satisfies Record<string, readonly Scope[]>;
 
+export type Role = keyof typeof ROLES;
+
 /** Returns whether scopes allow what needs `scope`: `admin` allows everything. */
 export function allows(scopes: readonly Scope[], scope: Scope): boolean {
   return scopes.includes(scope) || scopes.includes("admin");

@@ -82,7 +82,13 @@ export interface Settings {
   cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
   /** The key by which commands call an API elsewhere. */
   apiKey: Secret | undefined;
-  dashboard: { host: string; port: number; password: string | undefined };
+  /** The dashboard; `trustedProxies`: the proxies whose `X-Forwarded-…` headers count. */
+  dashboard: {
+    host: string;
+    port: number;
+    password: string | undefined;
+    trustedProxies: readonly string[];
+  };
   /**
    * The HTTP API: where it listens, the host names under which a proxy on this machine is reached, the origins of web pages
    * that may call, how long requests under way have when it ends, and the largest file and batch that it takes.
@@ -217,6 +223,7 @@ export function toSettings(
       host: values.DASHBOARD_HOST,
       port: values.DASHBOARD_PORT,
       password: values.DASHBOARD_PASSWORD,
+      trustedProxies: values.DASHBOARD_TRUSTED_PROXIES,
     },
     api: {
       host: values.API_HOST,

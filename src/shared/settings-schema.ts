@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { z } from "zod";
 import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
 import { MAX_QUEUES, QUEUE_DEFAULTS } from "./catalog.ts";
@@ -65,6 +66,21 @@ const list = z.string().transform((text) =>
     .map((item) => item.trim())
     .filter(Boolean),
 );
+
+/** IP addresses and subnets, and express's names of some. */
+const addresses = list.refine(
+  (items) => items.every((item) => ADDRESS_SETS.has(item) || isSubnet(item)),
+  "must be IP addresses, subnets such as 10.0.0.0/8, or loopback",
+);
+const ADDRESS_SETS: ReadonlySet<string> = new Set(["loopback", "linklocal", "uniquelocal"]);
+
+function isSubnet(text: string): boolean {
+  const [address = "", bits, ...rest] = text.split("/");
+  const version = isIP(address);
+  const isPrefix =
+    bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+  return version !== 0 && isPrefix && rest.length === 0;
+}
 
 const redisUrl = z
   .string()
@@ -163,6 +179,7 @@ export const settingsSchema = z.object({
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),
+  DASHBOARD_TRUSTED_PROXIES: addresses.default([]),
   API_KEY: z.string().optional(),
   API_HOST: z.string().default("127.0.0.1"),
   API_PORT: integer(0, 65_535).default(4000),

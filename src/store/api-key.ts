@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { newToken, readToken } from "../shared/api-token.ts";
 import { InputError } from "../shared/errors.ts";
+import type { ShownKey } from "../shared/principal.ts";
 import { type Scope, scopeSchema } from "../shared/scopes.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { tenantSchema } from "../shared/tenant.ts";
@@ -184,7 +185,7 @@ export type Admission =
 /** Decides over a request by what its caller showed. A revoked key is refused from the next request on: nothing is cached. */
 export async function admit(
   store: Store,
-  { keyId, digest }: { keyId: string; digest: string },
+  { keyId, digest }: ShownKey,
   isCounted: boolean,
 ): Promise<Admission> {
   const keys = { key: store.keys.apiKey(keyId) };

@@ -34,6 +34,8 @@ export function keysUnder(prefix: string) {
     /** Sorted set: id of each key of the API by the time of its making; hash: the key (see `api-key.ts`). */
     apiKeys: `${prefix}:api-keys`,
     apiKey: (keyId: string) => `${prefix}:api-key:${keyId}`,
+    /** String: JSON of a browser's login (see `session.ts`). */
+    session: (digest: string) => `${prefix}:session:${digest}`,
     /** Hash: what a file of the API is; sorted set: a tenant's files, by id; sorted set: file id by its expiry (see `file-record.ts`). */
     file: (id: string) => `${prefix}:file:${id}`,
     files: (tenant: string) => `${prefix}:files:${tenant}`,

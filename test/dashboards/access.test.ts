@@ -10,6 +10,10 @@ import { waitFor } from "../support/wait-for.ts";
 const PASSWORD = "correct horse";
 const credentials = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString("base64")}` });
 
+async function csrfToken(url: string, headers: Record<string, string>): Promise<string> {
+  return JSON.parse((await send(new URL("/session", url).href, "GET", headers)).text).csrfToken;
+}
+
 describe("beyond this machine", () => {
   test.each(["0.0.0.0", "::", "192.0.2.1", "example.org"])(
     "%s is refused without a password",
@@ -59,9 +63,11 @@ describe("beyond this machine", () => {
     const { url } = await openDashboard({ host: "0.0.0.0", password: PASSWORD });
     const headers = { ...credentials(`:${PASSWORD}`), host: "jobs.example.org" };
     expect((await send(url, "GET", headers)).status).toBe(200);
-    const own = { ...headers, origin: "https://jobs.example.org" };
+    const origin = { ...headers, origin: "https://jobs.example.org" };
+    expect((await send(`${url}/api/queues/pause`, "PUT", origin)).status, "a browser").toBe(403);
+    const own = { ...origin, "x-csrf-token": await csrfToken(url, headers) };
     expect((await send(`${url}/api/queues/pause`, "PUT", own)).status).toBe(200);
-    const foreign = { ...headers, origin: "https://example.org" };
+    const foreign = { ...own, origin: "https://example.org" };
     expect((await send(`${url}/api/queues/pause`, "PUT", foreign)).status).toBe(403);
   });
 });
@@ -117,8 +123,10 @@ describe("on loopback", () => {
     const kept = { cookie: `theme=dark; ${cookie.split(";")[0]}` };
     expect((await send(page, "GET", kept)).status).toBe(200);
     const { origin } = new URL(url);
-    expect((await send(`${page}/api/queues/pause`, "PUT", { ...kept, origin })).status).toBe(200);
-    const foreign = { ...kept, origin: "https://example.org" };
+    expect((await send(`${page}/api/queues/pause`, "PUT", { ...kept, origin })).status).toBe(403);
+    const own = { ...kept, origin, "x-csrf-token": await csrfToken(url, kept) };
+    expect((await send(`${page}/api/queues/pause`, "PUT", own)).status).toBe(200);
+    const foreign = { ...own, origin: "https://example.org" };
     expect((await send(`${page}/api/queues/pause`, "PUT", foreign)).status).toBe(403);
     expect((await send(page, "GET", { authorization: `Bearer ${token}` })).status).toBe(200);
   });

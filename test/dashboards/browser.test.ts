@@ -2,8 +2,10 @@ import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ROLES } from "../../src/shared/scopes.ts";
+import { makeKey } from "../support/api.ts";
 import { completionPayload, openDashboard, openQueue } from "../support/dashboard.ts";
-import { testNamespace } from "../support/redis.ts";
+import { testNamespace, testStore } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const executablePath = findChromium();
@@ -26,10 +28,11 @@ describe.runIf(executablePath)("in a browser", () => {
   });
   afterAll(() => browser.close());
 
-  test("a failed job of a model with a slash is found by clicks and retried, with no other site and no error", async () => {
+  test("after a login by key, a failed job of a model with a slash is found by clicks and retried, with no other site and no error", async () => {
     const namespace = testNamespace();
     const { queue, work } = await openQueue(namespace, "completions.openrouter.meta-llama%2Fllama-3%3Afree");
-    const { url } = await openDashboard({ namespace });
+    const { url } = await openDashboard({ namespace, token: "ab".repeat(32) });
+    const { token } = await makeKey(testStore(namespace), { scopes: [...ROLES.operator] });
     await queue.add("completion", completionPayload(), { jobId: "bad" });
     await work();
 
@@ -42,7 +45,9 @@ describe.runIf(executablePath)("in a browser", () => {
       (request) => request.url().startsWith(new URL(url).origin) || faults.push(request.url()),
     );
 
-    await page.goto(url);
+    await page.goto(new URL("/queues", url).href);
+    await page.getByLabel("API key").fill(token);
+    await page.keyboard.press("Enter");
     await page.getByRole("link", { name: "openrouter:meta-llama/llama-3:free" }).first().click();
     await page.getByText("invalid_request (attempt 1): the provider refuses it").first().waitFor();
     await page.getByRole("link", { name: "How many eggs?" }).click();

@@ -66,14 +66,19 @@ export function completionPayload(changes: Partial<CompletionPayload> = {}): Com
   };
 }
 
-interface Answer {
+export interface Answer {
   status: number;
   headers: IncomingHttpHeaders;
   text: string;
 }
 
 /** fetch may not set Host and Origin as an attacker's browser does. */
-export function send(url: string, method = "GET", headers: Record<string, string> = {}): Promise<Answer> {
+export function send(
+  url: string,
+  method = "GET",
+  headers: Record<string, string> = {},
+  body?: string,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const call = request(url, { method, headers, agent: false }, (response) => {
       let text = "";
@@ -82,6 +87,6 @@ export function send(url: string, method = "GET", headers: Record<string, string
         resolve({ status: response.statusCode ?? 0, headers: response.headers, text }),
       );
     });
-    call.on("error", reject).end();
+    call.on("error", reject).end(body);
   });
 }
