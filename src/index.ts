@@ -69,11 +69,19 @@ export { reflection } from "./patterns/reflection.ts";
 export { roundRobin } from "./patterns/round-robin.ts";
 export { socratic } from "./patterns/socratic.ts";
 export { treeOfThoughts } from "./patterns/tree-of-thoughts.ts";
+export type {
+  ErrorDimension,
+  ErrorFigures,
+  ErrorGroup,
+  ErrorQuery,
+  ErrorReport,
+} from "./producers/error-report.ts";
 export type { JobStatus } from "./producers/job-status.ts";
 export type { ScheduleStatus, ScheduleTick } from "./schedules/schedule-status.ts";
 export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
 export type { ChatCompletion, FinishReason } from "./shared/chat.ts";
 export { getSettings, reloadSettings, settings } from "./shared/current-settings.ts";
+export type { ErrorPattern } from "./shared/error-patterns.ts";
 export {
   AccountError,
   APIConnectionError,

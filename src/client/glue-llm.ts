@@ -5,6 +5,12 @@ import type { ModelNames } from "../calls/model-chain.ts";
 import { sharedOptions, toolsOption } from "../calls/option-schemas.ts";
 import type { OutputSchema } from "../calls/output-schema.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
+import {
+  type ErrorQuery,
+  type ErrorReport,
+  errorQuerySchema,
+  readErrorReport,
+} from "../producers/error-report.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
@@ -235,6 +241,18 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     if (/^job-[0-9a-f-]{36}$|^[\w.-]{1,1000}\.[0-9a-f]{16}$/.test(id))
       return new CompletionHandle(this.connection, { id }, { schema, tenant: this.#owner.tenant });
     throw new InputError("this is not the id of a job", "take `handle.id` as it is: job-…");
+  }
+
+  /**
+   * Returns what failed, counted by the hour: groups with an example each, and what stands out in plain words. A client with a tenant
+   * sees its own.
+   * @param query default: the last hour, by code and model
+   * @throws InputError for a wrong query
+   */
+  async errors(query: ErrorQuery = {}): Promise<ErrorReport> {
+    const asked = checkWith(errorQuerySchema, query, "the query for errors", "is");
+    const { tenant = asked.tenant } = this.#owner;
+    return await this.connection.useStore((store) => readErrorReport(store, { ...asked, tenant }));
   }
 
   /**

@@ -13,6 +13,8 @@ export interface Retention {
   conversationsMs: number;
   /** Runs of workflows with their steps' results, after their end. */
   runsMs: number;
+  /** Counts of errors, by the hour. */
+  errorsMs: number;
 }
 
 /** The life of a result record, where no setting gives it another one. */
@@ -25,6 +27,9 @@ export const RESULT_TTL_SECONDS = {
 
 /** How long an ended run of a workflow can be read and forked. */
 export const RUN_TTL_SECONDS = 30 * 86_400;
+
+/** How long counts of errors can be read. */
+export const ERROR_COUNT_TTL_SECONDS = 7 * 86_400;
 
 /** How long the record of a job is kept; rows and steps are their batch's and run's to end. */
 export function resultTtlSeconds(

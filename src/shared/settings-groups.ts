@@ -198,6 +198,7 @@ export function toSettings(
       resultsMs: values.RETENTION_RESULTS * 1000,
       conversationsMs: values.RETENTION_CONVERSATIONS * 1000,
       runsMs: values.RETENTION_RUNS * 1000,
+      errorsMs: values.RETENTION_ERRORS * 1000,
     },
     history: {
       enabled: values.HISTORY ?? (values.REDIS_URL === undefined || values.DATABASE_URL !== undefined),

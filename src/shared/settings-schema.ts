@@ -13,7 +13,7 @@ import {
 import { limitsSchema } from "./limits-setting.ts";
 import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
-import { RESULT_TTL_SECONDS, RUN_TTL_SECONDS } from "./retention.ts";
+import { ERROR_COUNT_TTL_SECONDS, RESULT_TTL_SECONDS, RUN_TTL_SECONDS } from "./retention.ts";
 
 /** How much a logger tells, from all to nothing. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -176,6 +176,7 @@ export const settingsSchema = z.object({
   HISTORY: booleanText.optional(),
   HISTORY_CONTENT: z.enum(HISTORY_CONTENTS).default("preview"),
   DATABASE_URL: databaseUrl.optional(),
+  RETENTION_ERRORS: integer(3600, 31 * 86_400).default(ERROR_COUNT_TTL_SECONDS),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),

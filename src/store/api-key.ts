@@ -163,13 +163,15 @@ const ADMIT = new Script({
 
 /**
  * Lua: `spendByKey(key, costUsd, before)` adds what a job cost to its key, less what `before`, the job's record so far, has
- * brought there already. A key that is gone stays so.
+ * brought there already (`knownCost(before)`). A key that is gone stays so.
  */
 export const SPEND_BY_KEY = `
+  local function knownCost(before)
+    return before and type(before.costUsd) == 'number' and before.costUsd or 0
+  end
   local function spendByKey(key, costUsd, before)
     if not costUsd or redis.call('HEXISTS', key, 'digest') == 0 then return end
-    local known = before and type(before.costUsd) == 'number' and before.costUsd or 0
-    redis.call('HINCRBYFLOAT', key, 'costUsd', string.format('%.12f', costUsd - known))
+    redis.call('HINCRBYFLOAT', key, 'costUsd', string.format('%.12f', costUsd - knownCost(before)))
   end
 `;
 

@@ -103,6 +103,9 @@ export function keysUnder(prefix: string) {
     pause: (budgetId: string) => `${prefix}:pause:${budgetId}`,
     /** Hash: job id → a batch's row that the provider refused, while it is not clear whose fault that is. */
     refused: (key: string) => `${prefix}:refused:${key}`,
+    /** Hashes: how the work of an hour since the epoch ended (see `error-counts.ts`). */
+    errorCounts: (hour: number) => `${prefix}:errors:${hour}`,
+    successCounts: (hour: number) => `${prefix}:successes:${hour}`,
     /** Hash: state and counters of a key's circuit breaker (see `breaker.ts`). */
     breaker: (key: string) => `${prefix}:breaker:${key}`,
     /** String: an answer, by the digest of what was asked, which is empty in the head of all of them. */

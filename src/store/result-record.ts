@@ -4,10 +4,13 @@ import { fieldsOf } from "../shared/json.ts";
 import { ACKNOWLEDGED, modelKeyOf, parseRecord, type ResultRecord } from "../shared/records.ts";
 import { RESULT_TTL_SECONDS, type Retention, resultTtlSeconds } from "../shared/retention.ts";
 import { storedFault } from "../shared/stored-data.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { SPEND_BY_KEY } from "./api-key.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
+import { isBlobRef } from "./blobs.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { ANSWER_TURN } from "./conversation.ts";
+import { COUNT_END, END_COUNT_ARGS, END_COUNT_KEYS, endCount } from "./error-counts.ts";
 import { GroupedScript } from "./grouped-script.ts";
 import { ANNOUNCE } from "./outbox.ts";
 import type { JobFigures } from "./outbox-event.ts";
@@ -52,13 +55,28 @@ export const IS_CANCELLED = `
  * conversation, the refused rows of the model, the key of the API that pays, the outbox. Arguments: `token` of the lock; `record` as
  * JSON, its life, and of its fields `jobId`, `status`, `paidCalls`, the tokens, `costUsd`, whether some of it is a guess;
  * the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that the usage does not know yet; `turn`,
- * empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its latest call was sent; for the outbox the `tenant` and the `figures` as JSON.
+ * empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its latest call was sent; for the outbox the `tenant` and the `figures` as JSON;
+ * and those of `COUNT_END`.
  * Returns: a `WriteOutcome`. Called by `writeRecord`, for the worker that has the job.
  * Fence: the job's lock. A worker whose lock another one took over writes nothing. A failure's record gives way to what
  * a retry brings; anything else is written once.
  */
 const WRITE = new GroupedScript({
-  keys: ["job", "lock", "result", "usage", "done", "journal", "conversation", "refused", "apiKey", "outbox"],
+  keys: [
+    ...([
+      "job",
+      "lock",
+      "result",
+      "usage",
+      "done",
+      "journal",
+      "conversation",
+      "refused",
+      "apiKey",
+      "outbox",
+    ] as const),
+    ...END_COUNT_KEYS,
+  ],
   args: {
     token: "text",
     record: "text",
@@ -81,8 +99,9 @@ const WRITE = new GroupedScript({
     sentAgoMs: "number?",
     tenant: "text",
     figures: "text",
+    ...END_COUNT_ARGS,
   },
-  lua: `${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}${SPEND_BY_KEY}${ANNOUNCE}
+  lua: `${COUNT_END}${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}${SPEND_BY_KEY}${ANNOUNCE}
     local before = standingRecord(result)
     if before and before.status == '${ACKNOWLEDGED}' then return 'recorded' end
     local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled'
@@ -101,6 +120,7 @@ const WRITE = new GroupedScript({
       if batchId ~= '' then redis.call('HDEL', refused, jobId) end
     end
     spendByKey(apiKey, costUsd, before)
+    countEnd(status ~= 'cancelled' and 'end' or nil, costUsd and costUsd - knownCost(before))
     if countedCalls > 0 then countUsage(usage, countedCalls, totalTokens, outputTokens) end
     if turn ~= '' and redis.call('TYPE', conversation).ok == 'hash' then
       local use = {
@@ -138,7 +158,16 @@ interface WriteOptions {
 export async function writeRecord(store: Store, options: WriteOptions): Promise<WriteOutcome> {
   const { queue, token, payload, record, budgetKey, answer = null, sentAt, course, retention } = options;
   const { batch, conversation, tenant, by } = payload;
-  const { jobId, status, tokens, calls, costUsd } = record;
+  const { jobId, status, tokens, calls, costUsd, error } = record;
+  const prompt = isBlobRef(payload.request) ? "long" : "short";
+  const ended = endCount(
+    store,
+    { model: modelKeyOf(record), queue, tenant: tenant ?? DEFAULT_TENANT, prompt },
+    retention,
+    status === "failed" && error
+      ? { code: error.code, example: { id: jobId, message: error.message } }
+      : undefined,
+  );
   const outcome = await WRITE.run(
     store.redis,
     {
@@ -152,6 +181,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       refused: store.keys.refused(payload.batch?.key ?? modelKeyOf(record)),
       apiKey: store.keys.apiKey(by ?? "none"),
       outbox: store.keys.outbox,
+      ...ended.keys,
     },
     {
       token,
@@ -175,6 +205,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       sentAgoMs: sentAt === undefined ? undefined : Math.round(performance.now() - sentAt),
       tenant: tenant ?? "",
       figures: JSON.stringify(figuresOf(queue, payload, record, course)),
+      ...ended.args,
     },
   );
   return outcome as WriteOutcome;

@@ -1,6 +1,7 @@
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { childrenKey } from "./bullmq-internals.ts";
 import { HOLD, HOLD_KEYS, holdKeys, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullmq-sleep.ts";
+import { COUNT_END, END_COUNT_ARGS, END_COUNT_KEYS, type endCount } from "./error-counts.ts";
 import { ANNOUNCE, ANNOUNCE_RUN } from "./outbox.ts";
 import { clockOf } from "./redis-clock.ts";
 import { ENTER_LIMIT, LEAVE_LIMITS } from "./run-limits.ts";
@@ -160,17 +161,18 @@ export async function enterRun(
  * Makes a run's end final. Steps that nobody waits for any more would keep BullMQ from completing the job: it forgets
  * them.
  * Keys: see `FENCE`; the job's children; the runs' deadlines; ids of its signals; the outbox. Arguments: those of `FENCE`, the record's least `ttlSeconds` from
- * now, the channel, the `prefix` of the keys, the time `at`, whether the run `hasLimits`, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
+ * now, the channel, the `prefix` of the keys, the time `at`, whether the run `hasLimits`, those of `COUNT_END`, fields of the record. Returns: 'finished' or a `Denied`. Called by `finishRun`, at the run's last turn.
  * Fence: the lock of the run's job, and that the run is running.
  */
 const FINISH = new Script({
-  keys: [...FENCE_KEYS, "children", "deadlines", "signals", "outbox"],
+  keys: [...FENCE_KEYS, "children", "deadlines", "signals", "outbox", ...END_COUNT_KEYS],
   args: {
     ...{ ...FENCE_ARGS, ttlSeconds: "number", channel: "text", prefix: "text", at: "number" },
     hasLimits: "flag",
+    ...END_COUNT_ARGS,
   },
   moreArgs: "fields",
-  lua: `${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}${ANNOUNCE}${ANNOUNCE_RUN}
+  lua: `${COUNT_END}${FENCE}${NOTIFY}${WAKE_RUN}${LEAVE_LIMITS}${ENDED_LIFE}${ANNOUNCE}${ANNOUNCE_RUN}
     redis.call('HSET', run, unpack(fields))
     redis.call('HDEL', run, 'blocked', 'local')
     redis.call('ZREM', deadlines, id)
@@ -179,6 +181,7 @@ const FINISH = new Script({
     redis.call('DEL', children)
     if hasLimits then leaveLimits(id, at) end
     announceRun(run, id)
+    countEnd('end')
     notify('result', id)
     return 'finished'
   `,
@@ -187,21 +190,27 @@ const FINISH = new Script({
 /**
  * Makes a run's end final. Everything after it (BullMQ's own completion) may be lost without harm.
  * @param hasLimits whether it may have a place, or stand for the starts of others
+ * @param counted what it counts as
  */
 export async function finishRun(
   lock: RunLock,
   fields: readonly string[],
   hasLimits: boolean,
+  counted: ReturnType<typeof endCount>,
 ): Promise<"finished" | Denied> {
   const { store, queue, runId } = lock;
   const { workflowDeadlines: deadlines, channel, prefix, outbox } = store.keys;
   const signals = store.keys.workflowSignals(runId);
   const outcome = await FINISH.run(
     store.redis,
-    { ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines, signals, outbox },
+    {
+      ...{ ...fenceKeys(lock), children: childrenKey(store, queue, runId), deadlines, signals, outbox },
+      ...counted.keys,
+    },
     {
       ...{ ...fenceArgs(lock), ttlSeconds: RUN_TTL_SECONDS, channel, prefix, at: clockOf(store).now() },
       hasLimits,
+      ...counted.args,
     },
     { args: fields },
   );

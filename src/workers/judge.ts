@@ -5,7 +5,10 @@ import { GlueError, JobCancelledError } from "../shared/errors.ts";
 import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 import { isWrongType, storedFault } from "../shared/stored-data.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
+import { isBlobRef } from "../store/blobs.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
+import { countFailure } from "../store/error-counts.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import { type AbortReason, PUT_BACK_MS } from "../store/job-loop.ts";
 import { clockOf } from "../store/redis-clock.ts";
@@ -47,15 +50,39 @@ export async function judge(
     if (policyOf(error).spoils === "answers") await journal?.append({ kind: "restarted" }).catch(() => {});
   }
   const isRepeated = verdict.kind === "snooze" || verdict.kind === "retry";
-  await countFailedCall(context.store, {
-    budgetKey: model.key,
-    error,
-    isRepeated,
-    batchId: payload.batch?.id,
-  });
+  await Promise.all([
+    countFailedCall(context.store, {
+      budgetKey: model.key,
+      error,
+      isRepeated,
+      batchId: payload.batch?.id,
+    }),
+    countAttempt(attempt, tried, error),
+  ]);
   return payload.fallbacks && journal
     ? fallBack(attempt, { model, payload, journal }, { error, verdict })
     : verdict;
+}
+
+/** For whoever asks what fails where: a call that failed, if one was made. */
+async function countAttempt(
+  { context, queue, jobId }: Attempt,
+  { payload, model }: ModelAttempt,
+  error: GlueError,
+): Promise<void> {
+  if (policyOf(error).counts === "nothing") return;
+  const prompt = isBlobRef(payload.request) ? "long" : "short";
+  const place = {
+    model: model.key,
+    queue: queue.name,
+    tenant: payload.tenant ?? DEFAULT_TENANT,
+    prompt,
+  } as const;
+  const { code, message } = error;
+  await countFailure(context.store, "attempt", place, context.settings.retention, {
+    code,
+    example: { id: jobId, message },
+  });
 }
 
 /** A row that was limited again and again has no call to wait for when one was answered meanwhile. */

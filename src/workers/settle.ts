@@ -8,9 +8,11 @@ import type { GlueError } from "../shared/errors.ts";
 import { logFault } from "../shared/fault-log.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { stopBatch } from "../store/batch.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
+import { countFailure } from "../store/error-counts.ts";
 import { putBack, RetryError } from "../store/job-loop.ts";
 import { PAUSE_TEST_MS } from "../store/long-pause.ts";
 import { announceJob } from "../store/outbox.ts";
@@ -149,8 +151,12 @@ async function fail(
     const fault = { error: { ...toErrorRecord(error), attempts }, ...privatePartsOf(error) };
     await finish(attempt, payload, { ...record, ...models, ...spent, ...fault });
   } else {
+    const { store, settings } = attempt.context;
     const told = { id: jobId, queue: attempt.queue.name, errorCode: error.code, attempts };
-    await untilTaken(logger, () => announceJob(attempt.context.store, told));
+    await untilTaken(logger, () => announceJob(store, told));
+    const place = { model: undefined, queue: attempt.queue.name, tenant: DEFAULT_TENANT };
+    const example = { id: jobId, message: error.message };
+    await countFailure(store, "end", place, settings.retention, { code: error.code, example });
   }
   throw withoutStack(new UnrecoverableError(failureText(error, attempts)));
 }

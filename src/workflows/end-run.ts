@@ -3,9 +3,11 @@ import { activityQueue } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, JobCancelledError } from "../shared/errors.ts";
 import { isStoredLoss } from "../shared/stored-data.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { cancelActivities } from "../store/activity.ts";
+import { countFailure, type EndPlace } from "../store/error-counts.ts";
 import { type AskedEntry, notifyRun, type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
-import { parentOf, readRun } from "../store/run-record.ts";
+import { parentOf, type RunRecord, readRun } from "../store/run-record.ts";
 import { endOfChild } from "../store/step-end.ts";
 import type { Store } from "../store/store.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -41,6 +43,8 @@ async function endRun(
   const run = await readRun(store, runId);
   if (!run) return "lost";
   if (outcome === "over") return run.status === "running" ? "lost" : "over";
+  const failure = failureOf(run);
+  if (failure) await countFailure(store, "end", runPlace(run), fleet.settings.retention, failure);
   // A journal that cannot be read keeps nobody from the news.
   if (run.parentRunId) await notifyRun(store, run.parentRunId, endOfChild(run));
   await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));
@@ -68,6 +72,18 @@ export async function endUnreadable(store: Store, runId: string, error: GlueErro
 
 function endFields(status: "cancelled" | "failed", error: GlueError): string[] {
   return ["status", status, "finishedAt", String(Date.now()), "error", JSON.stringify(toErrorRecord(error))];
+}
+
+/** Where the counts of errors have a run. */
+export function runPlace({ tenant, queue }: RunRecord): EndPlace {
+  return { model: undefined, queue, tenant: tenant ?? DEFAULT_TENANT };
+}
+
+/** What the counts of errors say of a run that failed. */
+export function failureOf({ id, status, error }: RunRecord) {
+  return status === "failed" && error
+    ? { code: error.code, example: { id, message: error.message } }
+    : undefined;
 }
 
 /** Steps that were asked for and have not ended. */

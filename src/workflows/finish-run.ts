@@ -2,13 +2,14 @@ import { toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { type Encoded, encode } from "../shared/serialize.ts";
+import { endCount } from "../store/error-counts.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { notifyRun } from "../store/run-journal.ts";
 import { inlineOrRunBlob, type RunRecord, readRun } from "../store/run-record.ts";
 import { finishRun, type RunLock } from "../store/run-turn.ts";
 import { endOfChild } from "../store/step-end.ts";
 import { goOnAsNew } from "./continue-as-new.ts";
-import { cancelSteps } from "./end-run.ts";
+import { cancelSteps, failureOf, runPlace } from "./end-run.ts";
 import { mayHaveLimits } from "./enter-run.ts";
 import { type LiveRun, standingOf } from "./live-run.ts";
 import { asWorkflowError } from "./run-errors.ts";
@@ -78,7 +79,8 @@ async function end(
   input.cache?.delete(lock.runId);
   const standing = [...(live ? standingOf(live, ended) : []), "finishedAt", String(Date.now())];
   const hasLimits = mayHaveLimits(ended, input.workflows.get(ended.workflow));
-  const outcome = await finishRun(lock, ["status", ended.status, ...fields, ...standing], hasLimits);
+  const counted = endCount(lock.store, runPlace(ended), input.fleet.settings.retention, failureOf(ended));
+  const outcome = await finishRun(lock, ["status", ended.status, ...fields, ...standing], hasLimits, counted);
   if (outcome === "fenced") return { kind: "fenced" };
   // A parent is told what is written down.
   if (outcome === "over" || ended.parentRunId !== undefined) return overtaken(input, live);

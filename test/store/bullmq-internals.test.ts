@@ -17,6 +17,7 @@ import {
   snoozesOf,
 } from "../../src/store/bullmq-internals.ts";
 import { holdKeys, sleepKeys, wakeKeys } from "../../src/store/bullmq-sleep.ts";
+import { endCount } from "../../src/store/error-counts.ts";
 import { notifyRun } from "../../src/store/run-journal.ts";
 import { finishRun, type RunLock, suspendRun } from "../../src/store/run-turn.ts";
 import { Script } from "../../src/store/script.ts";
@@ -44,6 +45,10 @@ async function timesOf(jobId: string) {
   const [[, reply] = []] = (await askJobTimes(store.redis.pipeline(), store, NAME, jobId).exec()) ?? [];
   return jobTimes(reply);
 }
+
+/** What a run's end counts as. */
+const counted = ({ store, queue }: RunLock) =>
+  endCount(store, { model: undefined, queue, tenant: "default" }, { errorsMs: 3_600_000 });
 
 describe("a job", () => {
   const FACTS = new Script({
@@ -230,7 +235,7 @@ describe("a job that sleeps", () => {
     const { lock, job } = await activeRun("run");
     await queue.add("step", {}, { jobId: "step", parent: { id: "run", queue: queue.qualifiedName } });
     await expect(job.moveToCompleted({}, TOKEN)).rejects.toThrow(/pending/);
-    expect(await finishRun(lock, ["status", "succeeded"], false)).toBe("finished");
+    expect(await finishRun(lock, ["status", "succeeded"], false, counted(lock))).toBe("finished");
     await job.moveToCompleted({}, TOKEN);
     expect(await queue.getJobState("run")).toBe("completed");
   });

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { WORKFLOW_QUEUE } from "../../src/shared/catalog.ts";
 import { jobLockKey } from "../../src/store/bullmq-internals.ts";
+import { endCount } from "../../src/store/error-counts.ts";
 import { appendEntries, notifyRun, runJournalLength } from "../../src/store/run-journal.ts";
 import { finishRun, type RunLock, suspendRun } from "../../src/store/run-turn.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -21,6 +22,10 @@ beforeEach(async () => {
   lock = { store, queue: WORKFLOW_QUEUE, runId: "run", token: TOKEN, lockMs: 30_000 };
 });
 
+/** What a run's end counts as. */
+const counted = ({ store, queue }: RunLock) =>
+  endCount(store, { model: undefined, queue, tenant: "default" }, { errorsMs: 3_600_000 });
+
 test("a run does not fall asleep over what it has not seen", async () => {
   expect(await notifyRun(store, "run", ENDED)).toBe("noted");
   expect(await suspendRun(lock, 0, undefined, [])).toBe("news");
@@ -31,7 +36,7 @@ test("a worker that lost the run changes nothing of it", async () => {
   const stranger = { ...lock, token: "stranger" };
   expect(await appendEntries(stranger, 0, [ENDED])).toBe("fenced");
   expect(await suspendRun(stranger, 0, undefined, [])).toBe("fenced");
-  expect(await finishRun(stranger, ["status", "succeeded"], false)).toBe("fenced");
+  expect(await finishRun(stranger, ["status", "succeeded"], false, counted(stranger))).toBe("fenced");
   expect(await runJournalLength(store, "run")).toBe(0);
   expect(await queue.getJobState("run")).toBe("active");
   expect(await store.redis.get(jobLockKey(store, WORKFLOW_QUEUE, "run"))).toBe(TOKEN);
@@ -54,7 +59,7 @@ test("a lock that ran out is the worker's still while nobody else has the run", 
 });
 
 test("an ended run takes nothing more", async () => {
-  expect(await finishRun(lock, ["status", "succeeded"], false)).toBe("finished");
+  expect(await finishRun(lock, ["status", "succeeded"], false, counted(lock))).toBe("finished");
   expect(await notifyRun(store, "run", ENDED)).toBe("over");
   expect(await appendEntries(lock, 0, [ENDED])).toBe("over");
 });
