@@ -25,7 +25,7 @@ const HOUR_MS = 3_600_000;
 const MAX_FIELDS = 1000;
 const MAX_PART_CHARS = 200;
 /** In the place of what is not counted apart. */
-export const OTHERS = "*";
+const OTHERS = "*";
 
 /** What an end is counted by. */
 export interface EndPlace {
