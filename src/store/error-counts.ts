@@ -1,4 +1,7 @@
+import type { CompletionPayload } from "../shared/catalog.ts";
 import { isObject, parseJson } from "../shared/json.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
+import { isBlobRef } from "./blobs.ts";
 import { clockOf } from "./redis-clock.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import { Script } from "./script.ts";
@@ -35,6 +38,15 @@ export interface EndPlace {
   tenant: string;
   /** `long`: over 16 KB. */
   prompt?: "short" | "long";
+}
+
+/** Returns where a job is counted. */
+export function jobPlace(
+  queue: string,
+  model: string,
+  { request, tenant = DEFAULT_TENANT }: Pick<CompletionPayload, "request" | "tenant">,
+): EndPlace {
+  return { model, queue, tenant, prompt: isBlobRef(request) ? "long" : "short" };
 }
 
 /** What operators may want to look at. */

@@ -4,13 +4,11 @@ import { fieldsOf } from "../shared/json.ts";
 import { ACKNOWLEDGED, modelKeyOf, parseRecord, type ResultRecord } from "../shared/records.ts";
 import { RESULT_TTL_SECONDS, type Retention, resultTtlSeconds } from "../shared/retention.ts";
 import { storedFault } from "../shared/stored-data.ts";
-import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { SPEND_BY_KEY } from "./api-key.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
-import { isBlobRef } from "./blobs.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
 import { ANSWER_TURN } from "./conversation.ts";
-import { COUNT_END, END_COUNT_ARGS, END_COUNT_KEYS, endCount } from "./error-counts.ts";
+import { COUNT_END, END_COUNT_ARGS, END_COUNT_KEYS, endCount, jobPlace } from "./error-counts.ts";
 import { GroupedScript } from "./grouped-script.ts";
 import { ANNOUNCE } from "./outbox.ts";
 import type { JobFigures } from "./outbox-event.ts";
@@ -63,18 +61,8 @@ export const IS_CANCELLED = `
  */
 const WRITE = new GroupedScript({
   keys: [
-    ...([
-      "job",
-      "lock",
-      "result",
-      "usage",
-      "done",
-      "journal",
-      "conversation",
-      "refused",
-      "apiKey",
-      "outbox",
-    ] as const),
+    ...(["job", "lock", "result", "usage", "done", "journal", "conversation", "refused"] as const),
+    ...(["apiKey", "outbox"] as const),
     ...END_COUNT_KEYS,
   ],
   args: {
@@ -159,15 +147,11 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
   const { queue, token, payload, record, budgetKey, answer = null, sentAt, course, retention } = options;
   const { batch, conversation, tenant, by } = payload;
   const { jobId, status, tokens, calls, costUsd, error } = record;
-  const prompt = isBlobRef(payload.request) ? "long" : "short";
-  const ended = endCount(
-    store,
-    { model: modelKeyOf(record), queue, tenant: tenant ?? DEFAULT_TENANT, prompt },
-    retention,
+  const failure =
     status === "failed" && error
       ? { code: error.code, example: { id: jobId, message: error.message } }
-      : undefined,
-  );
+      : undefined;
+  const ended = endCount(store, jobPlace(queue, modelKeyOf(record), payload), retention, failure);
   const outcome = await WRITE.run(
     store.redis,
     {

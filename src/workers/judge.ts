@@ -5,10 +5,8 @@ import { GlueError, JobCancelledError } from "../shared/errors.ts";
 import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 import { isWrongType, storedFault } from "../shared/stored-data.ts";
-import { DEFAULT_TENANT } from "../shared/tenant.ts";
-import { isBlobRef } from "../store/blobs.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
-import { countFailure } from "../store/error-counts.ts";
+import { countFailure, jobPlace } from "../store/error-counts.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import { type AbortReason, PUT_BACK_MS } from "../store/job-loop.ts";
 import { clockOf } from "../store/redis-clock.ts";
@@ -71,13 +69,7 @@ async function countAttempt(
   error: GlueError,
 ): Promise<void> {
   if (policyOf(error).counts === "nothing") return;
-  const prompt = isBlobRef(payload.request) ? "long" : "short";
-  const place = {
-    model: model.key,
-    queue: queue.name,
-    tenant: payload.tenant ?? DEFAULT_TENANT,
-    prompt,
-  } as const;
+  const place = jobPlace(queue.name, model.key, payload);
   const { code, message } = error;
   await countFailure(context.store, "attempt", place, context.settings.retention, {
     code,
