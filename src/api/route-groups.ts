@@ -4,12 +4,14 @@ import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat-completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
 import { fileRoutes } from "./routes/files.ts";
+import { jobViewRoutes } from "./routes/job-views.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { messageBatchRoutes } from "./routes/message-batches.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { queueRoutes } from "./routes/queues.ts";
 import { responseRoutes } from "./routes/responses.ts";
+import { runViewRoutes } from "./routes/run-views.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
 
@@ -24,7 +26,9 @@ export const ROUTE_GROUPS: readonly RouteGroup[] = [
   batchOperationRoutes,
   messageRoutes,
   jobRoutes,
+  jobViewRoutes,
   runRoutes,
+  runViewRoutes,
   scheduleRoutes,
   queueRoutes,
   messageBatchRoutes,

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { PATTERNS } from "../patterns/all.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
@@ -142,6 +143,15 @@ export class Workflows {
   /** Returns the handle of a run that was started here or elsewhere. */
   open<Output = unknown>(runId: string): WorkflowHandle<Output> {
     return new WorkflowHandle(this.#connection, runId, { tenant: this.#owner.tenant });
+  }
+
+  /** Returns the JSON Schemas of the inputs of the workflows that this client knows, the built-in patterns included, by name. */
+  inputSchemas(): Record<string, unknown> {
+    const options = { io: "input", unrepresentable: "any" } as const;
+    const schemas = [...this.#known].map(
+      ([name, { input }]) => [name, z.toJSONSchema(input, options)] as const,
+    );
+    return Object.fromEntries(schemas);
   }
 
   /** Returns which worker processes can run which versions of which workflows now. */

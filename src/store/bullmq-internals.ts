@@ -25,6 +25,11 @@ export function jobLockKey(store: Pick<Store, "keys">, queue: string, jobId: str
   return `${jobKey(store, queue, jobId)}:lock`;
 }
 
+/** Assumes that a job's log is a list of lines beside the job. */
+export function jobLogKey(store: Pick<Store, "keys">, queue: string, jobId: string): string {
+  return `${jobKey(store, queue, jobId)}:logs`;
+}
+
 /** What BullMQ has written down of a job, in epoch milliseconds. */
 export interface JobTimes {
   addedAt: number;

@@ -1,5 +1,5 @@
 import { InputError } from "../shared/errors.ts";
-import { parseJson } from "../shared/json.ts";
+import { fieldsOf, parseJson } from "../shared/json.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -149,4 +149,50 @@ function placeIn(cursor: string): [string, string] {
     );
   }
   return [score, id];
+}
+
+/** What a run has used so far, and how it ended. */
+export interface RunSums {
+  /** Epoch milliseconds; undefined while it runs. */
+  finishedAt: number | undefined;
+  tokens: number;
+  /** As far as its models are priced. */
+  costUsd: number;
+  /** Ended steps whose cost is unknown. */
+  unpriced: number;
+  /** The code of the error that it ended with, or that keeps it from going on. */
+  error: string | undefined;
+}
+
+const SUM_FIELDS = [
+  "finishedAt",
+  "promptTokens",
+  "completionTokens",
+  "costUsd",
+  "unpriced",
+  "error",
+  "blocked",
+];
+
+/** Returns the sums of runs, in their order; undefined for one whose record is gone or damaged. */
+export async function readRunSums(
+  { redis, keys }: Store,
+  ids: readonly string[],
+): Promise<(RunSums | undefined)[]> {
+  if (ids.length === 0) return [];
+  const pipeline = redis.pipeline();
+  for (const id of ids) pipeline.hmget(keys.workflow(id), ...SUM_FIELDS);
+  const replies = (await pipeline.exec()) ?? [];
+  return replies.map(([fault, values]) => {
+    if (fault) return undefined;
+    const [finishedAt, prompt, completion, costUsd, unpriced, error, blocked] = values as (string | null)[];
+    const { code } = fieldsOf(parseJson(error ?? blocked ?? "null")) as { code?: string };
+    return {
+      finishedAt: finishedAt ? Number(finishedAt) : undefined,
+      tokens: Number(prompt ?? 0) + Number(completion ?? 0),
+      costUsd: Number(costUsd ?? 0),
+      unpriced: Number(unpriced ?? 0),
+      error: code,
+    };
+  });
 }

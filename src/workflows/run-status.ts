@@ -182,6 +182,16 @@ export function stepsOf(
   return [...steps.values()];
 }
 
+/** Returns the steps as they stand now: the end of a run ends what it still had under way, and nobody writes that down. */
+export function endedWith(
+  { status, finishedAt }: Pick<RunRecord, "status" | "finishedAt">,
+  steps: RunStep[],
+): RunStep[] {
+  if (status === "running" || finishedAt === undefined) return steps;
+  const end = { state: "cancelled", finishedAt: new Date(finishedAt) } as const;
+  return steps.map((step) => (step.state === "running" ? { ...step, ...end } : step));
+}
+
 const NEW_STEP: RunStep = {
   step: "",
   kind: "local",

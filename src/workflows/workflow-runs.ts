@@ -20,7 +20,7 @@ import type { FleetAccess } from "./fleet-access.ts";
 import { type ForkOptions, forkEntries } from "./fork.ts";
 import { retryRun } from "./retry-run.ts";
 import { runOver } from "./run-errors.ts";
-import { type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
+import { endedWith, type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
 import { inputOf, outputOf } from "./run-values.ts";
 import { inputDigestForm, type RunStart, startRun } from "./start-run.ts";
 import { mayFitElsewhere } from "./version-routing.ts";
@@ -89,12 +89,7 @@ export class WorkflowRuns {
 
   async steps(runId: string): Promise<RunStep[]> {
     const run = await this.read(runId);
-    const { status, finishedAt } = run;
-    const steps = stepsOf(await readRunJournal(this.#fleet.store, runId), run);
-    if (status === "running" || finishedAt === undefined) return steps;
-    // The end of a run ends what it still had under way, and nobody writes that down.
-    const end = { state: "cancelled", finishedAt: new Date(finishedAt) } as const;
-    return steps.map((step) => (step.state === "running" ? { ...step, ...end } : step));
+    return endedWith(run, stepsOf(await readRunJournal(this.#fleet.store, runId), run));
   }
 
   /** Which worker processes have which versions of which workflows now. */

@@ -72,8 +72,10 @@ test("an object of another tenant is not there, by any route that takes an id", 
         requests: [{ custom_id: "a", params: { model: MODEL, max_tokens: 9, messages: [SECRET] } }],
       })
     ).body.id,
+    conversations: "talk",
     queues: MODEL,
   } as Record<string, string>;
+  await owner("POST", "/api/jobs", { message: "secret of ours", conversation: "talk" });
   expect(Object.values(made)).not.toContain(undefined);
   for (const { method, path, hasBody } of routes) {
     const kind = path.split("/")[2] ?? "";
