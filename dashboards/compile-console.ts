@@ -7,7 +7,7 @@ import { sha256 } from "../src/shared/digest.ts";
 
 /** The console's sources; in a published package what they were compiled to. */
 const FOLDER = join(import.meta.dirname, "console");
-const STYLES = "style.css";
+const STYLES = "styles";
 
 /**
  * Returns the folder with the console's modules for browsers. A published package has them; a checkout compiles them when its
@@ -42,7 +42,7 @@ export async function compileConsole(folder: string, source = FOLDER): Promise<v
     const { stdout = "", message } = error as Error & { stdout?: string };
     throw new Error(`the console does not compile: ${stdout.trim() || message}`);
   }
-  cpSync(join(source, STYLES), join(folder, STYLES));
+  cpSync(join(source, STYLES), join(folder, STYLES), { recursive: true });
 }
 
 /** The compiler's script. @throws Error where only the packages of production are installed */

@@ -27,6 +27,11 @@ const PAGES = [
 ];
 const IS_PAGE = new RegExp(`^/(?:(?:${PAGES.join("|")})(?:/[^/]*)?)?$`);
 
+/** In the order in which they hold. */
+const STYLES = ["base", "frame", "panels", "badges", "tables", "forms", "run", "narrow"].map(
+  (name) => `styles/${name}`,
+);
+
 interface Site {
   page: string;
   /** Path below `/console/` → what it is. */
@@ -71,7 +76,6 @@ async function readSite(namespace: string): Promise<Site> {
   }
   for (const [name, [packageName, path]] of Object.entries(LIBRARIES))
     found.set(`lib/${name}.js`, readFileSync(join(packageFolder(packageName), path), "utf8"));
-  found.set("lib/uplot.css", readFileSync(join(packageFolder("uplot"), "dist", "uPlot.min.css"), "utf8"));
   const version = sha256(JSON.stringify([...found])).slice(0, 12);
   const base = `/console/${version}`;
   const files = [...found].map(([name, text]) => {
@@ -101,8 +105,7 @@ function pageOf(base: string, modules: readonly string[], namespace: string): st
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="${ICON}">
-<link rel="stylesheet" href="${base}/lib/uplot.css">
-<link rel="stylesheet" href="${base}/style.css">
+${STYLES.map((name) => `<link rel="stylesheet" href="${base}/${name}.css">`).join("\n")}
 ${preloads.join("\n")}
 <script type="module" src="${base}/main.js"></script>
 </head>

@@ -12,6 +12,7 @@ import { type Store, storeOf } from "../src/store/store.ts";
 import { type AccessRules, guardAccess, requirePassword } from "./access.ts";
 import { createBoard } from "./board.ts";
 import { callerOf } from "./caller.ts";
+import { consoleRoutes } from "./console-site.ts";
 import { loginRoutes, requireLogin } from "./login.ts";
 import { refuse } from "./refuse.ts";
 import { guardBoard } from "./viewer.ts";
@@ -30,7 +31,7 @@ export interface DashboardOptions extends AccessRules {
   isPortFixed?: boolean;
   /** Addresses and subnets of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count; default none. */
   trustedProxies?: readonly string[];
-  /** Returns the REST routes, `/api`, for who is logged in; absent: there are none. */
+  /** Returns the REST routes, `/api`, for who is logged in; absent: there are none, and no console. */
   mountRest?: (knownCaller: (request: Request) => KnownCaller | undefined) => RestRoutes;
   logger: Logger;
 }
@@ -41,14 +42,14 @@ interface RestRoutes {
 }
 
 export interface Dashboard {
-  /** The page's address with the port that was free, for example `http://127.0.0.1:3000/queues`; its token included. */
+  /** The page's address with the port that was free, for example `http://127.0.0.1:3000/`; its token included. */
   url: string;
   /** Cuts open connections; ends within a second, with or without Redis. */
   close(): Promise<void>;
 }
 
 /**
- * Serves Bull Board at `/queues`, the REST routes at `/api`, the login, and Redis's state at `/healthz` (200, or 503 when it
+ * Serves the console at `/`, Bull Board at `/queues`, the REST routes at `/api`, the login, and Redis's state at `/healthz` (200, or 503 when it
  * does not answer in 1 s).
  * Starts without Redis too, and shows the queues once it is there.
  * @throws ConfigurationError when it would be open to others without a password, or cannot listen.
@@ -74,7 +75,8 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
   app.use(loginRoutes(login));
   if (rest) app.use(rest.router);
   app.use(requireLogin(login));
-  app.get("/", (_request, response) => response.redirect(BASE_PATH));
+  if (rest) app.use(consoleRoutes(namespace, logger));
+  else app.get("/", (_request, response) => response.redirect(BASE_PATH));
   app.use(BASE_PATH, guardBoard, board.router);
   app.use((_request, response) => void response.status(404).type("text").send("Not found\n"));
   app.use(plainError(logger));
@@ -98,7 +100,8 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
       },
     );
     const link = options.token && !options.password ? `?token=${options.token}` : "";
-    return { url: `http://${urlHost(host)}:${actualPort}${BASE_PATH}${link}`, close };
+    const path = rest ? "/" : BASE_PATH;
+    return { url: `http://${urlHost(host)}:${actualPort}${path}${link}`, close };
   } catch (error) {
     await close();
     throw error;

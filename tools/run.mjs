@@ -34,6 +34,7 @@ const CHECKS = [
   ["format and lint", "@biomejs/biome", "biome", ["check", "--error-on-warnings"]],
   // One checker: several finish sooner on many cores, but each looks at the types of the packages again.
   ["types", "typescript", "tsc", ["--noEmit", "--checkers", "1"]],
+  ["types of the console", "typescript", "tsc", ["-p", "dashboards/console", "--noEmit", "--checkers", "1"]],
   ["unused code", "knip", "knip", []],
 ];
 

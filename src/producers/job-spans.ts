@@ -42,7 +42,7 @@ export function endedAttempts(lines: readonly string[]): EndedAttempt[] {
 }
 
 /** Returns what a wait after such an error is for. */
-export function waitKind(code: string): SpanKind {
+function waitKind(code: string): SpanKind {
   if (/^(rate_limit|budget_wait|cost_wait|paused|overloaded)/.test(code)) return "budget";
   return code.startsWith("circuit_open") ? "breaker" : "retry";
 }
@@ -87,9 +87,13 @@ export function spansOf({
     until(waitKind(ended.code), ended.at + ended.againMs);
   }
   if (endedAt !== undefined) {
-    const begun = Math.max(at, endedAt - latencyMs - toolMs);
-    until("queue", begun);
-    until("model", Math.min(endedAt, begun + latencyMs));
+    // Between its worker's taking it and its call a job waits for the model's limits.
+    const isOfLastTry = job?.startedAt !== undefined && job.startedAt >= at && job.startedAt <= endedAt;
+    if (isOfLastTry) until("queue", job.startedAt ?? at);
+    const callMs = latencyMs + toolMs > 0 || !isOfLastTry ? latencyMs : endedAt - at;
+    const begun = Math.max(at, endedAt - callMs - toolMs);
+    until(isOfLastTry ? "budget" : "queue", begun);
+    until("model", Math.min(endedAt, begun + callMs));
     until("tool", endedAt);
     return spans;
   }

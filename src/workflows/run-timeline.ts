@@ -13,7 +13,7 @@ import type { Store } from "../store/store.ts";
 import { endedWith, type RunStep, stepsOf } from "./run-status.ts";
 
 /** A step with where its time went. */
-export interface TimelineStep extends RunStep {
+interface TimelineStep extends RunStep {
   /** Its place in the run, from 0. */
   index: number;
   /** It was not paid again: a fork has it from another run, or its answer was in the cache. */
@@ -137,9 +137,10 @@ function queueOf({ kind, subject = "" }: RunStep): string | undefined {
 
 function spansOfStep(step: RunStep, job: StepJob | undefined): Span[] {
   const { kind, startedAt, finishedAt } = step;
-  if (!startedAt) return [];
-  const askedAt = startedAt.getTime();
   const endedAt = finishedAt?.getTime();
+  // Of local work that has ended, the end alone is written down.
+  const askedAt = startedAt?.getTime() ?? endedAt;
+  if (askedAt === undefined) return [];
   if (kind !== "completion" && kind !== "activity")
     return [{ kind: SPAN_OF[kind], from: askedAt, to: endedAt }];
   const tools = job?.record?.toolExecutions;

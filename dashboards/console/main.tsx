@@ -1,0 +1,116 @@
+import { type ComponentType, render } from "preact";
+import { useEffect } from "preact/hooks";
+import { get } from "./api.ts";
+import { clock } from "./format.ts";
+import { HELP, isHelpOpen, listenToKeys } from "./keys.ts";
+import { lastAnswer } from "./live.ts";
+import { JobPage, JobsPage } from "./pages/jobs.tsx";
+import { LimitsPage } from "./pages/limits.tsx";
+import { OverviewPage } from "./pages/overview.tsx";
+import { RunPage } from "./pages/run.tsx";
+import { RunsPage } from "./pages/runs.tsx";
+import { Fault } from "./parts/basic.tsx";
+import { Dialog } from "./parts/dialog.tsx";
+import { Notice } from "./parts/notice.tsx";
+import { followLinks, place } from "./router.ts";
+import { may, type Scope, type Session, session } from "./session.ts";
+
+interface PageEntry {
+  /** The first part of the path. */
+  path: string;
+  name: string;
+  list: ComponentType;
+  /** Of one thing: what the second part of the path names. */
+  one?: ComponentType<{ id: string }>;
+  /** Without it the page is not there. */
+  scope?: Scope;
+  isHidden?: boolean;
+}
+
+/** The pages, in the order of the navigation. */
+const PAGES: readonly PageEntry[] = [
+  { path: "", name: "Overview", list: OverviewPage },
+  { path: "runs", name: "Runs", list: RunsPage, one: RunPage },
+  { path: "jobs", name: "Jobs", list: JobsPage, one: JobPage },
+  { path: "limits", name: "Limits", list: LimitsPage },
+];
+
+function App() {
+  const { parts } = place.value;
+  const [first = "", id] = parts;
+  const page = PAGES.find(({ path, scope }) => path === first && (!scope || may(scope)));
+  const title = id ?? page?.name ?? "Not found";
+  useEffect(() => {
+    document.title = `${title} · GlueLLM`;
+  }, [title]);
+  const { error, at } = lastAnswer.value;
+  const One = id === undefined ? undefined : page?.one;
+  const List = id === undefined ? page?.list : undefined;
+  return (
+    <div class="frame">
+      <a class="skip" href="#main">
+        Skip to the page
+      </a>
+      <nav class="nav" aria-label="Pages">
+        <a class="brand" href="/">
+          GlueLLM
+        </a>
+        <div class="space">{document.documentElement.dataset.namespace}</div>
+        {PAGES.filter(({ isHidden, scope }) => !isHidden && (!scope || may(scope))).map(({ path, name }) => (
+          <a key={path} href={`/${path}`} aria-current={path === first ? "page" : undefined}>
+            {name}
+          </a>
+        ))}
+        <div class="end">
+          <a href="/queues">Bull Board</a>
+          <button type="button" onClick={() => (isHelpOpen.value = true)}>
+            Keys <kbd>?</kbd>
+          </button>
+        </div>
+      </nav>
+      <main id="main" tabIndex={-1}>
+        {error && (
+          <p class="stale" role="status">
+            {error}; what is shown is of {at ? clock(at) : "nothing yet"}.
+          </p>
+        )}
+        {One && id !== undefined && <One key={id} id={id} />}
+        {List && <List />}
+        {!One && !List && <h1>There is no such page</h1>}
+      </main>
+      <Notice />
+      {isHelpOpen.value && <Help />}
+    </div>
+  );
+}
+
+function Help() {
+  return (
+    <Dialog title="Keys" onClose={() => (isHelpOpen.value = false)}>
+      <dl class="facts">
+        {HELP.map(([key, what]) => (
+          <div key={key}>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <form method="dialog" class="buttons">
+        <button type="submit">Close</button>
+      </form>
+    </Dialog>
+  );
+}
+
+const root = document.getElementById("app") as HTMLElement;
+root.replaceChildren();
+try {
+  session.value = await get<Session>("/session");
+  listenToKeys();
+  followLinks((path) => PAGES.some((page) => page.path === path.split("/")[1]));
+  render(<App />, root);
+} catch (error) {
+  render(<Fault error={error as Error} />, root);
+}

@@ -1,0 +1,161 @@
+/* What the API answers, as far as pages show it. Times are epoch milliseconds unless they are texts. */
+
+export interface WorkError {
+  code: string;
+  category?: string;
+  message: string;
+  hint?: string;
+}
+
+interface Limit {
+  perMinute: number;
+  source: "configured" | "learned";
+}
+
+export interface Queue {
+  queue: string;
+  key: string;
+  counts: { waiting: number; active: number; delayed: number; completed: number; failed: number };
+  limits: { rpm?: Limit; tpm?: Limit; inputTpm?: Limit; outputTpm?: Limit };
+  bucket?: string;
+  breaker: {
+    state: "closed" | "open" | "half_open";
+    failures: number;
+    calls: number;
+    openedAt?: number;
+    opened: number;
+  };
+  used: { requests: number; tokens: number; outputTokens: number; rateLimited: number };
+  pausedMs: number;
+  longPause?: { until: number; reason: string };
+  pausedByOperator: boolean;
+  workers: number;
+  waitsFor: string[];
+}
+
+export type RunState = "running" | "succeeded" | "failed" | "cancelled";
+
+export interface ListedRun {
+  id: string;
+  workflow: string;
+  version: number;
+  state: RunState;
+  tags: string[];
+  startedAt: number;
+  finishedAt?: number;
+  tokens: number;
+  costUsd: number;
+  unpriced: number;
+  error?: string;
+}
+
+export interface Run {
+  id: string;
+  workflow: string;
+  version: number;
+  state: RunState;
+  waitsFor: string[];
+  continued: number;
+  tags: string[];
+  createdAt: string;
+  finishedAt?: string;
+  deadlineAt: string;
+  tokensUsed: { prompt: number; completion: number; total: number };
+  costUsd: number;
+  unpriced: number;
+  error?: WorkError;
+}
+
+export interface Span {
+  kind: "queue" | "budget" | "breaker" | "retry" | "model" | "tool" | "work" | "wait" | "child";
+  from: number;
+  to?: number;
+}
+
+export interface Step {
+  index: number;
+  step: string;
+  kind: "completion" | "activity" | "child" | "local" | "sleep" | "signal";
+  state: RunState;
+  subject?: string;
+  job?: string;
+  startedAt?: string;
+  finishedAt?: string;
+  tokensUsed: { prompt: number; completion: number; total: number };
+  costUsd: number | null;
+  error?: WorkError;
+  reused?: "fork" | "cache";
+  attempts?: number;
+  spans: Span[];
+}
+
+export interface Timeline {
+  data: Step[];
+  total: number;
+  failed: number[];
+}
+
+export interface ListedJob {
+  id: string;
+  queue: string;
+  key: string;
+  state: string;
+  preview?: string;
+  waitsFor?: string;
+  reason?: string;
+  batch?: string;
+  customId?: string;
+  conversation?: string;
+  run?: string;
+  step?: string;
+  addedAt: number;
+  startedAt?: number;
+  endedAt?: number;
+  attempts: number;
+}
+
+export interface JobLife {
+  id: string;
+  state: string;
+  waitsFor: string[];
+  queue?: string;
+  key?: string;
+  addedAt?: number;
+  startedAt?: number;
+  endedAt?: number;
+  deadlineAt?: number;
+  attempts: { at: number; attempt: number; code: string; message: string; againMs: number }[];
+  spans: Span[];
+  batch?: { id?: string; line?: number; customId?: string };
+  conversation?: { id?: string; position?: number };
+  workflow?: { runId?: string; step?: string };
+  tools: string[];
+  fallbacks: string[];
+  outcome?: {
+    status: string;
+    model: string;
+    tokens: { prompt: number; completion: number; total: number; cached: number };
+    costUsd: number | null;
+    attempts: number;
+    calls?: number;
+    turns?: number;
+    latencyMs: number;
+    isFromCache: boolean;
+    requestId?: string;
+    error?: WorkError;
+    fallbacks?: { model: string; code: string; message: string }[];
+    tools: {
+      name: string;
+      turn: number;
+      durationMs: number;
+      error?: string;
+      content?: { arguments?: unknown; result?: unknown };
+    }[];
+  };
+  content?: { request?: unknown; input?: unknown; answer?: unknown; output?: unknown };
+}
+
+export interface Page<T> {
+  data: T[];
+  cursor?: string | null;
+}
