@@ -6,9 +6,12 @@ import { urlHost } from "../src/shared/host-name.ts";
 import { closeServer, listen } from "../src/shared/listen.ts";
 import type { Logger } from "../src/shared/logger.ts";
 import type { KnownCaller } from "../src/shared/principal.ts";
+import type { Settings } from "../src/shared/settings.ts";
 import { connectRedis } from "../src/store/redis.ts";
 import type { RedisTarget } from "../src/store/redis-target.ts";
 import { type Store, storeOf } from "../src/store/store.ts";
+import { openMetrics } from "../src/telemetry/process-metrics.ts";
+import { answerTelemetry, isTelemetry, mayRead } from "../src/telemetry/telemetry-requests.ts";
 import { type AccessRules, guardAccess, requirePassword } from "./access.ts";
 import { createBoard } from "./board.ts";
 import { callerOf } from "./caller.ts";
@@ -34,6 +37,8 @@ export interface DashboardOptions extends AccessRules {
   /** Returns the REST routes, `/api`, for who is logged in; absent: there are none, and no console. */
   mountRest?: (knownCaller: (request: Request) => KnownCaller | undefined) => RestRoutes;
   logger: Logger;
+  /** What `/metrics` and `/scale` say, and whom: absent, they are not there. */
+  settings?: Settings;
 }
 
 interface RestRoutes {
@@ -72,9 +77,20 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
     .set("trust proxy", [...(options.trustedProxies ?? [])]);
   app.use(securityHeaders(), guardAccess(options));
   app.get("/healthz", health(store));
+  // Scrapers have no cookie and no password.
+  app.use(
+    telemetry(store, options, (request) =>
+      mayRead(request, { host, token: options.settings?.metrics.token }),
+    ),
+  );
   app.use(loginRoutes(login));
   if (rest) app.use(rest.router);
   app.use(requireLogin(login));
+  app.get(
+    ["/metrics", "/scale"],
+    guardBoard,
+    telemetry(store, options, () => true),
+  );
   if (rest) app.use(consoleRoutes(namespace, logger));
   else app.get("/", (_request, response) => response.redirect(BASE_PATH));
   app.use(BASE_PATH, guardBoard, board.router);
@@ -135,6 +151,18 @@ function health(store: Store): RequestHandler {
     );
     const answers = await Promise.race([answer, delay(HEALTH_TIMEOUT_MS, false, { ref: false })]);
     response.status(answers ? 200 : 503).json({ status: answers ? "ok" : "redis does not answer" });
+  };
+}
+
+/** `/metrics` and `/scale`, for those who may read them. */
+function telemetry(
+  store: Store,
+  { settings }: DashboardOptions,
+  isAllowed: (request: Request) => boolean,
+): RequestHandler {
+  return async (request, response, next) => {
+    if (!settings || !isTelemetry(request) || !isAllowed(request)) return next();
+    await answerTelemetry(request, response, { store, settings, metrics: await openMetrics(settings) });
   };
 }
 

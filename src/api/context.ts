@@ -3,12 +3,15 @@ import type { Logger } from "../shared/logger.ts";
 import type { Principal } from "../shared/principal.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 
 /** What all routes share. */
 export interface ApiContext {
   settings: Settings;
   logger: Logger;
   store: ConnectedStore;
+  /** Absent unless somebody asked for metrics. */
+  metrics?: Metrics | undefined;
   /** Returns the client that makes jobs in the name of a key. */
   clientOf(principal: Principal): GlueLLM;
   /** Aborts when the server begins to drain. */

@@ -7,6 +7,7 @@ import { closeServer, listen } from "../shared/listen.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import { openMetrics } from "../telemetry/process-metrics.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { lastErrorHandler } from "./api-error.ts";
 import { authorizer } from "./authorize.ts";
@@ -18,6 +19,7 @@ import { healthRoutes } from "./health.ts";
 import { answerNotFound, mountGroup } from "./mount.ts";
 import { nameRequest, OpenRequests } from "./requests.ts";
 import { ROUTE_GROUPS } from "./route-groups.ts";
+import { telemetryRoutes } from "./telemetry-routes.ts";
 
 export interface ApiOptions {
   settings: Settings;
@@ -66,7 +68,9 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const requests = new OpenRequests();
   await using parts = new CloseStack();
   const clients = parts.use(clientsOf(options));
-  const context: ApiContext = { settings, logger, store, clientOf: clients.of, draining: requests.draining };
+  const metrics = await openMetrics(settings);
+  const { draining } = requests;
+  const context: ApiContext = { settings, logger, store, metrics, clientOf: clients.of, draining };
 
   const app = express()
     .disable("x-powered-by")
@@ -78,6 +82,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   app.use(nameRequest, securityHeaders(), guardAccess(rules));
   app.use(health.router, answerCors(rules), requests.take);
   const authorize = authorizer({ ...context, isAuthRequired });
+  app.use(telemetryRoutes(context, { host, isAuthRequired, authorize }));
   for (const group of ROUTE_GROUPS) {
     const close = await group.start?.(context);
     if (close) parts.defer(close);

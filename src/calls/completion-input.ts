@@ -88,6 +88,7 @@ export function toCompletionInput(
     ...defaults.owner,
     requestId: checked.requestId,
     traceparent: checked.traceparent,
+    agent: checked.agent,
     request,
     ...(tools.length > 0 && { tools, maxToolIterations }),
     ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { agentNameSchema } from "../shared/agent.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
@@ -97,6 +98,8 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema>
   requestId?: string;
   /** The trace that the request belongs to, as W3C Trace Context writes it; kept with the job. Default: none. */
   traceparent?: string;
+  /** The name of the agent that asks, by which metrics count the job: 1 to 64 letters, digits, `-` or `_`. Default: none. */
+  agent?: string;
   /** Whether `stream` of the job's handles can read the answer's pieces while they come; default false. */
   stream?: boolean;
   /**
@@ -170,6 +173,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   idempotencyKey: z.string().min(1).max(255).optional(),
   requestId: z.string().regex(REQUEST_ID, "must be 1 to 128 letters, digits, _, ., : or -").optional(),
   traceparent: z.string().regex(TRACEPARENT, "is no traceparent").optional(),
+  agent: agentNameSchema.optional(),
   stream: z.boolean().optional(),
   ...stepsOptions,
   tools: toolsOrNamesOption,

@@ -5,6 +5,8 @@ import { CloseStack } from "../shared/close-stack.ts";
 import { createLogger } from "../shared/logger.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { loadSettings } from "../shared/settings.ts";
+import { ClockWatch } from "../store/clock-watch.ts";
+import { startTelemetry } from "../telemetry/telemetry.ts";
 import { type LocalKey, localKey, openRedis, startApi, startDashboard, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { collect, integer } from "./options.ts";
@@ -111,6 +113,13 @@ export async function serve({
       parts.defer(() => batches.close());
     }
     logger.info({ worker: worker.id, queues: queue ?? ["*"] }, "worker is running");
+  }
+  if (!workers) {
+    const clock = new ClockWatch(store, logger);
+    await clock.start();
+    parts.defer(() => clock.close());
+    const telemetry = await startTelemetry({ store, settings, logger, clock });
+    parts.defer(() => telemetry.close());
   }
   if (options.api) {
     const { apiHost, apiPort, auth = true } = options;

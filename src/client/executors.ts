@@ -47,8 +47,9 @@ export class AgentExecutor implements Executor {
 
   /** Returns the result for a message. @throws as `complete` of a client */
   execute(message: CompletionMessage): Promise<CompletionResult> {
-    const { systemPrompt: system, tools, maxToolIterations, model } = this.agent;
+    const { name: agent, systemPrompt: system, tools, maxToolIterations, model } = this.agent;
     return this.#completer.complete(message, {
+      agent,
       system,
       tools,
       ...(maxToolIterations !== undefined && { maxToolIterations }),

@@ -9,6 +9,7 @@ import { ElectedSweep } from "../store/elected-sweep.ts";
 import { redisKeys } from "../store/redis-keys.ts";
 import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
 import { sweepEnded } from "../store/retention.ts";
+import { startTelemetry } from "../telemetry/telemetry.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import type { AnyActivity } from "../workflows/activity.ts";
 import type { ActivityHost, ActivityHostOptions } from "../workflows/activity-host.ts";
@@ -21,7 +22,7 @@ import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-ho
  */
 
 export interface FleetWorkerOptions
-  extends Omit<WorkerOptions, "workflowVersions" | "activityNames" | "tools" | "clock"> {
+  extends Omit<WorkerOptions, "workflowVersions" | "activityNames" | "tools" | "clock" | "metrics"> {
   /** By name; those that workflows bring along are added. */
   tools?: Map<string, Tool>;
   /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
@@ -52,7 +53,8 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   ]);
   const clock = new ClockWatch(options.store, options.logger);
   await clock.start();
-  const shared = { ...given, clock };
+  const telemetry = await startTelemetry({ ...options, clock });
+  const shared = { ...given, clock, metrics: telemetry.metrics };
   const workflowVersions: Record<string, number> = {};
   const activityNames = activities.map(({ name }) => name);
   const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions, activityNames });
@@ -90,6 +92,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
         sweeper.close(),
         ticker.close(),
         retention.close(),
+        telemetry.close(),
       ]);
     },
   };

@@ -138,6 +138,11 @@ export class RateLimiter implements AsyncDisposable {
     return queue?.predictedWaitMs(costOf(tokens), priority) ?? 0;
   }
 
+  /** Returns how many requests of this process wait, by budget id. */
+  waiting(): Map<string, number> {
+    return new Map([...this.#queues].map(([id, queue]) => [id, queue.waiting]));
+  }
+
   /** Rejects all who wait, returns unspent units to the fleet and disconnects: in 2 s at most. */
   close(): Promise<void> {
     this.#closing ??= this.#close();

@@ -58,6 +58,8 @@ export interface JobOptions {
   /** What the caller's request is called, here and to the provider; default: a new id. */
   requestId?: string | undefined;
   traceparent?: string | undefined;
+  /** The agent that asks. */
+  agent?: string | undefined;
   /** Default: answers of `temperature` 0 come from the cache, and go there. */
   cache?: CacheOption;
 }
@@ -104,6 +106,7 @@ export async function completionJob(
       requestId: input.requestId ?? randomUUID(),
       ...storedOwner(input),
       traceparent: input.traceparent,
+      agent: input.agent,
       ...targetOf(settings, model),
       fallbacks,
       alike: input.alike,

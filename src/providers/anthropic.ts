@@ -66,6 +66,7 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
       // Only the output there is counts, so a generous limit does not reserve what is seldom used.
       output: Math.min(outputLimit(request), output.of(model)),
     }),
+    connections: () => pool.use(),
     close: () => pool.close(),
   };
 }

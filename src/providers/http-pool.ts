@@ -2,6 +2,7 @@ import { Agent, Pool, ProxyAgent } from "undici";
 import { AuthenticationError } from "../shared/errors.ts";
 import { type ProviderEntry, requireKey } from "../shared/providers.ts";
 import { dispatch } from "./dispatch.ts";
+import type { PoolUse } from "./provider.ts";
 import { type Route, routeTo } from "./proxy.ts";
 
 const DEFAULT_CONNECTIONS = 512;
@@ -18,6 +19,7 @@ export interface HttpPool {
   fetch: typeof globalThis.fetch;
   /** The way to the server, for people. */
   route: string;
+  use(): PoolUse;
   close(): Promise<void>;
 }
 
@@ -72,6 +74,7 @@ export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}):
     apiKey,
     fetch: send as unknown as typeof globalThis.fetch,
     route: route.why,
+    use: () => useOf(dispatcher),
     close: async () => dispatcher.close?.(),
   };
 }
@@ -80,6 +83,26 @@ export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}):
 function proxyAgent(proxy: URL, settings: Agent.Options): ProxyAgent {
   const factory = (origin: URL, options: object) => new Pool(origin, { ...settings, ...options });
   return new ProxyAgent({ ...settings, uri: proxy.href, factory });
+}
+
+/** A proxy's agent tells nothing of itself. */
+function useOf(dispatcher: Agent | ProxyAgent): PoolUse {
+  const use = { open: 0, running: 0, waiting: 0 };
+  if (!("stats" in dispatcher)) return use;
+  for (const { connected, running, queued = 0, pending } of Object.values<OriginUse>(dispatcher.stats)) {
+    use.open += Number(connected);
+    use.running += running;
+    use.waiting += queued + pending;
+  }
+  return use;
+}
+
+/** What undici tells of a server: of one connection, or of several. */
+interface OriginUse {
+  connected: boolean | number;
+  running: number;
+  queued?: number;
+  pending: number;
 }
 
 /** The simulator on this machine is never behind a proxy, whatever the environment says for others. */

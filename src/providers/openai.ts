@@ -113,6 +113,7 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
         output: isCounted ? requested : Math.min(requested ?? usual, usual),
       };
     },
+    connections: () => pool.use(),
     close: () => pool.close(),
   };
 }

@@ -40,6 +40,9 @@ export interface ProviderReply {
   charged: TokenCounts;
 }
 
+/** What a pool of connections has at a moment. */
+export type PoolUse = Readonly<Record<"open" | "running" | "waiting", number>>;
+
 /** One account at one provider, over a connection pool of its own. */
 export interface ProviderAdapter {
   /**
@@ -50,6 +53,8 @@ export interface ProviderAdapter {
   complete(call: ProviderCall): Promise<ProviderReply>;
   /** Returns the tokens to reserve before the call, by the provider's charge policy. */
   estimateTokens(model: string, request: ChatRequest): TokenCounts;
+  /** Returns what its pool has now: connections that are open, calls on them, and calls that wait for one. */
+  connections(): PoolUse;
   /** Waits for calls in flight, then closes the connections. */
   close(): Promise<void>;
 }

@@ -24,10 +24,12 @@ export interface AgentOptions {
   model?: string;
 }
 
-const nameSchema = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _");
+export const agentNameSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _");
 
 const optionsSchema = z.strictObject({
-  name: nameSchema,
+  name: agentNameSchema,
   description: z.string().min(1).max(10_000),
   systemPrompt: z.union([z.string().min(1), z.custom<SystemPrompt>(isSystemPrompt)]),
   tools: z.array(z.custom<Tool>(isTool, "must be what defineTool returns")).max(128).default([]),
@@ -74,7 +76,7 @@ const storedPromptSchema = z
 
 /** An agent in words of JSON. An `Agent` is one too. */
 export const agentSpecSchema = z.object({
-  name: nameSchema.default("agent"),
+  name: agentNameSchema.default("agent"),
   description: z.string().default(""),
   systemPrompt: z.union([z.string(), z.custom<SystemPrompt>(isSystemPrompt), storedPromptSchema]).optional(),
   tools: z

@@ -40,6 +40,8 @@ export const completionPayloadSchema = z.object({
   /** The trace that the caller's request belongs to (W3C Trace Context). */
   traceparent: z.string().max(64).optional(),
   ...targetSchema.shape,
+  /** The agent that asks, by whose name metrics count the job. */
+  agent: z.string().max(64).optional(),
   /** The models to go on with, in this order, when the first cannot answer. */
   fallbacks: z.array(targetSchema).min(1).optional(),
   /** So many of these models, its own the first, are deployments that are alike: the freest is called. */

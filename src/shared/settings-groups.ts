@@ -5,6 +5,12 @@ import type { Deployments } from "./deployments.ts";
 import type { Variables } from "./env-file.ts";
 import { type HistorySettings, historyRetentionMs } from "./history-setting.ts";
 import { type Limits, withSimpleLimit } from "./limits-setting.ts";
+import {
+  type AlertSettings,
+  alertSettings,
+  type MetricsSettings,
+  metricsSettings,
+} from "./metrics-settings.ts";
 import type { Prices } from "./prices-setting.ts";
 import type { ProfileName } from "./profiles.ts";
 import type { ProviderEntry } from "./providers.ts";
@@ -102,6 +108,8 @@ export interface Settings {
     maxFileBytes: number;
     maxBatchRows: number;
   };
+  metrics: MetricsSettings;
+  alerts: AlertSettings;
   log: {
     /** Of standard error; undefined: what the command or client says. */
     level: LogLevel | undefined;
@@ -235,6 +243,8 @@ export function toSettings(
       maxFileBytes: values.API_MAX_FILE_BYTES,
       maxBatchRows: values.API_MAX_BATCH_ROWS,
     },
+    metrics: metricsSettings(values),
+    alerts: alertSettings(values),
     log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT, file: logFileOf(values, cwd) },
     tracing: {
       enabled: values.ENABLE_TRACING,

@@ -11,9 +11,11 @@ import {
   ofEachTable,
 } from "./history-setting.ts";
 import { limitsSchema } from "./limits-setting.ts";
+import { metricsVariables } from "./metrics-settings.ts";
 import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
 import { ERROR_COUNT_TTL_SECONDS, RESULT_TTL_SECONDS, RUN_TTL_SECONDS } from "./retention.ts";
+import { booleanText, integer, numberFrom, seconds, share } from "./setting-types.ts";
 
 /** How much a logger tells, from all to nothing. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -22,12 +24,6 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 /** A file's name, which names no folder. */
 export const LOG_FILE_NAME = /^(?!\.{1,2}$)[^/\\\0]{1,200}$/;
 
-const number = (text: unknown) => (typeof text === "string" && text.trim() !== "" ? Number(text) : text);
-const seconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0, 86_400));
-const positiveSeconds = z.preprocess(number, ranged(z.number("must be a number of seconds"), 0.001, 86_400));
-const integer = (min: number, max: number) =>
-  z.preprocess(number, ranged(z.number("must be a number").int("must be a whole number"), min, max));
-
 /** Who waits for a result, or writes the next message, has at least so long. */
 const MIN_RETENTION_SECONDS = 60;
 
@@ -35,15 +31,6 @@ const MIN_RETENTION_SECONDS = 60;
 function wholeUpTo(max: number, min = 0) {
   return integer(min, max).default(max);
 }
-
-function ranged(schema: z.ZodNumber, min: number, max: number): z.ZodNumber {
-  const message = `must be from ${min} to ${max}`;
-  return schema.min(min, message).max(max, message);
-}
-
-export const booleanText = z
-  .enum(["true", "false", "1", "0", "yes", "no", "on", "off"], "must be true or false")
-  .transform((text) => ["true", "1", "yes", "on"].includes(text));
 
 /** JSON in a variable, checked against a schema. */
 export function jsonText<T extends z.ZodType>(schema: T) {
@@ -138,22 +125,20 @@ export const settingsSchema = z.object({
   PRICES: jsonText(pricesSchema).default({}),
   RATE_LIMIT_ENABLED: booleanText.optional(),
   RATE_LIMIT_MAX_CALLS: integer(1, 1_000_000_000).optional(),
-  RATE_LIMIT_PERIOD: positiveSeconds.optional(),
+  RATE_LIMIT_PERIOD: seconds(0.001, 86_400).optional(),
   LEARN_LIMITS: booleanText.default(true),
   PROFILE: z.enum(Object.keys(PROFILES) as [ProfileName, ...ProfileName[]]).default("balanced"),
   RETRY_MAX_ATTEMPTS: integer(1, 1000).optional(),
   MAX_RETRIES: integer(0, 999).optional(),
-  RETRY_MIN_WAIT: seconds.optional(),
-  RETRY_INITIAL_WAIT: seconds.optional(),
-  RETRY_MAX_WAIT: seconds.default(30),
-  RETRY_MULTIPLIER: z.preprocess(number, ranged(z.number("must be a number"), 0.01, 1000)).default(1),
+  RETRY_MIN_WAIT: seconds(0, 86_400).optional(),
+  RETRY_INITIAL_WAIT: seconds(0, 86_400).optional(),
+  RETRY_MAX_WAIT: seconds(0, 86_400).default(30),
+  RETRY_MULTIPLIER: numberFrom(0.01, 1000).default(1),
   CALL_TIMEOUT_MS: integer(100, 3_600_000).optional(),
   IDLE_TIMEOUT_MS: integer(100, 3_600_000).default(120_000),
   LOCK_MS: integer(1000, 300_000).default(10_000),
   ENABLE_CIRCUIT_BREAKER: booleanText.default(true),
-  CIRCUIT_BREAKER_FAILURE_RATE: z
-    .preprocess(number, ranged(z.number("must be a share from 0.01 to 1"), 0.01, 1))
-    .default(0.5),
+  CIRCUIT_BREAKER_FAILURE_RATE: share(0.01).default(0.5),
   CIRCUIT_BREAKER_MIN_CALLS: integer(1, 1_000_000).default(20),
   CIRCUIT_BREAKER_WINDOW_MS: integer(1000, 3_600_000).default(30_000),
   CIRCUIT_BREAKER_COOLDOWN_MS: integer(100, 3_600_000).default(2000),
@@ -189,6 +174,7 @@ export const settingsSchema = z.object({
   API_DRAIN_MS: integer(0, 3_600_000).default(30_000),
   API_MAX_FILE_BYTES: integer(1, Number.MAX_SAFE_INTEGER).default(200 * 1024 * 1024),
   API_MAX_BATCH_ROWS: integer(1, 10_000_000).default(50_000),
+  ...metricsVariables,
   LOG_LEVEL: logLevel.optional(),
   LOG_JSON_FORMAT: booleanText.default(false),
   LOG_DIR: z.string().optional(),
@@ -208,9 +194,7 @@ export const settingsSchema = z.object({
   MLFLOW_TRACKING_URI: httpUrl.optional(),
   MLFLOW_EXPERIMENT_NAME: z.string().default("Default"),
   MLFLOW_TRACKING_TOKEN: z.string().optional(),
-  TRACING_SAMPLE_RATIO: z
-    .preprocess(number, ranged(z.number("must be a share from 0 to 1"), 0, 1))
-    .default(1),
+  TRACING_SAMPLE_RATIO: share(0).default(1),
   TRACING_CONTENT: booleanText.default(false),
   SENTRY_DSN: z.string().refine(URL.canParse, "is not a URL").optional(),
   SENTRY_ENVIRONMENT: z.string().optional(),
@@ -235,6 +219,8 @@ export const BARE_NAMES: ReadonlySet<string> = new Set([
   "RETRY_MULTIPLIER",
   "MAX_RETRIES",
   "RETRY_INITIAL_WAIT",
+  "ENABLE_METRICS_SERVER",
+  "METRICS_PORT",
   "LOG_LEVEL",
   "LOG_JSON_FORMAT",
   "LOG_DIR",

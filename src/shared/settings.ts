@@ -6,8 +6,9 @@ import { ConfigurationError } from "./errors.ts";
 import { uselessPatterns } from "./model-pattern.ts";
 import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
 import { unknownKeyHint } from "./schema-check.ts";
+import { booleanText } from "./setting-types.ts";
 import { type Settings, toSettings } from "./settings-groups.ts";
-import { BARE_NAMES, booleanText, jsonText, settingsSchema } from "./settings-schema.ts";
+import { BARE_NAMES, jsonText, settingsSchema } from "./settings-schema.ts";
 import { currentFolder } from "./system-places.ts";
 import { unknownVariables } from "./unknown-variables.ts";
 

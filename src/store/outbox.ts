@@ -126,6 +126,12 @@ export async function announceAlert(
   await TELL.run(redis, { outbox: keys.outbox }, args);
 }
 
+/** Returns whether somebody has subscribed to alerts. */
+export async function asksForAlerts({ redis, keys }: Store): Promise<boolean> {
+  const asked = await redis.hget(keys.outbox, `webhooks:${DEFAULT_TENANT}`);
+  return /\|(\*|alert\.[^|]+)\|/.test(asked ?? "");
+}
+
 /** Writes the end of a job that has no record: nobody could read what it was to do. */
 export async function announceJob(
   { redis, keys }: Store,

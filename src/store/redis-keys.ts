@@ -117,6 +117,14 @@ export function keysUnder(prefix: string) {
     cacheSizes: `${prefix}:cache-sizes`,
     /** Sorted set: a lease per call in flight of a budget (see `in-flight-leases.ts`). */
     inFlight: (budgetId: string) => `${prefix}:limit:${budgetId}:in-flight`,
+    /** String: the id of the process that tells the fleet's gauges to those who scrape (see `fleet-figures.ts`). */
+    metricsReader: `${prefix}:metrics-reader`,
+    /** Hash: what the fleet's work came to in an hour of the epoch; and how long calls take (see `fleet-outcomes.ts`). */
+    outcomes: (hour: number) => `${prefix}:outcomes:${hour}`,
+    callTimes: `${prefix}:call-times`,
+    /** Hash: the alerts that were told; string: held by the process that judges them (see `alert-state.ts`). */
+    alerts: `${prefix}:alerts`,
+    alertSweep: `${prefix}:alert-sweep`,
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
     /**
      * Pub/sub: `queue`, `stop`, `cancel`, `breaker`, `limits`, `pause`, `cache`, whose messages name a queue, a batch, a

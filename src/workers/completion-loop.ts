@@ -65,6 +65,7 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     turnRequest(context.settings.providers[entry] as ProviderEntry, prepared, payload, progress);
   for (let turn = 0; ; turn++) {
     const known = journal?.calls[turn];
+    if (known && !known.fromCache) context.metrics?.paidCallsReused("journal", 1);
     let asked: Asked;
     let call = known;
     do {
@@ -173,7 +174,7 @@ function isWorthKeeping(
 
 /** Runs the tools that the last answer calls; undefined when it calls none. */
 async function toolResults(
-  { toolPlaces }: WorkerContext,
+  { toolPlaces, metrics }: WorkerContext,
   input: LoopInput,
   progress: Progress,
   tools: readonly Tool[],
@@ -186,7 +187,7 @@ async function toolResults(
   if (mode === "tool" && givesOutput(calls, payload.output)) return undefined;
   const { nesting = 0, tenant, by, context = {} } = payload;
   const conversation = payload.conversation?.id;
-  const toolTurn = { tools, journal, jobId, context, nesting, conversation, turn, signal, logger };
+  const toolTurn = { metrics, tools, journal, jobId, context, nesting, conversation, turn, signal, logger };
   const run = () => runToolCalls({ ...toolTurn, owner: { tenant, by } }, calls);
   const areKnown = calls.every((_, index) => journal.executionOf(turn, index));
   const executions = areKnown ? await run() : await toolPlaces.run({ ...input, nesting }, run);

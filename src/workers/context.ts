@@ -10,6 +10,8 @@ import type { Tool } from "../shared/tool.ts";
 import type { CacheStore } from "../store/cache.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { Store } from "../store/store.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { OutcomeSums } from "../telemetry/outcome-sums.ts";
 import type { CallCosts } from "./call-costs.ts";
 import type { ToolPlaces } from "./tool-places.ts";
 
@@ -23,6 +25,9 @@ export interface WorkerContext {
   budgets: FleetBudgets;
   limiter: RateLimiter;
   costs: CallCosts;
+  /** Undefined unless somebody asked for metrics. */
+  metrics: Metrics | undefined;
+  outcomes: OutcomeSums;
   /** Undefined when it is switched off. */
   cache: CacheStore | undefined;
   /** Undefined when it is switched off. */

@@ -5,6 +5,7 @@ import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
+import type { JobClass } from "../telemetry/metrics.ts";
 import type { WorkerContext } from "./context.ts";
 
 /** One try of a worker at a job. */
@@ -36,6 +37,17 @@ export interface CallTiming {
 
 /** A paid call whose answer cannot be used. */
 export type LostCall = Pick<FinishedCall, "tokens" | "costUsd" | "latencyMs">;
+
+/** Returns the time from which on the job might begin, in epoch milliseconds. */
+export function dueAt({ timestamp, opts }: Job): number {
+  return timestamp + (opts.delay ?? 0);
+}
+
+/** Returns what kind of job it is, for metrics. */
+export function jobClassOf({ batch, workflow }: Pick<CompletionPayload, "batch" | "workflow">): JobClass {
+  if (batch) return "batch";
+  return workflow ? "workflow" : "interactive";
+}
 
 /** Returns the paid calls of a job so far whose answers could not be used. */
 export function lostCalls({ progress }: Job): LostCall[] {

@@ -1,4 +1,4 @@
-import type { ProviderAdapter, ProviderCall } from "../providers/provider.ts";
+import type { ProviderAdapter, ProviderCall, ProviderReply } from "../providers/provider.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { APIConnectionError } from "../shared/errors.ts";
 import { wireOfSideCall } from "../shared/wire-options.ts";
@@ -11,16 +11,21 @@ const TIMEOUT_MS = 30_000;
  * Asks the model for as little as can be asked, and returns whether it answers: then it is not the provider that fails, but
  * the request before it. A refusal is an answer, too; a limit says neither.
  */
-export async function completesLeast(adapter: ProviderAdapter, call: ProviderCall): Promise<boolean> {
+export async function completesLeast(
+  adapter: ProviderAdapter,
+  call: ProviderCall,
+  watched: (complete: () => Promise<ProviderReply>) => Promise<ProviderReply> = (complete) => complete(),
+): Promise<boolean> {
   const { request, wire, timeoutMs, onDelta: _, ...rest } = call;
   try {
-    await adapter.complete({
+    const least = {
       ...rest,
       request: leastRequest(request),
       wire: wireOfSideCall(wire),
       requestId: `${call.requestId}-least`,
       timeoutMs: Math.min(timeoutMs, TIMEOUT_MS),
-    });
+    };
+    await watched(() => adapter.complete(least));
     return true;
   } catch (error) {
     const isUnusable = error instanceof APIConnectionError && error.code === "invalid_response";

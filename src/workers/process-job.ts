@@ -15,9 +15,10 @@ import { clockOf } from "../store/redis-clock.ts";
 import { type CostLimit, openCostLimits } from "./call-costs.ts";
 import { barred, lackOf, unreadable } from "./can-run.ts";
 import { type LoopInput, runCompletion } from "./completion-loop.ts";
+import type { WorkerContext } from "./context.ts";
 import { stateHolder, WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
-import { type Attempt, lostCalls, type ModelAttempt } from "./job-attempt.ts";
+import { type Attempt, dueAt, jobClassOf, lostCalls, type ModelAttempt } from "./job-attempt.ts";
 import { judge } from "./judge.ts";
 import { REFUSED_MS, toRefusalError, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { HELD_MS, settle } from "./settle.ts";
@@ -34,8 +35,14 @@ export async function processJob(input: Omit<Attempt, "logger">): Promise<Comple
 
   const payload = jobCatalog.completion.input.safeParse(job.data);
   if (!payload.success) return settle(attempt, undefined, unreadable(job));
+  tellBegin(attempt, payload.data);
   const verdict = barred(attempt, payload.data) ?? (await tryModels(attempt, payload.data));
   return settle(attempt, payload.data, verdict);
+}
+
+function tellBegin({ context: { metrics }, queue, job }: Attempt, payload: CompletionPayload): void {
+  if (!metrics || job.attemptsStarted > 1) return;
+  metrics.jobBegan(queue.name, jobClassOf(payload), Date.now() - dueAt(job));
 }
 
 /** The verdict on the first model that answers, or that the job stays with. */
@@ -67,7 +74,7 @@ async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict>
     rowPlace(tried.payload),
     pauseIds(context, tried.model),
   );
-  if (standing.kind !== "clear") return verdictOnStanding(standing, tried.payload, jobId);
+  if (standing.kind !== "clear") return verdictOnStanding(context, standing, tried.payload, jobId);
   if (standing.hasFailed) tried.payload = await withNewDeadline(attempt, tried.payload);
   const waiting = await waitForConversation(attempt, tried.payload);
   if (waiting) return waiting;
@@ -89,12 +96,14 @@ function rowPlace({ batch, provider, model }: CompletionPayload) {
 }
 
 function verdictOnStanding(
+  { metrics }: WorkerContext,
   standing: Exclude<Standing, { kind: "clear" }>,
   payload: CompletionPayload,
   jobId: string,
 ): Verdict {
   switch (standing.kind) {
     case "finished":
+      metrics?.paidCallsReused("record", standing.record.calls ?? 1);
       return { kind: "done", record: standing.record };
     case "acknowledged":
       return { kind: "done", record: emptyRecord(jobId, payload, "succeeded") };

@@ -15,6 +15,7 @@ import type { WireOptions } from "../shared/wire-options.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
+import { CallWatch } from "./call-watch.ts";
 import type { WorkerContext } from "./context.ts";
 import type { CallTiming } from "./job-attempt.ts";
 import { completesLeast } from "./least-call.ts";
@@ -26,6 +27,8 @@ const MAX_WAIT_MS = 5000;
 export interface CallInput {
   jobId: string;
   model: ModelRef;
+  /** Whose call it is. */
+  payload: Pick<CompletionPayload, "agent" | "tenant">;
   request: ChatRequest;
   /** What the call says to its provider beside the request. */
   wire?: WireOptions | undefined;
@@ -82,6 +85,7 @@ export class NotStartedError extends Error {
 export async function callProvider(context: WorkerContext, input: CallInput): Promise<FinishedCall> {
   const { model, request, wire, requestId, signal, onDelta } = input;
   const adapter = context.adapterOf(model.entry);
+  const watch = new CallWatch(context, input);
   const call: ProviderCall = {
     model: model.model,
     request,
@@ -89,7 +93,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     requestId,
     ...timeoutsOf(context, input),
     signal,
-    onDelta,
+    onDelta: watch.onDelta(onDelta),
   };
   const held = await reserve(context, input, call, adapter.estimateTokens(model.model, request));
   if (clockOf(context.store).now() > input.deadlineAt) {
@@ -99,8 +103,10 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
   }
   const startedAt = performance.now();
   const reply = await guarded(context, input, held, {
-    complete: () => adapter.complete(call),
-    completesLeast: () => completesLeast(adapter, call),
+    complete: () => watch.complete(() => adapter.complete(call)),
+    completesLeast: () =>
+      // It is nobody's call.
+      completesLeast(adapter, call, (ask) => new CallWatch(context, { model, payload: {} }).complete(ask)),
   });
   return {
     entry: model.entry,
@@ -109,7 +115,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     requestId: reply.requestId,
     body: reply.body,
     tokens: reply.tokens,
-    costUsd: context.costs.of(model, reply.tokens),
+    costUsd: watch.costUsd,
     latencyMs: Math.round(performance.now() - startedAt),
   };
 }
@@ -206,6 +212,7 @@ async function reserve(
       signal,
     });
     input.controller.granted(reservation.waitedMs);
+    context.metrics?.budgetWaited(model.entry, model.model, reservation.waitedMs);
     if (reservation.waitedMs > 1000)
       input.logger.debug({ waitedMs: reservation.waitedMs }, "waited for the budget");
     return { reservation, outlay, tests };

@@ -26,7 +26,7 @@ const entrySchema = z.object({ statusCode: z.number(), requestId: z.string(), bo
 type Entry = z.infer<typeof entrySchema>;
 
 type CachedCallInput = CallInput & {
-  payload: Pick<CompletionPayload, "cache" | "batch" | "tenant">;
+  payload: Pick<CompletionPayload, "cache" | "batch" | "tenant" | "agent">;
   /** Of an answer, from the provider or the cache; what is not is asked for again. */
   isWorthKeeping: (body: ChatCompletion) => boolean;
 };
@@ -49,6 +49,7 @@ export async function callOrCached(context: WorkerContext, input: CachedCallInpu
   const slot = slotOf(context, input);
   if (!slot) return callProvider(context, input);
   const claim = await claimOrWait(context, input, slot);
+  context.metrics?.cacheAsked("response", claim.kind === "hit" ? (claim.waited ? "shared" : "hit") : "miss");
   switch (claim.kind) {
     case "hit":
       return toFinishedCall(input, claim.entry);
@@ -106,13 +107,17 @@ function digestOf(
 type Settled = { kind: "hit"; entry: Entry } | { kind: "lead" } | { kind: "alone" };
 
 /** Batch rows go back at once: there are others to do in their place. */
-async function claimOrWait(context: WorkerContext, input: CachedCallInput, slot: Slot): Promise<Settled> {
+async function claimOrWait(
+  context: WorkerContext,
+  input: CachedCallInput,
+  slot: Slot,
+): Promise<Settled & { waited: boolean }> {
   const canWait = input.payload.batch === undefined;
   for (let waited = false; ; waited = true) {
     const claim = await claimNow(input, slot);
-    if (claim.kind !== "follow") return claim;
+    if (claim.kind !== "follow") return { ...claim, waited };
     const leftMs = input.deadlineAt - clockOf(context.store).now();
-    if (leftMs < LAST_CALL_MS) return { kind: "alone" };
+    if (leftMs < LAST_CALL_MS) return { kind: "alone", waited };
     if (waited || !canWait || !(await waitHere(context, input, slot))) {
       const awayMs = Math.min(Math.max(claim.elapsedMs, MIN_AWAY_MS), MAX_AWAY_MS, leftMs / 2);
       throw new CacheWaitError(Math.ceil(awayMs));

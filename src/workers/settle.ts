@@ -17,10 +17,10 @@ import { putBack, RetryError } from "../store/job-loop.ts";
 import { PAUSE_TEST_MS } from "../store/long-pause.ts";
 import { announceJob } from "../store/outbox.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import { writeRecord } from "../store/result-record.ts";
+import { type WriteOutcome, writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/step-end.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
-import { type Attempt, lostCalls } from "./job-attempt.ts";
+import { type Attempt, dueAt, jobClassOf, lostCalls } from "./job-attempt.ts";
 import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { backoffMs, type LimitedRow, type Verdict } from "./verdict.ts";
 
@@ -40,6 +40,7 @@ export async function settle(
   payload: CompletionPayload | undefined,
   verdict: Verdict,
 ): Promise<CompletionSummary> {
+  attempt.context.metrics?.attemptEnded(attempt.queue.name, verdict.kind);
   switch (verdict.kind) {
     case "done":
       await finish(attempt, payload, verdict.record, verdict);
@@ -200,6 +201,7 @@ async function finish(
   if (outcome === "fenced" || outcome === "gone") {
     logger.warn({ outcome }, "this worker no longer owns the job; its result is not recorded");
   } else if (record.status === "succeeded") logger.debug(figuresOf(record), "job finished");
+  tellEnd(attempt, payload, record, outcome);
   if (payload.workflow && outcome !== "fenced") {
     const { workflow } = payload;
     await untilTaken(logger, () => endStep(context.store, workflow, record));
@@ -208,6 +210,29 @@ async function finish(
   if (record.status === "succeeded" && outcome !== "fenced" && isBlobRef(payload.request)) {
     await releaseBlob(context.store, payload.request, jobId);
   }
+}
+
+/** Tells metrics and the fleet's sums of a job's end, once: where its record was written. */
+function tellEnd(
+  { context, queue, job }: Attempt,
+  payload: CompletionPayload,
+  { status, error }: ResultRecord,
+  outcome: WriteOutcome,
+): void {
+  const { metrics, outcomes } = context;
+  // Who cancels a job writes its record.
+  if (outcome !== "written" && !(outcome === "recorded" && status === "cancelled")) return;
+  if (status !== "cancelled") outcomes.ended(status);
+  metrics?.jobEnded({
+    queue: queue.name,
+    class: jobClassOf(payload),
+    status,
+    code: error?.code ?? "",
+    agent: payload.agent,
+    dueAt: dueAt(job),
+    startedAt: job.processedOn ?? Date.now(),
+    endedAt: Date.now(),
+  });
 }
 
 /** What an operator wants to know of a call; no word of the request or the answer. */

@@ -8,6 +8,7 @@ import { thrownText } from "../shared/thrown-text.ts";
 import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
 import { runInTool } from "../shared/tool-run.ts";
 import type { JobJournal } from "../store/job-journal.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { problemOf } from "./output/problem.ts";
 
 const MAX_SHOWN_BYTES = 300;
@@ -22,6 +23,7 @@ const MAX_RESULT_BYTES = 8 * 2 ** 20;
 type BoundedTurn = ToolTurn & { maxBytes: number };
 
 export interface ToolTurn {
+  metrics: Metrics | undefined;
   /** The tools the job may call. */
   tools: readonly Tool[];
   journal: JobJournal;
@@ -118,6 +120,9 @@ async function runToolCall(
   };
   const outcome = excess ?? (await outcomeOf(input, call, args, index));
   const durationMs = Math.round(performance.now() - startedAt);
+  // A name that the model made up is nobody's.
+  const known = input.tools.some(({ name }) => name === called.name) ? called.name : "unknown";
+  input.metrics?.toolEnded(known, "error" in outcome ? "failed" : "succeeded", durationMs);
   if ("error" in outcome) {
     input.logger.warn({ tool: called.name, fault: outcome.error.code, durationMs }, "tool call failed");
   }

@@ -29,6 +29,8 @@ import {
   type WorkerCard,
   withdrawWorker,
 } from "../store/worker-card.ts";
+import type { Metrics, ProcessReading } from "../telemetry/metrics.ts";
+import { OutcomeSums } from "../telemetry/outcome-sums.ts";
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
 import { QueueWorker } from "./queue-worker.ts";
@@ -41,6 +43,8 @@ export interface WorkerOptions {
   logger: Logger;
   /** Compared with Redis' clock by whoever made it; without it this machine's clock is trusted. */
   clock?: ClockWatch;
+  /** Counts the work; absent: nobody asked for metrics. */
+  metrics?: Metrics | undefined;
   /** Which queues to serve; `*` stands for any run of characters. Default: all. */
   queueGlobs?: readonly string[];
   /** What jobs may call here, by name; it may grow. */
@@ -77,6 +81,7 @@ export class WorkerProcess {
   readonly #drain = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   #listening: Disposable | undefined;
+  #told: Disposable | undefined;
   #following: Promise<void> | undefined;
   #announcedEnded = 0;
   #closing: Promise<void> | undefined;
@@ -113,6 +118,8 @@ export class WorkerProcess {
         quantumMs: profile.quantumMs,
       }),
       costs: new CallCosts({ store, settings, logger }),
+      metrics: options.metrics,
+      outcomes: new OutcomeSums(store),
       cache: settings.cache.enabled ? new CacheStore({ store, ...settings.cache }) : undefined,
       breaker: settings.circuitBreaker.enabled
         ? new CircuitBreaker({ ...shared, settings: settings.circuitBreaker })
@@ -142,6 +149,7 @@ export class WorkerProcess {
 
   async #start(): Promise<void> {
     this.#listening = await this.#listen();
+    this.#told = this.#options.metrics?.follow(() => this.#readings());
     await this.#context.budgets.read();
     await Promise.all([this.#follow(), this.announce(), this.#tellDamage()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
@@ -226,6 +234,24 @@ export class WorkerProcess {
     this.#options.logger.debug({ queue: name }, "serving queue");
   }
 
+  /** What metrics read off this process. */
+  #readings(): ProcessReading[] {
+    const { jobs, limiter } = this.#context;
+    const waiting = [...limiter.waiting()].map(([budget, value]) => ({
+      name: "gluellm_budget_waiting" as const,
+      labels: { budget },
+      value,
+    }));
+    const pools = [...this.#adapters].flatMap(([provider, adapter]) =>
+      Object.entries(adapter.connections()).map(([state, value]) => ({
+        name: "gluellm_http_pool_connections" as const,
+        labels: { provider, state },
+        value,
+      })),
+    );
+    return [{ name: "gluellm_active_jobs", labels: {}, value: jobs.active }, ...waiting, ...pools];
+  }
+
   #adapterOf(name: string): ProviderAdapter {
     const existing = this.#adapters.get(name);
     if (existing) return existing;
@@ -285,6 +311,8 @@ export class WorkerProcess {
     await within(CLOSE_MS, this.#following ?? Promise.resolve());
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(drainMs)));
     await Promise.all([this.#context.limiter.close(), this.#context.breaker?.[Symbol.asyncDispose]()]);
+    await this.#context.outcomes.close();
+    this.#told?.[Symbol.dispose]();
     this.#context.load[Symbol.dispose]();
     await Promise.all([...this.#adapters.values()].map((adapter) => adapter.close()));
     if (this.#store.redis.status === "ready") await within(CLOSE_MS, withdrawWorker(this.#store, this.id));

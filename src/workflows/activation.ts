@@ -228,6 +228,7 @@ export class Activation {
     const cancelled = execution.takeCancellations();
     if (!(await this.#append([...withdrawn, ...patches, ...asked, ...cancelled]))) return false;
     for (const [n, step] of steps.entries()) step.asked = asked[n];
+    for (const { kind } of steps) this.#fleet.metrics?.stepAsked(this.#run.workflow, kind);
     await dispatch(this.#fleet, this.#run, steps);
     await this.#stop(cancelled);
     return true;

@@ -6,6 +6,7 @@ import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { JobLoop } from "../store/job-loop.ts";
 import { notifyRun } from "../store/run-journal.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { type AnyActivity, activitiesByName } from "./activity.ts";
 import { processActivity } from "./process-activity.ts";
 import { ServedQueues } from "./served-queues.ts";
@@ -18,6 +19,8 @@ export interface ActivityHostOptions {
   activities: readonly AnyActivity[];
   /** Of the process. */
   workerId: string;
+  /** Undefined unless somebody asked for metrics. */
+  metrics?: Metrics | undefined;
   /** Compared with Redis' clock by whoever made it. */
   clock?: ClockWatch;
   /** Of each activity at a time; default 100. */
@@ -33,7 +36,8 @@ export class ActivityHost {
   readonly #listening: Promise<Disposable>;
 
   /** @throws InputError (`duplicate_activity`) */
-  constructor({ store, settings, logger, activities, workerId, clock, concurrency }: ActivityHostOptions) {
+  constructor(options: ActivityHostOptions) {
+    const { store, settings, logger, activities, workerId, metrics, clock, concurrency } = options;
     const known = activitiesByName(activities);
     const byQueue = new Map([...known.values()].map((activity) => [activityQueue(activity.name), activity]));
     this.#served = new ServedQueues(store, byQueue.keys(), (queue) => {
@@ -47,7 +51,7 @@ export class ActivityHost {
         keepsFreeLocks: true,
         // Its run looks for it, and adds it again. The id of a step's job is that of its run, a dot and 16 digits.
         onUnreadable: async (jobId) => void (await notifyRun(store, jobId.slice(0, -17))),
-        process: (active) => processActivity({ store, logger, activity, workerId, lockMs, active }),
+        process: (active) => processActivity({ store, logger, metrics, activity, workerId, lockMs, active }),
       });
     });
     this.#listening = store.notifier.listen({ cancel: (jobId) => this.#served.abort(jobId) });

@@ -26,6 +26,11 @@ export function cancelRun(fleet: FleetAccess, runId: string): Promise<EndOutcome
   return endRun(fleet, runId, "cancelled", error, { type: "cancelled", at: Date.now() });
 }
 
+/** Tells metrics that a run has its end. */
+export function tellRunEnd({ metrics }: FleetAccess, { workflow, status, createdAt }: RunRecord): void {
+  metrics?.runEnded(workflow, status, Date.now() - createdAt);
+}
+
 /** Ends a run whose deadline has passed, and that no worker ends. */
 export function expireRun(fleet: FleetAccess, runId: string): Promise<EndOutcome> {
   return endRun(fleet, runId, "failed", deadlineError());
@@ -45,6 +50,8 @@ async function endRun(
   if (outcome === "over") return run.status === "running" ? "lost" : "over";
   const failure = failureOf(run);
   if (failure) await countFailure(store, "end", runPlace(run), fleet.settings.retention, failure);
+  // Of a cancelled run the worker tells that has its job.
+  if (status === "failed") tellRunEnd(fleet, run);
   // A journal that cannot be read keeps nobody from the news.
   if (run.parentRunId) await notifyRun(store, run.parentRunId, endOfChild(run));
   await cancelSteps(fleet, openSteps(await readRunJournal(store, runId)));

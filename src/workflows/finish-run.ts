@@ -9,7 +9,7 @@ import { inlineOrRunBlob, type RunRecord, readRun } from "../store/run-record.ts
 import { finishRun, type RunLock } from "../store/run-turn.ts";
 import { endOfChild } from "../store/step-end.ts";
 import { goOnAsNew } from "./continue-as-new.ts";
-import { cancelSteps, failureOf, runPlace } from "./end-run.ts";
+import { cancelSteps, failureOf, runPlace, tellRunEnd } from "./end-run.ts";
 import { mayHaveLimits } from "./enter-run.ts";
 import { type LiveRun, standingOf } from "./live-run.ts";
 import { asWorkflowError } from "./run-errors.ts";
@@ -82,6 +82,7 @@ async function end(
   const counted = endCount(lock.store, runPlace(ended), input.fleet.settings.retention, failureOf(ended));
   const outcome = await finishRun(lock, ["status", ended.status, ...fields, ...standing], hasLimits, counted);
   if (outcome === "fenced") return { kind: "fenced" };
+  if (outcome !== "over") tellRunEnd(input.fleet, ended);
   // A parent is told what is written down.
   if (outcome === "over" || ended.parentRunId !== undefined) return overtaken(input, live);
   await endPending(input, live);
@@ -101,6 +102,7 @@ async function endPending({ fleet }: RunInput, live: LiveRun | undefined): Promi
 export async function overtaken(input: RunInput, live: LiveRun | undefined): Promise<RunEnd> {
   await endPending(input, live);
   const run = await readRun(input.fleet.store, input.runId);
+  if (run?.status === "cancelled") tellRunEnd(input.fleet, run);
   return run ? endedBefore(input, run) : { kind: "fenced" };
 }
 

@@ -22,6 +22,7 @@ import type { EndedEntry } from "../store/run-journal.ts";
 import { inlineOrRunBlob } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import type { AnyActivity } from "./activity.ts";
 import { ActivityTry } from "./activity-try.ts";
 import { MAX_LOSSES } from "./local-work.ts";
@@ -36,6 +37,7 @@ const [MAX_LEFT, LEFT_MS] = [25, 200];
 export interface ActivityInput {
   store: Store;
   logger: Logger;
+  metrics: Metrics | undefined;
   activity: AnyActivity;
   /** Of this process, which its tries without heartbeats are written down with. */
   workerId: string;
@@ -181,13 +183,19 @@ async function fail(
 }
 
 async function end(
-  { store, logger, active }: ActivityInput,
+  { store, logger, metrics, active }: ActivityInput,
   lock: ActivityLock,
   { workflow: { step }, input }: ActivityPayload,
   brought: Pick<EndedEntry, "value" | "blob" | "typed" | "error">,
 ): Promise<void> {
   const entry: EndedEntry = { type: "ended", step, at: Date.now(), ...brought };
   if ((await untilTaken(logger, () => endActivity(lock, entry))) === "fenced") throw new DelayedError();
+  const { queueName: queue, timestamp: dueAt, processedOn: startedAt = dueAt } = active.job;
+  const [status, code] = brought.error
+    ? (["failed", brought.error.code] as const)
+    : (["succeeded", ""] as const);
+  const told = { queue, class: "activity" as const, status, code, agent: undefined };
+  metrics?.jobEnded({ ...told, dueAt, startedAt, endedAt: Date.now() });
   if (isBlobRef(input)) await releaseBlob(store, input, active.jobId);
 }
 

@@ -12,7 +12,7 @@ import { type RunRecord, readRun } from "../store/run-record.ts";
 import { blockRun, type RunLock, unblockRun } from "../store/run-turn.ts";
 import { Activation } from "./activation.ts";
 import { scopeOf } from "./continue-as-new.ts";
-import { cancelSteps, openSteps } from "./end-run.ts";
+import { cancelSteps, openSteps, tellRunEnd } from "./end-run.ts";
 import { enter } from "./enter-run.ts";
 import { isOfActivation } from "./entry-values.ts";
 import { endedBefore, fail, finish, overtaken } from "./finish-run.ts";
@@ -84,7 +84,10 @@ async function goOn(input: RunInput, part: Part): Promise<RunEnd | "continued"> 
     // Who ended it may not have lived to end what it had under way.
     const journal = await readRunJournal(store, runId);
     await cancelSteps(fleet, openSteps(journal));
-    if (run.status === "cancelled") await cleanUpAfter(input, run, journal);
+    if (run.status === "cancelled") {
+      tellRunEnd(fleet, run);
+      await cleanUpAfter(input, run, journal);
+    }
     return endedBefore(input, run);
   }
   if (clockOf(store).now() >= run.deadlineAt) {

@@ -133,11 +133,12 @@ export class RunContext implements WorkflowContext {
 
   agent<S extends OutputSchema>(
     name: string,
-    { model, systemPrompt, tools, maxToolIterations }: Agent | AgentSpec,
+    { name: agent, model, systemPrompt, tools, maxToolIterations }: Agent | AgentSpec,
     message: CompletionMessage,
     options: StepOptions<S> = {},
   ): Promise<CompletionResult<OutputOf<S>>> {
     return this.complete(name, message, {
+      agent,
       model,
       system: systemPrompt,
       tools,

@@ -14,6 +14,7 @@ import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
 import { notifyRun } from "../store/run-journal.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { endUnreadable } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import type { LiveRun } from "./live-run.ts";
@@ -29,6 +30,8 @@ export interface WorkflowHostOptions {
   settings: Settings;
   logger: Logger;
   workflows: readonly AnyWorkflow[];
+  /** Counts runs and steps; absent: nobody asked for metrics. */
+  metrics?: Metrics | undefined;
   /** Compared with Redis' clock by whoever made it. */
   clock?: ClockWatch;
   /** Told of each tool that a call brings along, for the workers of this process. */
@@ -96,8 +99,8 @@ export class WorkflowHost {
   }
 
   get #fleet(): FleetAccess {
-    const { settings, logger } = this.#options;
-    return { store: this.#store, settings, queues: this.#queues, logger };
+    const { settings, logger, metrics } = this.#options;
+    return { store: this.#store, settings, queues: this.#queues, logger, metrics };
   }
 
   async #process(active: ActiveJob): Promise<unknown> {

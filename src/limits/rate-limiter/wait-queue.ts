@@ -52,6 +52,11 @@ export class WaitQueue {
     this.#options = options;
   }
 
+  /** How many requests wait. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
   /** Takes over a budget; one that changed is changed for the whole fleet. */
   setBudget(budget: Budget): void {
     const old = this.#budget;
