@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import busboy from "busboy";
 import type { Request } from "express";
 import type { FileStore, SpooledFile } from "../batch/served/file-store.ts";
@@ -18,8 +19,12 @@ const OVERHEAD_BYTES = 64 * 1024;
 
 interface UploadOptions {
   files: FileStore;
+  /** Under which its bytes are stored. */
+  id: string;
   maxBytes: number;
   signal: AbortSignal;
+  /** Sees the bytes on their way; `refuse` ends the upload with an error at once. */
+  watch(source: Readable, refuse: (error: ApiError) => void): Readable;
 }
 
 /**
@@ -28,9 +33,11 @@ interface UploadOptions {
  */
 export async function readUpload(
   request: Request,
-  { files, maxBytes, signal }: UploadOptions,
+  { files, id, maxBytes, signal, watch }: UploadOptions,
 ): Promise<Upload> {
   if (Number(request.headers["content-length"] ?? 0) > maxBytes + OVERHEAD_BYTES) throw tooLarge(maxBytes);
+  const encoding = request.headers["content-encoding"] ?? "identity";
+  if (encoding !== "identity") throw encoded(encoding);
   const parser = parserOf(request, maxBytes);
   const fields = new Map<string, string>();
   let stored: Promise<Upload["file"]> | undefined;
@@ -54,7 +61,7 @@ export async function readUpload(
     }
     stream.once("limit", () => refuse(tooLarge(maxBytes)));
     const named = String(filename ?? "").slice(0, MAX_NAME_CHARS) || "file";
-    stored = files.spool(stream).then((spooled) => ({ ...spooled, filename: named }));
+    stored = files.spool(id, watch(stream, refuse)).then((spooled) => ({ ...spooled, filename: named }));
     stored.catch(() => {});
   });
   try {
@@ -82,6 +89,15 @@ async function parse(request: Request, parser: busboy.Busboy, signal: AbortSigna
     signal.removeEventListener("abort", abort);
     request.unpipe(parser).resume();
   }
+}
+
+function encoded(encoding: string): ApiError {
+  return new ApiError({
+    status: 415,
+    code: "encoding_unsupported",
+    message: `the body is sent with content-encoding ${encoding.slice(0, 30)}`,
+    hint: "send it as it is",
+  });
 }
 
 function parserOf({ headers }: Request, maxBytes: number): busboy.Busboy {

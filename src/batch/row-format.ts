@@ -83,6 +83,11 @@ type Fields = Record<string, unknown>;
  */
 export function parseRow(data: Buffer, form: InputForm, promptField: string | undefined): ParsedRow {
   const fields = form.format === "csv" ? recordFields(data, form, promptField) : parseObject(data);
+  return parseFields(fields, promptField);
+}
+
+/** Reads the fields of such a line. @throws RowFault */
+export function parseFields(fields: Fields, promptField: string | undefined): ParsedRow {
   const isPlain = promptField !== undefined || "prompt" in fields || "messages" in fields;
   const isGemini = !isPlain && isObject(fields.request);
   const customId = readCustomId(isGemini ? (fields.key ?? fields.custom_id) : fields.custom_id);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { fileCheckSchema } from "../shared/file-check.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
 import { repliesOf } from "./redis.ts";
@@ -40,6 +41,12 @@ const fileRecordSchema = z.object({
   purpose: z.enum(FILE_PURPOSES),
   bytes: z.coerce.number(),
   sha256: z.string(),
+  /** Of an input of batches. */
+  check: z
+    .string()
+    .transform((text): unknown => JSON.parse(text))
+    .pipe(fileCheckSchema)
+    .optional(),
   /** Epoch milliseconds, as all times here. */
   createdAt: z.coerce.number(),
   expiresAt: z.coerce.number(),
@@ -48,10 +55,15 @@ export type FileRecord = z.infer<typeof fileRecordSchema>;
 
 /** Writes the record of a file whose bytes are stored; the same once more changes nothing. */
 export async function saveFile({ redis, keys }: Store, record: FileRecord): Promise<void> {
-  const { id, tenant, by, ...fields } = record;
+  const { id, tenant, by, check, ...fields } = record;
   const transaction = redis
     .multi()
-    .hset(keys.file(id), { id, ...storedOwner({ tenant, by }), ...fields })
+    .hset(keys.file(id), {
+      id,
+      ...storedOwner({ tenant, by }),
+      ...fields,
+      ...(check && { check: JSON.stringify(check) }),
+    })
     .pexpireat(keys.file(id), record.expiresAt + SWEEP_MS)
     .zadd(keys.files(tenant ?? "default"), 0, id)
     .zadd(keys.fileExpiries, record.expiresAt, id);

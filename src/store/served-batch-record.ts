@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { batchFaultSchema } from "../shared/file-check.ts";
 import { type BatchRecord, batchStatusSchema } from "../shared/records.ts";
 import { ownerFields } from "../shared/tenant.ts";
 
@@ -14,20 +15,6 @@ const json = <T extends z.ZodType>(schema: T) =>
     .string()
     .transform((text): unknown => JSON.parse(text))
     .pipe(schema);
-
-/** What is wrong with a batch, or one line of its input. */
-export interface BatchFault {
-  code: string;
-  message: string;
-  line: number | null;
-  param: string | null;
-}
-const faultSchema: z.ZodType<BatchFault> = z.object({
-  code: z.string(),
-  message: z.string(),
-  line: z.number().nullable(),
-  param: z.string().nullable(),
-});
 
 /** Times are epoch milliseconds. */
 export const servedBatchSchema = z.object({
@@ -46,7 +33,7 @@ export const servedBatchSchema = z.object({
   /** Of a key with a cost limit: each model needs a price. */
   needsPrices: z.literal("true").optional(),
   metadata: json(z.record(z.string(), z.string())).optional(),
-  faults: json(z.array(faultSchema)).optional(),
+  faults: json(z.array(batchFaultSchema)).optional(),
   /** The batch whose failed rows these are, and the batch of the failed rows of this one. */
   retryOf: z.string().optional(),
   retriedAs: z.string().optional(),

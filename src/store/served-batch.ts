@@ -1,10 +1,10 @@
+import type { BatchFault } from "../shared/file-check.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { DEFAULT_TENANT, isOwnedBy, storedOwner } from "../shared/tenant.ts";
 import { readBatch } from "./batch.ts";
 import { ANNOUNCE, ANNOUNCE_BATCH } from "./outbox.ts";
 import { Script } from "./script.ts";
 import {
-  type BatchFault,
   type ServedBatch,
   type ServedBatchView,
   type ServedStatus,

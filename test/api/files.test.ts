@@ -45,14 +45,14 @@ describe("a file", () => {
     const { api, openai } = await openClient();
     const file = await openai.files.create({
       file: await toFile(Buffer.from(TEXT), "in.jsonl"),
-      purpose: "batch",
+      purpose: "user_data",
       expires_after: { anchor: "created_at", seconds: 7200 },
     });
     expect(file).toMatchObject({
       object: "file",
       bytes: TEXT.length,
       filename: "in.jsonl",
-      purpose: "batch",
+      purpose: "user_data",
       status: "processed",
     });
     expect(file.expires_at).toBe(file.created_at + 7200);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { batchFaultSchema } from "../../shared/file-check.ts";
 import { batchStatusSchema } from "../../shared/records.ts";
 import type { AnyBatch } from "../../store/batch-list.ts";
 
@@ -13,12 +14,6 @@ const STALE_MS = 15_000;
 const OPEN: readonly BatchState[] = ["validating", "in_progress", "finalizing", "cancelling", "paused"];
 
 const time = z.iso.datetime().nullable();
-const faultSchema = z.object({
-  code: z.string(),
-  message: z.string(),
-  line: z.number().nullable(),
-  param: z.string().nullable(),
-});
 export const batchViewSchema = z
   .looseObject({
     id: z.string(),
@@ -56,7 +51,7 @@ export const batchViewSchema = z
     retryOf: z.string().nullable(),
     retriedAs: z.string().nullable(),
     schedule: z.string().nullable(),
-    faults: z.array(faultSchema).meta({ description: "What is wrong with its input, by line." }),
+    faults: z.array(batchFaultSchema).meta({ description: "What is wrong with its input, by line." }),
   })
   .meta({ id: "BatchState" });
 

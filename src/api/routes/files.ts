@@ -1,6 +1,9 @@
 import { z } from "zod";
 import { filesOf } from "../../batch/served/batch-host.ts";
+import { checkedOnTheWay, faultsFound, lineCheck } from "../../batch/served/check-input.ts";
+import { type BatchFault, batchFaultSchema } from "../../shared/file-check.ts";
 import { objectId } from "../../shared/object-id.ts";
+import type { Settings } from "../../shared/settings.ts";
 import {
   deleteFile,
   FILE_LIFE_SECONDS,
@@ -35,8 +38,12 @@ const fileSchema = z
     expires_at: z.int(),
     filename: z.string(),
     purpose: z.enum(FILE_PURPOSES),
-    status: z.literal("processed"),
-    status_details: z.null(),
+    status: z.enum(["processed", "error"]),
+    status_details: z.string().nullable(),
+    errors: z
+      .object({ object: z.literal("list"), data: z.array(batchFaultSchema) })
+      .optional()
+      .meta({ description: "What is wrong with the lines of a batch's input." }),
     sha256: z.string(),
   })
   .meta({ id: "File" });
@@ -75,7 +82,7 @@ export const fileRoutes: RouteGroup = {
       scope: "batch",
       params: paramsSchema,
       answer: fileSchema,
-      handle: async (call) => fileView(await knownFile(call)),
+      handle: async (call) => fileView(await knownFile(call), call.context.settings),
     }),
     defineRoute({
       method: "get",
@@ -102,21 +109,32 @@ async function create(call: Call): Promise<unknown> {
   const { context, principal, request, signal } = call;
   const { settings, store } = context;
   const files = filesOf(settings);
-  const { file, fields } = await readUpload(request, { files, maxBytes: settings.api.maxFileBytes, signal });
+  const id = objectId("file-");
+  const check = lineCheck({ settings, needsPrices: principal.hasCostLimit });
+  const mayRefuse = request.headers["x-gluellm-on-line-error"] === "refuse";
+  const { file, fields } = await readUpload(request, {
+    ...{ files, id, maxBytes: settings.api.maxFileBytes, signal },
+    watch: (source, refuse) =>
+      checkedOnTheWay(source, check, (fault) => {
+        if (mayRefuse) refuse(badParameter("file", lineText(fault), "mend the line", fault.code));
+      }),
+  });
   try {
     const { purpose, lifeSeconds } = checkFields(fields);
-    const id = objectId("file-");
     const { filename, bytes, sha256 } = file;
     const createdAt = Date.now();
     const expiresAt = createdAt + lifeSeconds * 1000;
-    await file.keep(id);
+    await file.keep();
     const { tenant, keyId: by } = principal;
-    const record = { id, tenant, by, filename, purpose, bytes, sha256, createdAt, expiresAt };
+    const record = {
+      ...{ id, tenant, by, filename, purpose, bytes, sha256, createdAt, expiresAt },
+      ...(purpose === "batch" && { check: check.found() }),
+    };
     await saveFile(store, record).catch(async (error: unknown) => {
       await files.delete(id);
       throw error;
     });
-    return fileView(record);
+    return fileView(record, settings);
   } finally {
     await file.discard();
   }
@@ -148,7 +166,10 @@ async function list(call: Call<unknown, z.infer<typeof listSchema>>): Promise<un
     ...call.query,
     tenant: call.principal.tenant,
   });
-  return listView(files.map(fileView), hasMore);
+  return listView(
+    files.map((file) => fileView(file, call.context.settings)),
+    hasMore,
+  );
 }
 
 /** A page as OpenAI's clients read it. */
@@ -179,7 +200,16 @@ async function remove(call: Call<Params>): Promise<unknown> {
   return { id, object: "file", deleted: true };
 }
 
-function fileView({ id, bytes, createdAt, expiresAt, filename, purpose, sha256 }: FileRecord) {
+function fileView(
+  { id, bytes, createdAt, expiresAt, filename, purpose, sha256, check }: FileRecord,
+  settings: Settings,
+): z.infer<typeof fileSchema> {
+  const faults =
+    (check && faultsFound(check, check.endpoint ?? "", { settings, needsPrices: false })) ??
+    check?.faults ??
+    [];
+  const [first] = faults;
+  const others = faults.length > 1 ? `; ${faults.length - 1} more` : "";
   return {
     id,
     object: "file",
@@ -188,8 +218,13 @@ function fileView({ id, bytes, createdAt, expiresAt, filename, purpose, sha256 }
     expires_at: Math.floor(expiresAt / 1000),
     filename,
     purpose,
-    status: "processed",
-    status_details: null,
+    status: first ? "error" : "processed",
+    status_details: first ? `${lineText(first)}${others}` : null,
+    ...(first && { errors: { object: "list", data: faults } }),
     sha256,
   };
+}
+
+function lineText({ line, message }: BatchFault): string {
+  return line === null ? message : `line ${line}: ${message}`;
 }

@@ -3,7 +3,7 @@ import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { inFormat } from "../../batch/answer-forms.ts";
 import { filesOf } from "../../batch/served/batch-host.ts";
-import { checkInput } from "../../batch/served/check-input.ts";
+import { checkedOnTheWay, lineCheck } from "../../batch/served/check-input.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import { objectId } from "../../shared/object-id.ts";
 import { deleteFile, FILE_LIFE_SECONDS, type FileRecord, saveFile } from "../../store/file-record.ts";
@@ -105,7 +105,7 @@ export const messageBatchRoutes: RouteGroup = {
 };
 
 async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
-  const { context, principal, body, signal } = call;
+  const { context, principal, body } = call;
   const { store, settings } = context;
   const { tenant, keyId: by } = principal;
   const files = filesOf(settings);
@@ -113,29 +113,22 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
   const known = isKnown ? await viewServedBatch(store, id, tenant) : undefined;
   if (known) return toMessageBatch(known, call, body.requests.length);
   const fileId = objectId("file-");
-  const lines = body.requests.map(({ custom_id, params }) => `${JSON.stringify({ custom_id, params })}\n`);
-  const spooled = await files.spool(Readable.from(lines));
-  await spooled.keep(fileId);
-  try {
-    const path = (await files.localPath(fileId)) ?? "";
-    const [fault] = await checkInput({
-      path,
-      endpoint: MESSAGES_ENDPOINT,
-      settings,
-      needsPrices: principal.hasCostLimit,
-      signal,
-      onFault: async () => {},
-    });
-    const at = fault?.line == null ? "requests" : `requests[${fault.line - 1}]`;
-    if (fault) throw badParameter(at, `${at}: ${fault.message}`, undefined, fault.code);
-  } catch (error) {
-    await files.delete(fileId);
-    throw error;
+  const lines = body.requests.map(({ custom_id, params }) =>
+    Buffer.from(`${JSON.stringify({ custom_id, params })}\n`),
+  );
+  const check = lineCheck({ settings, needsPrices: principal.hasCostLimit }, MESSAGES_ENDPOINT);
+  const spooled = await files.spool(fileId, checkedOnTheWay(Readable.from(lines), check));
+  const [fault] = check.faults();
+  if (fault) {
+    await spooled.discard();
+    const at = fault.line === null ? "requests" : `requests[${fault.line - 1}]`;
+    throw badParameter(at, `${at}: ${fault.message}`, undefined, fault.code);
   }
+  await spooled.keep();
   const { bytes, sha256 } = spooled;
   const createdAt = Date.now();
   const file: FileRecord = {
-    ...{ id: fileId, tenant, by, bytes, sha256, createdAt },
+    ...{ id: fileId, tenant, by, bytes, sha256, createdAt, check: check.found() },
     filename: `${id}.jsonl`,
     purpose: "batch",
     expiresAt: createdAt + FILE_LIFE_SECONDS * 1000,

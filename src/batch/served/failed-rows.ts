@@ -69,8 +69,8 @@ export async function retryFailedRows(
   const failed = new Set<string>();
   for await (const { custom_id } of errorLines(files, errorFileId)) failed.add(String(custom_id));
   const inputFileId = objectId("file-");
-  const spooled = await files.spool(Readable.from(linesOf(files, batch.inputFileId, failed)));
-  await spooled.keep(inputFileId);
+  const spooled = await files.spool(inputFileId, Readable.from(linesOf(files, batch.inputFileId, failed)));
+  await spooled.keep();
   const { bytes, sha256 } = spooled;
   const createdAt = Date.now();
   const input: FileRecord = {

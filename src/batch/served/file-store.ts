@@ -9,8 +9,8 @@ import type { Settings } from "../../shared/settings.ts";
 
 /** Keeps the bytes of files under their ids. What stands under an id never changes; records say whose it is. */
 export interface FileStore {
-  /** Takes bytes that belong to nobody yet: `keep` gives them an id. Nothing stays when the source fails. */
-  spool(source: Readable): Promise<SpooledFile>;
+  /** Takes the bytes of a file, which nobody sees before `keep`. Nothing stays when the source fails. */
+  spool(id: string, source: Readable): Promise<SpooledFile>;
   /** Streams the bytes from `start` to `end`, both counted in. @throws GlueError `file_lost` */
   read(id: string, range?: { start: number; end: number }): Promise<Readable>;
   /** Returns the path of a local file with the bytes, which nobody may change; undefined when they are not to be had. */
@@ -26,7 +26,7 @@ export interface SpooledFile {
   /** In hexadecimal digits. */
   sha256: string;
   /** It replaces what an earlier try has put under the id. */
-  keep(id: string): Promise<void>;
+  keep(): Promise<void>;
   discard(): Promise<void>;
 }
 
@@ -41,7 +41,8 @@ export class DirectoryFileStore implements FileStore {
     this.#folder = join(dataDir, "files", namespace);
   }
 
-  async spool(source: Readable): Promise<SpooledFile> {
+  async spool(id: string, source: Readable): Promise<SpooledFile> {
+    const kept = this.#path(id);
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const path = join(this.#folder, `${SPOOL}${randomUUID()}`);
     const discard = () => rm(path, { force: true });
@@ -61,8 +62,8 @@ export class DirectoryFileStore implements FileStore {
       await discard();
       throw error;
     }
-    const keep = async (id: string) => {
-      await rename(path, this.#path(id));
+    const keep = async () => {
+      await rename(path, kept);
       await syncFolder(this.#folder);
     };
     return { bytes, sha256: hash.digest("hex"), keep, discard };

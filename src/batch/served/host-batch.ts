@@ -4,20 +4,22 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { MAX_REQUEST_BYTES } from "../../shared/chat.ts";
+import type { BatchFault } from "../../shared/file-check.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import type { Logger } from "../../shared/logger.ts";
 import type { Settings } from "../../shared/settings.ts";
+import { DEFAULT_TENANT } from "../../shared/tenant.ts";
 import { saveBatch } from "../../store/batch.ts";
 import type { Lease } from "../../store/batch-lease.ts";
 import type { ConnectedStore } from "../../store/connected-store.ts";
-import { saveFile } from "../../store/file-record.ts";
+import { readFile, saveFile } from "../../store/file-record.ts";
 import { moveServedBatch, noteFaults, readServedBatch } from "../../store/served-batch.ts";
 import { forgetServedBatch } from "../../store/served-batch-list.ts";
 import type { ServedBatch } from "../../store/served-batch-record.ts";
 import type { BatchEnd, UnsentRows } from "../batch-end.ts";
 import { type BatchReport, BatchRun } from "../batch-run.ts";
 import { readLines } from "../line-reader.ts";
-import { checkInput } from "./check-input.ts";
+import { checkInput, faultsFound } from "./check-input.ts";
 import type { FileStore } from "./file-store.ts";
 
 export interface HostContext {
@@ -51,19 +53,14 @@ export function workFolder({ dataDir, namespace }: Settings): string {
  * Returns false when this process cannot, or is to end; true also when it has been paused.
  */
 export async function hostBatch(context: HostContext, id: string, lease: Lease): Promise<boolean> {
-  const { store, settings, files, signal, logger } = context;
+  const { store, settings, files, logger } = context;
   let batch = await readServedBatch(store, id);
   if (!batch || ["completed", "failed", "expired", "cancelled"].includes(batch.status)) {
     await forgetServedBatch(store, id);
     return true;
   }
-  const inputPath = await files.localPath(batch.inputFileId);
-  if (batch.status === "validating" && inputPath !== undefined) {
-    const faults = await checkInput({
-      ...{ path: inputPath, endpoint: batch.endpoint, settings, signal },
-      needsPrices: batch.needsPrices !== undefined,
-      onFault: (found) => noteFaults(store, id, found),
-    });
+  const faults = batch.status === "validating" ? await faultsOf(context, batch) : undefined;
+  if (faults) {
     if (faults.length > 0) await moveServedBatch(store, id, { from: ["validating"], to: "failed", faults });
     else await moveServedBatch(store, id, { from: ["validating"], to: "in_progress" });
     batch = await readServedBatch(store, id);
@@ -73,6 +70,7 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
     await moveServedBatch(store, id, { from: ["cancelling"], to: "cancelled" });
     return true;
   }
+  const inputPath = await files.localPath(batch.inputFileId);
   if (inputPath === undefined) {
     // What has not begun ends in time without its input, too.
     if (batch.status === "validating" && Date.now() >= batch.expiresAt) {
@@ -93,6 +91,20 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
   await deliver(context, batch, report);
   await rm(folder, { recursive: true, force: true });
   return true;
+}
+
+/** Returns what is wrong with the input of a batch; undefined when this host cannot read it. */
+async function faultsOf(
+  { store, settings, files, signal }: HostContext,
+  { id, tenant = DEFAULT_TENANT, endpoint, inputFileId, needsPrices }: ServedBatch,
+): Promise<BatchFault[] | undefined> {
+  const rules = { settings, needsPrices: needsPrices !== undefined };
+  const check = (await readFile(store, inputFileId, tenant))?.check;
+  const found = check && faultsFound(check, endpoint, rules);
+  if (found) return found;
+  const path = await files.localPath(inputFileId);
+  if (path === undefined) return undefined;
+  return checkInput(path, endpoint, { ...rules, signal, onFault: (fault) => noteFaults(store, id, [fault]) });
 }
 
 /** Returns the report of a run whose output is written; `paused`; undefined when another host has to go on. */
@@ -188,13 +200,13 @@ async function keep(
   kind: "output" | "error",
   source: Readable,
 ): Promise<boolean> {
-  const spooled = await files.spool(source);
+  const spooled = await files.spool(id, source);
   const { bytes, sha256 } = spooled;
   if (bytes === 0) {
     await spooled.discard();
     return false;
   }
-  await spooled.keep(id);
+  await spooled.keep();
   const createdAt = Date.now();
   const expiresAt = createdAt + outputLifeSeconds * 1000;
   const filename = `${batchId}_${kind}.jsonl`;
