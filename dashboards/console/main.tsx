@@ -4,11 +4,15 @@ import { get } from "./api.ts";
 import { clock } from "./format.ts";
 import { HELP, isHelpOpen, listenToKeys } from "./keys.ts";
 import { lastAnswer } from "./live.ts";
+import { BatchesPage, BatchPage } from "./pages/batches.tsx";
+import { ConversationPage, ConversationsPage } from "./pages/conversations.tsx";
 import { JobPage, JobsPage } from "./pages/jobs.tsx";
 import { LimitsPage } from "./pages/limits.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
+import { PlaygroundPage } from "./pages/playground.tsx";
 import { RunPage } from "./pages/run.tsx";
 import { RunsPage } from "./pages/runs.tsx";
+import { SchedulePage, SchedulesPage } from "./pages/schedules.tsx";
 import { Fault } from "./parts/basic.tsx";
 import { Dialog } from "./parts/dialog.tsx";
 import { Notice } from "./parts/notice.tsx";
@@ -23,8 +27,7 @@ interface PageEntry {
   /** Of one thing: what the second part of the path names. */
   one?: ComponentType<{ id: string }>;
   /** Without it the page is not there. */
-  scope?: Scope;
-  isHidden?: boolean;
+  scope?: Scope | readonly Scope[];
 }
 
 /** The pages, in the order of the navigation. */
@@ -32,13 +35,24 @@ const PAGES: readonly PageEntry[] = [
   { path: "", name: "Overview", list: OverviewPage },
   { path: "runs", name: "Runs", list: RunsPage, one: RunPage },
   { path: "jobs", name: "Jobs", list: JobsPage, one: JobPage },
+  { path: "batches", name: "Batches", list: BatchesPage, one: BatchPage },
+  {
+    ...{ path: "conversations", name: "Conversations", scope: "content" },
+    ...{ list: ConversationsPage, one: ConversationPage },
+  },
+  { path: "schedules", name: "Schedules", list: SchedulesPage, one: SchedulePage },
   { path: "limits", name: "Limits", list: LimitsPage },
+  { path: "playground", name: "Playground", list: PlaygroundPage, scope: ["complete", "workflow"] },
 ];
+
+function isOpen({ scope }: PageEntry): boolean {
+  return scope === undefined || [scope].flat().some(may);
+}
 
 function App() {
   const { parts } = place.value;
   const [first = "", id] = parts;
-  const page = PAGES.find(({ path, scope }) => path === first && (!scope || may(scope)));
+  const page = PAGES.find((entry) => entry.path === first && isOpen(entry));
   const title = id ?? page?.name ?? "Not found";
   useEffect(() => {
     document.title = `${title} · GlueLLM`;
@@ -56,7 +70,7 @@ function App() {
           GlueLLM
         </a>
         <div class="space">{document.documentElement.dataset.namespace}</div>
-        {PAGES.filter(({ isHidden, scope }) => !isHidden && (!scope || may(scope))).map(({ path, name }) => (
+        {PAGES.filter(isOpen).map(({ path, name }) => (
           <a key={path} href={`/${path}`} aria-current={path === first ? "page" : undefined}>
             {name}
           </a>

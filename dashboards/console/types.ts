@@ -159,3 +159,92 @@ export interface Page<T> {
   data: T[];
   cursor?: string | null;
 }
+
+export interface Batch {
+  id: string;
+  source: "service" | "program";
+  state: string;
+  rows: { total: number; succeeded: number; failed: number; queued: number; unsent: number };
+  rowsPerSecond: number | null;
+  etaMs: number | null;
+  tokens: { prompt: number; completion: number; cached: number };
+  costUsd: number | null;
+  maxCostUsd: number | null;
+  retries: number;
+  rateLimited: number;
+  cacheHits: number;
+  createdAt: string | null;
+  startedAt: string | null;
+  endedAt: string | null;
+  expiresAt: string | null;
+  metadata: Record<string, string>;
+  outputFileId: string | null;
+  errorFileId: string | null;
+  retryOf: string | null;
+  retriedAs: string | null;
+  schedule: string | null;
+  faults: { message: string; line: number | null }[];
+}
+
+export interface FailureCause {
+  code: string;
+  message: string;
+  hint?: string;
+  providerMessage?: string;
+  rows: number;
+  customIds: string[];
+}
+
+export interface Schedule {
+  id: string;
+  kind: string;
+  subject: string;
+  state: "active" | "paused";
+  cron?: string;
+  everyMs?: number;
+  timezone: string;
+  overlap: string;
+  catchUp: string;
+  createdAt: string;
+  nextRun?: string;
+  running: string[];
+  ticks: { outcome: string; plannedAt: string; run?: string; reason?: string }[];
+}
+
+export interface ConversationView {
+  id: string;
+  turns: number;
+  calls: number;
+  promptTokens: number;
+  completionTokens: number;
+  costUsd: number | null;
+  hidden: number;
+  data: { role: string; content?: unknown; tool_calls?: unknown; at: number; turn: number }[];
+}
+
+/** As much of JSON Schema as forms are made of. */
+export interface Schema {
+  type?: string | string[];
+  title?: string;
+  description?: string;
+  default?: unknown;
+  enum?: unknown[];
+  const?: unknown;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  items?: Schema;
+  anyOf?: Schema[];
+  minimum?: number;
+  maximum?: number;
+}
+
+export interface Worker {
+  id: string;
+  host: string;
+  pid: number;
+  tools?: string[];
+  workflows?: string[];
+  activities?: string[];
+  isMemoryLow?: boolean;
+  jobs?: { active: number; ended: number };
+}

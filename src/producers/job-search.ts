@@ -37,6 +37,8 @@ export interface JobFilter {
   state?: ListedJob["state"] | undefined;
   /** A queue's name, or the `entry:model` that it is of. */
   queue?: string | undefined;
+  /** Only jobs of conversations. */
+  conversations?: boolean | undefined;
   limit: number;
   /** Whether previews may be searched and shown. */
   withContent: boolean;
@@ -78,7 +80,8 @@ export async function searchJobs(
         isPart ||= jobs.length >= looks;
         for (const job of jobs) {
           const listed = job && listedJob(job, name, one, filter);
-          if (listed && fits(listed, filter.text)) found.push(listed);
+          if (!listed || (filter.conversations && listed.conversation === undefined)) continue;
+          if (fits(listed, filter.text)) found.push(listed);
         }
       }
     });

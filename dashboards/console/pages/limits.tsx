@@ -35,18 +35,23 @@ const COLUMNS: readonly Column<Queue>[] = [
   { label: "Act", cell: (queue) => <Pause queue={queue} /> },
 ];
 
-function Use({ queue: { used, limits }, of, ...queue }: { queue: Queue; of: "rpm" | "tpm" }) {
+function Use({ queue, of }: { queue: Queue; of: "rpm" | "tpm" }) {
+  const { used, limits } = queue;
   const part = of === "rpm" ? used.requests : used.tokens;
   const limit = limits[of];
   const text = limit ? `${short(part)} of ${short(limit.perMinute)}` : short(part);
   return (
-    <Meter part={part} whole={limit?.perMinute} label={`${of} of ${"queue" in queue ? "" : ""}${text}`}>
+    <Meter
+      part={part}
+      whole={limit?.perMinute}
+      label={`${of === "rpm" ? "requests" : "tokens"} a minute of ${queue.key}`}
+    >
       {text} {limit && <span class="muted">{limit.source}</span>}
     </Meter>
   );
 }
 
-export function Pause({ queue: { queue, key, pausedByOperator, pausedMs, counts } }: { queue: Queue }) {
+function Pause({ queue: { queue, key, pausedByOperator, pausedMs, counts } }: { queue: Queue }) {
   const path = `/api/queues/${encodeURIComponent(key)}`;
   if (pausedByOperator || pausedMs > 0)
     return (

@@ -116,7 +116,7 @@ function Tiles({ queues }: { queues: readonly Queue[] }) {
   );
 }
 
-export function Tile({ value, name, href }: { value: string; name: string; href: string }) {
+function Tile({ value, name, href }: { value: string; name: string; href: string }) {
   return (
     <a class="tile" href={href}>
       <b>{value}</b>

@@ -1,5 +1,6 @@
 import { post } from "../api.ts";
 import { usd } from "../format.ts";
+import { jsonOf } from "../json-of.ts";
 import { Action } from "../parts/dialog.tsx";
 import { go } from "../router.ts";
 import type { Run, Step } from "../types.ts";
@@ -114,15 +115,4 @@ export function Fork({ run, step }: { run: Run; step: Step }) {
       }}
     />
   );
-}
-
-/** @throws Error that says what is wrong with the text */
-export function jsonOf(text: unknown): unknown {
-  const given = String(text ?? "").trim();
-  if (given === "") return undefined;
-  try {
-    return JSON.parse(given);
-  } catch (error) {
-    throw new Error(`that is no JSON: ${(error as Error).message}`);
-  }
 }

@@ -28,15 +28,18 @@ export function Meter({
   part,
   whole,
   label,
+  isProgress = false,
   children,
 }: {
   part: number;
   whole: number | undefined;
   label: string;
+  /** To be full is the aim, and no warning. */
+  isProgress?: boolean;
   children?: ComponentChildren;
 }) {
   const share = whole ? Math.min(1, part / whole) : 0;
-  const tone = share >= 0.95 ? "bad" : share >= 0.75 ? "warn" : "ok";
+  const tone = isProgress || share < 0.75 ? "ok" : share < 0.95 ? "warn" : "bad";
   return (
     <span class="meter">
       {/* biome-ignore lint/a11y/useSemanticElements: browsers draw a meter each in their own way. */}

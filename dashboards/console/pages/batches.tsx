@@ -1,0 +1,348 @@
+import { post, withQuery } from "../api.ts";
+import { count, duration, percent, usd } from "../format.ts";
+import { useLive } from "../live.ts";
+import { Badge, Facts, Fault, Loaded, Meter, Panel, Time } from "../parts/basic.tsx";
+import { Action } from "../parts/dialog.tsx";
+import { ChoiceFilter, filterOf } from "../parts/filters.tsx";
+import { type Column, Table } from "../parts/table.tsx";
+import { go, setQuery } from "../router.ts";
+import { may } from "../session.ts";
+import type { Batch, FailureCause, Page } from "../types.ts";
+
+const STATES = [
+  "in_progress",
+  "paused",
+  "validating",
+  "finalizing",
+  "completed",
+  "failed",
+  "expired",
+  "cancelling",
+  "cancelled",
+];
+export const OPEN_STATES: readonly string[] = [
+  "validating",
+  "in_progress",
+  "finalizing",
+  "cancelling",
+  "paused",
+];
+
+export function Rows({ batch: { id, rows } }: { batch: Batch }) {
+  const done = rows.succeeded + rows.failed;
+  return (
+    <Meter part={done} whole={rows.total} isProgress label={`rows of ${id}`}>
+      {count(done)} of {count(rows.total)}
+    </Meter>
+  );
+}
+
+const COLUMNS: readonly Column<Batch>[] = [
+  { label: "Batch", cell: ({ id }) => <span class="mono">{id}</span> },
+  { label: "State", cell: ({ state }) => <Badge state={state} /> },
+  { label: "Rows", cell: (batch) => <Rows batch={batch} /> },
+  { label: "Failed", isNumber: true, cell: ({ rows }) => count(rows.failed) },
+  {
+    label: "Rows/s",
+    isNumber: true,
+    isWide: true,
+    cell: ({ rowsPerSecond }) => (rowsPerSecond === null ? "–" : rowsPerSecond.toFixed(1)),
+  },
+  { label: "Ends in", isNumber: true, cell: ({ etaMs }) => (etaMs === null ? "–" : duration(etaMs)) },
+  {
+    label: "Cost",
+    isNumber: true,
+    cell: ({ costUsd, maxCostUsd }) => usd(costUsd) + (maxCostUsd ? ` of ${usd(maxCostUsd)}` : ""),
+  },
+  { label: "Created", isWide: true, cell: ({ createdAt }) => <Time at={createdAt} /> },
+  {
+    label: "By",
+    isWide: true,
+    grows: true,
+    cell: ({ source, schedule, metadata }) => schedule ?? metadata.name ?? source,
+  },
+];
+
+/** Files of rows: where each stands, its pace and its cost. */
+export function BatchesPage() {
+  const filter = { state: filterOf("state"), cursor: filterOf("cursor") };
+  const batches = useLive<Page<Batch>>(
+    withQuery("/api/batches", { ...filter, limit: 100 }),
+    filter.cursor ? 0 : 2000,
+  );
+  return (
+    <>
+      <div class="head">
+        <h1>Batches</h1>
+      </div>
+      <div class="filters">
+        <ChoiceFilter
+          name="state"
+          label="State"
+          choices={[["", "any"], ...STATES.map((s) => [s, s.replaceAll("_", " ")] as const)]}
+        />
+      </div>
+      <Panel>
+        <Loaded live={batches}>
+          {({ data, cursor }) => (
+            <>
+              <Table
+                label="Batches"
+                columns={COLUMNS}
+                rows={data}
+                keyOf={({ id }) => id}
+                hrefOf={({ id }) => `/batches/${encodeURIComponent(id)}`}
+                isFailed={({ state, rows }) => state === "failed" || rows.failed > 0}
+                empty={
+                  <>
+                    No batches. <code>gluellm batch run IN.jsonl -o OUT.jsonl</code> runs one.
+                  </>
+                }
+              />
+              {cursor && (
+                <div class="more">
+                  <button type="button" onClick={() => setQuery({ cursor })}>
+                    Older
+                  </button>
+                </div>
+              )}
+            </>
+          )}
+        </Loaded>
+      </Panel>
+    </>
+  );
+}
+
+/** One batch: rows by state, pace, cost, and failed rows by their cause. */
+export function BatchPage({ id }: { id: string }) {
+  const path = `/api/batches/${encodeURIComponent(id)}`;
+  const batch = useLive<Batch>(path, 1500);
+  return (
+    <>
+      <div class="head">
+        <h1 class="mono">{id}</h1>
+        {batch.data && <Badge state={batch.data.state} />}
+        <div class="side">{batch.data && <BatchActions batch={batch.data} path={path} />}</div>
+      </div>
+      <Loaded live={batch}>
+        {(data) => (
+          <>
+            {data.faults.map(({ message, line }) => (
+              <Fault
+                key={`${line} ${message}`}
+                error={new Error(line === null ? message : `line ${line}: ${message}`)}
+              />
+            ))}
+            <BatchFacts batch={data} />
+            {data.rows.failed > 0 && <Failures path={path} failed={data.rows.failed} />}
+          </>
+        )}
+      </Loaded>
+    </>
+  );
+}
+
+function BatchFacts({ batch }: { batch: Batch }) {
+  const { rows, tokens, costUsd, maxCostUsd } = batch;
+  const done = rows.succeeded + rows.failed;
+  const perRow = costUsd !== null && done > 0 ? costUsd / done : undefined;
+  return (
+    <>
+      <div class="tiles">
+        <Count value={rows.succeeded} name="answered" total={rows.total} />
+        <Count value={rows.failed} name="failed" total={rows.total} />
+        <Count value={rows.queued} name="queued or at work" total={rows.total} />
+        <Count value={rows.unsent} name="not sent yet" total={rows.total} />
+      </div>
+      <Panel>
+        <Facts
+          of={[
+            ["Rows", <Rows batch={batch} />],
+            ["Rows a second", batch.rowsPerSecond?.toFixed(1)],
+            ["Ends in", batch.etaMs !== null && duration(batch.etaMs)],
+            ["Cost", usd(costUsd)],
+            [
+              "Cost limit",
+              maxCostUsd !== null && (
+                <Meter part={costUsd ?? 0} whole={maxCostUsd} label="cost against its limit">
+                  {usd(costUsd)} of {usd(maxCostUsd)}
+                </Meter>
+              ),
+            ],
+            [
+              "Cost at its end",
+              OPEN_STATES.includes(batch.state) &&
+                perRow !== undefined &&
+                `about ${usd(perRow * rows.total)}`,
+            ],
+            [
+              "Tokens",
+              `${count(tokens.prompt)} in (${count(tokens.cached)} cached), ${count(tokens.completion)} out`,
+            ],
+            ["Answers from the cache", batch.cacheHits > 0 && `${count(batch.cacheHits)}, not paid`],
+            ["Attempts beyond the first", count(batch.retries)],
+            ["429s", count(batch.rateLimited)],
+            ["Created", <Time at={batch.createdAt} />],
+            ["Ended", batch.endedAt && <Time at={batch.endedAt} />],
+            [
+              "Must end by",
+              OPEN_STATES.includes(batch.state) && batch.expiresAt && <Time at={batch.expiresAt} />,
+            ],
+            ["Run by", batch.source],
+            ["Schedule", batch.schedule],
+            [
+              "Retry of",
+              batch.retryOf && <a href={`/batches/${encodeURIComponent(batch.retryOf)}`}>{batch.retryOf}</a>,
+            ],
+            [
+              "Retried as",
+              batch.retriedAs && (
+                <a href={`/batches/${encodeURIComponent(batch.retriedAs)}`}>{batch.retriedAs}</a>
+              ),
+            ],
+            ...Object.entries(batch.metadata),
+          ]}
+        />
+      </Panel>
+    </>
+  );
+}
+
+function Count({ value, name, total }: { value: number; name: string; total: number }) {
+  return (
+    <div class="tile">
+      <b>{count(value)}</b>
+      <span>
+        {name}, {percent(value, total)}
+      </span>
+    </div>
+  );
+}
+
+const CAUSES: readonly Column<FailureCause>[] = [
+  { label: "Rows", isNumber: true, cell: ({ rows }) => count(rows) },
+  { label: "Cause", cell: ({ code }) => <strong>{code}</strong> },
+  {
+    label: "What one of them says",
+    grows: true,
+    cell: ({ message, providerMessage }) => (
+      <span title={[message, providerMessage].filter(Boolean).join("\n")}>
+        {message}
+        {providerMessage && `: ${providerMessage}`}
+      </span>
+    ),
+  },
+  { label: "What to do", isWide: true, cell: ({ hint }) => <span title={hint}>{hint}</span> },
+  { label: "For example", isWide: true, cell: ({ customIds }) => customIds.join(", ") },
+];
+
+function Failures({ path, failed }: { path: string; failed: number }) {
+  const causes = useLive<{ data: FailureCause[] }>(`${path}/failures`, 5000);
+  return (
+    <Panel title={`${count(failed)} failed rows, by their cause`}>
+      <Loaded live={causes}>
+        {({ data }) => (
+          <Table
+            label="Failed rows by cause"
+            columns={CAUSES}
+            rows={data}
+            keyOf={({ code, message }) => code + message}
+            isFailed={() => true}
+            empty="Their causes are in the errors file."
+          />
+        )}
+      </Loaded>
+    </Panel>
+  );
+}
+
+function BatchActions({ batch, path }: { batch: Batch; path: string }) {
+  const { state, source, rows, costUsd } = batch;
+  const isOpen = OPEN_STATES.includes(state);
+  const scope = ["batch", "operate"] as const;
+  const left = rows.queued + rows.unsent;
+  const perRow = costUsd && rows.succeeded ? costUsd / rows.succeeded : undefined;
+  const retriable = rows.total - rows.succeeded;
+  return (
+    <>
+      {source === "service" && (state === "in_progress" || state === "validating") && (
+        <Action
+          label="Pause"
+          scope={scope}
+          explain={
+            <p>
+              No further row is sent until the batch is resumed; rows under way end and are paid. Its window
+              goes on, so a long pause may let it expire. It costs nothing.
+            </p>
+          }
+          act={async () => {
+            await post(`${path}/pause`);
+            return "The batch is paused.";
+          }}
+        />
+      )}
+      {state === "paused" && (
+        <Action
+          label="Resume"
+          scope={scope}
+          explain={
+            <p>
+              The {count(left)} rows that are left are sent
+              {perRow !== undefined && `, for about ${usd(perRow * left)}`}.
+            </p>
+          }
+          act={async () => {
+            await post(`${path}/resume`);
+            return "The batch goes on.";
+          }}
+        />
+      )}
+      {isOpen && state !== "cancelling" && (
+        <Action
+          label="Cancel"
+          isDangerous
+          scope={scope}
+          explain={
+            <p>
+              The {count(rows.unsent)} rows that are not sent yet never are. Rows under way end; the{" "}
+              {usd(costUsd)} that it has cost are spent, and the answers so far are kept.
+            </p>
+          }
+          act={async () => {
+            await post(`${path}/cancel`);
+            return "The batch is cancelled.";
+          }}
+        />
+      )}
+      {source === "service" && !isOpen && retriable > 0 && !batch.retriedAs && (
+        <Action
+          label="Retry failed rows"
+          scope={scope}
+          explain={
+            <p>
+              A new batch sends the {count(retriable)} rows without an answer
+              {perRow !== undefined && `, for about ${usd(perRow * retriable)}`}. Rows that have one are not
+              paid again.
+            </p>
+          }
+          act={async () => {
+            const { id } = await post<Batch>(`${path}/retry`);
+            go(`/batches/${encodeURIComponent(id)}`);
+            return `Retried as ${id}.`;
+          }}
+        />
+      )}
+      {may("content") && batch.outputFileId && (
+        <a class="button" href={`${path}/output`} download>
+          Answers
+        </a>
+      )}
+      {may("content") && batch.errorFileId && (
+        <a class="button" href={`${path}/errors`} download>
+          Errors
+        </a>
+      )}
+    </>
+  );
+}
