@@ -4,6 +4,7 @@ import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat-completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
 import { fileRoutes } from "./routes/files.ts";
+import { fleetRoutes } from "./routes/fleet.ts";
 import { jobViewRoutes } from "./routes/job-views.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { messageBatchRoutes } from "./routes/message-batches.ts";
@@ -31,5 +32,6 @@ export const ROUTE_GROUPS: readonly RouteGroup[] = [
   runViewRoutes,
   scheduleRoutes,
   queueRoutes,
+  fleetRoutes,
   messageBatchRoutes,
 ];

@@ -12,6 +12,7 @@ const MODULES: readonly { names: readonly string[]; add: (program: Command) => P
   },
   { names: ["keys"], add: async (to) => (await import("./keys.ts")).addKeysCommands(to) },
   { names: ["queues"], add: async (to) => (await import("./queues.ts")).addQueuesCommand(to) },
+  { names: ["workers"], add: async (to) => (await import("./workers.ts")).addWorkersCommand(to) },
   { names: ["errors"], add: async (to) => (await import("./errors.ts")).addErrorsCommand(to) },
   { names: ["complete"], add: async (to) => (await import("./complete.ts")).addCompleteCommand(to) },
   { names: ["chat"], add: async (to) => (await import("./chat.ts")).addChatCommand(to) },

@@ -15,6 +15,7 @@ import type { AnyActivity } from "../workflows/activity.ts";
 import type { ActivityHost, ActivityHostOptions } from "../workflows/activity-host.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
+import { readVersion } from "./read-version.ts";
 
 /*
  * The one file of the client that sees the other sides: it brings Redis and a worker into this process. Each is loaded
@@ -22,7 +23,10 @@ import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-ho
  */
 
 export interface FleetWorkerOptions
-  extends Omit<WorkerOptions, "workflowVersions" | "activityNames" | "tools" | "clock" | "metrics"> {
+  extends Omit<
+    WorkerOptions,
+    "workflowVersions" | "activityNames" | "tools" | "clock" | "metrics" | "version"
+  > {
   /** By name; those that workflows bring along are added. */
   tools?: Map<string, Tool>;
   /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
@@ -57,7 +61,8 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const shared = { ...given, clock, metrics: telemetry.metrics };
   const workflowVersions: Record<string, number> = {};
   const activityNames = activities.map(({ name }) => name);
-  const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions, activityNames });
+  const version = readVersion();
+  const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions, activityNames, version });
   const sweeper = new Sweeper(shared);
   const ticker = new Ticker(shared);
   const { store, settings, logger } = options;

@@ -28,6 +28,11 @@ export class ClockWatch {
     return Math.abs(this.#aheadMs) > MAX_OFF_MS;
   }
 
+  /** How far this machine's clock is ahead of that of Redis, in milliseconds; negative: behind. */
+  get aheadMs(): number {
+    return this.#aheadMs;
+  }
+
   /** Compares once, and every minute from now on. Redis must be reachable. */
   async start(): Promise<void> {
     await this.look();

@@ -34,6 +34,24 @@ const workerCardSchema = z.object({
   jobs: z.object({ active: z.number(), ended: z.number() }).optional(),
   /** Names of the activities that it does. */
   activities: z.array(z.string()).default([]),
+  /** How the process is; absent in cards of version 0.1. */
+  process: z
+    .object({
+      /** Of the package. */
+      version: z.string(),
+      /** Epoch milliseconds. */
+      startedAt: z.number(),
+      /** Memory that it holds; and the part of what it may hold that is in use, without garbage. */
+      rssBytes: z.number(),
+      memoryShare: z.number(),
+      /** How late timers of its event loop were in the last half second, on average. */
+      lagMs: z.number(),
+      /** How far its clock is ahead of that of Redis, in milliseconds; negative: behind. */
+      clockAheadMs: z.number(),
+      /** Names of the queues that it takes jobs from at present. */
+      queues: z.array(z.string()),
+    })
+    .optional(),
 });
 export type WorkerCard = z.infer<typeof workerCardSchema>;
 

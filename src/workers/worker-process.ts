@@ -12,7 +12,6 @@ import { matchesGlob } from "../shared/glob.ts";
 import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { PROFILES } from "../shared/profiles.ts";
-import { fingerprint } from "../shared/providers.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Steps } from "../shared/steps.ts";
@@ -23,16 +22,12 @@ import { CacheStore } from "../store/cache.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { malformedQueueNames, type RegisteredQueue, readRegistry } from "../store/queue-registry.ts";
-import {
-  announceWorker,
-  unreadableWorkerCards,
-  type WorkerCard,
-  withdrawWorker,
-} from "../store/worker-card.ts";
+import { announceWorker, unreadableWorkerCards, withdrawWorker } from "../store/worker-card.ts";
 import type { Metrics, ProcessReading } from "../telemetry/metrics.ts";
 import { OutcomeSums } from "../telemetry/outcome-sums.ts";
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
+import { ownCard } from "./own-card.ts";
 import { QueueWorker } from "./queue-worker.ts";
 import { ToolPlaces } from "./tool-places.ts";
 
@@ -57,6 +52,8 @@ export interface WorkerOptions {
   workflowVersions?: Readonly<Record<string, number>>;
   /** The names of the activities that it does, for its card; they may grow. */
   activityNames?: readonly string[];
+  /** The version of the package, for its card. */
+  version?: string;
 }
 
 const FOLLOW_MS = 1000;
@@ -223,10 +220,10 @@ export class WorkerProcess {
 
   /** A queue of an entry this process does not have would only be bounced: it is left to those who have it. */
   #serves(name: string): boolean {
+    const { settings, queueGlobs = ["*"] } = this.#options;
     const ref = parseCompletionQueueName(name);
-    const isKnown = ref ? ref.entry in this.#options.settings.providers : name === ROUTE_QUEUE;
-    if (!isKnown) return false;
-    return (this.#options.queueGlobs ?? ["*"]).some((glob) => matchesGlob(glob, name));
+    const isKnown = ref ? ref.entry in settings.providers : name === ROUTE_QUEUE;
+    return isKnown && queueGlobs.some((glob) => matchesGlob(glob, name));
   }
 
   #open(name: string): void {
@@ -270,23 +267,7 @@ export class WorkerProcess {
 
   /** Says what this process can run, for `gluellm queues` and for operators; it does so every few seconds too. */
   async announce(): Promise<void> {
-    const { settings, queueGlobs = ["*"], workflowVersions = {}, activityNames = [] } = this.#options;
-    const card: WorkerCard = {
-      host: hostname(),
-      pid: process.pid,
-      queueGlobs: [...queueGlobs],
-      tools: [...this.#context.tools.keys()],
-      isMemoryLow: this.#context.load.isMemoryLow,
-      entries: Object.fromEntries(
-        Object.values(settings.providers)
-          .filter((entry) => entry.apiKey || entry.keyOptional)
-          .map((entry) => [entry.name, fingerprint(entry)]),
-      ),
-      workflows: Object.keys(workflowVersions),
-      versions: { ...workflowVersions },
-      jobs: { ...this.#context.jobs },
-      activities: [...activityNames],
-    };
+    const card = ownCard(this.#context, this.#options, [...this.#queues.keys()]);
     this.#announcedEnded = card.jobs?.ended ?? 0;
     await announceWorker(this.#store, this.id, card).catch(() => {});
   }
