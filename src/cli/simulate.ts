@@ -17,6 +17,9 @@ interface SimulateOptions {
   seed: number;
   faults?: string;
   journal?: string;
+  batchSpeed: number;
+  flexRefused: number;
+  promptCache?: boolean;
 }
 
 /** `gluellm simulate`. */
@@ -41,6 +44,14 @@ export function addSimulateCommand(program: Command): void {
     .option("--jitter <ms>", "random part of the latency", number(0), 50)
     .option("--seed <n>", "seed of latencies and faults", integer(0), 1)
     .option("--faults <json>", `shares of faults, such as '{"429":0.02,"500":0.05,"drop":0.01,"hang":0.01}'`)
+    .option(
+      "--batch-speed <n>",
+      "hours of the providers' batches pass so many times faster",
+      number(0.001),
+      1,
+    )
+    .option("--flex-refused <share>", "share of flex calls that find no room", number(0), 0)
+    .option("--prompt-cache", "cache equal long beginnings of prompts, and say so in the usage")
     .option("--journal <file>", "append every request to this file, as JSON lines")
     .action(async (options: SimulateOptions) => {
       const interruption = onInterruption("stopping");

@@ -23,7 +23,7 @@ export type Admission =
  * for these, which keeps them repeatable whatever the rate.
  */
 export function admit(
-  { limits, faults, outage, chargePolicy }: Simulation,
+  { limits, faults, flex, outage, chargePolicy }: Simulation,
   received: ReceivedCall,
   account: string,
   nowMs: number,
@@ -33,6 +33,7 @@ export function admit(
   if (!received.call) return { state: "refused", refusal: received.refusal };
   const { call, answer, contentHash } = received;
   const charge = chargeOf(call, answer, chargePolicy);
+  if (call.isFlex && !flex.hasRoom()) return { state: "refused", refusal: { kind: "no_flex_room" } };
   const limit = limits.check(account, charge, nowMs);
   if (limit) return { state: "refused", refusal: { kind: "limit", model: call.model, limit } };
   const outcome = faults.next(contentHash, call.lastUserText, answer.error);

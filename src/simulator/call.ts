@@ -8,6 +8,10 @@ export interface Call extends Conversation {
   /** Whether a stream tells its usage: OpenAI's `stream_options.include_usage`. */
   includeUsage: boolean;
   promptTokens: number;
+  /** Of these, the tokens that the provider's cache had; default none. */
+  cachedTokens?: number;
+  /** Whether OpenAI's flex processing is asked for: half the price, when there is room. */
+  isFlex?: boolean;
   maxTokens: number | undefined;
   /** The number of answers: OpenAI's `n`. */
   choices: number;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { batchPlanSchema } from "./batches/plan.ts";
 import { readFaults } from "./faults.ts";
 import { limitChangeSchema } from "./limits.ts";
 import { outageChangeSchema } from "./outage.ts";
@@ -36,6 +37,9 @@ export function control(
       return {};
     case "POST outage":
       simulation.outage.change(readWith(outageChangeSchema, body, "outage"), performance.now());
+      return {};
+    case "POST batches":
+      Object.assign(simulation.batches.plan, readWith(batchPlanSchema, body, "batches"));
       return {};
     case "POST reset":
       resetSimulation(simulation);

@@ -7,7 +7,8 @@ import type { LimitReadings, LimitRefusal } from "./limits.ts";
 export type Refusal =
   | { kind: "fault"; fault: ErrorFault; model: string; retryAfterMs: number | undefined }
   | { kind: "limit"; model: string; limit: LimitRefusal }
-  | { kind: "invalid"; message: string; param?: string | undefined }
+  | { kind: "invalid"; message: string; param?: string | undefined; status?: 400 | 404 }
+  | { kind: "no_flex_room" }
   | { kind: "body_too_large"; maxBytes: number }
   | { kind: "no_such_path"; path: string }
   | { kind: "wrong_method"; method: string; path: string }

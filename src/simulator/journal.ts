@@ -36,6 +36,13 @@ export interface JournaledCall {
   /** Tokens charged to the buckets (see `ChargePolicy`); both counts are 0 for a request that was not admitted. */
   promptTokens: number;
   completionTokens: number;
+  /** Tokens of the prompt that the provider's cache had. */
+  cachedTokens: number;
+  /** How it was bought: `flex` and `batch` at half the price. */
+  lane: "online" | "flex" | "batch";
+  /** The provider's batch that it was a row of, and its name there. */
+  batchId: string | null;
+  customId: string | null;
   /** Whether the client went away before the end of its answer. */
   aborted: boolean;
 }

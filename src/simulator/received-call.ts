@@ -9,7 +9,7 @@ import { requestHash } from "./request-hash.ts";
 
 /** A request as read from its bytes; the answer it will get is known at once. */
 export type ReceivedCall = { contentHash: string } & (
-  | { call: Call; answer: SimulatedAnswer }
+  | { call: Call; answer: SimulatedAnswer; body: unknown }
   | { call?: undefined; refusal: Refusal }
 );
 
@@ -23,7 +23,7 @@ export function receiveCall(dialect: Dialect, bytes: Uint8Array, script?: Answer
     if (body === undefined) throw new InvalidCallError("We could not parse the JSON body of your request.");
     contentHash = requestHash(body);
     const call = dialect.readCall(body);
-    return { contentHash, call, answer: answerTo(call, contentHash, script) };
+    return { contentHash, call, answer: answerTo(call, contentHash, script), body };
   } catch (error) {
     return { contentHash: contentHash ?? sha256(bytes), refusal: refusalOf(error) };
   }

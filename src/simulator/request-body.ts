@@ -2,9 +2,12 @@ import type { IncomingMessage } from "node:http";
 
 export const MAX_BODY_BYTES = 32 * 1024 * 1024;
 
-/** Returns the whole body; `"too_large"` past 32 MiB, whose rest is thrown away; undefined when the client left. */
-export function readBody(request: IncomingMessage): Promise<Buffer | "too_large" | undefined> {
-  if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) {
+/** Returns the whole body; `"too_large"` past so many bytes, default 32 MiB, whose rest is thrown away; undefined when the client left. */
+export function readBody(
+  request: IncomingMessage,
+  maxBytes = MAX_BODY_BYTES,
+): Promise<Buffer | "too_large" | undefined> {
+  if (Number(request.headers["content-length"]) > maxBytes) {
     request.resume();
     return Promise.resolve("too_large");
   }
@@ -13,7 +16,7 @@ export function readBody(request: IncomingMessage): Promise<Buffer | "too_large"
     let bytes = 0;
     request.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes <= MAX_BODY_BYTES) chunks.push(chunk);
+      if (bytes <= maxBytes) chunks.push(chunk);
       else resolve("too_large");
     });
     request.on("end", () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));

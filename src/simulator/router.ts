@@ -3,6 +3,7 @@ import { InputError } from "../shared/errors.ts";
 import { parseJson } from "../shared/json.ts";
 import { isLocalRequest } from "./access.ts";
 import { anthropicDialect } from "./anthropic/dialect.ts";
+import { isBatchPath, serveBatches } from "./batches/serve.ts";
 import { control } from "./control.ts";
 import type { Dialect } from "./dialect.ts";
 import { send, sendJson } from "./http-answer.ts";
@@ -31,6 +32,8 @@ POST /v1/chat/completions   OpenAI Chat Completions
 POST /v1/responses          OpenAI Responses
 POST /v1/embeddings         OpenAI Embeddings
 POST /v1/messages           Anthropic Messages
+     /v1/files, /v1/batches OpenAI's batches; hours pass --batch-speed times faster
+     /v1/messages/batches   Anthropic's
 GET  /v1/models             any other model name is accepted too
 GET  /_simulator/stats      counts
 GET  /_simulator/series     counts by 100 ms, ?since=t for those from epoch millisecond t on
@@ -39,6 +42,7 @@ POST /_simulator/limits     {"rpm": 600, "tpm": null, "itpm": 50000, "otpm": 100
 POST /_simulator/faults     {"429": 0.02, "script": [{"match": "text", "times": 3, "fault": "500"}]}
 POST /_simulator/latency    {"latencyMs": 200, "jitterMs": 50}
 POST /_simulator/outage     {"forMs": 60000, "kind": "refuse"}; also 503 and hang; forMs 0 ends it
+POST /_simulator/batches    {"durationMs": 60000, "expire": {"times": 1}, "loseCreateAnswers": 1, "tokenPool": 90000}
 POST /_simulator/reset      journal, counts and buckets as at the start
 `;
 
@@ -67,6 +71,7 @@ async function route(
     const endpoint = `${method} ${path.slice(CONTROL_PREFIX.length)}`;
     return serveControl(simulation, endpoint, new URLSearchParams(query), request, response);
   }
+  if (isBatchPath(path)) return serveBatches(simulation, path, new URLSearchParams(query), request, response);
   const dialect = MODEL_ENDPOINTS[path];
   if (dialect && method === "POST") return serveCall(simulation, dialect, request, response);
   request.resume();

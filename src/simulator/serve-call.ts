@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { sha256 } from "../shared/digest.ts";
 import { type Admission, admit } from "./admission.ts";
 import { answerWhenDue, type Exchange, meetOutage, sendError } from "./answer-call.ts";
 import type { TokenCharge } from "./charge.ts";
 import type { Dialect, Refusal } from "./dialect.ts";
 import { sendJson } from "./http-answer.ts";
 import type { JournaledCall } from "./journal.ts";
+import { keyDigest } from "./key-digest.ts";
 import { type ReceivedCall, receiveCall } from "./received-call.ts";
 import { MAX_BODY_BYTES, readBody } from "./request-body.ts";
 import type { Simulation } from "./simulation.ts";
@@ -27,6 +27,8 @@ export async function serveCall(
   const received = receiveCall(dialect, body, simulation.answer);
   const key = keyDigest(request);
   const account = `${key}\n${received.call?.model ?? ""}`;
+  if (received.call && simulation.promptCache)
+    received.call.cachedTokens = simulation.promptCache.tokensFor(account, received.body);
   const nowMs = performance.now();
   const at = performance.timeOrigin + nowMs;
   const admission = admit(simulation, received, account, nowMs);
@@ -77,6 +79,10 @@ function record(
     fault,
     promptTokens,
     completionTokens,
+    cachedTokens: admitted ? (received.call?.cachedTokens ?? 0) : 0,
+    lane: received.call?.isFlex ? "flex" : "online",
+    batchId: null,
+    customId: null,
   });
 }
 
@@ -92,12 +98,6 @@ function watchEnd(exchange: Exchange): void {
     simulation.journal.finished(entry, performance.timeOrigin + performance.now(), aborted);
     simulation.statistics.finished(entry.status, aborted);
   });
-}
-
-/** Returns a digest of the key, which alone is ever kept; null without a key. */
-function keyDigest({ headers }: IncomingMessage): string | null {
-  const key = headers["x-api-key"] ?? headers.authorization?.replace(/^Bearer /i, "");
-  return key ? sha256(String(key)).slice(0, 12) : null;
 }
 
 /** Returns the begin of a text as a copy: a slice would keep the whole text of each journaled call in memory. */

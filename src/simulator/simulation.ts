@@ -1,10 +1,14 @@
+import { newBatchPlan } from "./batches/plan.ts";
+import { ProviderBatches } from "./batches/provider-batches.ts";
 import type { ChargePolicy } from "./charge.ts";
 import type { AnswerScript } from "./directive.ts";
 import { FaultPlan } from "./fault-plan.ts";
 import { readFaults } from "./faults.ts";
+import { Flex } from "./flex.ts";
 import { CallJournal } from "./journal.ts";
 import { Limits } from "./limits.ts";
 import { Outage } from "./outage.ts";
+import { PromptCache } from "./prompt-cache.ts";
 import type { SimulatorSettings } from "./simulator-options.ts";
 import { Statistics } from "./statistics.ts";
 
@@ -17,6 +21,10 @@ export interface Simulation {
   latency: { latencyMs: number; jitterMs: number };
   journal: CallJournal;
   statistics: Statistics;
+  promptCache: PromptCache | undefined;
+  flex: Flex;
+  batches: ProviderBatches;
+  seed: number;
   /** The script of answers; undefined: they are made up. */
   answer: AnswerScript | undefined;
 }
@@ -27,17 +35,23 @@ export interface Simulation {
  * @throws ConfigurationError when the journal's file cannot be opened
  */
 export function createSimulation(settings: SimulatorSettings): Simulation {
-  const { rpm, tpm, itpm, otpm, burstSeconds, latencyMs, jitterMs } = settings;
-  return {
+  const { rpm, tpm, itpm, otpm, burstSeconds, latencyMs, jitterMs, seed } = settings;
+  const simulation: Omit<Simulation, "batches"> = {
     limits: new Limits({ rpm, tpm, itpm, otpm, burstSeconds }, settings.startFull),
     chargePolicy: settings.charge,
     outage: new Outage(),
-    faults: new FaultPlan(settings.seed, readFaults(settings.faults)),
+    faults: new FaultPlan(seed, readFaults(settings.faults)),
     latency: { latencyMs, jitterMs },
     statistics: new Statistics(),
     journal: new CallJournal(settings.journalFile),
+    promptCache: settings.promptCache ? new PromptCache() : undefined,
+    flex: new Flex(settings.flexRefused, seed),
+    seed,
     answer: settings.answer,
   };
+  return Object.assign(simulation, {
+    batches: new ProviderBatches(simulation, newBatchPlan(settings.batchSpeed)),
+  });
 }
 
 /** Sets journal, statistics, buckets and fault counts as at the start; limits, faults, latency and outage stay set. */

@@ -21,6 +21,9 @@ const settingsSchema = z.object({
   faults: z.custom<Faults | string>().optional(),
   seed: z.int().default(1),
   journalFile: z.string().optional(),
+  batchSpeed: z.number().positive().max(1e6).default(1),
+  flexRefused: z.number().min(0).max(1).default(0),
+  promptCache: z.boolean().default(false),
   answer: z.custom<AnswerScript>((value) => typeof value === "function").optional(),
 });
 
@@ -57,6 +60,12 @@ export interface SimulatorOptions {
   seed?: number;
   /** A file to which every call is appended as JSON lines; default none. */
   journalFile?: string;
+  /** How many times faster the hours of OpenAI's and Anthropic's batches pass; default 1. */
+  batchSpeed?: number;
+  /** The share of `service_tier: "flex"` calls that find no room; default 0. */
+  flexRefused?: number;
+  /** Whether equal long beginnings of prompts are cached for 5 minutes, and usage says so; default false. */
+  promptCache?: boolean;
   /** The script of answers to requests without a `#sim` line; default: answers are made up. */
   answer?: AnswerScript;
 }

@@ -2,6 +2,7 @@ import { createServer, type Server } from "node:http";
 import { type AddressInfo, isIPv6 } from "node:net";
 import { ConfigurationError } from "../shared/errors.ts";
 import { requireLoopback } from "./access.ts";
+import { type BatchPlanChange, batchPlanSchema } from "./batches/plan.ts";
 import { type Faults, readFaults } from "./faults.ts";
 import type { CallJournal } from "./journal.ts";
 import { type LimitChange, limitChangeSchema } from "./limits.ts";
@@ -40,6 +41,8 @@ export interface Simulator {
   setLatency(change: LatencyChange): void;
   /** Begins or ends an outage, for calls that arrive while it lasts. @throws InputError */
   setOutage(change: OutageChange): void;
+  /** Changes what becomes of the provider's batches that are made from now on. @throws InputError */
+  setBatches(change: BatchPlanChange): void;
   /** Sets journal, statistics, buckets and fault counts as at the start. */
   reset(): void;
   /** Cuts all connections and frees the port. */
@@ -83,9 +86,12 @@ function handleOf(server: Server, host: string, simulation: Simulation): Simulat
     setFaults: (next) => faults.replace(readFaults(next)),
     setLatency: (change) => void Object.assign(latency, readWith(latencyChangeSchema, change, "latency")),
     setOutage: (change) => outage.change(readWith(outageChangeSchema, change, "outage"), performance.now()),
+    setBatches: (change) =>
+      void Object.assign(simulation.batches.plan, readWith(batchPlanSchema, change, "batches")),
     reset: () => resetSimulation(simulation),
     close: async () => {
       await closeServer(server);
+      simulation.batches.close();
       journal.close();
     },
   };

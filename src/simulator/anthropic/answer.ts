@@ -84,12 +84,12 @@ function blockEvents(block: Block, index: number): string[] {
   ];
 }
 
-function usageOf({ promptTokens }: Call, outputTokens: number) {
+function usageOf({ promptTokens, cachedTokens = 0 }: Call, outputTokens: number) {
   return {
-    input_tokens: promptTokens,
+    input_tokens: promptTokens - cachedTokens,
     output_tokens: outputTokens,
     cache_creation_input_tokens: 0,
-    cache_read_input_tokens: 0,
+    cache_read_input_tokens: cachedTokens,
     service_tier: "standard",
   };
 }

@@ -23,7 +23,12 @@ function errorOf(refusal: Refusal): AnthropicError {
     case "limit":
       return limitError(refusal.limit);
     case "invalid":
-      return invalid(refusal.message);
+      return refusal.status === 404
+        ? { status: 404, type: "not_found_error", message: refusal.message }
+        : invalid(refusal.message);
+    case "no_flex_room":
+      // Anthropic has no such lane, so that no call gets here.
+      return { status: 429, type: "rate_limit_error", message: "Resource Unavailable" };
     case "body_too_large":
       return {
         status: 413,

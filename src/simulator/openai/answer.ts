@@ -68,17 +68,17 @@ function headOf(call: Call, { requestId, createdAt }: AnswerIdentity, object: st
     object,
     created: createdAt,
     model: call.model,
-    service_tier: "default",
+    service_tier: call.isFlex ? "flex" : "default",
     system_fingerprint: FINGERPRINT,
   };
 }
 
-function usageOf({ promptTokens }: Call, { completionTokens }: SimulatedAnswer) {
+function usageOf({ promptTokens, cachedTokens = 0 }: Call, { completionTokens }: SimulatedAnswer) {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
-    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
+    prompt_tokens_details: { cached_tokens: cachedTokens, audio_tokens: 0 },
     completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0 },
   };
 }

@@ -33,7 +33,9 @@ function errorOf(refusal: Refusal): OpenAIError {
     case "limit":
       return limitError(refusal.model, refusal.limit);
     case "invalid":
-      return { ...invalid(400, null, refusal.message), param: refusal.param };
+      return { ...invalid(refusal.status ?? 400, null, refusal.message), param: refusal.param };
+    case "no_flex_room":
+      return { status: 429, type: "requests", code: "resource_unavailable", message: "Resource Unavailable" };
     case "body_too_large":
       return invalid(413, null, `The body is larger than ${refusal.maxBytes} bytes.`);
     case "no_such_path":

@@ -29,6 +29,7 @@ const requestSchema = z.looseObject({
   max_tokens: z.int().positive().nullish(),
   max_completion_tokens: z.int().positive().nullish(),
   n: z.int().min(1).max(128).nullish(),
+  service_tier: z.string().nullish(),
   tools: z.array(tool).nullish(),
   tool_choice: z
     .union([z.string(), z.looseObject({ function: z.looseObject({ name: z.string() }).optional() })])
@@ -57,6 +58,7 @@ export function readCall(body: unknown): Call {
     promptTokens: promptTokens(request.messages, undefined, request.tools ?? undefined),
     maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
     choices: request.n ?? 1,
+    isFlex: request.service_tier === "flex",
     tools: request.tool_choice === "none" ? [] : tools,
     forcedTool: forcedTool(request, tools),
     answerSchema: answerSchema(request),

@@ -26,6 +26,7 @@ const requestSchema = z.looseObject({
   instructions: z.string().nullish(),
   stream: z.boolean().nullish(),
   max_output_tokens: z.int().positive().nullish(),
+  service_tier: z.string().nullish(),
   tools: z
     .array(z.looseObject({ type: z.string(), name: z.string().optional(), parameters: jsonSchema.nullish() }))
     .nullish(),
@@ -70,6 +71,7 @@ export function readResponsesCall(body: unknown): Call {
     ),
     maxTokens: request.max_output_tokens ?? undefined,
     choices: 1,
+    isFlex: request.service_tier === "flex",
     tools: request.tool_choice === "none" ? [] : tools,
     forcedTool: forcedTool(request, tools),
     answerSchema: answerSchema(request),

@@ -79,8 +79,16 @@ function opened(at: number, item: Item): Event {
   return { type: "response.output_item.added", output_index: at, item };
 }
 
-function headOf({ model }: Call, { requestId, createdAt }: AnswerIdentity) {
-  return { id: `resp_${requestId}`, object: "response", created_at: createdAt, model, error: null };
+function headOf({ model, isFlex }: Call, { requestId, createdAt }: AnswerIdentity) {
+  const service_tier = isFlex ? "flex" : "default";
+  return {
+    id: `resp_${requestId}`,
+    object: "response",
+    created_at: createdAt,
+    model,
+    service_tier,
+    error: null,
+  };
 }
 
 function endOf({ finish }: SimulatedAnswer) {
@@ -115,10 +123,10 @@ function textPart(text: string) {
   return { type: "output_text", text, annotations: [], logprobs: [] };
 }
 
-function usageOf({ promptTokens }: Call, { completionTokens }: SimulatedAnswer) {
+function usageOf({ promptTokens, cachedTokens = 0 }: Call, { completionTokens }: SimulatedAnswer) {
   return {
     input_tokens: promptTokens,
-    input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
+    input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },
     output_tokens: completionTokens,
     output_tokens_details: { reasoning_tokens: 0 },
     total_tokens: promptTokens + completionTokens,
