@@ -121,6 +121,11 @@ export async function serve({
     const telemetry = await startTelemetry({ store, settings, logger, clock });
     parts.defer(() => telemetry.close());
   }
+  if (settings.history.enabled && (workers || options.api)) {
+    const { HistoryConsumer } = await import("../history/consumer.ts");
+    const history = new HistoryConsumer({ store, settings, logger });
+    parts.defer(() => history.close());
+  }
   if (options.api) {
     const { apiHost, apiPort, auth = true } = options;
     const api = await startApi({

@@ -90,7 +90,7 @@ export async function batches(
   history: HistoryDatabase,
   { limit = 100, ...options }: ReportOptions = {},
 ): Promise<PastBatch[]> {
-  const { conditions, parameters } = within("version", options);
+  const { conditions, parameters } = within("updated_at", options);
   const rows = await history.query<Row>(
     `SELECT * FROM batches WHERE ${conditions.join(" AND ")} ORDER BY created_at DESC, id LIMIT ${limited(limit)}`,
     parameters,

@@ -39,7 +39,7 @@ export interface Spend {
 export async function spend(history: HistoryDatabase, options: ReportOptions = {}): Promise<Spend[]> {
   const scope = new Scope(OF_CALLS, "ended_at", ["model"], options);
   const rows = await history.query<Row>(
-    `SELECT ${list(scope.selected, SPENT)}, COUNT(*) AS calls, ${count("cost_microusd IS NULL")} AS unpriced
+    `SELECT ${list(scope.selected, SPENT)}, ${count("error_code IS NULL")} AS calls, ${count("cost_microusd IS NULL")} AS unpriced
      FROM calls WHERE ${scope.where} ${scope.groupBy}
      ORDER BY ${list(scope.order("cost"))} LIMIT ${scope.limit}`,
     scope.parameters,

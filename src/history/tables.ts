@@ -2,7 +2,7 @@ import { HISTORY_TABLES, type HistoryTable } from "../shared/history-setting.ts"
 
 /*
  * The tables of the history, as the SQL of both engines. Times are whole epoch milliseconds, money is whole micro-USD, and null is what
- * nobody knows. `version` is when what the row says came to be: a row gives way only to a later one.
+ * nobody knows. `version` is when what the row says came to be, in microseconds by the clock of Redis: a row gives way only to a later one.
  */
 
 /** A column's type: text, or a whole number. */
@@ -60,10 +60,10 @@ export const TABLES = {
       ...{ total: integer, succeeded: integer, failed: integer, retries: integer, rate_limited: integer },
       ...{ cache_hits: integer, ...use, unpriced: integer, limit_microusd: integer },
       ...error,
-      version: integer,
+      ...{ updated_at: integer, version: integer },
     },
     key: ["id"],
-    age: "version",
+    age: "updated_at",
   },
   /** Runs of workflows. */
   runs: {
@@ -72,20 +72,20 @@ export const TABLES = {
       ...{ parent_run_id: text, parent_step: text, started_at: integer, ended_at: integer, retries: integer },
       ...{ prompt_tokens: integer, completion_tokens: integer, cost_microusd: integer, unpriced: integer },
       ...error,
-      version: integer,
+      ...{ updated_at: integer, version: integer },
     },
     key: ["id"],
-    age: "version",
+    age: "updated_at",
   },
   steps: {
     columns: {
       ...{ run_id: text, step: text, tenant: text, workflow: text, kind: text, subject: text, job_id: text },
       ...{ state: text, started_at: integer, ended_at: integer, prompt_tokens: integer },
       ...{ completion_tokens: integer, cost_microusd: integer, reused: integer, error_code: text },
-      version: integer,
+      ...{ updated_at: integer, version: integer },
     },
     key: ["run_id", "step"],
-    age: "version",
+    age: "updated_at",
   },
   /** What ended jobs, batches and runs badly, one row each time. */
   errors: {

@@ -49,6 +49,10 @@ const finishedCallSchema = z.object({
   tokens: tokensSchema,
   costUsd: z.number().nullable(),
   latencyMs: z.number(),
+  /** To the first piece of a streamed answer. */
+  firstTokenMs: z.number().optional(),
+  /** How long it waited for its budget. */
+  budgetWaitMs: z.number().optional(),
   fromCache: z.literal(true).optional(),
 });
 export type FinishedCall = z.infer<typeof finishedCallSchema>;

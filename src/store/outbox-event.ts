@@ -17,6 +17,7 @@ import { DEFAULT_TENANT } from "../shared/tenant.ts";
  * | `type`    | of the event: `job.completed`, `run.failed`, `batch.in_progress`, `schedule.skipped`, `alert.firing`    |
  * | `endedAt` | epoch milliseconds by the clock of Redis                                                                |
  * | `figures` | JSON of what the script had at hand: the schemas below. No word of a prompt or an answer                |
+ * | `detail`  | in the stream of the history alone: JSON of `detailSchema`, prompt and answer as the settings let it     |
  */
 
 export const OUTBOX_VERSION = 1;
@@ -143,6 +144,36 @@ const alertFigures = z.object({
   labels: z.record(z.string(), z.string()).catch({}).default({}),
 });
 
+/** An answer of a provider or of the cache, or a paid one that could not be used. */
+const answerSchema = z.object({
+  /** Absent: of an answer that could not be used. */
+  entry: text,
+  model: text,
+  promptTokens: count,
+  cachedTokens: count,
+  outputTokens: count,
+  costUsd: usd,
+  latencyMs: count,
+  fromCache: z.boolean().catch(false).default(false),
+  finishReason: text,
+  /** The provider's name of the request. */
+  requestId: text,
+  /** From the sending to the first piece of a streamed answer. */
+  firstTokenMs: z.number().optional().catch(undefined),
+  budgetWaitMs: z.number().optional().catch(undefined),
+});
+
+const detailSchema = z.object({
+  /** Of a job: its calls, in their order. */
+  answers: z.array(answerSchema).catch([]).default([]),
+  prompt: text,
+  answer: text,
+  errorMessage: text,
+  errorCategory: text,
+});
+/** What the history is told beside the figures. */
+export type OutboxDetail = z.input<typeof detailSchema>;
+
 const base = {
   version: z.coerce.number(),
   id: z.string().min(1),
@@ -150,6 +181,7 @@ const base = {
   state: z.string(),
   type: z.string(),
   endedAt: z.coerce.number(),
+  detail: detailSchema,
 };
 const outboxEventSchema = z.discriminatedUnion("kind", [
   z.object({ ...base, kind: z.literal("job"), figures: jobFigures }),
@@ -167,7 +199,11 @@ export type AlertFigures = z.input<typeof alertFigures>;
 function upcast(entry: Record<string, string>): Record<string, unknown> | undefined {
   switch (Number(entry.v)) {
     case OUTBOX_VERSION:
-      return { ...entry, figures: fieldsOf(parseJson(entry.figures ?? "")) };
+      return {
+        ...entry,
+        figures: fieldsOf(parseJson(entry.figures ?? "")),
+        detail: fieldsOf(parseJson(entry.detail ?? "")),
+      };
     default:
       return undefined;
   }

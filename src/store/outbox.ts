@@ -21,14 +21,15 @@ import type { Store } from "./store.ts";
  */
 
 /**
- * Lua: `announce(kind, id, tenant, state, figures, word)` writes an event. `tenant`: nil or '' for the default one; `figures`: JSON,
- * or a function that returns it, which is called only where somebody reads; `word`: of the event's type, where it is not the state.
+ * Lua: `announce(kind, id, tenant, state, figures, word, detail)` writes an event. `tenant`: nil or '' for the default one; `figures`: JSON,
+ * or a function that returns it, which is called only where somebody reads; `word`: of the event's type, where it is not the state;
+ * `detail`: JSON for the history alone, nil or '' for none.
  * It needs a local `outbox`, which is `keys.outbox`, and comes after a script's first write: what it writes itself may fail, and
  * keeps no end from being written.
  */
 export const ANNOUNCE = `
   local announced = 0
-  local function announce(kind, id, tenant, state, figures, word)
+  local function announce(kind, id, tenant, state, figures, word, detail)
     if not tenant or tenant == '' then tenant = '${DEFAULT_TENANT}' end
     local readers = redis.pcall('HMGET', outbox, 'history', 'historyEntries', 'webhooks:' .. tenant)
     if readers.err or not (readers[1] or readers[3]) then return end
@@ -43,13 +44,17 @@ export const ANNOUNCE = `
       '*', 'v', '${OUTBOX_VERSION}', 'version', version, 'kind', kind, 'id', id, 'tenant', tenant, 'state', state,
       'type', name, 'endedAt', at, 'figures', figures,
     }
-    if (tonumber(readers[1] or '') or 0) > tonumber(at) then
-      local limit = tonumber(readers[2] or '') or 10000
-      redis.pcall('XADD', outbox .. ':history', 'MAXLEN', '~', limit, unpack(entry))
-    end
     local function isAsked(pattern) return string.find(readers[3] or '', '|' .. pattern .. '|', 1, true) end
     if isAsked(name) or isAsked(kind .. '.*') or isAsked('*') then
       redis.pcall('XADD', outbox .. ':webhooks', unpack(entry))
+    end
+    if (tonumber(readers[1] or '') or 0) > tonumber(at) then
+      local limit = tonumber(readers[2] or '') or 10000
+      if detail and detail ~= '' then
+        entry[#entry + 1] = 'detail'
+        entry[#entry + 1] = detail
+      end
+      redis.pcall('XADD', outbox .. ':history', 'MAXLEN', '~', limit, unpack(entry))
     end
   end
   -- Returns some fields of a hash as JSON: {name in the event = name in the hash}.
@@ -69,14 +74,15 @@ export const ANNOUNCE_RUN = `
     if redis.call('EXISTS', outbox) == 0 then return end
     local found = redis.call('HMGET', run, 'tenant', 'status', 'error')
     local isRead, fault = pcall(cjson.decode, found[3] or '')
+    if not isRead or type(fault) ~= 'table' then fault = {} end
     announce('run', id, found[1], found[2], function()
       return figuresOf(run, {
         workflow = 'workflow', codeVersion = 'version', queue = 'queue', by = 'by', createdAt = 'createdAt',
         startedAt = 'begunAt', promptTokens = 'promptTokens', outputTokens = 'completionTokens', costUsd = 'costUsd',
         unpriced = 'unpriced', retries = 'retries', continued = 'continued', parentRunId = 'parentRunId',
         parentStep = 'parentStep',
-      }, { errorCode = isRead and type(fault) == 'table' and fault.code or nil })
-    end, word)
+      }, { errorCode = fault.code })
+    end, word, cjson.encode({ errorMessage = fault.message, errorCategory = fault.category }))
   end
 `;
 

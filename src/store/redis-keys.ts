@@ -93,6 +93,8 @@ export function keysUnder(prefix: string) {
     /** Hash: who reads what has become final; streams of it (see `outbox.ts`). */
     outbox: `${prefix}:outbox`,
     outboxHistory: `${prefix}:outbox:history`,
+    /** String: held by the process that writes the history. */
+    outboxHistoryLease: `${prefix}:outbox:history:lease`,
     outboxWebhooks: `${prefix}:outbox:webhooks`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,

@@ -11,7 +11,7 @@ import { ANSWER_TURN } from "./conversation.ts";
 import { COUNT_END, END_COUNT_ARGS, END_COUNT_KEYS, endCount, jobPlace } from "./error-counts.ts";
 import { GroupedScript } from "./grouped-script.ts";
 import { ANNOUNCE } from "./outbox.ts";
-import type { JobFigures } from "./outbox-event.ts";
+import type { JobFigures, OutboxDetail } from "./outbox-event.ts";
 import { ANSWER_REFUSED } from "./refused-rows.ts";
 import { Script } from "./script.ts";
 import { STANDING } from "./standing-record.ts";
@@ -53,7 +53,7 @@ export const IS_CANCELLED = `
  * conversation, the refused rows of the model, the key of the API that pays, the outbox. Arguments: `token` of the lock; `record` as
  * JSON, its life, and of its fields `jobId`, `status`, `paidCalls`, the tokens, `costUsd`, whether some of it is a guess;
  * the `channel` of the namespace; `batchId`, empty but for rows; `countedCalls` that the usage does not know yet; `turn`,
- * empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its latest call was sent; for the outbox the `tenant` and the `figures` as JSON;
+ * empty outside conversations, and its `answer` as JSON; `sentAgoMs`, when its latest call was sent; for the outbox the `tenant`, `figures` and `detail` as JSON;
  * and those of `COUNT_END`.
  * Returns: a `WriteOutcome`. Called by `writeRecord`, for the worker that has the job.
  * Fence: the job's lock. A worker whose lock another one took over writes nothing. A failure's record gives way to what
@@ -88,6 +88,7 @@ const WRITE = new GroupedScript({
     tenant: "text",
     figures: "text",
     ...END_COUNT_ARGS,
+    detail: "text",
   },
   lua: `${COUNT_END}${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}${SPEND_BY_KEY}${ANNOUNCE}
     local before = standingRecord(result)
@@ -117,7 +118,7 @@ const WRITE = new GroupedScript({
       }
       answerTurn(conversation, turn, jobId, answer, use, before, turnTtlSeconds)
     end
-    announce('job', jobId, tenant, status, figures)
+    announce('job', jobId, tenant, status, figures, nil, detail)
     if batchId ~= '' then reportRow(done, jobId, batchId) else notify('result', jobId) end
     return 'written'
   `,
@@ -139,12 +140,25 @@ interface WriteOptions {
   sentAt?: number | undefined;
   /** When it was enqueued and its attempt began, in epoch milliseconds; how often it was put back. */
   course?: { createdAt: number; startedAt: number | undefined; waits: number };
+  /** What the history is told beside the figures. */
+  detail?: OutboxDetail | undefined;
   retention: Retention;
 }
 
 /** Makes an attempt's outcome final. Everything after it (BullMQ's own completion) may be lost without harm. */
 export async function writeRecord(store: Store, options: WriteOptions): Promise<WriteOutcome> {
-  const { queue, token, payload, record, budgetKey, answer = null, sentAt, course, retention } = options;
+  const {
+    queue,
+    token,
+    payload,
+    record,
+    budgetKey,
+    answer = null,
+    sentAt,
+    course,
+    detail,
+    retention,
+  } = options;
   const { batch, conversation, tenant, by } = payload;
   const { jobId, status, tokens, calls, costUsd, error } = record;
   const failure =
@@ -190,6 +204,7 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       tenant: tenant ?? "",
       figures: JSON.stringify(figuresOf(queue, payload, record, course)),
       ...ended.args,
+      detail: detail === undefined ? "" : JSON.stringify(detail),
     },
   );
   return outcome as WriteOutcome;

@@ -15,21 +15,22 @@ interface Watched {
 export class CallWatch {
   /** Of the answer; null while there is none, and when nobody knows the price. */
   costUsd: number | null = null;
+  /** From the sending to the first piece of a streamed answer. */
+  firstPieceMs: number | undefined;
   readonly #context: WorkerContext;
   readonly #watched: Watched;
   #sentAt = 0;
-  #firstPieceMs: number | undefined;
 
   constructor(context: WorkerContext, watched: Watched) {
     this.#context = context;
     this.#watched = watched;
   }
 
-  /** Returns what gets the pieces of the answer; it also notes when the first one comes, where somebody counts. */
+  /** Returns what gets the pieces of the answer; it also notes when the first one comes. */
   onDelta(given: OnDelta | undefined): OnDelta | undefined {
-    if (!given || !this.#context.metrics) return given;
+    if (!given) return given;
     return (piece) => {
-      this.#firstPieceMs ??= performance.now() - this.#sentAt;
+      this.firstPieceMs ??= performance.now() - this.#sentAt;
       given(piece);
     };
   }
@@ -56,7 +57,7 @@ export class CallWatch {
     outcomes.called(ref.key, durationMs, costUsd ?? 0);
     const { entry, model } = ref;
     const { agent, tenant } = payload;
-    const told = { status, code, durationMs, firstPieceMs: this.#firstPieceMs, tokens, costUsd };
+    const told = { status, code, durationMs, firstPieceMs: this.firstPieceMs, tokens, costUsd };
     metrics?.callEnded({ entry, model, agent, tenant, ...told });
   }
 }

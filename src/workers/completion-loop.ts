@@ -22,7 +22,7 @@ import { checkOutput } from "./output/check-output.ts";
 import { outputText, readOutput } from "./output/read-output.ts";
 import { callOrCached } from "./response-cache.ts";
 import { type CallsInput, HistoryShortener } from "./shorten-history.ts";
-import { spentOn } from "./spent.ts";
+import { type PaidCall, spentOn } from "./spent.ts";
 import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, toToolMessage } from "./tool-calls.ts";
 import { type Asked, mustAnswer, type Progress, turnRequest } from "./turn-request.ts";
@@ -42,6 +42,8 @@ export interface CompletionOutcome {
   record: ResultRecord;
   /** What the job adds to its conversation. */
   added: Message[];
+  /** All that were paid, or came from the cache. */
+  calls: readonly PaidCall[];
 }
 
 /**
@@ -92,7 +94,7 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     const next = further ?? nextRound(context, payload, asked, progress);
     if (!next || (results && (isOver || payload.endsWithTools))) {
       if (!further) added.push(...finalAnswer(payload, progress));
-      return { record: await toRecord(context, input, progress), added };
+      return { ...(await toRecord(context, input, progress)), added };
     }
     history.push(next);
   }
@@ -244,13 +246,14 @@ async function toRecord(
   { store, settings }: WorkerContext,
   { jobId, payload, logger, attemptsMade, journal, lost }: LoopInput,
   { calls, executions, output }: Progress,
-): Promise<ResultRecord> {
+): Promise<Pick<CompletionOutcome, "record" | "calls">> {
   // The record is written a little later, and must not outlive them.
   const ttlSeconds = resultTtlSeconds(payload, "succeeded", settings.retention) + 3600;
   const keep = <T>(value: T) =>
     untilTaken(logger, () => inlineOrBlob(store, `result:${jobId}`, value, ttlSeconds));
   const { entry, model, statusCode, requestId, body, fromCache } = calls.at(-1) as FinishedCall;
-  return {
+  const paid = [...(journal?.summaries.map(({ call }) => call) ?? []), ...lost, ...calls];
+  const record: ResultRecord = {
     v: 1,
     jobId,
     status: "succeeded",
@@ -258,7 +261,7 @@ async function toRecord(
     model,
     ...(journal?.fallbacks.length && { fallbacks: journal.fallbacks }),
     response: { statusCode, requestId, body: await keep(body) },
-    ...spentOn([...(journal?.summaries.map(({ call }) => call) ?? []), ...lost, ...calls]),
+    ...spentOn(paid),
     turns: calls.length,
     ...(fromCache && { fromCache }),
     ...(payload.tools && { toolExecutions: await keep(executions) }),
@@ -266,4 +269,5 @@ async function toRecord(
     attempts: attemptsMade + 1,
     finishedAt: Date.now(),
   };
+  return { record, calls: paid };
 }

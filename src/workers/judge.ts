@@ -16,7 +16,7 @@ import { fallBack } from "./fallback.ts";
 import { type Attempt, type LostCall, lastingFault, lostCalls, type ModelAttempt } from "./job-attempt.ts";
 import { NotStartedError } from "./provider-call.ts";
 import { ownRefusal } from "./refused-row.ts";
-import { spentOn } from "./spent.ts";
+import { type PaidCall, spentOn } from "./spent.ts";
 import { NoToolPlaceError } from "./tool-places.ts";
 import { type AttemptState, type LimitedRow, type Spent, type Verdict, verdictOn } from "./verdict.ts";
 
@@ -43,7 +43,8 @@ export async function judge(
   const judged = verdictOn(error, state, context.settings.retry, clockOf(context.store).now());
   const verdict = withEvidence(judged, state, context, model.key);
   if (verdict.kind === "fail") {
-    verdict.spent = spentBy(attempt, journal);
+    const calls = callsOf(attempt, journal);
+    Object.assign(verdict, { calls, spent: spentBy(calls) });
     // Replayed, the same answers would fail the same way.
     if (policyOf(error).spoils === "answers") await journal?.append({ kind: "restarted" }).catch(() => {});
   }
@@ -88,9 +89,13 @@ function withEvidence(
   return { kind: "fail", error: ownRefusal(verdict.error) };
 }
 
-/** What the job's calls took so far; undefined when none brought an answer. */
-function spentBy({ job }: Attempt, journal: JobJournal | undefined): Spent | undefined {
-  const calls = [...(journal?.allCalls ?? []), ...lostCalls(job)];
+/** The job's calls so far that brought an answer. */
+function callsOf({ job }: Attempt, journal: JobJournal | undefined): PaidCall[] {
+  return [...(journal?.allCalls ?? []), ...lostCalls(job)];
+}
+
+/** What they took; undefined when there are none. */
+function spentBy(calls: readonly PaidCall[]): Spent | undefined {
   return calls.length > 0 ? spentOn(calls) : undefined;
 }
 
@@ -104,7 +109,8 @@ async function keepLost({ job, logger }: Attempt, lost: LostCall): Promise<void>
 
 function verdictOnAbort(attempt: Attempt, journal: JobJournal | undefined): Verdict {
   if ((attempt.signal.reason as AbortReason | undefined) === "cancelled") {
-    return { kind: "fail", error: new JobCancelledError(), spent: spentBy(attempt, journal) };
+    const calls = callsOf(attempt, journal);
+    return { kind: "fail", error: new JobCancelledError(), calls, spent: spentBy(calls) };
   }
   return { kind: "putBack", delayMs: 0, reason: "its worker stopped" };
 }

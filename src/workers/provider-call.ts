@@ -117,6 +117,8 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     tokens: reply.tokens,
     costUsd: watch.costUsd,
     latencyMs: Math.round(performance.now() - startedAt),
+    ...(watch.firstPieceMs !== undefined && { firstTokenMs: Math.round(watch.firstPieceMs) }),
+    ...(held.reservation.waitedMs >= 1 && { budgetWaitMs: Math.round(held.reservation.waitedMs) }),
   };
 }
 

@@ -1,7 +1,7 @@
 import { DelayedError, RateLimitError, UnrecoverableError } from "bullmq";
 import { type PauseAsked, pauseModel } from "../limits/pause.ts";
 import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
-import { type Message, previewOfAnswer } from "../shared/chat.ts";
+import { previewOfAnswer } from "../shared/chat.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { privatePartsOf, toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
@@ -20,6 +20,7 @@ import { untilTaken } from "../store/redis-refusal.ts";
 import { type WriteOutcome, writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/step-end.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
+import { historyDetail } from "./history-detail.ts";
 import { type Attempt, dueAt, jobClassOf, lostCalls } from "./job-attempt.ts";
 import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { backoffMs, type LimitedRow, type Verdict } from "./verdict.ts";
@@ -139,7 +140,7 @@ async function hold(
 async function fail(
   attempt: Attempt,
   payload: CompletionPayload | undefined,
-  { error, pause: pauseAsked, models, spent }: VerdictOf<"fail">,
+  { error, pause: pauseAsked, models, spent, calls }: VerdictOf<"fail">,
 ): Promise<never> {
   const { job, jobId, logger } = attempt;
   const attempts = job.attemptsMade + 1;
@@ -150,7 +151,7 @@ async function fail(
   if (payload) {
     const record = emptyRecord(jobId, payload, isCancelled ? "cancelled" : "failed", attempts);
     const fault = { error: { ...toErrorRecord(error), attempts }, ...privatePartsOf(error) };
-    await finish(attempt, payload, { ...record, ...models, ...spent, ...fault });
+    await finish(attempt, payload, { ...record, ...models, ...spent, ...fault }, { calls });
   } else {
     const { store, settings } = attempt.context;
     const told = { id: jobId, queue: attempt.queue.name, errorCode: error.code, attempts };
@@ -171,12 +172,13 @@ async function finish(
   attempt: Attempt,
   payload: CompletionPayload | undefined,
   record: ResultRecord,
-  { added = [], sentAt }: { added?: readonly Message[]; sentAt?: number | undefined } = {},
+  { added = [], sentAt, calls }: Partial<Pick<VerdictOf<"done">, "added" | "sentAt" | "calls">> = {},
 ): Promise<void> {
   if (!payload) return;
   const { context, queue, job, token, jobId, logger } = attempt;
   const budgetKey = record.status === "succeeded" ? countedKey(queue.name, payload, record) : undefined;
   const answer = payload.conversation && turnAnswer(record, added);
+  const detail = await historyDetail(context, payload, record, calls);
   const outcome = await untilTaken(logger, () =>
     writeRecord(context.store, {
       queue: queue.name,
@@ -187,6 +189,7 @@ async function finish(
       answer,
       sentAt,
       course: { createdAt: job.timestamp, startedAt: job.processedOn, waits: snoozesOf(job) },
+      detail,
       retention: context.settings.retention,
     }),
   );

@@ -3,7 +3,8 @@ import type { FinishedCall } from "../store/job-journal.ts";
 import type { LostCall } from "./job-attempt.ts";
 import type { Spent } from "./verdict.ts";
 
-type PaidCall = LostCall & Pick<FinishedCall, "fromCache">;
+/** A finished call of a job, or a paid one whose answer could not be used. */
+export type PaidCall = LostCall & Partial<FinishedCall>;
 
 /** The sums of a job's finished calls, and of those whose answers could not be used. */
 export function spentOn(calls: readonly PaidCall[]): Spent {

@@ -5,11 +5,18 @@ import { fromErrorRecord, privatePartsOf, toErrorRecord } from "../shared/error-
 import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { LONG_PAUSE_MS } from "../store/long-pause.ts";
+import type { PaidCall } from "./spent.ts";
 
-/** What becomes of an attempt; nothing else can. */
+/** What becomes of an attempt; nothing else can. `calls`: the finished ones of the job, for the history. */
 export type Verdict =
   /** The result is recorded, with what it adds to its conversation: the job completes. `sentAt`: of its latest call. */
-  | { kind: "done"; record: ResultRecord; added?: readonly Message[]; sentAt?: number | undefined }
+  | {
+      kind: "done";
+      record: ResultRecord;
+      added?: readonly Message[];
+      calls?: readonly PaidCall[];
+      sentAt?: number | undefined;
+    }
   /** Uses up one attempt. */
   | { kind: "retry"; delayMs: number; error: GlueError }
   /** Waits, and uses up no attempt: the job alone, its queue, or every queue that shares its budget. */
@@ -34,6 +41,7 @@ export type Verdict =
       pause?: PauseAsked;
       models?: TriedModels;
       spent?: Spent;
+      calls?: readonly PaidCall[];
     }
   /** Refused as a whole account is: the row waits for evidence whose fault that is. The times are of its call. */
   | { kind: "hold"; error: GlueError; sentAt: number; refusedAt: number }

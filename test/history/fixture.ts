@@ -70,13 +70,13 @@ export function fixtureRows(): Rows {
       ...{ id: `run-${n}`, ...whole, workflow_version: 1, state: pick(STATES), tags: '["a"]', retries: 0 },
       ...{ started_at: startedAt, ended_at: endedAt, prompt_tokens: upTo(99), completion_tokens: upTo(99) },
       ...{ cost_microusd: upTo(9999), unpriced: upTo(2), parent_run_id: upTo(4) ? null : "run-0" },
-      version: endedAt,
+      ...{ updated_at: endedAt, version: endedAt },
     });
     for (const step of ["b", "a", "Z"])
       steps.push({
         ...{ run_id: `run-${n}`, step, ...whole, kind: "completion", subject: "m", state: "succeeded" },
         ...{ started_at: startedAt + upTo(3), ended_at: endedAt, prompt_tokens: 1, completion_tokens: 2 },
-        ...{ cost_microusd: upTo(50), reused: upTo(2), version: endedAt },
+        ...{ cost_microusd: upTo(50), reused: upTo(2), updated_at: endedAt, version: endedAt },
       });
   }
   const batches = [0, 1, 2].map((n): RowOf<"batches"> => {
@@ -91,7 +91,7 @@ export function fixtureRows(): Rows {
       },
       ...{ ended_at: createdAt, total: 10, succeeded: 9, failed: 1, retries: 2, cache_hits: 0 },
       ...{ prompt_tokens: 5, cached_tokens: 0, completion_tokens: 5, cost_microusd: 12, unpriced: 0 },
-      ...{ limit_microusd: n === 0 ? null : 99, version: createdAt },
+      ...{ limit_microusd: n === 0 ? null : 99, updated_at: createdAt, version: createdAt },
     };
   });
   return { jobs, calls, batches, runs, steps, errors };
