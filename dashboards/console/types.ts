@@ -208,7 +208,7 @@ export interface Schedule {
   createdAt: string;
   nextRun?: string;
   running: string[];
-  ticks: { outcome: string; plannedAt: string; run?: string; reason?: string }[];
+  ticks: { outcome: string; plannedAt: string; id?: string; reason?: string; count?: number }[];
 }
 
 export interface ConversationView {

@@ -1,30 +1,16 @@
-import { existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ROLES } from "../../src/shared/scopes.ts";
 import { makeKey } from "../support/api.ts";
+import { chromiumPath, launchChromium } from "../support/chromium.ts";
 import { completionPayload, openDashboard, openQueue } from "../support/dashboard.ts";
 import { testNamespace, testStore } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
 
-const executablePath = findChromium();
-
-function findChromium(): string | undefined {
-  const names = ["chromium", "google-chrome", "google-chrome-stable"];
-  const inPath = (process.env.PATH ?? "")
-    .split(delimiter)
-    .flatMap((folder) => names.map((name) => join(folder, name)));
-  return [process.env.CHROMIUM ?? "", ...inPath].find((path) => path !== "" && existsSync(path));
-}
-
-if (!executablePath) console.warn("Browser test skipped: no Chromium in PATH or at $CHROMIUM");
-
-describe.runIf(executablePath)("in a browser", () => {
+describe.runIf(chromiumPath)("in a browser", () => {
   let browser: Browser;
   beforeAll(async () => {
-    const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
-    browser = await chromium.launch({ executablePath, args });
+    browser = await launchChromium();
   });
   afterAll(() => browser.close());
 

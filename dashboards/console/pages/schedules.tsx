@@ -66,9 +66,9 @@ const TICKS: readonly Column<Schedule["ticks"][number]>[] = [
   {
     label: "Run",
     grows: true,
-    cell: ({ run, reason }) =>
-      run ? (
-        <a href={run.startsWith("job-") ? `/jobs/${run}` : `/runs/${encodeURIComponent(run)}`}>{run}</a>
+    cell: ({ id, reason }) =>
+      id ? (
+        <a href={id.startsWith("job-") ? `/jobs/${id}` : `/runs/${encodeURIComponent(id)}`}>{id}</a>
       ) : (
         reason
       ),
@@ -106,7 +106,7 @@ export function SchedulePage({ id }: { id: string }) {
                 label="Ticks"
                 columns={TICKS}
                 rows={data.ticks}
-                keyOf={({ plannedAt, outcome, run }) => `${plannedAt} ${outcome} ${run}`}
+                keyOf={({ plannedAt, outcome, id: run }) => `${plannedAt} ${outcome} ${run}`}
                 empty="It has not ticked yet."
               />
             </Panel>
