@@ -1,10 +1,14 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 import { type RequestHandler, Router } from "express";
+import { CLOSE_MS, within } from "../shared/within.ts";
+import { Probe } from "../store/probe.ts";
 import type { Store } from "../store/store.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 
 const REDIS_TIMEOUT_MS = 1000;
+/** Workers that leave a probe for so long take no jobs. */
+const MAX_PROBE_AGE_MS = 60_000;
 /** A loop that is late by this much on average answers nobody in time. */
 const MAX_LAG_MS = 1000;
 const LAG_WINDOW_MS = 5000;
@@ -15,8 +19,9 @@ interface HealthOptions {
 }
 
 /**
- * `/health/live`: the process answers. `/health/ready`: Redis answers, the event loop is in time, and the server does not
- * drain; else 503, with what is wrong. The number of worker processes is told, and is no reason to refuse: jobs wait for them.
+ * `/health/live`: the process answers. `/health/ready`: Redis answers, the event loop is in time, workers take jobs, and the server
+ * does not drain; else 503, with what is wrong. Whether they do, a probe tells: a job that goes through a queue of its own. That there
+ * is no worker is told, and is no reason to refuse: jobs wait for them.
  */
 export function healthRoutes({ store, draining }: HealthOptions): { router: Router; close(): void } {
   const loop = monitorEventLoopDelay({ resolution: 20 });
@@ -26,16 +31,23 @@ export function healthRoutes({ store, draining }: HealthOptions): { router: Rout
     lagMs = Math.max(0, loop.mean / 1e6 - 20);
     loop.reset();
   }, LAG_WINDOW_MS).unref();
+  const probe = new Probe(store);
   const live: RequestHandler = (_request, response) => void response.json({ status: "ok" });
   const ready: RequestHandler = async (_request, response) => {
-    const workers = await answerInTime(readWorkerCards(store).then((cards) => cards.length));
-    const isReady = workers !== undefined && lagMs < MAX_LAG_MS && !draining.aborted;
+    const [cards, probeAgeMs] = (await answerInTime(
+      Promise.all([readWorkerCards(store), probe.ageMs()]),
+    )) ?? [null, null];
+    // Those of version 0.1 take no probes.
+    const takeProbes = cards?.some((card) => card.process !== undefined);
+    const areStuck = takeProbes && (probeAgeMs ?? 0) > MAX_PROBE_AGE_MS;
+    const isReady = cards !== null && !areStuck && lagMs < MAX_LAG_MS && !draining.aborted;
     response.status(isReady ? 200 : 503);
     if (!isReady) response.set("retry-after", "1");
     response.json({
       status: draining.aborted ? "draining" : isReady ? "ok" : "unavailable",
-      redis: workers === undefined ? "does not answer" : "ok",
-      workers: workers ?? null,
+      redis: cards === null ? "does not answer" : "ok",
+      workers: cards?.length ?? null,
+      probeAgeMs,
       eventLoopLagMs: Math.round(lagMs),
     });
   };
@@ -44,6 +56,7 @@ export function healthRoutes({ store, draining }: HealthOptions): { router: Rout
     close: () => {
       clearInterval(timer);
       loop.disable();
+      void within(CLOSE_MS, probe.close());
     },
   };
 }

@@ -8,11 +8,11 @@ import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import { isStoredLoss, isWrongType } from "../shared/stored-data.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { hasJobs } from "../store/bullmq-internals.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
-import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
+import { type ActiveJob, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
+import { LoopOnDemand } from "../store/loop-on-demand.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { readSchedule, scheduleIds } from "../store/schedule.ts";
 import { noteStart, takeTicks } from "../store/schedule-ticks.ts";
@@ -29,7 +29,7 @@ export interface TickerOptions {
   clock: ClockWatch;
 }
 
-const FOLLOW_MS = 1000;
+const LOOK_MS = 1000;
 const SWEEP_MS = 10_000;
 const CONCURRENCY = 20;
 /** A tick that waits for an earlier run looks again after so long at first, doubling to `PUT_BACK_MS`. */
@@ -45,14 +45,11 @@ export class Ticker {
   readonly #options: TickerOptions;
   readonly #access: ScheduleAccess;
   readonly #jobs: TickJobs;
-  readonly #timer: NodeJS.Timeout;
+  readonly #loop: LoopOnDemand;
   readonly #sweep: ElectedSweep;
-  #loop: JobLoop | undefined;
-  #following: Promise<void> | undefined;
-  #isClosing = false;
 
   constructor(options: TickerOptions) {
-    const { store, settings, clock } = options;
+    const { store, settings, logger, clock } = options;
     this.#options = options;
     this.#access = {
       ...options,
@@ -60,35 +57,19 @@ export class Ticker {
       producer: new CompletionProducer({ store, settings }),
     };
     this.#jobs = new TickJobs(store);
-    this.#follow();
-    this.#timer = setInterval(() => this.#follow(), FOLLOW_MS).unref();
+    this.#loop = new LoopOnDemand(
+      {
+        ...{ store, logger, clock, repeatStrategy },
+        queue: SCHEDULE_QUEUE,
+        lockMs: settings.lockMs,
+        concurrency: CONCURRENCY,
+        process: (active) => this.#process(active),
+      },
+      LOOK_MS,
+    );
     this.#sweep = new ElectedSweep({
       ...{ store, clock, key: store.keys.scheduleSweep, everyMs: SWEEP_MS },
       sweep: () => this.#repair(),
-    });
-  }
-
-  /** A namespace without schedules costs no connection. */
-  #follow(): void {
-    if (this.#loop) return;
-    this.#following ??= hasJobs(this.#options.store, SCHEDULE_QUEUE)
-      .then((has) => has && this.#open())
-      // While Redis is away there is nothing to follow.
-      .catch(() => {})
-      .finally(() => {
-        this.#following = undefined;
-      }) as Promise<void>;
-  }
-
-  #open(): void {
-    if (this.#isClosing || this.#loop) return;
-    const { store, logger, settings, clock } = this.#options;
-    this.#loop = new JobLoop({
-      ...{ store, logger, clock, repeatStrategy },
-      queue: SCHEDULE_QUEUE,
-      lockMs: settings.lockMs,
-      concurrency: CONCURRENCY,
-      process: (active) => this.#process(active),
     });
   }
 
@@ -168,10 +149,7 @@ export class Ticker {
 
   /** Takes no more ticks; what one has begun is gone on with by other workers. */
   async close(): Promise<void> {
-    this.#isClosing = true;
-    clearInterval(this.#timer);
-    await within(CLOSE_MS, this.#following ?? Promise.resolve());
-    await this.#loop?.close(CLOSE_MS);
+    await this.#loop.close();
     await this.#sweep.close();
     const { queues, producer } = this.#access;
     await within(CLOSE_MS, Promise.all([this.#jobs.close(), queues.close(), producer.close()]));

@@ -16,7 +16,7 @@ import type { Store } from "./store.ts";
 const WORKER_TTL_SECONDS = 15;
 
 /** What a worker process says of itself. */
-const workerCardSchema = z.object({
+export const workerCardSchema = z.object({
   host: z.string(),
   pid: z.number(),
   queueGlobs: z.array(z.string()),

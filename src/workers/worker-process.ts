@@ -21,6 +21,8 @@ import { hasJobs, queuesWithJobs } from "../store/bullmq-internals.ts";
 import { CacheStore } from "../store/cache.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import type { LoopOnDemand } from "../store/loop-on-demand.ts";
+import { probeAnswerer } from "../store/probe.ts";
 import { malformedQueueNames, type RegisteredQueue, readRegistry } from "../store/queue-registry.ts";
 import { announceWorker, unreadableWorkerCards, withdrawWorker } from "../store/worker-card.ts";
 import type { Metrics, ProcessReading } from "../telemetry/metrics.ts";
@@ -77,6 +79,7 @@ export class WorkerProcess {
   readonly #queues = new Map<string, QueueWorker>();
   readonly #drain = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #probes: LoopOnDemand;
   #listening: Disposable | undefined;
   #told: Disposable | undefined;
   #following: Promise<void> | undefined;
@@ -87,6 +90,7 @@ export class WorkerProcess {
     const { store, settings, logger } = options;
     this.#options = options;
     this.#store = store;
+    this.#probes = probeAnswerer({ ...options, lockMs: settings.lockMs });
     const profile = PROFILES[settings.profile];
     const shared = { redis: store.redis, keyPrefix: store.keys.prefix, logger };
     const budgets = new FleetBudgets({
@@ -289,7 +293,7 @@ export class WorkerProcess {
   async #close(drainMs: number): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     this.#drain.abort("draining");
-    await within(CLOSE_MS, this.#following ?? Promise.resolve());
+    await Promise.all([this.#probes.close(), within(CLOSE_MS, this.#following ?? Promise.resolve())]);
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(drainMs)));
     await Promise.all([this.#context.limiter.close(), this.#context.breaker?.[Symbol.asyncDispose]()]);
     await this.#context.outcomes.close();

@@ -1,8 +1,13 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { createLogger } from "../../src/shared/logger.ts";
+import { jobKey } from "../../src/store/bullmq-internals.ts";
+import { probeAnswerer } from "../../src/store/probe.ts";
+import { announceWorker, workerCardSchema } from "../../src/store/worker-card.ts";
 import { openApi } from "../support/api.ts";
 import { send } from "../support/dashboard.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 const settings = { host: "127.0.0.1", port: 0, allowedHosts: ["llm.example.org"], drainMs: 1000 };
 const bounds = { maxFileBytes: 1000, maxBatchRows: 10 };
@@ -84,6 +89,33 @@ describe("health", () => {
     const { status, text } = await send(`${url}/health/ready`);
     expect([status, JSON.parse(text).redis]).toEqual([503, "does not answer"]);
     expect((await send(`${url}/health/live`)).status).toBe(200);
+  });
+
+  test("it is not ready while workers take no jobs: one probe is sent, and waits until a worker takes it", async () => {
+    const { url, store } = await openApi();
+    const ready = async () => {
+      const { status, text } = await send(`${url}/health/ready`);
+      return { ...JSON.parse(text), status };
+    };
+    expect(await ready()).toMatchObject({ status: 200, workers: 0, probeAgeMs: 0 });
+    await store.redis.hset(jobKey(store, "probe", "probe"), "timestamp", Date.now() - 61_000);
+    expect(await ready(), "jobs wait for workers").toMatchObject({ status: 200, workers: 0 });
+    const card = { host: "here", pid: 1, queueGlobs: ["*"], entries: {} };
+    const memory = { rssBytes: 0, memoryShare: 0, lagMs: 0, clockAheadMs: 0 };
+    const process = { version: "0.2.0", startedAt: 0, ...memory, queues: [] };
+    await announceWorker(store, "old", workerCardSchema.parse(card));
+    expect((await ready()).status, "of a version without probes").toBe(200);
+    await announceWorker(store, "new", workerCardSchema.parse({ ...card, process }));
+    const stuck = await ready();
+    expect(stuck).toMatchObject({ status: 503, workers: 2, redis: "ok" });
+    expect(stuck.probeAgeMs).toBeGreaterThan(60_000);
+    expect(await store.redis.llen(`${store.keys.prefix}:probe:wait`), "one at a time").toBe(1);
+
+    const logger = createLogger({ level: "silent", json: true });
+    const worker = probeAnswerer({ store, logger, lockMs: 10_000 });
+    onTestFinished(() => worker.close());
+    await waitFor("the worker", async () => (await ready()).status === 200);
+    expect(await store.redis.exists(jobKey(store, "probe", "probe")), "nothing is left of it").toBe(0);
   });
 });
 

@@ -22,10 +22,13 @@ const searchSchema = z.object({
   }),
   state: z.enum(["waiting", "delayed", "active", "succeeded", "failed"]).optional(),
   queue: z.string().max(300).optional().meta({ description: "A queue's name, or `entry:model`." }),
-  conversations: z.stringbool().optional().meta({
-    override: { type: "string", enum: ["true", "false"] },
-    description: "Only jobs of conversations.",
-  }),
+  conversations: z
+    .stringbool()
+    .optional()
+    .meta({
+      override: { type: "string", enum: ["true", "false"] },
+      description: "Only jobs of conversations.",
+    }),
   limit: z.coerce.number().int().min(1).max(200).default(100),
 });
 const listedSchema = z
