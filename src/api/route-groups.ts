@@ -15,6 +15,7 @@ import { responseRoutes } from "./routes/responses.ts";
 import { runViewRoutes } from "./routes/run-views.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
+import { webhookRoutes } from "./routes/webhooks.ts";
 
 /** All that the API serves. A new surface is one file in `routes/`, and its name here. */
 export const ROUTE_GROUPS: readonly RouteGroup[] = [
@@ -33,5 +34,6 @@ export const ROUTE_GROUPS: readonly RouteGroup[] = [
   scheduleRoutes,
   queueRoutes,
   fleetRoutes,
+  webhookRoutes,
   messageBatchRoutes,
 ];

@@ -11,6 +11,7 @@ const MODULES: readonly { names: readonly string[]; add: (program: Command) => P
     add: async (to) => (await import("./serve.ts")).addServeCommands(to),
   },
   { names: ["keys"], add: async (to) => (await import("./keys.ts")).addKeysCommands(to) },
+  { names: ["webhooks"], add: async (to) => (await import("./webhooks.ts")).addWebhooksCommands(to) },
   { names: ["queues"], add: async (to) => (await import("./queues.ts")).addQueuesCommand(to) },
   { names: ["workers"], add: async (to) => (await import("./workers.ts")).addWorkersCommand(to) },
   { names: ["errors"], add: async (to) => (await import("./errors.ts")).addErrorsCommand(to) },

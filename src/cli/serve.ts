@@ -127,6 +127,12 @@ export async function serve({
     parts.defer(() => history.close());
   }
   if (options.api) {
+    // A worker of this process would tell webhooks already.
+    if (!workers) {
+      const { WebhookHost } = await import("../webhooks/host.ts");
+      const webhooks = new WebhookHost({ store, settings, logger });
+      parts.defer(() => webhooks.close());
+    }
     const { apiHost, apiPort, auth = true } = options;
     const api = await startApi({
       ...{ settings, logger, store },

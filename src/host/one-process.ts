@@ -50,10 +50,11 @@ export interface FleetWorker {
 
 export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
   const { tools = new Map(), workflows, functions, activities = [], ...given } = options;
-  const [{ WorkerProcess }, { Sweeper }, { Ticker }] = await Promise.all([
+  const [{ WorkerProcess }, { Sweeper }, { Ticker }, { WebhookHost }] = await Promise.all([
     import("../workers/worker-process.ts"),
     import("../workflows/sweeper.ts"),
     import("../schedules/ticker.ts"),
+    import("../webhooks/host.ts"),
   ]);
   const clock = new ClockWatch(options.store, options.logger);
   await clock.start();
@@ -65,6 +66,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions, activityNames, version });
   const sweeper = new Sweeper(shared);
   const ticker = new Ticker(shared);
+  const webhooks = new WebhookHost(shared);
   const { store, settings, logger } = options;
   const retention = new ElectedSweep({
     store,
@@ -96,6 +98,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
         worker.close(),
         sweeper.close(),
         ticker.close(),
+        webhooks.close(),
         retention.close(),
         telemetry.close(),
       ]);

@@ -3,8 +3,8 @@ import { budgetId, configuredBudget, limitsOf } from "../shared/budget.ts";
 import {
   activityOfQueue,
   hasRuns,
+  isOfEveryWorker,
   isOfWorkflows,
-  SCHEDULE_QUEUE,
   workflowOfQueue,
 } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
@@ -174,7 +174,7 @@ function longPauseText(key: string, { until, reason }: LongPause): string {
 }
 
 function canServe(card: WorkerCard, queue: string, entry: string | undefined): boolean {
-  if (queue === SCHEDULE_QUEUE) return true;
+  if (isOfEveryWorker(queue)) return true;
   const canCall = entry === undefined ? queue === ROUTE_QUEUE : entry in card.entries;
   return canCall && card.queueGlobs.some((glob) => matchesGlob(glob, queue));
 }
@@ -186,7 +186,7 @@ async function readReasons(queue: Queue): Promise<string[]> {
   const reasons = jobs.map((job) => (job?.progress as { waitsFor?: string } | undefined)?.waitsFor);
   // A run that sleeps and a schedule's next tick are delayed too, and wait for nothing but their time.
   const shown =
-    hasRuns(queue.name) || queue.name === SCHEDULE_QUEUE
+    hasRuns(queue.name) || isOfEveryWorker(queue.name)
       ? reasons.filter((reason) => reason !== undefined)
       : reasons;
   return [...new Set(shown.map((reason) => reason ?? "its next attempt"))];

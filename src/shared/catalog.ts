@@ -241,6 +241,14 @@ export type ActivityPayload = z.infer<typeof activityPayloadSchema>;
 /** The queue of schedules' ticks. */
 export const SCHEDULE_QUEUE = "schedules";
 
+/** The queue of deliveries to webhooks. */
+export const WEBHOOK_QUEUE = "webhooks";
+
+/** Whether any worker has the queue's jobs, whatever it can run: ticks of schedules and deliveries to webhooks. */
+export function isOfEveryWorker(queue: string): boolean {
+  return queue === SCHEDULE_QUEUE || queue === WEBHOOK_QUEUE;
+}
+
 /** Options every queue of the fleet shares, in BullMQ's words. */
 export const QUEUE_DEFAULTS = {
   removeOnComplete: { age: 3600, count: 1000 },

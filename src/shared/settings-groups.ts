@@ -18,6 +18,7 @@ import type { Retention } from "./retention.ts";
 import { Secret } from "./secret.ts";
 import type { LogLevel, settingsSchema } from "./settings-schema.ts";
 import { cacheHome, projectFolder, proxyVariables } from "./system-places.ts";
+import type { AllowedRanges } from "./webhook-ranges.ts";
 
 type Values = z.infer<typeof settingsSchema>;
 
@@ -110,6 +111,8 @@ export interface Settings {
   };
   metrics: MetricsSettings;
   alerts: AlertSettings;
+  /** Where webhooks may be sent beside public addresses, and how long a receiver has for its answer. */
+  webhooks: { allowPrivate: AllowedRanges; timeoutMs: number };
   log: {
     /** Of standard error; undefined: what the command or client says. */
     level: LogLevel | undefined;
@@ -245,6 +248,7 @@ export function toSettings(
     },
     metrics: metricsSettings(values),
     alerts: alertSettings(values),
+    webhooks: { allowPrivate: values.WEBHOOK_ALLOW_PRIVATE, timeoutMs: values.WEBHOOK_TIMEOUT_MS },
     log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT, file: logFileOf(values, cwd) },
     tracing: {
       enabled: values.ENABLE_TRACING,

@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import { z } from "zod";
 import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
 import { MAX_QUEUES, QUEUE_DEFAULTS } from "./catalog.ts";
@@ -16,6 +15,7 @@ import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
 import { ERROR_COUNT_TTL_SECONDS, RESULT_TTL_SECONDS, RUN_TTL_SECONDS } from "./retention.ts";
 import { booleanText, integer, numberFrom, seconds, share } from "./setting-types.ts";
+import { type AllowedRanges, isRange } from "./webhook-ranges.ts";
 
 /** How much a logger tells, from all to nothing. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -56,18 +56,20 @@ const list = z.string().transform((text) =>
 
 /** IP addresses and subnets, and express's names of some. */
 const addresses = list.refine(
-  (items) => items.every((item) => ADDRESS_SETS.has(item) || isSubnet(item)),
+  (items) => items.every((item) => ADDRESS_SETS.has(item) || isRange(item)),
   "must be IP addresses, subnets such as 10.0.0.0/8, or loopback",
 );
 const ADDRESS_SETS: ReadonlySet<string> = new Set(["loopback", "linklocal", "uniquelocal"]);
 
-function isSubnet(text: string): boolean {
-  const [address = "", bits, ...rest] = text.split("/");
-  const version = isIP(address);
-  const isPrefix =
-    bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
-  return version !== 0 && isPrefix && rest.length === 0;
-}
+/** `true`, `false`, or ranges of addresses. */
+const allowedRanges = list.transform((items, context): AllowedRanges => {
+  const isAll = booleanText.safeParse(items.length === 1 ? items[0] : undefined);
+  if (isAll.success) return isAll.data ? "all" : [];
+  for (const item of items)
+    if (!isRange(item))
+      context.addIssue(`must be true, false or ranges such as 10.0.0.0/8; ${JSON.stringify(item)} is none`);
+  return items;
+});
 
 const redisUrl = z
   .string()
@@ -175,6 +177,8 @@ export const settingsSchema = z.object({
   API_MAX_FILE_BYTES: integer(1, Number.MAX_SAFE_INTEGER).default(200 * 1024 * 1024),
   API_MAX_BATCH_ROWS: integer(1, 10_000_000).default(50_000),
   ...metricsVariables,
+  WEBHOOK_ALLOW_PRIVATE: allowedRanges.default([]),
+  WEBHOOK_TIMEOUT_MS: integer(100, 60_000).default(15_000),
   LOG_LEVEL: logLevel.optional(),
   LOG_JSON_FORMAT: booleanText.default(false),
   LOG_DIR: z.string().optional(),

@@ -22,6 +22,16 @@ import { DEFAULT_TENANT } from "../shared/tenant.ts";
 
 export const OUTBOX_VERSION = 1;
 
+/** The types of all events. */
+export const EVENT_TYPES: readonly string[] = [
+  ...["job.completed", "job.failed", "job.cancelled"],
+  ...["run.completed", "run.failed", "run.cancelled", "run.continued"],
+  ...["batch.validating", "batch.in_progress", "batch.finalizing", "batch.completed"],
+  ...["batch.failed", "batch.expired", "batch.cancelling", "batch.cancelled"],
+  ...["schedule.started", "schedule.skipped", "schedule.missed", "schedule.failed"],
+  ...["alert.firing", "alert.resolved"],
+];
+
 const count = z.coerce.number().catch(0).default(0);
 const time = z.coerce.number().optional().catch(undefined);
 const text = z.string().optional().catch(undefined);

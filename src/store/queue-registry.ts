@@ -1,4 +1,4 @@
-import { isOfWorkflows, MAX_QUEUES, SCHEDULE_QUEUE } from "../shared/catalog.ts";
+import { isOfEveryWorker, isOfWorkflows, MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
 import { isQueueName } from "../shared/queue-name.ts";
@@ -40,7 +40,7 @@ export async function registerQueue(store: Store, queue: string, maxActive = MAX
 }
 
 function isOfModel(queue: string): boolean {
-  return !isOfWorkflows(queue) && queue !== SCHEDULE_QUEUE;
+  return !isOfWorkflows(queue) && !isOfEveryWorker(queue);
 }
 
 /** The queue itself has no jobs yet. */

@@ -96,6 +96,11 @@ export function keysUnder(prefix: string) {
     /** String: held by the process that writes the history. */
     outboxHistoryLease: `${prefix}:outbox:history:lease`,
     outboxWebhooks: `${prefix}:outbox:webhooks`,
+    /** Sorted set: id of each webhook by its making; hash: the webhook (see `webhook.ts`); its tries (see `webhook-log.ts`). */
+    webhooks: `${prefix}:webhooks`,
+    webhook: (id: string) => `${prefix}:webhook:${id}`,
+    webhookLog: (id: string) => `${prefix}:webhook:${id}:log`,
+    webhookDead: (id: string) => `${prefix}:webhook:${id}:dead`,
     /** Set: the ids of worker processes; each has a card that expires. */
     workers: `${prefix}:workers`,
     worker: (workerId: string) => `${prefix}:worker:${workerId}`,

@@ -7,6 +7,7 @@ import { loadSettings } from "../../src/shared/settings.ts";
 import { makeKey, openApi } from "../support/api.ts";
 import { restClient } from "../support/rest-client.ts";
 import { MODEL, TestSite } from "../support/site.ts";
+import { LOOPBACK } from "../support/webhooks.ts";
 
 const letter = defineWorkflow({
   name: "letter",
@@ -40,7 +41,10 @@ function rank({ method, path }: { method: string; path: string }): number {
 
 test("an object of another tenant is not there, by any route that takes an id", async () => {
   await using site = await TestSite.open();
-  const settings = loadSettings({ env: { ...site.env, GLUELLM_DEFAULT_MODEL: MODEL }, cwd: "/" });
+  const settings = loadSettings({
+    env: { ...site.env, ...LOOPBACK, GLUELLM_DEFAULT_MODEL: MODEL },
+    cwd: "/",
+  });
   const { url, store } = await openApi(settings, { workflows: [letter] });
   const key = await makeKey(store, { tenant: "ours", scopes: [...SCOPES] });
   const owner = restClient(url, key.headers);
@@ -73,6 +77,7 @@ test("an object of another tenant is not there, by any route that takes an id", 
       })
     ).body.id,
     conversations: "talk",
+    webhooks: (await owner("POST", "/api/webhooks", { url: "http://127.0.0.1:9/", events: ["*"] })).body.id,
     queues: MODEL,
   } as Record<string, string>;
   await owner("POST", "/api/jobs", { message: "secret of ours", conversation: "talk" });
@@ -95,4 +100,5 @@ test("an object of another tenant is not there, by any route that takes an id", 
   }
   expect((await stranger("GET", "/api/runs")).body.data).toEqual([]);
   expect((await stranger("GET", "/api/schedules")).body.data).toEqual([]);
+  expect((await stranger("GET", "/api/webhooks")).body.data).toEqual([]);
 });

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { bareMachine } from "../support/bare-machine.ts";
 import { exampleSite, examplesOf } from "../support/examples.ts";
 import { serveApi } from "../support/served-api.ts";
+import { LOOPBACK } from "../support/webhooks.ts";
 import { deadUrl } from "../support/wire-server.ts";
 
 const { dataDir, ran, run } = exampleSite();
@@ -185,6 +186,13 @@ test("the example of the REST API waits for a job and a run, and sees what they 
     "succeeded 1 step",
     expect.stringMatching(/^true /),
   ]);
+});
+
+test("the example of webhooks is told of its batch's end, by a signature that OpenAI's client takes", async () => {
+  const { baseURL, apiKey, site } = await serveApi({}, LOOPBACK);
+  await using _ = site;
+  const output = await run("webhooks", { OPENAI_BASE_URL: baseURL, OPENAI_API_KEY: apiKey });
+  expect(output).toEqual(["told of the batch's end: true 1"]);
 });
 
 test("every example was run, but those of workflows and that of the API, which have tests of their own", () => {
