@@ -28,7 +28,7 @@ const PAGES = [
 const IS_PAGE = new RegExp(`^/(?:(?:${PAGES.join("|")})(?:/[^/]*)?)?$`);
 
 /** In the order in which they hold. */
-const STYLES = ["base", "frame", "panels", "badges", "tables", "forms", "run", "narrow"].map(
+const STYLES = ["uplot", "base", "frame", "panels", "badges", "tables", "forms", "run", "narrow"].map(
   (name) => `styles/${name}`,
 );
 
@@ -76,6 +76,7 @@ async function readSite(namespace: string): Promise<Site> {
   }
   for (const [name, [packageName, path]] of Object.entries(LIBRARIES))
     found.set(`lib/${name}.js`, readFileSync(join(packageFolder(packageName), path), "utf8"));
+  found.set("styles/uplot.css", readFileSync(join(packageFolder("uplot"), "dist", "uPlot.min.css"), "utf8"));
   const version = sha256(JSON.stringify([...found])).slice(0, 12);
   const base = `/console/${version}`;
   const files = [...found].map(([name, text]) => {
@@ -84,7 +85,7 @@ async function readSite(namespace: string): Promise<Site> {
     const shown = type === "text/javascript" ? text.replace(IMPORTED, `$1$2${base}/lib/$3.js$2`) : text;
     return [`${version}/${name}`, { type, text: shown }] as const;
   });
-  const modules = [...found.keys()].filter((name) => name.endsWith(".js") && name !== "lib/uplot.js");
+  const modules = [...found.keys()].filter((name) => name.endsWith(".js"));
   return { page: pageOf(base, modules, namespace), files: new Map(files) };
 }
 

@@ -6,13 +6,15 @@ import { HELP, isHelpOpen, listenToKeys } from "./keys.ts";
 import { lastAnswer } from "./live.ts";
 import { BatchesPage, BatchPage } from "./pages/batches.tsx";
 import { ConversationPage, ConversationsPage } from "./pages/conversations.tsx";
+import { ErrorsPage } from "./pages/errors.tsx";
 import { JobPage, JobsPage } from "./pages/jobs.tsx";
-import { LimitsPage } from "./pages/limits.tsx";
+import { LimitPage, LimitsPage } from "./pages/limits.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
 import { PlaygroundPage } from "./pages/playground.tsx";
 import { RunPage } from "./pages/run.tsx";
 import { RunsPage } from "./pages/runs.tsx";
 import { SchedulePage, SchedulesPage } from "./pages/schedules.tsx";
+import { WorkersPage } from "./pages/workers.tsx";
 import { Fault } from "./parts/basic.tsx";
 import { Dialog } from "./parts/dialog.tsx";
 import { Notice } from "./parts/notice.tsx";
@@ -41,7 +43,9 @@ const PAGES: readonly PageEntry[] = [
     ...{ list: ConversationsPage, one: ConversationPage },
   },
   { path: "schedules", name: "Schedules", list: SchedulesPage, one: SchedulePage },
-  { path: "limits", name: "Limits", list: LimitsPage },
+  { path: "workers", name: "Workers", list: WorkersPage },
+  { path: "limits", name: "Limits", list: LimitsPage, one: LimitPage },
+  { path: "errors", name: "Errors", list: ErrorsPage },
   { path: "playground", name: "Playground", list: PlaygroundPage, scope: ["complete", "workflow"] },
 ];
 

@@ -16,7 +16,7 @@ export interface Queue {
   queue: string;
   key: string;
   counts: { waiting: number; active: number; delayed: number; completed: number; failed: number };
-  limits: { rpm?: Limit; tpm?: Limit; inputTpm?: Limit; outputTpm?: Limit };
+  limits: { rpm?: Limit; tpm?: Limit; itpm?: Limit; otpm?: Limit };
   bucket?: string;
   breaker: {
     state: "closed" | "open" | "half_open";
@@ -28,6 +28,8 @@ export interface Queue {
   used: { requests: number; tokens: number; outputTokens: number; rateLimited: number };
   pausedMs: number;
   longPause?: { until: number; reason: string };
+  /** Of the oldest job that waits and might run; null: none does. */
+  oldestMs: number | null;
   pausedByOperator: boolean;
   workers: number;
   waitsFor: string[];
@@ -242,9 +244,44 @@ export interface Worker {
   id: string;
   host: string;
   pid: number;
-  tools?: string[];
-  workflows?: string[];
-  activities?: string[];
-  isMemoryLow?: boolean;
-  jobs?: { active: number; ended: number };
+  version: string | null;
+  uptimeMs: number | null;
+  jobs: { active: number; ended: number } | null;
+  isMemoryLow: boolean;
+  rssBytes: number | null;
+  memoryShare: number | null;
+  lagMs: number | null;
+  clockAheadMs: number | null;
+  providers: string[];
+  tools: string[];
+  workflows: { name: string; version: number | null }[];
+  activities: string[];
+}
+
+export interface ErrorGroup {
+  failed: number;
+  failedCalls: number;
+  code?: string;
+  model?: string;
+  provider?: string;
+  queue?: string;
+  hour?: string;
+  example?: { id: string; at: string; message: string };
+}
+
+export interface ErrorReport {
+  since: string;
+  until: string;
+  failed: number;
+  failedCalls: number;
+  succeeded: number;
+  spentUsd?: number;
+  groups: ErrorGroup[];
+  patterns: { pattern: string; count: number; text: string; hint: string }[];
+}
+
+/** What a model used, in steps of a few seconds. */
+export interface UseSeries {
+  stepMs: number;
+  data: { at: number; requests: number; tokens: number; rateLimited: number }[];
 }

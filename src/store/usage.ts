@@ -59,6 +59,38 @@ export async function usagePerMinute(store: Store, budgetKey: string, sinceMs: n
   return Object.fromEntries(rates) as Usage;
 }
 
+/** What a key used in a few seconds. */
+export interface UsageStep extends Usage {
+  /** When the step began, in epoch milliseconds. */
+  at: number;
+}
+
+const STEP_SECONDS = 5;
+const STEPS = 34;
+
+/** Returns the fleet's use of a key in the last minutes, in steps of `stepMs`, the earliest first. */
+export async function usageSeries(
+  store: Store,
+  budgetKey: string,
+): Promise<{ stepMs: number; steps: UsageStep[] }> {
+  // The present step is not over.
+  const end = Math.floor(Date.now() / 1000 / STEP_SECONDS) * STEP_SECONDS;
+  const first = end - STEPS * STEP_SECONDS;
+  const pipeline = store.redis.pipeline();
+  for (let second = first; second < end; second++)
+    pipeline.hmget(usageKey(store.keys, budgetKey, second * 1000), ...COUNTERS);
+  const replies = ((await pipeline.exec()) ?? []).map(([, values]) => (values ?? []) as (string | null)[]);
+  const steps = Array.from({ length: STEPS }, (_, n) => {
+    const seconds = replies.slice(n * STEP_SECONDS, (n + 1) * STEP_SECONDS);
+    const sums = COUNTERS.map((name, i) => [
+      name,
+      seconds.reduce((sum, values) => sum + Number(values[i] ?? 0), 0),
+    ]);
+    return { ...(Object.fromEntries(sums) as Usage), at: (first + n * STEP_SECONDS) * 1000 };
+  });
+  return { stepMs: STEP_SECONDS * 1000, steps };
+}
+
 /** Counts an answered call of a job of several at once: its record comes late, or never, and cannot say which model used what. */
 export async function countCall(
   store: Store,

@@ -1,10 +1,14 @@
-import { count, short } from "../format.ts";
+import { withQuery } from "../api.ts";
+import { count, duration, short, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Empty, Loaded, Meter, Panel } from "../parts/basic.tsx";
 import { Table } from "../parts/table.tsx";
-import type { ListedRun, Page, Queue } from "../types.ts";
+import type { Batch, ErrorGroup, ErrorReport, ListedRun, Page, Queue, Worker } from "../types.ts";
+import { OPEN_STATES } from "./batch-actions.tsx";
+import { Rows } from "./batches.tsx";
 import { isModelQueue } from "./limits.tsx";
 import { COLUMNS as RUN_COLUMNS } from "./runs.tsx";
+import { worriesOf } from "./workers.tsx";
 
 interface Problem {
   tone: "warn" | "bad";
@@ -17,8 +21,16 @@ interface Problem {
 export function OverviewPage() {
   const queues = useLive<{ data: Queue[] }>("/api/queues", 2000);
   const runs = useLive<Page<ListedRun>>("/api/run-search?limit=8", 2000);
+  const workers = useLive<{ data: Worker[] }>("/api/workers", 5000);
+  const batches = useLive<Page<Batch>>("/api/batches?limit=10", 3000);
+  const today = useLive<ErrorReport>(withQuery("/api/errors", { since: midnight(), by: "model" }), 5000);
   const all = queues.data?.data ?? [];
-  const problems = all.flatMap(problemsOf);
+  const problems = [
+    ...all.flatMap(problemsOf),
+    ...(today.data?.groups.flatMap((group) => failingModel(group)) ?? []),
+    ...(workers.data?.data.flatMap(worryOf) ?? []),
+  ];
+  const open = batches.data?.data.filter(({ state }) => OPEN_STATES.includes(state)) ?? [];
   return (
     <>
       <div class="head">
@@ -28,9 +40,10 @@ export function OverviewPage() {
       <Loaded live={queues}>
         {({ data }) => (
           <>
-            <Tiles queues={data} />
+            <Tiles queues={data} workers={workers.data?.data} today={today.data} />
             <div class="grid">
               {problems.length > 0 && <Problems of={problems} />}
+              {open.length > 0 && <Batches of={open} />}
               <Models queues={data.filter(isModelQueue)} />
               <Waiting queues={data} />
             </div>
@@ -54,6 +67,31 @@ export function OverviewPage() {
       </Panel>
     </>
   );
+}
+
+function midnight(): string {
+  return `${new Date().toISOString().slice(0, 10)}T00:00:00Z`;
+}
+
+/** At least so many failures make a model a failing one. */
+const MIN_FAILED = 5;
+
+function failingModel({ model = "", failed, failedCalls }: ErrorGroup): Problem[] {
+  if (failed < MIN_FAILED) return [];
+  return [
+    {
+      tone: "warn",
+      what: model,
+      why: `${count(failed)} jobs failed today, ${count(failedCalls)} calls did`,
+      href: "/errors?hours=24",
+    },
+  ];
+}
+
+function worryOf(worker: Worker): Problem[] {
+  const worries = worriesOf(worker);
+  if (worries.length === 0) return [];
+  return [{ tone: "warn", what: `${worker.host}:${worker.pid}`, why: worries.join("; "), href: "/workers" }];
 }
 
 function problemsOf(queue: Queue): Problem[] {
@@ -82,13 +120,15 @@ function Verdict({ problems, queues }: { problems: readonly Problem[]; queues: r
       ? "warn"
       : "ok";
   const active = queues.reduce((sum, { counts }) => sum + counts.active, 0);
-  const text = { ok: "All is well.", warn: "Something is held up.", bad: "Something is wrong." }[tone];
+  const text = { ok: "All is well.", warn: "Something needs a look.", bad: "Something is wrong." }[tone];
   const rest =
     tone === "ok"
       ? active > 0
         ? `${count(active)} jobs at work.`
         : "Nothing is at work."
-      : `${problems.length} of ${queues.length} queues, see below.`;
+      : problems.length === 1
+        ? `${problems[0]?.what}: ${problems[0]?.why}.`
+        : `${problems.length} things, see below.`;
   return (
     <p class={`verdict ${tone}`} role="status">
       <b>{text}</b> {rest}
@@ -96,23 +136,57 @@ function Verdict({ problems, queues }: { problems: readonly Problem[]; queues: r
   );
 }
 
-function Tiles({ queues }: { queues: readonly Queue[] }) {
+interface TilesProps {
+  queues: readonly Queue[];
+  workers: readonly Worker[] | undefined;
+  today: ErrorReport | undefined;
+}
+
+function Tiles({ queues, workers, today }: TilesProps) {
   const sum = (of: (queue: Queue) => number) => queues.reduce((total, queue) => total + of(queue), 0);
   const models = queues.filter(isModelQueue);
   const tokens = models.reduce((total, { used }) => total + used.tokens, 0);
+  const limited = models.reduce((total, { used }) => total + used.rateLimited, 0);
+  const oldest = Math.max(-1, ...queues.map(({ oldestMs }) => oldestMs ?? -1));
+  const waiting = sum(({ counts }) => counts.waiting);
   return (
     <div class="tiles">
+      {today?.spentUsd !== undefined && <Spend today={today} spentUsd={today.spentUsd} />}
       <Tile value={count(sum(({ counts }) => counts.active))} name="jobs at work" href="/jobs?state=active" />
-      <Tile value={count(sum(({ counts }) => counts.waiting))} name="waiting" href="/jobs?state=waiting" />
-      <Tile value={count(sum(({ counts }) => counts.delayed))} name="delayed" href="/jobs?state=delayed" />
-      <Tile value={count(sum(({ counts }) => counts.failed))} name="failed, kept" href="/jobs?state=failed" />
-      <Tile value={short(tokens)} name="tokens in the last minute" href="/limits" />
       <Tile
-        value={count(models.reduce((total, { used }) => total + used.rateLimited, 0))}
-        name="429s in the last minute"
+        value={count(waiting)}
+        name={oldest >= 0 ? `waiting, the oldest ${duration(oldest)}` : "waiting"}
+        href="/jobs?state=waiting"
+      />
+      <Tile value={count(sum(({ counts }) => counts.delayed))} name="delayed" href="/jobs?state=delayed" />
+      {today && (
+        <Tile
+          value={count(today.failed)}
+          name={`failed today, of ${count(today.failed + today.succeeded)}`}
+          href="/errors?hours=24"
+        />
+      )}
+      <Tile
+        value={short(tokens)}
+        name={`tokens a minute${limited > 0 ? `, ${count(limited)} 429s` : ""}`}
         href="/limits"
       />
+      {workers && <Tile value={count(workers.length)} name="workers alive" href="/workers" />}
     </div>
+  );
+}
+
+const DAY_MS = 86_400_000;
+
+/** What today cost, and what it will have cost at this pace; days are of UTC. */
+function Spend({ today: { since, until }, spentUsd }: { today: ErrorReport; spentUsd: number }) {
+  const passedMs = Math.max(1, Date.parse(until) - Date.parse(since));
+  return (
+    <Tile
+      value={usd(spentUsd)}
+      name={`spent today, ${usd((spentUsd * DAY_MS) / Math.min(DAY_MS, passedMs))} by midnight at this pace`}
+      href="/runs?hours=24&minUsd=0.01"
+    />
   );
 }
 
@@ -131,10 +205,31 @@ function Problems({ of }: { of: readonly Problem[] }) {
       <ul class="list">
         {of.map(({ what, why, tone, href }) => (
           <li key={what}>
-            <Badge state={tone === "bad" ? "failing" : "held up"} tone={tone} />
+            <Badge state={tone === "bad" ? "wrong" : "look"} tone={tone} />
             <span class="what">
               <a href={href}>{what}</a> {why}
             </span>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function Batches({ of }: { of: readonly Batch[] }) {
+  return (
+    <Panel title={<a href="/batches">Batches under way</a>}>
+      <ul class="list">
+        {of.map((batch) => (
+          <li key={batch.id}>
+            <Badge state={batch.state} />
+            <span class="what">
+              <a class="mono" href={`/batches/${encodeURIComponent(batch.id)}`}>
+                {batch.id}
+              </a>
+            </span>
+            <Rows batch={batch} />
+            <span class="muted">{batch.etaMs === null ? "" : `ends in ${duration(batch.etaMs)}`}</span>
           </li>
         ))}
       </ul>
@@ -163,19 +258,25 @@ function Models({ queues }: { queues: readonly Queue[] }) {
 
 /** What waits for what, and why. */
 function Waiting({ queues }: { queues: readonly Queue[] }) {
-  const waiting = queues.filter(({ counts }) => counts.waiting + counts.delayed > 0);
+  // The next ticks of schedules wait for their times.
+  const waiting = queues.filter(
+    ({ queue, counts }) => queue !== "schedules" && counts.waiting + counts.delayed > 0,
+  );
   return (
     <Panel title="What waits">
       {waiting.length === 0 && <Empty>Nothing waits.</Empty>}
       <ul class="list">
-        {waiting.map(({ queue, key, counts, waitsFor }) => (
+        {waiting.map(({ queue, key, counts, waitsFor, oldestMs }) => (
           <li key={queue}>
             <span class="what">
               <a href={`/jobs?queue=${encodeURIComponent(queue)}`}>{key}</a>{" "}
-              <span class="muted">{waitsFor.join("; ") || "for their turn"}</span>
+              <span class="muted">
+                {waitsFor.join("; ") || (counts.waiting > 0 ? "for their turn" : "for their time")}
+              </span>
             </span>
             <span>
-              {count(counts.waiting)} waiting, {count(counts.delayed)} delayed
+              {count(counts.waiting)} waiting{oldestMs !== null && ` for up to ${duration(oldestMs)}`},{" "}
+              {count(counts.delayed)} delayed
             </span>
           </li>
         ))}

@@ -50,7 +50,7 @@ function TryPrompt() {
   const models = (queues.data?.data ?? [])
     .filter(({ queue }) => queue.startsWith("completions."))
     .map(({ key }) => key);
-  const tools = [...new Set(workers.data?.data.flatMap(({ tools: of }) => of ?? []))].sort();
+  const tools = [...new Set(workers.data?.data.flatMap(({ tools: of }) => of))].sort();
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);

@@ -5,6 +5,7 @@ import { readWorkerStates } from "../../producers/worker-states.ts";
 import { configuredBudget } from "../../shared/budget.ts";
 import { parseCompletionQueueName } from "../../shared/queue-name.ts";
 import { DEFAULT_TENANT } from "../../shared/tenant.ts";
+import { usageSeries } from "../../store/usage.ts";
 import { ApiError, badParameter } from "../api-error.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
 
@@ -124,6 +125,29 @@ export const fleetRoutes: RouteGroup = {
             }),
           ),
         };
+      },
+    }),
+    defineRoute({
+      method: "get",
+      path: "/limits/use",
+      summary: "Returns what a model used in the last minutes, in steps of a few seconds.",
+      scope: "read",
+      query: z.object({ key: z.string().max(300).meta({ description: "`entry:model`." }) }),
+      answer: z.object({
+        stepMs: z.number(),
+        data: z.array(
+          z.object({
+            at: z.number(),
+            requests: z.number(),
+            tokens: z.number(),
+            outputTokens: z.number(),
+            rateLimited: z.number(),
+          }),
+        ),
+      }),
+      handle: async ({ context: { store }, query }) => {
+        const { stepMs, steps } = await usageSeries(store, query.key);
+        return { stepMs, data: steps };
       },
     }),
     defineRoute({

@@ -1,9 +1,12 @@
+import type { Queue } from "bullmq";
 import { z } from "zod";
-import { readQueueStates } from "../../producers/queue-states.ts";
+import { type QueueState, readQueueStates } from "../../producers/queue-states.ts";
 import { pauseQueue, resumeQueue } from "../../producers/resume-queue.ts";
 import { SCOPES } from "../../shared/scopes.ts";
 import { DEFAULT_TENANT } from "../../shared/tenant.ts";
 import { readApiKey } from "../../store/api-key.ts";
+import type { Store } from "../../store/store.ts";
+import { withQueue } from "../../store/with-queue.ts";
 import { ApiError, notFound } from "../api-error.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
 
@@ -20,6 +23,7 @@ const queueSchema = z
     }),
     pausedMs: z.number(),
     pausedByOperator: z.boolean(),
+    oldestMs: z.number().nullable().meta({ description: "Since the oldest job that waits was added." }),
     workers: z.number(),
     waitsFor: z.array(z.string()),
   })
@@ -54,7 +58,11 @@ export const queueRoutes: RouteGroup = {
       summary: "Lists the queues of all tenants: counts, limits and their use, pauses, workers.",
       scope: "read",
       answer: z.object({ data: z.array(queueSchema) }),
-      handle: async ({ context: { store, settings } }) => ({ data: await readQueueStates(store, settings) }),
+      handle: async ({ context: { store, settings } }) => {
+        const states = await readQueueStates(store, settings);
+        const oldest = await Promise.all(states.map((state) => oldestMs(store, state)));
+        return { data: states.map((state, n) => ({ ...state, oldestMs: oldest[n] ?? null })) };
+      },
     }),
     defineRoute({
       method: "post",
@@ -90,6 +98,15 @@ export const queueRoutes: RouteGroup = {
     }),
   ],
 };
+
+/** Returns how long the oldest job of a queue waits; undefined when none does, or it cannot be read. */
+async function oldestMs(store: Store, { queue, counts }: QueueState): Promise<number | undefined> {
+  if (counts.waiting === 0) return undefined;
+  const first = (opened: Queue) => opened.getJobs(["waiting", "prioritized"], 0, 0, true).catch(() => []);
+  const jobs = await withQueue(store, queue, first);
+  const added = jobs.flatMap((job) => job?.timestamp ?? []);
+  return added.length === 0 ? undefined : Math.max(0, Date.now() - Math.min(...added));
+}
 
 /** Queues belong to nobody alone, so that one tenant could stop the others. */
 function nameOf({ principal, params: { name } }: Call<Name>): string {
