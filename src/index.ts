@@ -144,6 +144,9 @@ export {
 } from "./shared/unsent-errors.ts";
 export type { ProviderOptions } from "./shared/wire-options.ts";
 export type { ListedRun } from "./store/run-list.ts";
+export { configureTracing, type Tracing, type TracingOptions } from "./telemetry/configure-tracing.ts";
+export { type TracedCall, traceLlmCall } from "./telemetry/trace-llm-call.ts";
+export { setSpanAttributes } from "./telemetry/tracing.ts";
 export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./toolkit/retry.ts";
 export {

@@ -26,11 +26,11 @@ export async function askJob(
   options: EnqueueOptions,
   kind: string,
 ): Promise<AskedJob> {
-  const { context, principal, request, response, requestId, traceparent, signal } = call;
+  const { context, principal, request, response, requestId, trace, signal } = call;
   const { store } = context;
   const client = context.clientOf(principal);
   const { key, digest, known } = await askedBefore(call, kind);
-  const named = { ...options, requestId, traceparent, idempotencyKey: key && `${kind} ${key}` };
+  const named = { ...options, ...trace, requestId, idempotencyKey: key && `${kind} ${key}` };
   const handle = known === undefined ? await client.enqueue(messages, named) : client.handle(known);
   response.set("x-gluellm-job-id", handle.id);
   if (key === undefined && known === undefined) {

@@ -17,7 +17,8 @@ export interface AccessRules {
 
 /** Headers by which a proxy says for whom it asks. */
 const FORWARDED = /^(forwarded|x-forwarded-.*|x-real-ip|via|cf-connecting-ip|true-client-ip)$/;
-const ALLOWED_HEADERS = "authorization, content-type, idempotency-key, x-api-key, x-request-id, traceparent";
+const ALLOWED_HEADERS =
+  "authorization, content-type, idempotency-key, x-api-key, x-request-id, traceparent, tracestate";
 const MAX_AGE_SECONDS = "600";
 
 /** @throws ConfigurationError when others than this machine could call without a key. */

@@ -11,9 +11,10 @@ import { parseExactly } from "../shared/exact-json.ts";
 import { nestsTooDeep } from "../shared/json.ts";
 import type { Principal } from "../shared/principal.ts";
 import { allows } from "../shared/scopes.ts";
+import type { TraceCarrier } from "../telemetry/trace-context.ts";
 import { ApiError, dialectFor, lastErrorHandler, schemaError, sendError } from "./api-error.ts";
 import type { ApiContext } from "./context.ts";
-import { traceparentOf } from "./requests.ts";
+import { traceRequest } from "./request-trace.ts";
 import type { Route, RouteGroup } from "./route.ts";
 
 export interface MountOptions {
@@ -42,12 +43,16 @@ export function mountGroup(group: RouteGroup, options: MountOptions): Router {
       response.locals.principal = principal;
       next();
     };
+    const path = `${group.basePath}${route.path}`;
     router[route.method](
       route.path,
-      timed(`${group.basePath}${route.path}`, options.context),
+      timed(path, options.context),
       key,
       ...readBody,
-      (request: Request, response: Response) => answer(route, request, response, options),
+      (request: Request, response: Response) =>
+        traceRequest(request, response, path, (trace) =>
+          answer(route, request, response, { ...options, trace }),
+        ),
     );
   }
   router.use(lastErrorHandler(options.context, group.dialect));
@@ -70,7 +75,7 @@ async function answer(
   route: Route,
   request: Request,
   response: Response,
-  { context, over }: MountOptions,
+  { context, over, trace }: MountOptions & { trace: TraceCarrier },
 ): Promise<void> {
   const gone = new AbortController();
   response.once("close", () => {
@@ -83,7 +88,7 @@ async function answer(
     query: checked(route.query, request.query),
     body: route.body && checked(route.body, readJson(request.body, route.isExact ?? false)),
     requestId: String(response.getHeader("x-request-id")),
-    traceparent: traceparentOf(request.headers),
+    trace,
     signal: AbortSignal.any([gone.signal, over]),
     request,
     response,

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { IncomingHttpHeaders } from "node:http";
 import type { RequestHandler } from "express";
-import { REQUEST_ID, TRACEPARENT } from "../shared/request-names.ts";
+import { REQUEST_ID } from "../shared/request-names.ts";
 import { within } from "../shared/within.ts";
 import { ApiError } from "./api-error.ts";
 
@@ -14,11 +13,6 @@ export const nameRequest: RequestHandler = (request, response, next) => {
   response.set("request-id", id);
   next();
 };
-
-/** Returns the trace that a request belongs to (W3C Trace Context); undefined when it names none. */
-export function traceparentOf({ traceparent }: IncomingHttpHeaders): string | undefined {
-  return typeof traceparent === "string" && TRACEPARENT.test(traceparent) ? traceparent : undefined;
-}
 
 /** The requests under way, for a server that ends in order: they may end, new ones are refused. */
 export class OpenRequests {

@@ -2,6 +2,7 @@ import type { Request, Response } from "express";
 import type { z } from "zod";
 import type { Principal } from "../shared/principal.ts";
 import type { Scope } from "../shared/scopes.ts";
+import type { TraceCarrier } from "../telemetry/trace-context.ts";
 import type { ApiContext } from "./context.ts";
 
 /** Whose clients a route's callers are: it decides how errors are written. */
@@ -17,7 +18,8 @@ export interface Call<Params = unknown, Query = unknown, Body = unknown> {
   /** Checked; undefined for a route without the schema `body`. */
   body: Body;
   requestId: string;
-  traceparent: string | undefined;
+  /** The trace of what it asks for. */
+  trace: TraceCarrier;
   /** Aborts when the client goes away, and when the drain time of a closing server is over. */
   signal: AbortSignal;
   request: Request;

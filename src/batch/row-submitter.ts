@@ -7,6 +7,8 @@ import type { WireOptions } from "../shared/wire-options.ts";
 import { isBlobRef } from "../store/blobs.ts";
 import { forgetFailures } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
+import { carrierOf } from "../telemetry/trace-context.ts";
+import { activeSpan } from "../telemetry/tracing.ts";
 import type { HostedBatch } from "./batch-end.ts";
 import type { IndexRow } from "./index-row.ts";
 import { modelsOf } from "./row-models.ts";
@@ -80,6 +82,7 @@ export class RowSubmitter {
     const job = await completionJob(store, settings, {
       jobId,
       ...owner,
+      ...carrierOf(activeSpan()),
       ...modelsOf(settings, window.model, jobId),
       request,
       urgency: "batch",

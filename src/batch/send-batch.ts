@@ -9,6 +9,8 @@ import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
+import { carrierOf } from "../telemetry/trace-context.ts";
+import { activeSpan, isTracing, setSpanAttributes, sharedSpan, withSpan } from "../telemetry/tracing.ts";
 import type { BatchEnd, HostedBatch } from "./batch-end.ts";
 import type { BatchFiles, PreparedBatch } from "./prepare-batch.ts";
 import { RowSender } from "./row-sender.ts";
@@ -85,7 +87,7 @@ export async function sendBatch({
       timeoutMs,
       wire: files.wire,
     });
-    const end = await sender.run(signal);
+    const end = await traceBatch(batch, () => sender.run(signal));
     const unsent = end.kind === "finished" ? undefined : hosted?.unsent(end);
     if (unsent) await failMissingRows(batch, unsent);
     if (end.kind === "finished" || unsent) {
@@ -102,6 +104,20 @@ export async function sendBatch({
     if (!hosted) await lease.release();
     await queues.close();
   }
+}
+
+/** One span for all runs of a batch. Its rows are traces of their own, which name it. */
+async function traceBatch({ output }: PreparedBatch, run: () => Promise<BatchEnd>): Promise<BatchEnd> {
+  if (!isTracing()) return run();
+  const { batchId } = output;
+  const span = sharedSpan("gluellm.batch", {
+    ...{ id: `batch:${batchId}`, kind: "PRODUCER", startedAt: Date.now(), carrier: carrierOf(activeSpan()) },
+  });
+  const end = await withSpan(span, run);
+  setSpanAttributes({ "gluellm.batch.id": batchId, "gluellm.status": end.kind }, span);
+  // One that was interrupted goes on later, under the same span.
+  if (end.kind !== "interrupted") span.end();
+  return end;
 }
 
 async function startRecord(

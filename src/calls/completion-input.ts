@@ -89,6 +89,7 @@ export function toCompletionInput(
     requestId: checked.requestId,
     traceparent: checked.traceparent,
     agent: checked.agent,
+    tracestate: checked.tracestate,
     request,
     ...(tools.length > 0 && { tools, maxToolIterations }),
     ...(tools.length > 0 && executeTools === "once" && { endsWithTools: true }),

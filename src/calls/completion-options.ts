@@ -5,7 +5,7 @@ import type { ChatRequest, Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
 import { type OutputMode, outputModeSchema } from "../shared/output-spec.ts";
-import { REQUEST_ID, TRACEPARENT } from "../shared/request-names.ts";
+import { MAX_TRACESTATE_CHARS, REQUEST_ID, TRACEPARENT } from "../shared/request-names.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
 import { type Tool, toolsByName, toToolDefinition } from "../shared/tool.ts";
@@ -100,6 +100,8 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema>
   traceparent?: string;
   /** The name of the agent that asks, by which metrics count the job: 1 to 64 letters, digits, `-` or `_`. Default: none. */
   agent?: string;
+  /** What vendors of tracing add to it; counts only beside `traceparent`. */
+  tracestate?: string;
   /** Whether `stream` of the job's handles can read the answer's pieces while they come; default false. */
   stream?: boolean;
   /**
@@ -174,6 +176,7 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   requestId: z.string().regex(REQUEST_ID, "must be 1 to 128 letters, digits, _, ., : or -").optional(),
   traceparent: z.string().regex(TRACEPARENT, "is no traceparent").optional(),
   agent: agentNameSchema.optional(),
+  tracestate: z.string().max(MAX_TRACESTATE_CHARS).optional(),
   stream: z.boolean().optional(),
   ...stepsOptions,
   tools: toolsOrNamesOption,

@@ -9,6 +9,7 @@ import { ElectedSweep } from "../store/elected-sweep.ts";
 import { redisKeys } from "../store/redis-keys.ts";
 import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
 import { sweepEnded } from "../store/retention.ts";
+import { flushTracing, startTracing } from "../telemetry/configure-tracing.ts";
 import { startTelemetry } from "../telemetry/telemetry.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import type { AnyActivity } from "../workflows/activity.ts";
@@ -143,6 +144,7 @@ export async function openRedis(
   signal?: AbortSignal,
   { triesWrites = true }: { triesWrites?: boolean } = {},
 ): Promise<RedisHost> {
+  await startTracing(settings.tracing, logger);
   const held = settings.redisUrl ? undefined : await holdEmbedded(settings, logger);
   const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
   const { prefix } = redisKeys(settings.namespace);
@@ -155,6 +157,8 @@ export async function openRedis(
     async [Symbol.asyncDispose]() {
       store.disconnect();
       held?.release();
+      // What worked in this process has ended.
+      await flushTracing();
     },
   };
 }

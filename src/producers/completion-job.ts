@@ -60,6 +60,7 @@ export interface JobOptions {
   traceparent?: string | undefined;
   /** The agent that asks. */
   agent?: string | undefined;
+  tracestate?: string | undefined;
   /** Default: answers of `temperature` 0 come from the cache, and go there. */
   cache?: CacheOption;
 }
@@ -107,6 +108,7 @@ export async function completionJob(
       ...storedOwner(input),
       traceparent: input.traceparent,
       agent: input.agent,
+      tracestate: input.tracestate,
       ...targetOf(settings, model),
       fallbacks,
       alike: input.alike,

@@ -35,6 +35,7 @@ import { RecordWait } from "./record-wait.ts";
 import { retryJob } from "./retry-job.ts";
 import { StreamFold } from "./stream-fold.ts";
 import { readEntries } from "./stream-reader.ts";
+import { traceEnqueue } from "./trace-enqueue.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** How long the caller of an aborted call waits until its job is cancelled. */
@@ -117,8 +118,10 @@ export class CompletionProducer {
     if (!isKnown) {
       const place = conversation && (await this.#takeTurn(input, conversation, jobId, queue.name));
       const more = { jobId, urgency: "interactive", conversation: place, nesting } as const;
-      const job = await completionJob(store, settings, { ...fields, ...more });
-      await queue.add(job.name, job.data, job.opts);
+      await traceEnqueue({ jobId, queue: queue.name, ...fields }, async (carrier) => {
+        const job = await completionJob(store, settings, { ...fields, ...more, ...carrier });
+        await queue.add(job.name, job.data, job.opts);
+      });
     }
     return { id: jobId, queue: queue.name };
   }

@@ -5,6 +5,7 @@ import { storedConversationIdSchema } from "./conversation-id.ts";
 import { isOfOneCall } from "./one-call-steps.ts";
 import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
+import { MAX_TRACESTATE_CHARS } from "./request-names.ts";
 import { ownerFields } from "./tenant.ts";
 import { toolNameSchema } from "./tool.ts";
 import { hasServerTools, wireOptionsSchema } from "./wire-options.ts";
@@ -39,6 +40,7 @@ export const completionPayloadSchema = z.object({
   ...ownerFields,
   /** The trace that the caller's request belongs to (W3C Trace Context). */
   traceparent: z.string().max(64).optional(),
+  tracestate: z.string().max(MAX_TRACESTATE_CHARS).optional(),
   ...targetSchema.shape,
   /** The agent that asks, by whose name metrics count the job. */
   agent: z.string().max(64).optional(),
@@ -236,6 +238,9 @@ export const activityPayloadSchema = z.object({
   input: z.unknown(),
   /** It has tags of types (see `serialize.ts`). */
   typed: z.boolean().optional(),
+  /** The trace of the run. */
+  traceparent: z.string().max(64).optional(),
+  tracestate: z.string().max(MAX_TRACESTATE_CHARS).optional(),
 });
 export type ActivityPayload = z.infer<typeof activityPayloadSchema>;
 /** The queue of schedules' ticks. */

@@ -283,6 +283,8 @@ interface PutBack {
   putBacks?: number;
   /** What its worker wants to know of it the next time. */
   limited?: object;
+  /** Since when it waits, and for what, where there are traces. */
+  waiting?: object | undefined;
   /** The ids of workers whose code does not fit it. */
   unfit?: readonly string[];
 }
@@ -293,12 +295,12 @@ interface PutBack {
  */
 export async function putBack(
   { job, token, signal }: Pick<ActiveJob, "job" | "token" | "signal">,
-  { delayMs, reason, putBacks, limited, unfit }: PutBack,
+  { delayMs, reason, putBacks, limited, waiting, unfit }: PutBack,
 ): Promise<never> {
   // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
   if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
   const { failed, lost } = Object(job.progress) as { failed?: string; lost?: object };
-  await job.updateProgress({ waitsFor: reason, putBacks, failed, lost, limited, unfit });
+  await job.updateProgress({ waitsFor: reason, putBacks, failed, lost, limited, waiting, unfit });
   // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
   await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
   throw new DelayedError();

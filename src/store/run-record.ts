@@ -81,6 +81,9 @@ const runRecordSchema = z.object({
   /** How often it was let go on after it had failed. */
   retries: count,
   ...ownerFields,
+  /** The trace that its start belongs to. */
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
   /** By which lists find it. */
   tags: json.pipe(z.array(z.string())).default([]),
   /** How often it went on as new, with an empty journal and another input. */

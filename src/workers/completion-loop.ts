@@ -150,6 +150,7 @@ async function ask(
   const call = await callOrCached(context, {
     ...input,
     request,
+    conversation: input.payload.conversation?.id,
     wire: input.payload.wire,
     isWorthKeeping: (body) => isWorthKeeping(body, input.payload, mode),
     requestId: turn === 0 ? requestId : `${requestId}-${turn}`,

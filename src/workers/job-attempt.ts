@@ -6,6 +6,7 @@ import type { ModelRef } from "../shared/model-name.ts";
 import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
 import type { JobClass } from "../telemetry/metrics.ts";
+import type { WaitReason } from "../telemetry/tracing.ts";
 import type { WorkerContext } from "./context.ts";
 
 /** One try of a worker at a job. */
@@ -33,6 +34,13 @@ export interface CallTiming {
   sentAt?: number;
   /** It brought an answer that cannot be used, and is paid. */
   lost?: LostCall | undefined;
+}
+
+/** Since when a job waits, and for what: kept with the job from attempt to attempt where there are traces. */
+export interface Waiting {
+  for: WaitReason;
+  /** Epoch milliseconds. */
+  since: number;
 }
 
 /** A paid call whose answer cannot be used. */

@@ -12,6 +12,7 @@ import { snoozesOf } from "../store/bullmq-internals.ts";
 import { JobJournal } from "../store/job-journal.ts";
 import { lookUp, type Standing } from "../store/look-up.ts";
 import { clockOf } from "../store/redis-clock.ts";
+import { isTracing } from "../telemetry/tracing.ts";
 import { type CostLimit, openCostLimits } from "./call-costs.ts";
 import { barred, lackOf, unreadable } from "./can-run.ts";
 import { type LoopInput, runCompletion } from "./completion-loop.ts";
@@ -19,6 +20,7 @@ import type { WorkerContext } from "./context.ts";
 import { stateHolder, WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
 import { type Attempt, dueAt, jobClassOf, lostCalls, type ModelAttempt } from "./job-attempt.ts";
+import { JobTrace } from "./job-trace.ts";
 import { judge } from "./judge.ts";
 import { REFUSED_MS, toRefusalError, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { HELD_MS, settle } from "./settle.ts";
@@ -36,8 +38,13 @@ export async function processJob(input: Omit<Attempt, "logger">): Promise<Comple
   const payload = jobCatalog.completion.input.safeParse(job.data);
   if (!payload.success) return settle(attempt, undefined, unreadable(job));
   tellBegin(attempt, payload.data);
-  const verdict = barred(attempt, payload.data) ?? (await tryModels(attempt, payload.data));
-  return settle(attempt, payload.data, verdict);
+  const work = async (trace?: JobTrace) => {
+    const verdict = barred(attempt, payload.data) ?? (await tryModels(attempt, payload.data));
+    return settle(attempt, payload.data, verdict, trace?.judged(verdict, payload.data));
+  };
+  if (!isTracing()) return work();
+  const trace = new JobTrace(attempt, payload.data);
+  return trace.run(() => work(trace));
 }
 
 function tellBegin({ context: { metrics }, queue, job }: Attempt, payload: CompletionPayload): void {

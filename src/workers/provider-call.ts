@@ -14,7 +14,9 @@ import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
 import type { WireOptions } from "../shared/wire-options.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import { clockOf } from "../store/redis-clock.ts";
+import { recordWait } from "../telemetry/tracing.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
+import { traceCall } from "./call-trace.ts";
 import { CallWatch } from "./call-watch.ts";
 import type { WorkerContext } from "./context.ts";
 import type { CallTiming } from "./job-attempt.ts";
@@ -43,6 +45,8 @@ export interface CallInput {
   beforeCall: AbortSignal;
   controller: ConcurrencyController;
   timing: CallTiming;
+  /** The id of the job's conversation. */
+  conversation?: string | undefined;
   /** What the job says of the time of its calls. */
   timeouts: Pick<CompletionPayload, "timeoutMs" | "idleTimeoutMs">;
   /** The provider asked for a long pause, as it seems. */
@@ -83,7 +87,8 @@ export class NotStartedError extends Error {
  * else comes is a bug, or a fault of Redis.
  */
 export async function callProvider(context: WorkerContext, input: CallInput): Promise<FinishedCall> {
-  const { model, request, wire, requestId, signal, onDelta } = input;
+  const { model, request, wire, requestId, signal, onDelta, conversation } = input;
+  const provider = context.settings.providers[model.entry] ?? { name: model.entry };
   const adapter = context.adapterOf(model.entry);
   const watch = new CallWatch(context, input);
   const call: ProviderCall = {
@@ -102,8 +107,12 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     throw deadlineError();
   }
   const startedAt = performance.now();
+  const costOf = (tokens: TokenUse) => context.costs.of(model, tokens);
   const reply = await guarded(context, input, held, {
-    complete: () => watch.complete(() => adapter.complete(call)),
+    complete: () =>
+      watch.complete(() =>
+        traceCall({ provider, conversation, costOf }, call, (traced) => adapter.complete(traced)),
+      ),
     completesLeast: () =>
       // It is nobody's call.
       completesLeast(adapter, call, (ask) => new CallWatch(context, { model, payload: {} }).complete(ask)),
@@ -116,6 +125,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     body: reply.body,
     tokens: reply.tokens,
     costUsd: watch.costUsd,
+    costUsd: costOf(reply.tokens),
     latencyMs: Math.round(performance.now() - startedAt),
     ...(watch.firstPieceMs !== undefined && { firstTokenMs: Math.round(watch.firstPieceMs) }),
     ...(held.reservation.waitedMs >= 1 && { budgetWaitMs: Math.round(held.reservation.waitedMs) }),
@@ -215,6 +225,7 @@ async function reserve(
     });
     input.controller.granted(reservation.waitedMs);
     context.metrics?.budgetWaited(model.entry, model.model, reservation.waitedMs);
+    recordWait("budget", Date.now() - reservation.waitedMs);
     if (reservation.waitedMs > 1000)
       input.logger.debug({ waitedMs: reservation.waitedMs }, "waited for the budget");
     return { reservation, outlay, tests };

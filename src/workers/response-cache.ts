@@ -14,6 +14,7 @@ import { providerOptionsFor } from "../shared/wire-options.ts";
 import type { CacheStore } from "../store/cache.ts";
 import type { FinishedCall } from "../store/job-journal.ts";
 import { clockOf } from "../store/redis-clock.ts";
+import { recordWait } from "../telemetry/tracing.ts";
 import type { WorkerContext } from "./context.ts";
 import { type CallInput, callProvider, NotStartedError } from "./provider-call.ts";
 
@@ -148,7 +149,9 @@ async function claimNow(
 
 async function waitHere({ draining }: WorkerContext, input: CachedCallInput, slot: Slot): Promise<boolean> {
   const signal = AbortSignal.any([input.signal, input.beforeCall, draining]);
+  const startedAt = Date.now();
   const waited = !signal.aborted && (await slot.cache.waitForEnd(slot.digest, signal));
+  recordWait("cache", startedAt);
   if (signal.aborted) throw new NotStartedError("aborted while an equal request was being answered");
   return waited;
 }

@@ -21,7 +21,7 @@ import { type WriteOutcome, writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/step-end.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import { historyDetail } from "./history-detail.ts";
-import { type Attempt, dueAt, jobClassOf, lostCalls } from "./job-attempt.ts";
+import { type Attempt, dueAt, jobClassOf, lostCalls, type Waiting } from "./job-attempt.ts";
 import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { backoffMs, type LimitedRow, type Verdict } from "./verdict.ts";
 
@@ -31,15 +31,17 @@ interface SentBack {
   delayMs: number;
   reason: string;
   limited?: LimitedRow;
+  waiting?: Waiting | undefined;
 }
 
 type VerdictOf<Kind extends Verdict["kind"]> = Extract<Verdict, { kind: Kind }>;
 
-/** Makes the verdict happen. Returns only for a finished job. */
+/** Makes the verdict happen. Returns only for a finished job. @param waiting what is noted of a job that goes back */
 export async function settle(
   attempt: Attempt,
   payload: CompletionPayload | undefined,
   verdict: Verdict,
+  waiting?: Waiting,
 ): Promise<CompletionSummary> {
   attempt.context.metrics?.attemptEnded(attempt.queue.name, verdict.kind);
   switch (verdict.kind) {
@@ -47,11 +49,11 @@ export async function settle(
       await finish(attempt, payload, verdict.record, verdict);
       return summaryOf(verdict.record);
     case "retry":
-      return retry(attempt, verdict);
+      return retry(attempt, verdict, waiting);
     case "snooze":
-      return snooze(attempt, verdict);
+      return snooze(attempt, verdict, waiting);
     case "putBack":
-      return sendBack(attempt, verdict);
+      return sendBack(attempt, { ...verdict, waiting });
     case "lost":
       attempt.logger.warn("this worker no longer owns the job");
       throw new DelayedError();
@@ -84,21 +86,31 @@ async function logAttempt(
     .catch((error: Error) => logger.debug({ fault: error.message }, "an attempt was not logged"));
 }
 
-async function retry(attempt: Attempt, { error, delayMs }: VerdictOf<"retry">): Promise<never> {
+async function retry(
+  attempt: Attempt,
+  { error, delayMs }: VerdictOf<"retry">,
+  waiting: Waiting | undefined,
+): Promise<never> {
   const { job, logger } = attempt;
   if (policyOf(error).fails === "second")
-    await job.updateProgress({ lost: lostCalls(job), failed: error.code });
+    await job.updateProgress({ lost: lostCalls(job), failed: error.code, waiting });
+  else if (waiting) await job.updateProgress({ ...Object(job.progress), waiting });
   const told = { fault: toErrorRecord(error), delayMs };
   await logAttempt(attempt, error, delayMs);
   logFault(logger, error.code, told, "attempt failed; will retry", "warn");
   throw new RetryError(failureText(error, job.attemptsMade + 1), delayMs);
 }
 
-async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<never> {
+async function snooze(
+  attempt: Attempt,
+  verdict: VerdictOf<"snooze">,
+  waiting: Waiting | undefined,
+): Promise<never> {
   const { scope, delayMs, error, limited } = verdict;
   // Of what was sent; a wait for a budget or the cache is no attempt.
   if (policyOf(error).counts !== "nothing") await logAttempt(attempt, error, delayMs);
-  if (scope === "job") return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}` });
+  if (scope === "job")
+    return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}`, waiting });
   await pause(attempt, { scope, delayMs, reason: `${error.code}: ${error.message}` });
   // Every second of an outage has one of the breaker's, every minute of a long pause one of each worker's.
   const level = policyOf(error).counts === "nothing" ? "debug" : "info";
@@ -110,10 +122,12 @@ async function snooze(attempt: Attempt, verdict: VerdictOf<"snooze">): Promise<n
       // Its queue waits for the rest, and a long pause is tested every minute, by this row too when none else is left.
       delayMs: Math.min(delayMs, PAUSE_TEST_MS) + ownMs,
       reason: `${error.code}: ${error.message}`,
-      limited,
+      ...{ limited, waiting },
     });
   }
-  if (limited) await attempt.job.updateProgress({ lost: lostCalls(attempt.job), limited });
+  const { job } = attempt;
+  if (limited) await job.updateProgress({ lost: lostCalls(job), limited, waiting });
+  else if (waiting) await job.updateProgress({ ...Object(job.progress), waiting });
   throw new RateLimitError();
 }
 
@@ -258,9 +272,10 @@ function countedKey(queue: string, payload: CompletionPayload, record: ResultRec
   return hasSeveralCalls(payload) ? undefined : modelKeyOf(record);
 }
 
-function sendBack(attempt: Attempt, { delayMs, reason, limited }: SentBack): Promise<never> {
+function sendBack(attempt: Attempt, back: SentBack): Promise<never> {
+  const { delayMs, reason } = back;
   attempt.logger.debug({ reason, delayMs }, "job put back");
-  return putBack(attempt, { delayMs, reason, limited });
+  return putBack(attempt, back);
 }
 
 /** Bull Board shows stacks, and ours say nothing that the message does not. */

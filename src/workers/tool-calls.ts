@@ -8,7 +8,9 @@ import { thrownText } from "../shared/thrown-text.ts";
 import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
 import { runInTool } from "../shared/tool-run.ts";
 import type { JobJournal } from "../store/job-journal.ts";
+import { toolAttributes, toolEndAttributes } from "../telemetry/llm-attributes.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { inSpan, keepsContent, markFailed, type Span, setSpanAttributes } from "../telemetry/tracing.ts";
 import { problemOf } from "./output/problem.ts";
 
 const MAX_SHOWN_BYTES = 300;
@@ -118,7 +120,15 @@ async function runToolCall(
     toolName: called.name,
     arguments: excess ? null : (args ?? called.arguments),
   };
-  const outcome = excess ?? (await outcomeOf(input, call, args, index));
+  const hasContent = keepsContent();
+  const attributes = () => toolAttributes({ name: called.name, callId, args }, hasContent);
+  const outcome =
+    excess ??
+    (await inSpan(`execute_tool ${called.name}`, { attributes }, async (span) => {
+      const ended = await outcomeOf(input, call, args, index);
+      if (span) tellEnd(span, ended, hasContent);
+      return ended;
+    }));
   const durationMs = Math.round(performance.now() - startedAt);
   // A name that the model made up is nobody's.
   const known = input.tools.some(({ name }) => name === called.name) ? called.name : "unknown";
@@ -127,6 +137,12 @@ async function runToolCall(
     input.logger.warn({ tool: called.name, fault: outcome.error.code, durationMs }, "tool call failed");
   }
   return { ...about, ...outcome, durationMs };
+}
+
+/** A tool that failed fails no job: only its own span says so. */
+function tellEnd(span: Span, outcome: Outcome, hasContent: boolean): void {
+  setSpanAttributes(toolEndAttributes(outcome, hasContent), span);
+  if ("error" in outcome) markFailed(span, outcome.error);
 }
 
 type Outcome = { result: string } | { error: { code: string; message: string } };

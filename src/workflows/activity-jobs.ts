@@ -1,6 +1,8 @@
 import { type ActivityPayload, activityQueue } from "../shared/catalog.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
 import type { RunRecord } from "../store/run-record.ts";
+import { carrierOf } from "../telemetry/trace-context.ts";
+import { activeSpan } from "../telemetry/tracing.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import type { Step } from "./step.ts";
 
@@ -29,6 +31,7 @@ async function jobOf({ store }: FleetAccess, run: RunRecord, { id, effect, asked
   const { activity = "", input, typed, priority } = effect.kind === "activity" ? effect : {};
   const data: ActivityPayload = {
     ...{ v: 1, kind: "activity", activity, typed, workflow: { runId: run.id, step: id } },
+    ...carrierOf(activeSpan()),
     input: await inlineOrBlob(store, jobId, input ?? null),
   };
   const opts = {

@@ -6,6 +6,7 @@ import { untilTaken } from "../store/redis-refusal.ts";
 import { type EndedEntry, notifyRun, type TriedEntry } from "../store/run-journal.ts";
 import { inlineOrRunBlob } from "../store/run-record.ts";
 import { type RunLock, showRun } from "../store/run-turn.ts";
+import { inSpan } from "../telemetry/tracing.ts";
 import type { LocalEffect } from "./effect.ts";
 import type { Execution } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
@@ -115,7 +116,9 @@ export class LocalWork {
       if (signal.aborted) return;
       let outcome: { value: unknown } | { error: unknown };
       try {
-        outcome = { value: await bounded(id, work, signal, timeoutMs) };
+        const attributes = () => ({ "gluellm.step": id, "gluellm.attempt": own.attempt });
+        const value = await inSpan(`step ${id}`, { attributes }, () => bounded(id, work, signal, timeoutMs));
+        outcome = { value };
       } catch (error) {
         outcome = { error };
       }

@@ -24,6 +24,7 @@ import type { Store } from "../store/store.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { AnyActivity } from "./activity.ts";
+import { traceActivity } from "./activity-trace.ts";
 import { ActivityTry } from "./activity-try.ts";
 import { MAX_LOSSES } from "./local-work.ts";
 import { waitMs } from "./retry-policy.ts";
@@ -50,11 +51,15 @@ export interface ActivityInput {
  * the run. Returns what BullMQ keeps of it; else throws one of BullMQ's signals.
  */
 export async function processActivity(input: ActivityInput): Promise<object> {
+  const { active } = input;
+  const parsed = activityPayloadSchema.safeParse(active.job.data);
+  if (!parsed.success) return refuse(input, active.job.data);
+  return traceActivity(active, parsed.data, () => processTry(input, parsed.data));
+}
+
+async function processTry(input: ActivityInput, payload: ActivityPayload): Promise<object> {
   const { store, activity, active } = input;
   const { job, jobId, token } = active;
-  const parsed = activityPayloadSchema.safeParse(job.data);
-  if (!parsed.success) return refuse(input, job.data);
-  const { data: payload } = parsed;
   const { runId, step } = payload.workflow;
   const lock = { store, queue: job.queueName, jobId, runId, token, lockMs: input.lockMs };
   const state = await readActivity(store, jobId, runId);

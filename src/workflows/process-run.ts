@@ -20,6 +20,7 @@ import { createLiveRun, type LiveRun } from "./live-run.ts";
 import { MAX_LOSSES } from "./local-work.ts";
 import { deadlineError, workerLost } from "./run-errors.ts";
 import type { RunEnd, RunInput } from "./run-input.ts";
+import { traceRun } from "./run-trace.ts";
 import { inputOf } from "./run-values.ts";
 import { mayFitElsewhere, reasonToLeave } from "./version-routing.ts";
 import type { AnyWorkflow } from "./workflow.ts";
@@ -53,6 +54,12 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   const lock: RunLock = { store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
   const part: Part = { run, lock, live: cached, seen, news };
+  return traceRun(run, () => tryToGoOn(input, part));
+}
+
+async function tryToGoOn(input: RunInput, part: Part): Promise<RunEnd | "continued"> {
+  const { cache, runId } = input;
+  const { run, lock } = part;
   try {
     return await goOn(input, part);
   } catch (error) {

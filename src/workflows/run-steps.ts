@@ -4,6 +4,8 @@ import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { AskedEntry, StepKind } from "../store/run-journal.ts";
 import { DEFAULT_DEADLINE_MS, isBounded, type RunRecord } from "../store/run-record.ts";
+import { carrierOf } from "../telemetry/trace-context.ts";
+import { activeSpan } from "../telemetry/tracing.ts";
 import { addActivities } from "./activity-jobs.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { startRun } from "./start-run.ts";
@@ -87,6 +89,7 @@ async function addJobs(
         tenant: run.tenant,
         by: run.by,
         nesting: run.nesting,
+        ...carrierOf(activeSpan()),
         deadlineMs: Math.min(deadlineMs, run.deadlineAt - clockOf(store).now()),
       },
     ];

@@ -12,6 +12,8 @@ import type { RunJournalEntry } from "../store/run-journal.ts";
 import type { StartLimits } from "../store/run-limits.ts";
 import { DEFAULT_DEADLINE_MS, type ForkPoint, inlineOrRunBlob, readRun } from "../store/run-record.ts";
 import { beginRun } from "../store/run-start.ts";
+import { carrierOf, type TraceCarrier } from "../telemetry/trace-context.ts";
+import { inSpan } from "../telemetry/tracing.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 
 export interface RunStart extends Owner {
@@ -58,7 +60,14 @@ interface RunFork {
  * Returns the id of the run that stands for the start: by the limits of its workflow it may be another one.
  * @throws InputError (`run_conflict`) when the id stands for another workflow or input; (`singleton_running`)
  */
-export async function startRun(fleet: FleetAccess, start: RunStart): Promise<string> {
+export function startRun(fleet: FleetAccess, start: RunStart): Promise<string> {
+  const attributes = () => ({ "gluellm.run.id": start.runId, "gluellm.workflow": start.workflow });
+  return inSpan("gluellm.start_run", { kind: "PRODUCER", attributes }, (span) =>
+    startInTrace(fleet, start, carrierOf(span)),
+  );
+}
+
+async function startInTrace(fleet: FleetAccess, start: RunStart, trace: TraceCarrier): Promise<string> {
   const { store } = fleet;
   const { runId, workflow, version, priority, parent, fork } = start;
   const what = `the input of workflow "${workflow}"`;
@@ -80,6 +89,7 @@ export async function startRun(fleet: FleetAccess, start: RunStart): Promise<str
     ...(isTyped && { inputTyped: "true" }),
     digest,
     ...owner,
+    ...trace,
     seed: fork?.seed ?? randomUUID(),
     ...(fork && { forks: JSON.stringify(fork.forks), continued: fork.continued }),
     priority,

@@ -25,8 +25,8 @@ export async function serveApi(
 }
 
 /** Starts an API process of a site. */
-export async function startServer(site: TestSite): Promise<Omit<ServedApi, "site">> {
-  const process = site.start("api", "--port", "0");
+export async function startServer(site: TestSite, ...args: string[]): Promise<Omit<ServedApi, "site">> {
+  const process = site.start("api", "--port", "0", ...args);
   await waitFor("the API", () => {
     if (process.child.exitCode !== null) throw new Error(process.stderr());
     return LINE.test(process.stderr());

@@ -133,7 +133,7 @@ export const jobRoutes: RouteGroup = {
 
 async function enqueue(call: Call<unknown, unknown, Enqueue>): Promise<CompletionHandle> {
   const { kind, message, ...options } = call.body;
-  for (const name of ["idempotencyKey", "requestId", "traceparent"]) {
+  for (const name of ["idempotencyKey", "requestId", "traceparent", "tracestate"]) {
     if (name in options) throw badParameter(name, `${name}: it is given by a header`);
   }
   const own = ["embedding", "responses"].find((name) => name in (options.extra ?? {}));

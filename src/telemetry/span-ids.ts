@@ -1,0 +1,36 @@
+import { randomBytes } from "node:crypto";
+import { sha256 } from "../shared/digest.ts";
+
+/** Of a span whose ids others know already. */
+export interface SpanIds {
+  traceId: string;
+  spanId: string;
+}
+
+let given: SpanIds | undefined;
+
+/**
+ * Returns the ids of the span of a thing that several processes work on, one after the other: a job, a run, a batch. They are made of its
+ * name, so that each of them knows the span which one of them ends, and a killed one leaves nothing behind that has no parent.
+ * The trace counts where no caller's trace goes on.
+ */
+export function idsOf(name: string): SpanIds {
+  const hex = sha256(name);
+  return { spanId: hex.slice(0, 16), traceId: hex.slice(16, 48) };
+}
+
+/** Returns what `start` returns, which begins a span: it has these ids, where the SDK has our generator. */
+export function withIds<T>(ids: SpanIds, start: () => T): T {
+  given = ids;
+  try {
+    return start();
+  } finally {
+    given = undefined;
+  }
+}
+
+/** Random ids, but for spans that are begun inside `withIds`. */
+export const idGenerator = {
+  generateTraceId: (): string => given?.traceId ?? randomBytes(16).toString("hex"),
+  generateSpanId: (): string => given?.spanId ?? randomBytes(8).toString("hex"),
+};
