@@ -1,25 +1,21 @@
 import type { ProviderCall, ProviderReply } from "../providers/provider.ts";
-import type { TokenUse } from "../shared/token-use.ts";
 import {
   type AskedCall,
   answerAttributes,
   callName,
   requestAttributes,
 } from "../telemetry/llm-attributes.ts";
-import { inSpan, isTracing, keepsContent, type Span, setSpanAttributes } from "../telemetry/tracing.ts";
+import { inSpan, isTracing, keepsContent, setSpanAttributes } from "../telemetry/tracing.ts";
+import type { CallWatch } from "./call-watch.ts";
 
 /** Makes a provider call inside its span. */
 export function traceCall(
-  {
-    costOf,
-    ...from
-  }: Pick<AskedCall, "provider" | "conversation"> & {
-    costOf: (tokens: TokenUse) => number | null;
-  },
+  from: Pick<AskedCall, "provider" | "conversation">,
   call: ProviderCall,
-  make: (call: ProviderCall) => Promise<ProviderReply>,
+  watch: Pick<CallWatch, "costUsd" | "firstPieceMs">,
+  make: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
-  if (!isTracing()) return make(call);
+  if (!isTracing()) return make();
   const asked: AskedCall = {
     ...from,
     model: call.model,
@@ -31,26 +27,17 @@ export function traceCall(
     "gluellm.request.id": call.requestId,
   });
   return inSpan(callName(asked), { kind: "CLIENT", attributes }, async (span) => {
-    const reply = await make(span ? withFirstChunk(call, span) : call);
-    const answered = { ...reply, costUsd: costOf(reply.tokens) };
-    if (span?.isRecording()) setSpanAttributes(answerAttributes(answered, keepsContent()), span);
+    const reply = await make();
+    if (!span?.isRecording()) return reply;
+    const { costUsd, firstPieceMs } = watch;
+    const firstSeconds = firstPieceMs === undefined ? undefined : firstPieceMs / 1000;
+    setSpanAttributes(
+      {
+        ...answerAttributes({ ...reply, costUsd }, keepsContent()),
+        "gen_ai.response.time_to_first_chunk": firstSeconds,
+      },
+      span,
+    );
     return reply;
   });
-}
-
-/** The call, of whose streamed answer the span learns when it began. */
-function withFirstChunk(call: ProviderCall, span: Span): ProviderCall {
-  const { onDelta } = call;
-  if (!onDelta) return call;
-  const sentAt = performance.now();
-  let isFirst = true;
-  return {
-    ...call,
-    onDelta: (piece) => {
-      if (isFirst)
-        span.setAttribute("gen_ai.response.time_to_first_chunk", (performance.now() - sentAt) / 1000);
-      isFirst = false;
-      onDelta(piece);
-    },
-  };
 }

@@ -107,12 +107,9 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     throw deadlineError();
   }
   const startedAt = performance.now();
-  const costOf = (tokens: TokenUse) => context.costs.of(model, tokens);
   const reply = await guarded(context, input, held, {
     complete: () =>
-      watch.complete(() =>
-        traceCall({ provider, conversation, costOf }, call, (traced) => adapter.complete(traced)),
-      ),
+      traceCall({ provider, conversation }, call, watch, () => watch.complete(() => adapter.complete(call))),
     completesLeast: () =>
       // It is nobody's call.
       completesLeast(adapter, call, (ask) => new CallWatch(context, { model, payload: {} }).complete(ask)),
@@ -125,7 +122,6 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     body: reply.body,
     tokens: reply.tokens,
     costUsd: watch.costUsd,
-    costUsd: costOf(reply.tokens),
     latencyMs: Math.round(performance.now() - startedAt),
     ...(watch.firstPieceMs !== undefined && { firstTokenMs: Math.round(watch.firstPieceMs) }),
     ...(held.reservation.waitedMs >= 1 && { budgetWaitMs: Math.round(held.reservation.waitedMs) }),
