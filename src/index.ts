@@ -145,6 +145,8 @@ export {
 export type { ProviderOptions } from "./shared/wire-options.ts";
 export type { ListedRun } from "./store/run-list.ts";
 export { configureTracing, type Tracing, type TracingOptions } from "./telemetry/configure-tracing.ts";
+export type { MetricValues } from "./telemetry/metrics.ts";
+export { getMetrics } from "./telemetry/process-metrics.ts";
 export { type TracedCall, traceLlmCall } from "./telemetry/trace-llm-call.ts";
 export { setSpanAttributes } from "./telemetry/tracing.ts";
 export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";

@@ -3,7 +3,7 @@ import type { Store } from "./store.ts";
 
 /*
  * What the fleet's work came to, for alerts and autoscalers: the hash `:outcomes:<hour>`, `<minute>:<what>` → a sum, and the hash
- * `:call-times`, budget key or queue → the mean time of a call in ms. Every worker process adds what it has gathered every five seconds,
+ * `:call-times`, budget key or queue → the mean time of a call in ms. Every worker process adds what it has gathered every two seconds,
  * so that a job costs no command of its own; what a killed process had gathered is lost, and no record depends on it.
  */
 

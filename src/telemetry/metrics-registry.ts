@@ -18,7 +18,7 @@ export class MetricsRegistry implements Metrics {
   readonly #histograms = new Map<string, Histogram>();
   readonly #gauges = new Map<string, Gauge>();
   readonly #readers = new Set<() => ProcessReading[]>();
-  readonly #otel = OtelMirror.open();
+  #otel: OtelMirror | undefined;
 
   constructor() {
     const registers = [this.#registry];
@@ -33,6 +33,12 @@ export class MetricsRegistry implements Metrics {
     for (const [name, { help, labels }] of Object.entries(PROCESS_GAUGES))
       this.#gauges.set(name, new Gauge({ name, help, labelNames: [...labels], registers }));
     collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** Tells OpenTelemetry's meter too, once a meter provider is registered. */
+  followMeter(): this {
+    this.#otel ??= OtelMirror.open();
+    return this;
   }
 
   callEnded(call: EndedCall): void {

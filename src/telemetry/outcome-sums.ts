@@ -1,7 +1,7 @@
 import { addOutcomes, type Outcomes } from "../store/fleet-outcomes.ts";
 import type { Store } from "../store/store.ts";
 
-const FLUSH_MS = 5000;
+const FLUSH_MS = 2000;
 /** Share of the newest call in the mean of its kind. */
 const NEWEST = 0.1;
 

@@ -1,7 +1,8 @@
 import type { Settings } from "../shared/settings.ts";
 import type { Metrics, MetricValues } from "./metrics.ts";
+import type { MetricsRegistry } from "./metrics-registry.ts";
 
-let opened: Promise<Metrics> | undefined;
+let opened: Promise<MetricsRegistry> | undefined;
 
 /**
  * Returns what the process counts its work with: undefined unless the settings ask for metrics, or the program has registered a meter
@@ -13,7 +14,7 @@ export async function openMetrics({ metrics }: Pick<Settings, "metrics">): Promi
     if (!hasMeterProvider()) return undefined;
   }
   opened ??= import("./metrics-registry.ts").then(({ MetricsRegistry }) => new MetricsRegistry());
-  return opened;
+  return (await opened).followMeter();
 }
 
 /**

@@ -93,7 +93,7 @@ function workOf(figures: QueueFigures, { limits, learned, times, places }: Known
     return { figures, budget: queue, backlog, seconds, places: atWork, callsPerSecond: Infinity };
   }
   const key = ref?.key ?? queue;
-  const knownMs = ref ? times.get(key) : meanOf([...times.values()]);
+  const knownMs = times.get(key) ?? meanOf([...times.values()]);
   const seconds = knownMs === undefined ? USUAL_CALL_SECONDS : knownMs / 1000;
   const rate = ref ? callsPerSecond(figures, limitsOf(limits, learned, key)) : Infinity;
   return { figures, budget: budgetId(limits, key), backlog, seconds, places, callsPerSecond: rate };

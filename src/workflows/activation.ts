@@ -117,7 +117,11 @@ export class Activation {
     if (execution.unrecorded.size > 0 || execution.newPatches.length > 0 || execution.hasCancellations)
       return this.#record();
     const local = this.#local.entries.splice(0);
-    if (local.length > 0) return this.#append(local);
+    if (local.length > 0) {
+      const { metrics } = this.#fleet;
+      for (const { type } of local) if (type === "ended") metrics?.stepAsked(this.#run.workflow, "local");
+      return this.#append(local);
+    }
     if (execution.updates.hasAnswers) return this.#answer();
     const due = this.#dueEntries();
     if (due.length > 0) return this.#append(due);
