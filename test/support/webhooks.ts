@@ -38,8 +38,9 @@ export interface WebhookSite {
 export function webhookSite(
   retryDelaysMs: readonly number[],
   env: Record<string, string> = LOOPBACK,
+  namespace = testNamespace(),
 ): WebhookSite {
-  const settings = withSettings(loadSettings({ env, cwd: "/" }), { namespace: testNamespace() });
+  const settings = withSettings(loadSettings({ env, cwd: "/" }), { namespace });
   const store = testStore(settings.namespace);
   const logger = createLogger({ level: "silent", json: true });
   return {
