@@ -1,5 +1,6 @@
 import type { Dashboard, DashboardOptions } from "../../dashboards/server.ts";
 import type { Api, ApiOptions } from "../api/server.ts";
+import type { askKey as ask } from "../providers/ask-key.ts";
 import type { Simulator, SimulatorOptions } from "../simulator/simulator.ts";
 
 /*
@@ -43,4 +44,9 @@ export async function startApi(options: ApiOptions): Promise<Api> {
 
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   return (await import("../simulator/simulator.ts")).startSimulator(options);
+}
+
+/** Shows an entry's key to its provider, by a call that costs nothing. */
+export async function askKey(...args: Parameters<typeof ask>): ReturnType<typeof ask> {
+  return (await import("../providers/ask-key.ts")).askKey(...args);
 }

@@ -14,6 +14,7 @@ const MODULES: readonly { names: readonly string[]; add: (program: Command) => P
   { names: ["webhooks"], add: async (to) => (await import("./webhooks.ts")).addWebhooksCommands(to) },
   { names: ["queues"], add: async (to) => (await import("./queues.ts")).addQueuesCommand(to) },
   { names: ["workers"], add: async (to) => (await import("./workers.ts")).addWorkersCommand(to) },
+  { names: ["doctor"], add: async (to) => (await import("./doctor/doctor.ts")).addDoctorCommand(to) },
   { names: ["errors"], add: async (to) => (await import("./errors.ts")).addErrorsCommand(to) },
   { names: ["complete"], add: async (to) => (await import("./complete.ts")).addCompleteCommand(to) },
   { names: ["chat"], add: async (to) => (await import("./chat.ts")).addChatCommand(to) },

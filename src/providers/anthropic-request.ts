@@ -18,7 +18,7 @@ import { cannotHonour } from "./unsupported.ts";
 
 /** The last version that knows `temperature` and `top_p`; the next one answers them with 400. */
 const SAMPLING_VERSION = "2023-06-01";
-const CURRENT_VERSION = "2026-10-21";
+export const CURRENT_VERSION = "2026-10-21";
 
 /** A Messages request; the sampling parameters are no longer part of the SDK's type. */
 type MessagesRequest = MessageCreateParamsNonStreaming & {

@@ -31,6 +31,31 @@ export async function checkRedis(
   target: RedisTarget,
   { prefix, logger, signal, triesWrites = true }: CheckOptions,
 ): Promise<void> {
+  try {
+    await withProbe(
+      target,
+      async (redis, info) => {
+        judge(info, addressOf(target), logger);
+        if (triesWrites) await tryOut(redis, prefix);
+      },
+      signal,
+    );
+  } catch (error) {
+    // Workers are what makes room again.
+    if (!(error instanceof ConfigurationError && PASSING.has(error.code))) throw error;
+    logger.warn({ hint: error.hint }, error.message);
+  }
+}
+
+/**
+ * Does work over a connection of its own, which gives up after 5 s instead of waiting, with what the server says of itself.
+ * @throws ConfigurationError that says which Redis, what is wrong, and what to do
+ */
+export async function withProbe<T>(
+  target: RedisTarget,
+  work: (redis: Redis, info: Map<string, string>) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   const probe: RedisOptions = {
     lazyConnect: true,
     connectTimeout: 5000,
@@ -55,13 +80,9 @@ export async function checkRedis(
     await redis.connect();
     const info = parseInfo(await redis.info());
     if (met) throw met;
-    judge(info, addressOf(target), logger);
-    if (triesWrites) await tryOut(redis, prefix);
+    return await work(redis, info);
   } catch (error) {
-    const fault = error instanceof ConfigurationError ? error : redisFault(met ?? error, target);
-    // Workers are what makes room again.
-    if (!PASSING.has(fault.code)) throw fault;
-    logger.warn({ hint: fault.hint }, fault.message);
+    throw error instanceof ConfigurationError ? error : redisFault(met ?? error, target);
   } finally {
     signal?.removeEventListener("abort", giveUp);
     redis.disconnect();
@@ -69,23 +90,24 @@ export async function checkRedis(
 }
 
 /** Writes, publishes and runs a script in our namespace, and leaves nothing behind. */
-async function tryOut(redis: Redis, prefix: string): Promise<void> {
+export async function tryOut(redis: Redis, prefix: string): Promise<void> {
   const key = `${prefix}:probe`;
   const tries = redis.pipeline().set(key, "1", "PX", 1000).publish(`${prefix}:events:probe`, "").del(key);
   await repliesOf(tries.eval("return 1", 0));
 }
 
-function judge(info: Map<string, string>, address: string, logger: Logger): void {
-  const version = info.get("redis_version") ?? "0";
+/** Returns what is wrong with a server's version; undefined when nothing is. */
+export function judgeVersion(version: string, address: string): ConfigurationError | undefined {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   const [minMajor = 0, minMinor = 0] = MIN_VERSION;
-  if (major < minMajor || (major === minMajor && minor < minMinor)) {
-    throw new ConfigurationError(
-      `Redis ${version} at ${address} is too old`,
-      `use ${MIN_VERSION.join(".")} or newer`,
-      "redis_too_old",
-    );
-  }
+  if (major > minMajor || (major === minMajor && minor >= minMinor)) return undefined;
+  const hint = `use ${MIN_VERSION.join(".")} or newer`;
+  return new ConfigurationError(`Redis ${version} at ${address} is too old`, hint, "redis_too_old");
+}
+
+function judge(info: Map<string, string>, address: string, logger: Logger): void {
+  const tooOld = judgeVersion(info.get("redis_version") ?? "0", address);
+  if (tooOld) throw tooOld;
   if (info.get("cluster_enabled") === "1") throw new Error("cluster mode");
   const policy = info.get("maxmemory_policy");
   if (policy && policy !== KEEPS_ALL) {
@@ -102,7 +124,8 @@ function judge(info: Map<string, string>, address: string, logger: Logger): void
   }
 }
 
-function parseInfo(text: string): Map<string, string> {
+/** Returns the fields of an answer to INFO. */
+export function parseInfo(text: string): Map<string, string> {
   return new Map(
     text
       .split(/\r?\n/)
