@@ -1,3 +1,4 @@
+import { fieldsOf, parseJson } from "../shared/json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import { CURRENT_VERSION } from "./anthropic-request.ts";
 import { createHttpPool, type PoolOptions } from "./http-pool.ts";
@@ -27,14 +28,11 @@ export async function askKey(
     });
     const init = { method: "GET", headers, callHeaders: {}, callSignal: signal };
     const response = await pool.fetch(addressOf(entry), init as RequestInit);
-    const body =
-      response.status === 200
-        ? ((await response.json().catch(() => null)) as { data?: unknown } | null)
-        : null;
+    const body = fieldsOf(parseJson(await response.text()));
     return {
       kind: "answered",
       status: response.status,
-      models: Array.isArray(body?.data) ? body.data.length : undefined,
+      models: Array.isArray(body.data) ? body.data.length : undefined,
     };
   } catch (error) {
     if (signal.aborted) throw error;

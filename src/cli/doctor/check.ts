@@ -3,9 +3,9 @@ import { GlueError } from "../../shared/errors.ts";
 /** What a check found. */
 export interface Finding {
   status: "ok" | "warn" | "fail";
-  /** What was seen. */
+  /** What was seen; of several things a line each. */
   seen: string;
-  /** What to type or to do, where it is not ok. */
+  /** What to type or to do, where it is not ok; the same. */
   remedy?: string;
 }
 
@@ -91,7 +91,7 @@ export function worst(findings: readonly Finding[], good: string): Finding {
     const those = findings.filter((finding) => finding.status === status);
     if (those.length === 0) continue;
     const remedies = [...new Set(those.flatMap(({ remedy }) => remedy ?? []))];
-    return { status, seen: those.map(({ seen }) => seen).join("; "), remedy: remedies.join("; ") };
+    return { status, seen: those.map(({ seen }) => seen).join("\n"), remedy: remedies.join("\n") };
   }
   return ok(good);
 }

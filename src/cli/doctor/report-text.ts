@@ -25,8 +25,10 @@ export function groupLines(results: readonly CheckResult[], { columns, paint }: 
   const lines = results.flatMap(({ name, status, seen, remedy }) => {
     const { mark, style } = MARKS[status];
     const head = `${MARGIN}${paint(mark, style)} ${padded(name, nameWidth)}  `;
-    const told = broken(seen, columns - indent).map((line) => (status === "ok" ? paint(line, "dim") : line));
-    const todo = broken(remedy ? `→ ${remedy}` : "", columns - indent).map((line) => paint(line, "cyan"));
+    const linesOf = (text: string, mark = "") =>
+      text.split("\n").flatMap((line) => broken(line && mark + line, columns - indent));
+    const told = linesOf(seen).map((line) => (status === "ok" ? paint(line, "dim") : line));
+    const todo = linesOf(remedy ?? "", "→ ").map((line) => paint(line, "cyan"));
     return [...told, ...todo].map((line, i) => (i === 0 ? head : " ".repeat(indent)) + line);
   });
   return [paint(first.group, "bold"), ...lines];
