@@ -2,9 +2,11 @@ import type { RouteGroup } from "./route.ts";
 import { batchOperationRoutes } from "./routes/batch-operations.ts";
 import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat-completions.ts";
+import { deadLetterRoutes } from "./routes/dead-letters.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { fleetRoutes } from "./routes/fleet.ts";
+import { historyRoutes } from "./routes/history.ts";
 import { jobViewRoutes } from "./routes/job-views.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { messageBatchRoutes } from "./routes/message-batches.ts";
@@ -35,5 +37,7 @@ export const ROUTE_GROUPS: readonly RouteGroup[] = [
   queueRoutes,
   fleetRoutes,
   webhookRoutes,
+  deadLetterRoutes,
+  historyRoutes,
   messageBatchRoutes,
 ];

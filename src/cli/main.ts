@@ -20,6 +20,7 @@ const MODULES: readonly { names: readonly string[]; add: (program: Command) => P
   { names: ["chat"], add: async (to) => (await import("./chat.ts")).addChatCommand(to) },
   { names: ["workflow"], add: async (to) => (await import("./workflow.ts")).addWorkflowCommands(to) },
   { names: ["schedule"], add: async (to) => (await import("./schedule.ts")).addScheduleCommands(to) },
+  { names: ["dlq"], add: async (to) => (await import("./dead-letters.ts")).addDeadLetterCommands(to) },
   { names: ["history"], add: async (to) => (await import("./history.ts")).addHistoryCommands(to) },
   {
     names: ["test-completion", "test-tool-call"],

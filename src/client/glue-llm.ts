@@ -31,6 +31,7 @@ import { Caller } from "./caller.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
+import { DeadLetters } from "./dead-letters.ts";
 import { Schedules } from "./schedules.ts";
 import { checkKeys } from "./workflow-keys.ts";
 import { Workflows } from "./workflows.ts";
@@ -138,6 +139,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly schedules: Schedules;
   /** Files of rows: run, open, list, cancel. */
   readonly batches: Batches;
+  /** What failed for good: list, show, replay, drop. */
+  readonly deadLetters: DeadLetters;
 
   /**
    * Makes a client; it opens nothing yet.
@@ -198,6 +201,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       keyNeeded: this.#keyNeeded,
       owner: this.#owner,
     });
+    this.deadLetters = new DeadLetters(connection, settings, this.#owner);
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
   }

@@ -182,7 +182,7 @@ function containsIn({ engine }: HistoryDatabase, column: string, place: string):
   return engine === "sqlite" ? `INSTR(${column}, ${place}) > 0` : `STRPOS(${column}, ${place}) > 0`;
 }
 
-export interface PastStep {
+interface PastStep {
   step: string;
   kind: string;
   subject: string | null;

@@ -104,6 +104,8 @@ export const completionPayloadSchema = z.object({
     .optional(),
   /** The answer's pieces go to the job's stream while they come. */
   stream: z.boolean().optional(),
+  /** The failed job that this one was made of, with another model or request. */
+  forkOf: z.string().optional(),
   /** How many jobs stand above this one, each begun by a tool of the one before; absent: no tool began it. */
   nesting: z.int().positive().optional(),
   /**

@@ -6,7 +6,7 @@ export type HistoryTable = (typeof HISTORY_TABLES)[number];
 
 /** What is kept of prompts and answers: their first 200 characters, all of them, or nothing. */
 export const HISTORY_CONTENTS = ["preview", "full", "none"] as const;
-export type HistoryContent = (typeof HISTORY_CONTENTS)[number];
+type HistoryContent = (typeof HISTORY_CONTENTS)[number];
 
 export interface HistorySettings {
   /** Whether what ends is written down. Default: where the Redis is embedded, or there is a database. */
