@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { ROUTE_GROUPS } from "../../src/api/route-groups.ts";
+import { openHistory } from "../../src/history/open-history.ts";
 import { defineWorkflow } from "../../src/index.ts";
 import { SCOPES } from "../../src/shared/scopes.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
@@ -41,10 +42,8 @@ function rank({ method, path }: { method: string; path: string }): number {
 
 test("an object of another tenant is not there, by any route that takes an id", async () => {
   await using site = await TestSite.open();
-  const settings = loadSettings({
-    env: { ...site.env, ...LOOPBACK, GLUELLM_DEFAULT_MODEL: MODEL },
-    cwd: "/",
-  });
+  const own = { GLUELLM_DEFAULT_MODEL: MODEL, GLUELLM_HISTORY: "true", GLUELLM_DATA_DIR: site.folder };
+  const settings = loadSettings({ env: { ...site.env, ...LOOPBACK, ...own }, cwd: "/" });
   const { url, store } = await openApi(settings, { workflows: [letter] });
   const key = await makeKey(store, { tenant: "ours", scopes: [...SCOPES] });
   const owner = restClient(url, key.headers);
@@ -61,6 +60,15 @@ test("an object of another tenant is not there, by any route that takes an id", 
   const { id: file } = (await (
     await fetch(`${url}/v1/files`, { method: "POST", headers: key.headers, body: upload })
   ).json()) as { id: string };
+  /** A run of ours that has failed. */
+  async function failedRun(): Promise<string> {
+    const { id } = (await owner("POST", "/api/workflows/letter/runs", { input: "secret" })).body;
+    await store.redis.hset(store.keys.workflow(id), { status: "failed", finishedAt: 1 });
+    return id;
+  }
+  const history = await openHistory(settings);
+  await history.write({ runs: [{ id: "run-of-ours", tenant: "ours", workflow: "secret", version: 1 }] });
+  await history.close();
   const batch = { input_file_id: file, endpoint: "/v1/chat/completions", completion_window: "24h" };
   const made = {
     files: file,
@@ -79,6 +87,8 @@ test("an object of another tenant is not there, by any route that takes an id", 
     conversations: "talk",
     webhooks: (await owner("POST", "/api/webhooks", { url: "http://127.0.0.1:9/", events: ["*"] })).body.id,
     queues: MODEL,
+    "dead-letters": await failedRun(),
+    history: "run-of-ours",
   } as Record<string, string>;
   await owner("POST", "/api/jobs", { message: "secret of ours", conversation: "talk" });
   expect(Object.values(made)).not.toContain(undefined);

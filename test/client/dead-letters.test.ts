@@ -1,0 +1,151 @@
+import { writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { defineTool, type GlueLLM } from "../../src/index.ts";
+import { failureOf } from "../support/provider.ts";
+import { MODEL, TestSite } from "../support/site.ts";
+import { openClient } from "../support/site-client.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const OTHER = "simulator:other";
+const prices = {
+  [MODEL]: { inputPerMillion: 1000, outputPerMillion: 1000 },
+  [OTHER]: { inputPerMillion: 2000, outputPerMillion: 2000 },
+};
+const step = defineTool({
+  name: "step",
+  description: "Takes a step.",
+  parameters: z.object({}),
+  execute: () => "a step",
+});
+
+let site: TestSite;
+let glue: GlueLLM;
+beforeAll(async () => {
+  site = await TestSite.open(
+    { faults: { script: [{ match: "refused", fault: "400" }] } },
+    { GLUELLM_PRICES: JSON.stringify(prices) },
+  );
+  glue = openClient(site, { mode: "local", tools: [step] });
+});
+afterAll(async () => {
+  await glue.close();
+  await site[Symbol.asyncDispose]();
+});
+
+const script = (about: string, ...turns: object[]) => `${about}\n#sim ${JSON.stringify({ turns })}`;
+const callsOf = (about: string) =>
+  site.simulator.journal.entries().filter(({ lastUserText }) => lastUserText.startsWith(about));
+
+/** A job that fails, once it is a dead letter. */
+async function failed(prompt: string, options = {}): Promise<string> {
+  const handle = await glue.enqueue(prompt, options);
+  await failureOf(handle.result());
+  await waitFor(
+    "it is a dead letter",
+    async () => (await glue.deadLetters.list({ id: handle.id })).length === 1,
+  );
+  return handle.id;
+}
+
+describe("dead letters", () => {
+  test("are grouped by cause, and tried again as they are: what was paid is not paid again", async () => {
+    const prompt = script(
+      "again",
+      { toolCalls: [{ name: "step" }] },
+      { error: "400", errorTimes: 1 },
+      { reply: "well" },
+    );
+    const id = await failed(prompt, { tools: ["step"] });
+    const [group] = await glue.deadLetters.groups({ code: "invalid_request" });
+    expect(group).toMatchObject({ kind: "job", subject: MODEL, count: 1, example: { id } });
+    expect(await glue.deadLetters.show(id)).toMatchObject({ id, request: { messages: [{ role: "user" }] } });
+
+    const dry = await glue.deadLetters.replay({ id }, { dryRun: true });
+    expect(dry).toMatchObject({ matched: 1, changed: 0, quoteUsd: expect.any(Number) });
+    expect(dry.quoteUsd).toBeGreaterThan(0.5);
+    expect(await glue.deadLetters.replay({ id })).toMatchObject({ changed: 1, replayed: { [id]: id } });
+    const state = () =>
+      glue
+        .handle(id)
+        .status()
+        .then((status) => status.state);
+    await waitFor("it has succeeded", async () => (await state()) === "succeeded");
+    // The tool's turn, the refusal, and the same once more.
+    expect(callsOf("again").map(({ turn }) => turn)).toEqual([0, 1, 1]);
+  });
+
+  test("go on with another model as new jobs that keep what was paid, once", async () => {
+    const prompt = script(
+      "forked",
+      { toolCalls: [{ name: "step" }] },
+      { error: "400", errorTimes: 1 },
+      { reply: "well" },
+    );
+    const id = await failed(prompt, { tools: ["step"] });
+    const { replayed, failures } = await glue.deadLetters.replay({ id }, { model: OTHER });
+    expect(failures).toEqual([]);
+    const fork = replayed[id] ?? "";
+    expect(fork).not.toBe(id);
+    // The provider refuses it once for each model: the fork is a dead letter of its own.
+    await waitFor("the fork has ended", async () => (await glue.deadLetters.list({ id: fork })).length === 1);
+    expect(await glue.deadLetters.show(fork)).toMatchObject({ forkOf: id, subject: OTHER, costUsd: 0 });
+    // Of its first turn there is one call, though two models worked on it.
+    expect(callsOf("forked").filter(({ turn }) => turn === 0)).toHaveLength(1);
+    expect(callsOf("forked").at(-1)?.model).toBe("other");
+    expect(await glue.deadLetters.list({ id })).toEqual([]);
+    expect(await glue.deadLetters.drop({ model: OTHER })).toMatchObject({ changed: 1 });
+  });
+
+  test("take an edit of the request, which is checked", async () => {
+    const id = await failed("refused");
+    await expect(glue.deadLetters.replay({ id }, { edit: { messages: "none" } })).resolves.toMatchObject({
+      failed: 1,
+      failures: [{ id, message: expect.stringContaining("messages") }],
+    });
+    const edit = { messages: [{ role: "user", content: 'mended\n#sim {"reply":"fine"}' }] };
+    const { replayed } = await glue.deadLetters.replay({ id }, { edit });
+    const fork = replayed[id] ?? "";
+    expect((await glue.handle(fork).result()).finalResponse).toBe("fine");
+    await expect(glue.deadLetters.show(id)).rejects.toThrow(/no dead letter/);
+  });
+
+  test("are another tenant's to nobody else, and dropped by what they are", async () => {
+    const id = await failed("refused, to be dropped");
+    const other = openClient(site, { tenant: "acme" });
+    expect(await other.deadLetters.list()).toEqual([]);
+    expect(await other.deadLetters.drop({ id })).toMatchObject({ matched: 0, changed: 0 });
+    await other.close();
+    await expect(glue.deadLetters.drop({})).rejects.toThrow(/would be all of them/);
+    expect(await glue.deadLetters.drop({ code: "invalid_request", model: MODEL })).toMatchObject({
+      changed: 1,
+    });
+    expect(await glue.deadLetters.list()).toEqual([]);
+    // Its handle still knows how it ended.
+    expect(await failureOf(glue.handle(id).result())).toMatchObject({ code: "invalid_request" });
+  });
+
+  test("are commands too", async () => {
+    const id = await failed("refused by the command");
+    const list = await site.run("dlq", "list");
+    expect(list.stdout).toContain("invalid_request");
+    const dry = await site.run(
+      "dlq",
+      "replay",
+      "--where",
+      "code=invalid_request",
+      "--since",
+      "1h",
+      "--dry-run",
+    );
+    expect(dry.stdout).toMatch(/1 dead letters would be replayed: about \$\d/);
+    writeFileSync(
+      site.path("edit.json"),
+      JSON.stringify({ messages: [{ role: "user", content: "fine now" }] }),
+    );
+    const replay = await site.run("dlq", "replay", id, "--edit", "edit.json", "--set", `model=${OTHER}`);
+    expect(replay.stdout).toMatch(new RegExp(`1 of 1 dead letters replayed\n${id} → job-`));
+    const wrong = await site.run("dlq", "list", "--where", "colour=red");
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("code=") });
+  });
+});
