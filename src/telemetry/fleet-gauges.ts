@@ -13,6 +13,7 @@ import { readLearnedLimits } from "../store/learned-limits.ts";
 import type { Store } from "../store/store.ts";
 import type { FleetReading } from "./metrics.ts";
 import type { FleetGauge } from "./metrics-catalog.ts";
+import { type ScaleSettings, scaleOfQueues } from "./scale.ts";
 
 /** Minutes of the sums of what was spent. */
 const SPEND_WINDOWS = { hour: 60, day: 1440 } as const;
@@ -24,7 +25,7 @@ const SPEND_WINDOWS = { hour: 60, day: 1440 } as const;
  */
 export async function readFleetGauges(
   store: Store,
-  settings: Pick<Settings, "limits">,
+  settings: ScaleSettings,
   reader?: string,
 ): Promise<FleetReading[] | undefined> {
   const figures = await readFleetFigures(store, { ...(reader !== undefined && { reader }) });
@@ -34,15 +35,19 @@ export async function readFleetGauges(
     readRedisMemory(store),
     readOutcomes(store, SPEND_WINDOWS),
   ]);
+  const scale = await scaleOfQueues(store, settings, figures.queues, learned);
   const { limits } = settings;
   return [
     ...figures.queues.flatMap(ofQueue),
     ...figures.queues.flatMap((queue) => ofModel(queue, limits, learned)),
     ...ofFleet(figures),
-    { name: "gluellm_spend_usd", labels: { window: "hour" }, value: spent.hour.costUsd },
-    { name: "gluellm_spend_usd", labels: { window: "day" }, value: spent.day.costUsd },
-    { name: "gluellm_redis_memory_bytes", labels: {}, value: memory.usedBytes },
-    { name: "gluellm_redis_memory_limit_bytes", labels: {}, value: memory.limitBytes },
+    reading("gluellm_wanted_workers", {}, scale.wantedWorkers),
+    reading("gluellm_backlog_seconds", {}, scale.backlogSeconds),
+    reading("gluellm_limit_bound", {}, scale.limitBound ? 1 : 0),
+    reading("gluellm_spend_usd", { window: "hour" }, spent.hour.costUsd),
+    reading("gluellm_spend_usd", { window: "day" }, spent.day.costUsd),
+    reading("gluellm_redis_memory_bytes", {}, memory.usedBytes),
+    reading("gluellm_redis_memory_limit_bytes", {}, memory.limitBytes),
   ];
 }
 

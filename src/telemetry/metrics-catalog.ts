@@ -150,6 +150,12 @@ export const FLEET_GAUGES = {
   gluellm_batches: gauge("Batches under way.", []),
   gluellm_batch_rows: gauge("Rows of the batches under way.", ["state"]),
   gluellm_workers: gauge("Worker processes that are alive.", []),
+  gluellm_wanted_workers: gauge("Worker processes that the queues of all models want, as /scale says.", []),
+  gluellm_backlog_seconds: gauge("How long the jobs that wait would take one after the other.", []),
+  gluellm_limit_bound: gauge(
+    "1 while more workers would bring nothing: the providers' limits are the bound.",
+    [],
+  ),
   gluellm_spend_usd: gauge("USD that the fleet spent in the last hour and day.", ["window"]),
   gluellm_unreadable_jobs: gauge("Jobs that were set aside since they cannot be read.", []),
   gluellm_redis_memory_bytes: gauge("Memory that Redis uses.", []),

@@ -5,7 +5,7 @@ import { closeServer, listen } from "../shared/listen.ts";
 import type { Logger } from "../shared/logger.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import type { TelemetrySource } from "./metrics-page.ts";
-import { answerTelemetry, isTelemetry, mayRead, refuse } from "./telemetry-requests.ts";
+import { answerTelemetry, answerText, isTelemetry, mayRead } from "./telemetry-requests.ts";
 
 /** Tried when the port is busy: so several processes of a machine have one each. */
 const FURTHER_PORTS = 100;
@@ -30,14 +30,16 @@ export async function startMetricsServer(source: TelemetrySource, logger: Logger
     );
   }
   const server = createServer((request, response) => {
-    if (!isTelemetry(request)) return refuse(response, 404, "/metrics and /scale are here");
+    // Of a worker, which has no other address, an orchestrator asks no more than whether it answers.
+    if (request.url === "/healthz") return answerText(response, 200, "ok");
+    if (!isTelemetry(request)) return answerText(response, 404, "/metrics and /scale are here");
     if (!mayRead(request, { host, token })) {
       response.setHeader("www-authenticate", 'Bearer realm="GlueLLM metrics"');
-      return refuse(response, 401, "send Authorization: Bearer and the metrics token");
+      return answerText(response, 401, "send Authorization: Bearer and the metrics token");
     }
     answerTelemetry(request, response, source).catch((error: Error) => {
       logger.error({ fault: error.message }, "metrics could not be told");
-      if (!response.headersSent) refuse(response, 500, "internal error; see the log");
+      if (!response.headersSent) answerText(response, 500, "internal error; see the log");
     });
   });
   server.maxConnections = 100;

@@ -60,19 +60,33 @@ interface Work {
 export async function readScale(
   store: Store,
   settings: Settings,
-  { queues = ["*"], targetSeconds = TARGET_SECONDS, concurrency }: ScaleOptions = {},
+  { queues = ["*"], ...options }: ScaleOptions = {},
 ): Promise<ScaleSignal> {
-  const [figures, learned, times] = await Promise.all([
+  const [figures, learned] = await Promise.all([
     readFleetFigures(store, { queues: (name) => queues.some((glob) => matchesGlob(glob, name)) }),
     readLearnedLimits(store),
-    readCallTimes(store),
   ]);
-  const places = concurrency ?? settings.workerConcurrency ?? PROFILES[settings.profile].maxConcurrency;
-  const work = (figures?.queues ?? []).map((queue) =>
-    workOf(queue, { limits: settings.limits, learned, times, places }),
-  );
-  return scaleOf(work, targetSeconds);
+  return scaleOfQueues(store, settings, figures?.queues ?? [], learned, options);
 }
+
+/** The same of figures that were read already. */
+export async function scaleOfQueues(
+  store: Store,
+  settings: ScaleSettings,
+  figures: readonly QueueFigures[],
+  learned: ReadonlyMap<string, StatedLimits>,
+  { targetSeconds = TARGET_SECONDS, concurrency }: Omit<ScaleOptions, "queues"> = {},
+): Promise<ScaleSignal> {
+  const times = await readCallTimes(store);
+  const places = concurrency ?? settings.workerConcurrency ?? PROFILES[settings.profile].maxConcurrency;
+  const known = { limits: settings.limits, learned, times, places };
+  return scaleOf(
+    figures.map((queue) => workOf(queue, known)),
+    targetSeconds,
+  );
+}
+
+export type ScaleSettings = Pick<Settings, "limits" | "profile" | "workerConcurrency">;
 
 interface Known {
   limits: Settings["limits"];

@@ -59,7 +59,7 @@ export async function answerTelemetry(
   const { pathname, searchParams } = new URL(request.url ?? "", "http://localhost");
   if (pathname === "/metrics") {
     const fleet = fleetSchema.safeParse(searchParams.get("fleet") ?? undefined);
-    if (!fleet.success) return refuse(response, 400, "fleet must be true or false");
+    if (!fleet.success) return answerText(response, 400, "fleet must be true or false");
     const part = fleet.data === undefined ? "elected" : fleet.data === "true" ? "always" : "never";
     return send(response, 200, CONTENT_TYPE, await metricsPage(source, part));
   }
@@ -70,7 +70,7 @@ export async function answerTelemetry(
   });
   if (!asked.success) {
     const [issue] = asked.error.issues;
-    return refuse(response, 400, `${issue?.path.join(".")}: ${issue?.message}`);
+    return answerText(response, 400, `${issue?.path.join(".")}: ${issue?.message}`);
   }
   const { queue, targetSeconds, concurrency } = asked.data;
   const queues = queue.length > 0 ? queue : undefined;
@@ -79,12 +79,12 @@ export async function answerTelemetry(
     send(response, 200, "application/json; charset=utf-8", `${JSON.stringify(signal)}\n`);
   } catch {
     // An autoscaler that is told nothing leaves the workers as they are.
-    refuse(response, 503, "Redis does not answer");
+    answerText(response, 503, "Redis does not answer");
   }
 }
 
-/** Says what is wrong, as text. */
-export function refuse(response: ServerResponse, status: number, text: string): void {
+/** Answers with a line of text. */
+export function answerText(response: ServerResponse, status: number, text: string): void {
   send(response, status, "text/plain; charset=utf-8", `${text}\n`);
 }
 
