@@ -36,4 +36,6 @@ export interface HostedBatch {
   deadlineAt: number;
   /** Decides at an end that left rows unsent: their results say so and the output is written, or a later run sends them (undefined). */
   unsent(end: BatchEnd): UnsentRows | undefined;
+  /** Keeps results elsewhere too, for hosts that do not see this one's files. Returns once they are there. */
+  keepResults?: (lines: readonly string[]) => Promise<void>;
 }

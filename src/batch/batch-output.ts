@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { GlueError } from "../shared/errors.ts";
 import type { OutputFormat } from "./answer-forms.ts";
+import type { HostedBatch } from "./batch-end.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import { AppendFile, replaceFile, temporaryPath } from "./durable-file.ts";
 import { type EarlierResults, importEarlierResults } from "./earlier-results.ts";
@@ -27,6 +28,7 @@ export interface OpenOptions {
   format?: OutputFormat;
   /** Default: the cost of no result is known. */
   costOf?: CostOf;
+  keepResults?: HostedBatch["keepResults"] | undefined;
 }
 
 export interface OutputRow {
@@ -38,6 +40,7 @@ export interface OutputRow {
 }
 
 interface Opened {
+  keepResults: OpenOptions["keepResults"];
   batchId: string;
   resumed: boolean;
   complete: boolean;
@@ -66,6 +69,7 @@ export class BatchOutput {
   readonly #index: DiskIndex;
   readonly #places: ResultPlaces;
   readonly #partial: AppendFile | undefined;
+  readonly #keepResults: OpenOptions["keepResults"];
   #turn: Promise<void> = Promise.resolve();
   #isOpen = true;
 
@@ -79,6 +83,7 @@ export class BatchOutput {
     retryFailed = false,
     format = "openai",
     costOf = () => null,
+    keepResults,
   }: OpenOptions): Promise<BatchOutput> {
     const files = outputFiles(outputPath);
     const places = new ResultPlaces(index, costOf);
@@ -87,7 +92,8 @@ export class BatchOutput {
     const { succeeded, failed, malformed } = index.counts();
     const carried = succeeded + failed - malformed;
     const { header } = earlier;
-    const opened = {
+    const opened: Opened = {
+      keepResults,
       batchId: header?.batchId ?? batchId ?? newBatchId(),
       resumed: header !== undefined || carried > 0,
       complete: !header && earlier.outputInOrder && earlier.isInFormat && places.areAllInOutput(),
@@ -106,7 +112,7 @@ export class BatchOutput {
   }
 
   private constructor(
-    { batchId, resumed, complete, carried }: Opened,
+    { batchId, resumed, complete, carried, keepResults }: Opened,
     format: OutputFormat,
     files: OutputFiles,
     index: DiskIndex,
@@ -124,6 +130,7 @@ export class BatchOutput {
     this.#index = index;
     this.#places = places;
     this.#partial = partial;
+    this.#keepResults = keepResults;
   }
 
   /**
@@ -163,7 +170,9 @@ export class BatchOutput {
 
   async #append(results: readonly OutputRow[]): Promise<void> {
     if (!this.#partial) throw misuse("append() to a batch that is complete");
-    const places = await this.#partial.append(results.map(({ line }) => line));
+    const lines = results.map(({ line }) => line);
+    const places = await this.#partial.append(lines);
+    await this.#keepResults?.(lines);
     this.#index.markDone(
       results.map(({ id, failed, use }, i) => {
         const { offset = 0, bytes = 0 } = places[i] ?? {};

@@ -151,6 +151,7 @@ export class BatchRun {
       const batch = await prepareBatch({
         ...options,
         batchId: context.hosted?.id,
+        keepResults: context.hosted?.keepResults,
         resolveModel: (name, vendor) => priced(wire.check(resolve(name, vendor))),
         wire: wire.said,
         speaks: (model, form) =>

@@ -41,7 +41,7 @@ export function readHeader(path: string): PartialHeader | undefined {
   const end = head?.indexOf("\n") ?? -1;
   if (head === undefined || (end < 0 && head.length < HEAD_BYTES)) return undefined;
   const { gluellm_batch: batchId, v } = fieldsOf(parseJson(head.slice(0, Math.max(end, 0))));
-  if (typeof batchId !== "string" || !/^batch_[0-9a-f-]{24,36}$/.test(batchId)) {
+  if (typeof batchId !== "string" || !/^(?:msg)?batch_[0-9a-f-]{24,36}$/.test(batchId)) {
     throw new InputError(
       `${path} is not the partial output of a batch`,
       "move it away, or choose another -o",

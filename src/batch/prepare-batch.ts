@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { WireOptions } from "../shared/wire-options.ts";
 import type { OutputFormat } from "./answer-forms.ts";
+import type { HostedBatch } from "./batch-end.ts";
 import { BatchOutput } from "./batch-output.ts";
 import { DiskIndex } from "./disk-index.ts";
 import { InputFile } from "./input-file.ts";
@@ -22,6 +23,7 @@ export interface BatchFiles {
   outputPath: string;
   /** The id of a batch that has not begun; default: a new one. */
   batchId?: string | undefined;
+  keepResults?: HostedBatch["keepResults"] | undefined;
   resolveModel: ResolveModel;
   speaks?: Speaks;
   /** What all rows say to their providers beside their requests. */

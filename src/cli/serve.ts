@@ -109,7 +109,7 @@ export async function serve({
     // An API hosts the batches that it takes by itself.
     if (!options.api) {
       const { BatchHost } = await import("../batch/served/batch-host.ts");
-      const batches = new BatchHost({ store, settings, logger });
+      const batches = await BatchHost.start({ store, settings, logger });
       parts.defer(() => batches.close());
     }
     logger.info({ worker: worker.id, queues: queue ?? ["*"] }, "worker is running");

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import type { z } from "zod";
 import type { Deployments } from "./deployments.ts";
 import type { Variables } from "./env-file.ts";
+import { fileStoreSetting, type S3Place } from "./file-store-setting.ts";
 import { type HistorySettings, historyRetentionMs } from "./history-setting.ts";
 import { type Limits, withSimpleLimit } from "./limits-setting.ts";
 import {
@@ -109,6 +110,8 @@ export interface Settings {
     maxFileBytes: number;
     maxBatchRows: number;
   };
+  /** Where the bytes of the API's files are; undefined: in the data folder. */
+  fileStore: S3Place | undefined;
   metrics: MetricsSettings;
   alerts: AlertSettings;
   /** Where webhooks may be sent beside public addresses, and how long a receiver has for its answer. */
@@ -246,6 +249,7 @@ export function toSettings(
       maxFileBytes: values.API_MAX_FILE_BYTES,
       maxBatchRows: values.API_MAX_BATCH_ROWS,
     },
+    fileStore: fileStoreSetting(values),
     metrics: metricsSettings(values),
     alerts: alertSettings(values),
     webhooks: { allowPrivate: values.WEBHOOK_ALLOW_PRIVATE, timeoutMs: values.WEBHOOK_TIMEOUT_MS },

@@ -3,6 +3,7 @@ import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
 import { MAX_QUEUES, QUEUE_DEFAULTS } from "./catalog.ts";
 import { CONVERSATION_TTL_SECONDS } from "./conversation.ts";
 import { deploymentsSchema } from "./deployments.ts";
+import { fileStoreVariables } from "./file-store-setting.ts";
 import {
   HISTORY_CONTENTS,
   HISTORY_RETENTION_SECONDS,
@@ -176,6 +177,7 @@ export const settingsSchema = z.object({
   API_DRAIN_MS: integer(0, 3_600_000).default(30_000),
   API_MAX_FILE_BYTES: integer(1, Number.MAX_SAFE_INTEGER).default(200 * 1024 * 1024),
   API_MAX_BATCH_ROWS: integer(1, 10_000_000).default(50_000),
+  ...fileStoreVariables,
   ...metricsVariables,
   WEBHOOK_ALLOW_PRIVATE: allowedRanges.default([]),
   WEBHOOK_TIMEOUT_MS: integer(100, 60_000).default(15_000),

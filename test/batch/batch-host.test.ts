@@ -24,7 +24,11 @@ test("batches whose input is nowhere end when they are cancelled, and with their
   await cancelServedBatch(store, "batch_cancelled");
   await make("batch_expired", Date.now());
   await make("batch_waits", hour);
-  const host = new BatchHost({ store, settings, logger: createLogger({ level: "silent", json: true }) });
+  const host = await BatchHost.start({
+    store,
+    settings,
+    logger: createLogger({ level: "silent", json: true }),
+  });
   onTestFinished(() => host.close());
   const status = async (id: string) => (await readServedBatch(store, id))?.status;
   await waitFor("the cancelled one", async () => (await status("batch_cancelled")) === "cancelled");

@@ -92,7 +92,12 @@ export class TestSite implements AsyncDisposable {
 
   /** Started, not awaited; killed with the site when it still runs. */
   start(...args: string[]): StartedProcess {
-    const run = startCli(args, this.env, this.folder);
+    return this.startWith({}, ...args);
+  }
+
+  /** The same in an environment that differs by these variables. */
+  startWith(env: Record<string, string>, ...args: string[]): StartedProcess {
+    const run = startCli(args, { ...this.env, ...env }, this.folder);
     this.#runs.push(run);
     return run;
   }

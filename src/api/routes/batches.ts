@@ -85,7 +85,7 @@ export const batchRoutes: RouteGroup = {
     }),
   ],
   start: async ({ store, settings, logger }) => {
-    const host = new BatchHost({ store, settings, logger });
+    const host = await BatchHost.start({ store, settings, logger });
     return () => host.close();
   },
 };

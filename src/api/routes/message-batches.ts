@@ -6,7 +6,13 @@ import { filesOf } from "../../batch/served/batch-host.ts";
 import { checkedOnTheWay, lineCheck } from "../../batch/served/check-input.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import { objectId } from "../../shared/object-id.ts";
-import { deleteFile, FILE_LIFE_SECONDS, type FileRecord, saveFile } from "../../store/file-record.ts";
+import {
+  deleteFile,
+  FILE_LIFE_SECONDS,
+  type FileRecord,
+  readFile,
+  saveFile,
+} from "../../store/file-record.ts";
 import { cancelServedBatch, viewServedBatch } from "../../store/served-batch.ts";
 import { listServedBatches } from "../../store/served-batch-list.ts";
 import { MESSAGES_ENDPOINT, type ServedBatchView } from "../../store/served-batch-record.ts";
@@ -194,10 +200,11 @@ async function sendResults(call: Call<Params>): Promise<undefined> {
       code: "no_results",
       message: `the batch ${batch.id} is ${batch.status}: it has no results`,
     });
-  const { context, response, signal } = call;
+  const { context, principal, response, signal } = call;
   const files = filesOf(context.settings);
   const ids = [...(outputs.output ? [outputFileId] : []), ...(outputs.errors ? [errorFileId] : [])];
-  for (const id of ids) if ((await files.localPath(id)) === undefined) throw notFound("file of results", id);
+  for (const id of ids)
+    if (!(await readFile(context.store, id, principal.tenant))) throw notFound("file of results", id);
   async function* results() {
     for (const id of ids)
       for await (const line of linesOf(await files.read(id))) yield `${resultLine(line)}\n`;

@@ -12,9 +12,13 @@ import { NEW_BATCH } from "../../store/served-batch.ts";
 import { filesInUse, openServedBatches, runnableServedBatches } from "../../store/served-batch-list.ts";
 import { DirectoryFileStore, type FileStore } from "./file-store.ts";
 import { hostBatch, workFolder } from "./host-batch.ts";
+import { S3Bucket } from "./s3-bucket.ts";
+import { S3FileStore } from "./s3-file-store.ts";
 
 const LOOK_MS = 1000;
 const SWEEP_MS = 60_000;
+/** All files and folders are looked through so often. */
+const SEARCH_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 /** Batches that one process sends at a time; others wait, or another process takes them. */
 const MAX_BATCHES = 32;
@@ -29,9 +33,19 @@ export interface BatchHostOptions {
   logger: Logger;
 }
 
+type StoreSettings = Pick<Settings, "dataDir" | "namespace" | "fileStore">;
+const stores = new WeakMap<StoreSettings, FileStore>();
+
 /** Returns where the bytes of the API's files are. */
-export function filesOf(settings: Pick<Settings, "dataDir" | "namespace">): FileStore {
-  return new DirectoryFileStore(settings);
+export function filesOf(settings: StoreSettings): FileStore {
+  const known = stores.get(settings);
+  if (known) return known;
+  const { fileStore, namespace } = settings;
+  const store = fileStore
+    ? new S3FileStore(new S3Bucket(fileStore), `${fileStore.prefix}${namespace}/`)
+    : new DirectoryFileStore(settings);
+  stores.set(settings, store);
+  return store;
 }
 
 /**
@@ -48,11 +62,28 @@ export class BatchHost {
   readonly #listening: Promise<Disposable | undefined>;
   #looking: Promise<void> | undefined;
 
-  constructor(options: BatchHostOptions) {
+  /** Makes a host, once it is known that the file store can be asked. @throws ConfigurationError */
+  static async start(options: BatchHostOptions): Promise<BatchHost> {
+    await filesOf(options.settings).open();
+    return new BatchHost(options);
+  }
+
+  private constructor(options: BatchHostOptions) {
     this.#options = options;
     this.#files = filesOf(options.settings);
-    const sweep = () => void this.#sweep().catch((error) => this.#complain(error, "files cannot be swept"));
-    this.#timers = [setInterval(() => this.#begin(), LOOK_MS).unref(), setInterval(sweep, SWEEP_MS).unref()];
+    const attempt = (sweep: () => Promise<void>) => () =>
+      void sweep().catch((error) => this.#complain(error, "files cannot be swept"));
+    this.#timers = [
+      setInterval(() => this.#begin(), LOOK_MS).unref(),
+      setInterval(
+        attempt(() => this.#sweep()),
+        SWEEP_MS,
+      ).unref(),
+      setInterval(
+        attempt(() => this.#search()),
+        SEARCH_MS,
+      ).unref(),
+    ];
     // A message only saves time.
     this.#listening = options.store.notifier
       .listen({ [`batch:${NEW_BATCH}`]: () => this.#begin() })
@@ -115,6 +146,11 @@ export class BatchHost {
   async #sweep(): Promise<void> {
     const { store } = this.#options;
     for (const id of await forgetExpiredFiles(store, await filesInUse(store))) await this.#files.delete(id);
+  }
+
+  /** Finds what no record knows of. */
+  async #search(): Promise<void> {
+    const { store } = this.#options;
     // What was stored by a process that died before it wrote the record, or is of a Redis that was emptied.
     const old = await this.#files.storedBefore(Date.now() - DAY_MS);
     for (const id of await unknownFiles(store, old)) await this.#files.delete(id);
@@ -124,6 +160,8 @@ export class BatchHost {
   /** The folders of batches that ended while somebody kept their host from removing them, or whose record is gone. */
   async #sweepWork(): Promise<void> {
     const { store, settings } = this.#options;
+    for (const id of (await this.#files.work?.begunBefore(Date.now() - DAY_MS)) ?? [])
+      if (!(await openServedBatches(store)).includes(id)) await this.#files.work?.forget(id);
     const folder = workFolder(settings);
     const names = await readdir(folder).catch(() => []);
     const open = new Set(names.length === 0 ? [] : await openServedBatches(store));

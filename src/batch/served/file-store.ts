@@ -9,16 +9,34 @@ import type { Settings } from "../../shared/settings.ts";
 
 /** Keeps the bytes of files under their ids. What stands under an id never changes; records say whose it is. */
 export interface FileStore {
+  /** Undefined where all hosts of batches have the same folder for their work. */
+  readonly work?: WorkStore;
+  /** Is awaited when a process begins, so that what is missing is told then. @throws ConfigurationError */
+  open(): Promise<void>;
   /** Takes the bytes of a file, which nobody sees before `keep`. Nothing stays when the source fails. */
   spool(id: string, source: Readable): Promise<SpooledFile>;
   /** Streams the bytes from `start` to `end`, both counted in. @throws GlueError `file_lost` */
   read(id: string, range?: { start: number; end: number }): Promise<Readable>;
-  /** Returns the path of a local file with the bytes, which nobody may change; undefined when they are not to be had. */
-  localPath(id: string): Promise<string | undefined>;
+  /**
+   * Returns the path of a local file with the bytes, which nobody may change; undefined when they are not to be had. Where they are
+   * elsewhere it is a copy in `folder`.
+   */
+  localPath(id: string, folder: string): Promise<string | undefined>;
   /** Deletes the bytes; it is no fault when there are none. */
   delete(id: string): Promise<void>;
   /** Returns the ids of what was stored before that time, in epoch milliseconds; what was spooled and not kept goes. */
   storedBefore(time: number): Promise<string[]>;
+}
+
+/** Keeps what batches have brought so far, for hosts that share no folder. */
+export interface WorkStore {
+  /** Returns once the lines are stored: only then may Redis forget them. */
+  append(batchId: string, lines: readonly string[]): Promise<void>;
+  /** Streams all lines of a batch, in any order. */
+  restore(batchId: string): AsyncIterable<Buffer>;
+  forget(batchId: string): Promise<void>;
+  /** Returns the ids of batches with lines that were stored before that time, in epoch milliseconds. */
+  begunBefore(time: number): Promise<string[]>;
 }
 
 export interface SpooledFile {
@@ -30,7 +48,8 @@ export interface SpooledFile {
   discard(): Promise<void>;
 }
 
-const ID = /^file-[0-9a-f-]{36}$/;
+/** The ids of files; nothing else becomes a path or a key. */
+export const FILE_ID = /^file-[0-9a-f-]{36}$/;
 const SPOOL = "spool-";
 
 /** A folder that its owner alone can read; every process that serves the API or hosts batches needs the same one. */
@@ -40,6 +59,8 @@ export class DirectoryFileStore implements FileStore {
   constructor({ dataDir, namespace }: Pick<Settings, "dataDir" | "namespace">) {
     this.#folder = join(dataDir, "files", namespace);
   }
+
+  async open(): Promise<void> {}
 
   async spool(id: string, source: Readable): Promise<SpooledFile> {
     const kept = this.#path(id);
@@ -97,14 +118,14 @@ export class DirectoryFileStore implements FileStore {
       const { mtimeMs } = (await stat(path).catch(() => undefined)) ?? { mtimeMs: time };
       if (mtimeMs >= time) continue;
       if (name.startsWith(SPOOL)) await rm(path, { force: true });
-      else if (ID.test(name)) old.push(name);
+      else if (FILE_ID.test(name)) old.push(name);
     }
     return old;
   }
 
   /** Ids come from callers too: nothing else than an id becomes a path. */
   #path(id: string): string {
-    if (!ID.test(id)) throw lost(id);
+    if (!FILE_ID.test(id)) throw lost(id);
     return join(this.#folder, id);
   }
 }
@@ -123,10 +144,15 @@ function isAbsent(error: unknown): boolean {
 }
 
 function lost(id: string): GlueError {
-  return new GlueError({
-    code: "file_lost",
-    category: "configuration",
-    message: `the content of ${id.slice(0, 60)} is not in this machine's data folder`,
-    hint: "all processes that serve the API need the same GLUELLM_DATA_DIR",
-  });
+  return lostFile(
+    id,
+    "in this machine's data folder",
+    "all processes that serve the API need the same GLUELLM_DATA_DIR",
+  );
+}
+
+/** Returns the error of bytes that are not where they should be. */
+export function lostFile(id: string, where: string, hint?: string): GlueError {
+  const message = `the content of ${id.slice(0, 60)} is not ${where}`;
+  return new GlueError({ code: "file_lost", category: "configuration", message, hint });
 }

@@ -1,7 +1,8 @@
-import { createReadStream } from "node:fs";
+import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { MAX_REQUEST_BYTES } from "../../shared/chat.ts";
 import type { BatchFault } from "../../shared/file-check.ts";
@@ -19,8 +20,10 @@ import type { ServedBatch } from "../../store/served-batch-record.ts";
 import type { BatchEnd, UnsentRows } from "../batch-end.ts";
 import { type BatchReport, BatchRun } from "../batch-run.ts";
 import { readLines } from "../line-reader.ts";
+import { outputFiles } from "../output-paths.ts";
+import { headerLine } from "../partial-header.ts";
 import { checkInput, faultsFound } from "./check-input.ts";
-import type { FileStore } from "./file-store.ts";
+import type { FileStore, WorkStore } from "./file-store.ts";
 
 export interface HostContext {
   store: ConnectedStore;
@@ -64,13 +67,17 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
     if (faults.length > 0) await moveServedBatch(store, id, { from: ["validating"], to: "failed", faults });
     else await moveServedBatch(store, id, { from: ["validating"], to: "in_progress" });
     batch = await readServedBatch(store, id);
-    if (!batch || batch.status === "failed") return true;
+    if (!batch || batch.status === "failed") {
+      await rm(join(workFolder(settings), id), { recursive: true, force: true });
+      return true;
+    }
   }
   if (batch.status === "cancelling" && batch.inProgressAt === undefined) {
     await moveServedBatch(store, id, { from: ["cancelling"], to: "cancelled" });
     return true;
   }
-  const inputPath = await files.localPath(batch.inputFileId);
+  const folder = join(workFolder(settings), id);
+  const inputPath = await files.localPath(batch.inputFileId, folder);
   if (inputPath === undefined) {
     // What has not begun ends in time without its input, too.
     if (batch.status === "validating" && Date.now() >= batch.expiresAt) {
@@ -79,18 +86,31 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
     }
     logger.warn(
       { batch: id, file: batch.inputFileId },
-      "the input of a batch is not in this machine's data folder",
+      "the input of a batch is not in this machine's file store",
     );
     return false;
   }
-  const folder = join(workFolder(settings), id);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const report = await runRows(context, batch, { inputPath, outputPath: join(folder, "out.jsonl") }, lease);
+  const outputPath = join(folder, "out.jsonl");
+  if (files.work) await restoreWork(files.work, id, outputPath);
+  const report = await runRows(context, batch, { inputPath, outputPath }, lease);
   if (!report) return false;
   if (report === "paused") return true;
   await deliver(context, batch, report);
+  await files.work?.forget(id);
   await rm(folder, { recursive: true, force: true });
   return true;
+}
+
+/** What hosts have stored is the whole truth: what this machine has beside it was never acknowledged, or is old. */
+async function restoreWork(work: WorkStore, id: string, outputPath: string): Promise<void> {
+  const { partial, ...others } = outputFiles(outputPath);
+  for (const path of Object.values(others)) await rm(path, { force: true });
+  async function* lines() {
+    yield Buffer.from(headerLine(id));
+    yield* work.restore(id);
+  }
+  await pipeline(lines, createWriteStream(partial, { mode: 0o600, flush: true }));
 }
 
 /** Returns what is wrong with the input of a batch; undefined when this host cannot read it. */
@@ -102,14 +122,14 @@ async function faultsOf(
   const check = (await readFile(store, inputFileId, tenant))?.check;
   const found = check && faultsFound(check, endpoint, rules);
   if (found) return found;
-  const path = await files.localPath(inputFileId);
+  const path = await files.localPath(inputFileId, join(workFolder(settings), id));
   if (path === undefined) return undefined;
   return checkInput(path, endpoint, { ...rules, signal, onFault: (fault) => noteFaults(store, id, [fault]) });
 }
 
 /** Returns the report of a run whose output is written; `paused`; undefined when another host has to go on. */
 async function runRows(
-  { store, settings, logger, signal }: HostContext,
+  { store, settings, logger, signal, files: { work } }: HostContext,
   { id, tenant, by, expiresAt }: ServedBatch,
   paths: { inputPath: string; outputPath: string },
   lease: Lease,
@@ -126,7 +146,10 @@ async function runRows(
     {
       ...{ settings, logger, keyNeeded: false, owner: { tenant, by } },
       openStore: async () => store,
-      hosted: { id, lease, deadlineAt: expiresAt + DEADLINE_SLACK_MS, unsent },
+      hosted: {
+        ...{ id, lease, deadlineAt: expiresAt + DEADLINE_SLACK_MS, unsent },
+        ...(work && { keepResults: (lines) => work.append(id, lines) }),
+      },
     },
   );
   const watch = async () => {
