@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 
 /** What is wrong with the next requests that fit. */
-export interface S3Fault {
+interface S3Fault {
   method: string;
   /** Of path and query. */
   path: RegExp;
