@@ -1,9 +1,11 @@
-import { useCallback, useMemo, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { count, duration, millis, usd } from "../format.ts";
 import { useKey } from "../keys.ts";
 import { useLive } from "../live.ts";
 import { Badge, Content, Facts, Fault, Loaded, Panel, Time } from "../parts/basic.tsx";
-import { type Row, treeRows, Waterfall } from "../parts/waterfall.tsx";
+import { ThoughtTree, thoughtsOf } from "../parts/thought-tree.tsx";
+import { type Row, scopedName, treeRows } from "../parts/tree-rows.ts";
+import { Waterfall } from "../parts/waterfall.tsx";
 import { may } from "../session.ts";
 import type { Run, Step } from "../types.ts";
 import { RunActions } from "./run-actions.tsx";
@@ -41,7 +43,7 @@ function RunView({ run, path }: { run: Run; path: string }) {
     wantsTree &&
     steps.total <= MAX_TREE &&
     steps.loaded.length === steps.total &&
-    steps.loaded.some(({ step }) => step.includes("/"));
+    steps.loaded.some(({ step }) => scopedName(step).includes("/"));
   const rows = useMemo(() => (isTree ? treeRows(steps.loaded) : undefined), [isTree, steps.loaded]);
   const rowAt = useCallback(
     (index: number): Row | undefined => {
@@ -53,8 +55,9 @@ function RunView({ run, path }: { run: Run; path: string }) {
   );
   const { look } = steps;
   const onView = useCallback((first: number, last: number) => !isTree && look(first, last), [isTree, look]);
+  const [sought, setSought] = useState<number>();
   useKey("n", () => {
-    const after = selected && target !== undefined ? target : -1;
+    const after = target ?? -1;
     const places = rows
       ? rows.flatMap((row, n) => (row.type === "step" && row.step.state === "failed" ? [n] : []))
       : steps.failed;
@@ -62,8 +65,14 @@ function RunView({ run, path }: { run: Run; path: string }) {
     if (next === undefined) return;
     look(next, next + 1);
     setTarget(next);
-    const row = rowAt(next);
-    if (row?.type === "step") setSelected(row.step);
+    setSought(next);
+  });
+  // It may have to be loaded first.
+  useEffect(() => {
+    const row = sought === undefined ? undefined : rowAt(sought);
+    if (row?.type !== "step") return;
+    setSelected(row.step);
+    setSought(undefined);
   });
   useKey("Escape", () => setSelected(undefined));
   const from = millis(run.createdAt) ?? 0;
@@ -136,6 +145,7 @@ function RunContent({ path, isRunning }: { path: string; isRunning: boolean }) {
         <Loaded live={content}>
           {({ input, output }) => (
             <>
+              <Thoughts output={output} />
               <Content title="Input" value={input} />
               <Content title="Output" value={output} />
             </>
@@ -143,5 +153,16 @@ function RunContent({ path, isRunning }: { path: string; isRunning: boolean }) {
         </Loaded>
       </div>
     </Panel>
+  );
+}
+
+function Thoughts({ output }: { output: unknown }) {
+  const found = thoughtsOf(output);
+  if (!found) return null;
+  return (
+    <figure class="content">
+      <figcaption>Thoughts, with their scores</figcaption>
+      <ThoughtTree {...found} />
+    </figure>
   );
 }

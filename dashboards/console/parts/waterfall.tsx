@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { duration, millis } from "../format.ts";
 import type { Span, Step } from "../types.ts";
 import { useWindow } from "./table.tsx";
+import type { Row } from "./tree-rows.ts";
 
 const ROW_PX = 28;
 
@@ -17,11 +18,6 @@ export const KINDS: Record<Span["kind"], string> = {
   wait: "sleep, signal",
   child: "child run",
 };
-
-/** A line of the waterfall: a step, or a scope of steps. */
-export type Row =
-  | { type: "step"; step: Step; depth: number; name: string }
-  | { type: "group"; path: string; depth: number; steps: number; failed: number };
 
 interface WaterfallProps {
   total: number;
@@ -174,51 +170,4 @@ function extent(rows: readonly (Row | undefined)[]): [number, number] | undefine
     to = Math.max(to, millis(row.step.finishedAt) ?? Date.now());
   }
   return to > from ? [from, to] : undefined;
-}
-
-/** The steps as a tree of their scopes: `left/draft` stands below `left`. */
-export function treeRows(steps: readonly Step[]): Row[] {
-  interface Node {
-    path: string;
-    children: (Node | Step)[];
-    steps: number;
-    failed: number;
-  }
-  const root: Node = { path: "", children: [], steps: 0, failed: 0 };
-  const nodes = new Map([["", root]]);
-  const nodeOf = (path: string): Node => {
-    const known = nodes.get(path);
-    if (known) return known;
-    const made: Node = { path, children: [], steps: 0, failed: 0 };
-    nodes.set(path, made);
-    nodeOf(path.slice(0, Math.max(0, path.lastIndexOf("/")))).children.push(made);
-    return made;
-  };
-  for (const step of steps) {
-    const path = step.step.slice(0, Math.max(0, step.step.lastIndexOf("/")));
-    nodeOf(path).children.push(step);
-    for (let at = path; ; at = at.slice(0, Math.max(0, at.lastIndexOf("/")))) {
-      const node = nodeOf(at);
-      node.steps++;
-      if (step.state === "failed") node.failed++;
-      if (at === "") break;
-    }
-  }
-  const rows: Row[] = [];
-  const walk = (node: Node, depth: number) => {
-    for (const child of node.children) {
-      if ("children" in child) {
-        rows.push({ type: "group", path: child.path, depth, steps: child.steps, failed: child.failed });
-        walk(child, depth + 1);
-      } else
-        rows.push({
-          type: "step",
-          step: child,
-          depth,
-          name: child.step.slice(child.step.lastIndexOf("/") + 1),
-        });
-    }
-  };
-  walk(root, 0);
-  return rows;
 }
