@@ -1,11 +1,15 @@
 import { Command, Option } from "commander";
+import { backfill } from "../history/backfill.ts";
 import type { HistoryDatabase } from "../history/database.ts";
 import type { ReportOptions } from "../history/dimensions.ts";
 import * as lists from "../history/lists.ts";
 import { openHistory } from "../history/open-history.ts";
 import * as reports from "../history/reports.ts";
 import { InputError } from "../shared/errors.ts";
+import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
+import { readHistoryLag } from "../store/outbox-reader.ts";
+import { openRedis } from "./compose.ts";
 import * as text from "./history-text.ts";
 import { integer, names, pastTime } from "./options.ts";
 import { jsonText } from "./output.ts";
@@ -20,7 +24,7 @@ interface Given {
   json?: boolean;
 }
 
-/** `gluellm history spend|latency|failures|slowest|batches|runs|run|jobs|cache`. */
+/** `gluellm history spend|latency|failures|cache|runs|slowest|batches|jobs|run|backfill|status`. */
 export function addHistoryCommands(program: Command): void {
   const history = program
     .command("history")
@@ -50,6 +54,16 @@ export function addHistoryCommands(program: Command): void {
   const jobs = asked(new Command("jobs").description("Jobs that have ended, searched for."));
   for (const [option, of] of Object.entries(SEARCH)) jobs.option(`--${option} <text>`, of);
   history.addCommand(jobs.action((given) => print(given, lists.jobs, text.showJobs)));
+  history
+    .command("backfill")
+    .description("Write down what Redis still has of what has ended; any number of times.")
+    .option("--json", "as JSON")
+    .action(fill);
+  history
+    .command("status")
+    .description("Where the history is, and what waits for it.")
+    .option("--json", "as JSON")
+    .action(status);
   history
     .command("run")
     .description("One run with its steps.")
@@ -107,6 +121,31 @@ async function oneRun(history: HistoryDatabase, id: string, { json }: Given): Pr
   if (!run)
     throw new InputError(`the history has no run ${id}`, "gluellm workflow status shows one that goes on");
   return json ? jsonText(run) : text.showRun(run);
+}
+
+async function fill({ json }: Given): Promise<void> {
+  const settings = loadSettings();
+  await using host = await openRedis(settings, createLogger({ level: "error", json: false }));
+  await withHistory(async (history) => {
+    const report = await backfill(host.store, history, settings.history);
+    const { jobs, runs, batches, unreadable } = report;
+    if (json) return jsonText(report);
+    return `${jobs} jobs, ${runs} runs and ${batches} batches are in the history${unreadable > 0 ? `; ${unreadable} could not be read` : ""}`;
+  });
+}
+
+async function status({ json }: Given): Promise<void> {
+  const settings = loadSettings();
+  await using host = await openRedis(settings, createLogger({ level: "error", json: false }));
+  await withHistory(async (history) => {
+    const lag = await readHistoryLag(host.store);
+    const rows = await lists.rowCounts(history);
+    const { engine, place } = history;
+    if (json) return jsonText({ engine, place, ...lag, rows });
+    const since = lag.since === undefined ? "" : `, the first since ${new Date(lag.since).toISOString()}`;
+    const counts = Object.entries(rows).map(([table, count]) => `${count} ${table}`);
+    return `${engine} at ${place}\n${counts.join(", ")}\n${lag.waiting} ends wait for it${since}`;
+  });
 }
 
 async function withHistory(action: (history: HistoryDatabase) => Promise<string>): Promise<void> {

@@ -25,7 +25,8 @@ const KEEP_EVERY_MS = 60_000;
 /** A day of one end per second; whole texts take more of Redis' memory. */
 const MAX_WAITING = { preview: 100_000, none: 100_000, full: 10_000 } as const;
 
-const LEASE_MS = 15_000;
+/** Renewed at every look. Two that work at once do no harm. */
+const LEASE_MS = 5000;
 const IDLE_MS = 1000;
 /** Read at a time: to read them takes some milliseconds, in which the process does nothing else. */
 const ENTRIES = 200;

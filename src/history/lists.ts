@@ -2,7 +2,7 @@ import { InputError } from "../shared/errors.ts";
 import type { HistoryDatabase } from "./database.ts";
 import type { ReportOptions } from "./dimensions.ts";
 import { usdOf } from "./reports.ts";
-import type { SqlValue } from "./tables.ts";
+import { type SqlValue, TABLE_NAMES, type TableName } from "./tables.ts";
 
 /* Single things that the history knows: the slowest, batches, jobs that are searched for, one run with all of it. */
 
@@ -260,6 +260,16 @@ export async function run(
       errorCode: textOrNull(step.error_code),
     })),
   };
+}
+
+/** Returns how many rows each table has. */
+export async function rowCounts(history: HistoryDatabase): Promise<Record<TableName, number>> {
+  const counts = {} as Record<TableName, number>;
+  for (const table of TABLE_NAMES) {
+    const [row] = await history.query<Row>(`SELECT COUNT(*) AS rows FROM ${table}`);
+    counts[table] = Number(row?.rows);
+  }
+  return counts;
 }
 
 function jobOf(row: Row): PastJob {
