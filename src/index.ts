@@ -108,6 +108,7 @@ export {
 } from "./shared/errors.ts";
 export type { JsonSchema } from "./shared/json-schema.ts";
 export type { Budget } from "./shared/limits-setting.ts";
+export { type LogFields, withLogContext } from "./shared/log-context.ts";
 export type { Logger } from "./shared/logger.ts";
 export type { OutputMode } from "./shared/output-spec.ts";
 export type { Fallback, ToolExecution } from "./shared/records.ts";
@@ -145,6 +146,14 @@ export {
 export type { ProviderOptions } from "./shared/wire-options.ts";
 export type { ListedRun } from "./store/run-list.ts";
 export { configureTracing, type Tracing, type TracingOptions } from "./telemetry/configure-tracing.ts";
+export {
+  type LogFunctionOptions,
+  type LogOptions,
+  logFunctionCall,
+  logOperation,
+  logTiming,
+} from "./telemetry/log-helpers.ts";
+export { getLogger, type Logging, type LoggingOptions, setupLogging } from "./telemetry/logging.ts";
 export type { MetricValues } from "./telemetry/metrics.ts";
 export { getMetrics } from "./telemetry/process-metrics.ts";
 export { type TracedCall, traceLlmCall } from "./telemetry/trace-llm-call.ts";

@@ -9,9 +9,10 @@ import type { z } from "zod";
 import { MAX_REQUEST_BYTES } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import { nestsTooDeep } from "../shared/json.ts";
+import { type LogFields, withLogContext } from "../shared/log-context.ts";
 import type { Principal } from "../shared/principal.ts";
 import { allows } from "../shared/scopes.ts";
-import type { TraceCarrier } from "../telemetry/trace-context.ts";
+import { type TraceCarrier, traceIdOf } from "../telemetry/trace-context.ts";
 import { ApiError, dialectFor, lastErrorHandler, schemaError, sendError } from "./api-error.ts";
 import type { ApiContext } from "./context.ts";
 import { traceRequest } from "./request-trace.ts";
@@ -51,12 +52,20 @@ export function mountGroup(group: RouteGroup, options: MountOptions): Router {
       ...readBody,
       (request: Request, response: Response) =>
         traceRequest(request, response, path, (trace) =>
-          answer(route, request, response, { ...options, trace }),
+          withLogContext(aboutRequest(response, trace), () =>
+            answer(route, request, response, { ...options, trace }),
+          ),
         ),
     );
   }
   router.use(lastErrorHandler(options.context, group.dialect));
   return router;
+}
+
+/** What lines of the log say of a request. */
+function aboutRequest(response: Response, trace: TraceCarrier): LogFields {
+  const { tenant } = response.locals.principal as Principal;
+  return { requestId: String(response.getHeader("x-request-id")), tenant, traceId: traceIdOf(trace) };
 }
 
 /** Tells metrics of a request when it has been answered, by the template of its path: ids are no label. */

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { ProducerQueues } from "../producers/queues.ts";
+import { withLogContext } from "../shared/log-context.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -87,7 +88,7 @@ export async function sendBatch({
       timeoutMs,
       wire: files.wire,
     });
-    const end = await traceBatch(batch, () => sender.run(signal));
+    const end = await withLogContext({ batchId: id }, () => traceBatch(batch, () => sender.run(signal)));
     const unsent = end.kind === "finished" ? undefined : hosted?.unsent(end);
     if (unsent) await failMissingRows(batch, unsent);
     if (end.kind === "finished" || unsent) {

@@ -1,10 +1,10 @@
 import { type Command, Option } from "commander";
 import { INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
-import { createLogger } from "../shared/logger.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
 import { cancelServedBatch } from "../store/served-batch.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
@@ -59,7 +59,7 @@ export function addBatchCommands(program: Command): void {
     )
     .action(async (inputPath: string, options: Record<string, unknown>) => {
       const settings = loadSettings();
-      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
+      const logger = loggerOf(settings, "error");
       if (options.remote !== undefined) {
         const interruption = onInterruption(undefined);
         const batches = await remoteBatches(options.remote as string);
@@ -181,7 +181,7 @@ async function remoteBatches(url: string): Promise<RemoteBatches> {
 
 async function withRedis(action: (host: RedisHost) => Promise<string>): Promise<void> {
   const settings = loadSettings();
-  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
+  const logger = loggerOf(settings, "warn");
   await using host = await openRedis(settings, logger);
   process.stdout.write(`${await action(host)}\n`);
 }

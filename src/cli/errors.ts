@@ -7,9 +7,9 @@ import {
   readErrorReport,
 } from "../producers/error-report.ts";
 import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
-import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
@@ -43,7 +43,7 @@ export function addErrorsCommand(program: Command): void {
     .option("--json", "as JSON")
     .action(async ({ json, ...query }: ErrorsOptions) => {
       const settings = loadSettings();
-      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
+      const logger = loggerOf(settings, "warn");
       await using host = await openRedis(settings, logger);
       const report = await readErrorReport(host.store, query);
       process.stdout.write(`${json ? jsonText(report) : show(report, query.by)}\n`);

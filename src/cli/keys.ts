@@ -1,13 +1,13 @@
 import type { Command } from "commander";
 import { isKeyId } from "../shared/api-token.ts";
 import { InputError } from "../shared/errors.ts";
-import { createLogger } from "../shared/logger.ts";
 import { ROLES, SCOPES, type Scope, scopeSchema } from "../shared/scopes.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { DEFAULT_TENANT, tenantSchema } from "../shared/tenant.ts";
 import { usd } from "../shared/usd.ts";
 import { type ApiKey, listApiKeys, revokeApiKey, saveApiKey } from "../store/api-key.ts";
 import type { Store } from "../store/store.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { openRedis } from "./compose.ts";
 import { collect, integer, number, spanMs, table } from "./options.ts";
 import { jsonText, print } from "./output.ts";
@@ -64,7 +64,7 @@ export function addKeysCommands(program: Command): void {
 
 async function withStore(work: (store: Store) => Promise<void>): Promise<void> {
   const settings = loadSettings();
-  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
+  const logger = loggerOf(settings, "error");
   await using host = await openRedis(settings, logger);
   await work(host.store);
 }

@@ -4,9 +4,9 @@ import { findQueue, resumeQueue } from "../producers/resume-queue.ts";
 import type { LimitInForce } from "../shared/budget.ts";
 import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { InputError } from "../shared/errors.ts";
-import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
 import { removeQueue } from "../store/retention.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
@@ -82,7 +82,7 @@ export function addQueuesCommand(program: Command): void {
 
 async function open() {
   const settings = loadSettings();
-  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
+  const logger = loggerOf(settings, "warn");
   return { settings, logger, host: await openRedis(settings, logger) };
 }
 

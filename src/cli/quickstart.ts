@@ -4,8 +4,8 @@ import { join, relative } from "node:path";
 import type { Command } from "commander";
 import { CloseStack } from "../shared/close-stack.ts";
 import { InputError } from "../shared/errors.ts";
-import { createLogger } from "../shared/logger.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { runBatchCommand } from "./batch-run.ts";
 import { localKey, openRedis, startApi, startDashboard, startSimulator, startWorker } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
@@ -35,7 +35,7 @@ export function addQuickstartCommand(program: Command): void {
 async function quickstart(limitRows: number): Promise<number> {
   const folder = quickstartFolder();
   const configured = loadSettings({ ignoreBareRedisUrl: true });
-  const logger = createLogger({ ...configured.log, level: configured.log.level ?? "error" });
+  const logger = loggerOf(configured, "error");
   const interruption = onInterruption(process.stderr.isTTY ? undefined : STOPPING);
   await using parts = new CloseStack();
 

@@ -2,10 +2,11 @@ import { once } from "node:events";
 import type { Command } from "commander";
 import { loadModules, loadWorkflows } from "../host/load-modules.ts";
 import { CloseStack } from "../shared/close-stack.ts";
-import { createLogger } from "../shared/logger.ts";
+import { bindLogger } from "../shared/logger.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { ClockWatch } from "../store/clock-watch.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { startTelemetry } from "../telemetry/telemetry.ts";
 import { type LocalKey, localKey, openRedis, startApi, startDashboard, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
@@ -90,7 +91,7 @@ export async function serve({
 }: ServeOptions): Promise<void> {
   const settings = loadSettings();
   const { workers = settings.redisUrl === undefined } = options;
-  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "info" });
+  const logger = loggerOf(settings, "info");
   const interruption = onInterruption("draining: no new jobs, calls in flight finish (again to exit now)");
   await using host = await openRedis(settings, logger);
   const { store, target: redisTarget } = host;
@@ -109,7 +110,11 @@ export async function serve({
     // An API hosts the batches that it takes by itself.
     if (!options.api) {
       const { BatchHost } = await import("../batch/served/batch-host.ts");
-      const batches = await BatchHost.start({ store, settings, logger });
+      const batches = await BatchHost.start({
+        store,
+        settings,
+        logger: bindLogger(logger, { component: "batch" }),
+      });
       parts.defer(() => batches.close());
     }
     logger.info({ worker: worker.id, queues: queue ?? ["*"] }, "worker is running");
@@ -135,7 +140,7 @@ export async function serve({
     }
     const { apiHost, apiPort, auth = true } = options;
     const api = await startApi({
-      ...{ settings, logger, store },
+      ...{ settings, store, logger: bindLogger(logger, { component: "api" }) },
       host: apiHost,
       port: apiPort,
       furtherPorts: dashboard && apiPort === undefined ? FURTHER_PORTS : 0,
@@ -152,7 +157,7 @@ export async function serve({
   }
   if (dashboard) {
     const board = await startDashboard({
-      ...{ redisTarget, logger, settings, store },
+      ...{ redisTarget, settings, store, logger: bindLogger(logger, { component: "dashboard" }) },
       port,
       isPortFixed: port !== undefined,
       keyNeeded: workers,

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { GlueError, InputError } from "../shared/errors.ts";
-import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { DEFAULT_TENANT, tenantSchema } from "../shared/tenant.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import type { Webhook, Webhooks } from "../webhooks/webhooks.ts";
 import { openRedis } from "./compose.ts";
 import { collect, number, table } from "./options.ts";
@@ -76,7 +76,7 @@ export function addWebhooksCommands(program: Command): void {
 
 async function withWebhooks(work: (webhooks: Webhooks) => Promise<void>): Promise<void> {
   const settings = loadSettings();
-  const logger = createLogger({ ...settings.log, level: settings.log.level ?? "error" });
+  const logger = loggerOf(settings, "error");
   await using host = await openRedis(settings, logger);
   const { Webhooks } = await import("../webhooks/webhooks.ts");
   await work(new Webhooks({ store: host.store, settings }));

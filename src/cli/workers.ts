@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { PATTERNS } from "../patterns/all.ts";
 import { readWorkerStates, type WorkerState } from "../producers/worker-states.ts";
-import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
@@ -18,7 +18,7 @@ export function addWorkersCommand(program: Command): void {
     .option("--json", "as JSON")
     .action(async ({ json }: { json?: boolean }) => {
       const settings = loadSettings();
-      const logger = createLogger({ ...settings.log, level: settings.log.level ?? "warn" });
+      const logger = loggerOf(settings, "warn");
       await using host = await openRedis(settings, logger);
       const workers = await readWorkerStates(host.store);
       const text = workers.length === 0 ? none(settings.namespace) : show(workers);

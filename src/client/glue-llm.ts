@@ -14,7 +14,7 @@ import {
 import type { CacheOption } from "../shared/cache-option.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
-import { createLogger, type Logger } from "../shared/logger.ts";
+import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
 import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
@@ -24,6 +24,7 @@ import { type Owner, tenantSchema } from "../shared/tenant.ts";
 import { addTools, type Tool, toolsByName } from "../shared/tool.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConversationRef } from "../store/conversation.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { type AnyActivity, isActivity } from "../workflows/activity.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { Batches } from "./batches.ts";
@@ -152,7 +153,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     const options = checkWith(optionsSchema, given, "the client's options", "are");
     const settings = withSettings(loadSettings(), options.settings ?? {});
     const { queueGlobs, idleCloseMs } = options;
-    const logger = options.logger ?? createLogger({ ...settings.log, level: settings.log.level ?? "error" });
+    const logger = options.logger ?? loggerOf(settings, "error");
     const isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
     const tools = toolsByName(options.tools ?? []);
     const steps = new Map<string, Steps>();

@@ -1,4 +1,4 @@
-import type { Logger } from "../shared/logger.ts";
+import { bindLogger, type Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import { addTools, type Tool } from "../shared/tool.ts";
@@ -60,14 +60,24 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const clock = new ClockWatch(options.store, options.logger);
   await clock.start();
   const telemetry = await startTelemetry({ ...options, clock });
-  const shared = { ...given, clock, metrics: telemetry.metrics };
+  const of = (component: string) => ({
+    ...given,
+    ...{ clock, metrics: telemetry.metrics, logger: bindLogger(options.logger, { component }) },
+  });
+  const shared = of("workflows");
   const workflowVersions: Record<string, number> = {};
   const activityNames = activities.map(({ name }) => name);
   const version = readVersion();
-  const worker = await WorkerProcess.start({ ...shared, tools, workflowVersions, activityNames, version });
+  const worker = await WorkerProcess.start({
+    ...of("worker"),
+    tools,
+    workflowVersions,
+    activityNames,
+    version,
+  });
   const sweeper = new Sweeper(shared);
-  const ticker = new Ticker(shared);
-  const webhooks = new WebhookHost(shared);
+  const ticker = new Ticker(of("schedules"));
+  const webhooks = new WebhookHost(of("webhooks"));
   const { store, settings, logger } = options;
   const retention = new ElectedSweep({
     store,

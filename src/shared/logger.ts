@@ -1,19 +1,40 @@
-import { type Logger, pino, stdSerializers } from "pino";
+import { type Logger, type LoggerOptions, multistream, pino, stdSerializers } from "pino";
 import pretty from "pino-pretty";
+import { type LogFields, logContext } from "./log-context.ts";
+import { hideFields, hideSecrets } from "./redaction.ts";
+import type { LogLevel } from "./settings-schema.ts";
 
 export type { Logger } from "pino";
 
-const SECRET_PATHS = ["apiKey", "*.apiKey", "password", "*.password", "authorization", "*.authorization"];
+/** Where lines go beside standard error. */
+export interface LogTarget {
+  level: LogLevel;
+  stream: { write(line: string): void };
+}
+
+export interface LoggerSettings {
+  /** Of standard error. */
+  level: string;
+  /** Whether standard error has one JSON object per line. */
+  json: boolean;
+  more?: readonly LogTarget[];
+}
+
+/** The fields that a logger's lines have already, so that the context need not add them. */
+const BOUND = Symbol("bound fields");
+type Bound = Logger & { [BOUND]?: LogFields };
 
 /**
  * Logs go to standard error: standard output belongs to answers and tables. Errors are logged without their
  * properties, which may quote a request.
  */
-export function createLogger({ level, json }: { level: string; json: boolean }): Logger {
-  const options = {
+export function createLogger({ level, json, more = [] }: LoggerSettings): Logger {
+  const options: LoggerOptions = {
     level,
     base: { pid: process.pid },
-    redact: { paths: SECRET_PATHS, censor: "[redacted]" },
+    formatters: { log: hideFields, bindings: hideFields },
+    hooks: { streamWrite: hideSecrets },
+    mixin: (_, __, logger) => unboundContext(logger as Bound),
     serializers: {
       err: (error: Error) => ({
         type: error.name,
@@ -22,9 +43,22 @@ export function createLogger({ level, json }: { level: string; json: boolean }):
       }),
     },
   };
+  const console = consoleStream(json);
+  if (more.length === 0) return pino(options, console);
+  const streams = [{ level: level as LogLevel, stream: console }, ...more].filter(
+    (target): target is LogTarget & { level: Exclude<LogLevel, "silent"> } => target.level !== "silent",
+  );
+  const levels = streams.map((target) => pino.levels.values[target.level] ?? 0);
+  return pino(
+    { ...options, level: pino.levels.labels[Math.min(...levels)] ?? "silent" },
+    multistream(streams),
+  );
+}
+
+function consoleStream(json: boolean) {
   const { stderr } = process;
-  if (json) return pino(options, stderr.isTTY ? stderr : pino.destination({ dest: 2, sync: false }));
-  const stream = pretty({
+  if (json) return stderr.isTTY ? stderr : pino.destination({ dest: 2, sync: false });
+  return pretty({
     // On a terminal by way of the stream, where a live view makes room for other lines.
     destination: stderr.isTTY ? stderr : 2,
     colorize: stderr.isTTY && stderr.hasColors(),
@@ -33,5 +67,22 @@ export function createLogger({ level, json }: { level: string; json: boolean }):
     translateTime: "SYS:yyyy-mm-dd HH:MM:ss o",
     singleLine: true,
   });
-  return pino(options, stream);
+}
+
+/** Returns a logger whose lines have these fields, undefined ones left out, also where there is no context. */
+export function bindLogger(logger: Logger, fields: LogFields): Logger {
+  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  const bound: Bound = logger.child(given);
+  bound[BOUND] = { ...(logger as Bound)[BOUND], ...given } as LogFields;
+  return bound;
+}
+
+function unboundContext(logger: Bound): object {
+  const context = logContext();
+  if (!context) return {};
+  const bound = logger[BOUND];
+  const fields = Object.entries(context).filter(
+    ([name, value]) => value !== undefined && bound?.[name] === undefined,
+  );
+  return Object.fromEntries(fields);
 }

@@ -25,9 +25,6 @@ type Values = z.infer<typeof settingsSchema>;
 
 const DEFAULT_MIN_WAIT = 2;
 
-/** Of the log file, where nobody says otherwise. */
-export const LOG_FILE_DEFAULTS = { dir: "logs", fileName: "gluellm.log", level: "debug" } as const;
-
 /** Everything configurable, read once at start and frozen. */
 export interface Settings {
   /** The name under which everything lies in Redis; jobs of two namespaces never meet. */
@@ -120,8 +117,9 @@ export interface Settings {
     /** Of standard error; undefined: what the command or client says. */
     level: LogLevel | undefined;
     json: boolean;
-    /** Undefined: no file is written. */
-    file: LogFileSettings | undefined;
+    /** Whether commands and clients write the file without `setupLogging`. */
+    hasFile: boolean;
+    file: LogFileSettings;
   };
   tracing: TracingSettings;
   /** Where final failures and crashes are sent. */
@@ -253,7 +251,7 @@ export function toSettings(
     metrics: metricsSettings(values),
     alerts: alertSettings(values),
     webhooks: { allowPrivate: values.WEBHOOK_ALLOW_PRIVATE, timeoutMs: values.WEBHOOK_TIMEOUT_MS },
-    log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT, file: logFileOf(values, cwd) },
+    log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT, ...logFileOf(values, cwd) },
     tracing: {
       enabled: values.ENABLE_TRACING,
       endpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT,
@@ -294,17 +292,19 @@ function secretOf(text: string | undefined): Secret | undefined {
 }
 
 /** One of the variables that name it asks for the file; the others say how it is. */
-function logFileOf(values: Values, cwd: string): LogFileSettings | undefined {
+function logFileOf(values: Values, cwd: string): Pick<Settings["log"], "hasFile" | "file"> {
   const { LOG_DIR: dir, LOG_FILE_NAME: fileName, LOG_FILE_LEVEL: level } = values;
-  if ((dir ?? fileName ?? level) === undefined) return undefined;
   return {
-    dir: resolve(cwd, dir ?? LOG_FILE_DEFAULTS.dir),
-    fileName: fileName ?? LOG_FILE_DEFAULTS.fileName,
-    level: level ?? LOG_FILE_DEFAULTS.level,
-    maxBytes: values.LOG_MAX_BYTES,
-    backupCount: values.LOG_BACKUP_COUNT,
-    daily: values.LOG_DAILY,
-    perComponent: values.LOG_FILE_PER_COMPONENT,
+    hasFile: (dir ?? fileName ?? level) !== undefined,
+    file: {
+      dir: resolve(cwd, dir ?? "logs"),
+      fileName: fileName ?? "gluellm.log",
+      level: level ?? "debug",
+      maxBytes: values.LOG_MAX_BYTES,
+      backupCount: values.LOG_BACKUP_COUNT,
+      daily: values.LOG_DAILY,
+      perComponent: values.LOG_FILE_PER_COMPONENT,
+    },
   };
 }
 

@@ -32,13 +32,13 @@ const REASONS: Readonly<Record<string, WaitReason>> = {
  */
 export class JobTrace {
   readonly #span: Span;
-  readonly #attempt: Attempt;
+  readonly #attempt: Omit<Attempt, "logger">;
   readonly #takenAt = Date.now();
   readonly #waited: Waiting | undefined;
   readonly #queuedAt: number | undefined;
   #isOver = false;
 
-  constructor(attempt: Attempt, payload: CompletionPayload) {
+  constructor(attempt: Omit<Attempt, "logger">, payload: CompletionPayload) {
     const { job, jobId } = attempt;
     this.#attempt = attempt;
     this.#waited = waitingOf(job);

@@ -6,12 +6,15 @@ import {
   jobCatalog,
 } from "../shared/catalog.ts";
 import { JobCancelledError } from "../shared/errors.ts";
+import { withLogContext } from "../shared/log-context.ts";
+import { bindLogger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
 import { JobJournal } from "../store/job-journal.ts";
 import { lookUp, type Standing } from "../store/look-up.ts";
 import { clockOf } from "../store/redis-clock.ts";
+import { traceIdOf } from "../telemetry/trace-context.ts";
 import { isTracing } from "../telemetry/tracing.ts";
 import { type CostLimit, openCostLimits } from "./call-costs.ts";
 import { barred, lackOf, unreadable } from "./can-run.ts";
@@ -32,22 +35,34 @@ import { deadlineError, type Verdict } from "./verdict.ts";
  */
 export async function processJob(input: Omit<Attempt, "logger">): Promise<CompletionSummary> {
   const { context, queue, job, jobId } = input;
-  const logger = context.logger.child({ queue: queue.name, jobId, attempt: job.attemptsMade + 1 });
-  const attempt: Attempt = { ...input, logger };
-
-  const payload = jobCatalog.completion.input.safeParse(job.data);
-  if (!payload.success) return settle(attempt, undefined, unreadable(job));
-  tellBegin(attempt, payload.data);
-  const work = async (trace?: JobTrace) => {
-    const verdict = barred(attempt, payload.data) ?? (await tryModels(attempt, payload.data));
-    return settle(attempt, payload.data, verdict, trace?.judged(verdict, payload.data));
+  const about = { queue: queue.name, jobId, attempt: job.attemptsMade + 1 };
+  const parsed = jobCatalog.completion.input.safeParse(job.data);
+  if (!parsed.success) {
+    const logger = bindLogger(context.logger, about);
+    return settle({ ...input, logger }, undefined, unreadable(job));
+  }
+  const { data: payload } = parsed;
+  const trace = isTracing() ? new JobTrace(input, payload) : undefined;
+  const fields = { ...about, ...aboutPayload(payload), traceId: trace?.traceId ?? traceIdOf(payload) };
+  const attempt: Attempt = { ...input, logger: bindLogger(context.logger, fields) };
+  tellBegin(attempt, payload);
+  const work = async () => {
+    const verdict = barred(attempt, payload) ?? (await tryModels(attempt, payload));
+    return settle(attempt, payload, verdict, trace?.judged(verdict, payload));
   };
-  if (!isTracing()) return work();
-  const trace = new JobTrace(attempt, payload.data);
-  return trace.run(() => work(trace));
+  return withLogContext(fields, () => (trace ? trace.run(work) : work()));
 }
 
-function tellBegin({ context: { metrics }, queue, job }: Attempt, payload: CompletionPayload): void {
+/** What lines of the log say of a job, beside its own names. */
+function aboutPayload({ requestId, tenant, agent, batch, workflow, conversation }: CompletionPayload) {
+  return {
+    ...{ requestId, tenant, agent, batchId: batch?.id },
+    ...{ runId: workflow?.runId, step: workflow?.step, conversation: conversation?.id },
+  };
+}
+
+function tellBegin({ context: { metrics }, queue, job, logger }: Attempt, payload: CompletionPayload): void {
+  logger.debug({ model: modelRef(payload.provider.entry, payload.model).key }, "job begins");
   if (!metrics || job.attemptsStarted > 1) return;
   metrics.jobBegan(queue.name, jobClassOf(payload), Date.now() - dueAt(job));
 }

@@ -114,6 +114,9 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
       // It is nobody's call.
       completesLeast(adapter, call, (ask) => new CallWatch(context, { model, payload: {} }).complete(ask)),
   });
+  const latencyMs = Math.round(performance.now() - startedAt);
+  const { prompt: promptTokens, completion: completionTokens } = reply.tokens;
+  input.logger.debug({ model: model.key, latencyMs, promptTokens, completionTokens }, "provider answered");
   return {
     entry: model.entry,
     model: model.model,
@@ -122,7 +125,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     body: reply.body,
     tokens: reply.tokens,
     costUsd: watch.costUsd,
-    latencyMs: Math.round(performance.now() - startedAt),
+    latencyMs,
     ...(watch.firstPieceMs !== undefined && { firstTokenMs: Math.round(watch.firstPieceMs) }),
     ...(held.reservation.waitedMs >= 1 && { budgetWaitMs: Math.round(held.reservation.waitedMs) }),
   };

@@ -53,6 +53,7 @@ export async function callOrCached(context: WorkerContext, input: CachedCallInpu
   context.metrics?.cacheAsked("response", claim.kind === "hit" ? (claim.waited ? "shared" : "hit") : "miss");
   switch (claim.kind) {
     case "hit":
+      input.logger.debug({ model: input.model.key }, "answer from the cache");
       return toFinishedCall(input, claim.entry);
     case "alone":
       return callAndKeep(context, input, slot);

@@ -135,7 +135,7 @@ async function runToolCall(
   input.metrics?.toolEnded(known, "error" in outcome ? "failed" : "succeeded", durationMs);
   if ("error" in outcome) {
     input.logger.warn({ tool: called.name, fault: outcome.error.code, durationMs }, "tool call failed");
-  }
+  } else input.logger.debug({ tool: called.name, durationMs }, "tool call ended");
   return { ...about, ...outcome, durationMs };
 }
 

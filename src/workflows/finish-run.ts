@@ -48,6 +48,7 @@ export async function finish(
     inlineOrRunBlob(store, run.id, output.json ?? null, parent?.deadlineAt),
   );
   const typed = output.isTyped ? ["outputTyped", "true"] : [];
+  logger.debug("run succeeded");
   const fields = ["output", JSON.stringify(stored), ...typed];
   return end(input, lock, live, { ...run, status: "succeeded" }, fields);
 }

@@ -2,7 +2,8 @@ import { DelayedError, UnrecoverableError } from "bullmq";
 import { type ActivityPayload, activityPayloadSchema, MAX_ACTIVITY_BYTES } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
-import type { Logger } from "../shared/logger.ts";
+import { withLogContext } from "../shared/log-context.ts";
+import { bindLogger, type Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { decode, serialize } from "../shared/serialize.ts";
 import { readStored } from "../shared/stored-data.ts";
@@ -23,6 +24,7 @@ import { inlineOrRunBlob } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { traceIdOf } from "../telemetry/trace-context.ts";
 import type { AnyActivity } from "./activity.ts";
 import { traceActivity } from "./activity-trace.ts";
 import { ActivityTry } from "./activity-try.ts";
@@ -54,7 +56,11 @@ export async function processActivity(input: ActivityInput): Promise<object> {
   const { active } = input;
   const parsed = activityPayloadSchema.safeParse(active.job.data);
   if (!parsed.success) return refuse(input, active.job.data);
-  return traceActivity(active, parsed.data, () => processTry(input, parsed.data));
+  const { workflow, activity, traceparent } = parsed.data;
+  const about = { ...workflow, activity, traceId: traceIdOf({ traceparent }) };
+  return withLogContext(about, () =>
+    traceActivity(active, parsed.data, () => processTry(input, parsed.data)),
+  );
 }
 
 async function processTry(input: ActivityInput, payload: ActivityPayload): Promise<object> {
@@ -87,7 +93,7 @@ async function processTry(input: ActivityInput, payload: ActivityPayload): Promi
     return fail(input, lock, payload, asWorkflowError(error));
   }
   const attempt = state.tries + state.missed + lost + 1;
-  const logger = input.logger.child({ runId, step, activity: activity.name, attempt });
+  const logger = bindLogger(input.logger, { runId, step, activity: activity.name, attempt });
   const options = { lock, activity, input: given, step, attempt, details, signal: active.signal, logger };
   const end = await new ActivityTry(options).run();
   switch (end.kind) {

@@ -1,5 +1,7 @@
 import { toErrorRecord } from "../shared/error-record.ts";
 import { NonDeterminismError } from "../shared/errors.ts";
+import { type LogFields, withLogContext } from "../shared/log-context.ts";
+import { bindLogger } from "../shared/logger.ts";
 import { isStoredLoss } from "../shared/stored-data.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import {
@@ -10,6 +12,7 @@ import {
 } from "../store/run-journal.ts";
 import { type RunRecord, readRun } from "../store/run-record.ts";
 import { blockRun, type RunLock, unblockRun } from "../store/run-turn.ts";
+import { traceIdOf } from "../telemetry/trace-context.ts";
 import { Activation } from "./activation.ts";
 import { scopeOf } from "./continue-as-new.ts";
 import { cancelSteps, openSteps, tellRunEnd } from "./end-run.ts";
@@ -54,7 +57,12 @@ async function processPart(input: RunInput): Promise<RunEnd | "continued"> {
   if (!run) return { kind: "failed", reason: "run_lost: its record is no longer in Redis" };
   const lock: RunLock = { store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
   const part: Part = { run, lock, live: cached, seen, news };
-  return traceRun(run, () => tryToGoOn(input, part));
+  return withLogContext(aboutRun(run), () => traceRun(run, () => tryToGoOn(input, part)));
+}
+
+/** What lines of the log say of a run. */
+function aboutRun({ id: runId, workflow, tenant, traceparent }: RunRecord): LogFields {
+  return { runId, workflow, tenant, traceId: traceIdOf({ traceparent }) };
 }
 
 async function tryToGoOn(input: RunInput, part: Part): Promise<RunEnd | "continued"> {
@@ -178,7 +186,7 @@ async function revive(
   const required = checked?.success ? (workflow.requires?.(checked.data) ?? []) : [];
   const lacking = required.find((reference) => !functions.has(reference));
   if (lacking) return { reason: `needs a worker with ${lacking.replace(":", " ")}` };
-  const logger = input.fleet.logger.child({ runId: run.id, workflow: run.workflow });
+  const logger = bindLogger(input.fleet.logger, aboutRun(run));
   const live = createLiveRun({
     workflow,
     run,

@@ -1,0 +1,74 @@
+import { Secret } from "./secret.ts";
+
+const HIDDEN = "[redacted]";
+
+/** Fields that no log has, whatever they hold: keys, and what people and models say. */
+const HIDDEN_FIELDS = new Set([
+  ...["apikey", "password", "authorization", "secret", "token", "cookie", "dsn", "headers"],
+  ...["prompt", "systemprompt", "system", "messages", "message_list", "content", "contents"],
+  ...[
+    "completion",
+    "answer",
+    "answertext",
+    "response",
+    "finalresponse",
+    "rawresponse",
+    "body",
+    "requestbody",
+  ],
+  ...["arguments", "toolarguments", "args", "toolresult", "transcript", "embedding", "embeddings"],
+]);
+const MAX_DEPTH = 4;
+
+/** Keys as vendors write them, and addresses with a password. */
+const KEY_LIKE = /\b(?:sk|gk|pk|rk|xai|whsec|gsk)[-_][\w-]{12,}|\bAIza[\w-]{20,}/g;
+const BEARER = /\b(bearer|basic)\s+[\w.~+/-]{8,}=*/gi;
+const PASSWORD_IN_URL = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s:@/"\\]*):[^\s@/"\\]+@/gi;
+/** A shorter value may be a word. */
+const MIN_SECRET_CHARS = 8;
+
+const secrets = new Set<string>();
+
+/** Keeps a value out of all later lines of this process' logs. Values of fewer than 8 characters are not looked for. */
+export function hideInLogs(secret: Secret | string | undefined): void {
+  const value = secret instanceof Secret ? secret.reveal() : secret;
+  if (value !== undefined && value.length >= MIN_SECRET_CHARS)
+    secrets.add(JSON.stringify(value).slice(1, -1));
+}
+
+/** Returns a line of a log without keys. */
+export function hideSecrets(line: string): string {
+  let hidden = line;
+  for (const secret of secrets) if (hidden.includes(secret)) hidden = hidden.replaceAll(secret, HIDDEN);
+  return hidden
+    .replace(KEY_LIKE, HIDDEN)
+    .replace(BEARER, `$1 ${HIDDEN}`)
+    .replace(PASSWORD_IN_URL, `$1:${HIDDEN}@`);
+}
+
+/** Returns a line's fields without those that say what people and models said, and without keys. */
+export function hideFields(fields: Record<string, unknown>): Record<string, unknown> {
+  return hideIn(fields, 0) as Record<string, unknown>;
+}
+
+function hideIn(value: object, depth: number): object {
+  let copy: Record<string, unknown> | undefined;
+  for (const [name, field] of Object.entries(value)) {
+    const shown = HIDDEN_FIELDS.has(normal(name)) ? HIDDEN : shownOf(field, depth);
+    if (shown === field) continue;
+    copy ??= { ...value };
+    copy[name] = shown;
+  }
+  return copy ?? value;
+}
+
+function shownOf(field: unknown, depth: number): unknown {
+  if (typeof field !== "object" || field === null || field instanceof Error) return field;
+  if (depth >= MAX_DEPTH) return "[nested]";
+  if (Array.isArray(field)) return field.map((item) => shownOf(item, depth + 1));
+  return hideIn(field, depth + 1);
+}
+
+function normal(name: string): string {
+  return name.replaceAll("_", "").toLowerCase();
+}
