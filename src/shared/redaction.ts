@@ -1,6 +1,7 @@
 import { Secret } from "./secret.ts";
 
-const HIDDEN = "[redacted]";
+/** Stands for what is not told. */
+export const HIDDEN = "[redacted]";
 
 /** Fields that no log has, whatever they hold: keys, and what people and models say. */
 const HIDDEN_FIELDS = new Set([

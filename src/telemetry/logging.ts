@@ -119,11 +119,12 @@ function levelOf({ log: { level, json } }: Settings) {
 /** Returns the logger that `setupLogging` made; else a new one, as the settings say. @param level of standard error where they do not say it */
 export function loggerOf(settings: Settings, level: LogLevel): Logger {
   hideSecretsOf(settings);
+  if (configured) return configured.logger;
   const { log } = settings;
-  const logger =
-    configured?.logger ??
-    open({ level: log.level ?? level, json: log.json }, log.hasFile ? log.file : undefined).logger;
-  return logger;
+  const opened = open({ level: log.level ?? level, json: log.json }, log.hasFile ? log.file : undefined);
+  // What the code of tools and workflows logs goes into the file, too.
+  if (log.hasFile) configured = opened;
+  return opened.logger;
 }
 
 function open(console: { level: LogLevel; json: boolean }, file?: LogFileSettings): Opened {

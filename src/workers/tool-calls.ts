@@ -120,22 +120,22 @@ async function runToolCall(
     toolName: called.name,
     arguments: excess ? null : (args ?? called.arguments),
   };
+  // A name that the model made up is nobody's, and the model's own words.
+  const known = input.tools.some(({ name }) => name === called.name) ? called.name : "unknown";
   const hasContent = keepsContent();
-  const attributes = () => toolAttributes({ name: called.name, callId, args }, hasContent);
+  const attributes = () => toolAttributes({ name: known, callId, args }, hasContent);
   const outcome =
     excess ??
-    (await inSpan(`execute_tool ${called.name}`, { attributes }, async (span) => {
+    (await inSpan(`execute_tool ${known}`, { attributes }, async (span) => {
       const ended = await outcomeOf(input, call, args, index);
       if (span) tellEnd(span, ended, hasContent);
       return ended;
     }));
   const durationMs = Math.round(performance.now() - startedAt);
-  // A name that the model made up is nobody's.
-  const known = input.tools.some(({ name }) => name === called.name) ? called.name : "unknown";
   input.metrics?.toolEnded(known, "error" in outcome ? "failed" : "succeeded", durationMs);
   if ("error" in outcome) {
-    input.logger.warn({ tool: called.name, fault: outcome.error.code, durationMs }, "tool call failed");
-  } else input.logger.debug({ tool: called.name, durationMs }, "tool call ended");
+    input.logger.warn({ tool: known, fault: outcome.error.code, durationMs }, "tool call failed");
+  } else input.logger.debug({ tool: known, durationMs }, "tool call ended");
   return { ...about, ...outcome, durationMs };
 }
 
