@@ -104,7 +104,9 @@ const WRITE = new GroupedScript({
     redis.call('SET', result, record, 'EX', ttlSeconds)
     if status == 'succeeded' then redis.call('DEL', journal)
     elseif redis.call('TTL', journal) > ttlSeconds then redis.call('EXPIRE', journal, ttlSeconds) end
-    if redis.call('EXISTS', refused) == 1 then
+    -- Most jobs have neither: one look tells.
+    local isUsual = redis.call('EXISTS', refused, outbox) == 0
+    if not isUsual and redis.call('EXISTS', refused) == 1 then
       if status == 'succeeded' and sentAgoMs then answerRefused(refused, sentAgoMs) end
       if batchId ~= '' then redis.call('HDEL', refused, jobId) end
     end
@@ -118,7 +120,7 @@ const WRITE = new GroupedScript({
       }
       answerTurn(conversation, turn, jobId, answer, use, before, turnTtlSeconds)
     end
-    announce('job', jobId, tenant, status, figures, nil, detail)
+    if not isUsual then announce('job', jobId, tenant, status, figures, nil, detail) end
     if batchId ~= '' then reportRow(done, jobId, batchId) else notify('result', jobId) end
     return 'written'
   `,

@@ -16,7 +16,7 @@ import { Deliveries, type Delivery, deliverySchema, RETRY_DELAYS_MS } from "./de
 import { messageOf } from "./message.ts";
 import { type SendOutcome, sendMessage } from "./send.ts";
 
-const LOOK_MS = 500;
+const LOOK_MS = 1000;
 /** Events that become deliveries at a time. */
 const CHUNK = 200;
 /** Deliveries at a time of this process, and of those to one webhook: a slow receiver keeps no other from its events. */
