@@ -10,6 +10,16 @@ import { sumQuestion } from "./calls.ts";
 
 const MAIN = join(import.meta.dirname, "../src/cli/main.ts");
 
+/** A served API. */
+export interface ApiProcess {
+  /** With `/v1`. */
+  url: string;
+  /** One that may do everything. */
+  key: string;
+  rssBytes(): number;
+  close(): Promise<void>;
+}
+
 /** A folder with a Redis and a 0 ms provider of its own, the provider in another process. */
 export class BenchSite implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "gluellm-bench-"));
@@ -46,13 +56,45 @@ export class BenchSite implements AsyncDisposable {
     const child = spawn(process.execPath, [script, ...args], {
       cwd: this.folder,
       stdio: ["ignore", "inherit", "ignore"],
-      env: {
-        PATH: process.env.PATH,
-        GLUELLM_REDIS_URL: `unix://${this.socketPath}`,
-        SIMULATOR_BASE_URL: `${this.providerUrl}/v1`,
-      },
+      env: this.#env,
     });
     return { child, exit: once(child, "close").then(([code]) => code as number) };
+  }
+
+  /** Starts `gluellm api` and a worker; what is given is the worker's. */
+  async serveApi(...workerOptions: string[]): Promise<ApiProcess> {
+    const worker = this.run(MAIN, ["worker", ...workerOptions]);
+    const child = spawn(process.execPath, [MAIN, "api", "--port", "0"], {
+      cwd: this.folder,
+      stdio: ["ignore", "ignore", "pipe"],
+      env: this.#env,
+    });
+    let told = "";
+    const line = /^export OPENAI_BASE_URL=(\S+) OPENAI_API_KEY=(gk_\S+)$/m;
+    child.stderr?.on("data", (text) => (told += text));
+    while (!line.test(told)) await once(child.stderr ?? child, "data");
+    const [, url = "", key = ""] = line.exec(told) ?? [];
+    return {
+      url,
+      key,
+      rssBytes: () =>
+        Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) * 1024,
+      close: async () => {
+        const ended = [once(child, "close"), worker.exit];
+        child.kill();
+        worker.child.kill();
+        await Promise.all(ended);
+      },
+    };
+  }
+
+  get #env() {
+    return {
+      PATH: process.env.PATH,
+      GLUELLM_REDIS_URL: `unix://${this.socketPath}`,
+      SIMULATOR_BASE_URL: `${this.providerUrl}/v1`,
+      GLUELLM_DATA_DIR: this.#dataDir,
+    };
   }
 
   /** Starts `gluellm batch run`; `report` resolves with its report. */
