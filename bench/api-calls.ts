@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { Agent, request } from "undici";
-import { callsAtATime, sumQuestion } from "./calls.ts";
+import { callsAtATime, cpuSince, sumQuestion } from "./calls.ts";
 
 const [count = "", output = "", url = "", key = ""] = process.argv.slice(2);
 const dispatcher = new Agent({ connections: 100 });
@@ -17,5 +17,6 @@ const call = async (n: number) => {
   return choices?.[0]?.message.content;
 };
 await call(-1);
+const cpuMs = cpuSince();
 const durationMs = await callsAtATime(100, Number(count), call);
-writeFileSync(output, JSON.stringify({ total: Number(count), durationMs }));
+writeFileSync(output, JSON.stringify({ total: Number(count), durationMs, cpuMs: cpuMs() }));

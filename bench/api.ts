@@ -2,11 +2,10 @@
  * `npm run bench:api`: figures of the HTTP API, side by side with calls of the provider, a bare BullMQ queue and the client. The
  * API, a worker and the provider are processes of their own. Ratios count; the machine is noisy. Names of parts choose them.
  */
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Queue, QueueEvents, Worker } from "bullmq";
+import { Queue, QueueEvents } from "bullmq";
 import { Redis } from "ioredis";
 import { Agent, request } from "undici";
 import { sumQuestion } from "./calls.ts";
@@ -37,14 +36,15 @@ await dispatcher.close();
 async function latency(site: BenchSite, api: ApiProcess): Promise<void> {
   const connection = new Redis({ path: site.socketPath, maxRetriesPerRequest: null });
   const queue = new Queue("bare", { connection });
-  const worker = new Worker("bare", async () => ({ done: true }), { connection, concurrency: 50 });
-  const events = new QueueEvents("bare", { connection: connection.duplicate() });
-  await Promise.all([worker.waitUntilReady(), events.waitUntilReady()]);
+  const worker = site.run(join(import.meta.dirname, "bare-worker.ts"), ["bare"]);
+  const listening = connection.duplicate();
+  const events = new QueueEvents("bare", { connection: listening });
+  await events.waitUntilReady();
   const ways: Record<string, (n: number) => Promise<unknown>> = {
     "the provider directly": (n) => complete(`${site.providerUrl}/v1`, "none", "bench", n),
     "the API": (n) => complete(api.url, api.key, "simulator:bench", n),
     "bare BullMQ, add to result": async (n) =>
-      (await queue.add("job", { n }, { removeOnComplete: true })).waitUntilFinished(events),
+      (await queue.add("job", { n }, { removeOnComplete: { count: 1000 } })).waitUntilFinished(events),
   };
   const times = new Map(Object.keys(ways).map((way) => [way, [] as number[]]));
   for (let n = 0; n < WARM_UP_CALLS + LATENCY_CALLS; n++) {
@@ -54,8 +54,9 @@ async function latency(site: BenchSite, api: ApiProcess): Promise<void> {
       if (n >= WARM_UP_CALLS) times.get(way)?.push(performance.now() - before);
     }
   }
-  await Promise.all([worker.close(), queue.close(), events.close()]);
-  connection.disconnect();
+  worker.child.kill();
+  await Promise.all([worker.exit, queue.close(), events.close()]);
+  for (const redis of [connection, listening]) redis.disconnect();
   console.log(`\nOne completion at a time, ms, ${LATENCY_CALLS} of each in turn, 0 ms provider`);
   for (const [way, values] of times) tellTimes(way, values);
   const [direct = 0, ours = 0, bare = 0] = [...times.values()].map((values) => percentile(values, 50));
@@ -64,26 +65,36 @@ async function latency(site: BenchSite, api: ApiProcess): Promise<void> {
   );
 }
 
+/** Where all cores are busy, the CPU of a completion decides; beside the caller's, Redis and the provider use the same for both. */
 async function throughput(site: BenchSite, api: ApiProcess): Promise<void> {
   const figures = join(site.folder, "figures.json");
-  const perSecond = async (script: string, ...args: string[]) => {
+  const measure = async (script: string, ...args: string[]) => {
+    const before = api.cpuMs();
     const { exit } = site.run(join(import.meta.dirname, script), [String(CALLS), figures, ...args]);
     if ((await exit) !== 0) throw new Error(`${script} failed`);
-    const { total, durationMs } = JSON.parse(readFileSync(figures, "utf8"));
-    return (total / durationMs) * 1000;
+    const after = api.cpuMs();
+    const { total, durationMs, cpuMs } = JSON.parse(readFileSync(figures, "utf8"));
+    const cpu = { caller: cpuMs, api: after.api - before.api, worker: after.worker - before.worker };
+    return { perSecond: (total / durationMs) * 1000, cpu };
   };
-  const served: number[] = [];
-  const client: number[] = [];
+  const served: Awaited<ReturnType<typeof measure>>[] = [];
+  const client: typeof served = [];
   for (let round = 0; round < ROUNDS; round++) {
-    client.push(await perSecond("client-calls.ts", "fleet"));
-    served.push(await perSecond("api-calls.ts", api.url, api.key));
+    client.push(await measure("client-calls.ts", "fleet"));
+    served.push(await measure("api-calls.ts", api.url, api.key));
   }
   console.log(`\nCompletions per second, ${CALLS}, 100 at a time, one worker process, 0 ms provider`);
-  const told = (values: number[]) =>
-    `${median(values).toFixed(0)}   (${values.map((value) => value.toFixed(0)).join(" ")})`;
+  const told = (runs: typeof served) => {
+    const rates = runs.map(({ perSecond }) => perSecond);
+    const each = (part: "caller" | "api" | "worker") =>
+      (median(runs.map(({ cpu }) => cpu[part])) / CALLS).toFixed(2);
+    const cpu = `CPU ms each: caller ${each("caller")}, API ${each("api")}, worker ${each("worker")}`;
+    return `${median(rates).toFixed(0)}   (${rates.map((rate) => rate.toFixed(0)).join(" ")})   ${cpu}`;
+  };
   console.log(`  the API                  ${told(served)}`);
   console.log(`  the client in fleet mode ${told(client)}`);
-  console.log(`  ratio                    ${(median(served) / median(client)).toFixed(2)}`);
+  const [ours, peers] = [served, client].map((runs) => median(runs.map(({ perSecond }) => perSecond)));
+  console.log(`  ratio                    ${((ours ?? 0) / (peers ?? 1)).toFixed(2)}`);
 }
 
 /** All begin at once; each takes ten seconds. */
@@ -111,7 +122,8 @@ async function streams(_site: BenchSite, api: ApiProcess): Promise<void> {
       });
       let text = "";
       for await (const chunk of body) {
-        if (text === "" && String(chunk).includes("data:")) firsts.push(performance.now() - sentAt);
+        if (!text.includes("data:") && String(chunk).includes("data:"))
+          firsts.push(performance.now() - sentAt);
         text += chunk;
       }
       return (

@@ -19,3 +19,12 @@ export async function callsAtATime(
   await Promise.all(Array.from({ length: width }, caller));
   return performance.now() - startedAt;
 }
+
+/** Returns what tells the milliseconds of CPU that this process has used since now. */
+export function cpuSince(): () => number {
+  const before = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1000;
+  };
+}

@@ -17,6 +17,8 @@ export interface ApiProcess {
   /** One that may do everything. */
   key: string;
   rssBytes(): number;
+  /** CPU that the API has used so far, and its worker. */
+  cpuMs(): { api: number; worker: number };
   close(): Promise<void>;
 }
 
@@ -79,6 +81,7 @@ export class BenchSite implements AsyncDisposable {
       key,
       rssBytes: () =>
         Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) * 1024,
+      cpuMs: () => ({ api: cpuMsOf(child.pid), worker: cpuMsOf(worker.child.pid) }),
       close: async () => {
         const ended = [once(child, "close"), worker.exit];
         child.kill();
@@ -132,4 +135,10 @@ export class BenchSite implements AsyncDisposable {
     await stopEmbeddedRedis({ dataDir: this.#dataDir, system: loadSettings().system });
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** User and system time by Linux, whose unit is 10 ms. */
+function cpuMsOf(pid: number | undefined): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }

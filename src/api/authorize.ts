@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Request } from "express";
 import { readToken } from "../shared/api-token.ts";
 import { type KnownCaller, OWNER, type Principal, type ShownKey } from "../shared/principal.ts";
@@ -58,10 +57,13 @@ function shownBy({ headers }: Request): string | undefined {
   return bearer ?? (typeof key === "string" && key !== "" ? key : undefined);
 }
 
+/** A plain timer: an aborted one would cost each request the making of two errors. */
 async function inTime(admission: Promise<Admission>): Promise<Admission> {
-  const timer = new AbortController();
-  const late = delay(REDIS_TIMEOUT_MS, undefined, { signal: timer.signal }).catch(() => undefined);
-  const first = await Promise.race([admission, late]).finally(() => timer.abort());
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, REDIS_TIMEOUT_MS);
+  });
+  const first = await Promise.race([admission, late]).finally(() => clearTimeout(timer));
   if (first) return first;
   admission.catch(() => {});
   throw new ApiError({
