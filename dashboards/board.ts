@@ -90,7 +90,7 @@ export function createBoard({ basePath, store, namespace, logger }: BoardOptions
   void keepFollowing();
 
   return {
-    router: withOwnWords(serverAdapter.getRouter()),
+    router: withOwnWords(serverAdapter.getRouter().disable("x-powered-by")),
     close() {
       closed = true;
       clearTimeout(timer);

@@ -43,7 +43,8 @@ export function loginRoutes(options: LoginOptions): Router {
   const { rules, store, logger } = options;
   const readForm = express.urlencoded({ extended: false, limit: MAX_FORM_BYTES, parameterLimit: 20 });
   const readJson = express.json({ limit: MAX_FORM_BYTES });
-  return Router({ caseSensitive: true })
+  // Strict, so that no other spelling of the login goes by the throttle.
+  return Router({ caseSensitive: true, strict: true })
     .use(throttle(), findCaller(store, rules), logChanges(logger), openLink(options))
     .get("/login", async (request, response) => {
       const caller = callerOf(response);
@@ -96,6 +97,8 @@ function throttle(): RequestHandler {
     skip: (request) => !isTry(request),
     skipSuccessfulRequests: true,
     requestWasSuccessful: (_request, response) => response.statusCode !== 401,
+    // Of a proxy that is not listed the headers count for nothing.
+    validate: { xForwardedForHeader: false, forwardedHeader: false },
     standardHeaders: true,
     legacyHeaders: false,
     handler: (_request, response) => {

@@ -1,7 +1,7 @@
-import { createServer } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Router } from "express";
 import helmet from "helmet";
+import { boundedServer } from "../src/shared/bounded-server.ts";
 import { urlHost } from "../src/shared/host-name.ts";
 import { closeServer, listen } from "../src/shared/listen.ts";
 import type { Logger } from "../src/shared/logger.ts";
@@ -24,6 +24,8 @@ const BASE_PATH = "/queues";
 /** Tried when the port is busy. */
 const FURTHER_PORTS = 20;
 const HEALTH_TIMEOUT_MS = 1000;
+/** For a request to come whole. */
+const REQUEST_TIMEOUT_MS = 60_000;
 
 export interface DashboardOptions extends AccessRules {
   redisTarget: RedisTarget;
@@ -97,7 +99,7 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
   app.use((_request, response) => void response.status(404).type("text").send("Not found\n"));
   app.use(plainError(logger));
 
-  const server = createServer(app);
+  const server = boundedServer(app, { requestTimeoutMs: REQUEST_TIMEOUT_MS });
   async function close(): Promise<void> {
     board.close();
     await rest?.close();

@@ -1,6 +1,6 @@
-import { createServer } from "node:http";
 import express from "express";
 import helmet from "helmet";
+import { boundedServer } from "../shared/bounded-server.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { urlHost } from "../shared/host-name.ts";
 import { closeServer, listen } from "../shared/listen.ts";
@@ -46,15 +46,6 @@ export interface Api {
   close(): Promise<void>;
 }
 
-/** How long a client may take for its headers, and for a whole request, uploads included. */
-const HEADERS_TIMEOUT_MS = 15_000;
-const REQUEST_TIMEOUT_MS = 30 * 60_000;
-/** Longer than load balancers keep an idle connection, so that they end it and not we. */
-const KEEP_ALIVE_MS = 65_000;
-const MAX_HEADER_BYTES = 16 * 1024;
-const MAX_HEADERS = 100;
-const MAX_CONNECTIONS = 10_000;
-
 /**
  * Serves the API.
  * @throws ConfigurationError when it would be open to others without keys, or cannot listen.
@@ -90,14 +81,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   }
   app.use(documentationRoutes(ROUTE_GROUPS), answerNotFound, lastErrorHandler(context));
 
-  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, app);
-  Object.assign(server, {
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    maxHeadersCount: MAX_HEADERS,
-    maxConnections: MAX_CONNECTIONS,
-  });
+  const server = boundedServer(app);
   parts.defer(() => closeServer(server));
   const { furtherPorts = 0 } = options;
   const actualPort = await listen(

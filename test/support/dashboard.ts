@@ -77,7 +77,7 @@ export function send(
   url: string,
   method = "GET",
   headers: Record<string, string> = {},
-  body?: string,
+  body?: string | Buffer,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const call = request(url, { method, headers, agent: false }, (response) => {
