@@ -29,6 +29,7 @@ export { Conversation, type ConversationOptions, type ConversationUsage } from "
 export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";
 export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
 export type { RunSelection } from "./client/run-selection.ts";
+export type { ScheduledBatch } from "./client/scheduled-batch.ts";
 export type { Schedule, ScheduledCompletion, ScheduleOptions, Schedules } from "./client/schedules.ts";
 export { complete, enqueue, stream, structuredComplete } from "./client/shared-client.ts";
 export type { WaitOptions } from "./client/wait.ts";

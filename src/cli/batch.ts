@@ -8,7 +8,7 @@ import { loggerOf } from "../telemetry/logging.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
-import { CACHE_HELP, collect, integer, NO_CACHE_HELP, number, table } from "./options.ts";
+import { CACHE_HELP, collect, integer, NO_CACHE_HELP, namedValues, number, table } from "./options.ts";
 import { jsonText } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
 import type { RemoteBatches, Submission } from "./remote-batch.ts";
@@ -100,9 +100,7 @@ export function addBatchCommands(program: Command): void {
     .option("--endpoint <path>", "whose lines they are (default: that of the first)")
     .option("--metadata <name=value>", "kept with the batch (repeatable)", collect)
     .action(async (inputPath: string, { remote, metadata, ...submission }: SubmitOptions) => {
-      const pairs =
-        metadata &&
-        Object.fromEntries(metadata.map((pair) => [pair.split("=", 1)[0], pair.replace(/^[^=]*=?/, "")]));
+      const pairs = metadata && namedValues(metadata);
       const id = await (await remoteBatches(remote)).submit(inputPath, { ...submission, metadata: pairs });
       process.stdout.write(`${id}\n`);
     });

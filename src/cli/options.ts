@@ -72,3 +72,8 @@ export function table(cells: readonly (readonly string[])[]): string {
     )
     .join("\n");
 }
+
+/** `name=value` of repeated options. */
+export function namedValues(pairs: readonly string[]): Record<string, string> {
+  return Object.fromEntries(pairs.map((pair) => [pair.split("=", 1)[0] ?? "", pair.replace(/^[^=]*=?/, "")]));
+}

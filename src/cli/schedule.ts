@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
 import { GlueLLM } from "../client/glue-llm.ts";
+import type { ScheduledBatch } from "../client/scheduled-batch.ts";
 import type { Schedule, ScheduleOptions } from "../client/schedules.ts";
 import { loadModules } from "../host/load-modules.ts";
 import { loadSettings } from "../shared/settings.ts";
-import { collect, integer, number } from "./options.ts";
+import { collect, integer, namedValues, number } from "./options.ts";
 import { jsonText, print } from "./output.ts";
 import { showSchedule, showSchedules, showTimes } from "./schedule-text.ts";
 import { withClient } from "./workflow-client.ts";
@@ -103,9 +104,13 @@ function addAction(
 
 interface CreateOptions
   extends Shown,
-    Omit<ScheduleOptions, "id" | "workflow" | "completion" | "input" | "tags"> {
+    Omit<ScheduleOptions, "id" | "workflow" | "completion" | "batch" | "input" | "tags"> {
   workflow?: string;
   completion?: string;
+  batch?: string;
+  window?: string;
+  endpoint?: string;
+  metadata?: string[];
   input?: string;
   inputJson?: string;
   inputFile?: string;
@@ -123,6 +128,10 @@ function addCreateCommand(schedule: Command): void {
     .argument(...ID)
     .option("--workflow <name>", "the workflow to run: a pattern, or one of --module")
     .option("--completion <prompt>", "or the completion to make")
+    .option("--batch <file>", "or the batch to run: a file of OpenAI batch lines, which is stored now")
+    .option("--window <hours>", "of --batch: in which each has to end (default: 24h)")
+    .option("--endpoint <path>", "of --batch: whose lines they are (default: that of the first)")
+    .option("--metadata <name=value>", "of --batch: kept with each (repeatable)", collect)
     .option(
       "--cron <pattern>",
       "the times: minute hour day month weekday; with six fields the seconds come first",
@@ -160,6 +169,10 @@ function addCreateCommand(schedule: Command): void {
 async function createSchedule(id: string, given: CreateOptions): Promise<void> {
   const {
     workflow: name,
+    batch: inputPath,
+    window,
+    endpoint,
+    metadata,
     module,
     model,
     deadline,
@@ -188,10 +201,23 @@ async function createSchedule(id: string, given: CreateOptions): Promise<void> {
   const created = await client.schedules.create({
     ...{ id, ...rest },
     ...(found && { workflow: found, input }),
+    ...(inputPath !== undefined && { batch: batchOf(inputPath, { window, endpoint, metadata }) }),
     ...(deadline !== undefined && { deadlineMs: Math.ceil(deadline * 1000) }),
     ...(tag && { tags: tag }),
   });
   print(
     `${json ? jsonText(created) : `schedule ${id} ticks next at ${created.nextRun?.toISOString() ?? "no time: it is paused"}`}\n`,
   );
+}
+
+function batchOf(
+  inputPath: string,
+  { window, endpoint, metadata }: Pick<CreateOptions, "window" | "endpoint" | "metadata">,
+): ScheduledBatch {
+  return {
+    inputPath,
+    ...(window !== undefined && { window }),
+    ...(endpoint !== undefined && { endpoint: endpoint as NonNullable<ScheduledBatch["endpoint"]> }),
+    ...(metadata && { metadata: namedValues(metadata) }),
+  };
 }

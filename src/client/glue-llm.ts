@@ -191,6 +191,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.schedules = new Schedules(connection, {
       workflows: this.workflows,
       defaultModel: options.model ?? settings.defaultModel,
+      settings,
+      needsPrices: this.#hasCostLimit,
       owner: this.#owner,
       toInput: (message, own) => this.#toInput(message, own, undefined),
     });

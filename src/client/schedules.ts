@@ -3,17 +3,19 @@ import type { CompletionMessage, EnqueueOptions } from "../calls/completion-opti
 import type { ModelNames } from "../calls/model-chain.ts";
 import { RequestConfig } from "../calls/request-config.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
-import { type Action, type Definition, MAX_CATCH_UP } from "../schedules/definition.ts";
+import { type Action, MAX_CATCH_UP } from "../schedules/definition.ts";
 import type { ScheduleStatus } from "../schedules/schedule-status.ts";
 import type { Scheduler } from "../schedules/scheduler.ts";
 import { checkTiming, nextTimes } from "../schedules/times.ts";
 import { InputError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { encode } from "../shared/serialize.ts";
+import type { Settings } from "../shared/settings.ts";
 import { type Owner, storedOwner } from "../shared/tenant.ts";
 import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { refuseFunctions } from "./caller.ts";
 import type { Connection } from "./connection.ts";
+import { batchAction, type ScheduledBatch, scheduledBatchSchema } from "./scheduled-batch.ts";
 import { checkRunOptions, type StartOptions, type Workflows } from "./workflows.ts";
 
 /** A completion that a schedule makes at each tick: a message, or a message with options. */
@@ -25,7 +27,7 @@ export type ScheduledCompletion =
       "idempotencyKey" | "delayMs" | "conversation" | "stream"
     >);
 
-/** Options of a schedule. It has either `workflow` or `completion`, and either `cron` or `everyMs`. */
+/** Options of a schedule. It has one of `workflow`, `completion` and `batch`, and either `cron` or `everyMs`. */
 export interface ScheduleOptions extends Pick<StartOptions, "priority" | "deadlineMs" | "tags"> {
   /** The name of the schedule: 1 to 100 letters, digits, `_`, `-` and `.`; the same one again is the same schedule. */
   id: string;
@@ -35,6 +37,8 @@ export interface ScheduleOptions extends Pick<StartOptions, "priority" | "deadli
   input?: unknown;
   /** The completion that each tick makes. */
   completion?: ScheduledCompletion;
+  /** The batch that each tick makes. */
+  batch?: ScheduledBatch;
   /** The times as in crontab: minute, hour, day, month, weekday; or six fields with the seconds first; or `@daily` and the like. */
   cron?: string;
   /** The time between ticks, in milliseconds; they fall on its multiples since 1970, in UTC. */
@@ -64,6 +68,7 @@ const optionsSchema = z.strictObject({
     .optional(),
   input: z.unknown().optional(),
   completion: z.custom<ScheduledCompletion>().optional(),
+  batch: scheduledBatchSchema.optional(),
   cron: z.string().optional(),
   everyMs: z.number().optional(),
   timezone: z.string().default("UTC"),
@@ -95,6 +100,9 @@ export interface Schedule extends ScheduleStatus {
 interface SchedulesOptions {
   workflows: Workflows;
   defaultModel: ModelNames;
+  settings: Settings;
+  /** Whether the models of its batches need prices. */
+  needsPrices: boolean;
   /** In whose name it works; without a tenant it sees the schedules of all. */
   owner: Owner;
   toInput: (message: CompletionMessage, options: EnqueueOptions) => CompletionInput;
@@ -121,11 +129,22 @@ export class Schedules {
     const checked = checkWith(optionsSchema, options, "the options of the schedule", "are");
     const { id, cron, everyMs, timezone, overlap, catchUp, maxCatchUp } = checked;
     checkTiming({ cron, everyMs, timezone });
-    const action = this.#action(checked);
     const timing = { cron, everyMs, timezone };
     const owner = storedOwner(this.#options.owner);
-    const definition: Definition = { v: 1, ...timing, overlap, catchUp, maxCatchUp, ...owner, action };
-    return this.#with((scheduler) => scheduler.create(id, definition));
+    const definition = { v: 1 as const, ...timing, overlap, catchUp, maxCatchUp, ...owner };
+    if (checked.batch === undefined) {
+      const action = this.#action(checked);
+      return this.#with((scheduler) => scheduler.create(id, { ...definition, action }));
+    }
+    const { batch } = checked;
+    this.#refuseOthers(checked);
+    const { settings, needsPrices } = this.#options;
+    const scheduling = { id, timing, ...owner, settings, needsPrices };
+    return this.#with(async (scheduler) => {
+      const store = await this.#connection.store();
+      const action = await batchAction(batch, scheduling, store, scheduler);
+      return scheduler.create(id, { ...definition, action });
+    });
   }
 
   /** Returns a schedule as it stands. @throws InputError `unknown_schedule` */
@@ -198,9 +217,19 @@ export class Schedules {
     };
   }
 
+  #refuseOthers(given: CheckedOptions): void {
+    const others = (["workflow", "completion", "input", "priority", "deadlineMs", "tags"] as const).filter(
+      (option) => given[option] !== undefined,
+    );
+    if (others.length === 0) return;
+    const what = `the schedule is wrong: it has batch and ${others[0]}`;
+    throw new InputError(what, "a batch has options of its own", "invalid_schedule");
+  }
+
   #action({ workflow: given, completion, input, deadlineMs, ...options }: CheckedOptions): Action {
     if ((given === undefined) === (completion === undefined)) {
-      const what = given === undefined ? "neither workflow nor completion" : "both workflow and completion";
+      const what =
+        given === undefined ? "neither workflow nor completion nor batch" : "both workflow and completion";
       throw new InputError(`the schedule is wrong: it has ${what}`, "give one of them", "invalid_schedule");
     }
     const { priority, tags } = checkRunOptions({ ...options, deadlineMs });

@@ -4,6 +4,7 @@ import { readStored } from "../shared/stored-data.ts";
 import { ownerFields } from "../shared/tenant.ts";
 import type { StartLimits } from "../store/run-limits.ts";
 import type { DueTicks } from "../store/schedule-ticks.ts";
+import { SERVED_ENDPOINTS } from "../store/served-batch-record.ts";
 import { latestTimes } from "./times.ts";
 
 /** A run of a workflow. */
@@ -27,8 +28,23 @@ const completionActionSchema = z.object({
   kind: z.literal("completion"),
   input: z.custom<CompletionInput>(),
 });
+/** A batch of the service, checked. */
+const batchActionSchema = z.object({
+  kind: z.literal("batch"),
+  /** Whose lines were right when the schedule was created. */
+  inputFileId: z.string(),
+  filename: z.string(),
+  endpoint: z.enum(SERVED_ENDPOINTS),
+  windowHours: z.number(),
+  metadata: z.record(z.string(), z.string()).optional(),
+  needsPrices: z.boolean(),
+});
 /** What a tick starts. A further kind is a row here, in `start-action.ts`, and in the script of `takeTicks`. */
-const actionSchema = z.discriminatedUnion("kind", [workflowActionSchema, completionActionSchema]);
+const actionSchema = z.discriminatedUnion("kind", [
+  workflowActionSchema,
+  completionActionSchema,
+  batchActionSchema,
+]);
 
 /** A schedule as it is stored. */
 const definitionSchema = z.object({
@@ -43,6 +59,7 @@ const definitionSchema = z.object({
   action: actionSchema,
 });
 export type WorkflowAction = z.infer<typeof workflowActionSchema>;
+export type BatchAction = z.infer<typeof batchActionSchema>;
 export type Action = z.infer<typeof actionSchema>;
 export type Definition = z.infer<typeof definitionSchema>;
 

@@ -1,6 +1,6 @@
 import type { ScheduleRecord } from "../store/schedule.ts";
 import type { OpenRun, TickRecord } from "../store/schedule-ticks.ts";
-import type { Definition } from "./definition.ts";
+import type { Action, Definition } from "./definition.ts";
 import { nextTime } from "./times.ts";
 
 /** What became of a tick. */
@@ -24,8 +24,8 @@ export interface ScheduleTick {
 /** Where a schedule stands. */
 export interface ScheduleStatus {
   id: string;
-  kind: "workflow" | "completion";
-  /** The workflow's name, or the completion's model. */
+  kind: Action["kind"];
+  /** The workflow's name, the completion's model, or the name of the batch's file. */
   subject: string;
   state: "active" | "paused";
   cron: string | undefined;
@@ -61,7 +61,7 @@ export function statusOf(
   return {
     id,
     kind: action.kind,
-    subject: action.kind === "workflow" ? action.workflow : action.input.model.key,
+    subject: subjectOf(action),
     state: paused ? "paused" : "active",
     ...{ cron, everyMs, timezone, overlap, catchUp, maxCatchUp },
     createdAt: new Date(createdAt),
@@ -81,4 +81,9 @@ export function statusOf(
       at: new Date(tick.at),
     })),
   };
+}
+
+function subjectOf(action: Action): string {
+  if (action.kind === "workflow") return action.workflow;
+  return action.kind === "batch" ? action.filename : action.input.model.key;
 }

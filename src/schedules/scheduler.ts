@@ -13,7 +13,7 @@ import {
   scheduleIds,
 } from "../store/schedule.ts";
 import { beginTrigger, noteStart, readActivity } from "../store/schedule-ticks.ts";
-import { type Definition, readDefinition } from "./definition.ts";
+import { type Action, type Definition, readDefinition } from "./definition.ts";
 import { type ScheduleStatus, statusOf } from "./schedule-status.ts";
 import { type ScheduleAccess, startAction } from "./start-action.ts";
 import { TickJobs } from "./tick-jobs.ts";
@@ -68,6 +68,14 @@ export class Scheduler {
     const activity = await readActivity(this.#access.store, id);
     const now = await clockOf(this.#access.store).fresh();
     return statusOf(schedule, readDefinition(id, schedule.definition), activity, now);
+  }
+
+  /** Returns what a schedule starts; undefined when there is none. */
+  async action(id: string, tenant?: string): Promise<Action | undefined> {
+    const schedule = await readSchedule(this.#access.store, id);
+    return schedule && isSeenBy(tenant, schedule)
+      ? readDefinition(id, schedule.definition).action
+      : undefined;
   }
 
   /** @param tenant whose schedules; all of them when it is not given. So it is with the other methods. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { fileCheckSchema } from "../shared/file-check.ts";
 import { readStored } from "../shared/stored-data.ts";
-import { isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
+import { DEFAULT_TENANT, isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
 import { repliesOf } from "./redis.ts";
 import type { Store } from "./store.ts";
 
@@ -76,6 +76,18 @@ export async function readFile(store: Store, id: string, tenant: string): Promis
   if (fields.id === undefined) return undefined;
   const record = readStored(`the record of ${id}`, () => fileRecordSchema.parse(fields));
   return isOwnedBy(tenant, record) && record.expiresAt > Date.now() ? record : undefined;
+}
+
+/** Lets a file of a tenant live until then at least. Returns false when there is none. */
+export async function keepFileUntil(
+  store: Store,
+  id: string,
+  tenant: string | undefined,
+  until: number,
+): Promise<boolean> {
+  const record = await readFile(store, id, tenant ?? DEFAULT_TENANT);
+  if (record && record.expiresAt < until) await saveFile(store, { ...record, expiresAt: until });
+  return record !== undefined;
 }
 
 export interface FileList {

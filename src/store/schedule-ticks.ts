@@ -20,7 +20,7 @@ const openRunSchema = z.object({
   state: z.enum(["starting", "started"]),
   plannedAt: z.number(),
   kind: z.string().default(""),
-  /** The workflow's run, or the completion's job. */
+  /** The workflow's run, the completion's job, or the batch. */
   id: z.string().default(""),
   /** Of the completion's job. */
   queue: z.string().default(""),
@@ -96,6 +96,7 @@ const TAKE = new Script({
     local function isOpen(run)
       if run.state == 'starting' then return true end
       if run.kind == 'workflow' then return redis.call('HGET', prefix .. ':workflow:' .. run.id, 'status') == 'running' end
+      if run.kind == 'batch' then return redis.call('ZSCORE', prefix .. ':served-batches-open', run.id) ~= false end
       return redis.call('EXISTS', prefix .. ':result:' .. run.id) == 0 and isUnfinished(prefix .. ':' .. run.queue .. ':' .. run.id)
     end
     local starting = {}
@@ -249,8 +250,11 @@ async function withoutEnded({ redis, keys }: Store, open: readonly OpenRun[]): P
   const pipeline = redis.pipeline();
   for (const { kind, id } of started) {
     if (kind === "workflow") pipeline.hget(keys.workflow(id), "status");
+    else if (kind === "batch") pipeline.zscore(keys.openServedBatches, id);
     else pipeline.exists(keys.result(id));
   }
   const found = await repliesOf(pipeline);
-  return started.filter((_, n) => found[n] === "running" || found[n] === 0);
+  return started.filter(({ kind }, n) =>
+    kind === "batch" ? found[n] !== null : found[n] === "running" || found[n] === 0,
+  );
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Schedule, ScheduledCompletion, ScheduleOptions } from "../../client/schedules.ts";
 import { allows } from "../../shared/scopes.ts";
+import { SERVED_ENDPOINTS } from "../../store/served-batch-record.ts";
 import { ApiError, notFound } from "../api-error.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
 
@@ -12,7 +13,7 @@ const date = z.iso.datetime();
 const scheduleSchema = z
   .looseObject({
     id: z.string(),
-    kind: z.enum(["workflow", "completion"]),
+    kind: z.enum(["workflow", "completion", "batch"]),
     subject: z.string(),
     state: z.enum(["active", "paused"]),
     cron: z.string().optional(),
@@ -35,6 +36,15 @@ const createSchema = z
       .union([z.string(), z.looseObject({ message: z.unknown() })])
       .meta({ description: "A prompt, or `message` with the options of a call." })
       .optional(),
+    batch: z
+      .strictObject({
+        inputFileId: z.string(),
+        endpoint: z.enum(SERVED_ENDPOINTS).optional(),
+        window: z.string().optional(),
+        metadata: z.record(z.string(), z.string()).optional(),
+      })
+      .optional()
+      .meta({ description: "The batch that each tick makes of a file of purpose `batch`." }),
     cron: z.string().optional(),
     everyMs: z.number().optional(),
     timezone: z.string().optional(),
@@ -133,8 +143,13 @@ function idOf({ params: { id } }: Call<Id>): string {
 
 async function create(call: Call<unknown, unknown, z.infer<typeof createSchema>>): Promise<Schedule> {
   const { completion, ...options } = call.body;
-  if (completion !== undefined && !allows(call.principal.scopes, "complete"))
-    throw new ApiError({ status: 403, code: "missing_scope", message: 'this key does not allow "complete"' });
+  const needed = completion !== undefined ? "complete" : options.batch !== undefined ? "batch" : undefined;
+  if (needed && !allows(call.principal.scopes, needed))
+    throw new ApiError({
+      status: 403,
+      code: "missing_scope",
+      message: `this key does not allow "${needed}"`,
+    });
   const given = { ...options, completion: completion as ScheduledCompletion | undefined };
   const schedule = await schedulesOf(call).create(given satisfies ScheduleOptions);
   call.response.status(201).location(`/api/schedules/${schedule.id}`);
