@@ -98,6 +98,21 @@ test("the example of errors shows their classes, fields and hints, a cost limit 
   expect(simulator.journal.entries()).toHaveLength(3);
 });
 
+test("the example of dead letters has failed jobs done by another model", async () => {
+  const { env } = await bareMachine(dataDir);
+  const output = await run("dead-letters", {
+    ...env,
+    GLUELLM_PRICES: '{"simulator:*":{"inputPerMillion":1,"outputPerMillion":4}}',
+    GLUELLM_PROVIDERS: JSON.stringify({ local: { baseUrl: `${await deadUrl()}/v1`, keyOptional: true } }),
+  });
+  expect(output).toEqual([
+    "3 × connection of local:llama",
+    "would be replayed: 3, price known: true",
+    ...Array(3).fill(expect.stringMatching(/^simulator:demo: (stop|length)$/)),
+    "left: 0",
+  ]);
+});
+
 test("the example of errors shows what is missing where nothing is configured", async () => {
   const { env } = await bareMachine(dataDir);
   const output = await run("error-handling", env);
