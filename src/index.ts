@@ -147,6 +147,7 @@ export {
 export type { ProviderOptions } from "./shared/wire-options.ts";
 export type { ListedRun } from "./store/run-list.ts";
 export { configureTracing, type Tracing, type TracingOptions } from "./telemetry/configure-tracing.ts";
+export { type ErrorListener, type FailureReport, onError } from "./telemetry/error-reports.ts";
 export {
   type LogFunctionOptions,
   type LogOptions,

@@ -7,6 +7,7 @@ import { isLoopback } from "../shared/loopback.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { ClockWatch } from "../store/clock-watch.ts";
 import { loggerOf } from "../telemetry/logging.ts";
+import { reportCrashes } from "../telemetry/sentry.ts";
 import { startTelemetry } from "../telemetry/telemetry.ts";
 import { type LocalKey, localKey, openRedis, startApi, startDashboard, startWorker } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
@@ -92,6 +93,7 @@ export async function serve({
   const settings = loadSettings();
   const { workers = settings.redisUrl === undefined } = options;
   const logger = loggerOf(settings, "info");
+  reportCrashes(settings);
   const interruption = onInterruption("draining: no new jobs, calls in flight finish (again to exit now)");
   await using host = await openRedis(settings, logger);
   const { store, target: redisTarget } = host;

@@ -10,6 +10,7 @@ import { redisKeys } from "../store/redis-keys.ts";
 import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
 import { sweepEnded } from "../store/retention.ts";
 import { flushTracing, startTracing } from "../telemetry/configure-tracing.ts";
+import { flushSentry, startSentry } from "../telemetry/sentry.ts";
 import { startTelemetry } from "../telemetry/telemetry.ts";
 import type { WorkerOptions } from "../workers/worker-process.ts";
 import type { AnyActivity } from "../workflows/activity.ts";
@@ -155,6 +156,7 @@ export async function openRedis(
   { triesWrites = true }: { triesWrites?: boolean } = {},
 ): Promise<RedisHost> {
   await startTracing(settings.tracing, logger);
+  await startSentry(settings);
   const held = settings.redisUrl ? undefined : await holdEmbedded(settings, logger);
   const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
   const { prefix } = redisKeys(settings.namespace);
@@ -168,7 +170,7 @@ export async function openRedis(
       store.disconnect();
       held?.release();
       // What worked in this process has ended.
-      await flushTracing();
+      await Promise.all([flushTracing(), flushSentry()]);
     },
   };
 }

@@ -6,6 +6,7 @@ import { policyOf } from "../shared/error-policy.ts";
 import { privatePartsOf, toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
 import { logFault } from "../shared/fault-log.ts";
+import { modelRef } from "../shared/model-name.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
@@ -19,6 +20,8 @@ import { announceJob } from "../store/outbox.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { type WriteOutcome, writeRecord } from "../store/result-record.ts";
 import { endStep } from "../store/step-end.ts";
+import { type FailureReport, reportError } from "../telemetry/error-reports.ts";
+import { traceIdOf } from "../telemetry/trace-context.ts";
 import { turnAnswer, wakeNextTurn } from "./conversation.ts";
 import { historyDetail } from "./history-detail.ts";
 import { type Attempt, dueAt, jobClassOf, lostCalls, type Waiting } from "./job-attempt.ts";
@@ -162,6 +165,7 @@ async function fail(
   if (pauseAsked) await pause(attempt, pauseAsked);
   if (isCancelled) logger.info("job cancelled");
   else logger.warn({ fault: toErrorRecord(error), attempts }, "job failed");
+  if (!isCancelled) reportError(error, reportOf(attempt, payload, error), logger);
   if (payload) {
     const record = emptyRecord(jobId, payload, isCancelled ? "cancelled" : "failed", attempts);
     const fault = { error: { ...toErrorRecord(error), attempts }, ...privatePartsOf(error) };
@@ -175,6 +179,20 @@ async function fail(
     await countFailure(store, "end", place, settings.retention, { code: error.code, example });
   }
   throw withoutStack(new UnrecoverableError(failureText(error, attempts)));
+}
+
+function reportOf(
+  { job, jobId, queue }: Attempt,
+  payload: CompletionPayload | undefined,
+  { code }: GlueError,
+): FailureReport {
+  const { provider, model, batch, workflow, tenant } = payload ?? {};
+  return {
+    ...{ kind: "job", code, jobId, tenant, queue: queue.name, attempts: job.attemptsMade + 1 },
+    ...{ provider: provider?.entry, batchId: batch?.id, runId: workflow?.runId },
+    model: provider && modelRef(provider.entry, model ?? "").key,
+    traceId: traceIdOf(payload ?? {}),
+  };
 }
 
 async function pause({ context, queue }: Attempt, pauseAsked: PauseAsked): Promise<void> {

@@ -8,6 +8,8 @@ import { notifyRun } from "../store/run-journal.ts";
 import { inlineOrRunBlob, type RunRecord, readRun } from "../store/run-record.ts";
 import { finishRun, type RunLock } from "../store/run-turn.ts";
 import { endOfChild } from "../store/step-end.ts";
+import { reportError } from "../telemetry/error-reports.ts";
+import { traceIdOf } from "../telemetry/trace-context.ts";
 import { goOnAsNew } from "./continue-as-new.ts";
 import { cancelSteps, failureOf, runPlace, tellRunEnd } from "./end-run.ts";
 import { mayHaveLimits } from "./enter-run.ts";
@@ -62,6 +64,12 @@ export function fail(
   error: GlueError,
 ): Promise<RunEnd> {
   input.fleet.logger.warn({ runId: run.id, workflow: run.workflow, fault: error.code }, "run failed");
+  const about = { queue: run.queue, runId: run.id, workflow: run.workflow, tenant: run.tenant };
+  reportError(
+    error,
+    { kind: "run", code: error.code, ...about, traceId: traceIdOf(run) },
+    input.fleet.logger,
+  );
   const record = toErrorRecord(error);
   return end(input, lock, live, { ...run, status: "failed", error: record }, [
     "error",

@@ -23,6 +23,7 @@ import type { EndedEntry } from "../store/run-journal.ts";
 import { inlineOrRunBlob } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
 import { readWorkerCards } from "../store/worker-card.ts";
+import { reportError } from "../telemetry/error-reports.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { traceIdOf } from "../telemetry/trace-context.ts";
 import type { AnyActivity } from "./activity.ts";
@@ -187,6 +188,8 @@ async function fail(
 ): Promise<never> {
   const { code, message } = error;
   input.logger.warn({ ...payload.workflow, activity: payload.activity, fault: code }, "an activity failed");
+  const about = { queue: lock.queue, jobId: lock.jobId, runId: lock.runId, workflow: payload.activity };
+  reportError(error, { kind: "activity", code, ...about, traceId: traceIdOf(payload) }, input.logger);
   await end(input, lock, payload, { error: toErrorRecord(error) });
   const failed = new UnrecoverableError(`${code}: ${message}`);
   failed.stack = failed.message;

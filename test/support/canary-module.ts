@@ -20,3 +20,15 @@ export const canaryRun = defineWorkflow({
     throw new Error(`CANARY-RUN ${text}`);
   },
 });
+
+export const crashingTool = defineTool({
+  name: "crash",
+  description: "Ends its process by an error that nobody catches.",
+  parameters: z.object({}),
+  execute: async () => {
+    setTimeout(() => {
+      throw new RangeError("CANARY-CRASH");
+    });
+    return new Promise<string>(() => {});
+  },
+});
