@@ -23,7 +23,7 @@ const ICON =
 /** The first parts of the console's paths; every other path is somebody else's. */
 const PAGES = [
   ...["runs", "jobs", "conversations", "batches", "schedules", "dead-letters", "playground"],
-  ...["workers", "limits", "errors"],
+  ...["workers", "limits", "errors", "spend"],
 ];
 const IS_PAGE = new RegExp(`^/(?:(?:${PAGES.join("|")})(?:/[^/]*)?)?$`);
 

@@ -6,14 +6,17 @@ import { HELP, isHelpOpen, listenToKeys } from "./keys.ts";
 import { lastAnswer } from "./live.ts";
 import { BatchesPage, BatchPage } from "./pages/batches.tsx";
 import { ConversationPage, ConversationsPage } from "./pages/conversations.tsx";
+import { DeadLetterPage, DeadLettersPage } from "./pages/dead-letters.tsx";
 import { ErrorsPage } from "./pages/errors.tsx";
-import { JobPage, JobsPage } from "./pages/jobs.tsx";
+import { JobPage } from "./pages/job.tsx";
+import { JobsPage } from "./pages/jobs.tsx";
 import { LimitPage, LimitsPage } from "./pages/limits.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
 import { PlaygroundPage } from "./pages/playground.tsx";
 import { RunPage } from "./pages/run.tsx";
 import { RunsPage } from "./pages/runs.tsx";
 import { SchedulePage, SchedulesPage } from "./pages/schedules.tsx";
+import { SpendPage } from "./pages/spend.tsx";
 import { WorkersPage } from "./pages/workers.tsx";
 import { Fault } from "./parts/basic.tsx";
 import { Dialog } from "./parts/dialog.tsx";
@@ -46,6 +49,8 @@ const PAGES: readonly PageEntry[] = [
   { path: "workers", name: "Workers", list: WorkersPage },
   { path: "limits", name: "Limits", list: LimitsPage, one: LimitPage },
   { path: "errors", name: "Errors", list: ErrorsPage },
+  { path: "dead-letters", name: "Dead letters", list: DeadLettersPage, one: DeadLetterPage },
+  { path: "spend", name: "Spend", list: SpendPage },
   { path: "playground", name: "Playground", list: PlaygroundPage, scope: ["complete", "workflow"] },
 ];
 

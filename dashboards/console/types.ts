@@ -258,28 +258,6 @@ export interface Worker {
   activities: string[];
 }
 
-export interface ErrorGroup {
-  failed: number;
-  failedCalls: number;
-  code?: string;
-  model?: string;
-  provider?: string;
-  queue?: string;
-  hour?: string;
-  example?: { id: string; at: string; message: string };
-}
-
-export interface ErrorReport {
-  since: string;
-  until: string;
-  failed: number;
-  failedCalls: number;
-  succeeded: number;
-  spentUsd?: number;
-  groups: ErrorGroup[];
-  patterns: { pattern: string; count: number; text: string; hint: string }[];
-}
-
 /** What a model used, in steps of a few seconds. */
 export interface UseSeries {
   stepMs: number;

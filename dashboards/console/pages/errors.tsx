@@ -4,7 +4,7 @@ import { useLive } from "../live.ts";
 import { Badge, Loaded, Panel } from "../parts/basic.tsx";
 import { ChoiceFilter, filterOf } from "../parts/filters.tsx";
 import { type Column, Table } from "../parts/table.tsx";
-import type { ErrorGroup, ErrorReport } from "../types.ts";
+import type { ErrorGroup, ErrorReport } from "../report-types.ts";
 
 const HOUR_MS = 3_600_000;
 

@@ -3,7 +3,8 @@ import { count, duration, short, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Empty, Loaded, Meter, Panel } from "../parts/basic.tsx";
 import { Table } from "../parts/table.tsx";
-import type { Batch, ErrorGroup, ErrorReport, ListedRun, Page, Queue, Worker } from "../types.ts";
+import type { ErrorGroup, ErrorReport } from "../report-types.ts";
+import type { Batch, ListedRun, Page, Queue, Worker } from "../types.ts";
 import { OPEN_STATES } from "./batch-actions.tsx";
 import { Rows } from "./batches.tsx";
 import { isModelQueue } from "./limits.tsx";
@@ -185,7 +186,7 @@ function Spend({ today: { since, until }, spentUsd }: { today: ErrorReport; spen
     <Tile
       value={usd(spentUsd)}
       name={`spent today, ${usd((spentUsd * DAY_MS) / Math.min(DAY_MS, passedMs))} by midnight at this pace`}
-      href="/runs?hours=24&minUsd=0.01"
+      href="/spend"
     />
   );
 }

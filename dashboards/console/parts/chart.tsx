@@ -15,6 +15,8 @@ interface ChartProps {
   times: number[];
   series: readonly Series[];
   format: (value: number) => string;
+  /** Whether the times are days, and not times of a day. */
+  isOfDays?: boolean;
 }
 
 const HEIGHT = 190;
@@ -23,8 +25,13 @@ function timeOfDay(seconds: number): string {
   return new Date(seconds * 1000).toLocaleTimeString("en-GB");
 }
 
+function dayOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().slice(5, 10);
+}
+
 /** Lines over time, with the same as a table for those who do not see them. */
-export function Chart({ label, times, series, format }: ChartProps) {
+export function Chart({ label, times, series, format, isOfDays = false }: ChartProps) {
+  const timeText = isOfDays ? dayOf : timeOfDay;
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
   const names = series.map(({ name }) => name).join();
@@ -43,9 +50,9 @@ export function Chart({ label, times, series, format }: ChartProps) {
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        scales: { y: { range: (_plot, _min, max) => [0, Math.max(1, max * 1.1)] } },
+        scales: { y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
         axes: [
-          { ...axis, space: 70, values: (_plot, ticks) => ticks.map(timeOfDay) },
+          { ...axis, space: 70, values: (_plot, ticks) => ticks.map(timeText) },
           { ...axis, size: 60, values: (_plot, ticks) => ticks.map(format) },
         ],
         series: [
@@ -100,7 +107,7 @@ export function Chart({ label, times, series, format }: ChartProps) {
           <tbody>
             {times.map((time, n) => (
               <tr key={time}>
-                <td>{timeOfDay(time)}</td>
+                <td>{timeText(time)}</td>
                 {series.map(({ name, values }) => (
                   <td key={name} class="number">
                     {values[n] == null ? "–" : format(values[n])}
