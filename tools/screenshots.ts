@@ -3,9 +3,10 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Browser } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { z } from "zod";
 import { startDashboard } from "../src/cli/compose.ts";
+import { HistoryConsumer } from "../src/history/consumer.ts";
 import { openRedis, startWorker } from "../src/host/one-process.ts";
 import { Agent, defineTool, defineWorkflow, GlueLLM, type WorkflowContext } from "../src/index.ts";
 import { CloseStack } from "../src/shared/close-stack.ts";
@@ -87,6 +88,8 @@ for (let n = 0; n < 2; n++) {
   const worker = await startWorker({ store, settings, logger, workflows: [report], tools });
   parts.defer(() => worker.close());
 }
+const history = new HistoryConsumer({ store, settings, logger });
+parts.defer(() => history.close());
 const dashboard = await startDashboard({
   ...{ redisTarget: host.target, logger, settings, store, workflows: [report], port: 0, isPortFixed: true },
 });
@@ -152,13 +155,22 @@ const runPath = `/runs/${first.id}`;
 await picture(browser, "overview", "/");
 await picture(browser, "batch", `/batches/${batch.id}`);
 await picture(browser, "limits", `/limits/${encodeURIComponent(MODEL)}`);
-await picture(browser, "run", runPath, "research");
+await picture(browser, "run", runPath, async (page) => {
+  await page
+    .getByRole("button", { name: /^research/ })
+    .first()
+    .click();
+  await page.locator(".details pre").first().waitFor();
+});
 await picture(browser, "debate", `/runs/${debate.id}`);
-await picture(browser, "runs", "/runs");
-await picture(browser, "jobs", "/jobs");
-await picture(browser, "errors", "/errors");
-await picture(browser, "conversation", "/conversations/conv-harbour");
-await picture(browser, "playground", "/playground?try=workflow");
+await picture(browser, "dead-letters", "/dead-letters", async (page) => {
+  await page.getByRole("button", { name: "Replay" }).first().click();
+  await page.getByRole("dialog").getByText("their next calls").waitFor();
+});
+await picture(browser, "spend", "/spend");
+await picture(browser, "playground", "/playground?try=workflow", async (page) => {
+  await page.getByLabel("Workflow").selectOption("report");
+});
 batch.stop();
 await batch.report().catch(() => {});
 process.stdout.write(
@@ -171,23 +183,23 @@ async function settled(run: typeof first): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 200));
 }
 
-/** Light and dark. @param step a step that is opened */
-async function picture(shown: Browser, name: string, path: string, step?: string): Promise<void> {
-  for (const colorScheme of ["light", "dark"] as const) {
+/** Those of the README light and dark. @param act what is done on the page before */
+async function picture(
+  shown: Browser,
+  name: string,
+  path: string,
+  act: (page: Page) => Promise<unknown> = async () => {},
+): Promise<void> {
+  const isOfReadme = ["overview", "run"].includes(name);
+  for (const colorScheme of isOfReadme ? (["light", "dark"] as const) : (["light"] as const)) {
     const context = await shown.newContext({ viewport: SIZE, colorScheme });
     const page = await context.newPage();
     await page.goto(dashboard.url);
     await page.goto(origin + path);
     await page.locator("main h1").waitFor();
-    await page.waitForLoadState("networkidle").catch(() => {});
     await page.locator("[aria-busy]").first().waitFor({ state: "detached" });
-    if (step) {
-      await page
-        .getByRole("button", { name: new RegExp(step) })
-        .first()
-        .click();
-      await page.locator(".details pre").first().waitFor();
-    }
+    await act(page);
+    await page.evaluate("document.fonts.ready");
     await page.screenshot({ path: join(PICTURES, `${name}-${colorScheme}.png`) });
     await context.close();
   }

@@ -18,7 +18,7 @@ const TIMEOUT_MS = 30_000;
 const SAFE = new Set(["GET", "HEAD"]);
 
 /** Asks the API. All that the console shows and does goes through here. @throws ApiError */
-export async function ask<T>(
+async function ask<T>(
   method: string,
   path: string,
   body?: unknown,

@@ -1,6 +1,6 @@
 /* What the API answers, as far as pages show it. Times are epoch milliseconds unless they are texts. */
 
-export interface WorkError {
+interface WorkError {
   code: string;
   category?: string;
   message: string;
@@ -35,7 +35,7 @@ export interface Queue {
   waitsFor: string[];
 }
 
-export type RunState = "running" | "succeeded" | "failed" | "cancelled";
+type RunState = "running" | "succeeded" | "failed" | "cancelled";
 
 export interface ListedRun {
   id: string;

@@ -37,13 +37,11 @@ const GROUPS: readonly Column<LetterGroup>[] = [
 const LETTERS: readonly Column<DeadLetter>[] = [
   {
     label: "Letter",
-    cell: ({ id }) => <span class="mono">{id.length > 28 ? `${id.slice(0, 26)}…` : id}</span>,
+    cell: ({ id }) => <span class="mono">{id.length > 20 ? `${id.slice(0, 18)}…` : id}</span>,
   },
   { label: "Cause", cell: ({ code }) => <strong>{code}</strong> },
   { label: "Of", isWide: true, cell: ({ subject }) => subject },
   { label: "Failed", isWide: true, cell: ({ failedAt }) => <Time at={failedAt} /> },
-  { label: "Attempts", isNumber: true, isWide: true, cell: ({ attempts }) => count(attempts) },
-  { label: "Paid", isNumber: true, isWide: true, cell: ({ costUsd }) => usd(costUsd) },
   { label: "What happened", grows: true, cell: ({ message }) => <span title={message}>{message}</span> },
   { label: "Act", cell: ({ id, kind }) => <Letters where={{ id, kind }} of="this letter" /> },
 ];

@@ -58,7 +58,7 @@ function Messages({ request }: { request: unknown }) {
 }
 
 /** The text of a chat.completion body; what has none, whole. */
-export function textOf(answer: unknown): unknown {
+function textOf(answer: unknown): unknown {
   const { choices } = Object(answer) as {
     choices?: { message?: { content?: string | null; tool_calls?: unknown } }[];
   };

@@ -185,7 +185,7 @@ function Spend({ today: { since, until }, spentUsd }: { today: ErrorReport; spen
   return (
     <Tile
       value={usd(spentUsd)}
-      name={`spent today, ${usd((spentUsd * DAY_MS) / Math.min(DAY_MS, passedMs))} by midnight at this pace`}
+      name={`today, ${usd((spentUsd * DAY_MS) / Math.min(DAY_MS, passedMs))} by midnight`}
       href="/spend"
     />
   );

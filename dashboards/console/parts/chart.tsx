@@ -1,7 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 
-export interface Series {
+interface Series {
   name: string;
   values: (number | null)[];
   /** A variable of the styles: `--span-model`. */

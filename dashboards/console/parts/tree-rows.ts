@@ -45,13 +45,10 @@ export function treeRows(steps: readonly Step[]): Row[] {
       if ("children" in child) {
         rows.push({ type: "group", path: child.path, depth, steps: child.steps, failed: child.failed });
         walk(child, depth + 1);
-      } else
-        rows.push({
-          type: "step",
-          step: child,
-          depth,
-          name: child.step.slice(child.step.lastIndexOf("/") + 1),
-        });
+      } else {
+        const name = scopedName(child.step);
+        rows.push({ type: "step", step: child, depth, name: name.slice(name.lastIndexOf("/") + 1) });
+      }
     }
   };
   walk(root, 0);
