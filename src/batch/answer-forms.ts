@@ -104,12 +104,12 @@ export function formatOf(fields: Record<string, unknown>): OutputFormat {
 export function inFormat(text: string, format: OutputFormat): string {
   const fields = fieldsOf(parseExactly(text));
   if (format === "openai" || formatOf(fields) !== "openai") return text;
-  const { id, custom_id, response, error, from_cache } = fields;
+  const { id, custom_id, response, error, from_cache, lane } = fields;
   const body = fieldsOf(fieldsOf(response).body);
   if (error === null && body.object !== "chat.completion") return text;
   const answer = body as unknown as ChatCompletion;
   const fault = fieldsOf(error);
-  const more = from_cache === undefined ? {} : { from_cache };
+  const more = { ...(from_cache !== undefined && { from_cache }), ...(lane !== undefined && { lane }) };
   if (format === "anthropic") {
     const { code, message, ...rest } = fault;
     const errored = { type: "errored", error: { type: "error", error: { type: code, message, ...rest } } };

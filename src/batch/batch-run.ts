@@ -16,6 +16,7 @@ import type { BatchEnd, HostedBatch } from "./batch-end.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
 import type { RowCounts } from "./index-row.ts";
 import type { InputFormat } from "./input-form.ts";
+import type { LaneOptions } from "./lanes/lane-plan.ts";
 import { adoptPartial, type OutputFiles, outputFiles } from "./output-paths.ts";
 import { readBatchId } from "./partial-header.ts";
 import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
@@ -56,6 +57,8 @@ export interface BatchOptions {
   cache?: boolean;
   /** The longest provider call of a row, in milliseconds; default: the setting CALL_TIMEOUT_MS, else 120,000. */
   timeoutMs?: number;
+  /** By when all is to be done, and how it may be bought; default: online, at once. */
+  lanes?: LaneOptions;
   /** What every row says to its provider in that provider's own words; a part of the question. */
   providerOptions?: ProviderOptions;
   /** Headers of every row's call; the rows' models must be of one provider entry. */
@@ -261,11 +264,24 @@ export class BatchRun {
 
   #send(store: ConnectedStore): Promise<BatchEnd> {
     const { settings, logger, owner, hosted } = this.#context;
-    const { maxCostUsd, cache, timeoutMs } = this.#options;
+    const { maxCostUsd, cache, timeoutMs, lanes } = this.#options;
     const { signal } = this.#stop;
     const [batch, tally] = [this.#batch, this.#tally];
     return sendBatch({
-      ...{ store, settings, logger, owner, hosted, batch, tally, maxCostUsd, cache, timeoutMs, signal },
+      ...{
+        store,
+        settings,
+        logger,
+        owner,
+        hosted,
+        batch,
+        tally,
+        maxCostUsd,
+        cache,
+        timeoutMs,
+        lanes,
+        signal,
+      },
     });
   }
 

@@ -23,6 +23,7 @@ export function outputLine(
       },
       error: null,
       ...(record.fromCache && { from_cache: true }),
+      ...(record.lane && { lane: record.lane }),
     });
   }
   const { providerMessage: provider_message } = record;
@@ -55,6 +56,8 @@ export interface EarlierResult {
   failed: boolean;
   tokens: TokenUse;
   fromCache: boolean;
+  /** It came by a provider's batch, at its price. */
+  isBatchLane: boolean;
 }
 
 /** Undefined when the line is none of ours. */
@@ -69,7 +72,7 @@ export function parseOutputLine(text: string): EarlierResult | undefined {
   const fromCache = !failed && fields.from_cache === true;
   // The usage of an answer from the cache is what it cost somebody else.
   const tokens = readTokenUse(failed || fromCache ? undefined : usageOf(format, fields));
-  return { id, format, customId: custom_id, failed, tokens, fromCache };
+  return { id, format, customId: custom_id, failed, tokens, fromCache, isBatchLane: fields.lane === "batch" };
 }
 
 /** The usage of a line, in the words of a chat.completion. */

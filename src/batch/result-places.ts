@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
+import { BATCH_PRICE_SHARE } from "../shared/cost.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { inFormat, type OutputFormat } from "./answer-forms.ts";
@@ -67,7 +68,7 @@ export class ResultPlaces {
     place: Place,
     text: string,
   ): Match {
-    const { id, failed, tokens, fromCache } = result;
+    const { id, failed, tokens, fromCache, isBatchLane } = result;
     const row = this.#index.find(id);
     if (!row) {
       this.#orphan.run(Buffer.from(id, "hex"), failed ? 0 : 1, file, place.offset, place.bytes);
@@ -83,7 +84,8 @@ export class ResultPlaces {
     const relabel = row.occurrence > 0 && result.customId !== label(line) ? 1 : 0;
     const state = STATES.indexOf(failed ? "failed" : "succeeded");
     const { prompt, completion, cached } = tokens;
-    const cost = failed ? null : fromCache ? 0 : this.#costOf(row.model, tokens);
+    const full = failed ? null : fromCache ? 0 : this.#costOf(row.model, tokens);
+    const cost = full !== null && isBatchLane ? full * BATCH_PRICE_SHARE : full;
     const { offset, bytes } = place;
     const use = [prompt, completion, cached, cost, fromCache ? 1 : 0];
     this.#place.run(state, file, offset, bytes, relabel, ...use, line);

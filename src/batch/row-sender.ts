@@ -20,6 +20,8 @@ import type { BatchEnd, HostedBatch } from "./batch-end.ts";
 import type { BatchOutput, OutputRow } from "./batch-output.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { IndexRow } from "./index-row.ts";
+import { LaneBuyer } from "./lanes/lane-buyer.ts";
+import { type LaneOptions, switchAt } from "./lanes/lane-plan.ts";
 import { ModelStops } from "./model-stops.ts";
 import { outputLine } from "./output-line.ts";
 import { RestScan } from "./rest-scan.ts";
@@ -58,6 +60,10 @@ export interface RowSenderOptions {
   cache?: boolean;
   timeoutMs?: number;
   wire?: WireOptions | undefined;
+  /** Whether the batch has a cost limit. */
+  hasCostLimit?: boolean;
+  /** By when all is to be done, and how it may be bought; absent: online, at once. */
+  lanes?: LaneOptions | undefined;
 }
 
 /**
@@ -70,6 +76,7 @@ export class RowSender {
   readonly #windows = new Windows();
   readonly #submitter: RowSubmitter;
   readonly #stops: ModelStops;
+  readonly #lanes: LaneBuyer;
   readonly #wakeup = new Wakeup();
   readonly #rest: RestScan;
   #end: BatchEnd | undefined;
@@ -77,6 +84,7 @@ export class RowSender {
   #reconciledAt = performance.now();
   #savedAt = Number.NEGATIVE_INFINITY;
   readonly #rate = new Rate();
+  #freed = 0;
 
   constructor(options: RowSenderOptions) {
     this.#options = options;
@@ -85,6 +93,14 @@ export class RowSender {
     this.#rest = new RestScan(options.scan, () => this.#wakeup.wake());
     this.#submitter = new RowSubmitter(options, this.#batchId);
     this.#stops = new ModelStops(options, this.#batchId, this.#windows.all);
+    const wake = () => this.#wakeup.wake();
+    this.#lanes = new LaneBuyer({
+      ...options,
+      batchId: this.#batchId,
+      lanes: options.lanes,
+      hasCostLimit: options.hasCostLimit ?? false,
+      wake,
+    });
   }
 
   /** Sends rows and collects results until the end. After `signal` aborts, waiting rows are withdrawn and active ones waited for. */
@@ -96,6 +112,7 @@ export class RowSender {
     // What an earlier run left on the done-list is known before its rows are sent again.
     while ((await this.#collect()) > 0);
     await untilTaken(logger, () => this.#saveCounts(), signal);
+    await this.#lanes.open();
     try {
       for (;;) {
         const end = await untilTaken(logger, () => this.#turn(signal), signal);
@@ -103,6 +120,7 @@ export class RowSender {
       }
     } finally {
       await this.#rest.stop();
+      await this.#lanes.close();
     }
   }
 
@@ -113,15 +131,20 @@ export class RowSender {
     this.#end ??= await this.#findEnd(signal);
     if (this.#end) {
       await this.#withdraw(this.#windows.all);
-      if (this.#windows.inFlight === 0) {
+      const isOver = this.#end.kind === "cancelled" || this.#options.hosted?.unsent(this.#end) !== undefined;
+      if (isOver) this.#lanes.cancelAll();
+      if (this.#lanes.isBusy && isOver) this.#lanes.turn([], 0);
+      if (this.#windows.inFlight === 0 && !(isOver && this.#lanes.isBusy)) {
         // A row that ended before its job was withdrawn has left its result.
         while ((await this.#collect()) > 0);
         return this.#end;
       }
     } else {
       await this.#withdraw(this.#windows.all.filter(({ stop }) => stop));
+      this.#turnLanes();
       await this.#refill();
-      if (this.#rest.isComplete && this.#options.index.counts().missing === 0) return { kind: "finished" };
+      const isAllDone = this.#rest.isComplete && this.#options.index.counts().missing === 0;
+      if (isAllDone && !this.#lanes.isBusy) return { kind: "finished" };
       // The first rows go out before the process is busy with the others.
       const isBusy = this.#options.index.counts().missing > 0 && this.#turns < HEAD_TURNS;
       if (collected > 0 || !isBusy) this.#rest.start();
@@ -204,6 +227,7 @@ export class RowSender {
   async #forget(jobId: string): Promise<void> {
     const { store } = this.#options;
     this.#submitter.forget(jobId);
+    this.#lanes.forget(jobId);
     const row = this.#windows.delete(jobId);
     if (row?.blob) await releaseBlob(store, row.blob, jobId);
   }
@@ -217,10 +241,35 @@ export class RowSender {
           room > 0 ? this.#options.index.nextMissing(window.model.key, window.cursor, room) : [];
         if (room > 0 && missing.length === 0) window.exhausted = this.#rest.isComplete;
         if (missing.length === 0) break;
-        const rows = window.fitting(missing);
-        await this.#submitter.send(window, rows, { again: this.#options.output.resumed });
-        window.cursor = rows.at(-1)?.line ?? window.cursor;
+        const free = missing.filter(({ id }) => this.#isFree(window, id));
+        const rows = window.fitting(free);
+        this.#lanes.sendOnline(rows.map(({ id }) => `${this.#batchId}-${id}`));
+        if (rows.length > 0)
+          await this.#submitter.send(window, rows, { again: this.#options.output.resumed });
+        const isCut = rows.length < free.length;
+        window.cursor = (isCut ? rows : missing).at(-1)?.line ?? window.cursor;
       }
+    }
+  }
+
+  #isFree(window: Window, id: string): boolean {
+    const jobId = `${this.#batchId}-${id}`;
+    return !window.rows.has(jobId) && !this.#lanes.keeps(jobId, window.model);
+  }
+
+  /** Buys in provider batches what may be in time that way; rows that these let go are found again from the beginning. */
+  #turnLanes(): void {
+    const { lanes, index, settings } = this.#options;
+    if (!lanes && !this.#lanes.isBusy) return;
+    const rows = index.counts().missing;
+    const rowsPerSecond = this.#lanes.rowsPerSecond(this.#windows.all);
+    const at = lanes ? switchAt(lanes.byMs, { rows, rowsPerSecond, leastMs: settings.laneReserveMs }) : 0;
+    this.#lanes.turn(this.#windows.all, at);
+    if (this.#lanes.freed === this.#freed) return;
+    this.#freed = this.#lanes.freed;
+    for (const window of this.#windows.all) {
+      window.cursor = 0;
+      window.exhausted = false;
     }
   }
 

@@ -13,6 +13,7 @@ import type { Store } from "../store/store.ts";
 import { carrierOf } from "../telemetry/trace-context.ts";
 import { activeSpan, isTracing, setSpanAttributes, sharedSpan, withSpan } from "../telemetry/tracing.ts";
 import type { BatchEnd, HostedBatch } from "./batch-end.ts";
+import type { LaneOptions } from "./lanes/lane-plan.ts";
 import type { BatchFiles, PreparedBatch } from "./prepare-batch.ts";
 import { RowSender } from "./row-sender.ts";
 import { saveCounts } from "./save-counts.ts";
@@ -34,6 +35,8 @@ export interface SendBatchOptions {
   cache?: boolean;
   /** The longest provider call of a row; default: the worker's setting. */
   timeoutMs?: number;
+  /** By when all is to be done, and how it may be bought. */
+  lanes?: LaneOptions | undefined;
   /** Aborts to withdraw what waits and end. */
   signal: AbortSignal;
 }
@@ -61,6 +64,7 @@ export async function sendBatch({
   hosted,
   cache,
   timeoutMs,
+  lanes,
   signal,
 }: SendBatchOptions): Promise<BatchEnd> {
   const { files, index, scan, reader, output } = batch;
@@ -87,6 +91,8 @@ export async function sendBatch({
       cache,
       timeoutMs,
       wire: files.wire,
+      lanes,
+      hasCostLimit: maxCostUsd !== undefined,
     });
     const end = await withLogContext({ batchId: id }, () => traceBatch(batch, () => sender.run(signal)));
     const unsent = end.kind === "finished" ? undefined : hosted?.unsent(end);

@@ -1,5 +1,7 @@
 import { type Command, Option } from "commander";
 import { INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
+import { readDeadline } from "../batch/lanes/deadline.ts";
+import type { Lane, LaneOptions } from "../batch/lanes/lane-plan.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
@@ -15,6 +17,14 @@ import type { RemoteBatches, Submission } from "./remote-batch.ts";
 import { addWireOptions, readWireOptions, type WireFlags } from "./wire-options.ts";
 
 const REMOTE = ["--remote <url>", "the address of an API elsewhere; its key is GLUELLM_API_KEY"] as const;
+
+function readLanes({ by, lanes, onUnknown }: Record<string, unknown>): LaneOptions {
+  return {
+    byMs: readDeadline(String(by)),
+    lanes: String(lanes).split(",") as Lane[],
+    onUnknown: onUnknown as LaneOptions["onUnknown"],
+  };
+}
 
 /** `gluellm batch run|submit|list|status|cancel|download`. */
 export function addBatchCommands(program: Command): void {
@@ -47,6 +57,20 @@ export function addBatchCommands(program: Command): void {
     .option("--strict", "stop at the first malformed line instead of failing that row")
     .option("--retry-failed", "send the rows again that failed in an earlier run")
     .option("--max-cost <usd>", "stop before the call that could make all runs cost more", number(1e-9))
+    .option("--by <when>", "be done by then, as cheaply as that allows: 6h, 90m, 08:00 or an ISO date")
+    .addOption(
+      new Option("--lanes <list>", "what --by may buy: provider batches at half the price, online calls")
+        .choices(["batch,online", "online"])
+        .default("batch,online"),
+    )
+    .addOption(
+      new Option(
+        "--on-unknown <what>",
+        "rows of which nobody can tell whether a provider batch has them, when time is up",
+      )
+        .choices(["wait", "buy"])
+        .default("wait"),
+    )
     .option("--timeout <seconds>", "longest provider call (default: CALL_TIMEOUT_MS, else 120)", number(0.1))
     .option("--cache", CACHE_HELP)
     .option("--no-cache", NO_CACHE_HELP)
@@ -82,6 +106,7 @@ export function addBatchCommands(program: Command): void {
         concurrency: options.concurrency as number | undefined,
         workers: options.workers as number,
         maxCostUsd: options.maxCost as number | undefined,
+        ...(options.by !== undefined && { lanes: readLanes(options) }),
         cache: options.cache as boolean | undefined,
         timeoutMs: options.timeout === undefined ? undefined : Math.round(1000 * (options.timeout as number)),
         ...readWireOptions(options as WireFlags),

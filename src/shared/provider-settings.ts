@@ -29,6 +29,7 @@ const requestSettings = {
     )
     .optional(),
   cacheControl: z.enum(["send", "leaveOut", "refuse"]).optional(),
+  batches: z.boolean().optional(),
 };
 
 /** `GLUELLM_PROVIDERS`: entries of the user's own, by name, and settings of built-in ones. */

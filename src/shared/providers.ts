@@ -47,6 +47,8 @@ export interface ProviderEntry {
    * left out. Only of the dialect `openai`; Anthropic always gets them.
    */
   cacheControl?: "send" | "leaveOut" | "refuse";
+  /** Whether its server has batches at a lower price; default: as is known of built-in entries. */
+  batches?: boolean;
   /** Sends the requests in place of the connection pool, for a transport of the user's own; a program alone can set it. */
   fetch?: typeof globalThis.fetch;
   /**

@@ -64,6 +64,8 @@ const resultRecordSchema = z.object({
     /** Some of it is a guess: a provider did not report what it used. */
     estimated: z.literal(true).optional(),
   }),
+  /** How it was bought, where that was not online: a provider's batch. */
+  lane: z.literal("batch").optional(),
   /** The answer, or the last one of several, was in the cache already. */
   fromCache: z.literal(true).optional(),
   /** Provider calls that brought an answer; those that the cache saved are not counted. */

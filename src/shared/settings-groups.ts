@@ -71,6 +71,10 @@ export interface Settings {
   maxJobsInTools: number | undefined;
   /** How many queues of models may have jobs at a time in the namespace. */
   maxQueues: number;
+  /** How often a provider is asked how its batch stands. */
+  lanePollMs: number;
+  /** The least time before its deadline at which a batch's rows go online: the end of provider batches takes a while. */
+  laneReserveMs: number;
   /** How long what has ended stays. */
   retention: Retention;
   /** What has ended, in SQL. */
@@ -204,6 +208,8 @@ export function toSettings(
     workerConcurrency: values.WORKER_CONCURRENCY,
     maxJobsInTools: values.MAX_JOBS_IN_TOOLS,
     maxQueues: values.MAX_QUEUES,
+    lanePollMs: values.LANE_POLL_MS,
+    laneReserveMs: values.LANE_RESERVE_MS,
     retention: {
       completedMs: values.RETENTION_COMPLETED * 1000,
       failedMs: values.RETENTION_FAILED * 1000,

@@ -152,6 +152,8 @@ export const settingsSchema = z.object({
   WORKER_CONCURRENCY: integer(1, 10_000).optional(),
   MAX_JOBS_IN_TOOLS: integer(1, 100_000).optional(),
   MAX_QUEUES: integer(1, 10_000).default(MAX_QUEUES),
+  LANE_POLL_MS: integer(20, 3_600_000).default(30_000),
+  LANE_RESERVE_MS: integer(0, 86_400_000).default(300_000),
   RETENTION_COMPLETED: wholeUpTo(QUEUE_DEFAULTS.removeOnComplete.age),
   RETENTION_FAILED: wholeUpTo(QUEUE_DEFAULTS.removeOnFail.age),
   RETENTION_RESULTS: integer(MIN_RETENTION_SECONDS, RESULT_TTL_SECONDS.batchRow).default(

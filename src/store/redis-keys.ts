@@ -44,6 +44,11 @@ export function keysUnder(prefix: string) {
     batches: `${prefix}:batches`,
     batch: (batchId: string) => `${prefix}:batch:${batchId}`,
     batchDone: (batchId: string) => `${prefix}:batch:${batchId}:done`,
+    /** Hashes: what a batch has bought in provider batches (see `lane-buy.ts`). */
+    laneBuys: (batchId: string) => `${prefix}:batch:${batchId}:lanes`,
+    laneRows: (batchId: string) => `${prefix}:batch:${batchId}:lane-rows`,
+    /** Hash: `entry:model` → JSON of how long its latest provider batches took. */
+    laneDurations: `${prefix}:lane-durations`,
     batchLease: (batchId: string) => `${prefix}:batch:${batchId}:lease`,
     /** Hash: a batch of the API; sorted sets: a tenant's, by id, and those that have not ended (see `served-batch.ts`). */
     servedBatch: (id: string) => `${prefix}:served-batch:${id}`,

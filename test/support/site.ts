@@ -46,6 +46,7 @@ export class TestSite implements AsyncDisposable {
           baseUrl: this.simulator.url,
           keyOptional: true,
           models: ["test", "claude-long"],
+          batches: true,
         },
         native: {
           baseUrl: `${this.simulator.url}/v1`,

@@ -248,7 +248,7 @@ async function keep(
 }
 
 /** As `outputLine` ends the line of a row that succeeded; one of a failed row ends with the bracket of its error's. */
-const SUCCESS = /"error":null(,"from_cache":true)?\}$/;
+const SUCCESS = /"error":null(,"from_cache":true)?(,"lane":"batch")?\}$/;
 const TAIL_BYTES = 64;
 
 async function* successes(path: string): AsyncGenerator<Buffer> {
