@@ -13,6 +13,7 @@ const MODULES: readonly { names: readonly string[]; add: (program: Command) => P
   { names: ["keys"], add: async (to) => (await import("./keys.ts")).addKeysCommands(to) },
   { names: ["webhooks"], add: async (to) => (await import("./webhooks.ts")).addWebhooksCommands(to) },
   { names: ["queues"], add: async (to) => (await import("./queues.ts")).addQueuesCommand(to) },
+  { names: ["top"], add: async (to) => (await import("./top/top.ts")).addTopCommand(to) },
   { names: ["workers"], add: async (to) => (await import("./workers.ts")).addWorkersCommand(to) },
   { names: ["doctor"], add: async (to) => (await import("./doctor/doctor.ts")).addDoctorCommand(to) },
   { names: ["errors"], add: async (to) => (await import("./errors.ts")).addErrorsCommand(to) },

@@ -8,16 +8,15 @@ export interface LiveText {
 }
 
 /**
- * Draws text in place on standard error. What else is written there meanwhile, such as a log line, comes to stand above
+ * Draws text in place, on standard error unless told otherwise. What else is written there meanwhile, such as a log line, comes to stand above
  * it. Its packages are loaded here: most commands draw nothing.
  */
-export function createLiveText(): LiveText {
+export function createLiveText(stream: NodeJS.WriteStream = process.stderr): LiveText {
   const load = createRequire(import.meta.url);
   const { createLogUpdate } = load("log-update") as typeof import("log-update");
   const { default: widthOf } = load("string-width") as typeof import("string-width");
-  const { stderr } = process;
-  const update = createLogUpdate(stderr);
-  const write = stderr.write;
+  const update = createLogUpdate(stream);
+  const write = stream.write;
   let drawn: readonly string[] = [];
   let isDrawing = false;
   const draw = (lines: readonly string[]) => {
@@ -26,32 +25,32 @@ export function createLiveText(): LiveText {
     isDrawing = false;
     drawn = lines;
   };
-  stderr.write = function writeAbove(...written: Parameters<typeof write>): boolean {
-    if (isDrawing || drawn.length === 0) return write.apply(stderr, written);
+  stream.write = function writeAbove(...written: Parameters<typeof write>): boolean {
+    if (isDrawing || drawn.length === 0) return write.apply(stream, written);
     isDrawing = true;
     update.clear();
-    const isTaken = write.apply(stderr, written);
-    if (!String(written[0]).endsWith("\n")) write.call(stderr, "\n");
+    const isTaken = write.apply(stream, written);
+    if (!String(written[0]).endsWith("\n")) write.call(stream, "\n");
     draw(drawn);
     return isTaken;
   } as typeof write;
   // A narrower terminal has broken the lines that stand there into more.
   const onResize = () => {
-    const columns = Math.max(1, stderr.columns);
+    const columns = Math.max(1, stream.columns);
     const rows = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(widthOf(line) / columns)), 0);
     if (rows <= drawn.length) return;
     isDrawing = true;
-    write.call(stderr, `\u001b[${rows}A\r\u001b[J`);
+    write.call(stream, `\u001b[${rows}A\r\u001b[J`);
     update.done();
     isDrawing = false;
     drawn = [];
   };
-  stderr.on("resize", onResize);
+  stream.on("resize", onResize);
   return {
     draw,
     end: () => {
-      stderr.off("resize", onResize);
-      stderr.write = write;
+      stream.off("resize", onResize);
+      stream.write = write;
       update.done();
     },
   };
