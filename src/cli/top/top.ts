@@ -77,7 +77,7 @@ class Watch {
     interruption.signal.addEventListener("abort", () => this.#ended.resolve());
     const { stdin, stdout } = process;
     stdout.write(SCREEN.enter);
-    stdin.setRawMode(true).setEncoding("utf8").on("data", this.#onKey).resume();
+    stdin.setRawMode(true).setEncoding("utf8").on("data", this.#onKeys).resume();
     stdout.on("resize", this.#draw);
     const timer = setInterval(() => void this.#read(), READ_MS);
     try {
@@ -86,7 +86,7 @@ class Watch {
     } finally {
       clearInterval(timer);
       stdout.off("resize", this.#draw);
-      stdin.off("data", this.#onKey).setRawMode(false).pause();
+      stdin.off("data", this.#onKeys).setRawMode(false).pause();
       this.#live.end();
       stdout.write(SCREEN.leave);
       interruption.release();
@@ -151,7 +151,14 @@ class Watch {
     return this.#fault && `it cannot be read: ${this.#fault}`;
   }
 
-  readonly #onKey = (text: string): void => {
+  /** Keys that come fast come together. */
+  readonly #onKeys = (text: string): void => {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: keys of a terminal
+    for (const key of text.match(/\u001b\[[A-Z]|[\s\S]/g) ?? []) this.#onKey(key);
+    this.#draw();
+  };
+
+  #onKey(text: string): void {
     const question = this.#question;
     this.#said = undefined;
     if (question && text !== KEYS.interrupt) {
@@ -164,8 +171,7 @@ class Watch {
       const queue = this.#picture?.queues[this.#chosen];
       if (queue) this.#question = { queue: queue.key, isPaused: queue.isPaused };
     }
-    this.#draw();
-  };
+  }
 
   async #change({ queue, isPaused }: { queue: string; isPaused: boolean }): Promise<void> {
     try {
