@@ -11,6 +11,7 @@ export function exposureChecks(settings: Settings): CheckGroup {
       { name: "dashboard", run: () => dashboard(settings) },
       { name: "API", run: (signal) => api(settings, signal) },
       { name: "metrics", run: () => metrics(settings) },
+      { name: "webhooks", run: () => webhooks(settings) },
       { name: "way to Redis", run: () => redis(settings) },
       { name: "way to providers", run: () => providers(settings) },
     ],
@@ -61,6 +62,19 @@ function metrics({ metrics: { hasServer, host, token } }: Settings): Finding {
   return warn(
     `GLUELLM_METRICS_HOST=${host} without a token: scrapers elsewhere are refused`,
     "set GLUELLM_METRICS_TOKEN",
+  );
+}
+
+function webhooks({ webhooks: { allowPrivate } }: Settings): Finding {
+  if (allowPrivate === "all")
+    return warn(
+      "they may be sent to every private address: who may make one reaches servers behind the firewall",
+      "name the ranges in GLUELLM_WEBHOOK_ALLOW_PRIVATE, such as 10.1.0.0/16",
+    );
+  return ok(
+    allowPrivate.length > 0
+      ? `to public addresses and ${allowPrivate.join(", ")}`
+      : "to public addresses alone",
   );
 }
 

@@ -75,6 +75,7 @@ test("a Redis that cannot be reached hides nothing else; keys, files and what ot
       }),
       ...{ GOOD_API_KEY: "good", BAD_API_KEY: "bad", POOR_API_KEY: "poor", MUTE_API_KEY: "mute" },
       ...{ GONE_API_KEY: "gone", PLAIN_API_KEY: "plain-secret" },
+      GLUELLM_WEBHOOK_ALLOW_PRIVATE: "true",
       ...{ GLUELLM_DASHBOARD_HOST: "0.0.0.0", GLUELLM_API_CORS_ORIGINS: "*" },
       ...{
         GLUELLM_API_PORT: new URL(open.url).port,
@@ -100,6 +101,7 @@ test("a Redis that cannot be reached hides nothing else; keys, files and what ot
     [".env", /^warn: others may read .* → chmod 600/],
     ["dashboard", /^fail: .*0\.0\.0\.0 without a password/],
     ["API", /^warn: web pages of every origin may call it\nthe one at port \d+ answers without a key/],
+    ["webhooks", /^warn: they may be sent to every private address/],
     ["metrics", /^warn: .*without a token/],
     ["way to providers", /^warn: the key of plain goes to http:\/\/plain\.invalid unencrypted/],
   ];
