@@ -6,7 +6,7 @@ import { waitFor } from "../support/wait-for.ts";
 import { LOOPBACK, unwrap, webhookSite } from "../support/webhooks.ts";
 import { wireServer } from "../support/wire-server.ts";
 
-test("gluellm webhooks: add, test, show, replay; what is wrong is told, with its exit code", async () => {
+test("gluellm webhooks: add, test, which tells by its exit code, and replay", async () => {
   await using site = await TestSite.open({}, LOOPBACK);
   let answer = 410;
   const receiver = await wireServer((response) => response.writeHead(answer).end());
@@ -28,14 +28,9 @@ test("gluellm webhooks: add, test, show, replay; what is wrong is told, with its
   const telling = host();
   await announceAlert(testStore(site.namespace), { id: "a", state: "firing", tenant: "acme" });
   await waitFor("its end", async () => (await webhooks.get(id)).dead === 1);
-  const shown = await run("show", id);
-  expect(shown.stdout).toMatch(/evt_\w+ {2}alert\.firing {2}1 {4}dead {3}410/);
-  expect(shown.stdout).not.toContain("whsec_");
   answer = 200;
   await webhooks.enable(id);
   expect((await run("replay", id)).stdout).toBe("replayed 1\n");
   await waitFor("the replay", () => receiver.requests.length === 3);
   await telling.close();
-  const inside = await run("add", "http://10.0.0.1/");
-  expect(inside).toMatchObject({ code: 2, stderr: expect.stringContaining("GLUELLM_WEBHOOK_ALLOW_PRIVATE") });
 });
