@@ -5,6 +5,7 @@ import { ProducerQueues } from "../producers/queues.ts";
 import { Scheduler } from "../schedules/scheduler.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { InputError } from "../shared/errors.ts";
+import { outsideLogContext } from "../shared/log-context.ts";
 import type { Logger } from "../shared/logger.ts";
 import { isOfOneCall } from "../shared/one-call-steps.ts";
 import { orAborted } from "../shared/or-aborted.ts";
@@ -15,6 +16,7 @@ import type { Tool } from "../shared/tool.ts";
 import { outsideTools } from "../shared/tool-run.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
+import { outsideSpans } from "../telemetry/tracing.ts";
 import type { AnyActivity } from "../workflows/activity.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { WorkflowRuns } from "../workflows/workflow-runs.ts";
@@ -158,7 +160,7 @@ export class Connection {
     if (!this.#opened) {
       const opened = this.#closing
         .catch(() => {})
-        .then(() => outsideTools(() => open(this.#options, this.#closed.signal)));
+        .then(() => outsideCallers(() => open(this.#options, this.#closed.signal)));
       this.#opened = opened;
       // The next call tries again.
       opened.catch(() => {
@@ -190,6 +192,11 @@ export class Connection {
     }
     return this.#closing;
   }
+}
+
+/** Connections and workers outlive the call that they were opened for. */
+function outsideCallers<T>(work: () => T): T {
+  return outsideTools(() => outsideLogContext(() => outsideSpans(work)));
 }
 
 async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Opened> {

@@ -16,6 +16,11 @@ export function withLogContext<T>(fields: LogFields, work: () => T): T {
   return storage.run({ ...storage.getStore(), ...fields }, work);
 }
 
+/** Does what outlives the work in which it happens to be begun: its lines are about other things. */
+export function outsideLogContext<T>(work: () => T): T {
+  return storage.exit(work);
+}
+
 /** Returns the fields of the work that is at hand; undefined outside of any. */
 export function logContext(): LogFields | undefined {
   return storage.getStore();

@@ -102,6 +102,11 @@ export function withSpan<T>(span: Span, work: () => T): T {
   return context.with(trace.setSpan(context.active(), span), work);
 }
 
+/** Does what outlives the span in which it happens to be begun. */
+export function outsideSpans<T>(work: () => T): T {
+  return context.with(ROOT_CONTEXT, work);
+}
+
 /** Returns the span inside of which this is called. */
 export function activeSpan(): Span | undefined {
   return trace.getActiveSpan();

@@ -1,6 +1,8 @@
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { bareMachine } from "../support/bare-machine.ts";
 import { exampleSite, examplesOf } from "../support/examples.ts";
+import { OtlpReceiver } from "../support/otlp-receiver.ts";
 import { serveApi } from "../support/served-api.ts";
 import { LOOPBACK } from "../support/webhooks.ts";
 import { deadUrl } from "../support/wire-server.ts";
@@ -208,6 +210,54 @@ test("the example of webhooks is told of its batch's end, by a signature that Op
   await using _ = site;
   const output = await run("webhooks", { OPENAI_BASE_URL: baseURL, OPENAI_API_KEY: apiKey });
   expect(output).toEqual(["told of the batch's end: true 1"]);
+});
+
+test("the example of traces sends them to MLflow, under an experiment that it makes", async () => {
+  await using mlflow = await OtlpReceiver.open();
+  mlflow.answers["/api/2.0/mlflow/experiments/create"] = { status: 200, body: { experiment_id: "42" } };
+  const { env } = await bareMachine(dataDir);
+  const output = await run("opentelemetry-tracing", {
+    ...env,
+    MLFLOW_TRACKING_URI: mlflow.url,
+    MLFLOW_EXPERIMENT_NAME: "answers",
+    MLFLOW_TRACKING_TOKEN: "token-of-mlflow",
+    GLUELLM_TRACING_CONTENT: "true",
+  });
+  expect(output).toEqual([
+    ...["simple: true", "tools: 2", "structured: string, number", "multi-turn: 4 messages"],
+    ...["error: InvalidRequestError", "own call: simulator:demo"],
+  ]);
+  expect(mlflow.others[1]).toMatchObject({ method: "POST", body: { name: "answers" } });
+  expect(mlflow.others).toHaveLength(2);
+  for (const headers of mlflow.headers) {
+    expect(headers).toMatchObject({
+      "x-mlflow-experiment-id": "42",
+      authorization: "Bearer token-of-mlflow",
+    });
+  }
+  expect(mlflow.named("gluellm.job")).toHaveLength(7);
+  expect(mlflow.named("execute_tool weather").map(({ attributes }) => attributes["weather.city"])).toContain(
+    "Paris",
+  );
+  const own = mlflow.one("chat gpt-4o-mini");
+  expect(own.attributes).toMatchObject({ "llm.provider": "openai", "app.feature": "greeting" });
+  expect(
+    mlflow.named("gluellm.enqueue").filter(({ parentSpanId }) => parentSpanId === own.spanId),
+  ).toHaveLength(1);
+  expect(mlflow.spans.every(({ service }) => service === "tracing-example")).toBe(true);
+  // Texts, where they are asked for.
+  const inputs = mlflow.named("chat demo").map(({ attributes }) => String(attributes["mlflow.spanInputs"]));
+  expect(inputs.join()).toContain("My name is Ada.");
+});
+
+test("the example of logs finds its order on the lines of its operation and its job", async () => {
+  const { env } = await bareMachine(dataDir);
+  expect(await run("logging", { ...env, GLUELLM_LOG_DIR: join(dataDir, "logs") })).toEqual([
+    "the price was found for order 4711",
+    "of the job: true",
+    "the prompt is in the file: false",
+    "a file of its own: true",
+  ]);
 });
 
 test("every example was run, but those of workflows and that of the API, which have tests of their own", () => {
