@@ -7,7 +7,7 @@ import type { ReadableStream } from "node:stream/web";
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
-import { fieldsOf, parseJson } from "../shared/json.ts";
+import { isObject, parseJson } from "../shared/json.ts";
 import type { Settings } from "../shared/settings.ts";
 import { EXIT, type Interruption } from "./exit.ts";
 import { table } from "./options.ts";
@@ -132,7 +132,7 @@ export class RemoteBatches {
     const statePath = `${outputPath}.remote`;
     const endpoint = submission.endpoint ?? (await endpointOf(path));
     const input = await digestOf(path);
-    let state = existsSync(statePath) ? fieldsOf(parseJson(await readFile(statePath, "utf8"))) : {};
+    let state = await readState(statePath);
     if (state.url !== undefined && state.url !== this.#url)
       throw new InputError(
         `${statePath} names a batch at ${state.url}`,
@@ -210,6 +210,18 @@ export class RemoteBatches {
       throw new GlueError({ code: String(code), category: "connection", message, hint: "try again" });
     }
   }
+}
+
+/** @throws InputError for a file that is none of ours: to take it for none would make a second batch of the same rows */
+async function readState(path: string): Promise<Record<string, unknown>> {
+  if (!existsSync(path)) return {};
+  const state = parseJson(await readFile(path, "utf8"));
+  if (isObject(state)) return state;
+  throw new InputError(
+    `${path} does not say which batch it is about: it is no JSON object`,
+    "remove it to submit a new batch; gluellm batch list --remote shows those there are",
+    "broken_state",
+  );
 }
 
 async function digestOf(path: string): Promise<string> {

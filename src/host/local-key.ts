@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { newToken, readToken } from "../shared/api-token.ts";
 import { ConfigurationError } from "../shared/errors.ts";
@@ -23,11 +24,7 @@ export interface LocalKey {
 export async function localKey(store: Store, { dataDir, namespace }: Settings): Promise<LocalKey> {
   const path = join(dataDir, namespace === "default" ? "api-key" : `api-key.${namespace}`);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  try {
-    writeFileSync(path, `${newToken()}\n`, { mode: 0o600, flag: "wx" });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
+  if (!existsSync(path)) writeOnce(path, `${newToken()}\n`);
   const token = readFileSync(path, "utf8").trim();
   const read = readToken(token);
   if (!read) {
@@ -38,4 +35,20 @@ export async function localKey(store: Store, { dataDir, namespace }: Settings): 
   if (key?.revokedAt !== undefined) return { path, token: undefined };
   if (!key) await saveApiKey(store, { name: "local", tenant: DEFAULT_TENANT, scopes: ["admin"], token });
   return { path, token };
+}
+
+/** Whoever is first, others see the file whole or not at all. */
+function writeOnce(path: string, text: string): void {
+  const temporary = `${path}.${randomUUID()}`;
+  try {
+    writeFileSync(temporary, text, { mode: 0o600, flag: "wx", flush: true });
+    linkSync(temporary, path);
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    // A file system without links: of two that are first, the last one's stays.
+    if (["EPERM", "ENOTSUP", "ENOSYS"].includes(code)) renameSync(temporary, path);
+    else if (code !== "EEXIST") throw error;
+  } finally {
+    rmSync(temporary, { force: true });
+  }
 }

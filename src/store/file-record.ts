@@ -126,7 +126,10 @@ export async function listFiles(
 }
 
 /** Forgets a file. */
-export async function deleteFile({ redis, keys }: Store, { id, tenant }: FileRecord): Promise<void> {
+export async function deleteFile(
+  { redis, keys }: Store,
+  { id, tenant }: Pick<FileRecord, "id" | "tenant">,
+): Promise<void> {
   const transaction = redis
     .multi()
     .del(keys.file(id))
@@ -142,7 +145,7 @@ export async function forgetExpiredFiles(store: Store, inUse: ReadonlySet<string
   const expired = ids.filter((id) => !inUse.has(id));
   for (const id of expired) {
     const tenant = (await redis.hget(keys.file(id), "tenant")) ?? undefined;
-    await deleteFile(store, { id, tenant } as FileRecord);
+    await deleteFile(store, { id, tenant });
   }
   return expired;
 }

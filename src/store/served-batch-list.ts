@@ -6,31 +6,54 @@ import type { Store } from "./store.ts";
 /** Batches looked at at a time. */
 const PAGE = 100;
 
-/** Returns a page of a tenant's batches whose ids begin with `prefix`, the newest first, and whether there are more; ids whose record has expired go. */
+export interface ServedBatchPage {
+  tenant: string;
+  /** Of their ids. */
+  prefix: string;
+  /** The last id of the page before this one; or `before`, the first id of the page after it. */
+  after?: string | undefined;
+  before?: string | undefined;
+  limit: number;
+}
+
+/**
+ * Returns a page of a tenant's batches whose ids begin with `prefix`, the newest first, and whether there are more beyond it: older ones, or with `before` newer ones.
+ * Ids whose record has expired go.
+ */
 export async function listServedBatches(
   store: Store,
-  {
-    tenant,
-    prefix,
-    after,
-    limit,
-  }: { tenant: string; prefix: string; after?: string | undefined; limit: number },
+  { tenant, prefix, after, before, limit }: ServedBatchPage,
 ): Promise<{ batches: ServedBatchView[]; hasMore: boolean }> {
   const { redis, keys } = store;
   const key = keys.servedBatches(tenant);
   const batches: ServedBatchView[] = [];
-  for (let last = after; ; ) {
-    const start = last === undefined ? `[${prefix}~` : `(${last}`;
-    const ids = await redis.zrevrangebylex(key, start, `[${prefix}`, "LIMIT", 0, PAGE);
+  const page = (hasMore: boolean) => ({
+    batches: before === undefined ? batches : batches.reverse(),
+    hasMore,
+  });
+  for (let last = before ?? after; ; ) {
+    const ids =
+      before === undefined
+        ? await redis.zrevrangebylex(
+            ...([
+              key,
+              last === undefined ? `[${prefix}~` : `(${last}`,
+              `[${prefix}`,
+              "LIMIT",
+              0,
+              PAGE,
+            ] as const),
+          )
+        : await redis.zrangebylex(key, `(${last}`, `[${prefix}~`, "LIMIT", 0, PAGE);
     const found = await Promise.all(ids.map((id) => viewServedBatch(store, id, tenant)));
     const gone = ids.filter((_, i) => found[i] === undefined);
     if (gone.length > 0) await redis.zrem(key, ...gone);
     for (const view of found) {
       if (!view) continue;
-      if (batches.length === limit) return { batches, hasMore: true };
+      if (batches.length === limit) return page(true);
       batches.push(view);
     }
-    if (ids.length < PAGE) return { batches, hasMore: false };
+    if (ids.length < PAGE) return page(false);
     last = ids.at(-1);
   }
 }

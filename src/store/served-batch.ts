@@ -27,6 +27,7 @@ import { notify } from "./topics.ts";
  * | validating, in_progress | expired                       | the same           | its host: the window has passed         |
  * | validating, in_progress | cancelling                    | `cancelServedBatch`| its owner                               |
  * | cancelling              | cancelled                     | `moveServedBatch`  | its host: calls in flight have ended    |
+ * | completed, failed, expired, cancelled | none            | `deleteServedBatch`| its owner                               |
  *
  * Beside it: `pausedAt`, from which on its host sends no row (`pauseServedBatch`); the window goes on. `retriedAs`, the batch of its
  * failed rows (`claimRetry`).
@@ -254,4 +255,40 @@ const CLAIM_RETRY = new Script({
 /** Returns the id of the batch of a batch's failed rows: the given one, if there is none yet. */
 export async function claimRetry({ redis, keys }: Store, id: string, retry: string): Promise<string> {
   return String(await CLAIM_RETRY.run(redis, { record: keys.servedBatch(id) }, { retry }));
+}
+
+/**
+ * Forgets a batch that has ended. Keys: the record, its tenant's batches, its counts, all batches with counts. Arguments: `ended`, the states of an end, as
+ * `|a|b|`; the `id`. Returns: the status that it had, or nothing when there is no record. Called by `deleteServedBatch`. Fence: that it has ended.
+ */
+const DELETE = new Script({
+  keys: ["record", "listed", "counts", "batches"],
+  args: { ended: "text", id: "text" },
+  lua: `
+    local status = redis.call('HGET', record, 'status')
+    if status and ended:find('|' .. status .. '|', 1, true) then
+      redis.call('DEL', record, counts)
+      redis.call('ZREM', listed, id)
+      redis.call('ZREM', batches, id)
+    end
+    return status
+  `,
+});
+
+/** Forgets a batch, if it has ended; its files are the caller's to delete. Returns whether it had ended. */
+export async function deleteServedBatch(
+  { redis, keys }: Store,
+  { id, tenant = DEFAULT_TENANT }: Pick<ServedBatch, "id" | "tenant">,
+): Promise<boolean> {
+  const status = await DELETE.run(
+    redis,
+    {
+      record: keys.servedBatch(id),
+      listed: keys.servedBatches(tenant),
+      counts: keys.batch(id),
+      batches: keys.batches,
+    },
+    { id, ended: `|${ENDED.join("|")}|` },
+  );
+  return status === null || ENDED.includes(String(status) as ServedStatus);
 }

@@ -2,7 +2,16 @@ import { join } from "node:path";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
-import { embedMany, generateObject, generateText, streamText } from "ai";
+import {
+  embedMany,
+  experimental_getBatchResults,
+  experimental_getBatchStatus,
+  experimental_listBatches,
+  experimental_startBatch,
+  generateObject,
+  generateText,
+  streamText,
+} from "ai";
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -10,6 +19,7 @@ import { z } from "zod";
 import { outputOf } from "../support/processes.ts";
 import { type ServedApi, serveApi } from "../support/served-api.ts";
 import { CLAUDE_MODEL, MODEL } from "../support/site.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 /* The calls of the table in docs/api.md, by the vendors' own clients. */
 
@@ -164,6 +174,23 @@ describe("Vercel AI SDK", () => {
     const model = provider().embedding(MODEL);
     const { embeddings } = await embedMany({ model, values: ["one", "two"], maxRetries: 0 });
     expect(embeddings.map(({ length }) => length > 0)).toEqual([true, true]);
+  });
+
+  test("experimental_startBatch, its status and results, listed too", async () => {
+    const openai = provider();
+    const requests = ["Four.", "Five."].map((reply, n) => ({
+      ...{ type: "text" as const, id: `row-${n}`, model: MODEL, prompt: says(reply) },
+    }));
+    const batch = await experimental_startBatch({ provider: openai, requests });
+    const asked = { provider: openai, batch };
+    await waitFor("the end", async () => (await experimental_getBatchStatus(asked)).status === "completed");
+    const results = await Array.fromAsync(experimental_getBatchResults(asked));
+    expect(results).toMatchObject([
+      { id: "row-0", status: "succeeded", text: "Four." },
+      { id: "row-1", status: "succeeded", text: "Five." },
+    ]);
+    const { batches } = await experimental_listBatches({ provider: openai });
+    expect(batches).toHaveLength(1);
   });
 });
 

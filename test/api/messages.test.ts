@@ -202,7 +202,26 @@ test("a batch of messages: its states, and a result for each request", async () 
     succeeded(1),
     { custom_id: "refused", result: { type: "errored", error: { type: "error" } } },
   ]);
-  expect((await Array.fromAsync(batches.list({ limit: 1 }))).map(({ id }) => id)).toContain(made.id);
+  const others = [];
+  for (const name of ["a", "b", "c"])
+    others.push((await batches.create({ requests: [{ ...requests[0]!, custom_id: name }] })).id);
+  const all = [...others].reverse().concat(made.id);
+  const listed = async (query: object) => (await Array.fromAsync(batches.list(query))).map(({ id }) => id);
+  expect((await listed({ limit: 1 })).slice(0, 4)).toEqual(all);
+  expect(await listed({ limit: 2, before_id: made.id })).toEqual([others[1], others[0], others[2]]);
+  const page = await batches.list({ limit: 2, before_id: made.id });
+  expect([page.data.map(({ id }) => id), page.has_more, page.first_id]).toEqual([
+    [others[1], others[0]],
+    true,
+    others[1],
+  ]);
+  await expect(batches.list({ before_id: made.id, after_id: made.id })).rejects.toMatchObject({
+    status: 400,
+  });
+  expect(await batches.delete(made.id)).toEqual({ id: made.id, type: "message_batch_deleted" });
+  await expect(batches.retrieve(made.id)).rejects.toBeInstanceOf(Anthropic.NotFoundError);
+  await expect(batches.delete(made.id)).rejects.toBeInstanceOf(Anthropic.NotFoundError);
+  expect(await listed({})).not.toContain(made.id);
   await expect(batches.retrieve("msgbatch_none")).rejects.toBeInstanceOf(Anthropic.NotFoundError);
   await expect(batches.create({ requests: [requests[0]!, requests[0]!] })).rejects.toMatchObject({
     status: 400,

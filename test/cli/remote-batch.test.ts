@@ -84,6 +84,16 @@ test("run --remote goes on with its batch after it was interrupted, and pays onc
   expect((await cli(...command)).code).toBe(0);
   expect(readFileSync(state, "utf8")).not.toBe(before);
   expect(readFileSync(link, "utf8"), "it is replaced whole, never written over").toBe(before);
+  // What cannot be read is not taken for none: the batch would be made, and paid, again.
+  for (const text of ["", '{"id": "batch_', "[]"]) {
+    writeFileSync(state, text);
+    const told = await cli(...command);
+    expect([told.code, told.stderr]).toEqual([
+      2,
+      expect.stringContaining("out.jsonl.remote does not say which batch"),
+    ]);
+    expect(readFileSync(state, "utf8")).toBe(text);
+  }
 });
 
 test("what is wrong is said in a line, with what to do", async () => {

@@ -13,7 +13,7 @@ import {
   readFile,
   saveFile,
 } from "../../store/file-record.ts";
-import { cancelServedBatch, viewServedBatch } from "../../store/served-batch.ts";
+import { cancelServedBatch, deleteServedBatch, viewServedBatch } from "../../store/served-batch.ts";
 import { listServedBatches } from "../../store/served-batch-list.ts";
 import { MESSAGES_ENDPOINT, type ServedBatchView } from "../../store/served-batch-record.ts";
 import { ApiError, badParameter, notFound } from "../api-error.ts";
@@ -35,11 +35,16 @@ const bodySchema = z
 type Body = z.infer<typeof bodySchema>;
 const paramsSchema = z.object({ id: z.string() });
 type Params = z.infer<typeof paramsSchema>;
-const listSchema = z.object({
-  after_id: z.string().optional(),
-  before_id: z.never("pages are read forwards only, by after_id").optional(),
-  limit: z.coerce.number().int().min(1).max(1000).default(20),
-});
+const listSchema = z
+  .object({
+    after_id: z.string().optional(),
+    before_id: z.string().optional(),
+    limit: z.coerce.number().int().min(1).max(1000).default(20),
+  })
+  .refine(({ after_id, before_id }) => after_id === undefined || before_id === undefined, {
+    path: ["before_id"],
+    message: "has no place beside after_id",
+  });
 const batchSchema = z
   .looseObject({ id: z.string(), type: z.literal("message_batch"), processing_status: z.string() })
   .meta({ id: "MessageBatch" });
@@ -70,8 +75,8 @@ export const messageBatchRoutes: RouteGroup = {
       answer: z.looseObject({ data: z.array(batchSchema), has_more: z.boolean() }),
       handle: async (call: Call<unknown, z.infer<typeof listSchema>>) => {
         const { context, principal, query } = call;
-        const { after_id: after, limit } = query;
-        const page = { tenant: principal.tenant, prefix: ID_PREFIX, after, limit };
+        const { after_id: after, before_id: before, limit } = query;
+        const page = { tenant: principal.tenant, prefix: ID_PREFIX, after, before, limit };
         const { batches, hasMore } = await listServedBatches(context.store, page);
         const data = batches.map((view) => toMessageBatch(view, call));
         return { data, has_more: hasMore, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
@@ -97,6 +102,15 @@ export const messageBatchRoutes: RouteGroup = {
         await cancelServedBatch(call.context.store, (await knownBatch(call)).batch.id);
         return toMessageBatch(await knownBatch(call), call);
       },
+    }),
+    defineRoute({
+      method: "delete",
+      path: "/messages/batches/:id",
+      summary: "Deletes a batch that has ended, with its requests and results.",
+      scope: "batch",
+      params: paramsSchema,
+      answer: z.object({ id: z.string(), type: z.literal("message_batch_deleted") }),
+      handle: remove,
     }),
     defineRoute({
       method: "get",
@@ -150,6 +164,24 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
     await files.delete(fileId);
   }
   return toMessageBatch(made, call, body.requests.length);
+}
+
+async function remove(call: Call<Params>): Promise<unknown> {
+  const { store, settings } = call.context;
+  const { batch } = await knownBatch(call);
+  const { id, tenant, inputFileId, outputFileId, errorFileId } = batch;
+  if (!(await deleteServedBatch(store, batch)))
+    throw new ApiError({
+      status: 400,
+      code: "batch_not_ended",
+      message: `the batch ${id} has not ended`,
+      hint: "cancel it first, or wait for its end",
+    });
+  for (const fileId of [inputFileId, outputFileId, errorFileId]) {
+    await deleteFile(store, { id: fileId, tenant });
+    await filesOf(settings).delete(fileId);
+  }
+  return { id, type: "message_batch_deleted" };
 }
 
 async function knownBatch({ context, params, principal }: Call<Params>): Promise<ServedBatchView> {
