@@ -1,3 +1,4 @@
+import { BY, readDeadline } from "../batch/lanes/deadline.ts";
 import { objectId } from "../shared/object-id.ts";
 import { reserveId } from "../store/idempotency.ts";
 import { createServedBatch, viewServedBatch } from "../store/served-batch.ts";
@@ -45,6 +46,8 @@ export async function makeBatch(
 ): Promise<ServedBatchView> {
   const { tenant, keyId: by, hasCostLimit } = principal;
   const createdAt = Date.now();
+  const deadline = given.metadata?.[BY];
+  if (deadline !== undefined) readDeadline(deadline, createdAt);
   await createServedBatch(store, {
     ...{ ...given, tenant, by, createdAt },
     ...(hasCostLimit && { needsPrices: "true" }),

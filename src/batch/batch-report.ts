@@ -24,6 +24,8 @@ export interface BatchFigures {
   };
   /** USD of all calls that were paid, of failed rows too; null when the cost of one of them is not known. */
   costUsd: number | null;
+  /** What rows of provider batches would have cost more online, in USD, of this run; absent without such rows. */
+  savedUsd?: number;
   durationMs: number;
   /** Of this run's successful provider calls; zeros when it made none. */
   latencyMs: { p50: number; p95: number; p99: number };
@@ -65,6 +67,7 @@ export function batchFigures(
       ...(estimated && { estimated: true as const }),
     },
     costUsd: tally.costUsd,
+    ...(tally.batchLane.rows > 0 && { savedUsd: Number(tally.batchLane.savedUsd.toFixed(12)) }),
     durationMs: Date.now() - startedAt,
     latencyMs: tally.latency(),
   };

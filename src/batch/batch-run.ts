@@ -5,6 +5,7 @@ import { GlueError, InputError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { speaksForm } from "../shared/providers.ts";
+import type { LaneStatus } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Owner } from "../shared/tenant.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
@@ -58,7 +59,7 @@ export interface BatchOptions {
   /** The longest provider call of a row, in milliseconds; default: the setting CALL_TIMEOUT_MS, else 120,000. */
   timeoutMs?: number;
   /** By when all is to be done, and how it may be bought; default: online, at once. */
-  lanes?: LaneOptions;
+  lanes?: LaneOptions | undefined;
   /** What every row says to its provider in that provider's own words; a part of the question. */
   providerOptions?: ProviderOptions;
   /** Headers of every row's call; the rows' models must be of one provider entry. */
@@ -212,12 +213,14 @@ export class BatchRun {
     models: ReadonlyMap<string, RowCounts>;
     failures: readonly RowFailure[];
     failureCounts: ReadonlyMap<string, number>;
+    /** The provider batches that have rows now. */
+    lanes: readonly LaneStatus[];
   } {
     const { models, malformed } = this.#batch.index.counts();
     const { failures, failureCounts } = this.#tally;
     const counts = new Map(failureCounts);
     if (malformed > 0) counts.set("malformed", malformed);
-    return { models, failures, failureCounts: counts };
+    return { models, failures, failureCounts: counts, lanes: this.#tally.lanes };
   }
 
   /** Yields the progress now, then every `everyMs` (default 500) while it runs, and once more at its end. */

@@ -329,6 +329,7 @@ export class RowSender {
   async #saveCounts(): Promise<void> {
     if (performance.now() - this.#savedAt < SAVE_MS) return;
     this.#savedAt = performance.now();
+    this.#options.tally.lanes = this.#lanes.status();
     const { succeeded, failed } = this.#options.index.counts();
     const pace = { inFlight: this.#windows.inFlight, rowsPerSecond: this.#rate.add(succeeded + failed) };
     await saveCounts(this.#options, this.#batchId, pace);

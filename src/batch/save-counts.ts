@@ -24,6 +24,8 @@ export async function saveCounts(
     cacheHits,
     inFlight: pace.inFlight,
     rowsPerSecond: Number(pace.rowsPerSecond.toFixed(3)),
+    lanes: tally.lanes.length > 0 ? JSON.stringify(tally.lanes) : "",
+    savedUsd: Number(tally.batchLane.savedUsd.toFixed(12)),
     failures: JSON.stringify(tally.causes.all()),
   });
 }

@@ -1,6 +1,7 @@
 import { createHistogram } from "node:perf_hooks";
+import { BATCH_PRICE_SHARE } from "../shared/cost.ts";
 import { FailureCauses } from "../shared/failure-causes.ts";
-import type { ResultRecord } from "../shared/records.ts";
+import type { LaneStatus, ResultRecord } from "../shared/records.ts";
 
 /** What a batch's succeeded rows used. */
 export interface BatchUse {
@@ -35,6 +36,10 @@ export class Tally {
   /** Failed rows by the code of their error. */
   readonly failureCounts = new Map<string, number>();
   readonly causes = new FailureCauses();
+  /** The provider batches that have rows now. */
+  lanes: readonly LaneStatus[] = [];
+  /** Rows of this run that provider batches answered, and what they would have cost more online, in USD. */
+  readonly batchLane = { rows: 0, savedUsd: 0 };
   readonly #latencyMs = createHistogram();
 
   constructor(carried: BatchUse) {
@@ -62,7 +67,10 @@ export class Tally {
     }
     if (costUsd === null) this.use.unpriced += 1;
     if (fromCache) this.use.cacheHits += 1;
-    else this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));
+    else if (record.lane) {
+      this.batchLane.rows += 1;
+      this.batchLane.savedUsd += (costUsd ?? 0) * (1 / BATCH_PRICE_SHARE - 1);
+    } else this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));
   }
 
   /** Milliseconds of the successful provider calls; zeros when this run made none. */

@@ -12,6 +12,8 @@ export function summarize(report: BatchReport): string {
     `tokens ${count(tokens.total)} (${tokenParts(tokens)}) · cost ${costUsd === null ? "unknown" : usd(costUsd)} · retries ${retries} · 429s ${rateLimited}`,
   ];
   if (report.cacheHits > 0) lines.push(`${count(report.cacheHits)} rows answered from the cache`);
+  if (report.savedUsd !== undefined)
+    lines.push(`provider batches saved ${usd(report.savedUsd)} against single calls`);
   if (latencyMs.p50 > 0)
     lines.push(`provider latency p50 ${latencyMs.p50} ms, p95 ${latencyMs.p95} ms, p99 ${latencyMs.p99} ms`);
   lines.push(`results: ${report.files.output}`);

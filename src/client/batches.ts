@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { type BatchOptions, BatchRun, INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
+import { readDeadline } from "../batch/lanes/deadline.ts";
+import { LANES, type Lane, type LaneOptions } from "../batch/lanes/lane-plan.ts";
 import { callTimeoutOption } from "../calls/option-schemas.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { BatchStatus } from "../shared/records.ts";
@@ -34,7 +36,29 @@ export interface BatchesOptions {
 /** The time that calls in flight have when a client closes. */
 const CLOSE_MS = 30_000;
 
-const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
+/** How rows are bought when there is time. */
+export interface DeadlineOptions {
+  /**
+   * By when every row should have its result: a date, a span from now (`6h`, `90m`) or the next such time of day (`08:00`). Rows are bought
+   * in provider batches, at half the price, as long as these may be done in time. Default: online, at once.
+   */
+  by?: Date | string;
+  /** What may be bought; default all: `batch` and `online`. */
+  lanes?: readonly Lane[];
+  /**
+   * What becomes of rows of which nobody can tell whether a provider batch has them, when their time comes: `wait` until it can
+   * be told (default), or `buy` them online, perhaps twice.
+   */
+  onUnknown?: LaneOptions["onUnknown"];
+}
+
+const deadlineSchema = z.object({
+  by: z.union([z.date(), z.string()]).optional(),
+  lanes: z.array(z.enum(LANES)).min(1).optional(),
+  onUnknown: z.enum(["wait", "buy"]).optional(),
+});
+
+const optionsSchema: z.ZodType<Omit<BatchOptions, "lanes">> = z.strictObject({
   inputPath: z.string().min(1),
   outputPath: z.string().min(1),
   model: z.string().optional(),
@@ -71,9 +95,13 @@ export class Batches {
    * JobCancelledError when Redis had not answered by then.
    * @throws as `BatchRun.prepare`; InputError naming the option that is unknown or wrong.
    */
-  async run(given: BatchOptions & { signal?: AbortSignal }): Promise<BatchRun> {
-    const { signal, ...options } = given;
+  async run(
+    given: Omit<BatchOptions, "lanes"> & DeadlineOptions & { signal?: AbortSignal },
+  ): Promise<BatchRun> {
+    const { signal, by, lanes, onUnknown, ...options } = given;
     checkWith(optionsSchema, options, "the batch's options", "are");
+    checkWith(deadlineSchema, { by, lanes, onUnknown }, "the batch's options", "are");
+    const bought = by !== undefined && { lanes: lanesOf({ by, lanes, onUnknown }) };
     // Held from here to the end of the run: an idle client closes its connection.
     const held = this.#connection.hold();
     try {
@@ -83,7 +111,10 @@ export class Batches {
       const ofClient = providerOptions && {
         providerOptions: { ...providerOptions, ...options.providerOptions },
       };
-      const run = await BatchRun.prepare({ model, ...options, ...ofClient }, { ...context, openStore });
+      const run = await BatchRun.prepare(
+        { model, ...options, ...bought, ...ofClient },
+        { ...context, openStore },
+      );
       const stop = () => run.stop();
       signal?.addEventListener("abort", stop, { once: true });
       if (signal?.aborted) stop();
@@ -159,4 +190,8 @@ export class BatchHandle {
     const { status } = await this.#connection.useStore((store) => cancelBatch(store, this.id, this.#tenant));
     return status;
   }
+}
+
+function lanesOf({ by = "", lanes = LANES, onUnknown = "wait" }: DeadlineOptions): LaneOptions {
+  return { byMs: by instanceof Date ? by.getTime() : readDeadline(by), lanes, onUnknown };
 }

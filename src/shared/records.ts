@@ -173,6 +173,9 @@ export const batchRecordSchema = z.object({
   rowsPerSecond: count,
   /** What failed in its present run, or its last one, by cause: JSON of FailureCause[]. */
   failures: z.string().optional(),
+  /** The provider batches that have rows of it now: JSON of LaneStatus[]; and what such saved against single calls. */
+  lanes: z.string().optional(),
+  savedUsd: count,
   createdAt: count,
   updatedAt: count,
   ...ownerFields,
@@ -180,6 +183,20 @@ export const batchRecordSchema = z.object({
   stop: z.string().optional(),
 });
 export type BatchRecord = z.infer<typeof batchRecordSchema>;
+
+export const laneStatusSchema = z.object({
+  /** `entry:model`. */
+  model: z.string(),
+  /** The provider's name of it, once it is known. */
+  id: z.string().optional(),
+  /** `intended`, `creating`, `unknown` (it may have been made), `in_progress`, `cancelling` or `ended`. */
+  state: z.string(),
+  rows: z.number(),
+  /** As far as the provider tells before its end. */
+  done: z.number(),
+});
+/** Where a provider batch stands that has rows of a batch. */
+export type LaneStatus = z.infer<typeof laneStatusSchema>;
 
 /** The process that sends a batch's rows, as its lease names it. */
 export const leaseHolderSchema = z.object({

@@ -6,7 +6,9 @@ import {
   type BatchRecord,
   type BatchStatus,
   batchRecordSchema,
+  type LaneStatus,
   type LeaseHolder,
+  laneStatusSchema,
 } from "../shared/records.ts";
 import { isOwnedBy } from "../shared/tenant.ts";
 import { readLease } from "./batch-lease.ts";
@@ -185,7 +187,7 @@ export async function listBatches(store: Store, limit = 20, tenant?: string): Pr
 
 /** A batch as a person or a program sees it. */
 export interface BatchView
-  extends Omit<BatchRecord, "costUsd" | "options" | "stop" | "unpriced" | "failures"> {
+  extends Omit<BatchRecord, "costUsd" | "options" | "stop" | "unpriced" | "failures" | "lanes"> {
   /** USD of the succeeded rows; null when the cost of one of them is not known. */
   costUsd: number | null;
   /** Which of `inputFormat`, `promptField`, `limitRows`, `strict` it was run with. */
@@ -194,6 +196,8 @@ export interface BatchView
   stop?: ErrorRecord;
   /** What failed in its present run, or its last one, by cause, the most rows first. */
   failures: FailureCause[];
+  /** The provider batches that have rows of it now. */
+  lanes: LaneStatus[];
   /** Whose run sends its rows now; absent when none does. */
   runner?: LeaseHolder;
 }
@@ -202,12 +206,13 @@ export interface BatchView
 export async function viewBatch(store: Store, batchId: string, tenant?: string): Promise<BatchView> {
   const record = await ownBatch(store, batchId, tenant);
   const runner = await readLease(store, batchId);
-  const { options, stop, costUsd, unpriced, failures, ...rest } = record;
+  const { options, stop, costUsd, unpriced, failures, lanes, ...rest } = record;
   return {
     ...rest,
     costUsd: unpriced > 0 ? null : costUsd,
     options: JSON.parse(options),
     failures: failuresOf({ failures }),
+    lanes: lanesOf({ lanes }),
     ...(stop && { stop: errorRecordSchema.parse(JSON.parse(stop)) }),
     ...(runner && { runner }),
   };
@@ -217,6 +222,11 @@ export async function viewBatch(store: Store, batchId: string, tenant?: string):
 export function failuresOf({ failures }: Pick<BatchRecord, "failures">): FailureCause[] {
   const read = failureCauseSchema.array().safeParse(parseJson(failures ?? "[]"));
   return read.success ? read.data : [];
+}
+
+/** Returns the provider batches that have rows of a batch. */
+export function lanesOf({ lanes }: Pick<BatchRecord, "lanes">): LaneStatus[] {
+  return laneStatusSchema.array().safeParse(parseJson(lanes || "[]")).data ?? [];
 }
 
 async function ownBatch(store: Store, batchId: string, tenant: string | undefined): Promise<BatchRecord> {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { batchFaultSchema } from "../../shared/file-check.ts";
-import { batchStatusSchema } from "../../shared/records.ts";
+import { batchStatusSchema, laneStatusSchema } from "../../shared/records.ts";
+import { lanesOf } from "../../store/batch.ts";
 import type { AnyBatch } from "../../store/batch-list.ts";
 
 /* A batch as the REST API tells it, whoever runs it: a process of the service, a program or a command. */
@@ -37,6 +38,8 @@ export const batchViewSchema = z
     tokens: z.object({ prompt: z.number(), completion: z.number(), cached: z.number() }),
     costUsd: z.number().nullable().meta({ description: "null when the cost of a row is not known." }),
     maxCostUsd: z.number().nullable(),
+    savedUsd: z.number().meta({ description: "What provider batches saved against single calls." }),
+    lanes: z.array(laneStatusSchema).meta({ description: "The provider batches that have rows of it now." }),
     retries: z.number(),
     rateLimited: z.number(),
     cacheHits: z.number(),
@@ -89,6 +92,8 @@ export function showBatch(batch: AnyBatch): z.infer<typeof batchViewSchema> {
     },
     costUsd: run && run.unpriced > 0 ? null : (run?.costUsd ?? 0),
     maxCostUsd: run?.maxCostUsd ?? null,
+    savedUsd: run?.savedUsd ?? 0,
+    lanes: run ? lanesOf(run) : [],
     ...{ retries: run?.retries ?? 0, rateLimited: run?.rateLimited ?? 0, cacheHits: run?.cacheHits ?? 0 },
     createdAt: iso(served?.createdAt ?? run?.createdAt),
     startedAt: iso(served ? served.inProgressAt : run?.createdAt),

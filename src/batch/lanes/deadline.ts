@@ -1,9 +1,25 @@
 import { InputError } from "../../shared/errors.ts";
+import { LANES, type LaneOptions } from "./lane-plan.ts";
 
 const UNITS_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const DAY_MS = 86_400_000;
 const HINT =
   "write a span such as 6h or 90m, a time of day such as 08:00, or a date such as 2030-01-31T08:00:00Z";
+
+/** The name in a batch's metadata of the time by which it should be done. */
+export const BY = "gluellm_by";
+
+/**
+ * Returns how a batch of the API may be bought, as its metadata say; undefined: online, at once.
+ */
+export function askedLanes(
+  metadata: Readonly<Record<string, string>> | undefined,
+  { createdAt, expiresAt }: { createdAt: number; expiresAt: number },
+): LaneOptions | undefined {
+  const by = metadata?.[BY];
+  if (by === undefined) return undefined;
+  return { byMs: Math.min(readDeadline(by, createdAt), expiresAt), lanes: LANES, onUnknown: "wait" };
+}
 
 /**
  * Returns the time that a text names, in epoch milliseconds: a span from now (`30s`, `90m`, `6h`, `2d`), the next such time of day

@@ -3,6 +3,7 @@ import { hasBatches } from "../../providers/batches/create-batches.ts";
 import { limitsOf, type StatedLimits } from "../../shared/budget.ts";
 import type { Logger } from "../../shared/logger.ts";
 import { type ModelRef, modelRef } from "../../shared/model-name.ts";
+import type { LaneStatus } from "../../shared/records.ts";
 import { reserveCost, settleCost } from "../../store/cost-ledger.ts";
 import { endBuy, intendBuy, type LaneBuy, readBuys, releaseRows, saveBuy } from "../../store/lane-buy.ts";
 import { readDurations } from "../../store/lane-durations.ts";
@@ -42,18 +43,6 @@ interface LaneBuyerOptions extends LaneResultsOptions {
 interface Progress {
   step: Promise<void> | undefined;
   notBeforeMs: number;
-}
-
-/** Where a provider batch stands. */
-export interface LaneStatus {
-  /** `entry:model`. */
-  model: string;
-  /** The provider's name of it, once it is known. */
-  id: string | undefined;
-  /** `intended`, `creating`, `unknown` (it may have been made), `in_progress`, `cancelling` or `ended`. */
-  state: string;
-  rows: number;
-  done: number;
 }
 
 /** Buys a batch's rows in their providers' batches, at a lower price, as long as these may be done in time. */
@@ -117,20 +106,16 @@ export class LaneBuyer {
     return this.#buys.size > 0;
   }
 
-  /** What rows in provider batches would have cost more online, in USD; of this run. */
-  get savedUsd(): number {
-    return this.#results.savedUsd;
-  }
-
   /** Counts the changes after which rows may go online that could not before. */
   get freed(): number {
     return this.#rows.freed;
   }
 
+  /** Where each provider batch stands. */
   status(): LaneStatus[] {
     return [...this.#buys.values()].map(({ entry, model, batchId, state, requests, seen, unknownSince }) => ({
       model: modelRef(entry, model).key,
-      id: batchId,
+      ...(batchId !== undefined && { id: batchId }),
       state:
         unknownSince !== undefined ? "unknown" : state === "created" ? (seen?.state ?? "in_progress") : state,
       rows: requests,
@@ -194,8 +179,9 @@ export class LaneBuyer {
   #wantsKey(modelKey: string): boolean {
     const { lanes, settings } = this.#options;
     const entry = settings.providers[modelKey.split(":", 1)[0] ?? ""];
-    if (!lanes?.lanes.includes("batch") || !entry || !hasBatches(entry)) return false;
-    if (this.#closed.has(modelKey)) return false;
+    if (!lanes?.lanes.includes("batch") || this.#closed.has(modelKey)) return false;
+    // A host of the API may have no keys: then its rows go to the workers, which have them.
+    if (!entry || !hasBatches(entry) || !(entry.apiKey || entry.keyOptional)) return false;
     const seen = this.#durations.get(modelKey);
     // Until it is read how long they take, the row waits.
     return seen === undefined || buysBatch(Date.now(), this.#switchAtMs, seen);

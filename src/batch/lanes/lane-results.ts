@@ -39,8 +39,6 @@ export function customIdOf(buy: LaneBuy, { id }: { id: string }): string {
 export class LaneResults {
   readonly #options: LaneResultsOptions;
   readonly #rows: LaneRows;
-  /** What the rows would have cost more online, in USD. */
-  savedUsd = 0;
 
   constructor(options: LaneResultsOptions, rows: LaneRows) {
     this.#options = options;
@@ -75,7 +73,6 @@ export class LaneResults {
         continue;
       }
       await this.#record(buy, one, this.#recordOf(buy, provider, one.jobId, answer));
-      this.savedUsd += full * (1 - provider.priceShare);
       recorded.add(one.jobId);
     }
     return { recorded, paidUsd };

@@ -19,6 +19,7 @@ import { forgetServedBatch } from "../../store/served-batch-list.ts";
 import type { ServedBatch } from "../../store/served-batch-record.ts";
 import type { BatchEnd, UnsentRows } from "../batch-end.ts";
 import { type BatchReport, BatchRun } from "../batch-run.ts";
+import { askedLanes } from "../lanes/deadline.ts";
 import { readLines } from "../line-reader.ts";
 import { outputFiles } from "../output-paths.ts";
 import { headerLine } from "../partial-header.ts";
@@ -130,7 +131,7 @@ async function faultsOf(
 /** Returns the report of a run whose output is written; `paused`; undefined when another host has to go on. */
 async function runRows(
   { store, settings, logger, signal, files: { work } }: HostContext,
-  { id, tenant, by, expiresAt }: ServedBatch,
+  { id, tenant, by, createdAt, expiresAt, metadata }: ServedBatch,
   paths: { inputPath: string; outputPath: string },
   lease: Lease,
 ): Promise<BatchReport | "paused" | undefined> {
@@ -142,7 +143,10 @@ async function runRows(
     return why && { ...UNSENT[why], hint: "send it in a new batch", status: why };
   };
   const run = await BatchRun.prepare(
-    { ...paths, inputFormat: "jsonl", strict: true },
+    {
+      ...{ ...paths, inputFormat: "jsonl", strict: true },
+      lanes: askedLanes(metadata, { createdAt, expiresAt }),
+    },
     {
       ...{ settings, logger, keyNeeded: false, owner: { tenant, by } },
       openStore: async () => store,

@@ -1,6 +1,7 @@
 import type { BatchRun, RowFailure } from "../../batch/batch-run.ts";
 import type { LimitInForce } from "../../shared/budget.ts";
 import { Rate } from "../../shared/rate.ts";
+import type { LaneStatus } from "../../shared/records.ts";
 import type { FleetView, WorkerView } from "./fleet-view.ts";
 
 /** What a batch does at present. */
@@ -91,7 +92,7 @@ export class BatchCamera {
 
   take({ fleet, isEnding, isOver, notices }: Moment): BatchPicture {
     const { total, succeeded, failed, missing, isCounted, costUsd } = this.#run.progress();
-    const { failures, failureCounts, models } = this.#run.details();
+    const { failures, failureCounts, models, lanes } = this.#run.details();
     const done = total - missing;
     const rowsPerSecond = this.#rows.add(done);
     if (this.#still.done !== done) this.#still = { done, since: Date.now() };
@@ -134,7 +135,7 @@ export class BatchCamera {
       failures,
       failureCounts: [...failureCounts].sort(([, a], [, b]) => b - a),
       waitsFor,
-      notices,
+      notices: [...notices, ...lanes.map(laneText)],
     };
   }
 
@@ -153,4 +154,9 @@ function phaseOf(
   if (facts.isEnding) return "ending";
   if (facts.isWaiting) return "waiting";
   return facts.isCounted ? "sending" : "counting rows";
+}
+
+function laneText({ model, id, state, rows, done }: LaneStatus): string {
+  const name = id === undefined ? "provider batch" : `provider batch ${id}`;
+  return `${name} of ${model}: ${state.replace("_", " ")}, ${done} of ${rows} rows done`;
 }
