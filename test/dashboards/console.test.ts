@@ -43,6 +43,7 @@ describe.runIf(chromiumPath)("the console in a browser", () => {
 
     await page.getByRole("link", { name: "review-1" }).first().click();
     await page.getByText('signal "approval"').waitFor();
+    await page.locator("[data-failed]").waitFor();
     await page.keyboard.press("n");
     await page.getByRole("heading", { name: "wrong" }).waitFor();
     await page.getByText("invalid_request").first().waitFor();
