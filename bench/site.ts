@@ -28,6 +28,8 @@ export class BenchSite implements AsyncDisposable {
   readonly #dataDir = join(this.folder, "data");
   socketPath = "";
   providerUrl = "";
+  /** Of the processes that are started from now on, beside their own. */
+  env: Record<string, string> = {};
   #release: () => void = () => {};
   #simulator: ChildProcess | undefined;
 
@@ -97,6 +99,7 @@ export class BenchSite implements AsyncDisposable {
       GLUELLM_REDIS_URL: `unix://${this.socketPath}`,
       SIMULATOR_BASE_URL: `${this.providerUrl}/v1`,
       GLUELLM_DATA_DIR: this.#dataDir,
+      ...this.env,
     };
   }
 

@@ -17,6 +17,7 @@ const BENCHMARKS = {
   bench: ["bench", "run.ts"],
   "bench:limits": ["bench", "limits", "run.ts"],
   "bench:workflows": ["bench", "workflows.ts"],
+  "bench:history": ["bench", "history.ts"],
   "bench:api": ["bench", "api.ts"],
 };
 /** Runs of tests alone or with other tests: what the runner gets, and its environment. */
