@@ -98,7 +98,7 @@ describe("somebody who is logged in", () => {
         403,
       );
     expect((await pause({ cookie }, "/api/schedules/none", "DELETE")).status).toBe(403);
-    expect((await pause(other)).status, "no cookie").toBe(401);
+    expect((await pause({ [token]: own.csrf })).status, "no cookie").toBe(401);
   });
 
   test("is logged in by nothing that only looks like the cookie", async () => {
