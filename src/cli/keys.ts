@@ -22,6 +22,8 @@ interface CreateOptions {
   expires?: string;
   rpm?: number;
   maxUsd?: number;
+  maxUsdPerDay?: number;
+  maxUsdPerMonth?: number;
   json?: boolean;
 }
 
@@ -49,6 +51,8 @@ export function addKeysCommands(program: Command): void {
       integer(1, 1_000_000),
     )
     .option("--max-usd <n>", "what its calls may cost together (default: no limit)", number(0))
+    .option("--max-usd-per-day <n>", "what they may cost in a day by UTC (default: no limit)", number(0))
+    .option("--max-usd-per-month <n>", "what they may cost in a month by UTC (default: no limit)", number(0))
     .option("--json", "print id and key as JSON")
     .action((options: CreateOptions) => withStore((store) => create(store, options)));
   keys
@@ -79,6 +83,8 @@ async function create(store: Store, { name, rpm, maxUsd, json, ...options }: Cre
     expiresAt: options.expires === undefined ? undefined : timeOf(options.expires),
     rpm,
     maxCostUsd: maxUsd,
+    maxCostUsdPerDay: options.maxUsdPerDay,
+    maxCostUsdPerMonth: options.maxUsdPerMonth,
   });
   if (json) return print(`${jsonText({ id, key: token })}\n`);
   process.stderr.write(`${id} is made. This is the key; it is not shown again:\n`);
@@ -121,11 +127,23 @@ async function list(store: Store, json: boolean | undefined): Promise<void> {
     stateOf(key),
     key.lastUsedAt === undefined ? "never" : new Date(key.lastUsedAt).toISOString(),
     String(key.requests),
-    `${usd(key.spentUsd)}${key.maxCostUsd === undefined ? "" : ` of ${usd(key.maxCostUsd)}`}`,
+    spentOf(key),
     key.rpm === undefined ? "" : `${key.rpm}/min`,
   ]);
   const heading = ["id", "name", "tenant", "scopes", "state", "last used", "requests", "spent", "rate"];
   print(`${table([heading, ...rows])}\n`);
+}
+
+function spentOf(key: ApiKey): string {
+  const of = (spent = 0, max?: number, period = "") =>
+    `${usd(spent)}${max === undefined ? "" : ` of ${usd(max)}`}${period}`;
+  return [
+    of(key.spentUsd, key.maxCostUsd),
+    key.maxCostUsdPerDay !== undefined && of(key.spentUsdToday, key.maxCostUsdPerDay, " today"),
+    key.maxCostUsdPerMonth !== undefined && of(key.spentUsdThisMonth, key.maxCostUsdPerMonth, " this month"),
+  ]
+    .filter(Boolean)
+    .join(", ");
 }
 
 function stateOf({ revokedAt, expiresAt }: ApiKey): string {

@@ -6,6 +6,7 @@ import { type Scope, scopeSchema } from "../shared/scopes.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { tenantSchema } from "../shared/tenant.ts";
 import { repliesOf } from "./redis.ts";
+import { clockOf } from "./redis-clock.ts";
 import { NOW, Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -20,6 +21,7 @@ import type { Store } from "./store.ts";
  * | valid  | expired | –              | its `expiresAt` has passed                                         |
  * | any    | none    | –              | 30 days after it was revoked or has expired; a valid key stays     |
  *
+ * What it spends in a day or month under a limit of that has a ledger of its own, `:api-key:<id>:<2026-11-29 or 2026-11>`.
  * In the hash, too: `requests` and `lastUsedAt`; the token bucket of its rate (`tokens`, `tokensAt`); `costUsd`, the sum of
  * its results (result-record.ts); and with a limit the ledger of that (cost-ledger.ts).
  */
@@ -43,6 +45,9 @@ const apiKeySchema = z.object({
   rpm: flag,
   /** What its calls may cost together. */
   maxCostUsd: flag,
+  /** The same by day and by month, of UTC. */
+  maxCostUsdPerDay: flag,
+  maxCostUsdPerMonth: flag,
   requests: z.coerce.number().default(0),
   lastUsedAt: flag,
   costUsd: z.coerce.number().default(0),
@@ -61,15 +66,31 @@ export interface ApiKey {
   /** Requests per minute that it may make; reading (GET) does not count. */
   rpm?: number | undefined;
   maxCostUsd?: number | undefined;
+  /** What its calls may cost by day and by month, of UTC. */
+  maxCostUsdPerDay?: number | undefined;
+  maxCostUsdPerMonth?: number | undefined;
   requests: number;
   lastUsedAt?: number | undefined;
   /** What its calls cost so far, in USD; of limited keys those are included whose outcome is not known. */
   spentUsd: number;
+  /** Where that has a limit: what it has spent today, and in this month. */
+  spentUsdToday?: number;
+  spentUsdThisMonth?: number;
 }
 
 /** What a key is made with. */
 export interface NewApiKey
-  extends Pick<ApiKey, "name" | "tenant" | "scopes" | "expiresAt" | "rpm" | "maxCostUsd"> {
+  extends Pick<
+    ApiKey,
+    | "name"
+    | "tenant"
+    | "scopes"
+    | "expiresAt"
+    | "rpm"
+    | "maxCostUsd"
+    | "maxCostUsdPerDay"
+    | "maxCostUsdPerMonth"
+  > {
   /** Default: a new one. */
   token?: string;
 }
@@ -99,7 +120,58 @@ export async function readApiKey(store: Store, id: string): Promise<ApiKey | und
   const fields = await store.redis.hgetall(store.keys.apiKey(id));
   if (fields.id === undefined) return undefined;
   const { costUsd, ...key } = readStored(`the key ${id}`, () => apiKeySchema.parse(fields));
-  return { ...key, spentUsd: Math.max(key.spentUsd, costUsd) };
+  const [today, month] = await Promise.all(
+    PERIODS.map(async ({ limit, chars }) =>
+      key[limit] === undefined ? undefined : await spentIn(store, id, periodOf(store, chars)),
+    ),
+  );
+  return {
+    ...key,
+    spentUsd: Math.max(key.spentUsd, costUsd),
+    ...(today !== undefined && { spentUsdToday: today }),
+    ...(month !== undefined && { spentUsdThisMonth: month }),
+  };
+}
+
+/** Limits by time: the field that has one, and how much of an ISO date names the period. */
+const PERIODS = [
+  { limit: "maxCostUsdPerDay", chars: 10 },
+  { limit: "maxCostUsdPerMonth", chars: 7 },
+] as const;
+/** Longer than any of them, and than a call that begins at its end. */
+const PERIOD_KEEP_SECONDS = 40 * 86_400;
+
+function periodOf(store: Store, chars: number): string {
+  return new Date(clockOf(store).now()).toISOString().slice(0, chars);
+}
+
+async function spentIn({ redis, keys }: Store, id: string, period: string): Promise<number> {
+  return Number(await redis.hget(keys.apiKeyPeriod(id, period), "spentUsd"));
+}
+
+/** A ledger that the calls of a key count towards. */
+export interface KeyLedger {
+  /** Its Redis key. */
+  ledger: string;
+  /** Of a limit by time, its day or month. */
+  period?: string;
+}
+
+/** Returns the ledgers of a key's limits; those of the present day and month begin here. */
+export async function openKeyLedgers(store: Store, id: string): Promise<KeyLedger[]> {
+  const { redis, keys } = store;
+  const fields = ["maxCostUsd", ...PERIODS.map(({ limit }) => limit)];
+  const [whole, ...byPeriod] = await redis.hmget(keys.apiKey(id), ...fields);
+  const ledgers: KeyLedger[] = whole == null ? [] : [{ ledger: keys.apiKey(id) }];
+  for (const [n, { chars }] of PERIODS.entries()) {
+    const maxCostUsd = byPeriod[n];
+    if (maxCostUsd == null) continue;
+    const period = periodOf(store, chars);
+    const ledger = keys.apiKeyPeriod(id, period);
+    await redis.multi().hset(ledger, { maxCostUsd }).expire(ledger, PERIOD_KEEP_SECONDS).exec();
+    ledgers.push({ ledger, period });
+  }
+  return ledgers;
 }
 
 /** Returns all keys, the newest first. */
@@ -141,7 +213,7 @@ const ADMIT = new Script({
   keys: ["key"],
   args: { digest: "text", isCounted: "flag" },
   lua: `${NOW}
-    local names = {'digest', 'revokedAt', 'expiresAt', 'rpm', 'maxCostUsd', 'tenant', 'scopes', 'tokens', 'tokensAt', 'spentUsd', 'costUsd'}
+    local names = {'digest', 'revokedAt', 'expiresAt', 'rpm', 'maxCostUsd', 'tenant', 'scopes', 'tokens', 'tokensAt', 'spentUsd', 'costUsd', 'maxCostUsdPerDay', 'maxCostUsdPerMonth'}
     local values = redis.call('HMGET', key, unpack(names))
     if not values[1] or values[1] ~= digest then return {'unknown'} end
     if values[2] then return {'revoked'} end
@@ -157,7 +229,7 @@ const ADMIT = new Script({
     end
     redis.call('HSET', key, 'lastUsedAt', now)
     redis.call('HINCRBY', key, 'requests', 1)
-    return {'admitted', values[6], values[7], values[5] or ''}
+    return {'admitted', values[6], values[7], values[5] or values[12] or values[13] or ''}
   `,
 });
 

@@ -34,6 +34,8 @@ export function keysUnder(prefix: string) {
     /** Sorted set: id of each key of the API by the time of its making; hash: the key (see `api-key.ts`). */
     apiKeys: `${prefix}:api-keys`,
     apiKey: (keyId: string) => `${prefix}:api-key:${keyId}`,
+    /** Hash: what a key spends in a day or month by UTC, `2026-11-29` or `2026-11`. */
+    apiKeyPeriod: (keyId: string, period: string) => `${prefix}:api-key:${keyId}:${period}`,
     /** String: JSON of a browser's login (see `session.ts`). */
     session: (digest: string) => `${prefix}:session:${digest}`,
     /** Hash: what a file of the API is; sorted set: a tenant's files, by id; sorted set: file id by its expiry (see `file-record.ts`). */

@@ -14,6 +14,7 @@ import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { CostWaitError } from "../shared/unsent-errors.ts";
 import { usd } from "../shared/usd.ts";
+import { openKeyLedgers } from "../store/api-key.ts";
 import { type LedgerCall, openJobLedger, reserveCost, settleCost } from "../store/cost-ledger.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
@@ -30,6 +31,8 @@ export interface CostLimit {
   ledger: string;
   /** What has it. */
   of: "batch" | "job" | "conversation" | "key";
+  /** The day or month that it is for; absent: for all time. */
+  period?: string;
 }
 
 interface CallCostsOptions {
@@ -169,23 +172,25 @@ export async function openCostLimits(
   if (talk && (await store.redis.hexists(talk, "maxCostUsd"))) {
     limits.push({ ledger: talk, of: "conversation" });
   }
-  const key = by && store.keys.apiKey(by);
-  if (key && (await store.redis.hexists(key, "maxCostUsd"))) limits.push({ ledger: key, of: "key" });
+  if (by)
+    limits.push(...(await openKeyLedgers(store, by)).map((found) => ({ ...found, of: "key" as const })));
   return limits;
 }
 
 function limitReached(
-  { of }: CostLimit,
+  { of, period }: CostLimit,
   estimateUsd: number,
   { spentUsd, maxCostUsd }: { spentUsd: number; maxCostUsd: number },
 ): CostLimitError {
   return new CostLimitError({
-    message: `${usd(spentUsd)} of at most ${usd(maxCostUsd)} are spent, and the next call may cost ${usd(estimateUsd)}`,
+    message: `${usd(spentUsd)} of at most ${usd(maxCostUsd)} are spent${period ? ` in ${period}` : ""}, and the next call may cost ${usd(estimateUsd)}`,
     hint:
       of === "batch"
         ? "to go on, run the same command with a higher --max-cost"
         : of === "key"
-          ? "take a key with a higher limit: gluellm keys create --max-usd"
+          ? period
+            ? `wait until ${period} is over by UTC, or take a key with a higher limit: gluellm keys create`
+            : "take a key with a higher limit: gluellm keys create --max-usd"
           : `give the ${of} a higher maxCostUsd (--max-cost), or each answer fewer tokens`,
     context: { spentUsd, maxCostUsd },
   });

@@ -1,6 +1,6 @@
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { NewApiKey } from "../../src/store/api-key.ts";
+import { type NewApiKey, readApiKey } from "../../src/store/api-key.ts";
 import { makeKey } from "../support/api.ts";
 import { testStore } from "../support/redis.ts";
 import { type ServedApi, serveApi, startServer } from "../support/served-api.ts";
@@ -133,6 +133,25 @@ describe("a key", () => {
     expect(Math.max(Number(costUsd), Number(spentUsd))).toBeLessThanOrEqual(0.3);
     const listed = JSON.parse((await api.site.run("keys", "list", "--json")).stdout);
     expect(listed.find((key: { id: string }) => key.id === id).spentUsd).toBeCloseTo(Number(costUsd), 6);
+  });
+
+  test("spends at most its money of a day and of a month, and the next day has its own", async () => {
+    for (const limit of ["maxCostUsdPerDay", "maxCostUsdPerMonth"] as const) {
+      const { id, ask } = await keyed({ [limit]: 0.3 });
+      const answers = await Promise.all(Array.from({ length: 12 }, (_, n) => ask(`in time ${n}`)));
+      expect(new Set(answers.map(({ status }) => status)), limit).toEqual(new Set([200, 402]));
+      const { error } = await json(answers.find(({ status }) => status === 402));
+      expect(error).toMatchObject({ code: "cost_limit", message: expect.stringMatching(/ in 20\d\d-/) });
+      const store = testStore(api.site.namespace);
+      const key = await readApiKey(store, id);
+      const spent = limit === "maxCostUsdPerDay" ? key?.spentUsdToday : key?.spentUsdThisMonth;
+      expect(spent).toBeGreaterThan(0);
+      expect(spent).toBeLessThanOrEqual(0.3);
+      const [ledger = ""] = await store.redis.keys(store.keys.apiKeyPeriod(id, "20??-*"));
+      expect(await store.redis.ttl(ledger)).toBeGreaterThan(0);
+      await store.redis.rename(ledger, ledger.replace(/:20/, ":19"));
+      expect((await ask("another time")).status).toBe(200);
+    }
   });
 });
 
