@@ -55,7 +55,8 @@ export function useLive<T>(path: string | undefined, everyMs = 2000): Live<T> {
         if (stop.signal.aborted) return;
         faults++;
         const fault = error as ApiError;
-        if (fault.status === undefined || fault.status >= 500)
+        // Of one source that is away, its own place on the page tells.
+        if (fault.status === undefined || fault.code === "redis_unavailable")
           lastAnswer.value = { at: lastAnswer.value.at, error: fault.message };
         shown.current = "";
         setLive((known) => ({ path, data: known.path === path ? known.data : undefined, error: fault }));

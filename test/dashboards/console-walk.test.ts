@@ -64,7 +64,14 @@ describe.runIf(chromiumPath && inject("isFull"))("every page of the console", ()
     const pages = [
       ...["/", "/runs", "/runs/many-open", "/jobs", `/jobs/${failed.id}`, "/batches", "/batches/batch_small"],
       ...["/conversations", "/conversations/talk", "/schedules", "/schedules/often", "/workers", "/limits"],
-      ...[`/limits/${encodeURIComponent(MODEL)}`, "/errors", "/playground", "/playground?try=workflow"],
+      ...[
+        `/limits/${encodeURIComponent(MODEL)}`,
+        "/errors",
+        "/dead-letters",
+        "/spend",
+        "/playground",
+        "/playground?try=workflow",
+      ],
       ...["/runs/none", "/nothing/of/this"].slice(0, 1),
     ];
     for (const options of [
@@ -84,8 +91,8 @@ describe.runIf(chromiumPath && inject("isFull"))("every page of the console", ()
         const outline = await page.evaluate<string>("getComputedStyle(document.activeElement).outlineStyle");
         expect([path, outline === "none"]).toEqual([path, false]);
       }
-      // That of a run that is not there.
-      expect(faults.filter((fault) => !/404/.test(fault))).toEqual([]);
+      // That of a run that is not there, and of the history that is not kept.
+      expect(faults.filter((fault) => !/404|status of 503/.test(fault))).toEqual([]);
     }
 
     const { page } = await openByLink();
@@ -100,6 +107,7 @@ describe.runIf(chromiumPath && inject("isFull"))("every page of the console", ()
       ["w", "Workers"],
       ["l", "Limits"],
       ["e", "Errors"],
+      ["d", "Dead letters"],
       ["s", "Schedules"],
       ["p", "Playground"],
       ["o", "Overview"],
