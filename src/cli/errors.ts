@@ -13,7 +13,7 @@ import { loggerOf } from "../telemetry/logging.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
-import { count } from "./report.ts";
+import { count, counted } from "./report.ts";
 
 const UNITS: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -74,7 +74,8 @@ function show(report: ErrorReport, by: readonly ErrorDimension[] = ["code", "mod
   const { since, failed, failedCalls, succeeded, spentUsd, groups, patterns } = report;
   const ended = failed + succeeded;
   const share = ended > 0 ? ` of ${count(ended)} jobs and runs that ended (${percent(failed / ended)})` : "";
-  const head = `since ${hourText(since)}: ${count(failed)} failed${share}, ${count(failedCalls)} calls failed${
+  const calls = `${counted(failedCalls, "call")} failed`;
+  const head = `since ${hourText(since)}: ${count(failed)} failed${share}, ${calls}${
     spentUsd ? `, ${usd(spentUsd)} spent` : ""
   }`;
   if (groups.length === 0) return head;

@@ -11,7 +11,7 @@ import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
 import { findDamage } from "./queue-repair.ts";
-import { count } from "./report.ts";
+import { count, counted } from "./report.ts";
 
 /** `gluellm queues`. */
 export function addQueuesCommand(program: Command): void {
@@ -87,7 +87,7 @@ async function open() {
 }
 
 function jobs(number: number): string {
-  return `${count(number)} job${number === 1 ? "" : "s"}`;
+  return counted(number, "job");
 }
 
 type QueueState = Awaited<ReturnType<typeof readQueueStates>>[number];

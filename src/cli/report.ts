@@ -30,6 +30,11 @@ export function count(value: number): string {
   return Math.round(value).toLocaleString("en-US");
 }
 
+/** `1 job`, `1,200 jobs`. */
+export function counted(value: number, noun: string): string {
+  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
 /** Where the failed rows are, and the first of them as an example. */
 function failureLines(errorsPath: string): string[] {
   const lines = [

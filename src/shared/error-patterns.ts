@@ -118,7 +118,7 @@ function keysRefused(counts: readonly Ended[]): ErrorPattern[] {
         provider: name,
         text:
           succeeded > 0
-            ? `${name} refused the key of ${number(failed)} calls and took that of others: it was changed, or some workers have another one`
+            ? `${name} refused the key of some calls (${number(failed)}) and took that of others: it was changed, or some workers have another one`
             : `${name} refused its key: ${codesText(ofCodes)}, and no call succeeded`,
         hint: "gluellm doctor asks each provider whether it takes the key of this machine; set the key where workers run",
       };
@@ -137,14 +137,14 @@ function accountFaults(counts: readonly Ended[]): ErrorPattern[] {
       pattern: "account_empty" as const,
       count: failed,
       provider: name,
-      text: `the account at ${name} has no credit or quota left: ${number(failed)} calls`,
+      text: `the account at ${name} has no credit or quota left (calls refused: ${number(failed)})`,
       hint: "add credit, or raise the spending limit of the account",
     })),
     ...unknown.map(({ name, failed }) => ({
       pattern: "model_unknown" as const,
       count: failed,
       model: name,
-      text: `the provider does not know ${name}, or the account may not use it: ${number(failed)} calls`,
+      text: `the provider does not know ${name}, or the account may not use it (calls refused: ${number(failed)})`,
       hint: "correct the model's name, or ask the provider for access",
     })),
   ];
@@ -215,7 +215,7 @@ function lostWorkers(counts: readonly Ended[]): ErrorPattern[] {
     {
       pattern: "workers_lost",
       count: lost,
-      text: `${number(lost)} jobs ended since ten workers in a row died or hung with them`,
+      text: `jobs that ended since ten workers died or hung with them: ${number(lost)}`,
       hint: "look at the ends of the workers' logs, and at the memory of their machines",
     },
   ];

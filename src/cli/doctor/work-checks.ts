@@ -4,7 +4,7 @@ import { listBatches, viewBatch } from "../../store/batch.ts";
 import { outboxLags } from "../../store/outbox-lag.ts";
 import { stalledJobs } from "../../store/stalled-jobs.ts";
 import type { Store } from "../../store/store.ts";
-import { count } from "../report.ts";
+import { count, counted } from "../report.ts";
 import { durationText } from "../step-tree.ts";
 import { type CheckGroup, type Finding, fail, ok, warn, worst } from "./check.ts";
 import type { FleetSeen } from "./provider-checks.ts";
@@ -40,7 +40,7 @@ function workers({ states, cards }: FleetSeen): Finding {
   if (cards.length === 0) {
     if (waiting === 0)
       return ok("none runs, and nothing waits; a client without GLUELLM_REDIS_URL works by itself");
-    return fail(`none runs, and ${count(waiting)} jobs wait`, "gluellm worker");
+    return fail(`none runs; waiting: ${counted(waiting, "job")}`, "gluellm worker");
   }
   const who = ({ host, pid }: { host: string; pid: number }) => `${host}:${pid}`;
   const findings = cards.flatMap((card): Finding[] => {
@@ -84,7 +84,7 @@ function stranded(states: readonly QueueState[]): Finding {
     const waiting = counts.waiting + counts.delayed;
     const reasons = waitsFor.filter((reason) => NOBODY.test(reason));
     if (waiting === 0 || (workers > 0 && reasons.length === 0)) return [];
-    const seen = `${count(waiting)} of ${key} wait for ${reasons.join("; ") || "a worker"}`;
+    const seen = `${key}: ${counted(waiting, "job")} waiting for ${reasons.join("; ") || "a worker"}`;
     return [
       fail(
         seen,
@@ -100,14 +100,14 @@ async function stalled(store: Store, { states, cards }: FleetSeen): Promise<Find
   const found = await stalledJobs(store, active);
   if (found.length === 0) return ok("none");
   const jobs = found.reduce((sum, { jobs }) => sum + jobs, 0);
-  const seen = `${count(jobs)} of ${found.map(({ queue }) => queue).join(", ")} lost their worker`;
+  const seen = `${counted(jobs, "job")} of ${found.map(({ queue }) => queue).join(", ")} without the worker that had it`;
   if (cards.length === 0) return fail(seen, "gluellm worker takes them up");
   return warn(seen, "living workers take them up within 15 s; run gluellm doctor again");
 }
 
 function pauses(states: readonly QueueState[]): Finding {
   const findings = states.flatMap(({ key, counts, pausedByOperator, breaker, longPause }): Finding[] => {
-    const waits = `${count(counts.waiting + counts.delayed)} jobs of ${key} wait`;
+    const waits = `${key}, ${counted(counts.waiting + counts.delayed, "job")} waiting`;
     const resume = `gluellm queues resume ${key}`;
     if (pausedByOperator) return [warn(`${waits}: an operator paused it`, resume)];
     if (breaker.state !== "closed")
@@ -132,7 +132,8 @@ function pauses(states: readonly QueueState[]): Finding {
 async function failures(store: Store, states: readonly QueueState[]): Promise<Finding> {
   const { failed, patterns, groups } = await readErrorReport(store, { since: new Date(Date.now() - DAY_MS) });
   const kept = states.reduce((sum, { counts }) => sum + counts.failed, 0);
-  if (failed === 0) return ok(kept === 0 ? "none" : `none for a day; ${count(kept)} older ones are kept`);
+  if (failed === 0)
+    return ok(kept === 0 ? "none" : `none for a day; kept of older or cancelled ones: ${count(kept)}`);
   const [told = undefined] = patterns;
   const [first] = groups;
   const most = told?.text ?? (first ? `most are ${first.code} of ${first.model || "workflows"}` : "");
@@ -146,7 +147,7 @@ async function batches(store: Store): Promise<Finding> {
     .filter(({ runner }) => !runner)
     .map(({ id, input, output, total, succeeded, failed }) =>
       warn(
-        `${id} has ${count(total - succeeded - failed)} rows to go and nobody sends them`,
+        `${id} has ${counted(total - succeeded - failed, "row")} to go and nobody sends them`,
         output.endsWith(".jsonl") && input.endsWith(".jsonl") && !id.startsWith("batch_")
           ? `gluellm batch run ${input} -o ${output}`
           : `gluellm batch status ${id}; the same command goes on with it, and those of the API need gluellm api or gluellm worker`,
@@ -165,13 +166,13 @@ async function lags(store: Store): Promise<Finding> {
         : "gluellm worker or gluellm up";
     return [
       warn(
-        `${name} is ${count(entries)} events behind, the oldest ${durationText(oldestMs)} old`,
+        `${name} is ${counted(entries, "event")} behind, the oldest ${durationText(oldestMs)} old`,
         `start a process that takes them: ${who}; its log says what is wrong`,
       ),
     ];
   });
   const told = lagging.map(
-    ({ name, entries }) => `${name} ${entries === 0 ? "up to date" : `${count(entries)} events behind`}`,
+    ({ name, entries }) => `${name} ${entries === 0 ? "up to date" : `${counted(entries, "event")} behind`}`,
   );
   return worst(findings, told.join(", ") || "nobody asks for them");
 }

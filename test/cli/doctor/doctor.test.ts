@@ -152,17 +152,17 @@ test("work that nobody does: no worker, no tool, a lost worker, failures, a batc
   const taken = await lost.getNextJob("token");
   await redis.del(jobLockKey(store, queue, taken?.id ?? ""));
   const { told: lines, report } = await told(site.env);
-  expect(lines.workers).toMatch(/^fail: none runs, and 1 jobs wait → gluellm worker$/);
+  expect(lines.workers).toMatch(/^fail: none runs; waiting: 1 job → gluellm worker$/);
   expect(lines["jobs nobody can run"]).toMatch(
-    /^fail: 1 of simulator:test wait for a worker with provider entry "simulator"/,
+    /^fail: simulator:test: 1 job waiting for a worker with provider entry "simulator"/,
   );
   expect(lines["stalled jobs"]).toMatch(
-    /^fail: 1 of completions\.simulator\.test lost their worker → gluellm worker/,
+    /^fail: 1 job of completions\.simulator\.test without the worker that had it → gluellm worker/,
   );
   expect(lines.batches).toMatch(
     /^warn: b has 0 rows to go and nobody sends them → gluellm batch run \/in\.jsonl -o \/out\.jsonl/,
   );
-  expect(lines["history and webhooks"]).toMatch(/^warn: history is 1 events behind, the oldest \d+ h/);
+  expect(lines["history and webhooks"]).toMatch(/^warn: history is 1 event behind, the oldest \d+ h/);
   expect(report.status).toBe("fail");
   await lost.close(true);
 
