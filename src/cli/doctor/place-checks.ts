@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { rowCounts } from "../../history/lists.ts";
+import { openHistory } from "../../history/open-history.ts";
 import type { Settings } from "../../shared/settings.ts";
 import { bytesText } from "../progress/figures.ts";
 import { type CheckGroup, type Finding, fail, ok, warn, worst } from "./check.ts";
@@ -14,7 +16,8 @@ const OTHERS_WRITE = 0o022;
 const KEY_FILE = /^(api-key|dashboard-token)/;
 
 /** Disks, and who may read what lies on them. */
-export function placeChecks({ dataDir, log }: Settings, folder: string): CheckGroup {
+export function placeChecks(settings: Settings, folder: string): CheckGroup {
+  const { dataDir, log } = settings;
   const places = [
     ...new Set([dataDir, join(dataDir, "files"), ...(log.file ? [log.file.dir] : [])].map(nearest)),
   ];
@@ -30,8 +33,22 @@ export function placeChecks({ dataDir, log }: Settings, folder: string): CheckGr
       },
       { name: "data folder", run: () => dataFolder(dataDir) },
       { name: ".env", run: () => envFile(join(folder, ".env")) },
+      { name: "history", run: () => historyPlace(settings) },
     ],
   };
+}
+
+/** Whether the history's database answers. */
+async function historyPlace(settings: Settings): Promise<Finding> {
+  if (!settings.history.enabled)
+    return ok("off: set GLUELLM_DATABASE_URL, or GLUELLM_HISTORY=true where all workers run on this machine");
+  const history = await openHistory(settings);
+  try {
+    const { jobs, runs, batches } = await rowCounts(history);
+    return ok(`${history.engine} at ${history.place}: ${jobs} jobs, ${runs} runs, ${batches} batches`);
+  } finally {
+    await history.close();
+  }
 }
 
 /** The folder itself, or the next one above that is there. */
