@@ -62,7 +62,10 @@ export function schemaError(error: z.ZodError): ApiError {
   const unknown = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
   const path = [...(issue?.path ?? []), ...(unknown === undefined ? [] : [unknown])];
   const param = pathText(path);
-  const what = unknown === undefined ? (issue?.message ?? "is not valid") : "is not known";
+  const told = issue?.message ?? "is not valid";
+  const missing = /^Invalid input: expected (.+), received undefined$/.exec(told)?.[1];
+  const given = missing === undefined ? told : `is missing; expected ${missing}`;
+  const what = unknown === undefined ? given : "is not known";
   return badParameter(param || "body", `${param || "the body"}: ${what}`, undefined, "invalid_request");
 }
 
