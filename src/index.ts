@@ -22,7 +22,7 @@ export { type Message, type MessageToolCall, Role } from "./calls/message.ts";
 export type { OutputOf, OutputSchema } from "./calls/output-schema.ts";
 export { RequestConfig } from "./calls/request-config.ts";
 export type { TrimOption } from "./calls/steps-options.ts";
-export { Batches, BatchHandle } from "./client/batches.ts";
+export { Batches, BatchHandle, type DeadlineOptions } from "./client/batches.ts";
 export type { BulkOptions, BulkReport, BulkSignalOptions } from "./client/bulk-change.ts";
 export { CompletionHandle } from "./client/completion-handle.ts";
 export { Conversation, type ConversationOptions, type ConversationUsage } from "./client/conversation.ts";

@@ -58,14 +58,18 @@ export interface BatchOptions {
   cache?: boolean;
   /** The longest provider call of a row, in milliseconds; default: the setting CALL_TIMEOUT_MS, else 120,000. */
   timeoutMs?: number;
-  /** By when all is to be done, and how it may be bought; default: online, at once. */
-  lanes?: LaneOptions | undefined;
   /** What every row says to its provider in that provider's own words; a part of the question. */
   providerOptions?: ProviderOptions;
   /** Headers of every row's call; the rows' models must be of one provider entry. */
   headers?: Readonly<Record<string, string>>;
   /** Parameters in the address of every row's call; the same holds. */
   query?: Readonly<Record<string, string>>;
+}
+
+/** The same, with how the rows may be bought. */
+export interface LanedBatchOptions extends BatchOptions {
+  /** By when all is to be done, and by which lanes; default: online, at once. */
+  lanes?: LaneOptions | undefined;
 }
 
 export interface BatchContext {
@@ -116,12 +120,12 @@ export class BatchRun {
   readonly startedAt = Date.now();
   readonly #batch: PreparedBatch;
   readonly #tally: Tally;
-  readonly #options: BatchOptions;
+  readonly #options: LanedBatchOptions;
   readonly #context: BatchContext;
   readonly #stop = new AbortController();
   #ended: Promise<BatchReport> | undefined;
 
-  private constructor(batch: PreparedBatch, options: BatchOptions, context: BatchContext) {
+  private constructor(batch: PreparedBatch, options: LanedBatchOptions, context: BatchContext) {
     this.id = batch.output.batchId;
     this.models = batch.models;
     this.files = outputFiles(options.outputPath);
@@ -137,7 +141,7 @@ export class BatchRun {
    * @throws InputError for the input, the output, or a batch that another run holds; ConfigurationError for an unknown
    * model, a missing key, or a cost limit over models without a price.
    */
-  static async prepare(options: BatchOptions, context: BatchContext): Promise<BatchRun> {
+  static async prepare(options: LanedBatchOptions, context: BatchContext): Promise<BatchRun> {
     const { settings, keyNeeded } = context;
     const defaultModel = options.model ?? settings.defaultModel;
     const resolve = rowModels({ settings, keyNeeded, defaultModel });

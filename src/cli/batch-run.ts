@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { extname, join } from "node:path";
-import { type BatchOptions, type BatchReport, BatchRun } from "../batch/batch-run.ts";
+import { type BatchReport, BatchRun, type LanedBatchOptions } from "../batch/batch-run.ts";
 import { unpricedModels } from "../producers/priced-models.ts";
 
 import { CloseStack } from "../shared/close-stack.ts";
@@ -20,7 +20,7 @@ const WATCH_MS = 500;
 const SLOW_MS = 1000;
 const MAX_AWAY_MS = 5000;
 
-export interface BatchRunOptions extends BatchOptions {
+export interface BatchRunOptions extends LanedBatchOptions {
   /** Jobs at a time per worker process and queue. */
   concurrency?: number;
   /** Worker processes of this run's own, this one included; 0: the running fleet does the work. Default 1. */

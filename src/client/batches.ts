@@ -58,7 +58,7 @@ const deadlineSchema = z.object({
   onUnknown: z.enum(["wait", "buy"]).optional(),
 });
 
-const optionsSchema: z.ZodType<Omit<BatchOptions, "lanes">> = z.strictObject({
+const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
   inputPath: z.string().min(1),
   outputPath: z.string().min(1),
   model: z.string().optional(),
@@ -95,9 +95,7 @@ export class Batches {
    * JobCancelledError when Redis had not answered by then.
    * @throws as `BatchRun.prepare`; InputError naming the option that is unknown or wrong.
    */
-  async run(
-    given: Omit<BatchOptions, "lanes"> & DeadlineOptions & { signal?: AbortSignal },
-  ): Promise<BatchRun> {
+  async run(given: BatchOptions & DeadlineOptions & { signal?: AbortSignal }): Promise<BatchRun> {
     const { signal, by, lanes, onUnknown, ...options } = given;
     checkWith(optionsSchema, options, "the batch's options", "are");
     checkWith(deadlineSchema, { by, lanes, onUnknown }, "the batch's options", "are");
