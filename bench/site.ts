@@ -56,11 +56,15 @@ export class BenchSite implements AsyncDisposable {
   }
 
   /** Starts a process of the product or of a peer; `exit` resolves with its exit code. */
-  run(script: string, args: readonly string[]): { child: ChildProcess; exit: Promise<number> } {
+  run(
+    script: string,
+    args: readonly string[],
+    env: Record<string, string> = {},
+  ): { child: ChildProcess; exit: Promise<number> } {
     const child = spawn(process.execPath, [script, ...args], {
       cwd: this.folder,
       stdio: ["ignore", "inherit", "ignore"],
-      env: this.#env,
+      env: { ...this.#env, ...env },
     });
     return { child, exit: once(child, "close").then(([code]) => code as number) };
   }

@@ -15,7 +15,7 @@ import { GlueError } from "../shared/errors.ts";
 import { idsOf, withIds } from "./span-ids.ts";
 import { contextOf, spanContextOf, type TraceCarrier } from "./trace-context.ts";
 
-export type { Attributes, Span } from "@opentelemetry/api";
+export type { Span } from "@opentelemetry/api";
 
 /** What no registered provider is. */
 const NOOP_PROVIDER = new ProxyTracerProvider().getDelegate();
