@@ -19,7 +19,7 @@ const BENCHMARKS = {
   "bench:workflows": ["bench", "workflows.ts"],
   "bench:history": ["bench", "history.ts"],
   "bench:api": ["bench", "api.ts"],
-  "bench:observability": ["bench", "observability.ts"],
+  "bench:traces": ["bench", "traces.ts"],
 };
 /** Runs of tests alone or with other tests: what the runner gets, and its environment. */
 const TESTS = {
