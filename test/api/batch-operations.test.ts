@@ -100,6 +100,7 @@ test("batches are listed by state, told with rows, causes of failures and files,
   ])
     expect((await ask("POST", `/api/batches/${broken.id}/${call}`)).body.error?.code).toBe(code);
   expect((await ask("GET", `/api/batches/${broken.id}/output`)).status).toBe(409);
+  expect((await ask("GET", "/api/batches?cursor=x")).body.error.param).toBe("cursor");
 });
 
 test("a paused batch sends nothing until it is resumed; nothing is paid twice", async () => {

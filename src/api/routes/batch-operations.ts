@@ -18,7 +18,10 @@ type Id = z.infer<typeof idSchema>;
 const listSchema = z.object({
   state: batchStateSchema.optional(),
   limit: z.coerce.number().int().min(1).max(100).default(20),
-  cursor: z.string().optional(),
+  cursor: z
+    .string()
+    .regex(/^\d{1,15}\.[\w-]{1,100}$/, "is none that a page had")
+    .optional(),
 });
 const STEERING = ["batch", "operate"] as const;
 const CONTENT = ["batch", "content"] as const;
