@@ -65,17 +65,11 @@ test("a tenant's client sees its own alone", async () => {
   expect(await failureOf(worker.errors({ by: ["nothing"] as never }))).toMatchObject({ category: "input" });
 });
 
-test("gluellm errors tells the same to people and to programs", async () => {
-  const [text, json, wrong] = await Promise.all([
-    site.run("errors", "--since", "2h", "--by", "code,tenant"),
-    site.run("errors", "--json"),
-    site.run("errors", "--by", "modle"),
-  ]);
-  expect(text.stdout).toMatch(/8 failed of 17 jobs and runs that ended \(47 %\), 9 calls failed/);
-  expect(text.stdout).toMatch(/^! tenant red sent 6 of the 6 requests/m);
-  expect(text.stdout).toMatch(/^invalid_request +red +6 +6 +job-/m);
-  expect(JSON.parse(json.stdout)).toMatchObject({ failed: 8, groups: [{ code: "invalid_request" }, {}, {}] });
-  expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("did you mean model") });
+test("gluellm errors tells the same to people", async () => {
+  const { stdout } = await site.run("errors", "--since", "2h", "--by", "code,tenant");
+  expect(stdout).toMatch(/8 failed of 17 jobs and runs that ended \(47 %\), 9 calls failed/);
+  expect(stdout).toMatch(/^! tenant red sent 6 of the 6 requests/m);
+  expect(stdout).toMatch(/^invalid_request +red +6 +6 +job-/m);
 });
 
 test("a damaged count keeps no job from its end", async () => {

@@ -51,8 +51,12 @@ const CLOCK_MS = 5000;
 /** Returns a fleet as lines for a terminal. */
 export function topFrame(picture: FleetPicture, options: TopOptions): string[] {
   const room = options.rows ?? Number.POSITIVE_INFINITY;
-  const drawn = CHOICES.map((choice) => lines(picture, choice, options));
-  return (drawn.find(({ length }) => length <= room) ?? drawn.at(-1) ?? []).slice(0, room);
+  let drawn: string[] = [];
+  for (const choice of CHOICES) {
+    drawn = lines(picture, choice, options);
+    if (drawn.length <= room) break;
+  }
+  return drawn.slice(0, room);
 }
 
 function lines(picture: FleetPicture, choice: Choice, options: TopOptions): string[] {

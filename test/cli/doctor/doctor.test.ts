@@ -9,8 +9,10 @@ import { examine } from "../../../src/cli/doctor/examine.ts";
 import { groupLines, summaryLines } from "../../../src/cli/doctor/report-text.ts";
 import { widthOf } from "../../../src/cli/progress/text-layout.ts";
 import { defineTool } from "../../../src/index.ts";
+import { readQueueStates } from "../../../src/producers/queue-states.ts";
 import { modelRef } from "../../../src/shared/model-name.ts";
 import { completionQueueName } from "../../../src/shared/queue-name.ts";
+import { loadSettings } from "../../../src/shared/settings.ts";
 import { startBatch } from "../../../src/store/batch.ts";
 import { jobLockKey } from "../../../src/store/bullmq-internals.ts";
 import { storeOf } from "../../../src/store/store.ts";
@@ -196,11 +198,11 @@ test("work that nobody does: no worker, no tool, a lost worker, failures, a batc
     queues: [],
   };
   await announceWorker(store, "far-7", { ...slow, process: state });
-  let busy: Told = {};
-  await waitFor("the job to be put back", async () => {
-    busy = (await told(site.env)).told;
-    return /tool lookup/.test(busy["jobs nobody can run"] ?? "");
-  });
+  const settings = loadSettings({ env: site.env, cwd: "/" });
+  await waitFor("the job to be put back", async () =>
+    (await readQueueStates(store, settings)).some(({ waitsFor }) => waitsFor.join().includes("tool lookup")),
+  );
+  const { told: busy } = await told(site.env);
   await worker.close();
   expect(busy["jobs nobody can run"]).toMatch(
     /^fail: .*workers lack the tool lookup → start a worker that has it/,
@@ -257,9 +259,6 @@ test("a report has no line wider than the terminal, at 80 columns and at 60", as
 
 test("gluellm doctor ends with 1 when something is wrong, and prints JSON for programs", async () => {
   await using site = await TestSite.open({}, { GLUELLM_DEFAULT_MODEL: "simulator:test" });
-  const fine = await site.run("doctor");
-  expect(fine.stdout).toMatch(/^Redis\n {2}✓ version/m);
-  expect(fine).toMatchObject({ code: 0, stdout: expect.stringMatching(/^0 faults · /m) });
   await site.simulator.close();
   const broken = await site.run("doctor", "--json");
   const report = JSON.parse(broken.stdout);

@@ -84,8 +84,8 @@ test("nothing is wider than the terminal or higher than it, whatever its size", 
     queues: Array.from({ length: 50 }, (_, n) => queue(`openai:model-${n}`)),
     workers: Array.from({ length: 40 }, (_, n) => worker(n)),
   });
-  for (const columns of [20, 60, 80, 100, 160]) {
-    for (const rows of [4, 12, 24, 60]) {
+  for (const columns of [20, 60, 160]) {
+    for (const rows of [4, 24]) {
       for (const shown of [picture(), many]) {
         const lines = topFrame(shown, {
           ...still,

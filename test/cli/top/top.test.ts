@@ -8,7 +8,7 @@ import { siteClient } from "../../support/site-client.ts";
 import { Terminal } from "../../support/terminal.ts";
 import { waitFor } from "../../support/wait-for.ts";
 
-test("a person watches a fleet, pauses a queue and goes on; elsewhere it is printed once", async () => {
+test("a person watches a fleet, pauses a queue and goes on; programs read it", async () => {
   await using site = await TestSite.open();
   const store = testStore(site.namespace);
   const settings = loadSettings({ env: site.env, cwd: "/" });
@@ -45,10 +45,6 @@ test("a person watches a fleet, pauses a queue and goes on; elsewhere it is prin
   expect(terminal.raw).not.toContain("\u001b[3");
   expect(terminal.raw).toContain("\u001b[?1049l");
 
-  const [text, json] = await Promise.all([site.run("top"), site.run("top", "--json")]);
-  expect(text.stdout).toMatch(/^2 waiting · 0 active/m);
-  expect(JSON.parse(json.stdout)).toMatchObject({
-    queues: [{ key: MODEL, counts: { waiting: 2 } }],
-    workers: [],
-  });
+  const { stdout } = await site.run("top", "--json");
+  expect(JSON.parse(stdout)).toMatchObject({ queues: [{ key: MODEL, counts: { waiting: 2 } }], workers: [] });
 });
