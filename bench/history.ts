@@ -1,6 +1,6 @@
 /**
  * `npm run bench:history`: a batch with the history on beside the same with it off, and how fast its consumer takes in what a batch
- * ended, on both engines. PostgreSQL is a throwaway cluster, where it is installed. Argument: rows, default 5,000.
+ * ended, on both engines. PostgreSQL is a throwaway cluster, where it is installed. Arguments: rows (5,000), rounds (3).
  */
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,7 +16,7 @@ import { noPostgres, PostgresCluster } from "../test/support/postgres.ts";
 import { BenchSite } from "./site.ts";
 
 const ROWS = Number(process.argv[2] ?? 5000);
-const ROUNDS = 3;
+const ROUNDS = Number(process.argv[3] ?? 3);
 const logger = createLogger({ level: "warn", json: true });
 
 await using site = await BenchSite.open();

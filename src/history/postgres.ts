@@ -139,8 +139,7 @@ function schemaOf(namespace: string): string {
 }
 
 function placeOf(url: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  return parsed
-    ? `${parsed.host || parsed.searchParams.get("host") || "local"}${parsed.pathname}`
-    : "postgres";
+  const known = url.replace(/@\//, "@localhost/");
+  const parsed = URL.canParse(known) ? new URL(known) : undefined;
+  return parsed ? `${parsed.searchParams.get("host") ?? parsed.host}${parsed.pathname}` : "postgres";
 }

@@ -105,7 +105,11 @@ const headerList = z.string().transform((text, context) => {
 const databaseUrl = z
   .string()
   .regex(/^postgres(ql)?:\/\//, "must start with postgres:// or postgresql://")
-  .refine((text) => URL.canParse(text), "is not a URL; write postgres://user:password@host/database");
+  // A server on a socket has no host there: postgres://user@/database?host=/var/run/postgresql
+  .refine(
+    (text) => URL.canParse(text.replace(/@\//, "@localhost/")),
+    "is not a URL; write postgres://user:password@host/database",
+  );
 
 const historyRetention = integer(60, MAX_HISTORY_RETENTION_SECONDS);
 /** The life of each table's rows, where it is not that of all of them. */
