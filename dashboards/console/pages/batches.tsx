@@ -3,8 +3,8 @@ import { count, duration, percent, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Facts, Fault, Loaded, Meter, Panel, Time } from "../parts/basic.tsx";
 import { ChoiceFilter, filterOf } from "../parts/filters.tsx";
+import { Pager } from "../parts/pager.tsx";
 import { type Column, Table } from "../parts/table.tsx";
-import { setQuery } from "../router.ts";
 import type { Batch, FailureCause, Page } from "../types.ts";
 import { BatchActions, OPEN_STATES } from "./batch-actions.tsx";
 
@@ -91,13 +91,7 @@ export function BatchesPage() {
                   </>
                 }
               />
-              {cursor && (
-                <div class="more">
-                  <button type="button" onClick={() => setQuery({ cursor })}>
-                    Older
-                  </button>
-                </div>
-              )}
+              <Pager cursor={cursor} />
             </>
           )}
         </Loaded>

@@ -3,7 +3,7 @@ import { count, duration, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Facts, Loaded, Panel, Time } from "../parts/basic.tsx";
 import { Action } from "../parts/dialog.tsx";
-import { KINDS, timeByKind } from "../parts/waterfall.tsx";
+import { TimeList } from "../parts/time-list.tsx";
 import type { JobLife } from "../types.ts";
 import { JobContent } from "./job-content.tsx";
 
@@ -110,17 +110,7 @@ function Bar({ life, end }: { life: JobLife; end: number }) {
           />
         ))}
       </div>
-      <ul class="list" aria-label="Where its time went">
-        {timeByKind(life.spans, end).map(([kind, ms]) => (
-          <li key={kind}>
-            <span class="what">
-              <i class={`swatch k-${kind}`} />
-              {KINDS[kind]}
-            </span>
-            <span>{duration(ms)}</span>
-          </li>
-        ))}
-      </ul>
+      <TimeList spans={life.spans} end={end} />
     </>
   );
 }

@@ -3,8 +3,8 @@ import { clock, duration, iso, short, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Loaded, Panel } from "../parts/basic.tsx";
 import { ChoiceFilter, filterOf, TextFilter } from "../parts/filters.tsx";
+import { Pager } from "../parts/pager.tsx";
 import { type Column, Table } from "../parts/table.tsx";
-import { setQuery } from "../router.ts";
 import type { ListedRun, Page } from "../types.ts";
 
 const LIMIT = 100;
@@ -110,18 +110,7 @@ export function RunsPage() {
                   </>
                 }
               />
-              <div class={filter.cursor || cursor ? "more rowlink" : ""}>
-                {filter.cursor && (
-                  <button type="button" onClick={() => setQuery({ cursor: undefined })}>
-                    Newest
-                  </button>
-                )}
-                {cursor && (
-                  <button type="button" onClick={() => setQuery({ cursor })}>
-                    Older
-                  </button>
-                )}
-              </div>
+              <Pager cursor={cursor} />
             </>
           )}
         </Loaded>

@@ -1,7 +1,7 @@
 import { count, duration, millis, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Facts, Fault, Loaded, Panel, Time } from "../parts/basic.tsx";
-import { KINDS, timeByKind } from "../parts/waterfall.tsx";
+import { TimeList } from "../parts/time-list.tsx";
 import { may } from "../session.ts";
 import type { JobLife, Run, Step } from "../types.ts";
 import { JobContent } from "./job-content.tsx";
@@ -41,17 +41,7 @@ export function StepPanel({ run, step, onClose }: { run: Run; step: Step; onClos
             ["Cost", step.kind === "completion" && step.state !== "running" && usd(step.costUsd)],
           ]}
         />
-        <ul class="list" aria-label="Where its time went">
-          {timeByKind(step.spans, end).map(([kind, ms]) => (
-            <li key={kind}>
-              <span class="what">
-                <i class={`swatch k-${kind}`} />
-                {KINDS[kind]}
-              </span>
-              <span>{duration(ms)}</span>
-            </li>
-          ))}
-        </ul>
+        <TimeList spans={step.spans} end={end} />
         {step.kind === "child" && step.job && (
           <a href={`/runs/${encodeURIComponent(step.job)}`}>Open the child run</a>
         )}
