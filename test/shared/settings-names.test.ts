@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
-import { ConfigurationError, getSettings, reloadSettings, settings } from "../../src/index.ts";
+import { ConfigurationError, GlueLLM, getSettings, reloadSettings, settings } from "../../src/index.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { backoffMs } from "../../src/workers/verdict.ts";
 
@@ -119,4 +119,16 @@ test("the exported settings follow the environment when they are read anew, and 
   process.env.CACHE_TTL = "soon";
   expect(() => reloadSettings()).toThrow(ConfigurationError);
   expect(settings.cache.ttlSeconds).toBe(12);
+});
+
+test("a client's calls have the default system prompt and bound of tool turns, unless they say otherwise", () => {
+  const given = load({ DEFAULT_SYSTEM_PROMPT: "Be brief.", MAX_TOOL_ITERATIONS: "3" });
+  const open = (options = {}) =>
+    new GlueLLM({ model: "simulator:test", mode: "fleet", settings: given, ...options });
+  const { request, maxToolIterations } = open().toInput("Hi", { tools: ["add"] });
+  expect(request.messages[0]).toEqual({ role: "system", content: "Be brief." });
+  expect(maxToolIterations).toBe(3);
+  expect(open({ system: "Be long." }).toInput("Hi", {}).request.messages[0]?.content).toBe("Be long.");
+  const own = open().toInput("Hi", { system: "Be kind.", tools: ["add"], maxToolIterations: 5 });
+  expect([own.request.messages[0]?.content, own.maxToolIterations]).toEqual(["Be kind.", 5]);
 });
