@@ -40,7 +40,7 @@ export async function* partsOf(
 }
 
 /** Adds rows to others. */
-export function addRows(all: Rows, rows: Rows): void {
+function addRows(all: Rows, rows: Rows): void {
   for (const table of TABLE_NAMES) {
     const more: object[] = rows[table] ?? [];
     if (more.length === 0) continue;
@@ -68,7 +68,7 @@ function eventRows(store: Store, event: OutboxEvent): Rows | Promise<Rows> {
   }
 }
 
-export async function batchRows(
+async function batchRows(
   store: Store,
   { id, tenant, state, endedAt, version, figures }: BatchEvent,
 ): Promise<Rows> {
