@@ -69,6 +69,11 @@ export class BenchSite implements AsyncDisposable {
     return { child, exit: once(child, "close").then(([code]) => code as number) };
   }
 
+  /** Starts a process of the command line. */
+  command(args: readonly string[], env: Readonly<Record<string, string>>): ChildProcess {
+    return this.run(MAIN, args, env).child;
+  }
+
   /** Starts `gluellm api` and a worker; what is given is the worker's. */
   async serveApi(...workerOptions: string[]): Promise<ApiProcess> {
     const worker = this.run(MAIN, ["worker", ...workerOptions]);
@@ -145,7 +150,7 @@ export class BenchSite implements AsyncDisposable {
 }
 
 /** User and system time by Linux, whose unit is 10 ms. */
-function cpuMsOf(pid: number | undefined): number {
+export function cpuMsOf(pid: number | undefined): number {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }

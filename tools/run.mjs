@@ -20,6 +20,7 @@ const BENCHMARKS = {
   "bench:history": ["bench", "history.ts"],
   "bench:api": ["bench", "api.ts"],
   "bench:traces": ["bench", "traces.ts"],
+  "bench:observability": ["bench", "observability.ts"],
 };
 /** Runs of tests alone or with other tests: what the runner gets, and its environment. */
 const TESTS = {

@@ -15,7 +15,7 @@ const JUDGE_MS = 15_000;
 
 interface JudgeOptions {
   store: Store;
-  settings: Pick<Settings, "alerts" | "namespace">;
+  settings: Pick<Settings, "alerts" | "namespace" | "webhooks">;
   logger: Logger;
   clock: ClockWatch;
   /** From look to look; default 15 s. */
@@ -91,7 +91,8 @@ export class AlertJudge {
     const { webhook } = settings.alerts;
     const { kind, subject, state, text } = told;
     logger[state === "firing" ? "warn" : "info"]({ alert: kind, subject }, text);
-    const fault = webhook && (await postAlert(webhook, { ...told, namespace: settings.namespace, at }));
+    const message = { ...told, namespace: settings.namespace, at };
+    const fault = webhook && (await postAlert(webhook, message, settings.webhooks));
     if (fault) {
       // An address may hold a secret: it is not told.
       logFault(logger, fault, {}, "an alert could not be sent; it is tried again");

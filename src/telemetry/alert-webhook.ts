@@ -1,4 +1,6 @@
-import { request } from "undici";
+import { sha256 } from "../shared/digest.ts";
+import type { Settings } from "../shared/settings.ts";
+import { sendMessage } from "../webhooks/send.ts";
 
 /** What is posted. `text` alone is what chat services show. */
 export interface AlertMessage {
@@ -15,27 +17,22 @@ export interface AlertMessage {
   text: string;
 }
 
-const TIMEOUT_MS = 5000;
+/** All alerts of a look are told before another process looks. */
+const MAX_TIMEOUT_MS = 5000;
 
-/** Posts an alert. Returns what went wrong, without the address; undefined when it was taken. A redirect is not followed. */
+/**
+ * Posts an alert, by the rules of webhooks: to public addresses and those allowed, no redirect, no proxy. Returns what went wrong, without
+ * the address; undefined when it was taken.
+ */
 export async function postAlert(
   url: string,
   { kind, ...message }: AlertMessage,
+  { allowPrivate, timeoutMs }: Settings["webhooks"],
 ): Promise<string | undefined> {
-  const { namespace, state, text } = message;
-  const body = { type: `alert.${kind}`, ...message, text: `[gluellm ${namespace}] ${state}: ${text}` };
-  try {
-    const response = await request(url, {
-      method: "POST",
-      headers: { "content-type": "application/json", "user-agent": "gluellm" },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-    await response.body.dump();
-    const { statusCode } = response;
-    return statusCode >= 200 && statusCode < 300 ? undefined : `the webhook answered ${statusCode}`;
-  } catch (error) {
-    const { name, code } = error as Error & { code?: string };
-    return `the webhook cannot be reached: ${code ?? name}`;
-  }
+  const { namespace, subject, state, text, at } = message;
+  const type = `alert.${kind}`;
+  const body = JSON.stringify({ type, ...message, text: `[gluellm ${namespace}] ${state}: ${text}` });
+  const eventId = `evt_${sha256(`${type}|${subject}|${state}|${at}`).slice(0, 32)}`;
+  const rules = { allowPrivate, timeoutMs: Math.min(timeoutMs, MAX_TIMEOUT_MS) };
+  return (await sendMessage(url, { eventId, type, body }, [], rules)).error;
 }

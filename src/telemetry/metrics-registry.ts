@@ -10,6 +10,15 @@ import {
 import { LabelCaps } from "./metrics-labels.ts";
 import { OtelMirror } from "./metrics-otel.ts";
 
+const MAX_SERIES = 5000;
+
+/** What was counted of some labels since somebody asked. */
+interface Series {
+  name: InstrumentName;
+  labels: Labels;
+  pending: number;
+}
+
 /** Counts in Prometheus' registry, and at OpenTelemetry's meter when a meter provider is registered. */
 export class MetricsRegistry implements Metrics {
   readonly #registry = new Registry();
@@ -18,6 +27,7 @@ export class MetricsRegistry implements Metrics {
   readonly #histograms = new Map<string, Histogram>();
   readonly #gauges = new Map<string, Gauge>();
   readonly #readers = new Set<() => ProcessReading[]>();
+  readonly #series = new Map<string, Series>();
   #otel: OtelMirror | undefined;
 
   constructor() {
@@ -58,6 +68,8 @@ export class MetricsRegistry implements Metrics {
   }
 
   budgetWaited(provider: string, model: string, waitedMs: number): void {
+    // Without a budget nobody waits.
+    if (waitedMs === 0) return;
     this.#observe("gluellm_budget_wait_seconds", { provider, model }, waitedMs);
   }
 
@@ -120,22 +132,42 @@ export class MetricsRegistry implements Metrics {
   }
 
   #read(): void {
+    this.#flush();
     for (const gauge of this.#gauges.values()) gauge.reset();
     for (const read of this.#readers)
       for (const { name, labels, value } of read())
         this.#gauges.get(name)?.inc(this.#caps.cap(labels), value);
   }
 
+  /** Added up here until somebody asks: prom-client takes some microseconds for each. */
   #count(name: InstrumentName, labels: Labels, by = 1): void {
-    const capped = this.#caps.cap(labels);
-    this.#counters.get(name)?.inc(capped, by);
-    this.#otel?.add(name, capped, by);
+    const series = this.#seriesOf(name, labels);
+    series.pending += by;
+    this.#otel?.add(name, series.labels, by);
   }
 
   #observe(name: InstrumentName, labels: Labels, ms: number): void {
-    const capped = this.#caps.cap(labels);
+    const { labels: capped } = this.#seriesOf(name, labels);
     const seconds = Math.max(0, ms) / 1000;
-    this.#histograms.get(name)?.observe(capped, seconds);
+    this.#histograms.get(name)?.observe(capped as Record<string, string>, seconds);
     this.#otel?.add(name, capped, seconds);
+  }
+
+  #seriesOf(name: InstrumentName, labels: Labels): Series {
+    let key: string = name;
+    for (const label in labels) key += `\n${labels[label]}`;
+    const known = this.#series.get(key);
+    if (known) return known;
+    // Values that are too many have keys of their own, too.
+    if (this.#series.size >= MAX_SERIES) this.#flush();
+    const series = { name, labels: this.#caps.cap(labels), pending: 0 };
+    this.#series.set(key, series);
+    return series;
+  }
+
+  #flush(): void {
+    for (const { name, labels, pending } of this.#series.values())
+      if (pending > 0) this.#counters.get(name)?.inc(labels as Record<string, string>, pending);
+    this.#series.clear();
   }
 }

@@ -51,6 +51,12 @@ test("the example of tools runs them, tells the model of a failure and leaves ca
   ]);
 });
 
+test("the example of metrics counts its calls, jobs and tokens", async () => {
+  const { env } = await bareMachine(dataDir);
+  const output = await run("metrics", { ...env, GLUELLM_ENABLE_METRICS: "true" });
+  expect(output).toEqual(["calls of providers: 3", "jobs of agents: 3", "tokens were counted: true"]);
+});
+
 test("the streaming example prints its answers as they come and ends by itself", async () => {
   const { simulator, env } = await bareMachine(dataDir);
   const output = await run("streaming", env);

@@ -24,7 +24,8 @@ async function openJudges(changes: Partial<AlertSettings>, statusOf: (n: number)
     response.writeHead(statusOf(webhook.requests.length), { location: "http://127.0.0.1:9/" }).end("no");
   });
   const { alerts } = loadSettings({ env: {}, cwd: "/" });
-  const settings = { namespace, alerts: { ...alerts, webhook: `${webhook.url}/hook`, ...changes } };
+  const webhooks = { allowPrivate: "all" as const, timeoutMs: 5000 };
+  const settings = { namespace, webhooks, alerts: { ...alerts, webhook: `${webhook.url}/hook`, ...changes } };
   const clock = new ClockWatch(store, logger);
   const judges = [1, 2].map(() => new AlertJudge({ store, settings, logger, clock, everyMs: 100 }));
   onTestFinished(async () => void (await Promise.all(judges.map((judge) => judge.close()))));
