@@ -13,33 +13,29 @@ const IDLE_MS = 60_000;
 type Sdk = typeof import("@aws-sdk/client-s3");
 type Opened = { sdk: Sdk; client: S3Client };
 
-/** What the store said, or that it did not answer. */
-export class StoreFault extends GlueError {
-  readonly isAbsent: boolean;
+/** The code of the error of an object that is not there. */
+export const NO_OBJECT = "no_such_object";
 
-  constructor(name: string, error: unknown) {
-    const {
-      name: word = "unknown",
-      code: network,
-      $metadata,
-    } = error as NodeJS.ErrnoException & {
-      $metadata?: { httpStatusCode?: number };
-    };
-    const status = $metadata?.httpStatusCode;
-    const code = status === undefined ? (network ?? word) : word;
-    const isRefused = status !== undefined && status < 500 && status !== 429;
-    const isOurs = code === "CredentialsProviderError" || isRefused;
-    super({
-      code: "file_store_failed",
-      category: isOurs ? "configuration" : "connection",
-      message: `the file store ${name} failed: ${code}${status === undefined ? "" : ` (${status})`}`,
-      hint: isOurs ? "check the settings GLUELLM_FILE_STORE… and the rights of the key" : "try again",
-    });
-    this.isAbsent = code === "NoSuchKey" || code === "NotFound";
-  }
+/** Returns the error that says what the store said, or that it did not answer. */
+function storeFault(name: string, error: unknown): GlueError {
+  const {
+    name: word = "unknown",
+    code: network,
+    $metadata,
+  } = error as NodeJS.ErrnoException & { $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode;
+  const said = status === undefined ? (network ?? word) : word;
+  const isRefused = status !== undefined && status < 500 && status !== 429;
+  const isOurs = said === "CredentialsProviderError" || isRefused;
+  return new GlueError({
+    code: ["NoSuchKey", "NotFound"].includes(said) ? NO_OBJECT : "file_store_failed",
+    category: isOurs ? "configuration" : "connection",
+    message: `the file store ${name} failed: ${said}${status === undefined ? "" : ` (${status})`}`,
+    hint: isOurs ? "check the settings GLUELLM_FILE_STORE… and the rights of the key" : "try again",
+  });
 }
 
-/** All methods but `open` throw a StoreFault. */
+/** All methods but `open` throw a GlueError: `file_store_failed`, or NO_OBJECT. */
 export class S3Bucket {
   readonly #place: S3Place;
   #opened: Promise<Opened> | undefined;
@@ -131,7 +127,7 @@ export class S3Bucket {
     try {
       return await call(opened);
     } catch (error) {
-      throw new StoreFault(this.name, error);
+      throw storeFault(this.name, error);
     }
   }
 

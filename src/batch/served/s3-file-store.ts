@@ -7,7 +7,7 @@ import { pipeline } from "node:stream/promises";
 import type { CompletedPart } from "@aws-sdk/client-s3";
 import { GlueError } from "../../shared/errors.ts";
 import { FILE_ID, type FileStore, lostFile, type SpooledFile, type WorkStore } from "./file-store.ts";
-import { type S3Bucket, StoreFault } from "./s3-bucket.ts";
+import { NO_OBJECT, type S3Bucket } from "./s3-bucket.ts";
 
 /** What is held of a file while it is uploaded; a file has at most 10,000 of them. */
 const PART_BYTES = 8 * 1024 * 1024;
@@ -57,7 +57,7 @@ export class S3FileStore implements FileStore {
     try {
       return await this.#bucket.get(this.#keyOf(id), range);
     } catch (error) {
-      throw error instanceof StoreFault && error.isAbsent ? this.#lost(id) : error;
+      throw error instanceof GlueError && error.code === NO_OBJECT ? this.#lost(id) : error;
     }
   }
 
