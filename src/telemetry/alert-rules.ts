@@ -4,7 +4,7 @@ import type { FleetFigures } from "../store/fleet-figures.ts";
 import type { Outcomes } from "../store/fleet-outcomes.ts";
 
 /** What is judged. */
-export type AlertKind = "failure_rate" | "spend_hour" | "spend_day" | "queue_stuck" | "breaker_open";
+type AlertKind = "failure_rate" | "spend_hour" | "spend_day" | "queue_stuck" | "breaker_open";
 
 /** Something that is wrong now. */
 export interface Finding {

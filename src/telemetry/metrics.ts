@@ -36,7 +36,7 @@ export interface EndedJob {
 export type JobClass = "interactive" | "batch" | "workflow" | "activity";
 
 /** A value of a gauge. */
-export interface Reading<Name extends string> {
+interface Reading<Name extends string> {
   name: Name;
   labels: Record<string, string>;
   value: number;
