@@ -104,10 +104,13 @@ test("batches are listed by state, told with rows, causes of failures and files,
 });
 
 test("a paused batch sends nothing until it is resumed; nothing is paid twice", async () => {
-  const { ask, submit, shown, until, site } = await service(30);
+  const { ask, submit, shown, until, site } = await service(150);
   const { id } = await submit(Array.from({ length: 400 }, (_, n) => `paused question ${n}`));
   await waitFor("20 answers", () => site.paidCalls().size > 20);
-  expect((await shown(id)).rows.queued).toBeGreaterThan(0);
+  await waitFor("its pace", async () => {
+    const { rows, rowsPerSecond, etaMs } = await shown(id);
+    return rows.queued > 0 && rowsPerSecond > 0 && etaMs > 0;
+  });
   expect((await ask("POST", `/api/batches/${id}/pause`)).body.state).toBe("paused");
   const settled = async () => {
     const before = site.paidCalls().size;
@@ -121,7 +124,7 @@ test("a paused batch sends nothing until it is resumed; nothing is paid twice", 
   expect(await shown(id)).toMatchObject({ state: "paused", etaMs: null });
   expect((await ask("GET", "/api/batches?state=paused")).body.data).toHaveLength(1);
   expect((await ask("POST", `/api/batches/${id}/resume`)).body.state).toBe("in_progress");
-  await waitFor("its pace", async () => (await shown(id)).etaMs > 0);
+  site.simulator.setLatency({ latencyMs: 2, jitterMs: 0 });
   await until(id, "completed");
   expect([site.paidCalls().size, site.repeatedCalls()]).toEqual([400, 0]);
 });
