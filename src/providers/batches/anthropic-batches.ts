@@ -67,8 +67,9 @@ export function createAnthropicBatches(entry: ProviderEntry, pool: HttpPool): Pr
     async cancel(id) {
       await exchange.json({ method: "POST", path: `${PATH}/${id}/cancel`, headers });
     },
-    async *results({ files: [url = ""] }, callOf) {
-      const text = await exchange.text({ method: "GET", path: url, headers });
+    async *results({ id }, callOf) {
+      // Not at the address that the batch names: the key goes to the entry's server alone.
+      const text = await exchange.text({ method: "GET", path: `${PATH}/${id}/results`, headers });
       for (const line of text.split("\n")) if (line !== "") yield answerOf(entry, line, callOf);
     },
     close: () => pool.close(),
@@ -76,7 +77,7 @@ export function createAnthropicBatches(entry: ProviderEntry, pool: HttpPool): Pr
 }
 
 function toBatch(fields: Record<string, unknown>): ProviderBatch {
-  const { id, processing_status, created_at, expires_at, ended_at, results_url } = fields;
+  const { id, processing_status, created_at, expires_at, ended_at } = fields;
   const { processing, ...done } = fieldsOf(fields.request_counts);
   const doneRows = Object.values(done).reduce((sum: number, count) => sum + Number(count), 0);
   return {
@@ -93,7 +94,7 @@ function toBatch(fields: Record<string, unknown>): ProviderBatch {
     expiresAt: Date.parse(String(expires_at)),
     endedAt: ended_at == null ? undefined : Date.parse(String(ended_at)),
     failure: undefined,
-    files: typeof results_url === "string" ? [results_url] : [],
+    files: [],
   };
 }
 
