@@ -15,7 +15,7 @@ const UNIT = [
   "test/limits/{concurrency-controller,estimate-correction,rate-limiter-settings}.test.ts",
   "test/workers/{output-conformance,output-read,output-subset,verdict}.test.ts",
   "test/providers/odd-{answers,calls,faults,messages,usage}.test.ts",
-  "test/{api/messages/message-stream,cli/progress/frame,cli/step-tree,client/agents,workflows/input}.test.ts",
+  "test/{batch/lane-plan,api/messages/message-stream,cli/progress/frame,cli/step-tree,client/agents,workflows/input}.test.ts",
 ];
 
 // As in tools/run.mjs, for a runner that was started by itself.

@@ -19,7 +19,7 @@ const LIST_LAG_MS = 120_000;
 const CANCEL_POLL_MS = 5000;
 
 /** What a buy's steps need to know of all others, and tell them. */
-export interface LaneSite {
+interface LaneSite {
   /** Whether rows of the model may still be bought in batches. */
   wants(modelKey: string): boolean;
   /** Whether the rows left have to go online. */
