@@ -8,8 +8,13 @@ const PACKAGES = {
   "@opentelemetry/resources": "3",
 };
 
+type TracingSdk = typeof import("@opentelemetry/sdk-trace") &
+  typeof import("@opentelemetry/exporter-trace-otlp-http") &
+  typeof import("@opentelemetry/context-async-hooks") &
+  typeof import("@opentelemetry/resources");
+
 /** Returns the packages. @throws ConfigurationError naming all that are missing, in one line to type */
-export async function loadTracingSdk() {
+export async function loadTracingSdk(): Promise<TracingSdk> {
   const loading = [
     import("@opentelemetry/sdk-trace"),
     import("@opentelemetry/exporter-trace-otlp-http"),
