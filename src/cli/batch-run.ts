@@ -71,7 +71,7 @@ export async function runBatchCommand(
   }
   sayUnpriced(run, settings);
   const report = await work(run, options, await openHost(), { settings, logger, interruption });
-  return conclude(options, report, interruption, run.progress().isCounted);
+  return conclude(options, report, interruption, run);
 }
 
 /** Says once whose costs cannot be counted. */
@@ -174,11 +174,13 @@ function conclude(
   options: BatchRunOptions,
   report: BatchReport,
   interruption: Interruption,
-  isCounted: boolean,
+  run: BatchRun,
 ): number {
   const { id, status, error, providerMessage, files, total, succeeded, failed } = report;
   const done = succeeded + failed;
-  const rest = `${total - done} rows${isCounted ? "" : " so far"} are not sent`;
+  const bought = run.details().lanes.reduce((sum, { rows }) => sum + rows, 0);
+  const unsent = `${total - done - bought} rows${run.progress().isCounted ? "" : " so far"} are not sent`;
+  const rest = bought > 0 ? `${unsent}, ${bought} lie in provider batches, which go on` : unsent;
   const kept = `${done} of ${total} results are safe in ${files.partial}; ${rest}`;
   switch (status) {
     case "completed":
