@@ -1,5 +1,5 @@
 import type { Queue } from "bullmq";
-import { type CompletionPayload, completionPayloadSchema, isOfWorkflows } from "../shared/catalog.ts";
+import { type CompletionPayload, completionPayloadSchema, isOfModel } from "../shared/catalog.ts";
 import { parseJson } from "../shared/json.ts";
 import { modelKeyOf, parseRecord } from "../shared/records.ts";
 import { DEFAULT_TENANT, isOwnedBy } from "../shared/tenant.ts";
@@ -50,7 +50,7 @@ const OF_BATCH_OR_RUN = /^batch_|\.[0-9a-f]{16}$/;
 /** Returns the failed jobs that fit, the latest first. */
 export async function findFailedJobs(store: Store, filter: LetterFilter): Promise<DeadLetter[]> {
   const queues = (await registeredQueues(store)).filter(
-    (name) => !isOfWorkflows(name) && (filter.queue === undefined || filter.queue === name),
+    (name) => isOfModel(name) && (filter.queue === undefined || filter.queue === name),
   );
   const found: DeadLetter[] = [];
   for (const queue of queues) {

@@ -1,5 +1,5 @@
 import type { Job } from "bullmq";
-import { activityOfQueue, hasRuns, SCHEDULE_QUEUE } from "../shared/catalog.ts";
+import { activityOfQueue, hasRuns, isOfEveryWorker } from "../shared/catalog.ts";
 import { fieldsOf } from "../shared/json.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { isOwnedBy, tenantName } from "../shared/tenant.ts";
@@ -91,7 +91,7 @@ export async function searchJobs(
 }
 
 function isShown(name: string, wanted: string | undefined): boolean {
-  if (hasRuns(name) || name === SCHEDULE_QUEUE) return false;
+  if (hasRuns(name) || isOfEveryWorker(name)) return false;
   return wanted === undefined || name === wanted || keyOfQueue(name) === wanted;
 }
 

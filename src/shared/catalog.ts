@@ -256,6 +256,11 @@ export function isOfEveryWorker(queue: string): boolean {
   return queue === SCHEDULE_QUEUE || queue === WEBHOOK_QUEUE;
 }
 
+/** Whether a queue's jobs call models, as those do that people and steps ask for. */
+export function isOfModel(queue: string): boolean {
+  return !isOfWorkflows(queue) && !isOfEveryWorker(queue);
+}
+
 /** Options every queue of the fleet shares, in BullMQ's words. */
 export const QUEUE_DEFAULTS = {
   removeOnComplete: { age: 3600, count: 1000 },

@@ -1,4 +1,4 @@
-import { isOfEveryWorker, isOfWorkflows, MAX_QUEUES } from "../shared/catalog.ts";
+import { isOfModel, MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
 import { isQueueName } from "../shared/queue-name.ts";
@@ -37,10 +37,6 @@ export async function registerQueue(store: Store, queue: string, maxActive = MAX
     );
   }
   await notify(store, "queue", queue);
-}
-
-function isOfModel(queue: string): boolean {
-  return !isOfWorkflows(queue) && !isOfEveryWorker(queue);
 }
 
 /** The queue itself has no jobs yet. */

@@ -1,8 +1,15 @@
 import { writeFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Queue } from "bullmq";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { defineTool, type GlueLLM } from "../../src/index.ts";
+import { findFailedJobs } from "../../src/producers/dead-letters.ts";
+import { searchJobs } from "../../src/producers/job-search.ts";
+import { SCHEDULE_QUEUE, WEBHOOK_QUEUE } from "../../src/shared/catalog.ts";
+import { jobKey, partsOf } from "../../src/store/bullmq-internals.ts";
+import { registerQueue } from "../../src/store/queue-registry.ts";
 import { failureOf } from "../support/provider.ts";
+import { testStore } from "../support/redis.ts";
 import { MODEL, TestSite } from "../support/site.ts";
 import { openClient } from "../support/site-client.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -149,3 +156,25 @@ describe("dead letters", () => {
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("code=") });
   });
 });
+
+test.each([SCHEDULE_QUEUE, WEBHOOK_QUEUE])(
+  "jobs of the queue %s are no dead letters, and no job's search shows them",
+  async (name) => {
+    const store = testStore(site.namespace);
+    await registerQueue(store, name);
+    const queue = new Queue(name, { connection: store.redis, prefix: store.keys.prefix });
+    onTestFinished(() => queue.close());
+    const { id = "" } = await queue.add("of its own", {}, { jobId: `of-${name}` });
+    // As BullMQ has one that failed for good.
+    await store.redis
+      .multi()
+      .lrem(partsOf(store, name).wait, 1, id)
+      .zadd(partsOf(store, name).failed, Date.now(), id)
+      .hset(jobKey(store, name, id), "failedReason", "gone", "finishedOn", Date.now())
+      .exec();
+    expect(await queue.getFailedCount()).toBe(1);
+    expect(await findFailedJobs(store, {})).not.toContainEqual(expect.objectContaining({ id }));
+    const found = await searchJobs(store, { tenant: "default", text: id, limit: 10, withContent: true });
+    expect(found.jobs).toEqual([]);
+  },
+);
