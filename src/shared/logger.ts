@@ -1,7 +1,7 @@
 import { type Logger, type LoggerOptions, multistream, pino, stdSerializers } from "pino";
 import pretty from "pino-pretty";
 import { type LogFields, logContext } from "./log-context.ts";
-import { HIDDEN, hideFields, hideSecrets } from "./redaction.ts";
+import { HIDDEN, HIDDEN_PATHS, hideFields, hideSecrets } from "./redaction.ts";
 import type { LogLevel } from "./settings-schema.ts";
 
 export type { Logger } from "pino";
@@ -20,18 +20,6 @@ export interface LoggerSettings {
   more?: readonly LogTarget[];
 }
 
-/** What loggers are bound to passes by the formatter of lines. */
-const BOUND_PATHS = [
-  "apiKey",
-  "password",
-  "authorization",
-  "token",
-  "secret",
-  "prompt",
-  "messages",
-  "content",
-];
-
 /** The fields that a logger's lines have already, so that the context need not add them. */
 const BOUND = Symbol("bound fields");
 type Bound = Logger & { [BOUND]?: LogFields };
@@ -45,7 +33,8 @@ export function createLogger({ level, json, more = [] }: LoggerSettings): Logger
     level,
     base: { pid: process.pid },
     formatters: { log: hideFields },
-    redact: { paths: BOUND_PATHS, censor: HIDDEN },
+    // What a logger is bound to passes by the formatter of lines.
+    redact: { paths: [...HIDDEN_PATHS], censor: HIDDEN },
     hooks: { streamWrite: hideSecrets },
     mixin: (_, __, logger) => unboundContext(logger as Bound),
     serializers: {

@@ -3,22 +3,25 @@ import { Secret } from "./secret.ts";
 /** Stands for what is not told. */
 export const HIDDEN = "[redacted]";
 
-/** Fields that no log has, whatever they hold: keys, and what people and models say. */
-const HIDDEN_FIELDS = new Set([
-  ...["apikey", "password", "authorization", "secret", "token", "cookie", "dsn", "headers"],
-  ...["prompt", "systemprompt", "system", "messages", "message_list", "content", "contents"],
+/** Fields that no log has, whatever they hold and however their names are written: keys, and what people and models say. */
+const NAMES = [
+  ...["apiKey", "password", "authorization", "secret", "token", "cookie", "dsn", "headers"],
+  ...["prompt", "systemPrompt", "system", "messages", "messageList", "content", "contents"],
   ...[
     "completion",
     "answer",
-    "answertext",
+    "answerText",
     "response",
-    "finalresponse",
-    "rawresponse",
+    "finalResponse",
+    "rawResponse",
     "body",
-    "requestbody",
+    "requestBody",
   ],
-  ...["arguments", "toolarguments", "args", "toolresult", "transcript", "embedding", "embeddings"],
-]);
+  ...["arguments", "toolArguments", "args", "toolResult", "transcript", "embedding", "embeddings"],
+];
+const HIDDEN_FIELDS = new Set(NAMES.map(normal));
+/** The same as code writes them, for where they can only be named: `apiKey`, `api_key`. */
+export const HIDDEN_PATHS: readonly string[] = [...new Set([...NAMES, ...NAMES.map(inSnakeCase)])];
 const MAX_DEPTH = 4;
 
 /** Keys as vendors write them, and addresses with a password. */
@@ -72,4 +75,8 @@ function shownOf(field: unknown, depth: number): unknown {
 
 function normal(name: string): string {
   return name.replaceAll("_", "").toLowerCase();
+}
+
+function inSnakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

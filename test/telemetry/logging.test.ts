@@ -114,7 +114,10 @@ test("keys, prompts and answers are in no line", () => {
     tool: { arguments: "canary" },
   });
   getLogger().info(`a key ${key}, mine canary-key-of-mine, redis://user:canary@host:1, Bearer canarycanary1`);
-  getLogger().child({ token: "canary" }).info("bound");
+  getLogger().info({ message_list: ["canary"] });
+  getLogger()
+    .child({ token: "canary", api_key: "canary", answer: "canary", headers: { a: "canary" } })
+    .info("bound");
   getLogger().error({ err: Object.assign(new Error("fault"), { request: "canary" }) }, "failed");
   expect(text()).not.toContain("canary");
   expect(text()).toContain("redis://user:[redacted]@host:1");
