@@ -73,18 +73,21 @@ function consoleStream(json: boolean) {
 
 /** Returns a logger whose lines have these fields, undefined ones left out, also where there is no context. */
 export function bindLogger(logger: Logger, fields: LogFields): Logger {
-  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  const given = missing(fields, undefined);
   const bound: Bound = logger.child(given);
-  bound[BOUND] = { ...(logger as Bound)[BOUND], ...given } as LogFields;
+  bound[BOUND] = { ...(logger as Bound)[BOUND], ...given };
   return bound;
 }
 
 function unboundContext(logger: Bound): object {
-  const context = logContext();
-  if (!context) return {};
-  const bound = logger[BOUND];
-  const fields = Object.entries(context).filter(
-    ([name, value]) => value !== undefined && bound?.[name] === undefined,
-  );
-  return Object.fromEntries(fields);
+  return missing(logContext(), logger[BOUND]);
+}
+
+/** Returns what the fields say that is not known yet; for every line of the log, so it makes nothing in between. */
+function missing(fields: LogFields | undefined, known: LogFields | undefined): LogFields {
+  const found: Record<string, LogFields[string]> = {};
+  for (const name in fields) {
+    if (fields[name] !== undefined && known?.[name] === undefined) found[name] = fields[name];
+  }
+  return found;
 }
