@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 import { sha256 } from "../shared/digest.ts";
 
 /** Of a span whose ids others know already. */
@@ -29,8 +29,21 @@ export function withIds<T>(ids: SpanIds, start: () => T): T {
   }
 }
 
+/** Drawn at once: each draw is a call into OpenSSL, and spans that nobody keeps have ids too. */
+const random = Buffer.alloc(4096);
+let drawn = random.length;
+
+function randomHex(bytes: number): string {
+  if (drawn + bytes > random.length) {
+    randomFillSync(random);
+    drawn = 0;
+  }
+  drawn += bytes;
+  return random.toString("hex", drawn - bytes, drawn);
+}
+
 /** Random ids, but for spans that are begun inside `withIds`. */
 export const idGenerator = {
-  generateTraceId: (): string => given?.traceId ?? randomBytes(16).toString("hex"),
-  generateSpanId: (): string => given?.spanId ?? randomBytes(8).toString("hex"),
+  generateTraceId: (): string => given?.traceId ?? randomHex(16),
+  generateSpanId: (): string => given?.spanId ?? randomHex(8),
 };
