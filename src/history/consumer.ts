@@ -30,8 +30,9 @@ const LEASE_MS = 5000;
 const IDLE_MS = 1000;
 /** Read at a time: to read them takes some milliseconds, in which the process does nothing else. */
 const ENTRIES = 200;
-/** Between tries while the database is away, and between the lines that say so. */
-const RETRY_MS = 5000;
+/** Between tries to open a database that is away. */
+const REOPEN_MS = 5000;
+/** Between the lines that say that it is away. */
 const SAY_EVERY_MS = 60_000;
 const RETENTION_EVERY_MS = 3_600_000;
 
@@ -41,6 +42,8 @@ export interface HistoryConsumerOptions {
   logger: Logger;
   /** For tests: how often it looks when there is nothing to do. Default: every second. */
   idleMs?: number;
+  /** For tests: for how long after its last look it keeps others from working. Default: 5 seconds. */
+  leaseMs?: number;
 }
 
 /**
@@ -81,7 +84,7 @@ export class HistoryConsumer {
         await this.#keep();
         if (await this.#turn()) waitMs = 0;
       } catch (error) {
-        waitMs = Math.max(idleMs, this.#database ? idleMs : RETRY_MS);
+        waitMs = this.#database ? idleMs : REOPEN_MS;
         this.#readsAgain = true;
         await this.#sayDown(error);
       }
@@ -100,8 +103,8 @@ export class HistoryConsumer {
 
   /** Returns whether there may be more to do at once. */
   async #turn(): Promise<boolean> {
-    const { store, settings, logger } = this.#options;
-    if (!(await holdHistoryLease(store, this.#token, LEASE_MS))) {
+    const { store, settings, logger, leaseMs = LEASE_MS } = this.#options;
+    if (!(await holdHistoryLease(store, this.#token, leaseMs))) {
       // Who has it may leave something behind.
       this.#readsAgain = true;
       return false;
