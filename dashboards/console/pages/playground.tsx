@@ -9,6 +9,7 @@ import { setQuery } from "../router.ts";
 import { may } from "../session.ts";
 import type { JobLife, Queue, Schema, Worker } from "../types.ts";
 import { JobContent } from "./job-content.tsx";
+import { isModelQueue } from "./limits.tsx";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
 
@@ -47,9 +48,7 @@ function TryPrompt() {
   const workers = useLive<{ data: Worker[] }>("/api/workers", 0);
   const [job, setJob] = useState<string>();
   const [fault, setFault] = useState<ApiError>();
-  const models = (queues.data?.data ?? [])
-    .filter(({ queue }) => queue.startsWith("completions."))
-    .map(({ key }) => key);
+  const models = (queues.data?.data ?? []).filter(isModelQueue).map(({ key }) => key);
   const tools = [...new Set(workers.data?.data.flatMap(({ tools: of }) => of))].sort();
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();

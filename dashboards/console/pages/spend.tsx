@@ -131,8 +131,7 @@ function OverTime({ of, unit }: { of: readonly Spend[]; unit: string }) {
   );
 }
 
-/** `2026-11-29` or `2026-11-29 23`, in UTC, as epoch seconds. */
+/** `2026-11-29` or `2026-11-29T23:00Z`, as epoch seconds. */
 function timeOf(text = ""): number {
-  const [day = "", hour = "00"] = text.split(/[T ]/);
-  return Date.parse(`${day}T${hour.slice(0, 2)}:00:00Z`) / 1000;
+  return Date.parse(text) / 1000;
 }
