@@ -8,7 +8,7 @@ export interface ErrorGroup {
   provider?: string;
   queue?: string;
   hour?: string;
-  example?: { id: string; at: string; message: string };
+  example?: { kind: "job" | "run"; id: string; at: string; message: string };
 }
 
 export interface ErrorReport {

@@ -199,7 +199,7 @@ export interface FailureCause {
 
 export interface Schedule {
   id: string;
-  kind: string;
+  kind: "workflow" | "completion" | "batch";
   subject: string;
   state: "active" | "paused";
   cron?: string;

@@ -40,7 +40,7 @@ export interface ErrorGroup extends ErrorFigures, Partial<Record<Exclude<ErrorDi
   /** The hour's beginning. */
   hour?: Date;
   /** The latest job or run of it that failed; undefined where hours or queues are told apart. */
-  example?: { id: string; at: Date; message: string } | undefined;
+  example?: { kind: "job" | "run"; id: string; at: Date; message: string } | undefined;
 }
 
 /** What failed in some hours. */
@@ -109,11 +109,16 @@ function groupsOf(
       return {
         ...(Object.fromEntries(shown) as Partial<ErrorGroup>),
         ...figuresOf(own),
-        example: example && { id: example.id, at: new Date(example.at), message: example.message },
+        example: example && shownExample(example),
       };
     })
     .sort((a, b) => b.failed - a.failed || b.failedCalls - a.failedCalls)
     .slice(0, MAX_GROUPS);
+}
+
+/** Runs call no model: their jobs do. */
+function shownExample({ model, id, at, message }: Example): ErrorGroup["example"] {
+  return { kind: model === "" ? "run" : "job", id, at: new Date(at), message };
 }
 
 function partOf(

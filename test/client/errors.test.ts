@@ -48,9 +48,10 @@ test("counts what failed for good and the calls that failed, with an example of 
   expect(report.groups).toMatchObject([
     { code: "invalid_request", model: "simulator:test", failed: 6, failedCalls: 6 },
     { code: "server_error", model: "simulator:test", failed: 1, failedCalls: 3 },
-    { code: "workflow_failed", model: "", failed: 1, failedCalls: 0 },
+    { code: "workflow_failed", model: "", failed: 1, failedCalls: 0, example: { kind: "run" } },
   ]);
   const [bad] = report.groups;
+  expect(bad?.example).toMatchObject({ kind: "job" });
   const failure = await failureOf(worker.handle(bad?.example?.id ?? "").result());
   expect(failure).toMatchObject({ code: "invalid_request" });
   expect(report.patterns).toMatchObject([{ pattern: "tenant_bad_requests", tenant: "red", count: 6 }]);

@@ -140,16 +140,7 @@ export function DeadLetterPage({ id }: { id: string }) {
                 ["Failed", <Time at={failedAt} />],
                 ["Attempts", count(attempts)],
                 ["Paid", usd(costUsd)],
-                [
-                  "All of it",
-                  <a
-                    href={
-                      kind === "run" ? `/runs/${encodeURIComponent(id)}` : `/jobs/${encodeURIComponent(id)}`
-                    }
-                  >
-                    the {kind}
-                  </a>,
-                ],
+                ["All of it", <a href={`/${kind}s/${encodeURIComponent(id)}`}>the {kind}</a>],
               ]}
             />
             <div class="body">

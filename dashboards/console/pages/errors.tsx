@@ -31,14 +31,7 @@ function columnsOf(by: string): Column<ErrorGroup>[] {
       grows: true,
       cell: ({ example }) =>
         example && (
-          <a
-            href={
-              example.id.startsWith("job-") || example.id.includes(".")
-                ? `/jobs/${encodeURIComponent(example.id)}`
-                : `/runs/${encodeURIComponent(example.id)}`
-            }
-            title={example.message}
-          >
+          <a href={`/${example.kind}s/${encodeURIComponent(example.id)}`} title={example.message}>
             {clock(example.at)} {example.message}
           </a>
         ),

@@ -60,20 +60,24 @@ export function SchedulesPage() {
   );
 }
 
-const TICKS: readonly Column<Schedule["ticks"][number]>[] = [
-  { label: "Planned", cell: ({ plannedAt }) => <Time at={plannedAt} /> },
-  { label: "Outcome", cell: ({ outcome }) => <Badge state={outcome} /> },
-  {
-    label: "Run",
-    grows: true,
-    cell: ({ id, reason }) =>
-      id ? (
-        <a href={id.startsWith("job-") ? `/jobs/${id}` : `/runs/${encodeURIComponent(id)}`}>{id}</a>
-      ) : (
-        reason
-      ),
-  },
-];
+/** The pages of what schedules start. */
+const PAGES = { workflow: "runs", completion: "jobs", batch: "batches" } as const;
+
+function hrefOfStart(kind: Schedule["kind"], id: string): string {
+  return `/${PAGES[kind]}/${encodeURIComponent(id)}`;
+}
+
+function ticksOf(kind: Schedule["kind"]): Column<Schedule["ticks"][number]>[] {
+  return [
+    { label: "Planned", cell: ({ plannedAt }) => <Time at={plannedAt} /> },
+    { label: "Outcome", cell: ({ outcome }) => <Badge state={outcome} /> },
+    {
+      label: "Started",
+      grows: true,
+      cell: ({ id, reason }) => (id ? <a href={hrefOfStart(kind, id)}>{id}</a> : reason),
+    },
+  ];
+}
 
 export function SchedulePage({ id }: { id: string }) {
   const path = `/api/schedules/${encodeURIComponent(id)}`;
@@ -104,7 +108,7 @@ export function SchedulePage({ id }: { id: string }) {
             <Panel title="Latest ticks">
               <Table
                 label="Ticks"
-                columns={TICKS}
+                columns={ticksOf(data.kind)}
                 rows={data.ticks}
                 keyOf={({ plannedAt, outcome, id: run }) => `${plannedAt} ${outcome} ${run}`}
                 empty="It has not ticked yet."
@@ -132,11 +136,7 @@ function ScheduleActions({ schedule, path }: { schedule: Schedule; path: string 
         }
         act={async () => {
           const { run } = await post<{ run: string }>(`${path}/trigger`);
-          go(
-            schedule.kind === "workflow"
-              ? `/runs/${encodeURIComponent(run)}`
-              : `/jobs/${encodeURIComponent(run)}`,
-          );
+          go(hrefOfStart(schedule.kind, run));
           return `Started ${run}.`;
         }}
       />

@@ -6,7 +6,7 @@ import type { Live } from "../live.ts";
 const TONES: Record<string, string> = {
   ...{ succeeded: "ok", completed: "ok", active: "live", running: "live", in_progress: "live", closed: "ok" },
   ...{ failed: "bad", open: "bad", expired: "bad", cancelled: "off", cancelling: "warn", paused: "warn" },
-  ...{ waiting: "off", delayed: "warn", validating: "live", finalizing: "live", "half-open": "warn" },
+  ...{ waiting: "off", delayed: "warn", validating: "live", finalizing: "live", half_open: "warn" },
   ...{
     started: "ok",
     skipped: "off",

@@ -67,7 +67,9 @@ const errorReportSchema = z
       z.looseObject({
         ...figures,
         hour: date.optional(),
-        example: z.object({ id: z.string(), at: date, message: z.string() }).optional(),
+        example: z
+          .object({ kind: z.enum(["job", "run"]), id: z.string(), at: date, message: z.string() })
+          .optional(),
       }),
     ),
     patterns: z.array(
