@@ -5,6 +5,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { parseRecord, type ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
+import { isStoredLoss } from "../shared/stored-data.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { readBatch } from "../store/batch.ts";
 import { isBlobRef } from "../store/blobs.ts";
@@ -58,7 +59,8 @@ export async function backfill(
     for await (const ids of membersOf(store, index)) {
       const events = await Promise.all(
         ids.map((id) =>
-          read(id).catch(() => {
+          read(id).catch((error: unknown) => {
+            if (!isStoredLoss(error)) throw error;
             report.unreadable += 1;
             return undefined;
           }),

@@ -1,3 +1,4 @@
+import { isStoredLoss } from "../shared/stored-data.ts";
 import type { OutboxEvent } from "../store/outbox-event.ts";
 import {
   type AskedEntry,
@@ -15,9 +16,8 @@ export type RunEvent = Extract<OutboxEvent, { kind: "run" }>;
 export async function runRows(store: Store, event: RunEvent): Promise<Rows> {
   const { id, tenant, state, endedAt, version, figures, detail } = event;
   const { workflow } = figures;
-  // What is damaged, or gone, keeps nothing else from being written.
-  const record = await readRun(store, id).catch(() => undefined);
-  const journal = await readRunJournal(store, id).catch(() => []);
+  const record = await readRun(store, id).catch(unlessLost(undefined));
+  const journal = await readRunJournal(store, id).catch(unlessLost([]));
   const run: RowOf<"runs"> = {
     ...{
       id,
@@ -43,6 +43,14 @@ export async function runRows(store: Store, event: RunEvent): Promise<Rows> {
     runs: [run],
     steps: stepsOf(journal).map((step) => ({ ...step, ...shared })),
     errors: state === "failed" ? [error] : [],
+  };
+}
+
+/** What is damaged, or gone, keeps nothing else from being written; what Redis could not be asked for is asked for again. */
+function unlessLost<T>(instead: T): (error: unknown) => T {
+  return (error) => {
+    if (isStoredLoss(error)) return instead;
+    throw error;
   };
 }
 

@@ -10,6 +10,7 @@ import {
   type LeaseHolder,
   laneStatusSchema,
 } from "../shared/records.ts";
+import { isWrongType } from "../shared/stored-data.ts";
 import { isOwnedBy } from "../shared/tenant.ts";
 import { readLease } from "./batch-lease.ts";
 import { ANNOUNCE, ANNOUNCE_BATCH } from "./outbox.ts";
@@ -165,9 +166,12 @@ export async function forgetBatchWork(store: Store, batchId: string): Promise<vo
   await store.redis.del(store.keys.batchDone(batchId), store.keys.reserved(store.keys.batch(batchId)));
 }
 
-/** Returns the record, or undefined when Redis has none (unknown id, or older than 30 days). */
+/** Returns the record, or undefined when Redis has none that can be read (unknown id, older than 30 days, damaged). */
 export async function readBatch(store: Store, batchId: string): Promise<BatchRecord | undefined> {
-  const fields = await store.redis.hgetall(store.keys.batch(batchId));
+  const fields = await store.redis.hgetall(store.keys.batch(batchId)).catch((error: unknown) => {
+    if (isWrongType(error)) return {};
+    throw error;
+  });
   const parsed = batchRecordSchema.safeParse(fields);
   return parsed.success ? parsed.data : undefined;
 }

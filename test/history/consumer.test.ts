@@ -13,6 +13,7 @@ import { defineTool, defineWorkflow, type GlueError, type GlueLLM } from "../../
 import { HISTORY_TABLES } from "../../src/shared/history-setting.ts";
 import { createLogger } from "../../src/shared/logger.ts";
 import { loadSettings, type Settings } from "../../src/shared/settings.ts";
+import { saveBatch } from "../../src/store/batch.ts";
 import { announceJob, keepHistory } from "../../src/store/outbox.ts";
 import { readHistoryLag } from "../../src/store/outbox-reader.ts";
 import { startNode } from "../support/processes.ts";
@@ -177,6 +178,19 @@ test("consumers are killed at any moment, and two work at once: each end is ther
     calls: count + 100,
   });
   expect(await rowCounts(history)).toMatchObject({ jobs: 0, errors: count + 100 });
+});
+
+test("a batch whose record is damaged keeps nothing else from being written", async () => {
+  const settings = settingsOf();
+  const store = testStore(settings.namespace);
+  await keepHistory(store, { forMs: 60_000, maxEntries: 100_000 });
+  await saveBatch(store, { id: "batch_1", status: "completed", createdAt: Date.now() });
+  await store.redis.set(store.keys.batch("batch_1"), "damaged");
+  await announce(store, 1);
+  const consumer = new HistoryConsumer({ store, settings, logger: silent, idleMs: 20 });
+  await waitFor("all is written", async () => (await readHistoryLag(store)).waiting === 0);
+  await consumer.close();
+  expect(await rowCounts(await historyOf(settings))).toMatchObject({ batches: 1, jobs: 1 });
 });
 
 test.skipIf(!isFull)("a locked file delays what ends, and loses none of it", async () => {
