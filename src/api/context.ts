@@ -1,4 +1,5 @@
 import type { GlueLLM } from "../client/glue-llm.ts";
+import type { HistoryReader } from "../history/reader.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Principal } from "../shared/principal.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -12,6 +13,8 @@ export interface ApiContext {
   store: ConnectedStore;
   /** Absent unless somebody asked for metrics. */
   metrics?: Metrics | undefined;
+  /** Opened by the first question; whoever made it closes it. */
+  history: HistoryReader;
   /** Returns the client that makes jobs in the name of a key. */
   clientOf(principal: Principal): GlueLLM;
   /** Aborts when the server begins to drain. */

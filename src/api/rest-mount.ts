@@ -1,4 +1,5 @@
 import { Router } from "express";
+import { HistoryReader } from "../history/reader.ts";
 import { authorizer, type KnowCaller } from "./authorize.ts";
 import { clientsOf } from "./clients.ts";
 import type { ApiContext } from "./context.ts";
@@ -26,7 +27,9 @@ export function mountRest(
   const { settings, logger, store } = options;
   const requests = new OpenRequests();
   const clients = clientsOf(options);
-  const context: ApiContext = { settings, logger, store, clientOf: clients.of, draining: requests.draining };
+  const history = new HistoryReader(settings);
+  const { draining } = requests;
+  const context: ApiContext = { settings, logger, store, history, clientOf: clients.of, draining };
   const authorize = authorizer({ store, knownCaller });
   const router = Router({ caseSensitive: true });
   const rest = Router({ caseSensitive: true }).use(nameRequest, requests.take);
@@ -43,6 +46,7 @@ export function mountRest(
     close: async () => {
       await requests.drain(0);
       await clients[Symbol.asyncDispose]();
+      await history.close();
     },
   };
 }

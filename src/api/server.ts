@@ -1,5 +1,6 @@
 import express from "express";
 import helmet from "helmet";
+import { HistoryReader } from "../history/reader.ts";
 import { boundedServer } from "../shared/bounded-server.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { urlHost } from "../shared/host-name.ts";
@@ -60,8 +61,10 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   await using parts = new CloseStack();
   const clients = parts.use(clientsOf(options));
   const metrics = await openMetrics(settings);
+  const history = new HistoryReader(settings);
+  parts.defer(() => history.close());
   const { draining } = requests;
-  const context: ApiContext = { settings, logger, store, metrics, clientOf: clients.of, draining };
+  const context: ApiContext = { settings, logger, store, metrics, history, clientOf: clients.of, draining };
 
   const app = express()
     .disable("x-powered-by")

@@ -2,14 +2,12 @@ import { z } from "zod";
 import type { HistoryDatabase } from "../../history/database.ts";
 import type { ReportOptions } from "../../history/dimensions.ts";
 import * as lists from "../../history/lists.ts";
-import { HistoryReader } from "../../history/reader.ts";
 import * as reports from "../../history/reports.ts";
 import { ConfigurationError, InputError } from "../../shared/errors.ts";
 import { logFault } from "../../shared/fault-log.ts";
 import { allows } from "../../shared/scopes.ts";
 import { DEFAULT_TENANT } from "../../shared/tenant.ts";
 import { ApiError, badParameter, notFound } from "../api-error.ts";
-import type { ApiContext } from "../context.ts";
 import { type Call, defineRoute, type Route, type RouteGroup } from "../route.ts";
 
 const time = z.iso.datetime({ offset: true });
@@ -59,8 +57,6 @@ const answers = {
   cache: z.looseObject({ group, answers: z.number(), fromCache: z.number(), promptShare: z.number() }),
   runs: z.looseObject({ group, runs: z.number(), failed: z.number(), durationMs: figures }),
 };
-
-const readers = new WeakMap<ApiContext, HistoryReader>();
 
 /** `/api/history`: what has ended, out of the database. */
 export const historyRoutes: RouteGroup = {
@@ -124,11 +120,6 @@ export const historyRoutes: RouteGroup = {
       },
     }),
   ],
-  start: async (context) => {
-    const reader = new HistoryReader(context.settings);
-    readers.set(context, reader);
-    return () => reader.close();
-  },
 };
 
 function report<Row>(
@@ -171,9 +162,8 @@ async function ask<T>(
   { context }: Pick<Call, "context">,
   question: (history: HistoryDatabase) => Promise<T>,
 ): Promise<T> {
-  const reader = readers.get(context) ?? new HistoryReader(context.settings);
   try {
-    return await reader.ask(question);
+    return await context.history.ask(question);
   } catch (error) {
     if (error instanceof InputError) throw badParameter("by", `${error.message}; ${error.hint}`);
     const { code, message } = error instanceof ConfigurationError ? error : unavailable();
