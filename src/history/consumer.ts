@@ -10,10 +10,10 @@ import {
   holdHistoryLease,
   readHistoryEntries,
   readHistoryLag,
-  type StreamEntry,
 } from "../store/outbox-reader.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { Store } from "../store/store.ts";
+import type { StreamEntry } from "../store/stream-group.ts";
 import type { HistoryDatabase } from "./database.ts";
 import { partsOf } from "./event-rows.ts";
 import { faultOf, type HistoryPlace, openHistory } from "./open-history.ts";

@@ -1,6 +1,6 @@
-import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
+import { type StreamEntry, StreamGroup } from "./stream-group.ts";
 
 /*
  * The stream `:outbox:history` from the side of its reader (its writers: outbox.ts). One consumer group, `sql`, with one consumer,
@@ -12,15 +12,6 @@ import type { Store } from "./store.ts";
  * | read               | gone               | `forgetEntries`      | the same, after its commit   |
  * | written, read      | gone, unread       | –                    | the stream's limit           |
  */
-
-const GROUP = "sql";
-const CONSUMER = "writer";
-
-export interface StreamEntry {
-  id: string;
-  /** Names and values in turn. */
-  fields: string[];
-}
 
 /**
  * Takes the lease, or renews it. Keys: the lease. Arguments: the holder's `token`, the life of the lease. Returns: 1 when the holder has it, else
@@ -58,43 +49,21 @@ export async function endHistoryLease({ redis, keys }: Store, token: string): Pr
 }
 
 /** Returns entries, the oldest first: those that were read and not acknowledged (`again`), or new ones. */
-export async function readHistoryEntries(
-  { redis, keys }: Store,
+export function readHistoryEntries(
+  store: Store,
   { limit, again }: { limit: number; again: boolean },
 ): Promise<StreamEntry[]> {
-  const read = () =>
-    redis.xreadgroup(
-      "GROUP",
-      GROUP,
-      CONSUMER,
-      "COUNT",
-      limit,
-      "STREAMS",
-      keys.outboxHistory,
-      again ? "0" : ">",
-    );
-  let reply: unknown;
-  try {
-    reply = await read();
-  } catch (error) {
-    if (!(error as Error).message.startsWith("NOGROUP")) throw error;
-    await redis.xgroup("CREATE", keys.outboxHistory, GROUP, "0", "MKSTREAM").catch((fault: Error) => {
-      if (!fault.message.startsWith("BUSYGROUP")) throw fault;
-    });
-    reply = await read();
-  }
-  const [[, entries] = []] = (reply ?? []) as [string, [string, string[] | null][]][];
-  // One that its limit took from the stream after it was read has no fields any more.
-  return (entries ?? []).map(([id, fields]) => ({ id, fields: fields ?? [] }));
+  const group = groupOf(store);
+  return again ? group.readAgain(limit) : group.readNew(limit);
 }
 
 /** Acknowledges entries, which takes them out of the stream. */
-export async function forgetEntries({ redis, keys }: Store, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  const pipeline = redis.multi();
-  pipeline.xack(keys.outboxHistory, GROUP, ...ids);
-  pipeline.xdel(keys.outboxHistory, ...ids);
-  await repliesOf(pipeline);
+export async function forgetEntries(store: Store, ids: readonly string[]): Promise<void> {
+  await groupOf(store).acknowledge(ids);
+}
+
+function groupOf(store: Store): StreamGroup {
+  return new StreamGroup(store, { stream: store.keys.outboxHistory, group: "sql", consumer: "writer" });
 }
 
 /** How many ends wait for the database, and since when the first one does, in epoch milliseconds. */
