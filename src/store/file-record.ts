@@ -3,17 +3,19 @@ import { fileCheckSchema } from "../shared/file-check.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { DEFAULT_TENANT, isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
 import { repliesOf } from "./redis.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
 /*
  * A file of the API: a hash at `file:<id>`, whose bytes a file store keeps under the same id. Ids sort by time; each tenant's
  * stand in the sorted set `files:<tenant>`, all with their expiry in `file-expiries`.
  *
- * | from    | to      | by           | who                                                              |
- * |---------|---------|--------------|------------------------------------------------------------------|
- * | none    | there   | `saveFile`   | the API after an upload, a batch's host at its end: the bytes are stored before |
- * | there   | none    | `deleteFile` | its owner, or the sweep after its expiry: the bytes go after that |
- * | there   | expired | –            | its `expiresAt` has passed: nobody gets it any more               |
+ * | from    | to      | by              | who                                                                              |
+ * |---------|---------|-----------------|----------------------------------------------------------------------------------|
+ * | none    | there   | `saveFile`      | the API after an upload, a batch's host at its end: the bytes are stored before  |
+ * | there   | there   | `keepFileUntil` | a schedule whose batches read it: it lives longer                                |
+ * | there   | none    | `deleteFile`    | its owner, or the sweep after its expiry: the bytes go after that                |
+ * | there   | expired | –               | its `expiresAt` has passed: nobody gets it any more                              |
  */
 
 /** The files of no other purpose may be the input of a batch. */
@@ -78,6 +80,25 @@ export async function readFile(store: Store, id: string, tenant: string): Promis
   return isOwnedBy(tenant, record) && record.expiresAt > Date.now() ? record : undefined;
 }
 
+/**
+ * Lengthens a file's life. Keys: the file, the expiries. Arguments: the `id`; `endMs`, until when it is to live at least.
+ * Returns: 1, or 0 when there is no record. Called by `keepFileUntil`. Fence: a file that was deleted stays so.
+ */
+const KEEP = new Script({
+  keys: ["file", "expiries"],
+  args: { id: "text", endMs: "number" },
+  lua: `
+    local expiresAt = redis.call('HGET', file, 'expiresAt')
+    if not expiresAt then return 0 end
+    if tonumber(expiresAt) < endMs then
+      redis.call('HSET', file, 'expiresAt', string.format('%.0f', endMs))
+      redis.call('PEXPIREAT', file, string.format('%.0f', endMs + ${SWEEP_MS}))
+      redis.call('ZADD', expiries, string.format('%.0f', endMs), id)
+    end
+    return 1
+  `,
+});
+
 /** Lets a file of a tenant live until then at least. Returns false when there is none. */
 export async function keepFileUntil(
   store: Store,
@@ -85,9 +106,10 @@ export async function keepFileUntil(
   tenant: string | undefined,
   until: number,
 ): Promise<boolean> {
-  const record = await readFile(store, id, tenant ?? DEFAULT_TENANT);
-  if (record && record.expiresAt < until) await saveFile(store, { ...record, expiresAt: until });
-  return record !== undefined;
+  if (!(await readFile(store, id, tenant ?? DEFAULT_TENANT))) return false;
+  const { redis, keys } = store;
+  const kept = { file: keys.file(id), expiries: keys.fileExpiries };
+  return (await KEEP.run(redis, kept, { id, endMs: until })) === 1;
 }
 
 export interface FileList {

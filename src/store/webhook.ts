@@ -3,7 +3,6 @@ import { z } from "zod";
 import { objectId } from "../shared/object-id.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { isOwnedBy, tenantSchema } from "../shared/tenant.ts";
-import { repliesOf } from "./redis.ts";
 import { NOW, Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -191,19 +190,31 @@ export async function removeWebhook(store: Store, id: string): Promise<boolean> 
   return (await REMOVE.run(store.redis, keys, { id, head: store.keys.webhook("") })) === 1;
 }
 
-/** Gives a webhook a new secret; the one before counts beside it for `overlapMs`. Returns the webhook with the new secret. */
+/**
+ * Gives a webhook a new secret. Keys: the webhook. Arguments: the `secret`; `overlapEnd`, until when the one before counts, as text. Returns
+ * nothing. Called by `rotateSecret`. Fence: a webhook that was removed gets none.
+ */
+const ROTATE = new Script({
+  keys: ["webhook"],
+  args: { secret: "text", overlapEnd: "text" },
+  lua: `
+    local standing = redis.call('HGET', webhook, 'secret')
+    if not standing then return end
+    redis.call('HSET', webhook, 'secret', secret, 'previousSecret', standing, 'previousUntil', overlapEnd)
+  `,
+});
+
+/**
+ * Gives a webhook a new secret; the one before counts beside it for `overlapMs`. Returns the webhook with the new secret; undefined
+ * when there is none any more.
+ */
 export async function rotateSecret(
   store: Store,
-  { id, secret }: Pick<WebhookRecord, "id" | "secret">,
+  id: string,
   overlapMs: number,
 ): Promise<WebhookRecord | undefined> {
-  const key = store.keys.webhook(id);
-  await repliesOf(
-    store.redis.multi().hset(key, {
-      ...{ secret: SECRET_FORM + newSecret(), previousSecret: SECRET_FORM + secret },
-      previousUntil: Date.now() + overlapMs,
-    }),
-  );
+  const args = { secret: SECRET_FORM + newSecret(), overlapEnd: `${Date.now() + overlapMs}` };
+  await ROTATE.run(store.redis, { webhook: store.keys.webhook(id) }, args);
   return readWebhook(store, id);
 }
 

@@ -128,7 +128,8 @@ export class Webhooks {
 
   /** Gives it a new secret, which is told this once; the one before counts beside it for a time. */
   async rotate(id: string, overlapMs = DEFAULT_OVERLAP_MS): Promise<Webhook & { secret: string }> {
-    const rotated = await rotateSecret(this.#store, await this.#read(id), overlapMs);
+    await this.#read(id);
+    const rotated = await rotateSecret(this.#store, id, overlapMs);
     if (!rotated) throw unknownWebhook(id);
     return { ...(await this.#view(rotated)), secret: rotated.secret };
   }

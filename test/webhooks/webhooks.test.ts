@@ -2,6 +2,7 @@ import { createServer as createTcpServer, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { saveBatch } from "../../src/store/batch.ts";
 import { announceAlert } from "../../src/store/outbox.ts";
+import { removeWebhook } from "../../src/store/webhook.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { unwrap, webhookSite } from "../support/webhooks.ts";
 import { deadUrl, wireServer } from "../support/wire-server.ts";
@@ -138,6 +139,15 @@ test("two secrets count for a time after a change, then the new one alone", asyn
   expect(await unwrap(during, rotated.secret)).toMatchObject({ type: "webhook.test" });
   await expect(unwrap(after, rotated.secret)).rejects.toThrow(/signature/);
   expect(await unwrap(after, last.secret)).toMatchObject({ type: "webhook.test" });
+});
+
+test("a webhook that is removed while its secret changes is gone", async () => {
+  const { store, webhooks } = opened();
+  const { id } = await webhooks.add("default", (await taken()).url, ["*"]);
+  const rotated = webhooks.rotate(id).catch((error: Error) => error);
+  await removeWebhook(store, id);
+  expect(await rotated).toMatchObject({ code: "unknown_webhook" });
+  expect(await store.redis.exists(store.keys.webhook(id))).toBe(0);
 });
 
 /** A receiver that answers as no server should. */
