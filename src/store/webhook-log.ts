@@ -75,8 +75,12 @@ export async function noteTry({ redis, keys }: Store, webhookId: string, entry: 
 }
 
 /** Returns the latest tries, the latest first; what cannot be read is left out. */
-export async function readTries({ redis, keys }: Store, webhookId: string): Promise<WebhookTry[]> {
-  const entries = await redis.lrange(keys.webhookLog(webhookId), 0, -1);
+export async function readTries(
+  { redis, keys }: Store,
+  webhookId: string,
+  limit = MAX_TRIES,
+): Promise<WebhookTry[]> {
+  const entries = await redis.lrange(keys.webhookLog(webhookId), 0, limit - 1);
   return entries.flatMap((json) => trySchema.safeParse(parseJson(json)).data ?? []);
 }
 

@@ -194,7 +194,7 @@ export class Webhooks {
 
   async #view(webhook: WebhookRecord): Promise<Webhook> {
     const { id, tenant, url, events, createdAt, disabledAt, disabledReason, previousUntil = 0 } = webhook;
-    const [dead, [last]] = await Promise.all([countDead(this.#store, id), readTries(this.#store, id)]);
+    const [dead, [last]] = await Promise.all([countDead(this.#store, id), readTries(this.#store, id, 1)]);
     return {
       ...{ id, tenant, url, events, createdAt: new Date(createdAt), dead },
       state: disabledAt === undefined ? "enabled" : "disabled",
