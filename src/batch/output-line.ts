@@ -1,3 +1,4 @@
+import { MAX_REQUEST_BYTES } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
 import { readTokenUse, type TokenUse } from "../shared/token-use.ts";
@@ -5,6 +6,8 @@ import type { InlineResult } from "../store/completed-record.ts";
 import { bodyOf, type Endpoint, formatOf, type OutputFormat } from "./answer-forms.ts";
 
 const ID_PREFIX = "batch_req_";
+/** The most bytes that are read of a line: an answer may be larger than a request. */
+export const MAX_OUTPUT_LINE_BYTES = 8 * MAX_REQUEST_BYTES;
 
 /** A row's line in the output, in OpenAI's batch output format: JSON without a line end. */
 export function outputLine(

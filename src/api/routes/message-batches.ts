@@ -2,6 +2,8 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { inFormat } from "../../batch/answer-forms.ts";
+import { splitLines } from "../../batch/line-reader.ts";
+import { MAX_OUTPUT_LINE_BYTES } from "../../batch/output-line.ts";
 import { filesOf } from "../../batch/served/batch-host.ts";
 import { checkedOnTheWay, lineCheck } from "../../batch/served/check-input.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
@@ -239,26 +241,12 @@ async function sendResults(call: Call<Params>): Promise<undefined> {
     if (!(await readFile(context.store, id, principal.tenant))) throw notFound("file of results", id);
   async function* results() {
     for (const id of ids)
-      for await (const line of linesOf(await files.read(id))) yield `${resultLine(line)}\n`;
+      for await (const { data } of splitLines(await files.read(id), MAX_OUTPUT_LINE_BYTES))
+        yield `${resultLine(data.toString())}\n`;
   }
   response.set("content-type", "application/x-jsonl");
   await pipeline(results, response, { signal }).catch(() => response.destroy());
   return undefined;
-}
-
-/** Yields lines as line feeds part them: `readline` would also part an answer at each U+2028 that it holds. */
-async function* linesOf(source: Readable): AsyncGenerator<string> {
-  let begun = "";
-  for await (const piece of source.setEncoding("utf8") as AsyncIterable<string>) {
-    const lines = piece.split("\n");
-    const rest = lines.pop() ?? "";
-    for (const line of lines) {
-      yield begun + line;
-      begun = "";
-    }
-    begun += rest;
-  }
-  if (begun !== "") yield begun;
 }
 
 /** Rows that were not sent have results of their own at Anthropic. */

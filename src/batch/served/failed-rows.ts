@@ -10,12 +10,10 @@ import { claimRetry, createServedBatch, readServedBatch } from "../../store/serv
 import { MESSAGES_ENDPOINT, type ServedBatch } from "../../store/served-batch-record.ts";
 import type { Store } from "../../store/store.ts";
 import { splitLines } from "../line-reader.ts";
+import { MAX_OUTPUT_LINE_BYTES } from "../output-line.ts";
 import type { FileStore } from "./file-store.ts";
 
 /* The rows of an ended batch that have no answer: why, and the batch that sends them again. */
-
-/** An answer may be larger than a request. */
-const MAX_LINE_BYTES = 8 * MAX_REQUEST_BYTES;
 
 /** Groups the failed rows of a batch that has ended by their cause. @throws GlueError `file_lost` */
 export async function failedRowsByCause(
@@ -36,7 +34,7 @@ export async function failedRowsByCause(
 }
 
 async function* errorLines(files: FileStore, id: string): AsyncGenerator<Record<string, unknown>> {
-  for await (const { data } of splitLines(await files.read(id), MAX_LINE_BYTES))
+  for await (const { data } of splitLines(await files.read(id), MAX_OUTPUT_LINE_BYTES))
     yield fieldsOf(parseJson(data.toString()));
 }
 

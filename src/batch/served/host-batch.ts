@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { MAX_REQUEST_BYTES } from "../../shared/chat.ts";
 import type { BatchFault } from "../../shared/file-check.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import type { Logger } from "../../shared/logger.ts";
@@ -21,6 +20,7 @@ import type { BatchEnd, UnsentRows } from "../batch-end.ts";
 import { type BatchReport, BatchRun } from "../batch-run.ts";
 import { askedLanes } from "../lanes/deadline.ts";
 import { readLines } from "../line-reader.ts";
+import { MAX_OUTPUT_LINE_BYTES } from "../output-line.ts";
 import { outputFiles } from "../output-paths.ts";
 import { headerLine } from "../partial-header.ts";
 import { checkInput, faultsFound } from "./check-input.ts";
@@ -276,8 +276,7 @@ const NEWLINE = Buffer.from("\n");
 async function* linesOf(path: string): AsyncGenerator<{ data: Buffer }> {
   const handle = await open(path);
   try {
-    // An answer may be larger than a request.
-    yield* readLines(handle, 8 * MAX_REQUEST_BYTES);
+    yield* readLines(handle, MAX_OUTPUT_LINE_BYTES);
   } finally {
     await handle.close();
   }
