@@ -1,11 +1,11 @@
-import { open } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { requirePrices } from "../../producers/priced-models.ts";
 import { GlueError } from "../../shared/errors.ts";
 import type { BatchFault, FileCheck } from "../../shared/file-check.ts";
 import type { Settings } from "../../shared/settings.ts";
-import { LineSplitter, readLines } from "../line-reader.ts";
+import { LineSplitter } from "../line-reader.ts";
 import { cached, type ResolveModel } from "../resolve-model.ts";
 import { calledModels, rowModels } from "../row-models.ts";
 import { EMPTY, LineCheck, MAX_LINE_BYTES, tooManyRows } from "./line-check.ts";
@@ -37,11 +37,11 @@ function modelsFor({ settings, needsPrices }: InputRules): ResolveModel {
   };
 }
 
-/** Passes bytes on, and has their lines looked at; `onFault` is told the first fault as soon as its line has come. */
+/** Passes bytes on, and has their lines looked at; `onFault` is told the first fault as soon as its line has come, and waited for. */
 export function checkedOnTheWay(
   source: Readable,
   check: LineCheck,
-  onFault: (fault: BatchFault) => void = () => {},
+  onFault: (fault: BatchFault) => void | Promise<void> = () => {},
 ): Readable {
   const splitter = new LineSplitter(MAX_LINE_BYTES);
   let isTold = false;
@@ -50,7 +50,7 @@ export function checkedOnTheWay(
     for await (const chunk of source as AsyncIterable<Buffer>) {
       for (const line of check.isOver ? [] : splitter.take(chunk)) {
         const fault = check.look(line);
-        if (fault && !isTold) onFault(fault);
+        if (fault && !isTold) await onFault(fault);
         isTold ||= fault !== undefined;
         if (check.isOver) break;
         if (performance.now() - turnAt < SLICE_MS) continue;
@@ -108,22 +108,9 @@ export async function checkInput(
   }: InputRules & { onFault(fault: BatchFault): Promise<void>; signal: AbortSignal },
 ): Promise<BatchFault[]> {
   const check = lineCheck(rules, endpoint);
-  const handle = await open(path);
-  try {
-    let isTold = false;
-    let turnAt = performance.now();
-    for await (const line of readLines(handle, MAX_LINE_BYTES)) {
-      const fault = check.look(line);
-      if (fault && !isTold) await onFault(fault);
-      isTold ||= fault !== undefined;
-      if (check.isOver) break;
-      if (performance.now() - turnAt < SLICE_MS) continue;
-      await setImmediate();
-      signal.throwIfAborted();
-      turnAt = performance.now();
-    }
-    return check.faults();
-  } finally {
-    await handle.close();
+  for await (const _ of checkedOnTheWay(createReadStream(path), check, onFault)) {
+    if (check.isOver) break;
+    signal.throwIfAborted();
   }
+  return check.faults();
 }
