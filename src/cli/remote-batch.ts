@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import { isObject, parseJson } from "../shared/json.ts";
+import { BATCH_ENDS } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import { EXIT, type Interruption } from "./exit.ts";
 import { table } from "./options.ts";
@@ -17,7 +18,6 @@ import { jsonText } from "./output.ts";
 
 const POLL_MS = 1000;
 const HEAD_BYTES = 64 * 1024;
-const ENDED = ["completed", "failed", "expired", "cancelled"];
 
 export interface Submission {
   window: string;
@@ -103,7 +103,7 @@ export class RemoteBatches {
   /** Writes the results of a batch that has ended: what succeeded to `outputPath`, what failed beside it. Returns the exit code. */
   async download(id: string, outputPath: string): Promise<number> {
     const batch = await this.#ask(() => this.#client.batches.retrieve(id));
-    if (!ENDED.includes(batch.status))
+    if (!BATCH_ENDS.includes(batch.status))
       throw new InputError(`batch ${id} is ${batch.status}`, "its results are there when it has ended");
     for (const { line, message, param } of batch.errors?.data ?? [])
       process.stderr.write(`${line ? `line ${line}: ` : ""}${message}${param ? ` (${param})` : ""}\n`);
@@ -176,7 +176,7 @@ export class RemoteBatches {
       const line = `${status}: ${(counts?.completed ?? 0) + (counts?.failed ?? 0)} of ${counts?.total ?? 0} rows done`;
       if (line !== told) process.stderr.write(`${line}\n`);
       told = line;
-      if (ENDED.includes(status)) return true;
+      if (BATCH_ENDS.includes(status)) return true;
       await delay(POLL_MS, undefined, { signal }).catch(() => {});
       if (signal.aborted) return false;
     }

@@ -1,5 +1,6 @@
 import { errorRecordSchema } from "../shared/error-record.ts";
 import { parseJson } from "../shared/json.ts";
+import { BATCH_ENDS } from "../shared/records.ts";
 import { readBatch } from "../store/batch.ts";
 import type { OutboxEvent } from "../store/outbox-event.ts";
 import type { Store } from "../store/store.ts";
@@ -51,7 +52,6 @@ function addRows(all: Rows, rows: Rows): void {
 }
 
 type BatchEvent = Extract<OutboxEvent, { kind: "batch" }>;
-const BATCH_ENDS = ["completed", "failed", "expired", "cancelled"];
 
 function eventRows(store: Store, event: OutboxEvent): Rows | Promise<Rows> {
   switch (event.kind) {

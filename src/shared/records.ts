@@ -137,6 +137,13 @@ export const batchStatusSchema = z.enum([
   "cancelled",
 ]);
 export type BatchStatus = z.infer<typeof batchStatusSchema>;
+/** The states of a batch that has ended, as text: an API elsewhere may have others. */
+export const BATCH_ENDS: readonly string[] = [
+  "completed",
+  "failed",
+  "expired",
+  "cancelled",
+] satisfies BatchStatus[];
 
 const count = z.coerce.number().default(0);
 

@@ -1,4 +1,5 @@
 import type { BatchFault } from "../shared/file-check.ts";
+import { BATCH_ENDS } from "../shared/records.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { DEFAULT_TENANT, isOwnedBy, storedOwner } from "../shared/tenant.ts";
 import { readBatch } from "./batch.ts";
@@ -157,8 +158,6 @@ const MOVE = new Script({
   `,
 });
 
-const ENDED: readonly ServedStatus[] = ["completed", "failed", "expired", "cancelled"];
-
 interface Move {
   from: readonly ServedStatus[];
   to: Exclude<ServedStatus, "validating">;
@@ -173,7 +172,7 @@ export async function moveServedBatch(
   { from, to, outputs, faults }: Move,
 ): Promise<ServedStatus | undefined> {
   const stamp = `${to.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())}At`;
-  const isEnd = ENDED.includes(to);
+  const isEnd = BATCH_ENDS.includes(to);
   const fields = Object.entries({ outputs, faults }).flatMap(([name, value]) =>
     value === undefined ? [] : [name, JSON.stringify(value)],
   );
@@ -288,7 +287,7 @@ export async function deleteServedBatch(
       counts: keys.batch(id),
       batches: keys.batches,
     },
-    { id, ended: `|${ENDED.join("|")}|` },
+    { id, ended: `|${BATCH_ENDS.join("|")}|` },
   );
-  return status === null || ENDED.includes(String(status) as ServedStatus);
+  return status === null || BATCH_ENDS.includes(String(status));
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { batchFaultSchema } from "../../shared/file-check.ts";
-import { batchStatusSchema, laneStatusSchema } from "../../shared/records.ts";
+import { BATCH_ENDS, batchStatusSchema, laneStatusSchema } from "../../shared/records.ts";
 import { lanesOf } from "../../store/batch.ts";
 import type { AnyBatch } from "../../store/batch-list.ts";
 
@@ -12,7 +12,6 @@ export type BatchState = z.infer<typeof batchStateSchema>;
 
 /** The counts of a run that nobody goes on with say nothing of now. */
 const STALE_MS = 15_000;
-const OPEN: readonly BatchState[] = ["validating", "in_progress", "finalizing", "cancelling", "paused"];
 
 const time = z.iso.datetime().nullable();
 export const batchViewSchema = z
@@ -70,7 +69,7 @@ const iso = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).
 export function showBatch(batch: AnyBatch): z.infer<typeof batchViewSchema> {
   const { id, served, run } = batch;
   const state = stateOf(batch);
-  const isOpen = OPEN.includes(state);
+  const isOpen = !BATCH_ENDS.includes(state);
   const { total = 0, succeeded = 0, failed = 0 } = run ?? {};
   const left = isOpen ? Math.max(0, total - succeeded - failed) : 0;
   const isRun = state === "in_progress" && run !== undefined && run.updatedAt > Date.now() - STALE_MS;

@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { BatchFault } from "../../shared/file-check.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import type { Logger } from "../../shared/logger.ts";
+import { BATCH_ENDS } from "../../shared/records.ts";
 import type { Settings } from "../../shared/settings.ts";
 import { DEFAULT_TENANT } from "../../shared/tenant.ts";
 import { saveBatch } from "../../store/batch.ts";
@@ -59,7 +60,7 @@ export function workFolder({ dataDir, namespace }: Settings): string {
 export async function hostBatch(context: HostContext, id: string, lease: Lease): Promise<boolean> {
   const { store, settings, files, logger } = context;
   let batch = await readServedBatch(store, id);
-  if (!batch || ["completed", "failed", "expired", "cancelled"].includes(batch.status)) {
+  if (!batch || BATCH_ENDS.includes(batch.status)) {
     await forgetServedBatch(store, id);
     return true;
   }
