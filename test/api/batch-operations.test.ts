@@ -40,7 +40,7 @@ async function service(latencyMs = 2) {
 const REFUSED = 'no\n#sim {"unknown": 1}';
 
 test("batches are listed by state, told with rows, causes of failures and files, and retried once", async () => {
-  const { ask, submit, shown, until, store, url } = await service();
+  const { ask, submit, shown, until, store, url, openai } = await service();
   const { id } = await submit(["one", REFUSED, "three", `${REFUSED} `]);
   await until(id, "completed");
   expect(await shown(id)).toMatchObject({
@@ -64,6 +64,8 @@ test("batches are listed by state, told with rows, causes of failures and files,
   const again = await Promise.all([0, 1, 2].map(() => ask("POST", `/api/batches/${id}/retry`)));
   const [retry] = new Set(again.map(({ body }) => body.id));
   expect(again.map(({ status, body }) => [status, body.id])).toEqual(Array(3).fill([201, retry]));
+  const inputs = await openai.files.list({ purpose: "batch" });
+  expect(inputs.data, "its own and that of the retry").toHaveLength(2);
   await until(retry, "completed");
   expect(await shown(retry)).toMatchObject({ retryOf: id, rows: { total: 2, failed: 2 } });
   expect((await shown(id)).retriedAs).toBe(retry);

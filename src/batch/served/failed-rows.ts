@@ -5,7 +5,13 @@ import { type FailureCause, FailureCauses } from "../../shared/failure-causes.ts
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import { objectId } from "../../shared/object-id.ts";
 import { DEFAULT_TENANT, type Owner } from "../../shared/tenant.ts";
-import { FILE_LIFE_SECONDS, type FileRecord, readFile, saveFile } from "../../store/file-record.ts";
+import {
+  deleteFile,
+  FILE_LIFE_SECONDS,
+  type FileRecord,
+  readFile,
+  saveFile,
+} from "../../store/file-record.ts";
 import { claimRetry, createServedBatch, readServedBatch } from "../../store/served-batch.ts";
 import { MESSAGES_ENDPOINT, type ServedBatch } from "../../store/served-batch-record.ts";
 import type { Store } from "../../store/store.ts";
@@ -76,7 +82,7 @@ export async function retryFailedRows(
     ...{ filename: `${id}.jsonl`, purpose: "batch", expiresAt: createdAt + FILE_LIFE_SECONDS * 1000 },
   };
   await saveFile(store, input);
-  await createServedBatch(store, {
+  const isMade = await createServedBatch(store, {
     ...{ id, tenant, by, endpoint, inputFileId, createdAt, metadata: batch.metadata },
     ...(needsPrices && { needsPrices: "true" }),
     outputFileId: objectId("file-"),
@@ -86,6 +92,11 @@ export async function retryFailedRows(
     expiresAt: createdAt + batch.expiresAt - batch.createdAt,
     retryOf: batch.id,
   });
+  if (!isMade) {
+    // The same request, sent twice, was here first, with an input of its own.
+    await deleteFile(store, input);
+    await files.delete(inputFileId);
+  }
   return id;
 }
 
