@@ -160,11 +160,13 @@ export class BatchHost {
   /** The folders of batches that ended while somebody kept their host from removing them, or whose record is gone. */
   async #sweepWork(): Promise<void> {
     const { store, settings } = this.#options;
-    for (const id of (await this.#files.work?.begunBefore(Date.now() - DAY_MS)) ?? [])
-      if (!(await openServedBatches(store)).includes(id)) await this.#files.work?.forget(id);
+    const begun = (await this.#files.work?.begunBefore(Date.now() - DAY_MS)) ?? [];
     const folder = workFolder(settings);
     const names = await readdir(folder).catch(() => []);
-    const open = new Set(names.length === 0 ? [] : await openServedBatches(store));
+    if (begun.length + names.length === 0) return;
+    // Read last: of what was found before, no batch that goes on is missing.
+    const open = new Set(await openServedBatches(store));
+    for (const id of begun) if (!open.has(id)) await this.#files.work?.forget(id);
     for (const name of names) {
       const { mtimeMs = Date.now() } = (await stat(join(folder, name)).catch(() => undefined)) ?? {};
       if (open.has(name) || mtimeMs > Date.now() - DAY_MS) continue;
