@@ -1,6 +1,5 @@
 import type { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
-import { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { Rate } from "../shared/rate.ts";
 import type { ResultRecord } from "../shared/records.ts";
@@ -21,7 +20,7 @@ import type { BatchOutput, OutputRow } from "./batch-output.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { IndexRow } from "./index-row.ts";
 import { LaneBuyer } from "./lanes/lane-buyer.ts";
-import { type LaneOptions, switchAt } from "./lanes/lane-plan.ts";
+import type { LaneOptions } from "./lanes/lane-plan.ts";
 import { ModelStops } from "./model-stops.ts";
 import { outputLine } from "./output-line.ts";
 import { RestScan } from "./rest-scan.ts";
@@ -84,7 +83,6 @@ export class RowSender {
   #reconciledAt = performance.now();
   #savedAt = Number.NEGATIVE_INFINITY;
   readonly #rate = new Rate();
-  #freed = 0;
 
   constructor(options: RowSenderOptions) {
     this.#options = options;
@@ -126,14 +124,13 @@ export class RowSender {
 
   /** May be broken off anywhere and begun again. */
   async #turn(signal: AbortSignal): Promise<BatchEnd | undefined> {
-    this.#checkLease();
+    this.#options.lease.check();
     const collected = await this.#collect();
     this.#end ??= await this.#findEnd(signal);
     if (this.#end) {
       await this.#withdraw(this.#windows.all);
       const isOver = this.#end.kind === "cancelled" || this.#options.hosted?.unsent(this.#end) !== undefined;
       if (isOver) this.#lanes.cancelAll();
-      if (this.#lanes.isBusy && isOver) this.#lanes.turn([], 0);
       if (this.#windows.inFlight === 0 && !(isOver && this.#lanes.isBusy)) {
         // A row that ended before its job was withdrawn has left its result.
         while ((await this.#collect()) > 0);
@@ -141,7 +138,8 @@ export class RowSender {
       }
     } else {
       await this.#withdraw(this.#windows.all.filter(({ stop }) => stop));
-      this.#turnLanes();
+      const isFreed = this.#lanes.turn(this.#windows.all, this.#options.index.counts().missing);
+      if (isFreed) for (const window of this.#windows.all) window.rescan();
       await this.#refill();
       const isAllDone = this.#rest.isComplete && this.#options.index.counts().missing === 0;
       if (isAllDone && !this.#lanes.isBusy) return { kind: "finished" };
@@ -170,17 +168,6 @@ export class RowSender {
       if (this.#options.hosted?.unsent(end)) await adoptRows(this.#options, this.#batchId, this.#windows.all);
     }
     return end;
-  }
-
-  #checkLease(): void {
-    const { lostTo } = this.#options.lease;
-    if (!lostTo) return;
-    throw new GlueError({
-      code: "lease_lost",
-      category: "internal",
-      message: `the batch was taken over by process ${lostTo.pid} on ${lostTo.host}`,
-      hint: "this run stopped for longer than 15 s; the other one goes on with the batch",
-    });
   }
 
   /** The operator's or a worker's word that the batch must not go on. */
@@ -255,22 +242,6 @@ export class RowSender {
   #isFree(window: Window, id: string): boolean {
     const jobId = `${this.#batchId}-${id}`;
     return !window.rows.has(jobId) && !this.#lanes.keeps(jobId, window.model);
-  }
-
-  /** Buys in provider batches what may be in time that way; rows that these let go are found again from the beginning. */
-  #turnLanes(): void {
-    const { lanes, index, settings } = this.#options;
-    if (!lanes && !this.#lanes.isBusy) return;
-    const rows = index.counts().missing;
-    const rowsPerSecond = this.#lanes.rowsPerSecond(this.#windows.all);
-    const at = lanes ? switchAt(lanes.byMs, { rows, rowsPerSecond, leastMs: settings.laneReserveMs }) : 0;
-    this.#lanes.turn(this.#windows.all, at);
-    if (this.#lanes.freed === this.#freed) return;
-    this.#freed = this.#lanes.freed;
-    for (const window of this.#windows.all) {
-      window.cursor = 0;
-      window.exhausted = false;
-    }
   }
 
   /** Takes rows back that no worker has begun; active ones stay in flight until they end or wait again. */

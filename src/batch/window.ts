@@ -54,6 +54,12 @@ export class Window {
     return end < 0 ? rows : rows.slice(0, Math.max(1, end));
   }
 
+  /** Rows of the input that were passed over are looked at again. */
+  rescan(): void {
+    this.cursor = 0;
+    this.exhausted = false;
+  }
+
   add(jobId: string, row: InFlightRow): void {
     this.delete(jobId);
     this.rows.set(jobId, row);

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Redis } from "ioredis";
-import { InputError } from "../shared/errors.ts";
+import { GlueError, InputError } from "../shared/errors.ts";
 import { identityOf, isAlive } from "../shared/process-identity.ts";
 import { LEASE_LAPSE_MS, LEASE_LIFE_MS, type LeaseHolder, leaseHolderSchema } from "../shared/records.ts";
 import { Script } from "./script.ts";
@@ -96,6 +96,24 @@ export class Lease {
       this.lostTo = holder.parsed;
       clearInterval(this.#timer);
     }
+  }
+
+  /** @throws GlueError `lease_lost` when this process knows that another one has taken it over */
+  check(): void {
+    if (!this.lostTo) return;
+    throw new GlueError({
+      code: "lease_lost",
+      category: "internal",
+      message: `the batch was taken over by process ${this.lostTo.pid} on ${this.lostTo.host}`,
+      hint: "this run stopped for longer than 15 s; the other one goes on with the batch",
+    });
+  }
+
+  /** Asks Redis, before what only the holder may do: a process that stood still does not know yet. @throws GlueError `lease_lost` */
+  async confirm(): Promise<void> {
+    const holder = await this.#take();
+    if (holder) this.lostTo = holder.parsed;
+    this.check();
   }
 
   async release(): Promise<void> {

@@ -1,7 +1,8 @@
 import { createServer, request as send } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, inject, onTestFinished, test } from "vitest";
+import { LEASE_LIFE_MS } from "../../src/shared/records.ts";
 import { readBuys } from "../../src/store/lane-buy.ts";
 import { testStore } from "../support/redis.ts";
 import { sampleOf, seededRandom } from "../support/sample.ts";
@@ -22,8 +23,14 @@ const POINTS = [
   { name: "while it takes results in", call: /\/(content|results)$/, when: "sent" },
   { name: "before it cancels", call: /\/cancel$/, when: "before", isLate: true },
   { name: "when it has cancelled", call: /\/cancel$/, when: "after", isLate: true },
-] as const;
-type Point = (typeof POINTS)[number] & { isLate?: boolean; openaiOnly?: boolean };
+] as const satisfies readonly Point[];
+interface Point {
+  name: string;
+  call: RegExp;
+  when: "before" | "after" | "sent";
+  isLate?: boolean;
+  openaiOnly?: boolean;
+}
 
 /** A way to the simulator on which the first call that fits ends the process. */
 async function deadlyWay(target: string, { call, when }: Point, kill: () => void, random: () => number) {
@@ -56,6 +63,28 @@ async function deadlyWay(target: string, { call, when }: Point, kill: () => void
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+/** A site whose minutes of provider batches are milliseconds, which the plan knows from what it has seen. */
+async function laneSite(model: string, durationMs: number) {
+  const site = await TestSite.open(
+    { batchSpeed: 1000, latencyMs: 20 },
+    { GLUELLM_LANE_POLL_MS: "50", GLUELLM_LANE_RESERVE_MS: "1000" },
+  );
+  site.simulator.setBatches({ durationMs });
+  const store = testStore(site.namespace);
+  const seen = JSON.stringify(Array.from({ length: 50 }, () => 300));
+  await store.redis.hset(store.keys.laneDurations, model, seen);
+  site.write("in.jsonl", site.rows(ROWS));
+  return { site, store };
+}
+
+/** The environment in which both dialects of the simulator are reached by another way. */
+const by = (site: TestSite, way: string) => ({
+  SIMULATOR_BASE_URL: `${way}/v1`,
+  GLUELLM_PROVIDERS: site.env.GLUELLM_PROVIDERS?.replaceAll(site.simulator.url, way) ?? "",
+});
+
+const batchOf = (model: string) => ["batch", "run", "in.jsonl", "-o", "out.jsonl", "-m", model, "--by"];
+
 const cases = [MODEL, CLAUDE_MODEL].flatMap((model) =>
   (POINTS as readonly Point[])
     .filter(({ openaiOnly }) => model === MODEL || !openaiOnly)
@@ -63,29 +92,12 @@ const cases = [MODEL, CLAUDE_MODEL].flatMap((model) =>
 );
 
 test.each(sampleOf("lane deaths", cases, 2))("$model: killed $name", async ({ model, point }) => {
-  await using site = await TestSite.open(
-    { batchSpeed: 1000, latencyMs: 20 },
-    {
-      GLUELLM_LANE_POLL_MS: "50",
-      GLUELLM_LANE_RESERVE_MS: "1000",
-    },
-  );
-  site.simulator.setBatches({ durationMs: point.isLate ? 1e9 : 500_000 });
-  const store = testStore(site.namespace);
-  const seen = JSON.stringify(Array.from({ length: 50 }, () => 300));
-  await store.redis.hset(store.keys.laneDurations, model, seen);
-  site.write("in.jsonl", site.rows(ROWS));
-  const args = ["batch", "run", "in.jsonl", "-o", "out.jsonl", "-m", model, "--by"];
+  const { site, store } = await laneSite(model, point.isLate ? 1e9 : 500_000);
+  await using _ = site;
+  const args = batchOf(model);
   const holder: { kill: () => void } = { kill: () => {} };
   const way = await deadlyWay(site.simulator.url, point, () => holder.kill(), seededRandom(point.name));
-  const run = site.startWith(
-    {
-      SIMULATOR_BASE_URL: `${way}/v1`,
-      GLUELLM_PROVIDERS: site.env.GLUELLM_PROVIDERS?.replaceAll(site.simulator.url, way) ?? "",
-    },
-    ...args,
-    point.isLate ? "8s" : "2h",
-  );
+  const run = site.startWith(by(site, way), ...args, point.isLate ? "8s" : "2h");
   holder.kill = () => run.child.kill("SIGKILL");
   const code = await run.exit;
   // A death while results come in may be too late to be one.
@@ -101,3 +113,40 @@ test.each(sampleOf("lane deaths", cases, 2))("$model: killed $name", async ({ mo
   const [id = ""] = await store.redis.zrange(store.keys.batches, "0", "-1");
   expect((await readBuys(store, id)).rows.size).toBe(0);
 });
+
+test.runIf(inject("isFull"))(
+  "a process that stands still until another one has taken the batch over buys nothing more",
+  async () => {
+    const { site, store } = await laneSite(MODEL, 500_000);
+    await using _ = site;
+    const frozen: { stop: () => void } = { stop: () => {} };
+    const upload: Point = { name: "the upload", call: /^POST \/v1\/files$/, when: "sent" };
+    const way = await deadlyWay(
+      site.simulator.url,
+      upload,
+      () => frozen.stop(),
+      () => 0,
+    );
+    const run = site.startWith(by(site, way), ...batchOf(MODEL), "2h");
+    const stopped = new Promise<void>((resolve) => {
+      frozen.stop = () => {
+        run.child.kill("SIGSTOP");
+        resolve();
+      };
+    });
+    await stopped;
+    const [id = ""] = await store.redis.zrange(store.keys.batches, "0", "-1");
+    // As if a process elsewhere, with files of its own, had found the lease lapsed.
+    const other = { host: "elsewhere", pid: 1, startedAt: "", token: "other" };
+    await store.redis.set(store.keys.batchLease(id), JSON.stringify(other), "PX", LEASE_LIFE_MS);
+    run.child.kill("SIGCONT");
+    expect(await run.exit).not.toBe(0);
+    const made = await fetch(`${site.simulator.url}/v1/batches`, {
+      headers: { authorization: "Bearer none" },
+    });
+    expect(await made.json()).toMatchObject({ data: [] });
+    await store.redis.del(store.keys.batchLease(id));
+    expect((await site.run(...batchOf(MODEL), "2h")).code).toBe(0);
+    expect([...site.paidCalls().values()]).toEqual(Array(ROWS).fill(1));
+  },
+);

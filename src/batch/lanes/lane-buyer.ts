@@ -4,15 +4,16 @@ import { limitsOf, type StatedLimits } from "../../shared/budget.ts";
 import type { Logger } from "../../shared/logger.ts";
 import { type ModelRef, modelRef } from "../../shared/model-name.ts";
 import type { LaneStatus } from "../../shared/records.ts";
-import { reserveCost, settleCost } from "../../store/cost-ledger.ts";
+import type { Lease } from "../../store/batch-lease.ts";
 import { endBuy, intendBuy, type LaneBuy, readBuys, releaseRows, saveBuy } from "../../store/lane-buy.ts";
 import { readDurations } from "../../store/lane-durations.ts";
 import { readLearnedLimits } from "../../store/learned-limits.ts";
 import type { DiskIndex } from "../disk-index.ts";
 import type { IndexRow } from "../index-row.ts";
 import type { Window } from "../window.ts";
+import { LaneCosts } from "./lane-costs.ts";
 import { LaneLadder } from "./lane-ladder.ts";
-import { buysBatch, type LaneOptions } from "./lane-plan.ts";
+import { buysBatch, type LaneOptions, switchAt } from "./lane-plan.ts";
 import { LaneRequests } from "./lane-requests.ts";
 import { LaneResults, type LaneResultsOptions } from "./lane-results.ts";
 import { LaneRows } from "./lane-rows.ts";
@@ -25,11 +26,10 @@ const SCAN_ROWS = 500;
 const FAULT_DELAY_MS = 10_000;
 /** Requests per minute that an account is taken to let through where nobody knows. */
 const UNKNOWN_RPM = 300;
-/** No provider's batch lasts longer. */
-const HOLD_MS = 3 * 86_400_000;
 
 interface LaneBuyerOptions extends LaneResultsOptions {
   logger: Logger;
+  lease: Lease;
   index: DiskIndex;
   /** Whether the batch has a cost limit, whose ledger is its record. */
   hasCostLimit: boolean;
@@ -49,6 +49,7 @@ interface Progress {
 export class LaneBuyer {
   readonly #options: LaneBuyerOptions;
   readonly #rows: LaneRows;
+  readonly #costs: LaneCosts;
   readonly #requests: LaneRequests;
   readonly #results: LaneResults;
   readonly #ladder: LaneLadder;
@@ -60,6 +61,7 @@ export class LaneBuyer {
   readonly #cursors = new Map<string, number>();
   readonly #durations = new Map<string, number[]>();
   #learned = new Map<string, StatedLimits>();
+  #seenFreed = 0;
   #groupRows = GROUP_ROWS;
   /** Until when no further batch is asked for: the provider's pool is full. */
   #fullUntilMs = 0;
@@ -67,9 +69,10 @@ export class LaneBuyer {
   #buying: Promise<void> | undefined;
 
   constructor(options: LaneBuyerOptions) {
-    const { settings, reader, wire, batchId, index } = options;
+    const { store, settings, reader, wire, batchId, index, hasCostLimit } = options;
     this.#options = options;
     this.#rows = new LaneRows(batchId, index);
+    this.#costs = new LaneCosts(store, batchId, hasCostLimit);
     this.#requests = new LaneRequests(settings, reader, wire);
     this.#results = new LaneResults(options, this.#rows);
     const parts = { rows: this.#rows, requests: this.#requests, results: this.#results };
@@ -106,11 +109,6 @@ export class LaneBuyer {
     return this.#buys.size > 0;
   }
 
-  /** Counts the changes after which rows may go online that could not before. */
-  get freed(): number {
-    return this.#rows.freed;
-  }
-
   /** Where each provider batch stands. */
   status(): LaneStatus[] {
     return [...this.#buys.values()].map(({ entry, model, batchId, state, requests, seen, unknownSince }) => ({
@@ -138,9 +136,17 @@ export class LaneBuyer {
     this.#rows.forget(jobId);
   }
 
-  /** Begins what is to be done now; `switchAtMs`: when rows that are left have to go online. */
-  turn(windows: readonly Window[], switchAtMs: number): void {
-    this.#switchAtMs = switchAtMs;
+  /**
+   * Begins what is to be done now. Returns whether rows may go online that could not before.
+   * @param missing rows without a result
+   */
+  turn(windows: readonly Window[], missing: number): boolean {
+    const { lanes, settings } = this.#options;
+    if (!lanes && !this.isBusy) return false;
+    if (lanes) {
+      const pace = { rows: missing, rowsPerSecond: this.#rowsPerSecond(windows) };
+      this.#switchAtMs = switchAt(lanes.byMs, { ...pace, leastMs: settings.laneReserveMs });
+    }
     for (const { model } of windows) {
       const isWanted = this.#wantsKey(model.key);
       if (this.#wanted.get(model.key) && !isWanted) this.#rows.freed += 1;
@@ -154,11 +160,17 @@ export class LaneBuyer {
       .finally(() => {
         this.#buying = undefined;
       });
+    const isFreed = this.#rows.freed !== this.#seenFreed;
+    this.#seenFreed = this.#rows.freed;
+    return isFreed;
   }
 
   /** Asks all provider batches to end; what they have done by then is read in. */
   cancelAll(): void {
-    for (const buy of this.#buys.values()) buy.cancelledAt ??= Date.now();
+    for (const buy of this.#buys.values()) {
+      buy.cancelledAt ??= Date.now();
+      this.#go(buy);
+    }
   }
 
   /** Waits for what is under way. Provider batches go on: another run reads them in. */
@@ -169,7 +181,7 @@ export class LaneBuyer {
   }
 
   /** Returns how many rows a second the account's limits let through online, as far as they are known. */
-  rowsPerSecond(windows: readonly Window[]): number {
+  #rowsPerSecond(windows: readonly Window[]): number {
     const { limits } = this.#options.settings;
     const ofModel = ({ model }: Window) =>
       (limitsOf(limits, this.#learned, model.key).rpm?.perMinute ?? UNKNOWN_RPM) / 60;
@@ -220,14 +232,19 @@ export class LaneBuyer {
       requests,
       since: Date.now(),
     };
-    if (!(await this.#hold(buy, mostUsd))) return false;
+    if (!(await this.#costs.hold(buy, mostUsd))) {
+      const reason = "the cost limit leaves too little for a provider batch";
+      this.#closed.set(model.key, reason);
+      logger.info({ model: model.key }, `${reason}; its rows go online`);
+      return false;
+    }
     const taken = new Set(await intendBuy(store, batchId, queue, buy, jobIds));
     for (const jobId of jobIds) {
       if (taken.has(jobId)) this.#rows.bought(jobId, buy.id);
       else this.#rows.goesOnline(jobId);
     }
     buy.requests = taken.size;
-    if (taken.size === 0) await this.#settle(buy, 0);
+    if (taken.size === 0) await this.#costs.settle(buy, 0);
     else {
       this.#buys.set(buy.id, buy);
       await saveBuy(store, batchId, buy);
@@ -302,7 +319,7 @@ export class LaneBuyer {
   ): Promise<void> {
     const { store, batchId, wake } = this.#options;
     const { key } = modelRef(buy.entry, buy.model);
-    await this.#settle(buy, paidUsd);
+    await this.#costs.settle(buy, paidUsd);
     const left = this.#rows.of(buy).flatMap(({ jobId }) => (recorded.has(jobId) ? [] : [jobId]));
     await releaseRows(store, batchId, buy.id, left);
     await endBuy(store, batchId, buy.id);
@@ -312,27 +329,5 @@ export class LaneBuyer {
     this.#cursors.delete(key);
     this.#durations.delete(key);
     wake();
-  }
-
-  /** Holds what a buy may cost of the batch's limit; where that leaves too little, single calls go on with the rest. */
-  async #hold(buy: LaneBuy, mostUsd: number): Promise<boolean> {
-    const { hasCostLimit, store, logger } = this.#options;
-    if (!hasCostLimit) return true;
-    const { kind } = await reserveCost(store, this.#ledgerOf(buy), mostUsd, HOLD_MS);
-    if (kind === "reserved") return true;
-    const { key } = modelRef(buy.entry, buy.model);
-    this.#closed.set(key, "the cost limit leaves too little for a provider batch");
-    logger.info({ model: key }, "the cost limit leaves too little for a provider batch; its rows go online");
-    return false;
-  }
-
-  async #settle(buy: LaneBuy, usd: number): Promise<void> {
-    const { hasCostLimit, store } = this.#options;
-    if (hasCostLimit) await settleCost(store, this.#ledgerOf(buy), usd);
-  }
-
-  #ledgerOf({ id }: LaneBuy) {
-    const { store, batchId } = this.#options;
-    return { ledger: store.keys.batch(batchId), jobId: `lane-${id}`, callId: id };
   }
 }

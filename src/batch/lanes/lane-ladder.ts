@@ -7,6 +7,7 @@ import {
 import type { LLMError } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/logger.ts";
 import { modelRef } from "../../shared/model-name.ts";
+import type { Lease } from "../../store/batch-lease.ts";
 import { type LaneBuy, saveBuy } from "../../store/lane-buy.ts";
 import { noteDuration } from "../../store/lane-durations.ts";
 import type { LaneRequests } from "./lane-requests.ts";
@@ -38,6 +39,7 @@ interface LaneSite {
 
 interface LaneLadderOptions extends LaneResultsOptions {
   logger: Logger;
+  lease: Lease;
   rows: LaneRows;
   requests: LaneRequests;
   results: LaneResults;
@@ -78,6 +80,8 @@ export class LaneLadder {
     }
     if (made.length === 0) return site.end(buy);
     const file = await provider.upload?.(made, buy.endpoint);
+    // Another process may have gone on with the batch while this one stood still.
+    await this.#options.lease.confirm();
     await this.#save(buy, { state: "creating", file, requests: made.length, since: Date.now() });
     const mark = { buyId: buy.id, since: buy.since, requests: made.length };
     const input = { requests: made, ...(file !== undefined && { file }) };

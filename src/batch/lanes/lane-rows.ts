@@ -85,6 +85,8 @@ export class LaneRows {
   /** The row's result is safe in the file. */
   forget(jobId: string): void {
     this.#bought.delete(jobId);
+    this.#online.delete(jobId);
+    this.#tries.delete(jobId);
   }
 
   /** Gives rows of a buy back that it brought nothing for. */
