@@ -2,6 +2,7 @@
  * `npm run bench:api`: figures of the HTTP API, side by side with calls of the provider, a bare BullMQ queue and the client. The
  * API, a worker and the provider are processes of their own. Ratios count; the machine is noisy. Names of parts choose them.
  */
+
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -9,6 +10,7 @@ import { Queue, QueueEvents } from "bullmq";
 import { Redis } from "ioredis";
 import { Agent, request } from "undici";
 import { sumQuestion } from "./calls.ts";
+import { percentile } from "./percentile.ts";
 import { type ApiProcess, BenchSite } from "./site.ts";
 
 const LATENCY_CALLS = 300;
@@ -167,11 +169,6 @@ function tellTimes(way: string, values: number[]): void {
 
 function median(values: readonly number[]): number {
   return percentile(values, 50);
-}
-
-function percentile(values: readonly number[], p: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))] ?? 0;
 }
 
 function mb(bytes: number): string {

@@ -1,17 +1,20 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stopEmbeddedRedis } from "../src/embedded-redis/embedded-redis.ts";
 import { holdEmbeddedRedis } from "../src/embedded-redis/hold.ts";
 import { loadSettings } from "../src/shared/settings.ts";
 import { sumQuestion } from "./calls.ts";
+import { threadsMsOf } from "./threads.ts";
 
 const MAIN = join(import.meta.dirname, "../src/cli/main.ts");
 
 /** A served API. */
 export interface ApiProcess {
+  child: ChildProcess;
+  worker: ChildProcess;
   /** With `/v1`. */
   url: string;
   /** One that may do everything. */
@@ -26,6 +29,9 @@ export interface ApiProcess {
 export class BenchSite implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "gluellm-bench-"));
   readonly #dataDir = join(this.folder, "data");
+  /** What processes tell on standard error. */
+  readonly logPath = join(this.folder, "log.txt");
+  readonly #log = openSync(this.logPath, "a");
   socketPath = "";
   providerUrl = "";
   /** Of the processes that are started from now on, beside their own. */
@@ -63,8 +69,8 @@ export class BenchSite implements AsyncDisposable {
   ): { child: ChildProcess; exit: Promise<number> } {
     const child = spawn(process.execPath, [script, ...args], {
       cwd: this.folder,
-      stdio: ["ignore", "inherit", "ignore"],
-      env: { ...this.#env, ...env },
+      stdio: ["ignore", "inherit", this.#log],
+      env: { ...this.processEnv, ...env },
     });
     return { child, exit: once(child, "close").then(([code]) => code as number) };
   }
@@ -80,7 +86,7 @@ export class BenchSite implements AsyncDisposable {
     const child = spawn(process.execPath, [MAIN, "api", "--port", "0"], {
       cwd: this.folder,
       stdio: ["ignore", "ignore", "pipe"],
-      env: this.#env,
+      env: this.processEnv,
     });
     let told = "";
     const line = /^export OPENAI_BASE_URL=(\S+) OPENAI_API_KEY=(gk_\S+)$/m;
@@ -88,11 +94,12 @@ export class BenchSite implements AsyncDisposable {
     while (!line.test(told)) await once(child.stderr ?? child, "data");
     const [, url = "", key = ""] = line.exec(told) ?? [];
     return {
+      ...{ child, worker: worker.child },
       url,
       key,
       rssBytes: () =>
         Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) * 1024,
-      cpuMs: () => ({ api: cpuMsOf(child.pid), worker: cpuMsOf(worker.child.pid) }),
+      cpuMs: () => ({ api: threadsMsOf(child.pid), worker: threadsMsOf(worker.child.pid) }),
       close: async () => {
         const ended = [once(child, "close"), worker.exit];
         child.kill();
@@ -102,7 +109,8 @@ export class BenchSite implements AsyncDisposable {
     };
   }
 
-  get #env() {
+  /** The environment of its processes. */
+  get processEnv() {
     return {
       PATH: process.env.PATH,
       GLUELLM_REDIS_URL: `unix://${this.socketPath}`,
@@ -144,13 +152,8 @@ export class BenchSite implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#simulator?.kill();
     this.#release();
+    closeSync(this.#log);
     await stopEmbeddedRedis({ dataDir: this.#dataDir, system: loadSettings().system });
     rmSync(this.folder, { recursive: true, force: true });
   }
-}
-
-/** User and system time by Linux, whose unit is 10 ms. */
-export function cpuMsOf(pid: number | undefined): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10;
 }

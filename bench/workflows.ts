@@ -2,6 +2,8 @@
  * `npm run bench:workflows`: figures of the workflow engine, and of raw BullMQ in the same run. Ratios count; the
  * machine is noisy. Names of parts choose them.
  */
+import { loadavg } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -12,11 +14,21 @@ import { startWorker } from "../src/host/one-process.ts";
 import { defineWorkflow, GlueLLM, type WorkflowContext } from "../src/index.ts";
 import { workflowQueue } from "../src/shared/catalog.ts";
 import { createLogger } from "../src/shared/logger.ts";
+import { modelRef } from "../src/shared/model-name.ts";
+import { completionQueueName } from "../src/shared/queue-name.ts";
 import { loadSettings } from "../src/shared/settings.ts";
 import { openStore } from "../src/store/connected-store.ts";
 import { redisTarget } from "../src/store/redis-target.ts";
+import { noPostgres, PostgresCluster } from "../test/support/postgres.ts";
+import { callsAtATime, sumQuestion } from "./calls.ts";
+import { installPeers } from "./peers/install.ts";
+import { WorkflowPeer } from "./peers/workflow-peer.ts";
+import { percentile } from "./percentile.ts";
 import { BenchSite } from "./site.ts";
 
+/** Of the parts that are measured in turn. */
+const ROUNDS = 3;
+const OPEN_STEPS = 2000;
 const KB4 = "x".repeat(4096);
 /** Latencies of 8 branches of 5 steps, in milliseconds. */
 const LATENCIES = Array.from({ length: 8 }, (_, b) =>
@@ -35,6 +47,10 @@ const kinds: Record<string, (ctx: WorkflowContext, n: number) => Promise<unknown
     for (let i = 0; i < n; i++) await ctx.complete("step", `step ${i}\n#sim {"reply": "${KB4}"}`);
   },
   wide: (ctx, n) => Promise.all(Array.from({ length: n }, (_, i) => ctx.complete("leaf", `leaf ${i}`))),
+  open: (ctx, n) =>
+    Promise.all(
+      Array.from({ length: n }, (_, i) => ctx.complete("leaf", `open ${i}\n#sim {"latencyMs": 600000}`)),
+    ),
   branches: (ctx) =>
     Promise.all(
       LATENCIES.map(async (steps) => {
@@ -61,7 +77,7 @@ const settings = loadSettings({
   cwd: "/",
 });
 const logger = createLogger({ level: "error", json: true });
-const store = openStore(redisTarget(settings.redisUrl ?? ""), settings.namespace, logger);
+const store = openStore(redisTarget(settings.redisUrl ?? "", settings.namespace), settings.namespace, logger);
 const worker = await startWorker({ store, settings, logger, workflows: [workflow] });
 const client = new GlueLLM({ mode: "fleet", settings, logger });
 
@@ -73,6 +89,8 @@ const parts: Record<string, () => Promise<void>> = {
   large,
   long,
   suspended,
+  peers,
+  cancel,
 };
 const chosen = process.argv.slice(2);
 await run("calls", 20);
@@ -162,6 +180,74 @@ async function suspended(): Promise<void> {
     "10,000 suspended runs (1,000 of them sticky), heap bytes each",
     ((heapBytes() - heapBefore) / count).toFixed(0),
   );
+  await queue.close();
+}
+
+/** Steps beside those of Restate, DBOS and plain completions, in turn. */
+async function peers(): Promise<void> {
+  installPeers();
+  await using restate = await WorkflowPeer.start("restate.mjs", join(site.folder, "restate"));
+  await using cluster = noPostgres ? undefined : await PostgresCluster.start();
+  await using dbos = cluster && (await WorkflowPeer.start("dbos.mjs", cluster.url));
+  const [runs, steps] = [100, 10];
+  const all = runs * steps;
+  const ours = (kind: string) => async () => {
+    const startedAt = performance.now();
+    await Promise.all(Array.from({ length: runs }, () => run(kind, steps)));
+    return performance.now() - startedAt;
+  };
+  const plain = (width: number) => () =>
+    callsAtATime(
+      width,
+      all,
+      async (n) => (await client.complete(sumQuestion(n), { maxTokens: 16 })).finalResponse,
+    );
+  const sides: Record<string, () => Promise<number>> = {
+    "gluellm, local steps": ours("local"),
+    "Restate, ctx.run": () => restate.run("local", runs, steps),
+    ...(dbos && { "DBOS, runStep": () => dbos.run("local", runs, steps) }),
+    "gluellm, call steps (whole provider calls)": ours("calls"),
+    "plain completions, 100 at a time": plain(runs),
+    "Restate, calls of a service that does nothing": () => restate.run("calls", runs, steps),
+    ...(dbos && { "DBOS, child workflows that do nothing": () => dbos.run("calls", runs, steps) }),
+    "gluellm, 1,000 completions side by side in a run": () => run("wide", all),
+    "the same without a workflow": plain(all),
+  };
+  const took = new Map(Object.keys(sides).map((side) => [side, [] as number[]]));
+  // The first round warms up.
+  for (let round = 0; round <= ROUNDS; round++)
+    for (const [side, measure] of Object.entries(sides)) {
+      const ms = await measure();
+      if (round > 0) took.get(side)?.push(ms);
+      console.log(`    ${round} ${side}: ${ms.toFixed(0)} ms`);
+    }
+  console.log(`  1,000 steps, medians of ${ROUNDS} rounds in turn, load average ${loadavg()[0]?.toFixed(0)}`);
+  for (const [side, values] of took) {
+    const rounds = values.map((ms) => (all / ms) * 1000).map((perSecond) => perSecond.toFixed(0));
+    report(side, `${((all / percentile(values, 50)) * 1000).toFixed(0)}/s (${rounds.join(" ")})`);
+  }
+}
+
+/** How long it takes to add steps, and to cancel the run when none of them has ended. */
+async function cancel(): Promise<void> {
+  const name = completionQueueName(modelRef("simulator", "bench"));
+  const queue = new Queue(name, { connection: redis, prefix: "{gluellm:default}" });
+  const ratios: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const startedAt = performance.now();
+    const handle = await client.workflows.start(workflow, { kind: "open", n: OPEN_STEPS });
+    const result = handle.result().catch(() => {});
+    const open = () => queue.getJobCountByTypes("active", "waiting", "prioritized", "delayed");
+    while ((await open()) < OPEN_STEPS) await delay(5);
+    const addedAt = performance.now();
+    await handle.cancel();
+    await result;
+    while ((await open()) > 0) await delay(5);
+    const [addMs, cancelMs] = [addedAt - startedAt, performance.now() - addedAt];
+    ratios.push(cancelMs / addMs);
+    report(`${OPEN_STEPS} open steps: added, cancelled, ms`, `${addMs.toFixed(0)}, ${cancelMs.toFixed(0)}`);
+  }
+  report("ratio, median", percentile(ratios, 50).toFixed(2));
   await queue.close();
 }
 

@@ -2,6 +2,7 @@ import type { Request, RequestHandler } from "express";
 import { ConfigurationError } from "../src/shared/errors.ts";
 import { bracketed, hostnameOf, isWildcard } from "../src/shared/host-name.ts";
 import { isLoopback } from "../src/shared/loopback.ts";
+import type { SsoRules } from "../src/shared/sso-setting.ts";
 import { refuse } from "./refuse.ts";
 
 /** Where the dashboard listens and what a caller has to know. */
@@ -11,18 +12,20 @@ export interface AccessRules {
   password?: string;
   /** Without a password: what the link to the dashboard holds (see `dashboardToken`); absent: who is on this machine. */
   token?: string;
+  /** How a proxy says who somebody is; absent: none does. */
+  sso?: SsoRules | undefined;
   /** Further host names under which it is reached, such as that of a proxy on this machine. */
   allowedHosts?: readonly string[];
 }
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** @throws ConfigurationError when others than this machine could reach a dashboard without a password. */
-export function requirePassword({ host, password }: AccessRules): void {
-  if (isLoopback(host) || password) return;
+/** @throws ConfigurationError when others than this machine could reach a dashboard without a password or single sign-on. */
+export function requirePassword({ host, password, sso }: AccessRules): void {
+  if (isLoopback(host) || password || sso) return;
   throw new ConfigurationError(
     `the dashboard on ${host} would be open to everyone who reaches that address`,
-    "set GLUELLM_DASHBOARD_PASSWORD (at least 8 characters), or GLUELLM_DASHBOARD_HOST=127.0.0.1",
+    "set GLUELLM_DASHBOARD_PASSWORD (at least 8 characters) or GLUELLM_SSO_USER_HEADER, or GLUELLM_DASHBOARD_HOST=127.0.0.1",
     "dashboard_open",
   );
 }
@@ -46,11 +49,14 @@ export function isChange({ method }: Request): boolean {
   return !SAFE_METHODS.has(method);
 }
 
-function isOwnHost(header: string | undefined, { host, password, allowedHosts = [] }: AccessRules): boolean {
+function isOwnHost(
+  header: string | undefined,
+  { host, password, sso, allowedHosts = [] }: AccessRules,
+): boolean {
   const named = hostnameOf(header);
   if (named === undefined) return false;
   if (isLoopback(named) || named === hostnameOf(bracketed(host)) || allowedHosts.includes(named)) return true;
-  return isWildcard(host) && password !== undefined;
+  return isWildcard(host) && (password !== undefined || sso !== undefined);
 }
 
 /** Programs send neither header; browsers send Origin with every request that changes something. */

@@ -3,14 +3,15 @@ import type { Request, RequestHandler, Response } from "express";
 import { sha256 } from "../src/shared/digest.ts";
 import { type KnownCaller, OWNER, type Principal, roleOf } from "../src/shared/principal.ts";
 import type { Role } from "../src/shared/scopes.ts";
-import { admit } from "../src/store/api-key.ts";
-import { endSession, readSession, type Session } from "../src/store/session.ts";
+import { admitRequest } from "../src/store/api-key.ts";
+import { csrfSecret, endSession, readSession, type Session } from "../src/store/session.ts";
 import type { Store } from "../src/store/store.ts";
+import { userPrincipal } from "../src/store/user.ts";
 import type { AccessRules } from "./access.ts";
 
 /** Who sends a request, by what it shows. */
 export interface Caller {
-  by: Session["by"] | "anyone";
+  by: Session["by"] | "anyone" | "sso";
   /** Of a key, Redis has still to say what it may do. */
   known: KnownCaller;
   /** What a change has to bring along, where the browser shows the rest by itself. */
@@ -21,8 +22,10 @@ export interface Caller {
 
 /** Who did something, for logs. */
 export interface Actor {
-  /** Absent for the password and the link, which have no key. */
+  /** Absent for the password, the link and users, who have no key. */
   keyId?: string | undefined;
+  /** Of single sign-on. */
+  user?: string | undefined;
   by: Caller["by"] | undefined;
   role: Role | undefined;
   tenant: string | undefined;
@@ -51,7 +54,7 @@ export async function principalOf(
   { known, sessionId }: Caller,
 ): Promise<Principal | undefined> {
   if ("tenant" in known) return known;
-  const admission = await admit(store, known, false);
+  const admission = await admitRequest(store, known, false);
   if (admission.outcome === "admitted") return { ...admission, keyId: known.keyId };
   if (sessionId !== undefined) await endSession(store, sessionId);
   return undefined;
@@ -62,6 +65,7 @@ export function actorOf(request: Request, response: Response): Actor {
   const principal = response.locals.principal as Principal | undefined;
   return {
     keyId: principal?.keyId,
+    ...(principal?.user !== undefined && { user: principal.user }),
     by: callerOf(response)?.by,
     role: principal && roleOf(principal),
     tenant: principal?.tenant,
@@ -87,17 +91,32 @@ export function isSame(given: string | undefined, secret: string | undefined): b
 
 async function callerBy(request: Request, store: Store, rules: AccessRules): Promise<Caller | undefined> {
   const { password, token } = rules;
-  if (password === undefined && token === undefined) return { by: "anyone", known: OWNER };
   const { authorization = "" } = request.headers;
   const bearer = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
   // No page of another site can send one, so that it needs no token beside it.
-  if (bearer !== undefined) return isSame(bearer, token) ? { by: "link", known: OWNER } : undefined;
+  const isAnyones = password === undefined && token === undefined;
+  if (bearer !== undefined && !isAnyones)
+    return isSame(bearer, token) ? { by: "link", known: OWNER } : undefined;
+  const user = await userOf(request, store, rules);
+  if (user) return user;
+  if (isAnyones) return { by: "anyone", known: OWNER };
   const sessionId = cookieOf(request, cookieNameOf(request));
   const session = sessionId === undefined ? undefined : await readSession(store, sessionId);
   const known = sessionId !== undefined && session && knownBy(session, sessionId, rules);
   if (known) return { by: session.by, known, sessionId, csrfToken: csrfTokenOf(sessionId) };
   if (password === undefined || !isSame(passwordOf(authorization), password)) return undefined;
   return { by: "password", known: OWNER, ...(isBrowsers(request) && { csrfToken: PASSWORD_CSRF_TOKEN }) };
+}
+
+/**
+ * Returns the user whom a listed proxy names (from others the header is removed: `stripIdentity`). The browser shows its login at the
+ * proxy by itself, so that changes bring a token along. Who has no role may log in as others do.
+ */
+async function userOf(request: Request, store: Store, { sso }: AccessRules): Promise<Caller | undefined> {
+  const name = sso && request.headers[sso.userHeader];
+  if (!sso || typeof name !== "string") return undefined;
+  const known = await userPrincipal(store, name, sso.defaultRole);
+  return known && { by: "sso", known, csrfToken: csrfTokenOf(`${await csrfSecret(store)} ${known.user}`) };
 }
 
 function knownBy(

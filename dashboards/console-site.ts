@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, extname, join, relative } from "node:path";
-import { type RequestHandler, Router } from "express";
+import { type RequestHandler, type Response, Router } from "express";
 import { sha256 } from "../src/shared/digest.ts";
 import type { Logger } from "../src/shared/logger.ts";
 import { compiledConsole } from "./compile-console.ts";
@@ -23,7 +23,7 @@ const ICON =
 /** The first parts of the console's paths; every other path is somebody else's. */
 const PAGES = [
   ...["runs", "jobs", "conversations", "batches", "schedules", "dead-letters", "playground"],
-  ...["workers", "limits", "errors", "spend"],
+  ...["workers", "limits", "errors", "spend", "tenants", "access", "audit"],
 ];
 const IS_PAGE = new RegExp(`^/(?:(?:${PAGES.join("|")})(?:/[^/]*)?)?$`);
 
@@ -31,6 +31,12 @@ const IS_PAGE = new RegExp(`^/(?:(?:${PAGES.join("|")})(?:/[^/]*)?)?$`);
 const STYLES = ["uplot", "base", "frame", "panels", "badges", "tables", "forms", "run", "narrow"].map(
   (name) => `styles/${name}`,
 );
+
+interface ConsoleSite {
+  routes: Router;
+  /** For a path that is nobody's: the console says so to a browser, and has the way home. */
+  unknownPage: RequestHandler;
+}
 
 interface Site {
   page: string;
@@ -42,7 +48,7 @@ interface Site {
  * Serves the console: its page at `/` and at the paths of its views, its modules, styles and libraries at `/console/<version>/`,
  * which browsers keep for a year. It is read, and in a checkout compiled, at the first request.
  */
-export function consoleRoutes(namespace: string, logger: Logger): Router {
+export function consoleSite(namespace: string, logger: Logger): ConsoleSite {
   let site: Promise<Site> | undefined;
   const read = () => {
     site ??= readSite(namespace).catch((error: Error) => {
@@ -53,17 +59,22 @@ export function consoleRoutes(namespace: string, logger: Logger): Router {
     return site;
   };
   const router = Router({ caseSensitive: true });
-  const page: RequestHandler = async (_request, response) => {
+  const sendPage = async (response: Response) => {
     const { page } = await read();
     response.set("Cache-Control", "no-cache").type("html").send(page);
   };
-  router.get(IS_PAGE, page);
+  router.get(IS_PAGE, (_request, response) => sendPage(response));
   router.get("/console/*path", async (request, response, next) => {
     const file = (await read()).files.get(request.path.slice("/console/".length));
     if (!file) return next();
     response.set("Cache-Control", "private, max-age=31536000, immutable").type(file.type).send(file.text);
   });
-  return router;
+  // Programs prefer a line of text, and so does who takes anything.
+  const unknownPage: RequestHandler = async (request, response, next) => {
+    if (request.method !== "GET" || request.accepts(["text", "html"]) !== "html") return next();
+    await sendPage(response.status(404));
+  };
+  return { routes: router, unknownPage };
 }
 
 async function readSite(namespace: string): Promise<Site> {

@@ -4,7 +4,7 @@ import type { BeforeHook } from "@bull-board/api/typings/app";
  * What the board may do: everything else that it has a control for would lose accepted work, or nothing would come of it.
  * The rest of a route after `/api/queues`.
  */
-const ALLOWED: ReadonlySet<string> = new Set([
+export const ALLOWED: ReadonlySet<string> = new Set([
   "/:queueName/:jobId/retry",
   "/:queueName/retry/:queueStatus",
   "/:queueName/:jobId/promote",

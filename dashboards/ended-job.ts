@@ -1,7 +1,7 @@
 import { Job, type Queue } from "bullmq";
 import { hasRuns, workflowOfQueue } from "../src/shared/catalog.ts";
 import { previewOfAnswer } from "../src/shared/chat.ts";
-import { modelKeyOf, type ResultRecord } from "../src/shared/records.ts";
+import { modelKeyOf, paidUsd, type ResultRecord } from "../src/shared/records.ts";
 import { isBlobRef } from "../src/store/blobs.ts";
 import { readRecord } from "../src/store/result-record.ts";
 import type { Store } from "../src/store/store.ts";
@@ -60,6 +60,7 @@ function dataOf(record: ResultRecord) {
   };
 }
 
-function summaryOf({ status, model, tokens, costUsd }: ResultRecord) {
-  return { status, model, tokens, costUsd };
+function summaryOf(record: ResultRecord) {
+  const { status, model, tokens } = record;
+  return { status, model, tokens, costUsd: paidUsd(record) };
 }

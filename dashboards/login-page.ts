@@ -69,7 +69,11 @@ function loginForm({ fault, next, hasPassword }: Omit<PageOptions, "principal" |
 function logoutForm(principal: Principal, csrfToken: string, next: string): string {
   const role = roleOf(principal);
   const who =
-    principal.keyId === undefined ? "without a key" : `with the key <code>${escaped(principal.keyId)}</code>`;
+    principal.user !== undefined
+      ? `as <code>${escaped(principal.user)}</code>`
+      : principal.keyId === undefined
+        ? "without a key"
+        : `with the key <code>${escaped(principal.keyId)}</code>`;
   return `<p>You are logged in ${who}${role === undefined ? "" : `, as ${role}`}.</p>
 <form method="post" action="/logout">
 <input type="hidden" name="csrf" value="${escaped(csrfToken)}">

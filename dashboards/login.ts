@@ -61,10 +61,10 @@ export function loginRoutes(options: LoginOptions): Router {
       else response.status(204).end();
     })
     .get("/session", requireLogin(options), (_request, response) => {
-      const { keyId = null, tenant, scopes } = response.locals.principal as Principal;
+      const { keyId = null, user = null, tenant, scopes } = response.locals.principal as Principal;
       const { by, csrfToken = null } = callerOf(response) as Caller;
       const role = roleOf(response.locals.principal) ?? null;
-      response.set("cache-control", "no-store").json({ keyId, by, role, tenant, scopes, csrfToken });
+      response.set("cache-control", "no-store").json({ keyId, user, by, role, tenant, scopes, csrfToken });
     });
 }
 

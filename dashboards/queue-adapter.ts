@@ -6,6 +6,7 @@ import { fieldsOf } from "../src/shared/json.ts";
 import { parseCompletionQueueName } from "../src/shared/queue-name.ts";
 import { isWrongType } from "../src/shared/stored-data.ts";
 import { NEVER_LIMITING } from "../src/store/bullmq-internals.ts";
+import { openJobData } from "../src/store/job-data.ts";
 import { AFRESH, renewJob } from "../src/store/renew-job.ts";
 import type { Store } from "../src/store/store.ts";
 import { endedJob } from "./ended-job.ts";
@@ -63,6 +64,7 @@ export class QueueAdapter extends BullMQAdapter {
       if (ended && hasRuns(this.#queue.name)) await this.#show([ended]);
       return ended;
     }
+    await this.#open([job]);
     await this.#show([job]);
     return this.#retriable(job);
   }
@@ -71,8 +73,18 @@ export class QueueAdapter extends BullMQAdapter {
     const found = await super.getJobs(statuses, start, end).catch(unreadable);
     const jobs = found ?? (await this.#readableJobs(statuses, start, end));
     // A job may go while the list is read.
+    await this.#open(jobs.filter(Boolean));
     await this.#show(jobs.filter(Boolean));
     return jobs.map((job) => this.#retriable(job));
+  }
+
+  /** What this process cannot decrypt is shown as it is. */
+  async #open(jobs: readonly Job[]): Promise<void> {
+    await Promise.all(
+      jobs.map(async (job) => {
+        job.data = await openJobData(this.#store, job.id ?? "", job.data).catch(() => job.data);
+      }),
+    );
   }
 
   /** One that cannot be read keeps the others from being read together. */

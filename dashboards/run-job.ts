@@ -1,5 +1,7 @@
 import type { Job } from "bullmq";
+import { counted } from "../src/shared/counted.ts";
 import { usd } from "../src/shared/usd.ts";
+import { openRunFields } from "../src/store/run-fields.ts";
 import type { Store } from "../src/store/store.ts";
 import { readWorkerCards } from "../src/store/worker-card.ts";
 
@@ -27,14 +29,21 @@ export async function showRuns(store: Store, jobs: readonly Job[]): Promise<void
   ]);
   const offered = new Set(cards.flatMap(({ workflows }) => workflows));
   for (const [n, job] of jobs.entries()) {
-    const values = records[n] ?? [];
-    const run = Object.fromEntries(FIELDS.map((field, i) => [field, values[i] ?? null])) as RunFields;
+    const run = await openRun(store, job.id ?? "", records[n] ?? []);
     // Its record is gone before the job is.
     if (run.status === null) continue;
     const toJson = job.toJSON.bind(job);
     const data = runData(job, run, offered);
     job.toJSON = () => ({ ...toJson(), data });
   }
+}
+
+/** Why it failed is encrypted where all is; who cannot decrypt it sees the code alone. */
+async function openRun(store: Store, id: string, values: readonly (string | null)[]): Promise<RunFields> {
+  const run = Object.fromEntries(FIELDS.map((field, i) => [field, values[i] ?? null])) as RunFields;
+  const known = Object.entries(run).filter((entry): entry is [string, string] => entry[1] !== null);
+  const opened = await openRunFields(store, id, Object.fromEntries(known)).catch(() => ({}));
+  return { ...run, ...opened };
 }
 
 function runData(job: Job, run: RunFields, offered: ReadonlySet<string>) {
@@ -57,7 +66,7 @@ function runData(job: Job, run: RunFields, offered: ReadonlySet<string>) {
 function costOf({ costUsd, unpriced }: RunFields): string {
   const known = Number(costUsd ?? 0);
   if (Number(unpriced ?? 0) === 0) return usd(known);
-  return known === 0 ? "unknown" : `${usd(known)} and ${unpriced} calls of unknown cost`;
+  return known === 0 ? "unknown" : `${usd(known)} and ${counted(Number(unpriced), "call")} of unknown cost`;
 }
 
 function reasonOf(
@@ -72,6 +81,6 @@ function reasonOf(
 }
 
 function errorText(json: string): string {
-  const { code, message } = JSON.parse(json) as { code: string; message: string };
+  const { code, message = "(encrypted)" } = JSON.parse(json) as { code: string; message?: string };
   return `${code}: ${message}`;
 }

@@ -7,15 +7,19 @@ import { closeServer, listen } from "../src/shared/listen.ts";
 import type { Logger } from "../src/shared/logger.ts";
 import type { KnownCaller } from "../src/shared/principal.ts";
 import type { Settings } from "../src/shared/settings.ts";
+import { Audit } from "../src/store/audit.ts";
+import type { KeyRing } from "../src/store/key-ring.ts";
 import { connectRedis } from "../src/store/redis.ts";
 import type { RedisTarget } from "../src/store/redis-target.ts";
 import { type Store, storeOf } from "../src/store/store.ts";
 import { openMetrics } from "../src/telemetry/process-metrics.ts";
 import { answerTelemetry, isTelemetry, mayRead } from "../src/telemetry/telemetry-requests.ts";
 import { type AccessRules, guardAccess, requirePassword } from "./access.ts";
+import { auditChanges, boardAct, loginAct } from "./audit.ts";
 import { createBoard } from "./board.ts";
 import { callerOf } from "./caller.ts";
-import { consoleRoutes } from "./console-site.ts";
+import { consoleSite } from "./console-site.ts";
+import { stripIdentity } from "./identity.ts";
 import { loginRoutes, requireLogin } from "./login.ts";
 import { refuse } from "./refuse.ts";
 import { guardBoard } from "./viewer.ts";
@@ -39,6 +43,8 @@ export interface DashboardOptions extends AccessRules {
   /** Returns the REST routes, `/api`, for who is logged in; absent: there are none, and no console. */
   mountRest?: (knownCaller: (request: Request) => KnownCaller | undefined) => RestRoutes;
   logger: Logger;
+  /** What decrypts the contents that Bull Board shows; absent: encryption is off. */
+  ring?: KeyRing | undefined;
   /** What `/metrics` and `/scale` say, and whom: absent, they are not there. */
   settings?: Settings;
 }
@@ -68,16 +74,21 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
   const store = storeOf(
     connectRedis(redisTarget, logger, { connectionName: "gluellm:dashboard", maxRetriesPerRequest: 1 }),
     namespace,
+    options.ring,
   );
   const board = createBoard({ basePath: BASE_PATH, store, namespace, logger });
 
+  const audit = new Audit(store);
   const login = { rules: options, store, logger };
-  const rest = options.mountRest?.((request) => request.res && callerOf(request.res)?.known);
+  const rest = options.mountRest?.((request) => {
+    const { known, by } = (request.res && callerOf(request.res)) ?? {};
+    return known && "tenant" in known ? { ...known, by } : known;
+  });
 
   const app = express()
     .disable("x-powered-by")
     .set("trust proxy", [...(options.trustedProxies ?? [])]);
-  app.use(securityHeaders(), guardAccess(options));
+  app.use(stripIdentity(options.sso), securityHeaders(), guardAccess(options));
   app.get("/healthz", health(store));
   // Scrapers have no cookie and no password.
   app.use(
@@ -85,7 +96,7 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
       mayRead(request, { host, token: options.settings?.metrics.token }),
     ),
   );
-  app.use(loginRoutes(login));
+  app.use(auditChanges(audit, loginAct), loginRoutes(login));
   if (rest) app.use(rest.router);
   app.use(requireLogin(login));
   app.get(
@@ -93,9 +104,11 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
     guardBoard,
     telemetry(store, options, () => true),
   );
-  if (rest) app.use(consoleRoutes(namespace, logger));
+  const site = rest && consoleSite(namespace, logger);
+  if (site) app.use(site.routes);
   else app.get("/", (_request, response) => response.redirect(BASE_PATH));
-  app.use(BASE_PATH, guardBoard, board.router);
+  app.use(BASE_PATH, guardBoard, auditChanges(audit, boardAct), board.router);
+  if (site) app.use(site.unknownPage);
   app.use((_request, response) => void response.status(404).type("text").send("Not found\n"));
   app.use(plainError(logger));
 

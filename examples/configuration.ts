@@ -1,6 +1,6 @@
 /**
- * Settings. They come from the environment, then from `.env` (`.env.example` lists them all), and single ones can be
- * replaced in code. In your project: `from "gluellm"`.
+ * Settings: from the environment, then from `.env` (`.env.example` lists them all), and single ones can be replaced in
+ * code. In your project: `from "gluellm"`.
  */
 import { GlueLLM } from "../src/index.ts";
 

@@ -9,14 +9,14 @@ const announce = defineWorkflow({
   name: "announce",
   input: z.object({ topic: z.string() }),
   output: z.string(),
+  // What does not fit is refused where it is sent; console and command line show what does.
+  signals: { review: reviewSchema },
   run: async (ctx, { topic }) => {
     const draft = await ctx.complete("draft", `Announce in two sentences: ${topic}.`);
     ctx.metadata.set("draft", draft.finalResponse);
     // Meanwhile the run holds nothing: no slot, no connection. Processes may come and go.
-    const { approved, note } = await ctx.waitFor("review", {
-      schema: reviewSchema,
-      timeoutMs: 7 * 86_400_000,
-    });
+    const waitOptions = { timeoutMs: 7 * 86_400_000 };
+    const { approved, note } = await ctx.waitFor<z.infer<typeof reviewSchema>>("review", waitOptions);
     if (approved) return draft.finalResponse;
     return (await ctx.complete("revise", `${draft.finalResponse}\n\nRewrite it. ${note}`)).finalResponse;
   },

@@ -1,7 +1,13 @@
-/** The public API, beside the command `gluellm`. */
+/**
+ * The public API, beside the command `gluellm`.
+ *
+ * @module gluellm
+ */
 import "./shared/check-node.ts";
 
 export type { BatchOptions, BatchProgress, BatchReport, BatchRun } from "./batch/batch-run.ts";
+export type { BatchQuote, LaneQuote } from "./batch/quote/quote.ts";
+export type { QuoteOptions } from "./batch/quote/quote-batch.ts";
 export type {
   ChatMessage,
   ChatParameters,
@@ -24,10 +30,12 @@ export { RequestConfig } from "./calls/request-config.ts";
 export type { TrimOption } from "./calls/steps-options.ts";
 export { Batches, BatchHandle, type DeadlineOptions } from "./client/batches.ts";
 export type { BulkOptions, BulkReport, BulkSignalOptions } from "./client/bulk-change.ts";
+export type { GlueLLMOptions } from "./client/client-options.ts";
 export { CompletionHandle } from "./client/completion-handle.ts";
 export { Conversation, type ConversationOptions, type ConversationUsage } from "./client/conversation.ts";
 export { AgentExecutor, type Completer, type Executor, SimpleExecutor } from "./client/executors.ts";
-export { GlueLLM, type GlueLLMOptions } from "./client/glue-llm.ts";
+export { GlueLLM } from "./client/glue-llm.ts";
+export type { RescoreOptions, RolloutOptions, RolloutOutputOptions } from "./client/rollout-options.ts";
 export type { RunSelection } from "./client/run-selection.ts";
 export type { ScheduledBatch } from "./client/scheduled-batch.ts";
 export type { Schedule, ScheduledCompletion, ScheduleOptions, Schedules } from "./client/schedules.ts";
@@ -54,6 +62,7 @@ export {
   type RateLimiterOptions,
   type Reservation,
 } from "./limits/rate-limiter.ts";
+export { type McpProtocol, type McpToolsOptions, mcpTools } from "./mcp/mcp-tools.ts";
 export { chainOfDensity } from "./patterns/chain-of-density.ts";
 export { consensus } from "./patterns/consensus.ts";
 export { constitutional } from "./patterns/constitutional.ts";
@@ -70,6 +79,7 @@ export { reflection } from "./patterns/reflection.ts";
 export { roundRobin } from "./patterns/round-robin.ts";
 export { socratic } from "./patterns/socratic.ts";
 export { treeOfThoughts } from "./patterns/tree-of-thoughts.ts";
+export type { ListedApproval } from "./producers/approvals.ts";
 export type {
   ErrorDimension,
   ErrorFigures,
@@ -78,10 +88,22 @@ export type {
   ErrorReport,
 } from "./producers/error-report.ts";
 export type { JobStatus } from "./producers/job-status.ts";
+export type { RolloutProgress } from "./rollouts/collect.ts";
+export type { ExportFormat } from "./rollouts/exports.ts";
+export type { StepSums } from "./rollouts/scored-step.ts";
+export type { RolloutReport } from "./rollouts/write-results.ts";
 export type { ScheduleStatus, ScheduleTick } from "./schedules/schedule-status.ts";
-export { Agent, type AgentOptions, GenericAgent } from "./shared/agent.ts";
+export {
+  Agent,
+  type AgentOptions,
+  type AgentTool,
+  type AgentToolOptions,
+  GenericAgent,
+  type Handoff,
+} from "./shared/agent.ts";
+export type { Decision, PendingApproval } from "./shared/approval.ts";
 export type { ChatCompletion, FinishReason } from "./shared/chat.ts";
-export { getSettings, reloadSettings, settings } from "./shared/current-settings.ts";
+export { getSettings, reloadSettings, settings, settings as config } from "./shared/current-settings.ts";
 export type { ErrorPattern } from "./shared/error-patterns.ts";
 export {
   AccountError,
@@ -93,6 +115,7 @@ export {
   type ErrorContext,
   type ErrorSeverity,
   GlueError,
+  GuardrailError,
   InputError,
   InvalidRequestError,
   JobCancelledError,
@@ -102,17 +125,49 @@ export {
   NonRetryableError,
   OverloadedError,
   RateLimitError,
-  type RejectedAnswer,
   StructuredOutputError,
   TokenLimitError,
   WorkflowError,
 } from "./shared/errors.ts";
+export {
+  defineGuardrail,
+  type Guardrail,
+  type GuardrailOptions,
+  type GuardrailQuestion,
+  type GuardrailReport,
+  type GuardrailStage,
+  type GuardrailSubject,
+  type GuardrailVerdict,
+} from "./shared/guardrail.ts";
+export {
+  type BuiltInOptions,
+  injectionGuardrail,
+  lengthGuardrail,
+  piiGuardrail,
+  schemaGuardrail,
+  secretsGuardrail,
+  type ToolRule,
+  toolRuleGuardrail,
+  topicGuardrail,
+} from "./shared/guardrails/built-in.ts";
 export type { JsonSchema } from "./shared/json-schema.ts";
 export type { Budget } from "./shared/limits-setting.ts";
 export { type LogFields, withLogContext } from "./shared/log-context.ts";
 export type { Logger } from "./shared/logger.ts";
 export type { OutputMode } from "./shared/output-spec.ts";
+export type { RejectedAnswer } from "./shared/quoted-text.ts";
 export type { Fallback, ToolExecution } from "./shared/records.ts";
+export { ResourcePool } from "./shared/resource-pool.ts";
+export type { Lease, ResourcePoolMetrics, ResourcePoolOptions } from "./shared/resource-pool-options.ts";
+export {
+  defineEnvironment,
+  defineJudge,
+  defineReward,
+  type EnvironmentReply,
+  type Reward,
+  type RolloutSample,
+  type Score,
+} from "./shared/reward.ts";
 export { deserialize, serialize } from "./shared/serialize.ts";
 export type { Settings } from "./shared/settings.ts";
 export {
@@ -137,15 +192,19 @@ export {
   type Tool,
   type ToolContext,
   type ToolOptions,
+  type ToolSet,
 } from "./shared/tool.ts";
+export { type ToolPart, toolError, toolFile, toolImage } from "./shared/tool-result.ts";
 export {
   BudgetExceededError,
   BudgetWaitError,
   CircuitOpenError,
   RateLimiterClosedError,
+  TenantWaitError,
 } from "./shared/unsent-errors.ts";
 export type { ProviderOptions } from "./shared/wire-options.ts";
 export type { ListedRun } from "./store/run-list.ts";
+export type { SemanticExample, SemanticReport } from "./store/semantic-report.ts";
 export { configureTracing, type Tracing, type TracingOptions } from "./telemetry/configure-tracing.ts";
 export { type ErrorListener, type FailureReport, onError } from "./telemetry/error-reports.ts";
 export {
@@ -156,12 +215,18 @@ export {
   logTiming,
 } from "./telemetry/log-helpers.ts";
 export { getLogger, type Logging, type LoggingOptions, setupLogging } from "./telemetry/logging.ts";
+export { type MemoryFigures, type MemoryOptions, memoryContext } from "./telemetry/memory-context.ts";
 export type { MetricValues } from "./telemetry/metrics.ts";
 export { getMetrics } from "./telemetry/process-metrics.ts";
 export { type TracedCall, traceLlmCall } from "./telemetry/trace-llm-call.ts";
 export { setSpanAttributes } from "./telemetry/tracing.ts";
-export { cacheFunctionResult, type FunctionCacheOptions } from "./toolkit/cache-function-result.ts";
+export {
+  cacheFunctionResult,
+  cacheFunctionResult as cacheLlmResponse,
+  type FunctionCacheOptions,
+} from "./toolkit/cache-function-result.ts";
 export { callLlmWithRetry, type LlmCallOptions, type RetryOptions, retryOnFailure } from "./toolkit/retry.ts";
+export { typed } from "./toolkit/typed.ts";
 export {
   type Activity,
   type ActivityContext,
@@ -186,6 +251,7 @@ export { type FlowOptions, flow, type TaskOptions, task } from "./workflows/flow
 export type { ForkOptions } from "./workflows/fork.ts";
 export type { RetryPolicy } from "./workflows/retry-policy.ts";
 export type { RunStatus, RunStep } from "./workflows/run-status.ts";
+export type { RunSignal } from "./workflows/signal-schemas.ts";
 export { type AnyWorkflow, defineWorkflow } from "./workflows/workflow.ts";
 export type { LimitKey, WorkflowLimits } from "./workflows/workflow-limits.ts";
 export type { ActivityWorkers, WorkflowVersion } from "./workflows/workflow-runs.ts";

@@ -6,10 +6,10 @@ import { PATTERNS, type PatternName } from "../src/patterns/all.ts";
 import { cell, withGeneratedPart } from "./generated-part.ts";
 
 /*
- * The part of docs/workflows.md that is made from the patterns' configs; `node tools/pattern-docs.ts` writes it anew.
+ * The part of docs/patterns.md that is made from the patterns' configs; `node tools/pattern-docs.ts` writes it anew.
  */
 
-export const DOCS = join(import.meta.dirname, "../docs/workflows.md");
+export const DOCS = join(import.meta.dirname, "../docs/patterns.md");
 
 /** Mermaid: what asks whom, in which order. */
 const DIAGRAMS: Readonly<Record<PatternName, string>> = {

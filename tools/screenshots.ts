@@ -37,6 +37,12 @@ const report = defineWorkflow({
   name: "report",
   input: z.object({ topic: z.string(), chapters: z.array(z.string()) }),
   output: z.unknown(),
+  signals: {
+    approval: z.object({
+      approved: z.boolean(),
+      note: z.string().default("").describe("What the next edition should have"),
+    }),
+  },
   run: async (ctx, { topic, chapters }) => {
     await ctx.complete("plan", scripted(`Chapters: ${chapters.join(", ")}.`, `Plan a report on ${topic}.`));
     const branches = chapters.map((chapter) => [
@@ -49,6 +55,7 @@ const report = defineWorkflow({
     ]);
     await ctx.branches(Object.fromEntries(branches));
     await ctx.complete("sources", '#sim {"error":"400"}\nList the sources.').catch(() => {});
+    await ctx.run("lay out", () => new Promise<void>((done) => setTimeout(done, 700)));
     await ctx.sleep("settle", 1200);
     await ctx.complete("write", scripted("Tides follow the moon …", "Join the chapters."));
     return ctx.waitFor("approval");
@@ -74,6 +81,7 @@ const env = {
   GLUELLM_DEFAULT_MODEL: MODEL,
   GLUELLM_DATA_DIR: folder,
   GLUELLM_REDIS_URL: "",
+  GLUELLM_TRACE_URL: "http://localhost:16686/trace/{traceId}",
 };
 const settings = withSettings(loadSettings({ env, cwd: folder }), {
   namespace: "production",
@@ -161,6 +169,10 @@ await picture(browser, "run", runPath, async (page) => {
     .first()
     .click();
   await page.locator(".details pre").first().waitFor();
+});
+await picture(browser, "signal", runPath, async (page) => {
+  await page.getByRole("button", { name: "Signal" }).click();
+  await page.getByRole("dialog").getByLabel("approved").waitFor();
 });
 await picture(browser, "debate", `/runs/${debate.id}`);
 await picture(browser, "dead-letters", "/dead-letters", async (page) => {

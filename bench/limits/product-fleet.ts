@@ -34,8 +34,8 @@ export class ProductFleet implements AsyncDisposable {
   }
 
   /** Resolves when it runs. */
-  async addWorker(): Promise<void> {
-    const worker = this.#spawn(["worker"], "pipe");
+  async addWorker(env: Record<string, string> = {}): Promise<void> {
+    const worker = this.#spawn(["worker"], "pipe", env);
     this.#workers.push(worker);
     await once(worker.stderr ?? worker, "data");
     worker.stderr?.resume();
@@ -46,9 +46,9 @@ export class ProductFleet implements AsyncDisposable {
   }
 
   /** Resolves when all rows have their result. */
-  async runBatch(rows: number, sizes: Sizes): Promise<BatchReport> {
+  async runBatch(rows: readonly string[]): Promise<BatchReport> {
     const [input, output, report] = ["in", "out", "report"].map((part) => this.#path(`${part}.jsonl`));
-    writeFileSync(input!, Array.from({ length: rows }, (_, n) => rowOf(n, sizes)).join(""));
+    writeFileSync(input!, rows.join(""));
     const model = `simulator:${this.name}`;
     this.#batch = this.#spawn(
       ["batch", "run", input!, "-o", output!, "-m", model, "--workers", "0", "--report", report!],
@@ -67,7 +67,7 @@ export class ProductFleet implements AsyncDisposable {
     return join(this.#bench.folder, `${this.name}-${file}`);
   }
 
-  #spawn(args: string[], stderr: "pipe" | "ignore"): ChildProcess {
+  #spawn(args: string[], stderr: "pipe" | "ignore", env: Record<string, string> = {}): ChildProcess {
     return spawn(process.execPath, [MAIN, ...args], {
       cwd: this.#bench.folder,
       stdio: ["ignore", "ignore", stderr],
@@ -77,6 +77,7 @@ export class ProductFleet implements AsyncDisposable {
         GLUELLM_NAMESPACE: this.name,
         SIMULATOR_BASE_URL: `${this.#bench.providerUrl}/v1`,
         ...this.#env,
+        ...env,
       },
     });
   }
@@ -90,7 +91,7 @@ export class ProductFleet implements AsyncDisposable {
 }
 
 /** As callers do, a row asks for more tokens than its answer takes. */
-function rowOf(n: number, sizes: Sizes): string {
+export function rowOf(n: number, sizes: Sizes): string {
   const tokens = drawTokens(sizes);
   const row = {
     custom_id: `row-${n}`,

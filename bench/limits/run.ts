@@ -10,6 +10,8 @@ import { parseArgs } from "node:util";
 import { Redis } from "ioredis";
 import { BenchSite } from "../site.ts";
 import type { Bench } from "./bench.ts";
+import { many } from "./fleet-cases.ts";
+import { hard } from "./hard-cases.ts";
 import { learning } from "./learning.ts";
 import { estimates, fleets, large, peers, processes } from "./limiter-cases.ts";
 import { events, faults, outage } from "./product-cases.ts";
@@ -28,6 +30,8 @@ const STAGES: Cases[] = [
   { estimates },
   { large },
   { processes },
+  { many },
+  { hard },
   { events },
   { outage, faults },
 ];

@@ -9,14 +9,13 @@ export interface Arrival {
   fault: string | null;
   /** Charged to the limits; 0 when refused. */
   tokens: number;
+  promptTokens: number;
+  completionTokens: number;
   /** Refused by the limits. */
   isLimited: boolean;
 }
 
-interface Entry extends Omit<Arrival, "tokens" | "isLimited"> {
-  promptTokens: number;
-  completionTokens: number;
-}
+type Entry = Omit<Arrival, "tokens" | "isLimited">;
 
 /** The control endpoints of a simulator in another process. */
 export class SimulatorControl {
@@ -36,13 +35,15 @@ export class SimulatorControl {
     if (!reply.ok) throw new Error(`simulator ${what}: ${await reply.text()}`);
   }
 
-  /** The calls to one model, in order of arrival. */
-  async arrivals(model: string): Promise<Arrival[]> {
+  /** The calls to one model, or all, in order of arrival. */
+  async arrivals(model?: string): Promise<Arrival[]> {
     const found: Arrival[] = [];
     for (let since = 0, more = true; more; ) {
       const reply = await fetch(`${this.#url}/journal?since=${since}`);
       const page = (await reply.json()) as { entries: Entry[]; more: boolean };
-      found.push(...page.entries.filter((entry) => entry.model === model).map(toArrival));
+      found.push(
+        ...page.entries.filter((entry) => model === undefined || entry.model === model).map(toArrival),
+      );
       since = page.entries.at(-1)?.n ?? since;
       more = page.more;
     }
@@ -50,7 +51,7 @@ export class SimulatorControl {
   }
 }
 
-function toArrival({ n, at, model, lastUserText, status, fault, ...entry }: Entry): Arrival {
-  const tokens = entry.promptTokens + entry.completionTokens;
-  return { n, at, model, lastUserText, status, fault, tokens, isLimited: status === 429 && fault === null };
+function toArrival(entry: Entry): Arrival {
+  const { promptTokens, completionTokens, status, fault } = entry;
+  return { ...entry, tokens: promptTokens + completionTokens, isLimited: status === 429 && fault === null };
 }

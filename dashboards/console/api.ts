@@ -51,6 +51,18 @@ export function post<T>(path: string, body: unknown = {}, headers?: Record<strin
   return ask("POST", path, body, headers && { headers });
 }
 
+export function put<T>(path: string, body: unknown): Promise<T> {
+  return ask("PUT", path, body);
+}
+
+export function patch<T>(path: string, body: unknown): Promise<T> {
+  return ask("PATCH", path, body);
+}
+
+export function remove<T>(path: string): Promise<T> {
+  return ask("DELETE", path);
+}
+
 /** Returns a path with those of the values that are given. */
 export function withQuery(path: string, values: Record<string, string | number | undefined>): string {
   const query = new URLSearchParams();

@@ -5,6 +5,11 @@ export function count(value: number | undefined | null): string {
   return value === undefined || value === null ? "–" : number.format(value);
 }
 
+/** `1 job`, `1,200 jobs`. */
+export function counted(value: number, noun: string, plural = `${noun}s`): string {
+  return `${number.format(value)} ${value === 1 ? noun : plural}`;
+}
+
 /** `12.3K`. */
 export function short(value: number | undefined | null): string {
   return value === undefined || value === null ? "–" : compact.format(value);

@@ -27,6 +27,8 @@ const JUMPS: Record<string, string> = {
   e: "/errors",
   s: "/schedules",
   p: "/playground",
+  t: "/tenants",
+  a: "/access",
 };
 
 /** Key and what it does, for the help. */
@@ -37,8 +39,8 @@ export const HELP: readonly (readonly [string, string])[] = [
   ["n", "next failure"],
   ["Esc", "close the panel, leave the filter"],
   [
-    "g then o, r, j, b, d, w, l, e, s, p",
-    "overview, runs, jobs, batches, dead letters, workers, limits, errors, schedules, playground",
+    "g then o, r, j, b, d, w, l, e, s, p, t, a",
+    "overview, runs, jobs, batches, dead letters, workers, limits, errors, schedules, playground, tenants, access",
   ],
   ["?", "this help"],
 ];

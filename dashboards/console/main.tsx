@@ -4,6 +4,9 @@ import { get } from "./api.ts";
 import { clock } from "./format.ts";
 import { HELP, isHelpOpen, listenToKeys } from "./keys.ts";
 import { lastAnswer } from "./live.ts";
+import { followChanges } from "./live-stream.ts";
+import { AccessPage } from "./pages/access.tsx";
+import { AuditPage } from "./pages/audit.tsx";
 import { BatchesPage, BatchPage } from "./pages/batches.tsx";
 import { ConversationPage, ConversationsPage } from "./pages/conversations.tsx";
 import { DeadLetterPage, DeadLettersPage } from "./pages/dead-letters.tsx";
@@ -11,12 +14,14 @@ import { ErrorsPage } from "./pages/errors.tsx";
 import { JobPage } from "./pages/job.tsx";
 import { JobsPage } from "./pages/jobs.tsx";
 import { LimitPage, LimitsPage } from "./pages/limits.tsx";
+import { NotFoundPage } from "./pages/not-found.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
 import { PlaygroundPage } from "./pages/playground.tsx";
 import { RunPage } from "./pages/run.tsx";
 import { RunsPage } from "./pages/runs.tsx";
 import { SchedulePage, SchedulesPage } from "./pages/schedules.tsx";
 import { SpendPage } from "./pages/spend.tsx";
+import { TenantsPage } from "./pages/tenants.tsx";
 import { WorkersPage } from "./pages/workers.tsx";
 import { Fault } from "./parts/basic.tsx";
 import { Dialog } from "./parts/dialog.tsx";
@@ -51,6 +56,9 @@ const PAGES: readonly PageEntry[] = [
   { path: "errors", name: "Errors", list: ErrorsPage },
   { path: "dead-letters", name: "Dead letters", list: DeadLettersPage, one: DeadLetterPage },
   { path: "spend", name: "Spend", list: SpendPage },
+  { path: "tenants", name: "Tenants", list: TenantsPage },
+  { path: "access", name: "Access", list: AccessPage, scope: "admin" },
+  { path: "audit", name: "Audit", list: AuditPage, scope: "admin" },
   { path: "playground", name: "Playground", list: PlaygroundPage, scope: ["complete", "workflow"] },
 ];
 
@@ -60,15 +68,15 @@ function isOpen({ scope }: PageEntry): boolean {
 
 function App() {
   const { parts } = place.value;
-  const [first = "", id] = parts;
-  const page = PAGES.find((entry) => entry.path === first && isOpen(entry));
-  const title = id ?? page?.name ?? "Not found";
+  const [first = "", id, ...more] = parts;
+  const page = PAGES.find((entry) => entry.path === first && isOpen(entry) && more.length === 0);
+  const One = id === undefined ? undefined : page?.one;
+  const List = id === undefined ? page?.list : undefined;
+  const title = One || List ? (id ?? page?.name) : "Not found";
   useEffect(() => {
     document.title = `${title} · GlueLLM`;
   }, [title]);
   const { error, at } = lastAnswer.value;
-  const One = id === undefined ? undefined : page?.one;
-  const List = id === undefined ? page?.list : undefined;
   return (
     <div class="frame">
       <a class="skip" href="#main">
@@ -99,7 +107,7 @@ function App() {
         )}
         {One && id !== undefined && <One key={id} id={id} />}
         {List && <List />}
-        {!One && !List && <h1>There is no such page</h1>}
+        {!One && !List && <NotFoundPage />}
       </main>
       <Notice />
       {isHelpOpen.value && <Help />}
@@ -131,6 +139,7 @@ const root = document.getElementById("app") as HTMLElement;
 root.replaceChildren();
 try {
   session.value = await get<Session>("/session");
+  followChanges();
   listenToKeys();
   followLinks((path) => PAGES.some((page) => page.path === path.split("/")[1]));
   render(<App />, root);

@@ -34,7 +34,7 @@ export interface LetterGroup {
 }
 
 export interface DeadLetter {
-  kind: "job" | "run";
+  kind: LetterGroup["kind"];
   id: string;
   subject: string;
   code: string;
@@ -42,10 +42,14 @@ export interface DeadLetter {
   failedAt: string;
   attempts: number;
   costUsd: number | null;
+  rows?: number;
+  /** Of a batch that a program has run: the command that sends its rows again. */
+  hint?: string;
 }
 
 export interface LetterReport {
   matched: number;
+  rows: number;
   changed: number;
   failed: number;
   failures: { id: string; code: string; message: string }[];
@@ -78,4 +82,34 @@ export interface SlowItem {
   id: string;
   subject: string;
   durationMs: number;
+}
+
+/** What somebody did. */
+export interface AuditedAct {
+  seq: number;
+  at: number;
+  actor: string;
+  role: string | null;
+  address: string | null;
+  tenant: string;
+  action: string;
+  target: string | null;
+  /** `done`, a code, or null: not ended. */
+  outcome: string | null;
+  beforeDigest: string | null;
+  afterDigest: string | null;
+}
+
+export interface ActPage {
+  isOn: boolean;
+  /** Entries that are not in the database yet. */
+  waiting: number;
+  number: number;
+  data: AuditedAct[];
+}
+
+export interface AuditReport {
+  rows: number;
+  head: { seq: number; hash: string };
+  faults: { seq: number; kind: string; problem: string }[];
 }

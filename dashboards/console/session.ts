@@ -5,6 +5,8 @@ export type Scope = "complete" | "batch" | "workflow" | "read" | "content" | "op
 /** Whose session it is; undefined until the server has told. */
 export interface Session {
   keyId: string | null;
+  /** Of single sign-on. */
+  user: string | null;
   by: string;
   role: string | null;
   tenant: string;
@@ -14,6 +16,11 @@ export interface Session {
 }
 
 export const session = signal<Session | undefined>(undefined);
+
+/** Whether the session sees lists of other tenants. */
+export function seesTenants(): boolean {
+  return session.value?.tenant === "default" && may("operate");
+}
 
 /** Whether the session allows what needs the scope; the server checks it again. */
 export function may(scope: Scope): boolean {

@@ -49,6 +49,7 @@ export interface ListedRun {
   costUsd: number;
   unpriced: number;
   error?: string;
+  tenant: string;
 }
 
 export interface Run {
@@ -65,6 +66,8 @@ export interface Run {
   tokensUsed: { prompt: number; completion: number; total: number };
   costUsd: number;
   unpriced: number;
+  /** Where its trace is looked at. */
+  traceUrl?: string;
   error?: WorkError;
 }
 
@@ -89,6 +92,13 @@ export interface Step {
   reused?: "fork" | "cache";
   attempts?: number;
   spans: Span[];
+}
+
+/** A signal that a run takes; without a schema it brings anything. */
+export interface RunSignal {
+  name: string;
+  isWaiting: boolean;
+  schema?: Schema;
 }
 
 export interface Timeline {
@@ -127,10 +137,13 @@ export interface JobLife {
   endedAt?: number;
   deadlineAt?: number;
   attempts: { at: number; attempt: number; code: string; message: string; againMs: number }[];
+  log: string[];
+  traceUrl?: string;
   spans: Span[];
   batch?: { id?: string; line?: number; customId?: string };
   conversation?: { id?: string; position?: number };
   workflow?: { runId?: string; step?: string };
+  agent?: string;
   tools: string[];
   fallbacks: string[];
   outcome?: {
@@ -172,6 +185,10 @@ export interface Batch {
   tokens: { prompt: number; completion: number; cached: number };
   costUsd: number | null;
   maxCostUsd: number | null;
+  quotedUsd: { p10: number; p50: number; p90: number } | null;
+  rowsByLane: { batch: number; flex: number };
+  savedUsd: number;
+  lanes: BatchLane[];
   retries: number;
   rateLimited: number;
   cacheHits: number;
@@ -186,6 +203,16 @@ export interface Batch {
   retriedAs: string | null;
   schedule: string | null;
   faults: { message: string; line: number | null }[];
+}
+
+/** A provider batch that has rows of a batch. */
+export interface BatchLane {
+  model: string;
+  id?: string;
+  state: string;
+  rows: number;
+  done: number;
+  reason?: string;
 }
 
 export interface FailureCause {

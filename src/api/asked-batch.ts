@@ -1,4 +1,5 @@
-import { BY, readDeadline } from "../batch/lanes/deadline.ts";
+import { BY } from "../batch/lanes/asked-lanes.ts";
+import { readDeadline } from "../shared/deadline.ts";
 import { objectId } from "../shared/object-id.ts";
 import { reserveId } from "../store/idempotency.ts";
 import { createServedBatch, viewServedBatch } from "../store/served-batch.ts";
@@ -14,16 +15,18 @@ const HOUR_MS = 3_600_000;
  * Returns the id of the batch that a request asks for. One that comes again, by its `Idempotency-Key` or as a client's own retry,
  * asks for the same batch.
  * @param kind callers' keys of other kinds are apart
+ * @param content all that it asks; default: its body
  */
 export async function askedBatch(
   call: Call,
   prefix: string,
   kind: string,
+  content?: string,
 ): Promise<{ id: string; isKnown: boolean }> {
   const { store } = call.context;
   const { tenant } = call.principal;
   const fresh = objectId(prefix);
-  const { key, digest, known } = await askedBefore(call, kind);
+  const { key, digest, known } = await askedBefore(call, kind, content);
   if (key === undefined && known === undefined) await expectAnswer(store, digest, fresh);
   const id =
     key === undefined

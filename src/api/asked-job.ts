@@ -57,10 +57,18 @@ interface AskedBefore {
   known: string | undefined;
 }
 
-/** Returns by what a request is known again, and what was begun for it. @throws ApiError 400 for a key that is too long */
-export async function askedBefore({ context, principal, request }: Call, kind: string): Promise<AskedBefore> {
+/**
+ * Returns by what a request is known again, and what was begun for it.
+ * @param content all that it asks; default: its body
+ * @throws ApiError 400 for a key that is too long
+ */
+export async function askedBefore(
+  { context, principal, request }: Call,
+  kind: string,
+  content = String(request.body),
+): Promise<AskedBefore> {
   const key = idempotencyKeyOf(request.headers["idempotency-key"]);
-  const digest = sha256(`${principal.tenant} ${principal.keyId} ${kind}\n${String(request.body)}`);
+  const digest = sha256(`${principal.tenant} ${principal.keyId} ${kind}\n${content}`);
   const isRetry = Number(request.headers["x-stainless-retry-count"] ?? 0) > 0;
   const known = key === undefined && isRetry ? await takeUp(context.store, digest) : undefined;
   return { key, digest, known };

@@ -2,7 +2,7 @@ import type { Request } from "express";
 import { readToken } from "../shared/api-token.ts";
 import { type KnownCaller, OWNER, type Principal, type ShownKey } from "../shared/principal.ts";
 import { usd } from "../shared/usd.ts";
-import { type Admission, admit } from "../store/api-key.ts";
+import { admitRequest, type KeyAdmission } from "../store/api-key.ts";
 import type { Store } from "../store/store.ts";
 import { ApiError } from "./api-error.ts";
 
@@ -17,7 +17,7 @@ interface AuthorizerOptions {
   knownCaller?: KnowCaller;
 }
 
-/** Such as a session of the dashboard. */
+/** Returns who a request is from when something beside a key says so, such as a session of the dashboard. */
 export type KnowCaller = (request: Request) => KnownCaller | undefined;
 
 /**
@@ -34,7 +34,7 @@ export function authorizer({
     const caller = isAuthRequired ? (knownCaller(request) ?? keyOf(request)) : OWNER;
     if ("tenant" in caller) return caller;
     const isCounted = request.method !== "GET" && request.method !== "HEAD";
-    const admission = await inTime(admit(store, caller, isCounted));
+    const admission = await inTime(admitRequest(store, caller, isCounted));
     if (admission.outcome !== "admitted") throw refusal(admission);
     const { tenant, scopes, hasCostLimit } = admission;
     return { keyId: caller.keyId, tenant, scopes, hasCostLimit };
@@ -58,7 +58,7 @@ function shownBy({ headers }: Request): string | undefined {
 }
 
 /** A plain timer: an aborted one would cost each request the making of two errors. */
-async function inTime(admission: Promise<Admission>): Promise<Admission> {
+async function inTime(admission: Promise<KeyAdmission>): Promise<KeyAdmission> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, REDIS_TIMEOUT_MS);
@@ -75,7 +75,7 @@ async function inTime(admission: Promise<Admission>): Promise<Admission> {
   });
 }
 
-function refusal(admission: Exclude<Admission, { outcome: "admitted" }>): ApiError {
+function refusal(admission: Exclude<KeyAdmission, { outcome: "admitted" }>): ApiError {
   switch (admission.outcome) {
     case "unknown":
       return unauthorized("this is no key of this API", "invalid_api_key");

@@ -1,8 +1,9 @@
 import { LRUCache } from "lru-cache";
 import { Connection } from "../client/connection.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
+import { emptyCode } from "../shared/agent.ts";
 import type { Principal } from "../shared/principal.ts";
-import type { ApiOptions } from "./server.ts";
+import type { ApiOptions } from "./api-options.ts";
 
 const MAX_CLIENTS = 1000;
 
@@ -18,8 +19,7 @@ export function clientsOf({ settings, logger, store, keyNeeded = false, workflow
     logger,
     store,
     runsWorker: false,
-    tools: new Map(),
-    steps: new Map(),
+    code: emptyCode(),
   });
   const clients = new LRUCache<string, GlueLLM>({ max: MAX_CLIENTS });
   return {

@@ -3,6 +3,7 @@ import type { HistoryReader } from "../history/reader.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Principal } from "../shared/principal.ts";
 import type { Settings } from "../shared/settings.ts";
+import type { Audit } from "../store/audit.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
@@ -11,6 +12,8 @@ export interface ApiContext {
   settings: Settings;
   logger: Logger;
   store: ConnectedStore;
+  /** Writes down what callers change. */
+  audit: Audit;
   /** Absent unless somebody asked for metrics. */
   metrics?: Metrics | undefined;
   /** Opened by the first question; whoever made it closes it. */

@@ -62,6 +62,14 @@ export function guardAccess(rules: AccessRules): RequestHandler {
   };
 }
 
+/** Removes the header by which proxies of the dashboard say who somebody is: here a key alone counts. */
+export function removeIdentity(userHeader: string | undefined): RequestHandler {
+  return (request, _response, next) => {
+    if (userHeader !== undefined) delete request.headers[userHeader];
+    next();
+  };
+}
+
 /** Answers browsers of listed origins; others get no CORS header at all. */
 export function answerCors({ corsOrigins }: AccessRules): RequestHandler {
   return (request, response, next) => {

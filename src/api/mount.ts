@@ -14,9 +14,10 @@ import type { Principal } from "../shared/principal.ts";
 import { allows } from "../shared/scopes.ts";
 import { type TraceCarrier, traceIdOf } from "../telemetry/trace-context.ts";
 import { ApiError, dialectFor, lastErrorHandler, schemaError, sendError } from "./api-error.ts";
+import { audited, changes } from "./audited.ts";
 import type { ApiContext } from "./context.ts";
 import { traceRequest } from "./request-trace.ts";
-import type { Route, RouteGroup } from "./route.ts";
+import type { Call, Route, RouteGroup } from "./route.ts";
 
 export interface MountOptions {
   context: ApiContext;
@@ -53,7 +54,7 @@ export function mountGroup(group: RouteGroup, options: MountOptions): Router {
       (request: Request, response: Response) =>
         traceRequest(request, response, path, (trace) =>
           withLogContext(aboutRequest(response, trace), () =>
-            answer(route, request, response, { ...options, trace }),
+            answer(route, path, request, response, { ...options, trace }),
           ),
         ),
     );
@@ -82,6 +83,7 @@ function timed(route: string, { metrics }: ApiContext): RequestHandler {
 
 async function answer(
   route: Route,
+  path: string,
   request: Request,
   response: Response,
   { context, over, trace }: MountOptions & { trace: TraceCarrier },
@@ -90,7 +92,7 @@ async function answer(
   response.once("close", () => {
     if (!response.writableFinished) gone.abort(new Error("the client went away"));
   });
-  const result = await route.handle({
+  const call: Call = {
     context,
     principal: response.locals.principal as Principal,
     params: checked(route.params, request.params),
@@ -101,7 +103,11 @@ async function answer(
     signal: AbortSignal.any([gone.signal, over]),
     request,
     response,
-  });
+  };
+  const handle = () => route.handle(call);
+  const result = await (changes(route)
+    ? audited(context.audit, { path, request, response }, handle)
+    : handle());
   if (result !== undefined && !response.headersSent) response.json(result);
 }
 
@@ -156,7 +162,7 @@ function missingScope({ scope: needed }: Route): ApiError {
   });
 }
 
-/** For paths that no group has. */
+/** Answers 404 to a path that no group of routes has. */
 export function answerNotFound(request: Request, response: Response, _next: NextFunction): void {
   sendError(
     response,

@@ -1,12 +1,13 @@
 import { Router } from "express";
 import { HistoryReader } from "../history/reader.ts";
+import { Audit } from "../store/audit.ts";
+import type { ApiOptions } from "./api-options.ts";
 import { authorizer, type KnowCaller } from "./authorize.ts";
 import { clientsOf } from "./clients.ts";
 import type { ApiContext } from "./context.ts";
 import { answerNotFound, mountGroup } from "./mount.ts";
 import { nameRequest, OpenRequests } from "./requests.ts";
 import { ROUTE_GROUPS } from "./route-groups.ts";
-import type { ApiOptions } from "./server.ts";
 
 const BASE_PATH = "/api";
 
@@ -29,7 +30,8 @@ export function mountRest(
   const clients = clientsOf(options);
   const history = new HistoryReader(settings);
   const { draining } = requests;
-  const context: ApiContext = { settings, logger, store, history, clientOf: clients.of, draining };
+  const audit = new Audit(store);
+  const context: ApiContext = { settings, logger, store, history, audit, clientOf: clients.of, draining };
   const authorize = authorizer({ store, knownCaller });
   const router = Router({ caseSensitive: true });
   const rest = Router({ caseSensitive: true }).use(nameRequest, requests.take);

@@ -31,6 +31,8 @@ export interface Route<Params = unknown, Query = unknown, Body = unknown> {
   method: "get" | "post" | "put" | "patch" | "delete";
   /** Below the group's base path, in express's words: `/models/:id`. */
   path: string;
+  /** Of a method beside GET: it changes nothing, so that the audit does not tell of it. */
+  isRead?: true;
   /** A line for people. */
   summary: string;
   /** What the key must allow; of several, one. */

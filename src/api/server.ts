@@ -5,40 +5,26 @@ import { boundedServer } from "../shared/bounded-server.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { urlHost } from "../shared/host-name.ts";
 import { closeServer, listen } from "../shared/listen.ts";
-import type { Logger } from "../shared/logger.ts";
-import type { Settings } from "../shared/settings.ts";
-import type { ConnectedStore } from "../store/connected-store.ts";
+import { Audit } from "../store/audit.ts";
 import { openMetrics } from "../telemetry/process-metrics.ts";
-import type { AnyWorkflow } from "../workflows/workflow.ts";
 import { lastErrorHandler } from "./api-error.ts";
+import type { ApiOptions } from "./api-options.ts";
 import { authorizer } from "./authorize.ts";
 import { clientsOf } from "./clients.ts";
 import type { ApiContext } from "./context.ts";
 import { documentationRoutes } from "./documentation.ts";
-import { type AccessRules, answerCors, guardAccess, requireLoopbackWithoutKeys } from "./guards.ts";
+import {
+  type AccessRules,
+  answerCors,
+  guardAccess,
+  removeIdentity,
+  requireLoopbackWithoutKeys,
+} from "./guards.ts";
 import { healthRoutes } from "./health.ts";
 import { answerNotFound, mountGroup } from "./mount.ts";
 import { nameRequest, OpenRequests } from "./requests.ts";
 import { ROUTE_GROUPS } from "./route-groups.ts";
 import { telemetryRoutes } from "./telemetry-routes.ts";
-
-export interface ApiOptions {
-  settings: Settings;
-  logger: Logger;
-  /** The process's connections; whoever opened them closes them, after the API. */
-  store: ConnectedStore;
-  /** Default: those of the settings. */
-  host?: string;
-  port?: number;
-  /** Tried when the port is busy; default 0: a busy port is an error, since clients have the address. */
-  furtherPorts?: number;
-  /** Whether requests need a key; default true. False is for loopback alone. */
-  isAuthRequired?: boolean;
-  /** Whether this process needs the providers' keys, since its worker makes the calls; default false. */
-  keyNeeded?: boolean;
-  /** Those that runs can be started of, beside the built-in patterns. */
-  workflows?: readonly AnyWorkflow[];
-}
 
 export interface Api {
   /** Its address without a path: `http://127.0.0.1:4000`. */
@@ -64,7 +50,11 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const history = new HistoryReader(settings);
   parts.defer(() => history.close());
   const { draining } = requests;
-  const context: ApiContext = { settings, logger, store, metrics, history, clientOf: clients.of, draining };
+  const audit = new Audit(store);
+  const context: ApiContext = {
+    ...{ settings, logger, store, metrics, history, audit },
+    ...{ clientOf: clients.of, draining },
+  };
 
   const app = express()
     .disable("x-powered-by")
@@ -73,7 +63,12 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     .set("trust proxy", false);
   const health = healthRoutes(context);
   parts.defer(() => health.close());
-  app.use(nameRequest, securityHeaders(), guardAccess(rules));
+  app.use(
+    removeIdentity(settings.dashboard.sso?.userHeader),
+    nameRequest,
+    securityHeaders(),
+    guardAccess(rules),
+  );
   app.use(health.router, answerCors(rules), requests.take);
   const authorize = authorizer({ ...context, isAuthRequired });
   app.use(telemetryRoutes(context, { host, isAuthRequired, authorize }));

@@ -2,6 +2,8 @@ import type { ErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import type { Lease } from "../store/batch-lease.ts";
+import type { LineCipher } from "../store/sealed-lines.ts";
+import type { InputHandle } from "./line-reader.ts";
 
 /** Why rows of a batch are not sent, and what the provider said of them. */
 export interface StopReason {
@@ -36,6 +38,10 @@ export interface HostedBatch {
   deadlineAt: number;
   /** Decides at an end that left rows unsent: their results say so and the output is written, or a later run sends them (undefined). */
   unsent(end: BatchEnd): UnsentRows | undefined;
+  /** Opens the input at its path; default: as it is. */
+  openInput?: (path: string) => Promise<InputHandle>;
+  /** Encrypts the lines of what is written; default: they are in clear. */
+  lines?: LineCipher;
   /** Keeps results elsewhere too, for hosts that do not see this one's files. Returns once they are there. */
   keepResults?: (lines: readonly string[]) => Promise<void>;
 }

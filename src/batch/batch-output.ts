@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { GlueError } from "../shared/errors.ts";
+import { type LineCipher, PLAIN_LINES } from "../store/sealed-lines.ts";
 import type { OutputFormat } from "./answer-forms.ts";
 import type { HostedBatch } from "./batch-end.ts";
 import type { DiskIndex } from "./disk-index.ts";
@@ -29,6 +30,8 @@ export interface OpenOptions {
   /** Default: the cost of no result is known. */
   costOf?: CostOf;
   keepResults?: HostedBatch["keepResults"] | undefined;
+  /** Encrypts the lines of all files of the output; default: they are in clear. */
+  lines?: LineCipher | undefined;
 }
 
 export interface OutputRow {
@@ -41,6 +44,7 @@ export interface OutputRow {
 
 interface Opened {
   keepResults: OpenOptions["keepResults"];
+  lines: LineCipher;
   batchId: string;
   resumed: boolean;
   complete: boolean;
@@ -70,6 +74,7 @@ export class BatchOutput {
   readonly #places: ResultPlaces;
   readonly #partial: AppendFile | undefined;
   readonly #keepResults: OpenOptions["keepResults"];
+  readonly #lines: LineCipher;
   #turn: Promise<void> = Promise.resolve();
   #isOpen = true;
 
@@ -84,16 +89,18 @@ export class BatchOutput {
     format = "openai",
     costOf = () => null,
     keepResults,
+    lines = PLAIN_LINES,
   }: OpenOptions): Promise<BatchOutput> {
     const files = outputFiles(outputPath);
     const places = new ResultPlaces(index, costOf);
-    const earlier = await importEarlierResults(files, index, places, format);
+    const earlier = await importEarlierResults(files, index, places, { format, lines });
     if (retryFailed) index.clearFailed();
     const { succeeded, failed, malformed } = index.counts();
     const carried = succeeded + failed - malformed;
     const { header } = earlier;
     const opened: Opened = {
       keepResults,
+      lines,
       batchId: header?.batchId ?? batchId ?? newBatchId(),
       resumed: header !== undefined || carried > 0,
       complete: !header && earlier.outputInOrder && earlier.isInFormat && places.areAllInOutput(),
@@ -102,7 +109,7 @@ export class BatchOutput {
     if (opened.complete) return new BatchOutput(opened, format, files, index, places, undefined);
     const partial = await openPartial(files, opened.batchId, earlier);
     try {
-      if (!index.isReopened) await bringInto(partial, files, places);
+      if (!index.isReopened) await bringInto(partial, files, places, lines);
       index.transaction(() => index.remember("batchId", opened.batchId));
       return new BatchOutput(opened, format, files, index, places, partial);
     } catch (error) {
@@ -112,7 +119,7 @@ export class BatchOutput {
   }
 
   private constructor(
-    { batchId, resumed, complete, carried, keepResults }: Opened,
+    { batchId, resumed, complete, carried, keepResults, lines }: Opened,
     format: OutputFormat,
     files: OutputFiles,
     index: DiskIndex,
@@ -131,6 +138,7 @@ export class BatchOutput {
     this.#places = places;
     this.#partial = partial;
     this.#keepResults = keepResults;
+    this.#lines = lines;
   }
 
   /**
@@ -153,7 +161,7 @@ export class BatchOutput {
     await this.#partial?.restore();
     if (this.#partial) {
       // Rows that were found malformed since it was opened.
-      await bringInto(this.#partial, this.#files, this.#places);
+      await bringInto(this.#partial, this.#files, this.#places, this.#lines);
       await this.#writeOutput();
     }
     await this.close({ isFinished: true });
@@ -170,7 +178,7 @@ export class BatchOutput {
 
   async #append(results: readonly OutputRow[]): Promise<void> {
     if (!this.#partial) throw misuse("append() to a batch that is complete");
-    const lines = results.map(({ line }) => line);
+    const lines = results.map(({ line }) => this.#lines.seal(line));
     const places = await this.#partial.append(lines);
     await this.#keepResults?.(lines);
     this.#index.markDone(
@@ -184,7 +192,7 @@ export class BatchOutput {
   /** The output is replaced last: once it is new, everything else is right and only the partial has to go. */
   async #writeOutput(): Promise<void> {
     const { output, errors, orphaned, partial } = this.#files;
-    const reader = new ResultReader(this.#files);
+    const reader = new ResultReader(this.#files, this.#lines);
     try {
       await replaceFile(orphaned, reader.chunks(this.#places.orphanPages()));
       await replaceFile(errors, reader.chunks(this.#places.pages("state = 2"), this.#format));
@@ -211,13 +219,18 @@ async function openPartial(
 }
 
 /** Copies into the partial what lies elsewhere or under an old label, and the lines of malformed rows. */
-async function bringInto(partial: AppendFile, files: OutputFiles, places: ResultPlaces): Promise<void> {
-  const reader = new ResultReader(files);
+async function bringInto(
+  partial: AppendFile,
+  files: OutputFiles,
+  places: ResultPlaces,
+  lines: LineCipher,
+): Promise<void> {
+  const reader = new ResultReader(files, lines);
   try {
     let group: { line: number; text: string }[] = [];
     let chars = 0;
     const flush = async () => {
-      const moves = await partial.append(group.map(({ text }) => text));
+      const moves = await partial.append(group.map(({ text }) => lines.seal(text)));
       places.moved(moves.map((place, i) => ({ ...place, line: group[i]?.line ?? 0 })));
       group = [];
       chars = 0;

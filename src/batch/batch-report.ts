@@ -1,5 +1,6 @@
 import type { ErrorRecord } from "../shared/error-record.ts";
 import type { OutputFiles } from "./output-paths.ts";
+import type { QuoteCheck } from "./quote/quote-file.ts";
 import type { Tally } from "./tally.ts";
 
 /** What a batch's rows came to. Times in milliseconds; `durationMs` and `latencyMs` are of this run, the rest of all. */
@@ -24,11 +25,13 @@ export interface BatchFigures {
   };
   /** USD of all calls that were paid, of failed rows too; null when the cost of one of them is not known. */
   costUsd: number | null;
-  /** What rows of provider batches would have cost more online, in USD, of this run; absent without such rows. */
+  /** Succeeded rows that were bought at a lower price, in provider batches and in the tier flex; absent without such rows. */
+  rowsByLane?: { batch: number; flex: number };
+  /** What these would have cost more online, in USD. */
   savedUsd?: number;
   durationMs: number;
-  /** Of this run's successful provider calls; zeros when it made none. */
-  latencyMs: { p50: number; p95: number; p99: number };
+  /** Of this run's successful online calls; absent when it made none. */
+  latencyMs?: { p50: number; p95: number; p99: number };
 }
 
 /** How a run of a batch ended. */
@@ -44,6 +47,8 @@ export interface BatchReport extends BatchFigures {
   error?: ErrorRecord;
   /** What the provider said, when its refusal was the reason. */
   providerMessage?: string;
+  /** How far the quote was off that was made before; absent without one, and until all rows have results. */
+  quote?: QuoteCheck;
   files: OutputFiles;
 }
 
@@ -54,7 +59,8 @@ export function batchFigures(
   { retries, rateLimited }: { retries: number; rateLimited: number },
   startedAt: number,
 ): BatchFigures {
-  const { prompt, completion, cached, cacheHits, estimated } = tally.use;
+  const latencyMs = tally.latency();
+  const { prompt, completion, cached, cacheHits, estimated, batchRows, flexRows } = tally.use;
   return {
     total,
     succeeded,
@@ -67,8 +73,11 @@ export function batchFigures(
       ...(estimated && { estimated: true as const }),
     },
     costUsd: tally.costUsd,
-    ...(tally.batchLane.rows > 0 && { savedUsd: Number(tally.batchLane.savedUsd.toFixed(12)) }),
+    ...(batchRows + flexRows > 0 && {
+      rowsByLane: { batch: batchRows, flex: flexRows },
+      savedUsd: tally.savedUsd,
+    }),
     durationMs: Date.now() - startedAt,
-    latencyMs: tally.latency(),
+    ...(latencyMs && { latencyMs }),
   };
 }

@@ -2,103 +2,33 @@ import { setTimeout as delay } from "node:timers/promises";
 import { requirePrices } from "../producers/priced-models.ts";
 import { costUsd } from "../shared/cost.ts";
 import { GlueError, InputError } from "../shared/errors.ts";
-import type { Logger } from "../shared/logger.ts";
+import { guardrailNames } from "../shared/guardrail.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { speaksForm } from "../shared/providers.ts";
 import type { LaneStatus } from "../shared/records.ts";
-import type { Settings } from "../shared/settings.ts";
-import type { Owner } from "../shared/tenant.ts";
-import type { ProviderOptions } from "../shared/wire-options.ts";
 import { readBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
-import type { OutputFormat } from "./answer-forms.ts";
-import type { BatchEnd, HostedBatch } from "./batch-end.ts";
+import type { BatchEnd } from "./batch-end.ts";
+import type { BatchContext, BatchProgress, LanedBatchOptions } from "./batch-options.ts";
 import { type BatchReport, batchFigures } from "./batch-report.ts";
 import type { RowCounts } from "./index-row.ts";
-import type { InputFormat } from "./input-form.ts";
-import type { LaneOptions } from "./lanes/lane-plan.ts";
 import { adoptPartial, type OutputFiles, outputFiles } from "./output-paths.ts";
 import { readBatchId } from "./partial-header.ts";
 import { type PreparedBatch, prepareBatch } from "./prepare-batch.ts";
+import { adoptQuote, checkQuote } from "./quote/quote-file.ts";
+import { drawSample, type ModelSample, readSample } from "./quote/sample.ts";
 import { calledModels, modelsOf, rowModels } from "./row-models.ts";
 import { RowWire } from "./row-wire.ts";
 import { sendBatch } from "./send-batch.ts";
 import { type RowFailure, Tally } from "./tally.ts";
 
 export { OUTPUT_FORMATS } from "./answer-forms.ts";
+export type { BatchOptions, BatchProgress, LanedBatchOptions } from "./batch-options.ts";
 export type { BatchReport } from "./batch-report.ts";
 export { INPUT_FORMATS } from "./input-form.ts";
 export { isDanglingLink } from "./output-paths.ts";
 export type { RowFailure } from "./tally.ts";
-
-/** Options of a batch. */
-export interface BatchOptions {
-  /** The file of rows: JSON lines, a JSON array, or CSV with a header. */
-  inputPath: string;
-  /** Where the results go, in input order; failed rows also to `<stem>.errors.jsonl`. */
-  outputPath: string;
-  /** `provider:model` of the rows that name none; default: the setting DEFAULT_MODEL. */
-  model?: string;
-  /** How the file holds its rows; default: found by its content. */
-  inputFormat?: InputFormat;
-  /** The field of a plain row that holds its prompt; default `prompt`. */
-  promptField?: string;
-  /** Whose lines the output has; default `openai`. */
-  format?: OutputFormat;
-  /** Only the first rows; default all. */
-  limitRows?: number;
-  /** Stops at the first malformed line instead of failing that row; default false. */
-  strict?: boolean;
-  /** Sends rows again that failed in an earlier run; default false. */
-  retryFailed?: boolean;
-  /** USD that all runs of the batch may cost together; default: no limit. */
-  maxCostUsd?: number;
-  /** Whether rows share answers through the cache; default: those with `temperature` 0. */
-  cache?: boolean;
-  /** The longest provider call of a row, in milliseconds; default: the setting CALL_TIMEOUT_MS, else 120,000. */
-  timeoutMs?: number;
-  /** What every row says to its provider in that provider's own words; a part of the question. */
-  providerOptions?: ProviderOptions;
-  /** Headers of every row's call; the rows' models must be of one provider entry. */
-  headers?: Readonly<Record<string, string>>;
-  /** Parameters in the address of every row's call; the same holds. */
-  query?: Readonly<Record<string, string>>;
-}
-
-/** The same, with how the rows may be bought. */
-export interface LanedBatchOptions extends BatchOptions {
-  /** By when all is to be done, and by which lanes; default: online, at once. */
-  lanes?: LaneOptions | undefined;
-}
-
-export interface BatchContext {
-  settings: Settings;
-  logger: Logger;
-  /** Whether this process calls the providers, so that their keys must be set here. */
-  keyNeeded: boolean;
-  /** In whose name it is run; default: the tenant `default`. */
-  owner?: Owner;
-  /** Of a batch that a host runs; absent: this run takes the lease and an id by itself. */
-  hosted?: HostedBatch;
-  /** What a message calls `maxCostUsd`; default `maxCostUsd`. */
-  costLimitName?: string;
-  /** Asked for when the batch starts, and when somebody else has its files. */
-  openStore: () => Promise<ConnectedStore>;
-}
-
-/** Where a run of a batch stands. */
-export interface BatchProgress {
-  total: number;
-  succeeded: number;
-  failed: number;
-  /** Rows without a result. */
-  missing: number;
-  /** False while the rest of a large input is scanned: `total` and `missing` are of its rows so far. */
-  isCounted: boolean;
-  /** USD of the succeeded rows; null when the cost of one of them is not known. */
-  costUsd: number | null;
-}
 
 const STATUS_AT_END: Record<BatchEnd["kind"], BatchReport["status"]> = {
   finished: "completed",
@@ -123,6 +53,9 @@ export class BatchRun {
   readonly #options: LanedBatchOptions;
   readonly #context: BatchContext;
   readonly #stop = new AbortController();
+  /** The ids of the rows that a run of a sample sends. */
+  readonly #drawn: readonly string[] | undefined;
+  #samples: ModelSample[] = [];
   #ended: Promise<BatchReport> | undefined;
 
   private constructor(batch: PreparedBatch, options: LanedBatchOptions, context: BatchContext) {
@@ -134,6 +67,7 @@ export class BatchRun {
     this.#tally = new Tally(batch.output.use);
     this.#options = options;
     this.#context = context;
+    this.#drawn = options.sample && drawSample(batch.index, options.sample);
   }
 
   /**
@@ -147,6 +81,7 @@ export class BatchRun {
     const resolve = rowModels({ settings, keyNeeded, defaultModel });
     const wire = new RowWire(settings, options);
     adoptPartial(options.outputPath);
+    if (!context.hosted && !options.sample) adoptQuote(options.inputPath, defaultModel, options.outputPath);
     let isPrepared = false;
     // The models of what is scanned before are looked at together.
     const priced = (model: ModelRef) => {
@@ -158,8 +93,12 @@ export class BatchRun {
     try {
       const batch = await prepareBatch({
         ...options,
+        model: defaultModel,
+        scansWhole: options.sample !== undefined,
         batchId: context.hosted?.id,
         keepResults: context.hosted?.keepResults,
+        ...(context.hosted?.openInput && { openInput: context.hosted.openInput }),
+        lines: context.hosted?.lines,
         resolveModel: (name, vendor) => priced(wire.check(resolve(name, vendor))),
         wire: wire.said,
         speaks: (model, form) =>
@@ -219,12 +158,14 @@ export class BatchRun {
     failureCounts: ReadonlyMap<string, number>;
     /** The provider batches that have rows now. */
     lanes: readonly LaneStatus[];
+    /** Rows that were bought at a lower price, and what that saved in USD. */
+    bought: { batch: number; flex: number; savedUsd: number };
   } {
     const { models, malformed } = this.#batch.index.counts();
     const { failures, failureCounts } = this.#tally;
     const counts = new Map(failureCounts);
     if (malformed > 0) counts.set("malformed", malformed);
-    return { models, failures, failureCounts: counts, lanes: this.#tally.lanes };
+    return { models, failures, failureCounts: counts, lanes: this.#tally.lanes, bought: this.#tally.bought };
   }
 
   /** Yields the progress now, then every `everyMs` (default 500) while it runs, and once more at its end. */
@@ -246,6 +187,13 @@ export class BatchRun {
     return await (this.#ended as Promise<BatchReport>);
   }
 
+  /** Of a run of a sample that has ended: what its rows came to, and how long their calls took, as far as this run made them. */
+  sampled(): { samples: readonly ModelSample[]; latenciesMs: number[]; isWhole: boolean } {
+    const drawn = this.#drawn?.length ?? 0;
+    const answered = this.#samples.reduce((sum, { sample }) => sum + sample.length, 0);
+    return { samples: this.#samples, latenciesMs: this.#tally.latencies(drawn), isWhole: answered === drawn };
+  }
+
   /** Withdraws waiting rows and lets calls in flight finish; `report` resolves then. */
   stop(): void {
     this.#stop.abort();
@@ -265,13 +213,14 @@ export class BatchRun {
       const record = await readBatch(store, this.id);
       return this.#report(end, { retries: record?.retries ?? 0, rateLimited: record?.rateLimited ?? 0 });
     } finally {
+      if (this.#drawn) this.#samples = readSample(this.#batch.index, this.#drawn);
       await this.close();
     }
   }
 
   #send(store: ConnectedStore): Promise<BatchEnd> {
     const { settings, logger, owner, hosted } = this.#context;
-    const { maxCostUsd, cache, timeoutMs, lanes } = this.#options;
+    const { maxCostUsd, cache, timeoutMs, lanes, onUnknown, guardrails } = this.#options;
     const { signal } = this.#stop;
     const [batch, tally] = [this.#batch, this.#tally];
     return sendBatch({
@@ -287,6 +236,9 @@ export class BatchRun {
         cache,
         timeoutMs,
         lanes,
+        onUnknown,
+        guardrails: guardrailNames(guardrails),
+        drawn: this.#drawn,
         signal,
       },
     });
@@ -301,12 +253,15 @@ export class BatchRun {
 
   #report(end: BatchEnd, faults: { retries: number; rateLimited: number }): BatchReport {
     const figures = batchFigures(this.#batch.index.counts(), this.#tally, faults, this.startedAt);
+    const { outputPath, lanes } = this.#options;
+    const quote = end.kind === "finished" ? checkQuote(outputPath, figures, lanes !== undefined) : undefined;
     return {
       id: this.id,
       status: STATUS_AT_END[end.kind],
       ...(end.kind === "stopped" && { error: end.error, providerMessage: end.providerMessage }),
       files: this.files,
       ...figures,
+      ...(quote && { quote }),
     };
   }
 }

@@ -1,10 +1,10 @@
 import { isUtf8 } from "node:buffer";
-import type { FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";
 import type { CsvError, Options } from "csv-parse";
 import { InputError } from "../shared/errors.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import type { InputRow, RowStart } from "./input-row.ts";
+import type { InputHandle } from "./line-reader.ts";
 import { RowFault } from "./row-fault.ts";
 
 /** How a file of comma-separated values is read: its header says which field is which. */
@@ -71,7 +71,7 @@ function firstRecord(parseAll: ParseAll, head: string, delimiter: string): Told 
  * @throws InputError where quotes are wrong: what follows could be cut anywhere.
  */
 export async function* readRecords(
-  handle: FileHandle,
+  handle: InputHandle,
   path: string,
   maxBytes: number,
   { delimiter }: CsvForm,
@@ -138,14 +138,10 @@ function readParameter(text: string): unknown {
   }
 }
 
-async function* chunksOf(handle: FileHandle, start: number): AsyncGenerator<Buffer> {
+async function* chunksOf(handle: InputHandle, start: number): AsyncGenerator<Buffer> {
   for (let position = start; ; ) {
-    const { bytesRead, buffer } = await handle.read(
-      Buffer.allocUnsafe(CHUNK_BYTES),
-      0,
-      CHUNK_BYTES,
-      position,
-    );
+    const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+    const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, position);
     if (bytesRead === 0) return;
     position += bytesRead;
     yield buffer.subarray(0, bytesRead);

@@ -2,6 +2,7 @@ import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { type ModelRef, modelRef } from "../shared/model-name.ts";
 import { outputFileError } from "./file-errors.ts";
 import { createIndexFile, openIndexFile, removeIndexFile } from "./index-file.ts";
+import { IndexIds, type IndexOptions } from "./index-ids.ts";
 import {
   type DoneRow,
   type IndexCounts,
@@ -11,11 +12,14 @@ import {
   type RowState,
   type ScannedRow,
   STATES,
+  type UsualUse,
 } from "./index-row.ts";
 import { outputFiles } from "./output-paths.ts";
 import { digest16, rowId } from "./row-identity.ts";
 
 const [MISSING, SUCCEEDED, FAILED] = [0, 1, 2];
+/** Fewer rows do not make an average. */
+const TELLING_ROWS = 8;
 
 interface StoredRow {
   line: number;
@@ -25,9 +29,10 @@ interface StoredRow {
   occurrence: number;
   model: number | null;
   state: number;
+  beginnings: Uint8Array | null;
 }
 
-const COLUMNS = "line, id, offset, bytes, occurrence, model, state";
+const COLUMNS = "line, id, offset, bytes, occurrence, model, state, beginnings";
 
 /**
  * The rows of a batch on disk (`OUT.jsonl.index`): where each lies in the input, whether it has a result, and where
@@ -40,6 +45,7 @@ export class DiskIndex {
   readonly isKept: boolean;
   /** It was there before this run, with the rows and results of an earlier one. */
   readonly isReopened: boolean;
+  readonly ids: IndexIds;
   readonly #path: string;
   readonly #models: ModelRef[] = [];
   #counts = { ...noRows(), malformed: 0, models: new Map<string, RowCounts>() };
@@ -47,9 +53,12 @@ export class DiskIndex {
   readonly #statements;
 
   /** @throws InputError `output_in_use` when a live run holds the output. */
-  static create(outputPath: string, { kept = false } = {}): DiskIndex {
+  static create(
+    outputPath: string,
+    { kept = false, ids }: { kept?: boolean } & IndexOptions = {},
+  ): DiskIndex {
     const { index } = outputFiles(outputPath);
-    return new DiskIndex(index, createIndexFile(index, outputPath, kept), { isKept: kept });
+    return new DiskIndex(index, createIndexFile(index, outputPath, kept), { isKept: kept, ids });
   }
 
   /** The index of an earlier run, if it left one. @throws InputError `output_in_use` when a live run holds the output. */
@@ -62,9 +71,10 @@ export class DiskIndex {
   private constructor(
     path: string,
     database: DatabaseSync,
-    { isKept, isReopened = false }: { isKept: boolean; isReopened?: boolean },
+    { isKept, isReopened = false, ids }: { isKept: boolean; isReopened?: boolean } & IndexOptions,
   ) {
     this.#path = path;
+    this.ids = new IndexIds(ids);
     this.database = database;
     this.isKept = isKept;
     this.isReopened = isReopened;
@@ -72,7 +82,8 @@ export class DiskIndex {
       this.#models.push(modelRef(String(entry), String(model)));
     this.#statements = {
       add: database.prepare(
-        "INSERT INTO rows (line, offset, bytes, id, label, occurrence, model, state) VALUES (?,?,?,?,?,?,?,?)",
+        `INSERT INTO rows (line, offset, bytes, id, label, occurrence, model, state, asked_tokens, beginnings)
+         VALUES (?,?,?,?,?,?,?,?,?,?)`,
       ),
       occurrence: database.prepare(
         "INSERT INTO occurrences VALUES (?, 1) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n",
@@ -84,7 +95,7 @@ export class DiskIndex {
       ),
       done: database.prepare(
         `UPDATE rows SET state = ?, out_file = ${OUT_FILE.partial}, out_offset = ?, out_bytes = ?, relabel = 0,
-         prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost_usd = ?, from_cache = ? WHERE line = ?`,
+         prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost_usd = ?, from_cache = ?, lane = ? WHERE line = ?`,
       ),
       remember: database.prepare(
         "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
@@ -104,6 +115,18 @@ export class DiskIndex {
     return (this.#statements.missing.all(model, afterLine, limit) as unknown as StoredRow[]).map(this.#toRow);
   }
 
+  /** What rows of a model took so far; undefined before so many have answers that it says something. */
+  usualUse(modelKey: string): UsualUse | undefined {
+    const model = this.#models.findIndex(({ key }) => key === modelKey);
+    const { rows, ...usual } = this.database
+      .prepare(
+        `SELECT count(*) AS rows, total(prompt_tokens) / total(asked_tokens) AS perAskedToken, avg(completion_tokens) AS completion
+         FROM rows WHERE model = ? AND state = ${SUCCEEDED} AND from_cache = 0 AND asked_tokens > 0`,
+      )
+      .get(model) as unknown as UsualUse & { rows: number };
+    return rows < TELLING_ROWS ? undefined : usual;
+  }
+
   /** Costs nothing; also works after `close`. */
   counts(): IndexCounts {
     return this.#counts;
@@ -114,7 +137,7 @@ export class DiskIndex {
   }
 
   find(id: string): IndexRow | undefined {
-    const row = this.#statements.find.get(Buffer.from(id, "hex")) as StoredRow | undefined;
+    const row = this.#statements.find.get(this.ids.stored(id)) as StoredRow | undefined;
     return row && this.#toRow(row);
   }
 
@@ -125,9 +148,9 @@ export class DiskIndex {
         this.remember("partialEnd", outOffset + outBytes + 1);
         const row = this.find(id);
         if (!row?.model || (row.state === "succeeded" && failed)) continue;
-        const { prompt = 0, completion = 0, cached = 0, costUsd = null, fromCache } = use ?? {};
+        const { prompt = 0, completion = 0, cached = 0, costUsd = null, fromCache, lane = null } = use ?? {};
         if (use?.estimated) this.remember("estimated", true);
-        const used = [prompt, completion, cached, costUsd, fromCache ? 1 : 0];
+        const used = [prompt, completion, cached, costUsd, fromCache ? 1 : 0, lane];
         this.#statements.done.run(failed ? FAILED : SUCCEEDED, outOffset, outBytes, ...used, row.line);
         const state = failed ? "failed" : "succeeded";
         this.#move(this.#counts, row.state, state);
@@ -155,7 +178,10 @@ export class DiskIndex {
     const { line, offset, bytes } = row;
     const place = model ? this.#place(model) : null;
     const state = model ? MISSING : FAILED;
-    this.#statements.add.run(line, offset, bytes, id, label, occurrence, place ?? null, state as number);
+    const prompt = [row.askedTokens ?? 0, this.ids.storedBeginnings(row.beginnings)];
+    const idStored = this.ids.stored(id);
+    const stored = [line, offset, bytes, idStored, label, occurrence, place ?? null, state as number];
+    this.#statements.add.run(...stored, ...prompt);
     if (!model) this.#counts.malformed += 1;
     for (const counts of [this.#counts, model && this.#counts.models.get(model.key)]) {
       if (!counts) continue;
@@ -179,7 +205,7 @@ export class DiskIndex {
   /** Keeps the output line of a row that is no valid request. */
   addMalformed(line: number, output: (id: string) => string): void {
     const row = this.database.prepare("SELECT id FROM rows WHERE line = ?").get(line) as unknown as StoredRow;
-    this.#statements.addMalformed.run(line, output(toHex(row.id)));
+    this.#statements.addMalformed.run(line, output(this.ids.hexOf(row.id)));
   }
 
   /** Counts again what is in the file, after changes that `markDone` did not make. */
@@ -240,7 +266,7 @@ export class DiskIndex {
   }
 
   #occurrenceOf(digest: string): number {
-    return (this.#statements.occurrence.get(Buffer.from(digest, "hex")) as { n: number }).n;
+    return (this.#statements.occurrence.get(this.ids.stored(digest)) as { n: number }).n;
   }
 
   #place(model: ModelRef): number {
@@ -260,14 +286,10 @@ export class DiskIndex {
 
   readonly #toRow = ({ id, model, state, ...row }: StoredRow): IndexRow => ({
     ...row,
-    id: toHex(id),
+    id: this.ids.hexOf(id),
     model: model === null ? undefined : this.#models[model],
     state: STATES[state] as RowState,
   });
-}
-
-function toHex(id: Uint8Array): string {
-  return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString("hex");
 }
 
 function noRows(): RowCounts {

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { InputError } from "../shared/errors.ts";
+import type { LineCipher } from "../store/sealed-lines.ts";
 import type { OutputFormat } from "./answer-forms.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import { inputFileError } from "./file-errors.ts";
@@ -49,11 +50,11 @@ export async function importEarlierResults(
   files: OutputFiles,
   index: DiskIndex,
   places: ResultPlaces,
-  format: OutputFormat,
+  { format, lines }: { format: OutputFormat; lines: LineCipher },
 ): Promise<EarlierResults> {
   const header = readHeader(files.partial);
   const importFrom = (path: string, file: ResultFile, start = 0) =>
-    importFile(path, file, start, index, places);
+    importFile(path, file, start, { index, places, lines });
   const knownEnd = index.recall("partialEnd");
   if (index.isReopened && header) {
     const start = typeof knownEnd === "number" ? knownEnd : header.bytes;
@@ -90,8 +91,7 @@ async function importFile(
   path: string,
   file: ResultFile,
   start: number,
-  index: DiskIndex,
-  places: ResultPlaces,
+  { index, places, lines }: { index: DiskIndex; places: ResultPlaces; lines: LineCipher },
 ): Promise<Findings> {
   const handle = await openIfThere(path);
   if (!handle) return NOTHING;
@@ -106,7 +106,7 @@ async function importFile(
       if (!line.ended && file === OUT_FILE.partial) break;
       findings.end = line.nextOffset;
       if (isBlank(line)) continue;
-      const text = line.tooLong ? "" : line.data.toString();
+      const text = line.tooLong ? "" : lines.open(line.data.toString());
       const result = parseOutputLine(text);
       // One vendor's line is enough: those of other endpoints stay as they are.
       if (result && (result.format !== "openai" || !findings.format)) findings.format = result.format;

@@ -25,7 +25,10 @@ const SCHEMA = `
     completion_tokens INTEGER NOT NULL DEFAULT 0,
     cached_tokens INTEGER NOT NULL DEFAULT 0,
     cost_usd REAL,
-    from_cache INTEGER NOT NULL DEFAULT 0
+    from_cache INTEGER NOT NULL DEFAULT 0,
+    lane TEXT,
+    asked_tokens INTEGER NOT NULL,
+    beginnings BLOB
   );
   CREATE INDEX missing ON rows (model, line) WHERE state = 0;
   CREATE TABLE occurrences (digest BLOB PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
@@ -75,7 +78,7 @@ export function openIndexFile(path: string, outputPath: string): DatabaseSync | 
     database = openDatabase(path);
     database.exec("PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL");
     database.exec(
-      `PRAGMA cache_size = -${CACHE_KIB}; BEGIN EXCLUSIVE; SELECT 1 FROM meta, blocks LIMIT 1; COMMIT`,
+      `PRAGMA cache_size = -${CACHE_KIB}; BEGIN EXCLUSIVE; SELECT (SELECT lane FROM rows LIMIT 1) FROM meta, blocks LIMIT 1; COMMIT`,
     );
     return database;
   } catch (error) {
@@ -91,7 +94,7 @@ export function removeIndexFile(path: string): void {
 }
 
 /** What a dead run left is no use; what a live one holds must stay, since two writers would spoil the output. */
-function refuseWhenInUse(path: string, outputPath: string): void {
+export function refuseWhenInUse(path: string, outputPath: string): void {
   if (!existsSync(path)) return;
   let probe: DatabaseSync | undefined;
   try {

@@ -1,4 +1,5 @@
 import type { ModelRef } from "../shared/model-name.ts";
+import type { LaneName } from "../shared/records.ts";
 
 export type RowState = "missing" | "succeeded" | "failed";
 export const STATES: readonly RowState[] = ["missing", "succeeded", "failed"];
@@ -18,6 +19,8 @@ export interface IndexRow {
   /** Undefined for a malformed row, which is failed from the start. */
   model: ModelRef | undefined;
   state: RowState;
+  /** Digests of its prompt's beginnings, as `beginningsOf` returns them; null: it is short. */
+  beginnings: Uint8Array | null;
 }
 
 export interface RowCounts {
@@ -50,6 +53,8 @@ export interface RowUse {
   /** Null when nobody knows. */
   costUsd: number | null;
   fromCache: boolean;
+  /** How it was bought, where that was not online. */
+  lane?: LaneName | undefined;
   estimated?: true | undefined;
 }
 
@@ -61,4 +66,15 @@ export interface ScannedRow {
   label: string;
   digest: string;
   customId: string | undefined;
+  /** A guess at its prompt's tokens; 0 for a malformed row. */
+  askedTokens?: number;
+  beginnings?: Uint8Array | undefined;
+}
+
+/** What rows took on average. */
+export interface UsualUse {
+  /** Tokens of a prompt for each token of the guess at it. */
+  perAskedToken: number;
+  /** Tokens of an answer. */
+  completion: number;
 }

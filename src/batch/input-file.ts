@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { MAX_REQUEST_BYTES } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
 import { readRecords } from "./csv-rows.ts";
@@ -6,7 +6,7 @@ import { inputFileError } from "./file-errors.ts";
 import { findForm, type InputForm, type InputFormat } from "./input-form.ts";
 import type { InputRow, RowStart } from "./input-row.ts";
 import { readJsonValues } from "./json-values.ts";
-import { isBlank, readLines } from "./line-reader.ts";
+import { type InputHandle, isBlank, readLines } from "./line-reader.ts";
 
 const AHEAD_BYTES = 64 * 1024;
 
@@ -15,18 +15,25 @@ export interface InputFileOptions {
   /** Default: found by the content. */
   inputFormat?: InputFormat;
   promptField?: string;
+  /** Opens the file; default: as it is. */
+  openInput?: ((path: string) => Promise<InputHandle>) | undefined;
 }
 
 /** The file of rows, in whatever form it is. */
 export class InputFile {
   readonly path: string;
   readonly form: InputForm;
-  readonly handle: FileHandle;
+  readonly handle: InputHandle;
   #ahead = { start: 0, data: Buffer.alloc(0) };
 
   /** @throws InputError when it cannot be read, or is no file of rows. */
-  static async open({ inputPath: path, inputFormat, promptField }: InputFileOptions): Promise<InputFile> {
-    const handle = await reading(path, () => open(path));
+  static async open({
+    inputPath: path,
+    inputFormat,
+    promptField,
+    openInput = open,
+  }: InputFileOptions): Promise<InputFile> {
+    const handle = await reading(path, () => openInput(path));
     try {
       const form = await reading(path, () => findForm(handle, path, inputFormat, promptField));
       return new InputFile(path, handle, form);
@@ -36,7 +43,7 @@ export class InputFile {
     }
   }
 
-  private constructor(path: string, handle: FileHandle, form: InputForm) {
+  private constructor(path: string, handle: InputHandle, form: InputForm) {
     this.path = path;
     this.handle = handle;
     this.form = form;
@@ -100,7 +107,7 @@ export class InputFile {
   }
 }
 
-async function* rowsOfLines(handle: FileHandle, start: RowStart): AsyncGenerator<InputRow, void> {
+async function* rowsOfLines(handle: InputHandle, start: RowStart): AsyncGenerator<InputRow, void> {
   for await (const line of readLines(handle, MAX_REQUEST_BYTES, start.offset, start.row)) {
     if (!isBlank(line)) yield { ...line, fileLine: line.line, nextFileLine: line.line + 1 };
   }

@@ -1,8 +1,8 @@
-import type { FileHandle } from "node:fs/promises";
 import { InputError } from "../shared/errors.ts";
 import { isObject, parseJson } from "../shared/json.ts";
 import { type CsvForm, columnsOf, readHeader } from "./csv-rows.ts";
 import { findSyntaxProblem, placeIn } from "./json-syntax.ts";
+import type { InputHandle } from "./line-reader.ts";
 
 /**
  * How a file holds its rows: `jsonl`, one JSON object per line; `json`, a JSON array of objects, or objects one after the
@@ -33,7 +33,7 @@ const HINT =
  * @throws InputError naming what else it is, or the first place where it is no JSON
  */
 export async function findForm(
-  handle: FileHandle,
+  handle: InputHandle,
   path: string,
   given: InputFormat | undefined,
   promptField: string | undefined,

@@ -1,6 +1,6 @@
-import type { FileHandle } from "node:fs/promises";
 import { InputError } from "../shared/errors.ts";
 import type { InputRow, RowStart } from "./input-row.ts";
+import type { InputHandle } from "./line-reader.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 /** What is kept of a row that is too long. */
@@ -31,7 +31,7 @@ class Place {
  * @throws InputError where something other than an object stands between them, or the file breaks off.
  */
 export async function* readJsonValues(
-  handle: FileHandle,
+  handle: InputHandle,
   path: string,
   maxBytes: number,
   start: RowStart,

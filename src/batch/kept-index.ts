@@ -7,7 +7,7 @@ import type { InputFile } from "./input-file.ts";
 import { readBatchId } from "./partial-header.ts";
 import type { ResolveModel } from "./resolve-model.ts";
 
-const VERSION = 1;
+const VERSION = 2;
 const BLOCK_BYTES = 4 * 1024 * 1024;
 
 /** What the rows of an index hang on beside the bytes of the input. */

@@ -1,4 +1,10 @@
-import type { FileHandle } from "node:fs/promises";
+/** A file that is read at any place. */
+export interface InputHandle {
+  /** Puts up to `length` bytes from `position` on into the buffer at `offset`; none at the end of the file. */
+  read(buffer: Buffer, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+  stat(): Promise<{ size: number; mtimeMs: number }>;
+  close(): Promise<void>;
+}
 
 const CHUNK_BYTES = 256 * 1024;
 /** What is kept of a line that is too long. */
@@ -77,7 +83,7 @@ class PendingLine {
  * line beyond `maxBytes` is held in memory.
  */
 export function readLines(
-  handle: FileHandle,
+  handle: Pick<InputHandle, "read">,
   maxBytes: number,
   start = 0,
   before = 0,
@@ -85,7 +91,7 @@ export function readLines(
   return splitLines(chunksOf(handle, start), maxBytes, start, before);
 }
 
-async function* chunksOf(handle: FileHandle, start: number): AsyncGenerator<Buffer> {
+async function* chunksOf(handle: Pick<InputHandle, "read">, start: number): AsyncGenerator<Buffer> {
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
   for (let position = start; ; ) {
     const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, position);

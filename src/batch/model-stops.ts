@@ -15,7 +15,7 @@ import {
 } from "../store/refused-rows.ts";
 import type { Store } from "../store/store.ts";
 import type { StopReason } from "./batch-end.ts";
-import type { DiskIndex } from "./disk-index.ts";
+import type { NextRows } from "./next-rows.ts";
 import type { Window } from "./window.ts";
 
 const MAX_NAMED = 5;
@@ -25,21 +25,21 @@ const PAUSE_LOOK_MS = 1000;
 export class ModelStops {
   readonly #store: Store;
   readonly #batchId: string;
-  readonly #index: DiskIndex;
+  readonly #rows: NextRows;
   readonly #windows: readonly Window[];
   readonly #settings: Settings;
   readonly #begun = new Set<string>();
   readonly #pausesReadAt = new Map<string, number>();
 
   constructor(
-    { store, index, settings }: { store: Store; index: DiskIndex; settings: Settings },
+    { store, rows, settings }: { store: Store; rows: NextRows; settings: Settings },
     batchId: string,
     windows: readonly Window[],
   ) {
     this.#store = store;
     this.#settings = settings;
     this.#batchId = batchId;
-    this.#index = index;
+    this.#rows = rows;
     this.#windows = windows;
   }
 
@@ -109,7 +109,7 @@ export class ModelStops {
   }
 
   #missing({ model }: Window): number {
-    return this.#index.counts().models.get(model.key)?.missing ?? 0;
+    return this.#rows.missing(model);
   }
 }
 

@@ -1,6 +1,7 @@
 import { MAX_REQUEST_BYTES } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
+import { type LaneName, laneSchema } from "../shared/records.ts";
 import { readTokenUse, type TokenUse } from "../shared/token-use.ts";
 import type { InlineResult } from "../store/completed-record.ts";
 import { bodyOf, type Endpoint, formatOf, type OutputFormat } from "./answer-forms.ts";
@@ -59,8 +60,8 @@ export interface EarlierResult {
   failed: boolean;
   tokens: TokenUse;
   fromCache: boolean;
-  /** It came by a provider's batch, at its price. */
-  isBatchLane: boolean;
+  /** How it was bought, where that was not online. */
+  lane: LaneName | undefined;
 }
 
 /** Undefined when the line is none of ours. */
@@ -75,7 +76,8 @@ export function parseOutputLine(text: string): EarlierResult | undefined {
   const fromCache = !failed && fields.from_cache === true;
   // The usage of an answer from the cache is what it cost somebody else.
   const tokens = readTokenUse(failed || fromCache ? undefined : usageOf(format, fields));
-  return { id, format, customId: custom_id, failed, tokens, fromCache, isBatchLane: fields.lane === "batch" };
+  const lane = failed ? undefined : laneSchema.safeParse(fields.lane).data;
+  return { id, format, customId: custom_id, failed, tokens, fromCache, lane };
 }
 
 /** The usage of a line, in the words of a chat.completion. */

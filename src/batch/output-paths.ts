@@ -25,6 +25,8 @@ export interface OutputFiles {
   orphaned: string;
   /** What a run's own worker processes beside it logged, of all runs. */
   workerLog: string;
+  /** What the batch was quoted. */
+  quote: string;
 }
 
 const MAX_LINKS = 40;
@@ -44,6 +46,7 @@ export function outputFiles(path: string): OutputFiles {
     errors: `${stem}.errors.jsonl`,
     orphaned: `${stem}.orphaned.jsonl`,
     workerLog: `${stem}.workers.log`,
+    quote: `${output}.quote`,
   };
 }
 

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { WireOptions } from "../shared/wire-options.ts";
+import type { LineCipher } from "../store/sealed-lines.ts";
 import type { OutputFormat } from "./answer-forms.ts";
 import type { HostedBatch } from "./batch-end.ts";
 import { BatchOutput } from "./batch-output.ts";
@@ -24,11 +25,16 @@ export interface BatchFiles {
   /** The id of a batch that has not begun; default: a new one. */
   batchId?: string | undefined;
   keepResults?: HostedBatch["keepResults"] | undefined;
+  openInput?: HostedBatch["openInput"];
+  /** Encrypts the lines of what is written; default: they are in clear. */
+  lines?: LineCipher | undefined;
   resolveModel: ResolveModel;
   speaks?: Speaks;
   /** What all rows say to their providers beside their requests. */
   wire?: WireOptions | undefined;
   costOf: CostOf;
+  /** `provider:model` of the rows that name none. */
+  model?: string | undefined;
   inputFormat?: InputFormat;
   /** Default `openai`. */
   format?: OutputFormat;
@@ -36,6 +42,8 @@ export interface BatchFiles {
   limitRows?: number;
   /** From so many rows on, rows are sent while the rest of the file is scanned; default 50,000. */
   largeRows?: number;
+  /** Whether all of a large file is scanned before anything is sent. */
+  scansWhole?: boolean;
   strict?: boolean;
   retryFailed?: boolean;
 }
@@ -74,10 +82,10 @@ export async function prepareBatch(files: BatchFiles): Promise<PreparedBatch> {
     const isLarge = !strict && limitRows >= largeRows && (await input.hasRows(largeRows));
     index = isLarge
       ? ((await reopenIndex(basis)) ?? (await createKeptIndex(basis)))
-      : DiskIndex.create(outputPath);
+      : DiskIndex.create(outputPath, { ids: files.lines?.ids });
     const scan = new InputScan({ ...files, input, index });
     // What an earlier run left can only be told from another input's results when all rows are known.
-    const isSent = isLarge && (index.isReopened || !hasResults(outputPath));
+    const isSent = isLarge && !files.scansWhole && (index.isReopened || !hasResults(outputPath));
     const headRows = index.isReopened ? 0 : largeRows * HEAD_SHARE;
     await scan.run(isSent ? headRows : undefined);
     const reader = new RowReader({ ...files, input });

@@ -1,8 +1,9 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
-import { BATCH_PRICE_SHARE } from "../shared/cost.ts";
+import { LANE_PRICE_SHARE } from "../shared/cost.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenUse } from "../shared/token-use.ts";
+import type { LineCipher } from "../store/sealed-lines.ts";
 import { inFormat, type OutputFormat } from "./answer-forms.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { Place } from "./durable-file.ts";
@@ -47,7 +48,7 @@ export class ResultPlaces {
     const { database } = index;
     this.#place = database.prepare(
       `UPDATE rows SET state = ?, out_file = ?, out_offset = ?, out_bytes = ?, relabel = ?, prompt_tokens = ?,
-       completion_tokens = ?, cached_tokens = ?, cost_usd = ?, from_cache = ? WHERE line = ?`,
+       completion_tokens = ?, cached_tokens = ?, cost_usd = ?, from_cache = ?, lane = ? WHERE line = ?`,
     );
     this.#placeMalformed = database.prepare(
       `UPDATE rows SET out_file = ?, out_offset = ?, out_bytes = ?
@@ -68,10 +69,10 @@ export class ResultPlaces {
     place: Place,
     text: string,
   ): Match {
-    const { id, failed, tokens, fromCache, isBatchLane } = result;
+    const { id, failed, tokens, fromCache, lane } = result;
     const row = this.#index.find(id);
     if (!row) {
-      this.#orphan.run(Buffer.from(id, "hex"), failed ? 0 : 1, file, place.offset, place.bytes);
+      this.#orphan.run(this.#index.ids.stored(id), failed ? 0 : 1, file, place.offset, place.bytes);
       return { kind: "orphan" };
     }
     if (tokens.estimated) this.#isEstimated = true;
@@ -85,9 +86,9 @@ export class ResultPlaces {
     const state = STATES.indexOf(failed ? "failed" : "succeeded");
     const { prompt, completion, cached } = tokens;
     const full = failed ? null : fromCache ? 0 : this.#costOf(row.model, tokens);
-    const cost = full !== null && isBatchLane ? full * BATCH_PRICE_SHARE : full;
+    const cost = full !== null && lane ? full * LANE_PRICE_SHARE : full;
     const { offset, bytes } = place;
-    const use = [prompt, completion, cached, cost, fromCache ? 1 : 0];
+    const use = [prompt, completion, cached, cost, fromCache ? 1 : 0, lane ?? null];
     this.#place.run(state, file, offset, bytes, relabel, ...use, line);
     return { kind: "row", line };
   }
@@ -118,7 +119,8 @@ export class ResultPlaces {
       .prepare(
         `SELECT total(prompt_tokens) AS prompt, total(completion_tokens) AS completion,
          total(cached_tokens) AS cached, total(cost_usd) AS costUsd, total(cost_usd IS NULL) AS unpriced,
-         total(from_cache) AS cacheHits
+         total(from_cache) AS cacheHits, total(lane = 'batch') AS batchRows, total(lane = 'flex') AS flexRows,
+         total(iif(lane IS NULL, 0, cost_usd)) AS laneUsd
          FROM rows WHERE state = 1`,
       )
       .get();
@@ -179,8 +181,10 @@ export class ResultPlaces {
 export class ResultReader {
   readonly #paths: Record<number, string>;
   readonly #open = new Map<ResultFile, number>();
+  readonly #lines: LineCipher;
 
-  constructor({ partial, output, orphaned }: OutputFiles) {
+  constructor({ partial, output, orphaned }: OutputFiles, lines: LineCipher) {
+    this.#lines = lines;
     this.#paths = {
       [OUT_FILE.partial]: partial,
       [OUT_FILE.output]: output,
@@ -188,14 +192,14 @@ export class ResultReader {
     };
   }
 
-  /** The line's text, without its line end. */
+  /** The line's text in clear, without its line end. */
   text(place: Omit<ResultPlace, "line" | "relabel">): string {
     const line = Buffer.allocUnsafe(place.bytes);
     this.#readInto(line, 0, place);
-    return line.toString();
+    return this.#lines.open(line.toString());
   }
 
-  /** The lines of many places, in chunks of about 1 MiB; a chunk's memory is reused for the next one. */
+  /** The lines of many places as they are stored, in chunks of about 1 MiB; a chunk's memory is reused for the next one. */
   async *chunks(pages: Iterable<ResultPlace[]>, format: OutputFormat = "openai"): AsyncGenerator<Buffer> {
     if (format !== "openai") return yield* this.#translated(pages, format);
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES);

@@ -2,28 +2,27 @@ import type { ProducerQueues } from "../producers/queues.ts";
 import { Wakeup } from "../producers/wakeup.ts";
 import type { Logger } from "../shared/logger.ts";
 import { Rate } from "../shared/rate.ts";
-import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Owner } from "../shared/tenant.ts";
 import type { WireOptions } from "../shared/wire-options.ts";
 import { hasBatch, readStop, stopBatch } from "../store/batch.ts";
-import { acknowledge, readDoneList } from "../store/batch-done-list.ts";
 import type { Lease } from "../store/batch-lease.ts";
 import { releaseBlob } from "../store/blobs.ts";
 import { askJobTimes, jobTimes } from "../store/bullmq-internals.ts";
-import { inlineResult } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { registerQueue } from "../store/queue-registry.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { BatchEnd, HostedBatch } from "./batch-end.ts";
-import type { BatchOutput, OutputRow } from "./batch-output.ts";
+import type { BatchOutput } from "./batch-output.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { IndexRow } from "./index-row.ts";
 import { LaneBuyer } from "./lanes/lane-buyer.ts";
-import type { LaneOptions } from "./lanes/lane-plan.ts";
+import type { LaneOptions, OnUnknown } from "./lanes/lane-plan.ts";
 import { ModelStops } from "./model-stops.ts";
-import { outputLine } from "./output-line.ts";
+import { MAX_ADD, NextRows } from "./next-rows.ts";
 import { RestScan } from "./rest-scan.ts";
+import { ResultCollector } from "./result-collector.ts";
+import type { RowJobs } from "./row-jobs.ts";
 import type { RowReader } from "./row-reader.ts";
 import { RowSubmitter } from "./row-submitter.ts";
 import { saveCounts } from "./save-counts.ts";
@@ -32,8 +31,6 @@ import type { Tally } from "./tally.ts";
 import { adoptRows } from "./unsent-rows.ts";
 import { type Window, Windows } from "./window.ts";
 
-/** Jobs per `addBulk`: more would block the event loop and Redis for too long. */
-const MAX_ADD = 500;
 const RECONCILE_MS = 5000;
 const WAIT_MS = 1000;
 const SAVE_MS = 500;
@@ -49,6 +46,7 @@ export interface RowSenderOptions {
   index: DiskIndex;
   scan: InputScan;
   reader: RowReader;
+  jobs: RowJobs;
   output: BatchOutput;
   lease: Lease;
   tally: Tally;
@@ -63,6 +61,11 @@ export interface RowSenderOptions {
   hasCostLimit?: boolean;
   /** By when all is to be done, and how it may be bought; absent: online, at once. */
   lanes?: LaneOptions | undefined;
+  onUnknown?: OnUnknown | undefined;
+  /** Names of the guardrails of its rows. */
+  guardrails?: string[];
+  /** The ids of the only rows that are sent; absent: all. */
+  drawn?: readonly string[] | undefined;
 }
 
 /**
@@ -73,9 +76,11 @@ export class RowSender {
   readonly #options: RowSenderOptions;
   readonly #batchId: string;
   readonly #windows = new Windows();
+  readonly #next: NextRows;
   readonly #submitter: RowSubmitter;
   readonly #stops: ModelStops;
   readonly #lanes: LaneBuyer;
+  readonly #results: ResultCollector;
   readonly #wakeup = new Wakeup();
   readonly #rest: RestScan;
   #end: BatchEnd | undefined;
@@ -89,8 +94,14 @@ export class RowSender {
     this.#batchId = options.output.batchId;
     this.#windows.addNew(options.index.models());
     this.#rest = new RestScan(options.scan, () => this.#wakeup.wake());
+    this.#next = new NextRows(options);
     this.#submitter = new RowSubmitter(options, this.#batchId);
-    this.#stops = new ModelStops(options, this.#batchId, this.#windows.all);
+    this.#stops = new ModelStops({ ...options, rows: this.#next }, this.#batchId, this.#windows.all);
+    this.#results = new ResultCollector({
+      ...options,
+      windows: this.#windows,
+      forget: (jobId) => this.#forget(jobId),
+    });
     const wake = () => this.#wakeup.wake();
     this.#lanes = new LaneBuyer({
       ...options,
@@ -108,7 +119,7 @@ export class RowSender {
     signal.addEventListener("abort", wake, { once: true });
     using _ = await store.notifier.listen({ [`batch:${this.#batchId}`]: wake });
     // What an earlier run left on the done-list is known before its rows are sent again.
-    while ((await this.#collect()) > 0);
+    while ((await this.#results.collect()) > 0);
     await untilTaken(logger, () => this.#saveCounts(), signal);
     await this.#lanes.open();
     try {
@@ -125,7 +136,7 @@ export class RowSender {
   /** May be broken off anywhere and begun again. */
   async #turn(signal: AbortSignal): Promise<BatchEnd | undefined> {
     this.#options.lease.check();
-    const collected = await this.#collect();
+    const collected = await this.#results.collect();
     this.#end ??= await this.#findEnd(signal);
     if (this.#end) {
       await this.#withdraw(this.#windows.all);
@@ -133,16 +144,16 @@ export class RowSender {
       if (isOver) this.#lanes.cancelAll();
       if (this.#windows.inFlight === 0 && !(isOver && this.#lanes.isBusy)) {
         // A row that ended before its job was withdrawn has left its result.
-        while ((await this.#collect()) > 0);
+        while ((await this.#results.collect()) > 0);
         return this.#end;
       }
     } else {
       await this.#withdraw(this.#windows.all.filter(({ stop }) => stop));
       const isFreed = this.#lanes.turn(this.#windows.all, this.#options.index.counts().missing);
-      if (isFreed) for (const window of this.#windows.all) window.rescan();
+      if (isFreed) for (const window of this.#windows.all) this.#next.rescan(window);
       await this.#refill();
-      const isAllDone = this.#rest.isComplete && this.#options.index.counts().missing === 0;
-      if (isAllDone && !this.#lanes.isBusy) return { kind: "finished" };
+      const isAllDone = this.#rest.isComplete && this.#next.missing() === 0;
+      if (isAllDone && !this.#lanes.isBusy) return { kind: this.#options.drawn ? "interrupted" : "finished" };
       // The first rows go out before the process is busy with the others.
       const isBusy = this.#options.index.counts().missing > 0 && this.#turns < HEAD_TURNS;
       if (collected > 0 || !isBusy) this.#rest.start();
@@ -165,7 +176,7 @@ export class RowSender {
       const { store } = this.#options;
       const told = { code: end.kind, category: "cancelled", message: `the batch was ${end.kind}` } as const;
       await stopBatch(store, this.#batchId, end.kind === "stopped" ? end.error : told);
-      if (this.#options.hosted?.unsent(end)) await adoptRows(this.#options, this.#batchId, this.#windows.all);
+      if (this.#options.hosted?.unsent(end)) await adoptRows(this.#options, this.#windows.all);
     }
     return end;
   }
@@ -179,37 +190,6 @@ export class RowSender {
     return reason && { kind: "stopped", ...reason };
   }
 
-  /** Moves results from the done-list into the file, then forgets them in Redis. Returns how many it took. */
-  async #collect(): Promise<number> {
-    const { store, output, tally, index } = this.#options;
-    const entries = await readDoneList(store, this.#batchId);
-    const lines: OutputRow[] = [];
-    const taken: { jobId: string; queue: string; record: ResultRecord | undefined }[] = [];
-    for (const { jobId, record } of entries) {
-      const id = jobId.slice(this.#batchId.length + 1);
-      const row = index.find(id);
-      taken.push({ jobId, queue: this.#windows.queueOf(row?.model?.key) ?? "none", record });
-      if (!record || !row || !this.#isNews(jobId, row, record)) continue;
-      const named = this.#windows.find(jobId) ?? (await this.#options.reader.readRow(row));
-      const line = outputLine(named, await inlineResult(store, record));
-      const { tokens, costUsd, fromCache = false } = record;
-      lines.push({ id, line, failed: record.status !== "succeeded", use: { ...tokens, costUsd, fromCache } });
-      tally.add(named.customId, record);
-    }
-    if (lines.length > 0) await output.append(lines);
-    await acknowledge(store, this.#batchId, taken);
-    // An entry whose record is gone brings nothing: its row stays in flight until it is found again or lost.
-    for (const { jobId, record } of taken) if (record) await this.#forget(jobId);
-    return entries.length;
-  }
-
-  #isNews(jobId: string, { state }: IndexRow, { status, error }: ResultRecord): boolean {
-    if (state === "failed") return status === "succeeded";
-    // Its time ran out while nobody ran the batch: this run sends it with time of its own.
-    const isStale = error?.code === "deadline_exceeded" && !this.#windows.find(jobId);
-    return state === "missing" && !isStale;
-  }
-
   /** The row is no longer in flight: its window has room again and its request's blob goes. */
   async #forget(jobId: string): Promise<void> {
     const { store } = this.#options;
@@ -221,26 +201,24 @@ export class RowSender {
 
   async #refill(): Promise<void> {
     this.#windows.addNew(this.#options.index.models());
+    const isScanned = this.#rest.isComplete;
     for (const window of this.#windows.all) {
-      while (!window.stop && !window.exhausted && window.room >= Math.min(MAX_ADD, window.rows.size)) {
-        const room = Math.min(window.room, MAX_ADD);
-        const missing =
-          room > 0 ? this.#options.index.nextMissing(window.model.key, window.cursor, room) : [];
-        if (room > 0 && missing.length === 0) window.exhausted = this.#rest.isComplete;
-        if (missing.length === 0) break;
-        const free = missing.filter(({ id }) => this.#isFree(window, id));
-        const rows = window.fitting(free);
-        this.#lanes.sendOnline(rows.map(({ id }) => `${this.#batchId}-${id}`));
-        if (rows.length > 0)
-          await this.#submitter.send(window, rows, { again: this.#options.output.resumed });
-        const isCut = rows.length < free.length;
-        window.cursor = (isCut ? rows : missing).at(-1)?.line ?? window.cursor;
+      const isFree = (id: string) => this.#isFree(window, id);
+      while (!window.stop) {
+        const rows = await this.#next.take(window, { isFree, isScanned });
+        if (rows.length === 0) break;
+        this.#lanes.sendOnline(rows.map(({ id }) => this.#options.jobs.jobIdOf(id)));
+        await this.#send(window, rows, this.#options.output.resumed);
       }
     }
   }
 
+  #send(window: Window, rows: readonly IndexRow[], again: boolean): Promise<void> {
+    return this.#submitter.send(window, rows, { again, lane: this.#lanes.laneOf(window.model) });
+  }
+
   #isFree(window: Window, id: string): boolean {
-    const jobId = `${this.#batchId}-${id}`;
+    const jobId = this.#options.jobs.jobIdOf(id);
     return !window.rows.has(jobId) && !this.#lanes.keeps(jobId, window.model);
   }
 
@@ -268,7 +246,7 @@ export class RowSender {
       if (!(await hasBatch(store, this.#batchId))) await this.#options.describe();
       for (let i = 0; i < lost.length; i += MAX_ADD) {
         const rows = lost.slice(i, i + MAX_ADD).flatMap((id) => index.find(id) ?? []);
-        await this.#submitter.send(window, rows, { again: true });
+        await this.#send(window, rows, true);
       }
     }
     this.#reconciledAt = performance.now();
@@ -287,7 +265,7 @@ export class RowSender {
     });
     suspects.push(...(await this.#submitter.released(window)));
     // A row that ended meanwhile is on the done-list: only what is still in flight after reading it is lost.
-    if (suspects.length > 0) while ((await this.#collect()) > 0);
+    if (suspects.length > 0) while ((await this.#results.collect()) > 0);
     const lost: string[] = [];
     for (const jobId of suspects) {
       const id = window.rows.get(jobId)?.id;
@@ -298,9 +276,9 @@ export class RowSender {
   }
 
   async #saveCounts(): Promise<void> {
+    this.#options.tally.lanes = this.#lanes.status();
     if (performance.now() - this.#savedAt < SAVE_MS) return;
     this.#savedAt = performance.now();
-    this.#options.tally.lanes = this.#lanes.status();
     const { succeeded, failed } = this.#options.index.counts();
     const pace = { inFlight: this.#windows.inFlight, rowsPerSecond: this.#rate.add(succeeded + failed) };
     await saveCounts(this.#options, this.#batchId, pace);

@@ -1,5 +1,7 @@
+import { addJobs } from "../producers/add-jobs.ts";
 import { completionJob } from "../producers/completion-job.ts";
 import type { ProducerQueues } from "../producers/queues.ts";
+import type { CompletionPayload } from "../shared/catalog.ts";
 import { aliasOf } from "../shared/deployments.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { Owner } from "../shared/tenant.ts";
@@ -11,6 +13,7 @@ import { carrierOf } from "../telemetry/trace-context.ts";
 import { activeSpan } from "../telemetry/tracing.ts";
 import type { HostedBatch } from "./batch-end.ts";
 import type { IndexRow } from "./index-row.ts";
+import type { RowJobs } from "./row-jobs.ts";
 import { modelsOf } from "./row-models.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Window } from "./window.ts";
@@ -24,13 +27,22 @@ interface RowSubmitterOptions {
   owner: Owner;
   queues: ProducerQueues;
   reader: RowReader;
+  jobs: RowJobs;
   hosted?: HostedBatch | undefined;
   /** Of all rows; see `JobOptions`. */
   cache?: boolean;
   /** The longest provider call of a row; default: the worker's setting. */
   timeoutMs?: number;
+  /** Names of the guardrails of its rows. */
+  guardrails?: string[];
   /** What they say to their providers beside their requests. */
   wire?: WireOptions | undefined;
+}
+
+interface Sending {
+  /** Redis may still have something of an earlier time. */
+  again: boolean;
+  lane: CompletionPayload["lane"];
 }
 
 /** Puts a batch's rows into Redis. */
@@ -45,18 +57,18 @@ export class RowSubmitter {
     this.#batchId = batchId;
   }
 
-  /** Sends rows and takes them into the window. `again`: Redis may still have something of an earlier time. */
-  async send(window: Window, rows: readonly IndexRow[], { again }: { again: boolean }): Promise<void> {
+  /** Sends rows and takes them into the window. */
+  async send(window: Window, rows: readonly IndexRow[], { again, lane }: Sending): Promise<void> {
     const { queues } = this.#options;
     const queue = await queues.of(window.model);
     const jobs = [];
-    for (const row of rows) jobs.push(await this.#take(window, row));
+    for (const row of rows) jobs.push(await this.#take(window, row, lane));
     if (again)
       await this.#makeWay(
         window,
         jobs.map((job) => job.opts.jobId),
       );
-    await queue.addBulk(jobs);
+    await addJobs(queues, queue, jobs, this.#batchId);
   }
 
   /** Inherited rows that no worker holds any more, as job ids. */
@@ -75,10 +87,10 @@ export class RowSubmitter {
     this.#inherited.delete(jobId);
   }
 
-  async #take(window: Window, row: IndexRow) {
-    const { store, settings, owner, reader, hosted, cache, timeoutMs, wire } = this.#options;
+  async #take(window: Window, row: IndexRow, lane: Sending["lane"]) {
+    const { store, settings, owner, reader, hosted, cache, timeoutMs, wire, guardrails = [] } = this.#options;
     const { id, customId, endpoint, line, bytes, request } = await reader.readRow(row);
-    const jobId = `${this.#batchId}-${id}`;
+    const jobId = this.#options.jobs.jobIdOf(id);
     const job = await completionJob(store, settings, {
       jobId,
       ...owner,
@@ -93,8 +105,10 @@ export class RowSubmitter {
         ...(aliasOf(window.model) !== undefined && { key: window.model.key }),
       },
       cache,
+      lane,
       timeoutMs,
       wire,
+      ...(guardrails.length > 0 && { guardrails }),
       deadlineMs: hosted && Math.max(0, hosted.deadlineAt - Date.now()),
     });
     const blob = isBlobRef(job.data.request) ? job.data.request : undefined;

@@ -10,7 +10,7 @@ export async function saveCounts(
   pace = { inFlight: 0, rowsPerSecond: 0 },
 ): Promise<void> {
   const { total, succeeded, failed } = index.counts();
-  const { prompt, completion, cached, costUsd, unpriced, cacheHits } = tally.use;
+  const { prompt, completion, cached, costUsd, unpriced, cacheHits, batchRows, flexRows } = tally.use;
   await saveBatch(store, {
     id,
     total,
@@ -25,7 +25,9 @@ export async function saveCounts(
     inFlight: pace.inFlight,
     rowsPerSecond: Number(pace.rowsPerSecond.toFixed(3)),
     lanes: tally.lanes.length > 0 ? JSON.stringify(tally.lanes) : "",
-    savedUsd: Number(tally.batchLane.savedUsd.toFixed(12)),
+    batchRows,
+    flexRows,
+    savedUsd: tally.savedUsd,
     failures: JSON.stringify(tally.causes.all()),
   });
 }

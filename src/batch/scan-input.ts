@@ -1,6 +1,7 @@
 import { MAX_QUEUES } from "../shared/catalog.ts";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
+import { estimatePromptTokens } from "../shared/token-estimate.ts";
 import type { WireOptions } from "../shared/wire-options.ts";
 import type { DiskIndex } from "./disk-index.ts";
 import type { ScannedRow } from "./index-row.ts";
@@ -8,6 +9,7 @@ import type { InputFile } from "./input-file.ts";
 import type { InputRow, RowStart } from "./input-row.ts";
 import { hashBlocks, type ResolvedName } from "./kept-index.ts";
 import { malformedLine } from "./output-line.ts";
+import { beginningsOf, LEAST_LINE_BYTES } from "./prompt-beginnings.ts";
 import { cached, type ResolveModel } from "./resolve-model.ts";
 import { RowFault } from "./row-fault.ts";
 import { type ParsedRow, parseRow, requestFor, tooLongFault, type VendorForm } from "./row-format.ts";
@@ -156,7 +158,10 @@ export class InputScan {
       const { speaks, wire } = this.#options;
       const request = requestFor(parsed, (form) => speaks?.(model, form) ?? true);
       const digest = rowDigest(model, request, wire);
-      return { ...place, digest, customId, label: customId ?? lineLabel(number), model };
+      const askedTokens = estimatePromptTokens(request);
+      const beginnings = bytes < LEAST_LINE_BYTES ? undefined : beginningsOf(request);
+      const prompt = { askedTokens, beginnings };
+      return { ...place, ...prompt, digest, customId, label: customId ?? lineLabel(number), model };
     } catch (error) {
       if (!(error instanceof RowFault)) throw error;
       if (strict) throw new InputError(`${this.#place(line)}: ${error.message}`, error.hint, error.code);

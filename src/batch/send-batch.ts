@@ -2,10 +2,11 @@ import { resolve } from "node:path";
 import { ProducerQueues } from "../producers/queues.ts";
 import { withLogContext } from "../shared/log-context.ts";
 import type { Logger } from "../shared/logger.ts";
-import type { BatchStatus } from "../shared/records.ts";
+import type { BatchRecord, BatchStatus } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import { type Owner, storedOwner } from "../shared/tenant.ts";
-import { forgetBatchWork, saveBatch, startBatch } from "../store/batch.ts";
+import { keyGuardrails } from "../store/api-key.ts";
+import { forgetBatchWork, hasBatch, readBatch, saveBatch, startBatch } from "../store/batch.ts";
 import { Lease } from "../store/batch-lease.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
@@ -13,8 +14,10 @@ import type { Store } from "../store/store.ts";
 import { carrierOf } from "../telemetry/trace-context.ts";
 import { activeSpan, isTracing, setSpanAttributes, sharedSpan, withSpan } from "../telemetry/tracing.ts";
 import type { BatchEnd, HostedBatch } from "./batch-end.ts";
-import type { LaneOptions } from "./lanes/lane-plan.ts";
+import type { LaneOptions, OnUnknown } from "./lanes/lane-plan.ts";
 import type { BatchFiles, PreparedBatch } from "./prepare-batch.ts";
+import { quotedUsdOf } from "./quote/quote-file.ts";
+import { type RowJobs, rowJobs } from "./row-jobs.ts";
 import { RowSender } from "./row-sender.ts";
 import { saveCounts } from "./save-counts.ts";
 import type { Tally } from "./tally.ts";
@@ -37,6 +40,11 @@ export interface SendBatchOptions {
   timeoutMs?: number;
   /** By when all is to be done, and how it may be bought. */
   lanes?: LaneOptions | undefined;
+  onUnknown?: OnUnknown | undefined;
+  /** Names of the guardrails of its rows. */
+  guardrails?: readonly string[];
+  /** The ids of the only rows that are sent; absent: all. */
+  drawn?: readonly string[] | undefined;
   /** Aborts to withdraw what waits and end. */
   signal: AbortSignal;
 }
@@ -65,6 +73,9 @@ export async function sendBatch({
   cache,
   timeoutMs,
   lanes,
+  onUnknown,
+  guardrails = [],
+  drawn,
   signal,
 }: SendBatchOptions): Promise<BatchEnd> {
   const { files, index, scan, reader, output } = batch;
@@ -72,8 +83,13 @@ export async function sendBatch({
   const lease = hosted?.lease ?? (await Lease.acquire(store, id));
   const queues = new ProducerQueues(store, settings.maxQueues);
   try {
-    const describe = () => startRecord(store, id, files, { maxCostUsd, ...storedOwner(owner) });
+    const quoted = quotedUsdOf(files.outputPath, lanes !== undefined);
+    const quotedUsd = quoted && JSON.stringify(quoted);
+    const jobs = await untilTaken(logger, () => jobsOf(store, id), signal);
+    const more = { maxCostUsd, quotedUsd, ...(jobs.areMasked && { rowIds: "masked" as const }) };
+    const describe = () => startRecord(store, id, files, { ...more, ...storedOwner(owner) });
     await untilTaken(logger, describe, signal);
+    const ofKey = await untilTaken(logger, () => keyGuardrails(store, owner.by), signal);
     const sender = new RowSender({
       store,
       settings,
@@ -83,6 +99,7 @@ export async function sendBatch({
       index,
       scan,
       reader,
+      jobs,
       output,
       lease,
       tally,
@@ -91,7 +108,11 @@ export async function sendBatch({
       cache,
       timeoutMs,
       wire: files.wire,
-      lanes,
+      // No worker sees what goes by a provider's batch.
+      lanes: guardrails.length + ofKey.length > 0 ? undefined : lanes,
+      onUnknown,
+      guardrails: [...guardrails],
+      drawn,
       hasCostLimit: maxCostUsd !== undefined,
     });
     const end = await withLogContext({ batchId: id }, () => traceBatch(batch, () => sender.run(signal)));
@@ -127,18 +148,26 @@ async function traceBatch({ output }: PreparedBatch, run: () => Promise<BatchEnd
   return end;
 }
 
+/** What an earlier run has sent stays known under its ids. */
+async function jobsOf(store: Store, id: string): Promise<RowJobs> {
+  const begun = (await hasBatch(store, id)) ? await readBatch(store, id) : undefined;
+  return rowJobs(store, id, begun ? begun.rowIds === "masked" : store.sealing.isOn);
+}
+
 async function startRecord(
   store: Store,
   id: string,
   files: BatchFiles,
-  more: Owner & { maxCostUsd: number | undefined },
+  more: Owner & Pick<BatchRecord, "maxCostUsd" | "quotedUsd" | "rowIds">,
 ): Promise<void> {
-  const { inputPath, outputPath, inputFormat, promptField, limitRows, strict } = files;
+  const { inputPath, outputPath, inputFormat, promptField, limitRows, strict, format, model, wire } = files;
+  // What rows say beside their requests may hold secrets: then the command alone has all of it.
+  const needsCommand = wire !== undefined && Object.keys(wire).length > 0;
   await startBatch(store, {
     id,
     input: resolve(inputPath),
     output: resolve(outputPath),
-    options: JSON.stringify({ inputFormat, promptField, limitRows, strict }),
+    options: JSON.stringify({ inputFormat, promptField, limitRows, strict, format, model, needsCommand }),
     ...more,
   });
 }

@@ -1,5 +1,5 @@
 import { createHistogram } from "node:perf_hooks";
-import { BATCH_PRICE_SHARE } from "../shared/cost.ts";
+import { LANE_PRICE_SHARE } from "../shared/cost.ts";
 import { FailureCauses } from "../shared/failure-causes.ts";
 import type { LaneStatus, ResultRecord } from "../shared/records.ts";
 
@@ -15,6 +15,10 @@ export interface BatchUse {
   unpriced: number;
   /** Rows whose answer was in the cache already: they used and cost nothing. */
   cacheHits: number;
+  /** Rows that were bought in a lane at a lower price, and what they cost there, in USD. */
+  batchRows: number;
+  flexRows: number;
+  laneUsd: number;
   /** Some of the tokens are a guess: a provider did not report what it used. */
   estimated?: boolean;
 }
@@ -38,8 +42,6 @@ export class Tally {
   readonly causes = new FailureCauses();
   /** The provider batches that have rows now. */
   lanes: readonly LaneStatus[] = [];
-  /** Rows of this run that provider batches answered, and what they would have cost more online, in USD. */
-  readonly batchLane = { rows: 0, savedUsd: 0 };
   readonly #latencyMs = createHistogram();
 
   constructor(carried: BatchUse) {
@@ -49,6 +51,16 @@ export class Tally {
   /** USD of all rows, as far as calls of failed ones were paid; null when that of a succeeded one is not known. */
   get costUsd(): number | null {
     return this.use.unpriced > 0 ? null : Number(this.use.costUsd.toFixed(12));
+  }
+
+  /** Rows that were bought at a lower price, and what that saved in USD. */
+  get bought(): { batch: number; flex: number; savedUsd: number } {
+    return { batch: this.use.batchRows, flex: this.use.flexRows, savedUsd: this.savedUsd };
+  }
+
+  /** What the rows in lanes would have cost more online, in USD. */
+  get savedUsd(): number {
+    return Number((this.use.laneUsd * (1 / LANE_PRICE_SHARE - 1)).toFixed(12));
   }
 
   add(customId: string, { tokens, costUsd, latencyMs, status, fromCache, ...record }: ResultRecord): void {
@@ -68,16 +80,21 @@ export class Tally {
     if (costUsd === null) this.use.unpriced += 1;
     if (fromCache) this.use.cacheHits += 1;
     else if (record.lane) {
-      this.batchLane.rows += 1;
-      this.batchLane.savedUsd += (costUsd ?? 0) * (1 / BATCH_PRICE_SHARE - 1);
+      this.use[`${record.lane}Rows`] += 1;
+      this.use.laneUsd += costUsd ?? 0;
     } else this.#latencyMs.record(Math.max(1, Math.round(latencyMs)));
   }
 
-  /** Milliseconds of the successful provider calls; zeros when this run made none. */
-  latency(): { p50: number; p95: number; p99: number } {
-    const [p50 = 0, p95 = 0, p99 = 0] = [50, 95, 99].map((p) =>
-      this.#latencyMs.count === 0 ? 0 : this.#latencyMs.percentile(p),
-    );
+  /** Milliseconds of successful provider calls, in so many steps from the shortest to the longest; none when this run made none. */
+  latencies(most: number): number[] {
+    const count = Math.min(most, this.#latencyMs.count);
+    return Array.from({ length: count }, (_, at) => this.#latencyMs.percentile((100 * (at + 0.5)) / count));
+  }
+
+  /** Milliseconds of the successful online calls; undefined when this run made none. */
+  latency(): { p50: number; p95: number; p99: number } | undefined {
+    if (this.#latencyMs.count === 0) return undefined;
+    const [p50 = 0, p95 = 0, p99 = 0] = [50, 95, 99].map((p) => this.#latencyMs.percentile(p));
     return { p50, p95, p99 };
   }
 }

@@ -3,6 +3,7 @@ import type { DiskIndex } from "./disk-index.ts";
 import type { IndexRow } from "./index-row.ts";
 import { malformedLine } from "./output-line.ts";
 import type { PreparedBatch } from "./prepare-batch.ts";
+import type { RowJobs } from "./row-jobs.ts";
 import type { RowReader } from "./row-reader.ts";
 import type { Window } from "./window.ts";
 
@@ -22,14 +23,13 @@ function* missingPages(index: DiskIndex, modelKey: string): Generator<IndexRow[]
 
 /** Takes rows of earlier runs into the windows: a worker may be calling for one of them, and what it brings is paid. */
 export async function adoptRows(
-  { index, reader }: { index: DiskIndex; reader: RowReader },
-  batchId: string,
+  { index, reader, jobs }: { index: DiskIndex; reader: RowReader; jobs: RowJobs },
   windows: readonly Window[],
 ): Promise<void> {
   for (const window of windows) {
     for (const rows of missingPages(index, window.model.key)) {
       for (const row of rows) {
-        const jobId = `${batchId}-${row.id}`;
+        const jobId = jobs.jobIdOf(row.id);
         if (window.rows.has(jobId)) continue;
         const { id, customId, endpoint, line, bytes } = await reader.readRow(row);
         window.add(jobId, { id, customId, endpoint, line, bytes, deadlineAt: 0, blob: undefined });

@@ -1,14 +1,16 @@
 import { z } from "zod";
-import { agentNameSchema } from "../shared/agent.ts";
+import { type Agent, agentNameSchema, isAgent } from "../shared/agent.ts";
 import type { CacheOption } from "../shared/cache-option.ts";
-import type { ChatRequest, Message } from "../shared/chat.ts";
+import type { Message } from "../shared/chat.ts";
 import { InputError } from "../shared/errors.ts";
+import { type Guardrail, guardrailsOption } from "../shared/guardrail.ts";
 import { isObject } from "../shared/json.ts";
 import { type OutputMode, outputModeSchema } from "../shared/output-spec.ts";
+import { type LaneName, laneSchema } from "../shared/records.ts";
 import { MAX_TRACESTATE_CHARS, REQUEST_ID, TRACEPARENT } from "../shared/request-names.ts";
 import { checkWith } from "../shared/schema-check.ts";
-import { isSystemPrompt, type SystemPrompt } from "../shared/system-prompt.ts";
-import { type Tool, toolsByName, toToolDefinition } from "../shared/tool.ts";
+import type { SystemPrompt } from "../shared/system-prompt.ts";
+import type { Tool } from "../shared/tool.ts";
 import { callHeadersSchema, type ProviderOptions, querySchema } from "../shared/wire-options.ts";
 import type { ContentPart } from "./content-part.ts";
 import type { ModelNames } from "./model-chain.ts";
@@ -98,10 +100,24 @@ export interface EnqueueOptions<S extends OutputSchema = OutputSchema>
   requestId?: string;
   /** The trace that the request belongs to, as W3C Trace Context writes it; kept with the job. Default: none. */
   traceparent?: string;
-  /** The name of the agent that asks, by which metrics count the job: 1 to 64 letters, digits, `-` or `_`. Default: none. */
-  agent?: string;
+  /**
+   * The agent that answers, with its prompt, tools, model, guardrails and handoffs where the call has none of its own; or only the name
+   * of one, by which metrics count the job: 1 to 64 letters, digits, `-` or `_`. Default: none.
+   */
+  agent?: string | Agent;
   /** What vendors of tracing add to it; counts only beside `traceparent`. */
   tracestate?: string;
+  /**
+   * How its provider calls may be bought at half the price: `batch`, in provider batches and then in the tier flex, or `flex` alone;
+   * what is not answered in time goes online. The job takes up no worker meanwhile. What a lane cannot carry (streamed answers,
+   * several models, providers without it) goes online at once; the result's `laneMissed` says why. Default: online.
+   */
+  lane?: LaneName;
+  /**
+   * With `lane`, by when the answer should be there: a date, a span from now (`6h`, `90m`) or the next such time of day (`08:00`).
+   * Default: `24h`.
+   */
+  by?: Date | string;
   /** Whether `stream` of the job's handles can read the answer's pieces while they come; default false. */
   stream?: boolean;
   /**
@@ -118,6 +134,11 @@ interface RunOptions<S extends OutputSchema = OutputSchema> {
    * loaded them (`gluellm worker --module`). Default: the client's.
    */
   tools?: readonly (Tool | string)[];
+  /**
+   * Rules on what goes to the model and what comes of it, or names of rules that the workers have: beside those of the client.
+   * Default: none.
+   */
+  guardrails?: readonly (Guardrail | string)[];
   /**
    * Whether the worker runs the tools, default true. False: the result has the model's calls in `toolCalls`. `once`: it
    * runs those of the model's first answer and ends there; `toolExecutionHistory` has what they brought.
@@ -175,11 +196,16 @@ const optionsSchema: z.ZodType<EnqueueOptions> = z.strictObject({
   idempotencyKey: z.string().min(1).max(255).optional(),
   requestId: z.string().regex(REQUEST_ID, "must be 1 to 128 letters, digits, _, ., : or -").optional(),
   traceparent: z.string().regex(TRACEPARENT, "is no traceparent").optional(),
-  agent: agentNameSchema.optional(),
+  agent: z
+    .union([agentNameSchema, z.custom<Agent>(isAgent, "must be an Agent, or the name of one")])
+    .optional(),
   tracestate: z.string().max(MAX_TRACESTATE_CHARS).optional(),
   stream: z.boolean().optional(),
+  lane: laneSchema.optional(),
+  by: z.union([z.date(), z.string()]).optional(),
   ...stepsOptions,
   tools: toolsOrNamesOption,
+  guardrails: guardrailsOption,
   executeTools: z.union([z.boolean(), z.literal("once")]).optional(),
   schema: z.custom<OutputSchema>(isObject, "must be a zod schema or a JSON Schema").optional(),
   schemaName: z.string().optional(),
@@ -195,6 +221,8 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
   const checked = checkWith(optionsSchema, options, "the options", "are");
   const field = OWN_FIELDS.find((name) => name in (checked.extra ?? {}));
   if (field) throw new InputError(`the options are wrong at extra.${field}: the client sets it`);
+  if (checked.by !== undefined && checked.lane === undefined)
+    throw new InputError("the options are wrong at by: it belongs to lane");
   if (checked.schema && checked.executeTools === "once")
     throw new InputError('the options are wrong at executeTools: "once" leaves no answer for the schema');
   if (checked.toolChoice !== undefined && checked.extra?.tool_choice !== undefined)
@@ -202,103 +230,4 @@ export function checkOptions(options: EnqueueOptions): EnqueueOptions {
   if (checked.stream && Number(checked.extra?.n ?? 1) > 1)
     throw new InputError("the options are wrong at extra.n: a streamed answer has one choice");
   return checked;
-}
-
-/**
- * Returns the request of a call, not checked further. A call's system prompt always comes first; that of the client
- * only when the messages have none.
- * @throws InputError when nothing is asked.
- */
-export function toChatRequest(
-  message: CompletionMessage,
-  { system, extra, tools, ...options }: EnqueueOptions,
-  client: Pick<EnqueueOptions, "system" | "tools">,
-): ChatRequest {
-  const asked = toMessages(message);
-  const hasSystem = asked.some(({ role }) => role === "system" || role === "developer");
-  const prompt = toPrompt(system ?? (hasSystem ? undefined : client.system), tools ?? client.tools);
-  const messages: Message[] = prompt ? [{ role: "system", content: prompt }, ...asked] : asked;
-  return { messages, ...toParameters(options), ...extra };
-}
-
-/** Returns the messages of a request that its caller gave: all but the system prompt. */
-export function givenMessages(message: CompletionMessage, { messages }: ChatRequest): Message[] {
-  return isParts(message) ? messages.slice(-1) : messages.slice(-message.length);
-}
-
-function toPrompt(system: EnqueueOptions["system"], tools: EnqueueOptions["tools"] = []): string | undefined {
-  const named = tools.map((tool) => (typeof tool === "string" ? { name: tool } : tool));
-  return isSystemPrompt(system) ? system.format({ tools: named }) : system;
-}
-
-const PARAMETERS = {
-  temperature: "temperature",
-  maxTokens: "max_tokens",
-  topP: "top_p",
-  stop: "stop",
-  seed: "seed",
-  frequencyPenalty: "frequency_penalty",
-  presencePenalty: "presence_penalty",
-  reasoningEffort: "reasoning_effort",
-} as const satisfies Record<
-  keyof Omit<ChatParameters, "extra" | "providerOptions" | "headers" | "query">,
-  string
->;
-
-function toParameters(options: ChatParameters): Record<string, unknown> {
-  const names = Object.keys(PARAMETERS) as (keyof typeof PARAMETERS)[];
-  const given = names.filter((name) => options[name] !== undefined);
-  return Object.fromEntries(given.map((name) => [PARAMETERS[name], options[name]]));
-}
-
-function toMessages(message: CompletionMessage): Message[] {
-  const messages = isParts(message) ? [{ role: "user" as const, content: message }] : message;
-  if (!Array.isArray(messages) || !messages.every(isObject))
-    throw new InputError("the message is neither a text nor a list of parts or messages");
-  if (!messages.some(asksSomething)) {
-    throw new InputError(
-      "the prompt is empty",
-      "give a text, parts or messages with some content",
-      "empty_prompt",
-    );
-  }
-  return messages;
-}
-
-function isParts(message: CompletionMessage): message is string | ContentPart[] {
-  return (
-    typeof message === "string" || (Array.isArray(message) && message.some((item) => "type" in Object(item)))
-  );
-}
-
-/** Returns whether a message asks something: a system prompt alone is no question. */
-function asksSomething({ role, content, ...rest }: Message): boolean {
-  if (role === "system" || role === "developer") return false;
-  // Many a tool has nothing to say.
-  if (role === "tool") return true;
-  if (typeof content === "string") return content.trim() !== "";
-  if (Array.isArray(content))
-    return content.some((part) => part?.type !== "text" || Boolean(part.text?.trim()));
-  return Boolean(rest.tool_calls);
-}
-
-/**
- * Returns the definitions of tools that no worker runs.
- * @throws InputError for a name alone, and when two share a name.
- */
-export function toToolDefinitions(tools: readonly (Tool | string)[]) {
-  const whole = tools.filter((tool) => typeof tool !== "string");
-  const name = tools.find((tool) => typeof tool === "string");
-  if (name === undefined) return [...toolsByName(whole).values()].map(toToolDefinition);
-  throw new InputError(
-    `with executeTools: false the tool "${name}" cannot be given by its name`,
-    "give the tool itself: the worker does not look for it",
-  );
-}
-
-/** Returns the names of tools. @throws InputError when two share a name. */
-export function toToolNames(tools: readonly (Tool | string)[]): string[] {
-  const whole = tools.filter((tool) => typeof tool !== "string");
-  const names = tools.filter((tool) => typeof tool === "string");
-  return [...new Set([...toolsByName(whole).keys(), ...names])];
 }

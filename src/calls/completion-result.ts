@@ -1,5 +1,12 @@
 import type { ChatCompletion, FinishReason } from "../shared/chat.ts";
-import { type Fallback, modelKeyOf, type ResultRecord, type ToolExecution } from "../shared/records.ts";
+import type { GuardrailReport } from "../shared/guardrail.ts";
+import {
+  type Fallback,
+  type LaneName,
+  modelKeyOf,
+  type ResultRecord,
+  type ToolExecution,
+} from "../shared/records.ts";
 import type { StreamEvent } from "../shared/stream-events.ts";
 import { parseArguments } from "../shared/tool.ts";
 import type { CompletedRecord } from "../store/completed-record.ts";
@@ -44,12 +51,22 @@ export interface CompletionResult<Output = unknown> {
   requestId: string;
   /** Whether the answer was in the cache already: no call was made for it, and it cost nothing. */
   fromCache: boolean;
+  /** The similarity of the question whose answer the semantic cache gave, up to 1; undefined for any other answer. */
+  similarity: number | undefined;
+  /** How the last answer was bought, where that was not online: in a provider batch, or in the tier flex. */
+  lane?: LaneName;
+  /** Why a call went online though a lane was asked for. */
+  laneMissed?: string;
   /** The tool calls of the last answer that nobody has run, as with `executeTools: false`. */
   toolCalls: ToolCall[];
   /** The number of tool calls that the worker ran, failed ones included. */
   toolCallsMade: number;
   /** The tool calls that the worker ran, in the order in which the model asked for them. */
   toolExecutionHistory: ToolExecution[];
+  /** The agent that answered, after all handoffs; undefined for a call without one. */
+  agent: string | undefined;
+  /** What guardrails said, in their order, but for what they allowed; in shadow mode nothing followed from it. */
+  guardrails: GuardrailReport[];
   /** The number of attempts, this one included; pauses that the provider asked for are not counted. */
   attempts: number;
   /** The time of the provider calls that brought an answer, in milliseconds. */
@@ -100,10 +117,15 @@ export async function toResult<S extends OutputSchema>(
     rawResponse: body,
     requestId: response.requestId,
     fromCache: record.fromCache ?? false,
+    similarity: record.similarity,
+    ...(record.lane && { lane: record.lane }),
+    ...(record.laneMissed && { laneMissed: record.laneMissed }),
     // In output mode `tool` the structured answer is a call too.
     toolCalls: record.output === undefined ? toolCallsOf(choice?.message) : [],
     toolCallsMade: toolExecutions.length,
     toolExecutionHistory: toolExecutions,
+    agent: record.agent,
+    guardrails: record.guardrails ?? [],
     attempts,
     latencyMs,
     finishedAt: new Date(finishedAt),

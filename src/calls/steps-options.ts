@@ -90,13 +90,13 @@ interface StepsFields {
 
 /**
  * Returns what a job carries of the options.
- * @param tools the names of the tools that the call has
+ * @param tools the names of the tools that the call has; undefined when only its worker knows them
  * @param offer gets the functions, for a worker of this process; absent: there is none
  * @throws InputError
  */
 export function toStepsFields(
   options: StepsOptions,
-  tools: readonly string[],
+  tools: readonly string[] | undefined,
   offer: ((steps: Steps) => void) | undefined,
 ): StepsFields {
   const { toolChoice, context, stopWhen, prepareStep, onStep } = options;
@@ -120,8 +120,8 @@ export function toStepsFields(
   };
 }
 
-function checkChoice(choice: ToolChoice, tools: readonly string[]): void {
-  if (choice === "auto" || choice === "none") return;
+function checkChoice(choice: ToolChoice, tools: readonly string[] | undefined): void {
+  if (choice === "auto" || choice === "none" || !tools) return;
   if (tools.length === 0) throw wrong("toolChoice", "there are no tools");
   if (choice === "required" || tools.includes(choice)) return;
   throw wrong("toolChoice", `"${choice}" is no tool of the call; there are: ${tools.join(", ")}`);

@@ -2,16 +2,19 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { extname, join } from "node:path";
 import { type BatchReport, BatchRun, type LanedBatchOptions } from "../batch/batch-run.ts";
+import type { HistoryConsumer } from "../history/consumer.ts";
 import { unpricedModels } from "../producers/priced-models.ts";
-
 import { CloseStack } from "../shared/close-stack.ts";
+import { counted } from "../shared/counted.ts";
 import { ConfigurationError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
+import { within } from "../shared/within.ts";
 import type { Store } from "../store/store.ts";
-import { openRedis, type RedisHost, startWorker } from "./compose.ts";
+import { openRedis, type RedisHost, startHistory, startWorker } from "./compose.ts";
 import { EXIT, type Interruption, saidBy } from "./exit.ts";
+import { laneText } from "./progress/batch-picture.ts";
 import { Progress } from "./progress/progress.ts";
 import { summarize } from "./report.ts";
 import { checkReportFile, writeReportFile } from "./report-file.ts";
@@ -19,6 +22,9 @@ import { checkReportFile, writeReportFile } from "./report-file.ts";
 const WATCH_MS = 500;
 const SLOW_MS = 1000;
 const MAX_AWAY_MS = 5000;
+/** How often the history looks for ends, so that the end of a run waits little for it; and the longest that it waits. */
+const HISTORY_IDLE_MS = 200;
+const MAX_HISTORY_MS = 10_000;
 
 export interface BatchRunOptions extends LanedBatchOptions {
   /** Jobs at a time per worker process and queue. */
@@ -94,6 +100,9 @@ async function work(
   // The rest of a large file may name more models: those of this process are added below.
   const isCounted = run.progress().isCounted;
   const servedGlobs = isCounted ? queueGlobs : ["completions.*"];
+  // Where no other process does. Before the first row ends, so that none is missed.
+  const history =
+    workers > 0 ? await startHistory({ store, settings, logger, idleMs: HISTORY_IDLE_MS }) : undefined;
   const children = spawnWorkers(workers - 1, servedGlobs, run.files.workerLog, concurrency);
   const worker =
     workers > 0 ? await startWorker({ store, settings, logger, queueGlobs, concurrency }) : undefined;
@@ -121,7 +130,24 @@ async function work(
     await progress.stop();
     for (const child of children) child.kill("SIGTERM");
     await worker?.close();
+    if (history) await finishHistory(history, interruption);
   }
+}
+
+/** Says what the database could not take in time; another process, or the next run, writes it. */
+async function finishHistory(history: HistoryConsumer, { signal }: Interruption): Promise<void> {
+  // What was written down so far stays; a person who interrupts does not wait for the rest.
+  let waiting = 0;
+  const look = async () => {
+    waiting = await history.caughtUp(signal.aborted ? 0 : MAX_HISTORY_MS);
+  };
+  // A Redis that is away by now answers nothing.
+  await within(2 * MAX_HISTORY_MS, look());
+  if (waiting > 0 && !signal.aborted)
+    process.stderr.write(
+      `${counted(waiting, "end")} ${waiting === 1 ? "waits" : "wait"} for the history: gluellm history status\n`,
+    );
+  await history.close();
 }
 
 /** Nothing can be withdrawn from a Redis that is away: after a signal and some seconds the run ends without it. */
@@ -178,10 +204,17 @@ function conclude(
 ): number {
   const { id, status, error, providerMessage, files, total, succeeded, failed } = report;
   const done = succeeded + failed;
-  const bought = run.details().lanes.reduce((sum, { rows }) => sum + rows, 0);
-  const unsent = `${total - done - bought} rows${run.progress().isCounted ? "" : " so far"} are not sent`;
-  const rest = bought > 0 ? `${unsent}, ${bought} lie in provider batches, which go on` : unsent;
-  const kept = `${done} of ${total} results are safe in ${files.partial}; ${rest}`;
+  const { lanes } = run.details();
+  const bought = lanes.reduce((sum, { rows }) => sum + rows, 0);
+  const unknown = lanes.filter(({ state }) => state === "unknown");
+  const left = total - done - bought;
+  const unsent = `${counted(left, "row")}${run.progress().isCounted ? "" : " so far"} ${left === 1 ? "is" : "are"} not sent`;
+  const goesOn = unknown.length > 0 ? "" : ", which go on";
+  const rest = bought > 0 ? `${unsent}, ${bought} lie in provider batches${goesOn}` : unsent;
+  const kept = [
+    `${done} of ${total} results are safe in ${files.partial}; ${rest}`,
+    ...unknown.map((lane) => `  → ${laneText(lane)}`),
+  ].join("\n");
   switch (status) {
     case "completed":
       return finish(options, report);

@@ -1,15 +1,16 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
-import { readDeadline } from "../batch/lanes/deadline.ts";
-import type { Lane, LaneOptions } from "../batch/lanes/lane-plan.ts";
+import { quotedLimit } from "../batch/quote/quote-file.ts";
 import type { BatchRecord } from "../shared/records.ts";
-import { loadSettings } from "../shared/settings.ts";
+import { loadSettings, type Settings } from "../shared/settings.ts";
 import { cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
 import { cancelServedBatch } from "../store/served-batch.ts";
 import { loggerOf } from "../telemetry/logging.ts";
+import { addQuoteCommand } from "./batch-quote.ts";
 import { type BatchRunOptions, runBatchCommand } from "./batch-run.ts";
 import { openRedis, type RedisHost } from "./compose.ts";
 import { onInterruption, STOPPING } from "./exit.ts";
+import { addLaneOptions, BY_HELP, readLanes } from "./lane-options.ts";
 import { CACHE_HELP, collect, integer, NO_CACHE_HELP, namedValues, number, table } from "./options.ts";
 import { jsonText } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
@@ -18,18 +19,29 @@ import { addWireOptions, readWireOptions, type WireFlags } from "./wire-options.
 
 const REMOTE = ["--remote <url>", "the address of an API elsewhere; its key is GLUELLM_API_KEY"] as const;
 
-function readLanes({ by, lanes, onUnknown }: Record<string, unknown>): LaneOptions {
-  return {
-    byMs: readDeadline(String(by)),
-    lanes: String(lanes).split(",") as Lane[],
-    onUnknown: onUnknown as LaneOptions["onUnknown"],
-  };
+/** `quote:p10|p50|p90`, or a number of USD. */
+function costLimit(text: string): string {
+  if (/^quote:(p10|p50|p90)$/.test(text) || Number(text) >= 1e-9) return text;
+  throw new InvalidArgumentError(
+    "It must be a number of at least 1e-9, or quote:p10, quote:p50 or quote:p90.",
+  );
 }
 
-/** `gluellm batch run|submit|list|status|cancel|download`. */
+function maxCostOf(
+  inputPath: string,
+  options: Record<string, unknown>,
+  settings: Settings,
+): number | undefined {
+  const { maxCost, output, model = settings.defaultModel, by } = options;
+  if (maxCost === undefined) return undefined;
+  const files = { inputPath, outputPath: output as string, model: model as string };
+  return quotedLimit(maxCost as string, files, by !== undefined);
+}
+
+/** `gluellm batch run|quote|submit|list|status|cancel|download`. */
 export function addBatchCommands(program: Command): void {
   const batch = program.command("batch").description("Run files of prompts, and see what became of them.");
-  addWireOptions(batch.command("run"))
+  addLaneOptions(addWireOptions(batch.command("run")))
     .description("Send every row of IN to a model and write the answers to OUT.jsonl, in input order.")
     .argument(
       "<input>",
@@ -56,22 +68,19 @@ export function addBatchCommands(program: Command): void {
     .option("--limit <rows>", "only the first rows", integer(1))
     .option("--strict", "stop at the first malformed line instead of failing that row")
     .option("--retry-failed", "send the rows again that failed in an earlier run")
-    .option("--max-cost <usd>", "stop before the call that could make all runs cost more", number(1e-9))
-    .option("--by <when>", "be done by then, as cheaply as that allows: 6h, 90m, 08:00 or an ISO date")
-    .addOption(
-      new Option("--lanes <list>", "what --by may buy: provider batches at half the price, online calls")
-        .choices(["batch,online", "online"])
-        .default("batch,online"),
+    .option(
+      "--max-cost <usd>",
+      "stop before the call that could make all runs cost more; quote:p90: what `batch quote` said",
+      costLimit,
     )
     .addOption(
       new Option(
         "--on-unknown <what>",
-        "rows of which nobody can tell whether a provider batch has them, when time is up",
-      )
-        .choices(["wait", "buy"])
-        .default("wait"),
+        "rows of which nobody can tell whether a provider batch has them, when --by is near; without it at once (default: wait)",
+      ).choices(["wait", "buy"]),
     )
     .option("--timeout <seconds>", "longest provider call (default: CALL_TIMEOUT_MS, else 120)", number(0.1))
+    .option("--guardrail <name>", "a rule on its rows, which workers have (repeatable)", collect)
     .option("--cache", CACHE_HELP)
     .option("--no-cache", NO_CACHE_HELP)
     .option(...REMOTE)
@@ -87,7 +96,7 @@ export function addBatchCommands(program: Command): void {
       if (options.remote !== undefined) {
         const interruption = onInterruption(undefined);
         const batches = await remoteBatches(options.remote as string);
-        const submission = { window: options.window as string };
+        const submission = { window: options.window as string, by: options.by as string | undefined };
         process.exitCode = await batches.run(inputPath, options.output as string, submission, interruption);
         interruption.release();
         return;
@@ -105,8 +114,10 @@ export function addBatchCommands(program: Command): void {
         retryFailed: options.retryFailed as boolean | undefined,
         concurrency: options.concurrency as number | undefined,
         workers: options.workers as number,
-        maxCostUsd: options.maxCost as number | undefined,
-        ...(options.by !== undefined && { lanes: readLanes(options) }),
+        maxCostUsd: maxCostOf(inputPath, options, settings),
+        lanes: readLanes(options),
+        onUnknown: options.onUnknown as BatchRunOptions["onUnknown"],
+        guardrails: options.guardrail as string[] | undefined,
         cache: options.cache as boolean | undefined,
         timeoutMs: options.timeout === undefined ? undefined : Math.round(1000 * (options.timeout as number)),
         ...readWireOptions(options as WireFlags),
@@ -116,12 +127,14 @@ export function addBatchCommands(program: Command): void {
       process.exitCode = await runBatchCommand(run, settings, logger, interruption);
       interruption.release();
     });
+  addQuoteCommand(batch);
   batch
     .command("submit")
     .description("Upload a file of OpenAI batch lines to an API and run it there; prints the batch's id.")
     .argument("<input>")
     .requiredOption(...REMOTE)
     .option("--window <hours>", "in which it has to end", "24h")
+    .option("--by <when>", BY_HELP)
     .option("--endpoint <path>", "whose lines they are (default: that of the first)")
     .option("--metadata <name=value>", "kept with the batch (repeatable)", collect)
     .action(async (inputPath: string, { remote, metadata, ...submission }: SubmitOptions) => {

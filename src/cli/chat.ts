@@ -6,6 +6,7 @@ import { chooseModels } from "../calls/model-chain.ts";
 import type { Conversation } from "../client/conversation.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
 import { loadModules } from "../host/load-modules.ts";
+import { counted } from "../shared/counted.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";
@@ -62,7 +63,7 @@ async function runChat({ system, conversation: id, workers, ...options }: ChatOp
   const conversation = client.conversation({ id });
   const { calls } = await conversation.usage();
   note(
-    `conversation ${conversation.id} with ${names}${calls > 0 ? `, ${calls} answers so far` : ""}\n${HELP}`,
+    `conversation ${conversation.id} with ${names}${calls > 0 ? `, ${counted(calls, "answer")} so far` : ""}\n${HELP}`,
   );
   await new Chat(conversation, names, options.json ?? false, said).run();
 }
@@ -153,7 +154,7 @@ class Chat {
   async #costText({ tokensUsed: { prompt, completion }, costUsd }: CompletionResult): Promise<string> {
     const { tokensUsed: all, costUsd: allUsd } = await this.#conversation.usage();
     const own = `${prompt} + ${completion} tokens, ${priceText(costUsd)}`;
-    return `${own}; conversation: ${all.total} tokens, ${priceText(allUsd)}`;
+    return `${own}; conversation: ${counted(all.total, "token")}, ${priceText(allUsd)}`;
   }
 
   #interrupt(): void {

@@ -1,7 +1,14 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import type { LetterGroup, LetterSelection, ReplayOptions, ReplayReport } from "../client/dead-letters.ts";
 import type { GlueLLM } from "../client/glue-llm.ts";
+import type {
+  DropReport,
+  LetterGroup,
+  LetterSelection,
+  ReplayOptions,
+  ReplayReport,
+} from "../client/letter-options.ts";
+import { counted } from "../shared/counted.ts";
 import { InputError } from "../shared/errors.ts";
 import { isObject, parseJson } from "../shared/json.ts";
 import { usd } from "../shared/usd.ts";
@@ -12,6 +19,8 @@ import { withClient } from "./workflow-client.ts";
 
 const WHERE = ["id", "kind", "code", "model", "queue", "workflow"] as const;
 const JSON_OPTION = ["--json", "as JSON"] as const;
+
+type Report = ReplayReport | DropReport;
 
 interface Selected {
   where?: string[];
@@ -90,14 +99,14 @@ async function list(
 }
 
 function showGroups(groups: readonly LetterGroup[]): string {
-  const rows = groups.map(({ count, kind, code, subject, lastAt, example, hint }) => [
+  const rows = groups.map(({ count, kind, code, subject, lastAt, example }) => [
     ...[
       String(count),
       kind,
       code,
       subject,
       lastAt.toISOString(),
-      hint ? `${example.message}; ${hint}` : `${example.id}: ${example.message.slice(0, 100)}`,
+      kind === "batch" ? example.message : `${example.id}: ${example.message.slice(0, 100)}`,
     ],
   ]);
   return table([["COUNT", "KIND", "CODE", "OF", "LAST", "EXAMPLE"], ...rows]);
@@ -120,7 +129,9 @@ async function change(ids: string[], given: Changing, what: "replay" | "drop"): 
   await withClient(async ({ deadLetters }) => {
     const act = (selected: LetterSelection) =>
       what === "replay" ? deadLetters.replay(selected, options) : deadLetters.drop(selected, options);
-    const reports: ReplayReport[] = [];
+    // Before anything is changed.
+    for (const id of ids) await requireLetter(deadLetters, id, what);
+    const reports: Report[] = [];
     for (const selected of ids.length > 0 ? ids.map((id) => ({ id })) : [selection])
       reports.push(await act(selected));
     const report = reports.reduce(sumOf);
@@ -129,26 +140,46 @@ async function change(ids: string[], given: Changing, what: "replay" | "drop"): 
   });
 }
 
-function sumOf(a: ReplayReport, b: ReplayReport): ReplayReport {
+/** @throws InputError for an id of which there is no letter, or none that can be dropped */
+async function requireLetter(
+  letters: GlueLLM["deadLetters"],
+  id: string,
+  what: "replay" | "drop",
+): Promise<void> {
+  const { kind } = await letters.show(id);
+  if (what === "drop" && kind !== "job")
+    throw new InputError(
+      `${id} is a ${kind}, which is not dropped`,
+      `its record stays as long as those of its kind do; gluellm dlq replay ${id} tries it again`,
+      "not_droppable",
+    );
+}
+
+function sumOf(a: Report, b: Report): Report {
   return {
+    ...a,
     matched: a.matched + b.matched,
+    rows: a.rows + b.rows,
     changed: a.changed + b.changed,
     failed: a.failed + b.failed,
     failures: [...a.failures, ...b.failures],
     quoteUsd: a.quoteUsd === null || b.quoteUsd === null ? null : a.quoteUsd + b.quoteUsd,
-    replayed: { ...a.replayed, ...b.replayed },
+    ...("replayed" in a && "replayed" in b && { replayed: { ...a.replayed, ...b.replayed } }),
+    ...("dropped" in a && "dropped" in b && { dropped: [...a.dropped, ...b.dropped] }),
   };
 }
 
 function showReport(
-  { matched, changed, failed, failures, quoteUsd, replayed }: ReplayReport,
+  { matched, rows, changed, failed, failures, quoteUsd, ...report }: Report,
   what: string,
   isDry: boolean,
 ): string {
   if (isDry) {
     const cost = quoteUsd === null ? "no price is known" : `about ${usd(quoteUsd)} for their first calls`;
-    return `${matched} dead letters would be ${what === "drop" ? "dropped" : `replayed: ${cost}`}`;
+    const withRows = rows > 0 ? ` with ${counted(rows, "row")} of batches` : "";
+    return `${counted(matched, "dead letter")}${withRows} would be ${what === "drop" ? "dropped" : `replayed: ${cost}`}`;
   }
+  const replayed = "replayed" in report ? report.replayed : {};
   const renamed = Object.entries(replayed).filter(([from, to]) => from !== to);
   return [
     `${changed} of ${matched} dead letters ${what === "drop" ? "dropped" : "replayed"}${failed > 0 ? `, ${failed} could not be` : ""}`,

@@ -6,6 +6,7 @@ import {
   type ErrorReport,
   readErrorReport,
 } from "../producers/error-report.ts";
+import { count, counted } from "../shared/counted.ts";
 import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { usd } from "../shared/usd.ts";
@@ -13,7 +14,6 @@ import { loggerOf } from "../telemetry/logging.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
-import { count, counted } from "./report.ts";
 
 const UNITS: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 

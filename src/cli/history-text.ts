@@ -1,5 +1,14 @@
-import type { PastBatch, PastJob, PastRun, SlowItem } from "../history/lists.ts";
-import type { CacheUse, Failure, Group, Latency, Percentiles, RunSums, Spend } from "../history/reports.ts";
+import type { PastBatch, PastJob, SlowItem } from "../history/lists.ts";
+import type { PastRun } from "../history/past-run.ts";
+import type {
+  CacheUse,
+  Failure,
+  Group,
+  Latency,
+  PastRunSums,
+  Percentiles,
+  Spend,
+} from "../history/reports.ts";
 import { usd } from "../shared/usd.ts";
 import { table } from "./options.ts";
 
@@ -74,7 +83,7 @@ export function showCache(rows: readonly CacheUse[]): string {
   });
 }
 
-export function showRuns(rows: readonly RunSums[]): string {
+export function showRuns(rows: readonly PastRunSums[]): string {
   return grouped(rows, {
     runs: (row) => count(row.runs),
     succeeded: ({ succeeded }) => count(succeeded),
@@ -108,8 +117,10 @@ export function showBatches(rows: readonly PastBatch[]): string {
 export function showJobs(rows: readonly PastJob[]): string {
   return table([
     ["JOB", "STATE", "MODEL", "ENDED", "TOOK", "COST", "ASKED"],
-    ...rows.map(({ id, state, errorCode, model, endedAt, latencyMs, costUsd, prompt }) => [
-      ...[id, errorCode ? `${state}: ${errorCode}` : state, model, endedAt.toISOString(), ms(latencyMs)],
+    ...rows.map(({ id, state, errorCode, model, endedAt, calls, latencyMs, costUsd, prompt }) => [
+      ...[id, errorCode ? `${state}: ${errorCode}` : state, model, endedAt.toISOString()],
+      // Only answers have a time.
+      ms(calls > 0 ? latencyMs : null),
       ...[costUsd === null ? "–" : usd(costUsd), (prompt ?? "").slice(0, 60)],
     ]),
   ]);

@@ -1,14 +1,18 @@
-import { Command, Option } from "commander";
+import { type Command, Option } from "commander";
 import { backfill } from "../history/backfill.ts";
 import type { HistoryDatabase } from "../history/database.ts";
 import type { ReportOptions } from "../history/dimensions.ts";
 import * as lists from "../history/lists.ts";
 import { openHistory } from "../history/open-history.ts";
+import { pastRun } from "../history/past-run.ts";
 import * as reports from "../history/reports.ts";
+import { counted } from "../shared/counted.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
+import { isSealed } from "../store/envelope.ts";
 import { readHistoryLag } from "../store/outbox-reader.ts";
+import { openContents } from "../store/past-contents.ts";
 import { openRedis } from "./compose.ts";
 import * as text from "./history-text.ts";
 import { integer, names, pastTime } from "./options.ts";
@@ -46,14 +50,14 @@ export function addHistoryCommands(program: Command): void {
   );
   report(history, "cache", "What the caches saved.", reports.cacheUse, text.showCache);
   report(history, "runs", "What became of runs of workflows.", reports.runs, text.showRuns);
-  const slowest = asked(new Command("slowest").description("What took longest."));
+  const slowest = asked(history.command("slowest").description("What took longest."));
   slowest.addOption(new Option("--of <what>", "of what").choices(lists.SLOW_KINDS).default("calls"));
-  history.addCommand(slowest.action((given) => print(given, lists.slowest, text.showSlowest)));
-  const batches = asked(new Command("batches").description("Batches that changed in the time."));
-  history.addCommand(batches.action((given) => print(given, lists.batches, text.showBatches)));
-  const jobs = asked(new Command("jobs").description("Jobs that have ended, searched for."));
+  slowest.action((given) => print(given, lists.slowest, text.showSlowest));
+  const batches = asked(history.command("batches").description("Batches that changed in the time."));
+  batches.action((given) => print(given, lists.batches, text.showBatches));
+  const jobs = asked(history.command("jobs").description("Jobs that have ended, searched for."));
   for (const [option, of] of Object.entries(SEARCH)) jobs.option(`--${option} <text>`, of);
-  history.addCommand(jobs.action((given) => print(given, lists.jobs, text.showJobs)));
+  jobs.action((given) => print(given, pastJobs, text.showJobs));
   history
     .command("backfill")
     .description("Write down what Redis still has of what has ended; any number of times.")
@@ -102,9 +106,9 @@ function report<Row>(
   ask: Ask<Row>,
   show: (rows: readonly Row[]) => string,
 ): void {
-  const command = asked(new Command(name).description(description));
+  const command = asked(history.command(name).description(description));
   command.option("--by <names>", "grouped by these, with commas: model,tenant,day", names);
-  history.addCommand(command.action((given: Given) => print(given, ask, show)));
+  command.action((given: Given) => print(given, ask, show));
 }
 
 function print<Row>(given: Given, ask: Ask<Row>, show: (rows: readonly Row[]) => string): Promise<void> {
@@ -116,8 +120,16 @@ function print<Row>(given: Given, ask: Ask<Row>, show: (rows: readonly Row[]) =>
   });
 }
 
+/** With what they asked and were answered, where this process can decrypt it. */
+async function pastJobs(history: HistoryDatabase, options: ReportOptions): Promise<lists.PastJob[]> {
+  const jobs = await lists.jobs(history, options);
+  if (!jobs.some(({ prompt, answer }) => isSealed(prompt ?? "") || isSealed(answer ?? ""))) return jobs;
+  await using host = await openRedis(loadSettings(), createLogger({ level: "error", json: false }));
+  return await Promise.all(jobs.map((job) => openContents(host.store, job)));
+}
+
 async function oneRun(history: HistoryDatabase, id: string, { json }: Given): Promise<string> {
-  const run = await lists.run(history, id);
+  const run = await pastRun(history, id);
   if (!run)
     throw new InputError(`the history has no run ${id}`, "gluellm workflow status shows one that goes on");
   return json ? jsonText(run) : text.showRun(run);
@@ -130,7 +142,11 @@ async function fill({ json }: Given): Promise<void> {
     const report = await backfill(host.store, history, settings.history);
     const { jobs, runs, batches, unreadable } = report;
     if (json) return jsonText(report);
-    return `${jobs} jobs, ${runs} runs and ${batches} batches are in the history${unreadable > 0 ? `; ${unreadable} could not be read` : ""}`;
+    const lost =
+      batches > 0
+        ? "; the rows of batches that have ended are not in Redis, and can only be written as they end"
+        : "";
+    return `${counted(jobs, "job")}, ${counted(runs, "run")} and ${counted(batches, "batch", "batches")} of Redis are in the history${lost}${unreadable > 0 ? `; ${unreadable} could not be read` : ""}`;
   });
 }
 
@@ -144,7 +160,7 @@ async function status({ json }: Given): Promise<void> {
     if (json) return jsonText({ engine, place, ...lag, rows });
     const since = lag.since === undefined ? "" : `, the first since ${new Date(lag.since).toISOString()}`;
     const counts = Object.entries(rows).map(([table, count]) => `${count} ${table}`);
-    return `${engine} at ${place}\n${counts.join(", ")}\n${lag.waiting} ends wait for it${since}`;
+    return `${engine} at ${place}\n${counts.join(", ")}\n${counted(lag.waiting, "end")} ${lag.waiting === 1 ? "waits" : "wait"} for it${since}`;
   });
 }
 

@@ -72,7 +72,8 @@ export function inputFields(shape: JsonSchema, prefix = ""): InputField[] {
   });
 }
 
-function typeText(shape: JsonSchema): string {
+/** The type of a value, in a word or two. */
+export function typeText(shape: JsonSchema): string {
   if (AGENT in shape) return "agent";
   const {
     enum: values,

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
-import { isKeyId } from "../shared/api-token.ts";
+import { keyIdOf } from "../shared/api-token.ts";
 import { InputError } from "../shared/errors.ts";
 import { ROLES, SCOPES, type Scope, scopeSchema } from "../shared/scopes.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { DEFAULT_TENANT, tenantSchema } from "../shared/tenant.ts";
+import { toolNameSchema } from "../shared/tool.ts";
 import { usd } from "../shared/usd.ts";
 import { type ApiKey, listApiKeys, revokeApiKey, saveApiKey } from "../store/api-key.ts";
 import type { Store } from "../store/store.ts";
@@ -24,10 +25,11 @@ interface CreateOptions {
   maxUsd?: number;
   maxUsdPerDay?: number;
   maxUsdPerMonth?: number;
+  guardrail?: string[];
   json?: boolean;
 }
 
-/** `gluellm keys create|list|revoke`: who may call the API. */
+/** `gluellm keys create|list|revoke`: who may call the API; `rotate-encryption`: what contents are encrypted under. */
 export function addKeysCommands(program: Command): void {
   const keys = program.command("keys").description("Keys of the HTTP API.");
   keys
@@ -53,6 +55,11 @@ export function addKeysCommands(program: Command): void {
     .option("--max-usd <n>", "what its calls may cost together (default: no limit)", number(0))
     .option("--max-usd-per-day <n>", "what they may cost in a day by UTC (default: no limit)", number(0))
     .option("--max-usd-per-month <n>", "what they may cost in a month by UTC (default: no limit)", number(0))
+    .option(
+      "--guardrail <name>",
+      "a rule on all that is asked by it, which workers have: pii, secrets, injection or one of --module (repeatable)",
+      collect,
+    )
     .option("--json", "print id and key as JSON")
     .action((options: CreateOptions) => withStore((store) => create(store, options)));
   keys
@@ -61,9 +68,33 @@ export function addKeysCommands(program: Command): void {
     .option("--json", "as JSON")
     .action(({ json }) => withStore((store) => list(store, json)));
   keys
-    .command("revoke <id>")
-    .description("Revoke a key: the next request with it is refused.")
-    .action((id: string) => withStore((store) => revoke(store, id)));
+    .command("revoke <key>")
+    .description(
+      "Revoke a key, by its id (key_…) or the key itself (gk_…): the next request with it is refused.",
+    )
+    .action((key: string) => withStore((store) => revoke(store, key)));
+  keys
+    .command("rotate-encryption")
+    .description(
+      "Wrap all data keys by the first of GLUELLM_ENCRYPTION_KEYS: the others are not needed any more. Run again, it goes on.",
+    )
+    .option("--json", "as JSON")
+    .action(({ json }) => withStore((store) => rotateEncryption(store, json)));
+}
+
+async function rotateEncryption(store: Store, json: boolean | undefined): Promise<void> {
+  const rotated = await store.sealing.rotate(({ done, total }) => {
+    if (!json) process.stderr.write(`${done} of ${total} data keys\n`);
+  });
+  if (!rotated)
+    throw new InputError(
+      "encryption is off: there is no key to rotate to",
+      "set GLUELLM_ENCRYPTION_KEYS, the new key first and the old one behind it",
+      "encryption_off",
+    );
+  const { rewrapped, total } = rotated;
+  if (json) return print(`${jsonText({ rewrapped, total })}\n`);
+  print(`${rewrapped} of ${total} data keys were wrapped anew; all are under the first key now\n`);
 }
 
 async function withStore(work: (store: Store) => Promise<void>): Promise<void> {
@@ -85,10 +116,17 @@ async function create(store: Store, { name, rpm, maxUsd, json, ...options }: Cre
     maxCostUsd: maxUsd,
     maxCostUsdPerDay: options.maxUsdPerDay,
     maxCostUsdPerMonth: options.maxUsdPerMonth,
+    guardrails: options.guardrail?.map(checkedGuardrail),
   });
   if (json) return print(`${jsonText({ id, key: token })}\n`);
   process.stderr.write(`${id} is made. This is the key; it is not shown again:\n`);
   print(`${token}\n`);
+}
+
+function checkedGuardrail(name: string): string {
+  const parsed = toolNameSchema.safeParse(name);
+  if (parsed.success) return name;
+  throw new InputError(`"${name}" is no guardrail's name`, parsed.error.issues[0]?.message);
 }
 
 function scopesOf({ scope, role }: Pick<CreateOptions, "scope" | "role">): Scope[] {
@@ -153,7 +191,10 @@ function stateOf({ revokedAt, expiresAt }: ApiKey): string {
   return expiresAt <= Date.now() ? "expired" : `valid until ${until}`;
 }
 
-async function revoke(store: Store, id: string): Promise<void> {
-  if (isKeyId(id) && (await revokeApiKey(store, id))) return print(`${id} is revoked\n`);
-  throw new InputError(`no key ${id}`, "gluellm keys list shows their ids: key_…", "unknown_key");
+async function revoke(store: Store, key: string): Promise<void> {
+  const id = keyIdOf(key);
+  if (id !== undefined && (await revokeApiKey(store, id))) return print(`${id} is revoked\n`);
+  // What is given may be a secret.
+  const named = id ?? (key.startsWith("gk_") ? "gk_…" : key);
+  throw new InputError(`no key ${named}`, "gluellm keys list shows their ids: key_…", "unknown_key");
 }

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { readQueueStates } from "../producers/queue-states.ts";
 import { findQueue, resumeQueue } from "../producers/resume-queue.ts";
 import type { LimitInForce } from "../shared/budget.ts";
+import { count, counted } from "../shared/counted.ts";
 import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { InputError } from "../shared/errors.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
@@ -11,7 +12,6 @@ import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
 import { findDamage } from "./queue-repair.ts";
-import { count, counted } from "./report.ts";
 
 /** `gluellm queues`. */
 export function addQueuesCommand(program: Command): void {

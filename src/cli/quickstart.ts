@@ -139,7 +139,7 @@ function quickstartFolder(): string {
   if (!existsSync(join(folder, "gsm8k-300.jsonl"))) {
     throw new InputError(
       `no questions in ${folder}`,
-      "the quickstart runs in a checkout of the project; elsewhere gluellm test-debate-workflow --simulator shows it at work without a key",
+      "the quickstart runs in a checkout of the project; elsewhere gluellm demo shows it at work without a key",
     );
   }
   return folder;

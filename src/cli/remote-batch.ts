@@ -6,6 +6,8 @@ import { pipeline } from "node:stream/promises";
 import type { ReadableStream } from "node:stream/web";
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
+import { BY } from "../batch/lanes/asked-lanes.ts";
+import { readDeadline } from "../shared/deadline.ts";
 import { ConfigurationError, GlueError, InputError } from "../shared/errors.ts";
 import { isObject, parseJson } from "../shared/json.ts";
 import { BATCH_ENDS } from "../shared/records.ts";
@@ -24,6 +26,8 @@ export interface Submission {
   /** Default: that of the first line. */
   endpoint?: string;
   metadata?: Record<string, string>;
+  /** When it should be done, as `--by` says it: rows are bought at half the price as far as that allows. */
+  by?: string;
 }
 
 /** Batches at the address of an API. */
@@ -53,7 +57,8 @@ export class RemoteBatches {
   /** Uploads a file of OpenAI batch lines and makes a batch of it. Returns the batch's id. */
   async submit(path: string, submission: Submission): Promise<string> {
     const endpoint = submission.endpoint ?? (await endpointOf(path));
-    return this.#create(await this.#upload(path), randomUUID(), { ...submission, endpoint });
+    const asked = { ...submission, endpoint, by: timeOf(submission.by) };
+    return this.#create(await this.#upload(path), randomUUID(), asked);
   }
 
   async #upload(path: string): Promise<string> {
@@ -62,7 +67,12 @@ export class RemoteBatches {
   }
 
   /** The same key and file again are the same batch. */
-  async #create(fileId: string, key: string, { window, metadata, endpoint }: Submission): Promise<string> {
+  async #create(
+    fileId: string,
+    key: string,
+    { window, metadata: given, endpoint, by }: Submission,
+  ): Promise<string> {
+    const metadata = by === undefined ? given : { ...given, [BY]: by };
     const parameters = {
       input_file_id: fileId,
       endpoint: endpoint as OpenAI.BatchCreateParams["endpoint"],
@@ -148,11 +158,16 @@ export class RemoteBatches {
     };
     // Kept before the batch is made: a command that dies in between finds the batch that it made.
     if (state.file === undefined)
-      await keep({ url: this.#url, input, file: await this.#upload(path), key: randomUUID() });
-    if (state.id === undefined)
       await keep({
-        id: await this.#create(String(state.file), String(state.key), { ...submission, endpoint }),
+        ...{ url: this.#url, input, by: timeOf(submission.by) },
+        ...{ file: await this.#upload(path), key: randomUUID() },
       });
+    if (state.id === undefined) {
+      // The time of the first command: the same words mean another one later.
+      const by = typeof state.by === "string" ? state.by : undefined;
+      const id = await this.#create(String(state.file), String(state.key), { ...submission, endpoint, by });
+      await keep({ id });
+    }
     const id = String(state.id);
     process.stderr.write(`batch ${id} at ${this.#url}\n`);
     if (!(await this.#wait(id, interruption.signal))) {
@@ -213,6 +228,11 @@ export class RemoteBatches {
 }
 
 /** @throws InputError for a file that is none of ours: to take it for none would make a second batch of the same rows */
+/** What `--by` names, as every machine reads it. */
+function timeOf(by: string | undefined): string | undefined {
+  return by === undefined ? undefined : new Date(readDeadline(by)).toISOString();
+}
+
 async function readState(path: string): Promise<Record<string, unknown>> {
   if (!existsSync(path)) return {};
   const state = parseJson(await readFile(path, "utf8"));

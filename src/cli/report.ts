@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import type { BatchReport } from "../batch/batch-run.ts";
+import { count, counted } from "../shared/counted.ts";
 import { usd } from "../shared/usd.ts";
 import { printable } from "./output.ts";
 
@@ -11,28 +12,36 @@ export function summarize(report: BatchReport): string {
     `${succeeded} of ${total} rows succeeded, ${failed} failed, in ${seconds.toFixed(1)} s`,
     `tokens ${count(tokens.total)} (${tokenParts(tokens)}) · cost ${costUsd === null ? "unknown" : usd(costUsd)} · retries ${retries} · 429s ${rateLimited}`,
   ];
-  if (report.cacheHits > 0) lines.push(`${count(report.cacheHits)} rows answered from the cache`);
-  if (report.savedUsd !== undefined)
-    lines.push(`provider batches saved ${usd(report.savedUsd)} against single calls`);
-  if (latencyMs.p50 > 0)
+  if (report.cacheHits > 0) lines.push(`${counted(report.cacheHits, "row")} answered from the cache`);
+  const { rowsByLane, savedUsd = 0 } = report;
+  if (rowsByLane) {
+    const ways = [
+      `${counted(rowsByLane.batch, "row")} in provider batches`,
+      `${count(rowsByLane.flex)} in the tier flex`,
+    ];
+    lines.push(`${ways.join(", ")} saved ${usd(savedUsd)} against single calls`);
+  }
+  if (report.quote) lines.push(quoteLine(report.quote));
+  if (latencyMs)
     lines.push(`provider latency p50 ${latencyMs.p50} ms, p95 ${latencyMs.p95} ms, p99 ${latencyMs.p99} ms`);
   lines.push(`results: ${report.files.output}`);
   if (failed > 0) lines.push(...failureLines(report.files.errors));
   return lines.join("\n");
 }
 
+/** How far the quote was off. */
+function quoteLine({ costUsd, costOff, isWithin }: NonNullable<BatchReport["quote"]>): string {
+  if (!costUsd) return "the quote knew no cost";
+  const quoted = `quoted ${usd(costUsd.p50)} (${usd(costUsd.p10)} to ${usd(costUsd.p90)})`;
+  if (costOff === null) return quoted;
+  const percent = Math.abs(100 * costOff).toFixed(1);
+  const off = `it cost ${percent} % ${costOff < 0 ? "less" : "more"}`;
+  return `${quoted}: ${off}, ${isWithin ? "within" : "outside"} that range`;
+}
+
 function tokenParts({ prompt, completion, cached, estimated }: BatchReport["tokens"]): string {
   const fromCache = cached > 0 ? `, ${count(cached)} of them from a cache` : "";
   return `prompt ${count(prompt)}${fromCache}, completion ${count(completion)}${estimated ? ", some of it estimated" : ""}`;
-}
-
-export function count(value: number): string {
-  return Math.round(value).toLocaleString("en-US");
-}
-
-/** `1 job`, `1,200 jobs`. */
-export function counted(value: number, noun: string): string {
-  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
 /** Where the failed rows are, and the first of them as an example. */

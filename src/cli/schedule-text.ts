@@ -1,4 +1,5 @@
 import type { ScheduleStatus } from "../schedules/schedule-status.ts";
+import { counted } from "../shared/counted.ts";
 import { table } from "./options.ts";
 import { printable } from "./output.ts";
 
@@ -45,7 +46,7 @@ export function showSchedule(schedule: ScheduleStatus): string {
     ],
     ...running.slice(0, MAX_SHOWN).map((run): [string, string] => ["running", run]),
     ...(waiting.length > 0
-      ? [["waiting", `${waiting.length} ticks for the run before`] as [string, string]]
+      ? [["waiting", `${counted(waiting.length, "tick")} for the run before`] as [string, string]]
       : []),
   ];
   const width = Math.max(...facts.map(([name]) => name.length));

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { CompletionResult } from "../calls/completion-result.ts";
 import { GlueLLM } from "../client/glue-llm.ts";
 import { CloseStack } from "../shared/close-stack.ts";
+import { counted } from "../shared/counted.ts";
 import { GlueError } from "../shared/errors.ts";
 import { loadSettings } from "../shared/settings.ts";
 import { defineTool } from "../shared/tool.ts";
@@ -102,5 +103,5 @@ function report({ model, finalResponse, tokensUsed, costUsd, latencyMs, attempts
   printFact("answer", finalResponse);
   printFact("tokens", `${total} (prompt ${prompt}, completion ${completion})`);
   printFact("cost", costUsd === null ? "unknown: no price of this model is known" : usd(costUsd));
-  printFact("time", `${latencyMs} ms at the provider, ${attempts} attempt${attempts === 1 ? "" : "s"}`);
+  printFact("time", `${latencyMs} ms at the provider, ${counted(attempts, "attempt")}`);
 }

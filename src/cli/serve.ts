@@ -1,15 +1,25 @@
 import { once } from "node:events";
 import type { Command } from "commander";
 import { loadModules, loadWorkflows } from "../host/load-modules.ts";
+import { readMcpFile } from "../mcp/mcp-config.ts";
+import { addParts, partsOfAgents } from "../shared/agent.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { bindLogger } from "../shared/logger.ts";
 import { isLoopback } from "../shared/loopback.ts";
-import { loadSettings } from "../shared/settings.ts";
+import { loadSettings, readVariables } from "../shared/settings.ts";
 import { ClockWatch } from "../store/clock-watch.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import { reportCrashes } from "../telemetry/sentry.ts";
 import { startTelemetry } from "../telemetry/telemetry.ts";
-import { type LocalKey, localKey, openRedis, startApi, startDashboard, startWorker } from "./compose.ts";
+import {
+  type LocalKey,
+  localKey,
+  openRedis,
+  startApi,
+  startDashboard,
+  startHistory,
+  startWorker,
+} from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { collect, integer } from "./options.ts";
 
@@ -21,10 +31,16 @@ export function addServeCommands(program: Command): void {
     "a module that exports tools, agents, workflows or activities (repeatable)",
     collect,
   ] as const;
+  const mcp = [
+    "--mcp <file>",
+    "a file of MCP servers whose tools jobs may call (repeatable)",
+    collect,
+  ] as const;
   program
     .command("up")
     .description("One process with all of it: Redis if there is none, workers, the API and the dashboard.")
     .option(...module)
+    .option(...mcp)
     .option(...concurrency)
     .option("--port <n>", "the dashboard's port (default: DASHBOARD_PORT)", integer(0, 65_535))
     .option("--api-port <n>", "the API's port (default: API_PORT)", integer(0, 65_535))
@@ -36,6 +52,7 @@ export function addServeCommands(program: Command): void {
     .option("--port <n>", "its port (default: API_PORT)", integer(0, 65_535))
     .option("--no-auth", "let everyone on this machine in without a key; on loopback only")
     .option(...module)
+    .option(...mcp)
     .option(...concurrency)
     .action(({ host, port, auth, ...options }) =>
       serve({ ...options, dashboard: false, api: true, apiHost: host, apiPort: port, auth }),
@@ -49,12 +66,14 @@ export function addServeCommands(program: Command): void {
       collect,
     )
     .option(...module)
+    .option(...mcp)
     .option(...concurrency)
     .option("--exit-with-parent", "stop when standard input closes")
     .action((options) => serve({ ...options, workers: true, dashboard: false }));
   program
     .command("dashboard")
     .description("Only the dashboard.")
+    .option("--module <file>", "a module whose workflows the playground offers (repeatable)", collect)
     .option("--port <n>", "its port (default: DASHBOARD_PORT)", integer(0, 65_535))
     .action((options) => serve({ ...options, workers: false, dashboard: true }));
 }
@@ -69,6 +88,8 @@ interface ServeOptions {
   api?: boolean;
   queue?: string[];
   module?: string[];
+  /** Files of MCP servers. */
+  mcp?: string[];
   concurrency?: number;
   /** The dashboard's. */
   port?: number;
@@ -76,6 +97,8 @@ interface ServeOptions {
   apiPort?: number;
   auth?: boolean;
   exitWithParent?: boolean;
+  /** Gets the address of the API, and a key of this machine's owner, in place of the standard error; undefined when it was revoked. */
+  onApi?: (url: string, key: string | undefined) => Promise<void>;
   /** Whether modules without workflows are refused. */
   needsWorkflows?: boolean;
 }
@@ -85,6 +108,7 @@ export async function serve({
   dashboard,
   queue,
   module = [],
+  mcp = [],
   concurrency,
   port,
   exitWithParent,
@@ -99,6 +123,9 @@ export async function serve({
   const { store, target: redisTarget } = host;
   await using parts = new CloseStack();
   const definitions = await (options.needsWorkflows ? loadWorkflows(module) : loadModules(module));
+  const variables = mcp.length > 0 ? readVariables() : {};
+  const servers = mcp.flatMap((file) => readMcpFile(file, variables));
+  addParts(definitions, partsOfAgents([], servers));
   if (workers) {
     const worker = await startWorker({
       store,
@@ -128,10 +155,14 @@ export async function serve({
     const telemetry = await startTelemetry({ store, settings, logger, clock });
     parts.defer(() => telemetry.close());
   }
-  if (settings.history.enabled && (workers || options.api)) {
-    const { HistoryConsumer } = await import("../history/consumer.ts");
-    const history = new HistoryConsumer({ store, settings, logger });
-    parts.defer(() => history.close());
+  if (workers || options.api) {
+    const history = await startHistory({ store, settings, logger });
+    parts.defer(() => history?.close());
+  }
+  if (settings.audit.keys.length > 0 && (workers || options.api)) {
+    const { AuditConsumer } = await import("../history/audit-consumer.ts");
+    const audit = new AuditConsumer({ store, settings, logger });
+    parts.defer(() => audit.close());
   }
   if (options.api) {
     // A worker of this process would tell webhooks already.
@@ -151,8 +182,9 @@ export async function serve({
       workflows: definitions.workflows,
     });
     parts.defer(() => api.close());
-    process.stderr.write(`api: ${api.url}/v1\n`);
-    if (auth)
+    if (options.onApi) await options.onApi(api.url, (await localKey(store, settings)).token);
+    else process.stderr.write(`api: ${api.url}/v1\n`);
+    if (auth && !options.onApi)
       process.stderr.write(
         exportLine(api.url, apiHost ?? settings.api.host, await localKey(store, settings)),
       );

@@ -1,8 +1,8 @@
+import { count, counted } from "../shared/counted.ts";
 import { usd } from "../shared/usd.ts";
 import type { RunStep } from "../workflows/run-status.ts";
 import { printable } from "./output.ts";
 import { fitted, padded, widthOf } from "./progress/text-layout.ts";
-import { count } from "./report.ts";
 
 /** A step, with the steps of the run that it is. */
 export interface StepNode extends RunStep {
@@ -47,7 +47,7 @@ export function stepTree(steps: readonly StepNode[], options: TreeOptions): stri
   // Names give way to figures.
   widths[0] = Math.min(name, Math.max(MIN_NAME_COLUMNS, room));
   return [
-    ...(hidden > 0 ? [`… ${count(hidden)} more lines`] : []),
+    ...(hidden > 0 ? [`… ${counted(hidden, "more line")}`] : []),
     ...kept.map((line) => aligned(line, widths)),
     stepSum(steps, now),
   ].map((line) => fitted(line, columns, { from: "end" }));
@@ -93,7 +93,7 @@ function stepCells(name: string, step: StepNode, depth: number, now: number): Li
     label(name, state, depth),
     isCall || kind === "activity" ? printable(subject) : "",
     time,
-    isCall && tokens > 0 ? `${count(tokens)} tokens` : "",
+    isCall && tokens > 0 ? counted(tokens, "token") : "",
     isCall && tokens > 0 ? priceText(costUsd) : "",
   ];
   return { depth, isOpen: state === "running", cells, note: printable(noteOf(step)) };
@@ -144,8 +144,8 @@ export function stepSum(steps: readonly StepNode[], now: number): string {
     state === "running" ? now : (finishedAt?.getTime() ?? 0),
   );
   const time = starts.length > 0 ? [durationText(Math.max(...ends) - Math.min(...starts))] : [];
-  const found = `${count(all.length)} step${all.length === 1 ? "" : "s"}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
-  return [found, `${count(tokens)} tokens`, cost, ...time].join(" · ");
+  const found = `${counted(all.length, "step")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
+  return [found, counted(tokens, "token"), cost, ...time].join(" · ");
 }
 
 function withChildren(step: StepNode): StepNode[] {

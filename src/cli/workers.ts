@@ -1,13 +1,15 @@
 import type { Command } from "commander";
 import { PATTERNS } from "../patterns/all.ts";
-import { readWorkerStates, type WorkerState } from "../producers/worker-states.ts";
+import { readWorkerStates } from "../producers/worker-states.ts";
+import { rolloutGroup } from "../rollouts/group-workflow.ts";
+import { count } from "../shared/counted.ts";
 import { loadSettings } from "../shared/settings.ts";
+import type { WorkerState } from "../shared/worker-state.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
 import { bytesText } from "./progress/figures.ts";
-import { count } from "./report.ts";
 import { durationText } from "./step-tree.ts";
 
 /** `gluellm workers`. */
@@ -69,8 +71,10 @@ function clockText(aheadMs: number | null): string {
 }
 
 function abilities({ queueGlobs, providers, tools, workflows, activities }: WorkerState): string {
-  const own = workflows.filter(({ name }) => !(name in PATTERNS));
-  const patterns = workflows.length - own.length;
+  // Every worker that runs workflows has that of rollouts.
+  const others = workflows.filter(({ name }) => name !== rolloutGroup.name);
+  const own = others.filter(({ name }) => !(name in PATTERNS));
+  const patterns = others.length - own.length;
   const named = own.map(({ name, version }) =>
     version && version > 1 ? `${name} (version ${version})` : name,
   );

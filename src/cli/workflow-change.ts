@@ -2,12 +2,14 @@ import type { Command } from "commander";
 import type { BulkOptions, BulkReport } from "../client/bulk-change.ts";
 import type { RunSelection } from "../client/run-selection.ts";
 import type { Workflows } from "../client/workflows.ts";
+import { count, counted } from "../shared/counted.ts";
 import { InputError } from "../shared/errors.ts";
+import type { JsonSchema } from "../shared/json-schema.ts";
 import { EXIT, onInterruption } from "./exit.ts";
-import { integer } from "./options.ts";
+import { inputFields, typeText } from "./input-shape.ts";
+import { integer, table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
 import { ownCommand } from "./own-command.ts";
-import { count } from "./report.ts";
 import { addSelectionOptions, type SelectionOptions, selectionOf, selectionText } from "./run-options.ts";
 import { withClient, withRun } from "./workflow-client.ts";
 import { parseJson } from "./workflow-input.ts";
@@ -64,6 +66,12 @@ export function addChangeCommands(workflow: Command): void {
       return options.json ? jsonText({ id, retried: true }) : `run ${id} goes on`;
     });
   });
+  workflow
+    .command("signals")
+    .description("The signals that a run takes, and which of them it waits for.")
+    .argument("<id>", "the run's id")
+    .option("--json", "as JSON, with their JSON Schemas")
+    .action(showSignals);
   addBulkOptions(
     workflow
       .command("signal")
@@ -76,6 +84,24 @@ export function addChangeCommands(workflow: Command): void {
   )
     .option("--dedupe-id <id>", "a second signal with it changes nothing")
     .action(signal);
+}
+
+async function showSignals(id: string, { json = false }: { json?: boolean }): Promise<void> {
+  await withRun(id, async (run) => {
+    const signals = await run.signals();
+    if (json) return jsonText(signals);
+    if (signals.length === 0) return "it waits for no signal, and its workflow declares none";
+    const rows = signals.map(({ name, isWaiting, schema = {} }) => [
+      ...[name, isWaiting ? "yes" : "", shapeText(schema)],
+    ]);
+    return table([["SIGNAL", "WAITS", "TAKES"], ...rows]);
+  });
+}
+
+function shapeText(shape: JsonSchema): string {
+  const fields = inputFields(shape);
+  if (fields.length === 0) return typeText(shape);
+  return fields.map(({ name, type, isRequired }) => `${name}${isRequired ? "" : "?"}: ${type}`).join(", ");
 }
 
 function signal(words: string[], options: SignalOptions): Promise<void> {
@@ -149,7 +175,7 @@ function showReport(report: BulkReport, done: string, isDry: boolean): string {
         `  ${id}  ${workflow}  ${state}  ${new Date(startedAt).toISOString()}`,
     );
     const more = matched > shown.length ? [`  … ${count(matched - shown.length)} more`] : [];
-    const sum = `${count(matched)} run${matched === 1 ? "" : "s"} would be ${done}; nothing was changed`;
+    const sum = `${counted(matched, "run")} would be ${done}; nothing was changed`;
     return [sum, ...shown.map(printable), ...more].join("\n");
   }
   const parts = [

@@ -1,5 +1,6 @@
 import { PATTERNS } from "../patterns/all.ts";
 import type { Pattern } from "../patterns/pattern.ts";
+import { count } from "../shared/counted.ts";
 import { usd } from "../shared/usd.ts";
 import type { RunStatus } from "../workflows/run-status.ts";
 import type { AnyWorkflow } from "../workflows/workflow.ts";
@@ -8,7 +9,6 @@ import type { ActivityWorkers, WorkflowVersion } from "../workflows/workflow-run
 import { type InputField, inputFields, inputShape } from "./input-shape.ts";
 import { table } from "./options.ts";
 import { printable } from "./output.ts";
-import { count } from "./report.ts";
 import { durationText } from "./step-tree.ts";
 
 const MAX_DEFAULT_CHARS = 40;
@@ -41,7 +41,7 @@ export function workflowCards(workflows: readonly AnyWorkflow[]): WorkflowCard[]
   });
 }
 
-/** For people. */
+/** Returns the cards as text for people. */
 export function showCards(cards: readonly WorkflowCard[]): string {
   return cards.map(showCard).join("\n\n");
 }

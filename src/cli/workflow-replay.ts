@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { checkSelection, type RunSelection } from "../client/run-selection.ts";
 import { loadWorkflows } from "../host/load-modules.ts";
+import { count, counted } from "../shared/counted.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";
 import { loadSettings } from "../shared/settings.ts";
@@ -15,7 +16,6 @@ import { openRedis } from "./compose.ts";
 import { EXIT } from "./exit.ts";
 import { integer } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
-import { count } from "./report.ts";
 
 interface ReplayCommandOptions {
   runs?: string;
@@ -210,7 +210,5 @@ function showReport({ fits, differs, skipped }: ReplayReport): string {
     ...(skipped.length > 0 ? [`${count(skipped.length)} skipped`] : []),
   ];
   const all = fits + differs.length + skipped.length;
-  return [...lines.map(printable), `${count(all)} run${all === 1 ? "" : "s"}: ${parts.join(", ")}`].join(
-    "\n",
-  );
+  return [...lines.map(printable), `${counted(all, "run")}: ${parts.join(", ")}`].join("\n");
 }

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { loadModules } from "../host/load-modules.ts";
+import { count, counted } from "../shared/counted.ts";
 import { InputError, JobLostError } from "../shared/errors.ts";
 import { isObject } from "../shared/json.ts";
 import { usd } from "../shared/usd.ts";
@@ -8,7 +9,6 @@ import type { RunStatus } from "../workflows/run-status.ts";
 import { integer } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
 import { StepReader } from "./read-steps.ts";
-import { count } from "./report.ts";
 import { addSelectionOptions, type SelectionOptions, selectionOf, selectionText } from "./run-options.ts";
 import { durationText, stepTree } from "./step-tree.ts";
 import { addChangeCommands } from "./workflow-change.ts";
@@ -179,7 +179,10 @@ function showStatus(status: RunStatus): string {
       "tokens",
       `${count(tokensUsed.total)} (prompt ${count(tokensUsed.prompt)}, completion ${count(tokensUsed.completion)})`,
     ],
-    ["cost", `${usd(costUsd)}${unpriced > 0 ? ` and ${unpriced} calls without a known price` : ""}`],
+    [
+      "cost",
+      `${usd(costUsd)}${unpriced > 0 ? ` and ${counted(unpriced, "call")} without a known price` : ""}`,
+    ],
     ...waitsFor.map((reason): [string, string] => ["waits for", reason]),
     ...(error ? [["error", `${error.code}: ${error.message}`] as [string, string]] : []),
     ...(continued > 0 ? [["continued", `${continued} times, last at ${latest}`] as [string, string]] : []),

@@ -1,8 +1,12 @@
 import { z } from "zod";
 import { type BatchOptions, BatchRun, INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
-import { readDeadline } from "../batch/lanes/deadline.ts";
-import { LANES, type Lane, type LaneOptions } from "../batch/lanes/lane-plan.ts";
+import { LANES, type Lane, type LaneOptions, type OnUnknown } from "../batch/lanes/lane-plan.ts";
+import type { BatchQuote } from "../batch/quote/quote.ts";
+import { type QuoteOptions, quoteBatch } from "../batch/quote/quote-batch.ts";
 import { callTimeoutOption } from "../calls/option-schemas.ts";
+import { readDeadline } from "../shared/deadline.ts";
+import { JobCancelledError } from "../shared/errors.ts";
+import { type Guardrail, guardrailsOption, isGuardrail } from "../shared/guardrail.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { BatchStatus } from "../shared/records.ts";
 import { checkWith } from "../shared/schema-check.ts";
@@ -31,6 +35,10 @@ export interface BatchesOptions {
   keyNeeded: boolean;
   /** In whose name they are run. */
   owner: Owner;
+  /** Hold for all rows, beside those of a batch. */
+  guardrails?: readonly (Guardrail | string)[] | undefined;
+  /** Gets the guardrails that a batch brings along, for a worker of this process. */
+  offerGuardrails?: ((guardrails: Guardrail[]) => void) | undefined;
 }
 
 /** The time that calls in flight have when a client closes. */
@@ -43,37 +51,55 @@ export interface DeadlineOptions {
    * in provider batches, at half the price, as long as these may be done in time. Default: online, at once.
    */
   by?: Date | string;
-  /** What may be bought; default all: `batch` and `online`. */
+  /** What may be bought; default all: `batch`, `flex` and `online`, which is the last way in any case. */
   lanes?: readonly Lane[];
   /**
-   * What becomes of rows of which nobody can tell whether a provider batch has them, when their time comes: `wait` until it can
-   * be told (default), or `buy` them online, perhaps twice.
+   * What becomes of rows of which nobody can tell whether a provider batch has them, when their time comes, which without `by` is
+   * at once: `wait` until it can be told (default), or `buy` them online, perhaps twice.
    */
-  onUnknown?: LaneOptions["onUnknown"];
+  onUnknown?: OnUnknown;
 }
 
-const deadlineSchema = z.object({
-  by: z.union([z.date(), z.string()]).optional(),
-  lanes: z.array(z.enum(LANES)).min(1).optional(),
-  onUnknown: z.enum(["wait", "buy"]).optional(),
-});
+const deadlineSchema = z
+  .object({
+    by: z.union([z.date(), z.string()]).optional(),
+    lanes: z.array(z.enum(LANES)).min(1).optional(),
+    onUnknown: z.enum(["wait", "buy"]).optional(),
+  })
+  .refine(({ by, lanes }) => by !== undefined || lanes === undefined, {
+    path: ["by"],
+    error: "lanes say nothing without it",
+  });
 
-const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
+const batchShape = {
   inputPath: z.string().min(1),
-  outputPath: z.string().min(1),
   model: z.string().optional(),
   inputFormat: z.enum(INPUT_FORMATS).optional(),
-  format: z.enum(OUTPUT_FORMATS).optional(),
   promptField: z.string().optional(),
   limitRows: z.int().positive().optional(),
-  strict: z.boolean().optional(),
-  retryFailed: z.boolean().optional(),
   maxCostUsd: z.number().positive().optional(),
   cache: z.boolean().optional(),
+  guardrails: guardrailsOption,
   timeoutMs: callTimeoutOption,
   providerOptions: providerOptionsSchema.optional(),
   headers: callHeadersSchema.optional(),
   query: querySchema.optional(),
+};
+
+const optionsSchema: z.ZodType<BatchOptions> = z.strictObject({
+  ...batchShape,
+  outputPath: z.string().min(1),
+  format: z.enum(OUTPUT_FORMATS).optional(),
+  strict: z.boolean().optional(),
+  retryFailed: z.boolean().optional(),
+});
+
+const quoteSchema: z.ZodType<QuoteOptions> = z.strictObject({
+  ...batchShape,
+  outputPath: z.string().min(1).optional(),
+  sampleRows: z.int().min(2).max(10_000).optional(),
+  seed: z.int().min(0).optional(),
+  callsAtATime: z.int().positive().optional(),
 });
 
 /** The batches of a client: files of rows, run by this process and seen from any. */
@@ -99,18 +125,20 @@ export class Batches {
     const { signal, by, lanes, onUnknown, ...options } = given;
     checkWith(optionsSchema, options, "the batch's options", "are");
     checkWith(deadlineSchema, { by, lanes, onUnknown }, "the batch's options", "are");
-    const bought = by !== undefined && { lanes: lanesOf({ by, lanes, onUnknown }) };
+    const bought = { onUnknown, ...(by !== undefined && { lanes: lanesOf({ by, lanes }) }) };
     // Held from here to the end of the run: an idle client closes its connection.
     const held = this.#connection.hold();
     try {
       signal?.throwIfAborted();
       const openStore = () => endedBy(signal, this.#connection.store(signal));
-      const { model, providerOptions, ...context } = this.#options;
+      const { model, providerOptions, offerGuardrails, ...context } = this.#options;
+      const guardrails = [...(this.#options.guardrails ?? []), ...(options.guardrails ?? [])];
+      offerGuardrails?.(guardrails.filter(isGuardrail));
       const ofClient = providerOptions && {
         providerOptions: { ...providerOptions, ...options.providerOptions },
       };
       const run = await BatchRun.prepare(
-        { model, ...options, ...bought, ...ofClient },
+        { model, ...options, ...bought, ...ofClient, guardrails },
         { ...context, openStore },
       );
       const stop = () => run.stop();
@@ -130,6 +158,50 @@ export class Batches {
     } catch (error) {
       held[Symbol.dispose]();
       throw asCancelled(signal, error);
+    }
+  }
+
+  /**
+   * Asks a sample of a batch's rows and returns what all of them may cost and take, each way that they can be bought. The sample's rows
+   * have their results then: `run` with the same input and model, or the same output, does not ask them again.
+   * @throws as `run`; the error of an account or a limit that stopped the sample; JobCancelledError
+   */
+  async quote(given: QuoteOptions & DeadlineOptions & { signal?: AbortSignal }): Promise<BatchQuote> {
+    const { signal, by, lanes, onUnknown, ...options } = given;
+    checkWith(quoteSchema, options, "the quote's options", "are");
+    checkWith(deadlineSchema, { by, lanes, onUnknown }, "the quote's options", "are");
+    using _ = this.#connection.hold();
+    const openStore = () => endedBy(signal, this.#connection.store(signal));
+    const { model, providerOptions, ...context } = this.#options;
+    let stop = () => {};
+    try {
+      signal?.throwIfAborted();
+      const quote = await quoteBatch(
+        {
+          ...{ model, ...options },
+          ...(by !== undefined && { lanes: lanesOf({ by, lanes }) }),
+          ...(providerOptions && { providerOptions: { ...providerOptions, ...options.providerOptions } }),
+        },
+        { ...context, openStore },
+        (run) => {
+          stop = () => run.stop();
+          signal?.addEventListener("abort", stop, { once: true });
+          this.#running.add(run);
+          void run
+            .report()
+            .catch(() => {})
+            .finally(() => this.#running.delete(run));
+        },
+      );
+      if (quote) return quote;
+      throw new JobCancelledError({
+        message: "the sample was interrupted",
+        hint: "quote again: what was asked is not asked again",
+      });
+    } catch (error) {
+      throw asCancelled(signal, error);
+    } finally {
+      signal?.removeEventListener("abort", stop);
     }
   }
 
@@ -190,6 +262,6 @@ export class BatchHandle {
   }
 }
 
-function lanesOf({ by = "", lanes = LANES, onUnknown = "wait" }: DeadlineOptions): LaneOptions {
-  return { byMs: by instanceof Date ? by.getTime() : readDeadline(by), lanes, onUnknown };
+function lanesOf({ by = "", lanes = LANES }: DeadlineOptions): LaneOptions {
+  return { byMs: readDeadline(by), lanes };
 }

@@ -8,6 +8,7 @@ import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { CompletionProducer } from "../producers/completion-producer.ts";
 import type { JobRef } from "../producers/job-lookup.ts";
 import type { JobStatus } from "../producers/job-status.ts";
+import type { PendingApproval } from "../shared/approval.ts";
 import type { Connection } from "./connection.ts";
 import { PartialOutput } from "./partial-output.ts";
 import { untilTimeout, type WaitOptions } from "./wait.ts";
@@ -98,6 +99,29 @@ export class CompletionHandle<S extends OutputSchema = OutputSchema> {
    */
   cancel(): Promise<boolean> {
     return this.#use((producer) => producer.cancel(this.#job));
+  }
+
+  /** Returns the calls of its tools that wait for a person. @throws JobLostError for another tenant's job */
+  approvals(): Promise<PendingApproval[]> {
+    return this.#use((producer) => producer.approvals(this.#job));
+  }
+
+  /**
+   * Allows a call of a tool that waits for a person; the job goes on with it.
+   * @param by who says so, for the job's history
+   * @throws InputError `approval_unknown` when nobody is asked about that call, `approval_decided` when it was rejected before,
+   * `approval_expired`; JobLostError
+   */
+  approve(callId: string, { by }: { by?: string } = {}): Promise<void> {
+    return this.#use((producer) => producer.answer(this.#job, callId, { approved: true, by }));
+  }
+
+  /**
+   * Forbids a call of a tool that waits for a person. The model reads the reason, and the job goes on.
+   * @throws as `approve`; `approval_decided` when it was approved before
+   */
+  reject(callId: string, reason?: string, { by }: { by?: string } = {}): Promise<void> {
+    return this.#use((producer) => producer.answer(this.#job, callId, { approved: false, reason, by }));
   }
 
   /**

@@ -1,8 +1,10 @@
 import type { ModelNames } from "../calls/model-chain.ts";
-import { type FleetWorker, openRedis, startWorker } from "../host/one-process.ts";
+import type { FleetWorker } from "../host/one-process.ts";
+import { openRedis } from "../host/open-redis.ts";
 import { CompletionProducer } from "../producers/completion-producer.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { Scheduler } from "../schedules/scheduler.ts";
+import type { AgentCode } from "../shared/agent.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { InputError } from "../shared/errors.ts";
 import { outsideLogContext } from "../shared/log-context.ts";
@@ -10,9 +12,7 @@ import type { Logger } from "../shared/logger.ts";
 import { isOfOneCall } from "../shared/one-call-steps.ts";
 import { orAborted } from "../shared/or-aborted.ts";
 import type { Settings } from "../shared/settings.ts";
-import { type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
-import type { Steps } from "../shared/steps.ts";
-import type { Tool } from "../shared/tool.ts";
+import type { StepFunction } from "../shared/step-function.ts";
 import { outsideTools } from "../shared/tool-run.ts";
 import type { ProviderOptions } from "../shared/wire-options.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
@@ -31,18 +31,16 @@ export interface ConnectionOptions {
   runsWorker: boolean;
   /** The queues of that worker; default all. */
   queueGlobs?: readonly string[];
-  /** The tools that the worker of this process can run, by name; they may grow. */
-  tools: Map<string, Tool>;
-  /** The functions of steps that it can run, by name; they may grow. */
-  steps: Map<string, Steps>;
+  /** What the worker of this process can run, by name; it may grow. */
+  code: AgentCode;
   /** The workflows that this worker runs. */
   workflows?: readonly AnyWorkflow[];
   /** The model of the workflows' calls that name none. */
   defaultModel?: ModelNames;
   /** What the workflows' calls say to their providers, beside their own words. */
   providerOptions?: ProviderOptions;
-  /** The retrievers and evaluators of the workflows. */
-  functions?: readonly StepFunction[];
+  /** The retrievers, evaluators, rewards and environments of the workflows, by reference; they may grow. */
+  functions?: Map<string, StepFunction>;
   /** The activities that this worker does. */
   activities?: readonly AnyActivity[];
   /** The time without a call after which everything is closed until the next one; default never. */
@@ -119,7 +117,7 @@ export class Connection {
 
   /** Forgets functions that were given for one call, which has ended. */
   forgetSteps(name: string | undefined): void {
-    if (name !== undefined && isOfOneCall(name)) this.#options.steps.delete(name);
+    if (name !== undefined && isOfOneCall(name)) this.#options.code.steps.delete(name);
   }
 
   /** Closes everything. Calls in flight in this process have 30 s to finish; what waits stays in Redis. */
@@ -200,9 +198,8 @@ function outsideCallers<T>(work: () => T): T {
 }
 
 async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Opened> {
-  const { settings, logger, runsWorker, queueGlobs, tools, workflows, activities } = options;
+  const { settings, logger, runsWorker, queueGlobs, code, workflows, activities } = options;
   const { defaultModel, providerOptions } = options;
-  const functions = stepFunctionsByName(options.functions ?? []);
   await using parts = new CloseStack();
   const store = options.store ?? parts.use(await openRedis(settings, logger, closed)).store;
   const producer = new CompletionProducer({ store, settings });
@@ -216,12 +213,12 @@ async function open(options: ConnectionOptions, closed: AbortSignal): Promise<Op
   let worker: FleetWorker | undefined;
   if (runsWorker) {
     const fleet = { store, settings, logger, queueGlobs };
+    const { startWorker } = await import("../host/one-process.ts");
     const started = await startWorker({
       ...fleet,
-      tools,
-      steps: options.steps,
+      ...code,
       workflows,
-      functions,
+      functions: options.functions,
       activities,
     });
     parts.defer(() => started.close());

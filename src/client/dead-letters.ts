@@ -1,135 +1,86 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { z } from "zod";
 import { chooseModel } from "../calls/model-choice.ts";
-import {
-  type DeadLetter,
-  dropJob,
-  findFailedJobs,
-  fits,
-  type LetterFilter,
-  payloadOf,
-} from "../producers/dead-letters.ts";
-import { forkJob, requestOf } from "../producers/fork-job.ts";
+import { type DeadLetter, dropJob, findFailedJobs, payloadOf } from "../producers/dead-letters.ts";
+import { forkJob, type JobChange, requestOf } from "../producers/fork-job.ts";
 import { ProducerQueues } from "../producers/queues.ts";
 import { retryJob } from "../producers/retry-job.ts";
-import { costUsd } from "../shared/cost.ts";
-import { GlueError, InputError } from "../shared/errors.ts";
-import { toDouble } from "../shared/exact-json.ts";
-import { modelRef } from "../shared/model-name.ts";
-import { checkWith } from "../shared/schema-check.ts";
+import { InputError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
-import { DEFAULT_TENANT, type Owner } from "../shared/tenant.ts";
-import { estimatePromptTokens } from "../shared/token-estimate.ts";
-import { listBatches } from "../store/batch.ts";
-import { listRuns } from "../store/run-list.ts";
-import { readRun } from "../store/run-record.ts";
+import type { Owner } from "../shared/tenant.ts";
 import type { Store } from "../store/store.ts";
+import type { Batches } from "./batches.ts";
+import { changeLetters, emptyReport } from "./change-letters.ts";
 import type { Connection } from "./connection.ts";
+import { findFailedBatches, findFailedRuns, MAX_LETTERS } from "./failed-letters.ts";
+import {
+  checkLetterSelection,
+  type DropReport,
+  type LetterGroup,
+  type LetterSelection,
+  type ReplayOptions,
+  type ReplayReport,
+  requireSome,
+} from "./letter-options.ts";
+import { quoteLetters } from "./quote-letters.ts";
+import { replayRows } from "./replay-rows.ts";
 
-/** Which dead letters are meant: those to which all of it applies. */
-export interface LetterSelection extends Omit<LetterFilter, "tenant" | "since"> {
-  /** Failed at or after this time; a Date or epoch milliseconds. */
-  since?: Date | number | undefined;
-  kind?: DeadLetter["kind"] | undefined;
+/** What is handed to dead letters beside their connection. */
+interface DeadLetterAccess {
+  settings: Settings;
+  owner: Owner;
+  /** Of a key with a cost limit: each model of a new batch needs a price. */
+  needsPrices: boolean;
+  batches: Batches;
 }
 
-/** Options of a replay. */
-export interface ReplayOptions {
-  /** Another model, as `provider:model`: each job becomes a new one, which keeps what was paid. */
-  model?: string | undefined;
-  /** Fields of the request that take the place of its own; null takes one away. */
-  edit?: Readonly<Record<string, unknown>> | undefined;
-  /** Whether letters are only counted and quoted; default false. */
-  dryRun?: boolean | undefined;
-  /** The most letters that are replayed in a second; default 50. */
-  perSecond?: number | undefined;
-  signal?: AbortSignal | undefined;
-}
-
-/** Letters of one cause. */
-export interface LetterGroup {
-  kind: DeadLetter["kind"] | "batch";
-  code: string;
-  /** The jobs' model, the runs' workflow, the batch's id. */
-  subject: string;
-  count: number;
-  firstAt: Date;
-  lastAt: Date;
-  /** The latest of them. */
-  example: { id: string; message: string };
-  /** How it is tried again where `replay` does not: failed rows of a batch. */
-  hint?: string;
-}
-
-export interface ReplayReport {
-  matched: number;
-  /** 0 in a dry run. */
-  changed: number;
-  failed: number;
-  /** Why letters could not be changed; at most 100. */
-  failures: { id: string; code: string; message: string }[];
-  /** What the first calls of the jobs may cost, in USD, with answers of at most so many tokens each; null: no price is known. */
-  quoteUsd: number | null;
-  /** By the id of a letter: the job that it has become. */
-  replayed: Record<string, string>;
-}
-
-const selectionSchema = z.strictObject({
-  id: z.string().optional(),
-  code: z.string().optional(),
-  model: z.string().optional(),
-  queue: z.string().optional(),
-  workflow: z.string().optional(),
-  kind: z.enum(["job", "run"]).optional(),
-  since: z
-    .union([z.date(), z.number()], "not a Date or epoch milliseconds")
-    .transform((given) => new Date(given).getTime())
-    .optional(),
-});
-
-const MAX_LETTERS = 10_000;
-const MAX_FAILURES = 100;
-/** Of an answer whose length nobody bounded. */
-const GUESSED_TOKENS = 500;
-const RUN_PAGE = 1000;
-
-/** What failed for good and can be tried again: single calls and runs; failed rows are their batch's to try again. */
+/** What failed for good and can be tried again: single calls, runs, and batches with failed rows. */
 export class DeadLetters {
   readonly #connection: Connection;
-  readonly #settings: Settings;
-  readonly #owner: Owner;
+  readonly #access: DeadLetterAccess;
 
   /** @internal */
-  constructor(connection: Connection, settings: Settings, owner: Owner) {
+  constructor(connection: Connection, access: DeadLetterAccess) {
     this.#connection = connection;
-    this.#settings = settings;
-    this.#owner = owner;
+    this.#access = access;
   }
 
-  /** Returns letters by their cause, the most frequent first, with batches that have failed rows. */
+  /** Returns letters by their cause, the most frequent first; each batch with failed rows is a group. */
   async groups(selection: LetterSelection = {}): Promise<LetterGroup[]> {
-    const letters = await this.list(selection);
     const groups = new Map<string, LetterGroup>();
-    for (const { kind, code, subject, failedAt, id, message } of letters) {
+    for (const { kind, code, subject, failedAt, id, message, rows = 1, hint } of await this.list(selection)) {
       const key = JSON.stringify([kind, code, subject]);
       const group = groups.get(key);
       const at = new Date(failedAt);
       if (group) Object.assign(group, { count: group.count + 1, firstAt: at });
       else
-        groups.set(key, { kind, code, subject, count: 1, firstAt: at, lastAt: at, example: { id, message } });
+        groups.set(key, {
+          ...{ kind, code, subject, count: rows, firstAt: at, lastAt: at, example: { id, message } },
+          ...(hint !== undefined && { hint }),
+        });
     }
-    return [...groups.values(), ...(await this.#batches(selection))].sort((a, b) => b.count - a.count);
+    return [...groups.values()].sort((a, b) => b.count - a.count);
   }
 
-  /** Returns letters, the latest first; at most 10,000. @throws InputError naming what is wrong in the selection */
+  /**
+   * Returns letters, the latest first; at most 10,000, and of batches those of the latest 500.
+   * @throws InputError naming what is wrong in the selection
+   */
   list(selection: LetterSelection = {}): Promise<DeadLetter[]> {
-    const { kind, ...filter } = checkWith(selectionSchema, selection, "the selection of dead letters");
+    const { kind, ...filter } = checkLetterSelection(selection);
     return this.#connection.useStore(async (store) => {
-      const own = { ...filter, tenant: this.#owner.tenant };
-      const jobs = kind === "run" || filter.workflow !== undefined ? [] : await findFailedJobs(store, own);
+      const own = { ...filter, tenant: this.#access.owner.tenant };
       const isOfJobs = filter.model !== undefined || filter.queue !== undefined;
-      const runs = kind === "job" || isOfJobs ? [] : await this.#failedRuns(store, own);
-      return [...jobs, ...runs].sort((a, b) => b.failedAt - a.failedAt).slice(0, MAX_LETTERS);
+      const isOfRuns = filter.workflow !== undefined;
+      const isWanted = (of: DeadLetter["kind"], isExcluded: boolean) =>
+        (kind === undefined || kind === of) && !isExcluded;
+      const found = await Promise.all([
+        isWanted("job", isOfRuns) ? findFailedJobs(store, own) : [],
+        isWanted("run", isOfJobs) ? findFailedRuns(store, own) : [],
+        isWanted("batch", isOfJobs || isOfRuns) ? findFailedBatches(store, own) : [],
+      ]);
+      return found
+        .flat()
+        .sort((a, b) => b.failedAt - a.failedAt)
+        .slice(0, MAX_LETTERS);
     });
   }
 
@@ -152,60 +103,60 @@ export class DeadLetters {
   }
 
   /**
-   * Lets letters try again: as they are, in place, with new attempts; or with a change, as new jobs that keep what was paid.
+   * Lets letters try again: jobs and runs as they are, in place, with new attempts; or with a change, as new jobs that keep what was paid.
+   * Failed rows of a batch of the service become a new batch; a batch that a program has run is run to its end here, where its files are.
    * @throws InputError for a selection without anything in it, a wrong change, or a model that nobody has
    */
   async replay(selection: LetterSelection, options: ReplayOptions = {}): Promise<ReplayReport> {
+    const { settings } = this.#access;
     const { edit, dryRun = false } = options;
     requireSome(selection);
+    const { model: name } = options;
     const model =
-      options.model === undefined
-        ? undefined
-        : chooseModel(options.model, {
-            settings: this.#settings,
-            defaultModel: options.model,
-            keyNeeded: false,
-          });
+      name === undefined ? undefined : chooseModel(name, { settings, defaultModel: name, keyNeeded: false });
     const change = model || edit ? { model, edit } : undefined;
     const letters = await this.list(selection);
-    return this.#connection.useStore(async (store) => {
-      const queues = new ProducerQueues(store, this.#settings.maxQueues);
-      const report = emptyReport(letters.length);
-      report.quoteUsd = dryRun ? await this.#quote(store, letters, model?.key) : null;
-      const replay = async (letter: DeadLetter) => {
-        if (letter.kind === "run") {
-          if (change) throw unchangeable(letter.id);
-          await this.#connection.useRuns((runs) => runs.retry(letter.id));
-          return letter.id;
-        }
-        const queue = queues.named(letter.queue ?? "");
-        if (change) return forkJob({ store, settings: this.#settings, queues }, queue, letter.id, change);
-        await retryJob(store, queues, { id: letter.id, queue: queue.name });
-        return letter.id;
-      };
-      try {
-        if (!dryRun) await each(letters, replay, report, options);
-        return report;
-      } finally {
-        await queues.close();
-      }
+    return this.#change(letters, options, async (store, queues, report) => {
+      if (dryRun) report.quoteUsd = await quoteLetters(store, settings, letters, model);
+      return (letter) => this.#replayOne(store, queues, letter, { change, ...options });
     });
   }
 
-  /** Forgets failed jobs: they leave their queue, the record of their end stays as long as it would. Runs are kept by their retention. */
+  /**
+   * Forgets failed jobs: they leave their queue, the record of their end stays as long as it would. Runs and batches are kept by their
+   * retention. @throws InputError for a selection without anything in it
+   */
   async drop(
     selection: LetterSelection,
     options: Omit<ReplayOptions, "model" | "edit"> = {},
-  ): Promise<ReplayReport> {
+  ): Promise<DropReport> {
     requireSome(selection);
-    const letters = await this.list({ ...selection, kind: "job" });
+    const letters = (await this.list(selection)).filter(({ kind }) => kind === "job");
+    const { replayed: changed, ...report } = await this.#change(
+      letters,
+      options,
+      async (store, queues) =>
+        async ({ id, queue = "" }) =>
+          (await dropJob(store, queues.named(queue), id)) ? id : undefined,
+    );
+    return { ...report, dropped: Object.keys(changed) };
+  }
+
+  #change(
+    letters: readonly DeadLetter[],
+    options: ReplayOptions,
+    prepare: (
+      store: Store,
+      queues: ProducerQueues,
+      report: ReplayReport,
+    ) => Promise<(letter: DeadLetter) => Promise<string | undefined>>,
+  ): Promise<ReplayReport> {
     return this.#connection.useStore(async (store) => {
-      const queues = new ProducerQueues(store, this.#settings.maxQueues);
-      const report = emptyReport(letters.length);
-      const drop = async ({ id, queue = "" }: DeadLetter) =>
-        (await dropJob(store, queues.named(queue), id)) ? id : undefined;
+      const queues = new ProducerQueues(store, this.#access.settings.maxQueues);
+      const report = emptyReport(letters);
       try {
-        if (!options.dryRun) await each(letters, drop, report, options);
+        const change = await prepare(store, queues, report);
+        if (!options.dryRun) await changeLetters(letters, change, report, options);
         return report;
       } finally {
         await queues.close();
@@ -213,128 +164,27 @@ export class DeadLetters {
     });
   }
 
-  async #failedRuns(store: Store, filter: LetterFilter): Promise<DeadLetter[]> {
-    const { tenant, workflow } = filter;
-    const letters: DeadLetter[] = [];
-    let cursor: string | undefined;
-    do {
-      const page = await listRuns(store, { state: "failed", tenant, workflow }, RUN_PAGE, cursor);
-      for (const { id } of page.runs) {
-        if (filter.id !== undefined && id !== filter.id) continue;
-        const run = await readRun(store, id).catch(() => undefined);
-        // A failed child is tried again with its parent.
-        if (!run || run.parentRunId) continue;
-        const { finishedAt: failedAt = 0, error, retries: attempts, costUsd: cost } = run;
-        if (failedAt < (filter.since ?? 0)) continue;
-        const { code = "unknown", message = "" } = error ?? {};
-        const whose = {
-          kind: "run",
-          id,
-          tenant: run.tenant ?? DEFAULT_TENANT,
-          subject: run.workflow,
-        } as const;
-        const letter = { ...whose, queue: undefined, code, message, failedAt, attempts, costUsd: cost };
-        if (fits(letter, filter)) letters.push(letter);
-      }
-      cursor = page.cursor;
-    } while (cursor !== undefined && letters.length < MAX_LETTERS);
-    return letters;
-  }
-
-  async #batches({
-    kind,
-    id,
-    code,
-    workflow,
-    queue,
-    model,
-    since = 0,
-  }: LetterSelection): Promise<LetterGroup[]> {
-    if (kind ?? id ?? code ?? workflow ?? queue ?? model) return [];
-    const batches = await this.#connection.useStore((store) => listBatches(store, 100, this.#owner.tenant));
-    const ended = batches.filter(
-      ({ failed, status, updatedAt }) =>
-        failed > 0 &&
-        updatedAt >= new Date(since).getTime() &&
-        !["in_progress", "validating"].includes(status),
-    );
-    return ended.map(({ id: batch, failed, createdAt, updatedAt, input, output }) => ({
-      ...{ kind: "batch", code: "failed_rows", subject: batch, count: failed },
-      ...{ firstAt: new Date(createdAt), lastAt: new Date(updatedAt) },
-      example: {
-        id: batch,
-        message: `${failed} rows of ${input}; why: ${output.replace(/\.jsonl$/, "")}.errors.jsonl`,
-      },
-      hint: `gluellm batch run ${input} ${output} --retry-failed`,
-    }));
-  }
-
-  /** What a first call of each job may cost. */
-  async #quote(
+  async #replayOne(
     store: Store,
-    letters: readonly DeadLetter[],
-    model: string | undefined,
-  ): Promise<number | null> {
-    let sum = 0;
-    for (const { id, kind, queue } of letters) {
-      const payload = kind === "job" && queue !== undefined ? await payloadOf(store, queue, id) : undefined;
-      if (!payload) continue;
-      const request = await requestOf(store, payload).catch(() => undefined);
-      if (!request) continue;
-      const prompt = estimatePromptTokens(request);
-      const completion = toDouble(request.max_tokens ?? request.max_completion_tokens) ?? GUESSED_TOKENS;
-      const own = modelRef(payload.provider.entry, payload.model);
-      const [entry = "", ...name] = model?.split(":") ?? [];
-      const asked = model === undefined ? own : modelRef(entry, name.join(":"));
-      const cost = costUsd(this.#settings.prices, asked, {
-        prompt,
-        completion,
-        total: prompt + completion,
-        cached: 0,
-      });
-      if (cost === null) return null;
-      sum += cost;
+    queues: ProducerQueues,
+    { kind, id, queue = "" }: DeadLetter,
+    { change, hasFiles = true }: ReplayOptions & { change: JobChange | undefined },
+  ): Promise<string> {
+    const { settings, owner, needsPrices, batches } = this.#access;
+    if (kind === "batch") {
+      const access = { store, settings, needsPrices, by: owner.by, batches: hasFiles ? batches : undefined };
+      return replayRows(access, id, change);
     }
-    return sum;
-  }
-}
-
-/** Changes letters one after the other, no more in a second than is allowed. */
-async function each(
-  letters: readonly DeadLetter[],
-  change: (letter: DeadLetter) => Promise<string | undefined>,
-  report: ReplayReport,
-  { perSecond = 50, signal }: ReplayOptions,
-): Promise<void> {
-  const startedAt = performance.now();
-  for (const [n, letter] of letters.entries()) {
-    const waitMs = startedAt + (n * 1000) / perSecond - performance.now();
-    if (waitMs > 0) await delay(waitMs, undefined, { signal }).catch(() => {});
-    if (signal?.aborted) return;
-    try {
-      const id = await change(letter);
-      if (id === undefined) continue;
-      report.changed += 1;
-      report.replayed[letter.id] = id;
-    } catch (error) {
-      if (!(error instanceof GlueError)) throw error;
-      report.failed += 1;
-      if (report.failures.length < MAX_FAILURES)
-        report.failures.push({ id: letter.id, code: error.code, message: error.message });
+    if (kind === "run") {
+      if (change) throw unchangeable(id);
+      await this.#connection.useRuns((runs) => runs.retry(id));
+      return id;
     }
+    const from = queues.named(queue);
+    if (change) return forkJob({ store, settings, queues }, from, id, change);
+    await retryJob(store, queues, { id, queue: from.name });
+    return id;
   }
-}
-
-function emptyReport(matched: number): ReplayReport {
-  return { matched, changed: 0, failed: 0, failures: [], quoteUsd: null, replayed: {} };
-}
-
-function requireSome(selection: LetterSelection): void {
-  if (Object.values(selection).some((value) => value !== undefined)) return;
-  throw new InputError(
-    "the selection of dead letters is empty: it would be all of them",
-    "say which: by id, code, model, queue, workflow, kind or since",
-  );
 }
 
 function unchangeable(id: string): InputError {

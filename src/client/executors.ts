@@ -1,7 +1,7 @@
 import type { CompleteOptions, CompletionMessage } from "../calls/completion-options.ts";
 import type { CompletionResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
-import type { Agent } from "../shared/agent.ts";
+import { type Agent, callOptionsOf } from "../shared/agent.ts";
 
 /** An object that answers messages; any object of this shape is one. */
 export interface Executor<Output = unknown> {
@@ -47,13 +47,7 @@ export class AgentExecutor implements Executor {
 
   /** Returns the result for a message. @throws as `complete` of a client */
   execute(message: CompletionMessage): Promise<CompletionResult> {
-    const { name: agent, systemPrompt: system, tools, maxToolIterations, model } = this.agent;
-    return this.#completer.complete(message, {
-      agent,
-      system,
-      tools,
-      ...(maxToolIterations !== undefined && { maxToolIterations }),
-      ...(model !== undefined && { model }),
-    });
+    // What a conversation or a client says of these otherwise is for those who are no agent.
+    return this.#completer.complete(message, { ...callOptionsOf(this.agent), agent: this.agent });
   }
 }

@@ -1,9 +1,7 @@
-import { z } from "zod";
 import { toCompletionInput } from "../calls/completion-input.ts";
 import type { CompletionMessage, EnqueueOptions } from "../calls/completion-options.ts";
-import type { ModelNames } from "../calls/model-chain.ts";
-import { sharedOptions, toolsOption } from "../calls/option-schemas.ts";
 import type { OutputSchema } from "../calls/output-schema.ts";
+import { type ListedApproval, listApprovals } from "../producers/approvals.ts";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import {
   type ErrorQuery,
@@ -11,78 +9,29 @@ import {
   errorQuerySchema,
   readErrorReport,
 } from "../producers/error-report.ts";
-import type { CacheOption } from "../shared/cache-option.ts";
+import type { RolloutReport } from "../rollouts/write-results.ts";
+import { type AgentCode, type AgentParts, addParts, emptyCode, partsOfAgents } from "../shared/agent.ts";
 import { InputError } from "../shared/errors.ts";
-import { isObject } from "../shared/json.ts";
-import type { Logger } from "../shared/logger.ts";
+import { isGuardrail } from "../shared/guardrail.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { loadSettings, type Settings, withSettings } from "../shared/settings.ts";
-import { isStepFunction, type StepFunction } from "../shared/step-function.ts";
+import { addStepFunctions, type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
 import { addSteps, type Steps } from "../shared/steps.ts";
-import type { SystemPrompt } from "../shared/system-prompt.ts";
-import { type Owner, tenantSchema } from "../shared/tenant.ts";
-import { addTools, type Tool, toolsByName } from "../shared/tool.ts";
-import type { ProviderOptions } from "../shared/wire-options.ts";
+import type { Owner } from "../shared/tenant.ts";
 import type { ConversationRef } from "../store/conversation.ts";
+import { readSemanticReport, type SemanticReport } from "../store/semantic-report.ts";
 import { loggerOf } from "../telemetry/logging.ts";
-import { type AnyActivity, isActivity } from "../workflows/activity.ts";
-import { type AnyWorkflow, isWorkflow } from "../workflows/workflow.ts";
 import { Batches } from "./batches.ts";
 import { Caller } from "./caller.ts";
+import { clientOptionsSchema, type GlueLLMOptions } from "./client-options.ts";
 import { CompletionHandle } from "./completion-handle.ts";
 import { Connection } from "./connection.ts";
 import { Conversation, type ConversationOptions, conversationRef } from "./conversation.ts";
 import { DeadLetters } from "./dead-letters.ts";
+import type { RescoreOptions, RolloutOptions } from "./rollout-options.ts";
 import { Schedules } from "./schedules.ts";
 import { checkKeys } from "./workflow-keys.ts";
 import { Workflows } from "./workflows.ts";
-
-/** Options of a client. */
-export interface GlueLLMOptions {
-  /** The model as `provider:model`, or several in the order to try them in; default: the setting DEFAULT_MODEL. */
-  model?: ModelNames;
-  /** The system prompt of the calls that have none; default: the setting DEFAULT_SYSTEM_PROMPT, else none. */
-  system?: string | SystemPrompt;
-  /**
-   * The client's memory: its calls go through one conversation, a new one (`true`) or that of the id, and wait for each
-   * other. Default: each call stands alone; `conversation()` gives memory to those that need it.
-   */
-  conversation?: boolean | string;
-  /**
-   * Who works. `local`: this process works too, so that nothing else need run. `fleet`: it only enqueues, and the
-   * provider's keys are needed by the workers alone. Default: `fleet` when a Redis is configured, else `local`. Without
-   * a configured Redis both use the embedded one of the data folder.
-   */
-  mode?: "local" | "fleet";
-  /** The tools that the model may call in every call that names none itself; default: none. */
-  tools?: readonly Tool[];
-  /** The most answers with tool calls, 1 to 1,000, of the calls that say nothing of it; default: the setting MAX_TOOL_ITERATIONS, else 10. */
-  maxToolIterations?: number;
-  /** The use of the cache by calls that say nothing of it (see `EnqueueOptions`). */
-  cache?: CacheOption;
-  /** Provider options of the calls, to which a call's own are added (see `EnqueueOptions`); default: none. */
-  providerOptions?: ProviderOptions;
-  /**
-   * The tenant in whose name it works: its jobs, runs, batches and conversations belong to it, and those of others are as if
-   * they were not there. 1 to 64 letters, digits, `-`, `_` and `.`. Default: what it makes belongs to `default`, and it
-   * opens those of all tenants.
-   */
-  tenant?: string;
-  /** Settings that replace those of the environment and `.env`; default: none. */
-  settings?: Partial<Settings>;
-  /** The logger; default: one of level LOG_LEVEL, else `error`, on standard error. */
-  logger?: Logger;
-  /** The queues that mode `local` works on, such as `completions.openai.*`; default all. */
-  queueGlobs?: readonly string[];
-  /** The workflows that this client may start by name, and that mode `local` runs; the patterns are always there. */
-  workflows?: readonly AnyWorkflow[];
-  /** The retrievers and evaluators that the workflows of mode `local` may call; default: none. */
-  functions?: readonly StepFunction[];
-  /** The activities that mode `local` does; default: none. */
-  activities?: readonly AnyActivity[];
-  /** The milliseconds without a call after which everything is closed until the next one; default never. */
-  idleCloseMs?: number;
-}
 
 /** @internal The connection that a process's clients share. */
 export interface SharedConnection {
@@ -93,27 +42,6 @@ export interface SharedConnection {
   by?: string | undefined;
   hasCostLimit?: boolean;
 }
-
-const optionsSchema: z.ZodType<GlueLLMOptions> = z.strictObject({
-  model: sharedOptions.model,
-  system: sharedOptions.system,
-  conversation: z.union([z.boolean(), z.string()]).optional(),
-  mode: z.enum(["local", "fleet"]).optional(),
-  tools: toolsOption,
-  maxToolIterations: sharedOptions.maxToolIterations,
-  cache: sharedOptions.cache,
-  providerOptions: sharedOptions.providerOptions,
-  tenant: tenantSchema.optional(),
-  settings: z.custom<Partial<Settings>>(isObject, "must be an object").optional(),
-  logger: z.custom<Logger>(isObject, "must be a logger").optional(),
-  queueGlobs: z.array(z.string()).optional(),
-  workflows: z.array(z.custom<AnyWorkflow>(isWorkflow, "must be what defineWorkflow returns")).optional(),
-  functions: z
-    .array(z.custom<StepFunction>(isStepFunction, "must be what defineRetriever or defineEvaluator returns"))
-    .optional(),
-  activities: z.array(z.custom<AnyActivity>(isActivity, "must be what defineActivity returns")).optional(),
-  idleCloseMs: z.number().min(0).optional(),
-});
 
 /**
  * A client, which makes completions through durable jobs: a call waits its turn within the account's limits, survives crashes, and an answer
@@ -131,8 +59,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   readonly #keyNeeded: boolean;
   readonly #owner: Owner;
   readonly #hasCostLimit: boolean;
-  readonly #tools: Map<string, Tool>;
-  readonly #steps: Map<string, Steps>;
+  readonly #code: AgentCode;
+  readonly #functions: Map<string, StepFunction>;
   readonly #memory: Conversation | undefined;
   /** The durable workflows: start, open, list. */
   readonly workflows: Workflows;
@@ -150,13 +78,18 @@ export class GlueLLM extends Caller implements AsyncDisposable {
    * @param shared of a process that has many clients over one connection, which it closes itself
    */
   constructor(given: GlueLLMOptions = {}, shared?: SharedConnection) {
-    const options = checkWith(optionsSchema, given, "the client's options", "are");
+    const options = checkWith(clientOptionsSchema, given, "the client's options", "are");
     const settings = withSettings(loadSettings(), options.settings ?? {});
     const { queueGlobs, idleCloseMs } = options;
     const logger = options.logger ?? loggerOf(settings, "error");
     const isLocal = (options.mode ?? (settings.redisUrl ? "fleet" : "local")) === "local";
-    const tools = toolsByName(options.tools ?? []);
-    const steps = new Map<string, Steps>();
+    const code = emptyCode();
+    const own = partsOfAgents([], options.tools ?? []);
+    addParts(code, {
+      ...own,
+      guardrails: [...own.guardrails, ...(options.guardrails ?? []).filter(isGuardrail)],
+    });
+    const functions = stepFunctionsByName(options.functions ?? []);
     const connection =
       shared?.connection ??
       new Connection({
@@ -165,10 +98,9 @@ export class GlueLLM extends Caller implements AsyncDisposable {
         queueGlobs,
         idleCloseMs,
         runsWorker: isLocal,
-        tools,
-        steps,
+        code,
         workflows: options.workflows,
-        functions: options.functions,
+        functions,
         activities: options.activities,
         defaultModel: options.model,
         providerOptions: options.providerOptions,
@@ -183,8 +115,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     this.#keyNeeded = shared?.keyNeeded ?? isLocal;
     this.#owner = { tenant: options.tenant, by: shared?.by };
     this.#hasCostLimit = shared?.hasCostLimit ?? false;
-    this.#tools = tools;
-    this.#steps = steps;
+    this.#code = code;
+    this.#functions = functions;
     const [defaultModel] = [options.model ?? []].flat();
     const checkRun = isLocal ? (input: unknown) => checkKeys(input, settings, defaultModel) : undefined;
     this.workflows = new Workflows(connection, options.workflows, checkRun, this.#owner);
@@ -203,10 +135,25 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       providerOptions: options.providerOptions,
       keyNeeded: this.#keyNeeded,
       owner: this.#owner,
+      guardrails: options.guardrails,
+      offerGuardrails: isLocal
+        ? (guardrails) => addParts(code, { ...partsOfAgents([], []), guardrails })
+        : undefined,
     });
-    this.deadLetters = new DeadLetters(connection, settings, this.#owner);
+    this.deadLetters = new DeadLetters(connection, {
+      ...{ settings, owner: this.#owner, needsPrices: this.#hasCostLimit, batches: this.batches },
+    });
     const { conversation: memory = false } = options;
     if (memory !== false) this.#memory = this.conversation(memory === true ? {} : { id: memory });
+  }
+
+  /**
+   * Returns a client that remembers: its calls are one conversation and wait for each other. It has a conversation of
+   * its own, or goes on with the one that the option `conversation` names.
+   * @throws as the constructor does
+   */
+  static chat(options: GlueLLMOptions = {}): GlueLLM {
+    return new GlueLLM({ ...options, conversation: options.conversation ?? true });
   }
 
   override toInput(message: CompletionMessage, options: EnqueueOptions): CompletionInput {
@@ -234,7 +181,7 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   /** Lets the client's calls go on in a new conversation. @throws InputError when the client has no memory. */
   resetConversation(): void {
     if (!this.#memory) {
-      throw new InputError("this client has no memory", "make it with new GlueLLM({ conversation: true })");
+      throw new InputError("this client has no memory", "make it with GlueLLM.chat()");
     }
     this.#memory.reset();
   }
@@ -251,6 +198,15 @@ export class GlueLLM extends Caller implements AsyncDisposable {
   }
 
   /**
+   * Returns the calls of tools that wait for a person, those asked first in front. A client with a tenant sees its own.
+   * @param limit how many at most; default 100
+   */
+  async approvals({ limit }: { limit?: number } = {}): Promise<ListedApproval[]> {
+    const { tenant } = this.#owner;
+    return await this.connection.useStore((store) => listApprovals(store, { tenant, limit }));
+  }
+
+  /**
    * Returns what failed, counted by the hour: groups with an example each, and what stands out in plain words. A client with a tenant
    * sees its own.
    * @param query default: the last hour, by code and model
@@ -260,6 +216,48 @@ export class GlueLLM extends Caller implements AsyncDisposable {
     const asked = checkWith(errorQuerySchema, query, "the query for errors", "is");
     const { tenant = asked.tenant } = this.#owner;
     return await this.connection.useStore((store) => readErrorReport(store, { ...asked, tenant }));
+  }
+
+  /**
+   * Returns what the semantic cache of the namespace has done, or in shadow mode would have done, and what it saved. A client with a tenant
+   * sees no examples, which are anybody's questions.
+   */
+  async cacheReport(): Promise<SemanticReport> {
+    const report = await this.connection.useStore(readSemanticReport);
+    return this.#owner.tenant === undefined ? report : { ...report, examples: [] };
+  }
+
+  /**
+   * Samples each prompt several times, has every sample scored, and returns the sums; the results are files of the folder `output`. The
+   * same call goes on with what is there: a finished sample is never paid for again.
+   * @throws InputError naming what is wrong with options or rows, or `other_rollout` for a folder of another rollout; ConfigurationError;
+   * the error of a call that concerns all others too, such as a key that is refused, after which the same call goes on
+   */
+  async rollout(options: RolloutOptions): Promise<RolloutReport> {
+    const { runRollout } = await import("./rollouts.ts");
+    const { workflows } = this;
+    const { model, system } = this.#options;
+    return runRollout(
+      {
+        ...{ workflows, model, system, settings: this.#settings, keyNeeded: this.#keyNeeded },
+        offer: (functions, tools) => {
+          if (!this.#isLocal) return;
+          addStepFunctions(this.#functions, functions);
+          addParts(this.#code, partsOfAgents([], tools));
+        },
+      },
+      options,
+    );
+  }
+
+  /**
+   * Gives the samples of a finished rollout other scores, in this process and without paying, and writes its results anew. A judge keeps
+   * the scores that it gave.
+   * @throws InputError naming what is wrong, `rollout_unfinished`, `judge_not_recorded`
+   */
+  async rescore(options: RescoreOptions): Promise<RolloutReport> {
+    const { rescoreRollout } = await import("./rollouts.ts");
+    return rescoreRollout(options);
   }
 
   /**
@@ -288,8 +286,8 @@ export class GlueLLM extends Caller implements AsyncDisposable {
       hasCostLimit: this.#hasCostLimit,
       // The worker of this process runs them.
       ...(this.#isLocal && {
-        offerTools: (tools: readonly Tool[]) => addTools(this.#tools, tools),
-        offerSteps: (steps: Steps) => addSteps(this.#steps, steps),
+        offerParts: (parts: AgentParts) => addParts(this.#code, parts),
+        offerSteps: (steps: Steps) => addSteps(this.#code.steps, steps),
       }),
     };
     return toCompletionInput(message, options, defaults, ref);

@@ -4,6 +4,7 @@ import { orAborted } from "../shared/or-aborted.ts";
 import type { ListedRun } from "../store/run-list.ts";
 import type { ForkOptions } from "../workflows/fork.ts";
 import type { RunStatus, RunStep } from "../workflows/run-status.ts";
+import type { RunSignal } from "../workflows/signal-schemas.ts";
 import type { WorkflowRuns } from "../workflows/workflow-runs.ts";
 import type { Connection } from "./connection.ts";
 import { untilTimeout, type WaitOptions } from "./wait.ts";
@@ -78,10 +79,15 @@ export class WorkflowHandle<Output = unknown> {
     return this.#useRuns((runs) => runs.cancel(this.id));
   }
 
+  /** Returns the signals that its workflow declares, with their JSON Schemas, and those that it waits for. @throws as `status` */
+  signals(): Promise<RunSignal[]> {
+    return this.#useRuns((runs) => runs.signals(this.id));
+  }
+
   /**
    * Answers a `ctx.waitFor(name)`, now or when the run comes to it.
    * @param options `dedupeId`: a second signal with it changes nothing, so that the call may be repeated
-   * @throws GlueError `run_over`; InputError (`not_serializable`); JobLostError.
+   * @throws GlueError `run_over`; InputError (`invalid_signal`, `not_serializable`); JobLostError.
    */
   signal(name: string, data?: unknown, { dedupeId }: { dedupeId?: string } = {}): Promise<void> {
     return this.#useRuns((runs) => runs.signal(this.id, name, data, dedupeId));

@@ -253,7 +253,7 @@ export class Workflows {
     const workflow = this.#known.get(name);
     if (workflow) return workflow;
     const known = [...this.#known.keys()];
-    const hint = `known here: ${known.join(", ") || "none"}; give them as GlueLLM's workflows`;
+    const hint = `known here: ${known.join(", ") || "none"}; give them as GlueLLM's workflows, or the process its code: gluellm api --module FILE`;
     throw new InputError(`no workflow "${name}"`, hintOf(didYouMean(name, known), hint), "unknown_workflow");
   }
 }

@@ -1,21 +1,24 @@
 import { completionPayloadSchema } from "../shared/catalog.ts";
 import { previewOfAnswer } from "../shared/chat.ts";
-import { parseJson } from "../shared/json.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
-import { parseRecord, type ResultRecord } from "../shared/records.ts";
+import type { ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
 import { isStoredLoss } from "../shared/stored-data.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { readBatch } from "../store/batch.ts";
 import { isBlobRef } from "../store/blobs.ts";
 import { jobKey } from "../store/bullmq-internals.ts";
+import { openJobText } from "../store/job-data.ts";
 import { type OutboxEvent, readOutboxEvent } from "../store/outbox-event.ts";
+import { sealDetail } from "../store/past-contents.ts";
 import { repliesOf } from "../store/redis.ts";
 import { readRun } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
+import { openRecord } from "../store/stored-record.ts";
 import type { HistoryDatabase } from "./database.ts";
 import { partsOf } from "./event-rows.ts";
+import type { RowOf, SqlValue } from "./tables.ts";
 
 /** What of Redis was written down. */
 export interface BackfillReport {
@@ -48,7 +51,7 @@ export async function backfill(
       store,
       found.map((event) => ({ id: event.id, event })),
     ))
-      await history.write(rows);
+      await history.write({ ...rows, errors: await unknownErrors(history, rows.errors) });
     report[kind] += found.length;
   };
   const ofIds = async (
@@ -82,6 +85,27 @@ export async function backfill(
     await write("jobs", await jobEvents(store, records, content));
   }
   return report;
+}
+
+/**
+ * Returns those errors that the history does not have. Their rows are named after the moment at which the outbox told of the end, which
+ * nobody else knows: the same end is one of the same object at about the same time.
+ */
+async function unknownErrors(
+  history: HistoryDatabase,
+  errors: readonly RowOf<"errors">[] = [],
+): Promise<RowOf<"errors">[]> {
+  if (errors.length === 0) return [];
+  const ids = [...new Set(errors.map(({ source_id: id }) => id ?? ""))];
+  const known = await history.query<{ source: string; source_id: string; at: SqlValue }>(
+    `SELECT source, source_id, at FROM errors WHERE source_id IN (${ids.map((_, n) => `$${n + 1}`).join(", ")})`,
+    ids,
+  );
+  const timesOf = Map.groupBy(known, ({ source, source_id: id }) => `${source}/${id}`);
+  return errors.filter(({ source, source_id: id, at }) => {
+    const times = timesOf.get(`${source}/${id}`) ?? [];
+    return !times.some((end) => Math.abs(Number(end.at) - Number(at)) < EARLIER_MS);
+  });
 }
 
 /** The members of a sorted set, page by page. */
@@ -142,7 +166,7 @@ async function runEvent(store: Store, id: string): Promise<OutboxEvent | undefin
     parentStep,
   } = rest;
   return eventOf({
-    ...{ kind: "run", id, tenant, state, endedAt, detail: faultOf(error) },
+    ...{ kind: "run", id, tenant, state, endedAt, detail: await sealDetail(store, id, faultOf(error)) },
     figures: {
       ...{
         workflow,
@@ -173,14 +197,15 @@ async function recordsOf(
 ): Promise<ResultRecord[]> {
   if (ids.length === 0) return [];
   const texts = await store.redis.mget(ids.map((id) => store.keys.result(id)));
-  return ids.flatMap((id, n) => {
-    try {
-      return parseRecord(id, texts[n] ?? null) ?? [];
-    } catch {
-      report.unreadable += 1;
-      return [];
-    }
-  });
+  const records = await Promise.all(
+    ids.map((id, n) =>
+      openRecord(store, id, texts[n] ?? null).catch(() => {
+        report.unreadable += 1;
+        return undefined;
+      }),
+    ),
+  );
+  return records.filter((record) => record !== undefined);
 }
 
 /** With what BullMQ still has of the jobs. */
@@ -198,14 +223,16 @@ async function jobEvents(
     for (const queue of queuesOf(record))
       pipeline.hmget(jobKey(store, queue, record.jobId), "data", "timestamp", "processedOn");
   const replies = (records.length > 0 ? await repliesOf(pipeline) : []).values();
-  return records.map((record) => {
+  const events = records.map(async (record) => {
     const found = queuesOf(record).map((queue) => ({
       queue,
       facts: (replies.next().value ?? []) as (string | null)[],
     }));
     const { queue, facts = [] } = found.find(({ facts: [data] }) => data) ?? {};
     const [data, createdAt, startedAt] = facts;
-    const payload = completionPayloadSchema.safeParse(parseJson(data ?? "null")).data;
+    const payload = completionPayloadSchema.safeParse(
+      await openJobText(store, record.jobId, data).catch(() => undefined),
+    ).data;
     const {
       jobId: id,
       tenant,
@@ -246,15 +273,16 @@ async function jobEvents(
           conversationId: payload?.conversation?.id,
         },
       },
-      detail: {
+      detail: await sealDetail(store, id, {
         ...faultOf(error),
         ...(content !== "none" && {
           prompt: payload?.preview,
-          answer: body && previewOfAnswer(body, MAX_TEXT_CHARS[content]),
+          answer: body && previewOfAnswer(body, store.redact, MAX_TEXT_CHARS[content]),
         }),
-      },
+      }),
     });
   });
+  return Promise.all(events);
 }
 
 function faultOf(error: { message: string; category: string } | undefined): object {

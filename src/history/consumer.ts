@@ -1,23 +1,17 @@
-import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../shared/logger.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { keepHistory } from "../store/outbox.ts";
 import { readOutboxEvent } from "../store/outbox-event.ts";
-import {
-  endHistoryLease,
-  forgetEntries,
-  holdHistoryLease,
-  readHistoryEntries,
-  readHistoryLag,
-} from "../store/outbox-reader.ts";
+import { forgetEntries, ReaderLease, readHistoryEntries, readHistoryLag } from "../store/outbox-reader.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import type { Store } from "../store/store.ts";
-import type { StreamEntry } from "../store/stream-group.ts";
+import type { GroupEntry } from "../store/stream-group.ts";
+import { listTenants } from "../store/tenant.ts";
 import type { HistoryDatabase } from "./database.ts";
 import { partsOf } from "./event-rows.ts";
 import { faultOf, type HistoryPlace, openHistory } from "./open-history.ts";
-import { removeOldRows } from "./retention.ts";
+import { enforceRetention } from "./retention.ts";
 
 /** Ends are written down for so long after the last process with a consumer has gone. */
 const KEEP_MS = 7 * 86_400_000;
@@ -28,6 +22,8 @@ const MAX_WAITING = { preview: 100_000, none: 100_000, full: 10_000 } as const;
 /** Renewed at every look. Two that work at once do no harm. */
 const LEASE_MS = 5000;
 const IDLE_MS = 1000;
+/** Between looks whether all is written. */
+const CAUGHT_UP_MS = 50;
 /** Read at a time: to read them takes some milliseconds, in which the process does nothing else. */
 const ENTRIES = 200;
 /** Between tries to open a database that is away. */
@@ -40,7 +36,7 @@ export interface HistoryConsumerOptions {
   store: Store;
   settings: HistoryPlace;
   logger: Logger;
-  /** For tests: how often it looks when there is nothing to do. Default: every second. */
+  /** How often it looks when there is nothing to do. Default: every second. */
   idleMs?: number;
   /** For tests: for how long after its last look it keeps others from working. Default: 5 seconds. */
   leaseMs?: number;
@@ -52,7 +48,7 @@ export interface HistoryConsumerOptions {
  */
 export class HistoryConsumer {
   readonly #options: HistoryConsumerOptions;
-  readonly #token = randomUUID();
+  readonly #lease: ReaderLease;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   #database: HistoryDatabase | undefined;
@@ -65,14 +61,25 @@ export class HistoryConsumer {
 
   constructor(options: HistoryConsumerOptions) {
     this.#options = options;
+    this.#lease = new ReaderLease(options.store);
     this.#running = this.#run();
+  }
+
+  /** Waits until the database has all that has ended, whoever writes it. Returns how many ends it does not have after `withinMs`. */
+  async caughtUp(withinMs: number): Promise<number> {
+    const deadline = performance.now() + withinMs;
+    for (;;) {
+      const { waiting } = await readHistoryLag(this.#options.store);
+      if (waiting === 0 || performance.now() > deadline) return waiting;
+      await delay(CAUGHT_UP_MS);
+    }
   }
 
   /** Ends after what it is about to commit, if that is soon. */
   async close(): Promise<void> {
     this.#closing.abort();
     await within(CLOSE_MS, this.#running);
-    await within(CLOSE_MS, endHistoryLease(this.#options.store, this.#token));
+    await within(CLOSE_MS, this.#lease.end());
     await within(CLOSE_MS, Promise.resolve(this.#database?.close()));
   }
 
@@ -99,12 +106,14 @@ export class HistoryConsumer {
     const { store, settings } = this.#options;
     await keepHistory(store, { forMs: KEEP_MS, maxEntries: MAX_WAITING[settings.history.content] });
     this.#keptAt = performance.now();
+    // Where there is always something new.
+    this.#readsAgain = true;
   }
 
   /** Returns whether there may be more to do at once. */
   async #turn(): Promise<boolean> {
     const { store, settings, logger, leaseMs = LEASE_MS } = this.#options;
-    if (!(await holdHistoryLease(store, this.#token, leaseMs))) {
+    if (!(await this.#lease.hold(leaseMs))) {
       // Who has it may leave something behind.
       this.#readsAgain = true;
       return false;
@@ -112,9 +121,10 @@ export class HistoryConsumer {
     const again = this.#readsAgain;
     const entries = await readHistoryEntries(store, { limit: ENTRIES, again });
     if (entries.length === 0) {
-      this.#readsAgain = false;
+      // What a reply brought that was lost with its connection, nobody has, and nobody reads anew.
+      this.#readsAgain = !again && (await readHistoryLag(store)).waiting > 0;
       if (!again) await this.#sweep();
-      return again;
+      return again || this.#readsAgain;
     }
     this.#database ??= await openHistory(settings);
     for await (const { rows, ids } of partsOf(store, this.#eventsOf(entries))) {
@@ -126,7 +136,7 @@ export class HistoryConsumer {
     return true;
   }
 
-  #eventsOf(entries: readonly StreamEntry[]) {
+  #eventsOf(entries: readonly GroupEntry[]) {
     const events = entries.map(({ id, fields }) => ({ id, event: readOutboxEvent(fields) }));
     const count = events.filter(({ event }) => event === undefined).length;
     if (count > 0)
@@ -143,14 +153,11 @@ export class HistoryConsumer {
     this.#sweptAt = performance.now();
     this.#database ??= await openHistory(settings);
     const now = await clockOf(store).fresh();
-    const removed = await removeOldRows(
-      this.#database,
-      settings.history.retentionMs,
-      now,
-      this.#closing.signal,
-    );
+    const tenants = await listTenants(store);
+    const { signal } = this.#closing;
+    const removed = await enforceRetention(this.#database, settings.history, { now, tenants, signal });
     if (Object.keys(removed).length > 0)
-      logger.info(removed, "rows of the history were removed by their age");
+      logger.info({ removed }, "the history was cleared of what stays no longer");
   }
 
   async #sayDown(error: unknown): Promise<void> {

@@ -9,7 +9,7 @@ export interface HistoryDatabase {
   query<Row extends Record<string, SqlValue>>(sql: string, parameters?: readonly SqlValue[]): Promise<Row[]>;
   /** Writes rows in one transaction: each takes the place of an older one of its key. Resolves after the commit. */
   write(rows: Rows): Promise<void>;
-  /** Deletes a statement's rows. Returns how many there were. */
+  /** Deletes, or changes, a statement's rows. Returns how many there were. */
   remove(sql: string, parameters?: readonly SqlValue[]): Promise<number>;
   close(): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import { errorRecordSchema } from "../shared/error-record.ts";
 import { parseJson } from "../shared/json.ts";
 import { BATCH_ENDS } from "../shared/records.ts";
+import { redactedMaybe } from "../shared/redact.ts";
 import { readBatch } from "../store/batch.ts";
 import type { OutboxEvent } from "../store/outbox-event.ts";
 import type { Store } from "../store/store.ts";
@@ -56,13 +57,14 @@ type BatchEvent = Extract<OutboxEvent, { kind: "batch" }>;
 function eventRows(store: Store, event: OutboxEvent): Rows | Promise<Rows> {
   switch (event.kind) {
     case "job":
-      return jobRows(event);
+      // It goes on: the history is of what has ended.
+      return event.state === "suspended" ? {} : jobRows(event);
     case "run":
       return runRows(store, event);
     case "batch":
       return batchRows(store, event);
     case "schedule":
-      return event.figures.error === undefined ? {} : scheduleRows(event);
+      return event.figures.error === undefined ? {} : scheduleRows(store, event);
     case "alert":
       return {};
   }
@@ -75,6 +77,7 @@ async function batchRows(
   const record = await readBatch(store, id);
   const stop =
     state === "failed" ? errorRecordSchema.safeParse(parseJson(record?.stop ?? "")).data : undefined;
+  const message = redactedMaybe(store.redact, stop?.message);
   const code = stop?.code ?? (state === "failed" || state === "expired" ? `batch_${state}` : undefined);
   const batch = {
     ...{
@@ -100,7 +103,7 @@ async function batchRows(
       cost_microusd: figures.costMicroUsd ?? 0,
       unpriced: figures.unpriced,
     },
-    ...{ limit_microusd: microUsd(record?.maxCostUsd), error_code: code, error_message: stop?.message },
+    ...{ limit_microusd: microUsd(record?.maxCostUsd), error_code: code, error_message: message },
     ...{ updated_at: endedAt, version },
   };
   const error = {
@@ -112,21 +115,19 @@ async function batchRows(
       subject: record?.input,
       at: endedAt,
     },
-    ...{ code: code ?? "", category: stop?.category, message: stop?.message, attempts: 1, version },
+    ...{ code: code ?? "", category: stop?.category, message, attempts: 1, version },
   };
   return { batches: [batch], errors: code === undefined ? [] : [error] };
 }
 
-function scheduleRows({
-  id,
-  tenant,
-  endedAt,
-  version,
-  figures,
-}: Extract<OutboxEvent, { kind: "schedule" }>): Rows {
+function scheduleRows(
+  store: Store,
+  { id, tenant, endedAt, version, figures }: Extract<OutboxEvent, { kind: "schedule" }>,
+): Rows {
+  const message = redactedMaybe(store.redact, figures.error);
   const error = {
     ...{ id: `schedule/${id}/${version}`, tenant, source: "schedule", source_id: id, at: endedAt },
-    ...{ code: "not_started", category: "input", message: figures.error, attempts: 1, version },
+    ...{ code: "not_started", category: "input", message, attempts: 1, version },
   };
   return { errors: [error] };
 }

@@ -23,13 +23,20 @@ export function jobRows(event: JobEvent): Rows {
   const shared = { job_id: id, tenant, ...place, ended_at: endedAt, attempts: figures.attempts, version };
   const calls: RowOf<"calls">[] = answersOf(event).map((answer, n) => ({
     ...{ id: `${id}/${n}`, ...shared, ...callRow(answer, model) },
+    // A row of a provider batch has no time of its own.
+    ...(laneOf(figures) === "batch" && { latency_ms: undefined }),
     ...{
-      lane: answer.fromCache ? "cache" : figures.lane,
+      lane: answer.fromCache ? "cache" : laneOf(figures),
       queue_wait_ms: n === 0 ? queueWait(figures) : undefined,
     },
   }));
   if (isFailed) calls.push({ id: `${id}/failed`, ...shared, ...failedRow(figures, model) });
   return { jobs: [job], calls, errors: isFailed ? [errorRow(event, model)] : [] };
+}
+
+/** Figures name the provider's batch too. */
+function laneOf({ lane }: JobEvent["figures"]): string {
+  return lane.split(":", 1)[0] ?? lane;
 }
 
 /** Without a worker's detail, what its figures say. */
@@ -50,21 +57,18 @@ function callRow(answer: Partial<Answer>, model: string | undefined): RowOf<"cal
 }
 
 /** The call that brought nothing: what it cost, if anything, is one of the answers. */
-function failedRow(
-  { entry, lane, errorCode }: JobEvent["figures"],
-  model: string | undefined,
-): RowOf<"calls"> {
+function failedRow(figures: JobEvent["figures"], model: string | undefined): RowOf<"calls"> {
   return {
     ...{
-      provider: entry,
+      provider: figures.entry,
       model,
-      lane,
+      lane: laneOf(figures),
       prompt_tokens: 0,
       cached_tokens: 0,
       completion_tokens: 0,
       cost_microusd: 0,
     },
-    ...{ from_cache: 0, error_code: errorCode ?? "unknown" },
+    ...{ from_cache: 0, error_code: figures.errorCode ?? "unknown" },
   };
 }
 

@@ -1,10 +1,11 @@
 import { InputError } from "../shared/errors.ts";
+import { dateOrNull, textOrNull, usdOf } from "./cells.ts";
 import type { HistoryDatabase } from "./database.ts";
 import type { ReportOptions } from "./dimensions.ts";
-import { usdOf } from "./reports.ts";
+
 import { type SqlValue, TABLE_NAMES, type TableName } from "./tables.ts";
 
-/* Single things that the history knows: the slowest, batches, jobs that are searched for, one run with all of it. */
+/* Single things that the history knows: the slowest, batches, jobs that are searched for. */
 
 type Row = Record<string, SqlValue>;
 
@@ -34,7 +35,7 @@ const SLOW = {
   runs: ["id", "COALESCE(workflow, '')", "ended_at - started_at", "runs", "ended_at"],
 } as const;
 
-/** Of what the slowest are asked for. */
+/** What may be slow: calls, steps or runs. */
 export type SlowKind = keyof typeof SLOW;
 export const SLOW_KINDS = Object.keys(SLOW) as SlowKind[];
 
@@ -182,86 +183,6 @@ function containsIn({ engine }: HistoryDatabase, column: string, place: string):
   return engine === "sqlite" ? `INSTR(${column}, ${place}) > 0` : `STRPOS(${column}, ${place}) > 0`;
 }
 
-interface PastStep {
-  step: string;
-  kind: string;
-  subject: string | null;
-  jobId: string | null;
-  state: string;
-  startedAt: Date | null;
-  endedAt: Date | null;
-  promptTokens: number;
-  completionTokens: number;
-  costUsd: number | null;
-  /** Another run had paid for it. */
-  isReused: boolean;
-  errorCode: string | null;
-}
-
-export interface PastRun {
-  id: string;
-  tenant: string;
-  workflow: string;
-  version: number;
-  state: string;
-  tags: string[];
-  parentRunId: string | null;
-  startedAt: Date;
-  endedAt: Date | null;
-  retries: number;
-  promptTokens: number;
-  completionTokens: number;
-  costUsd: number;
-  errorCode: string | null;
-  errorMessage: string | null;
-  steps: PastStep[];
-}
-
-/** Returns one run with its steps in the order of their beginning; undefined when the history has none, or it is another tenant's. */
-export async function run(
-  history: HistoryDatabase,
-  id: string,
-  { tenant }: Pick<ReportOptions, "tenant"> = {},
-): Promise<PastRun | undefined> {
-  const [row] = await history.query<Row>("SELECT * FROM runs WHERE id = $1", [id]);
-  if (!row || (tenant !== undefined && row.tenant !== tenant)) return undefined;
-  const steps = await history.query<Row>(
-    "SELECT * FROM steps WHERE run_id = $1 ORDER BY COALESCE(started_at, 0), step",
-    [id],
-  );
-  return {
-    id,
-    tenant: String(row.tenant),
-    workflow: String(row.workflow),
-    version: Number(row.workflow_version),
-    state: String(row.state),
-    tags: JSON.parse(String(row.tags ?? "[]")),
-    parentRunId: textOrNull(row.parent_run_id),
-    startedAt: new Date(Number(row.started_at)),
-    endedAt: dateOrNull(row.ended_at),
-    retries: Number(row.retries),
-    promptTokens: Number(row.prompt_tokens),
-    completionTokens: Number(row.completion_tokens),
-    costUsd: usdOf(row.cost_microusd) ?? 0,
-    errorCode: textOrNull(row.error_code),
-    errorMessage: textOrNull(row.error_message),
-    steps: steps.map((step) => ({
-      step: String(step.step),
-      kind: String(step.kind),
-      subject: textOrNull(step.subject),
-      jobId: textOrNull(step.job_id),
-      state: String(step.state),
-      startedAt: dateOrNull(step.started_at),
-      endedAt: dateOrNull(step.ended_at),
-      promptTokens: Number(step.prompt_tokens),
-      completionTokens: Number(step.completion_tokens),
-      costUsd: usdOf(step.cost_microusd),
-      isReused: step.reused === 1,
-      errorCode: textOrNull(step.error_code),
-    })),
-  };
-}
-
 /** Returns how many rows each table has. */
 export async function rowCounts(history: HistoryDatabase): Promise<Record<TableName, number>> {
   const counts = {} as Record<TableName, number>;
@@ -310,12 +231,4 @@ function within(at: string, { since = Date.now() - DAY_MS, until, tenant }: Repo
 
 function limited(limit: number): number {
   return Math.max(1, Math.min(MAX_ROWS, Math.floor(limit)));
-}
-
-function textOrNull(value: SqlValue | undefined): string | null {
-  return value == null ? null : String(value);
-}
-
-function dateOrNull(value: SqlValue | undefined): Date | null {
-  return value == null ? null : new Date(Number(value));
 }

@@ -1,4 +1,12 @@
-import { columnsOf, TABLE_NAMES, TABLES, type TableName } from "./tables.ts";
+import {
+  AUDIT_CHAIN,
+  CONTENTS,
+  columnsOf,
+  hasContents,
+  TABLE_NAMES,
+  TABLES,
+  type TableName,
+} from "./tables.ts";
 
 /*
  * The versions of the schema, in order. A migration that was released is never changed: what comes later is one more. The first one
@@ -12,8 +20,29 @@ interface Migration {
   statements(text: string): string[];
 }
 
+const WITH_CONTENTS = Object.keys(CONTENTS) as (keyof typeof CONTENTS)[];
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, statements: (text) => [...TABLE_NAMES.map((name) => createTable(name, text)), ...INDEXES] },
+  {
+    version: 2,
+    statements: (text) => [
+      ...Object.entries(AUDIT_CHAIN).map(
+        ([column, type]) => `ALTER TABLE audit ADD COLUMN ${column} ${type === "text" ? text : "BIGINT"}`,
+      ),
+      "CREATE UNIQUE INDEX audit_seq ON audit (seq)",
+      "CREATE INDEX audit_act ON audit (act)",
+    ],
+  },
+  {
+    version: 3,
+    // Who looks for contents that are to go need not look at all rows that have none any more.
+    statements: () =>
+      WITH_CONTENTS.map(
+        (table) =>
+          `CREATE INDEX ${table}_contents ON ${table} (${TABLES[table].age}) WHERE ${hasContents(table)}`,
+      ),
+  },
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
@@ -35,9 +64,11 @@ const INDEXES = [
 
 function createTable(name: TableName, text: string): string {
   const { key } = TABLES[name];
-  const columns = columnsOf(name).map(([column, type]) => {
-    const isKey = (key as readonly string[]).includes(column);
-    return `${column} ${type === "text" ? text : "BIGINT"}${isKey || column === "version" ? " NOT NULL" : ""}`;
-  });
+  const columns = columnsOf(name)
+    .filter(([column]) => !(name === "audit" && column in AUDIT_CHAIN))
+    .map(([column, type]) => {
+      const isKey = (key as readonly string[]).includes(column);
+      return `${column} ${type === "text" ? text : "BIGINT"}${isKey || column === "version" ? " NOT NULL" : ""}`;
+    });
   return `CREATE TABLE ${name} (${columns.join(", ")}, PRIMARY KEY (${key.join(", ")}))`;
 }

@@ -4,6 +4,7 @@ import type { Settings } from "../shared/settings.ts";
 import type { HistoryDatabase } from "./database.ts";
 import { PostgresHistory } from "./postgres.ts";
 import { SqliteHistory } from "./sqlite.ts";
+import { MADE_BY_A_LATER_ONE } from "./sqlite-file.ts";
 
 export type HistoryPlace = Pick<Settings, "namespace" | "dataDir" | "history">;
 
@@ -24,14 +25,19 @@ export async function openHistory({ namespace, dataDir, history }: HistoryPlace)
     return url === undefined ? await SqliteHistory.open(file) : await PostgresHistory.open(url, namespace);
   } catch (error) {
     if (error instanceof GlueError) throw error;
+    const fault = faultOf(error);
     throw new ConfigurationError(
-      `cannot open the history in ${url === undefined ? file : "GLUELLM_DATABASE_URL"}: ${faultOf(error)}`,
-      url === undefined
-        ? "make the data folder writable"
-        : "see whether the server runs and lets this user in",
+      `cannot open the history in ${url === undefined ? file : "GLUELLM_DATABASE_URL"}: ${fault}`,
+      remedyOf(fault, url !== undefined),
       "history_unavailable",
     );
   }
+}
+
+function remedyOf(fault: string, hasServer: boolean): string {
+  if (fault.includes(MADE_BY_A_LATER_ONE))
+    return "update gluellm here to the version that the other processes have";
+  return hasServer ? "see whether the server runs and lets this user in" : "make the data folder writable";
 }
 
 /** Returns what an engine says of a fault; a host of several addresses has a text for each. */

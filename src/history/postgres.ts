@@ -49,6 +49,8 @@ export class PostgresHistory implements HistoryDatabase {
     const pool = new pg.Pool(options);
     // An idle connection that the server ends is replaced by the next question.
     pool.on("error", () => {});
+    // Nor does one that ends in the midst of a transaction end the process: what is asked next of it fails.
+    pool.on("connect", (client) => client.on("error", () => {}));
     const history = new PostgresHistory(pool, placeOf(url));
     try {
       await history.#migrate(schema);

@@ -1,3 +1,4 @@
+import { numberOrNull, usdOf } from "./cells.ts";
 import type { HistoryDatabase } from "./database.ts";
 import { OF_CALLS, OF_ERRORS, OF_RUNS, type ReportOptions, Scope } from "./dimensions.ts";
 import type { SqlValue } from "./tables.ts";
@@ -16,11 +17,6 @@ const sum = (column: string) => `CAST(COALESCE(SUM(${column}), 0) AS BIGINT)`;
 const count = (condition: string) => `CAST(COUNT(CASE WHEN ${condition} THEN 1 END) AS BIGINT)`;
 const SPENT = `${sum("cost_microusd")} AS cost, ${sum("prompt_tokens")} AS prompt, ${sum("cached_tokens")} AS cached,
   ${sum("completion_tokens")} AS completion`;
-
-/** Returns micro-USD as USD. */
-export function usdOf(microUsd: SqlValue | undefined): number | null {
-  return microUsd == null ? null : Number(microUsd) / 1_000_000;
-}
 
 export interface Spend {
   group: Group;
@@ -96,7 +92,7 @@ export async function latency(history: HistoryDatabase, options: ReportOptions =
   return rows.map((row) => ({
     group: scope.groupOf(row),
     calls: Number(row.calls),
-    latencyMs: { ...percentiles(row, "latency_ms"), max: numberOf(row.max_latency) },
+    latencyMs: { ...percentiles(row, "latency_ms"), max: numberOrNull(row.max_latency) },
     firstTokenMs: percentiles(row, "first_token_ms"),
     queueWaitMs: percentiles(row, "queue_wait_ms"),
     budgetWaitMs: percentiles(row, "budget_wait_ms"),
@@ -164,7 +160,7 @@ export async function cacheUse(history: HistoryDatabase, options: ReportOptions 
   }));
 }
 
-export interface RunSums {
+export interface PastRunSums {
   group: Group;
   runs: number;
   succeeded: number;
@@ -179,7 +175,7 @@ export interface RunSums {
 }
 
 /** Returns what became of runs that have ended, by default by workflow. Child runs count too; their cost is part of their parents'. */
-export async function runs(history: HistoryDatabase, options: ReportOptions = {}): Promise<RunSums[]> {
+export async function runs(history: HistoryDatabase, options: ReportOptions = {}): Promise<PastRunSums[]> {
   const scope = new Scope(OF_RUNS, "ended_at", ["workflow"], options);
   const state = (name: string) => `${count(`state = '${name}'`)} AS ${name}`;
   const own = (column: string) => sum(`CASE WHEN parent_run_id IS NULL THEN ${column} ELSE 0 END`);
@@ -226,12 +222,8 @@ function percentilesOf(measure: string): string {
 }
 
 function percentiles(row: Row, measure: string): Percentiles {
-  const [p50, p95, p99] = SHARES.map((share) => numberOf(row[`p${share}_${measure}`]));
+  const [p50, p95, p99] = SHARES.map((share) => numberOrNull(row[`p${share}_${measure}`]));
   return { p50: p50 ?? null, p95: p95 ?? null, p99: p99 ?? null };
-}
-
-function numberOf(value: SqlValue | undefined): number | null {
-  return value == null ? null : Number(value);
 }
 
 /** The parts of a list in SQL that are there. */

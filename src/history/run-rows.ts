@@ -1,3 +1,4 @@
+import { redactedMaybe } from "../shared/redact.ts";
 import { isStoredLoss } from "../shared/stored-data.ts";
 import type { OutboxEvent } from "../store/outbox-event.ts";
 import {
@@ -15,6 +16,7 @@ export type RunEvent = Extract<OutboxEvent, { kind: "run" }>;
 /** Returns the rows of a run that has ended, or went on as new, with its steps as far as Redis still has its journal. */
 export async function runRows(store: Store, event: RunEvent): Promise<Rows> {
   const { id, tenant, state, endedAt, version, figures, detail } = event;
+  const message = redactedMaybe(store.redact, detail.errorMessage);
   const { workflow } = figures;
   const record = await readRun(store, id).catch(unlessLost(undefined));
   const journal = await readRunJournal(store, id).catch(unlessLost([]));
@@ -31,11 +33,11 @@ export async function runRows(store: Store, event: RunEvent): Promise<Rows> {
     ...{ ended_at: state === "running" ? null : endedAt, retries: figures.retries },
     ...{ prompt_tokens: figures.promptTokens, completion_tokens: figures.outputTokens },
     ...{ cost_microusd: figures.costMicroUsd ?? 0, unpriced: figures.unpriced },
-    ...{ error_code: figures.errorCode, error_message: detail.errorMessage, updated_at: endedAt, version },
+    ...{ error_code: figures.errorCode, error_message: message, updated_at: endedAt, version },
   };
   const error: RowOf<"errors"> = {
     ...{ id: `run/${id}/${version}`, tenant, source: "run", source_id: id, subject: workflow, at: endedAt },
-    ...{ code: figures.errorCode ?? "unknown", category: detail.errorCategory, message: detail.errorMessage },
+    ...{ code: figures.errorCode ?? "unknown", category: detail.errorCategory, message },
     ...{ attempts: figures.retries + 1, version },
   };
   const shared = { run_id: id, tenant, workflow, updated_at: endedAt, version };
@@ -56,11 +58,15 @@ function unlessLost<T>(instead: T): (error: unknown) => T {
 
 /** The steps that a journal tells of, with their first end. */
 function stepsOf(journal: readonly RunJournalEntry[]): RowOf<"steps">[] {
-  const asked = new Map<string, AskedEntry>();
+  const asked = new Map<string, Pick<AskedEntry, "step" | "kind" | "subject" | "job" | "at">>();
   const ended = new Map<string, EndedEntry>();
   for (const entry of journal) {
     if (entry.type === "asked" && !asked.has(entry.step)) asked.set(entry.step, entry);
-    if (entry.type === "ended" && !ended.has(entry.step)) ended.set(entry.step, entry);
+    if (entry.type !== "ended" || ended.has(entry.step)) continue;
+    ended.set(entry.step, entry);
+    // Nobody writes down that local work begins.
+    const { step, at, tookMs } = entry;
+    if (tookMs !== undefined && !asked.has(step)) asked.set(step, { step, kind: "local", at: at - tookMs });
   }
   return [...asked.values()].map(({ step, kind, subject, job, at }) => {
     const end = ended.get(step);

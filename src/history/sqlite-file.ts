@@ -21,7 +21,7 @@ export class SqliteFile {
     try {
       chmodSync(path, 0o600);
       this.#database.exec(
-        `PRAGMA busy_timeout = ${BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL`,
+        `PRAGMA busy_timeout = ${BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON`,
       );
       this.#migrate();
     } catch (error) {
@@ -78,8 +78,10 @@ export class SqliteFile {
   }
 }
 
+export const MADE_BY_A_LATER_ONE = "made by a later gluellm than this one";
+
 export function newerSchema(version: number): string {
-  return `its schema is of version ${version}, made by a later gluellm than this one (${SCHEMA_VERSION})`;
+  return `its schema is of version ${version}, ${MADE_BY_A_LATER_ONE} (${SCHEMA_VERSION})`;
 }
 
 function upsertOf(table: TableName): string {

@@ -11,7 +11,7 @@ export type SqliteQuestion = { id: number } & (
   | { ask: "open" | "close" }
 );
 
-/** What it answers: the value, or the text of the fault. */
+/** What the thread answers: the value, or the text of the fault. */
 export type SqliteReply = { id: number } & ({ value: unknown } | { fault: string });
 
 let file: SqliteFile | undefined;

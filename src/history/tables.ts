@@ -27,6 +27,12 @@ const use = {
 } as const;
 const error = { error_code: text, error_message: text } as const;
 
+/** What version 2 of the schema has beside version 1. */
+export const AUDIT_CHAIN = {
+  ...{ seq: integer, number: integer, epoch: text, phase: text, act: integer },
+  ...{ role: text, outcome: text, request_id: text, prev: text, hash: text },
+} as const satisfies Record<string, ColumnType>;
+
 export const TABLES = {
   /** Completions, by their job: how they ended. */
   jobs: {
@@ -96,16 +102,30 @@ export const TABLES = {
     key: ["id"],
     age: "at",
   },
-  /** Who did what. */
+  /** Who did what: a chain (`audit-chain.ts`). */
   audit: {
     columns: {
       ...{ id: text, tenant: text, at: integer, actor: text, action: text, target: text },
       ...{ before_digest: text, after_digest: text, address: text, version: integer },
+      ...AUDIT_CHAIN,
     },
     key: ["id"],
     age: "at",
   },
 } as const satisfies Record<HistoryTable, Table>;
+
+/** Columns with what people and models said, or may have: they can go before their rows. */
+export const CONTENTS = {
+  jobs: ["prompt", "answer", "error_message"],
+  batches: ["error_message"],
+  runs: ["error_message"],
+  errors: ["message"],
+} as const satisfies { [T in HistoryTable]?: readonly (keyof (typeof TABLES)[T]["columns"])[] };
+
+/** SQL: a row has contents. */
+export function hasContents(table: keyof typeof CONTENTS): string {
+  return `(${CONTENTS[table].map((column) => `${column} IS NOT NULL`).join(" OR ")})`;
+}
 
 export type TableName = HistoryTable;
 export const TABLE_NAMES = HISTORY_TABLES;
@@ -146,10 +166,15 @@ export function storable(table: TableName, rows: readonly Record<string, SqlValu
   return sorted.map(([, row]) => columns.map(([column, type]) => sqlValue(type, row[column])));
 }
 
-/** PostgreSQL's texts have no NUL and no half of a character, its whole numbers no fraction. */
+/** PostgreSQL's texts have no NUL and no half of a character. */
+export function storedText(text: string): string {
+  return text.replaceAll("\0", "\u{fffd}").toWellFormed();
+}
+
+/** PostgreSQL's whole numbers have no fraction. */
 function sqlValue(type: ColumnType, value: SqlValue | undefined): SqlValue {
   if (value == null) return null;
-  if (type === "text") return String(value).replaceAll("\0", "\u{fffd}").toWellFormed();
+  if (type === "text") return storedText(String(value));
   const number = Math.round(Number(value));
   return Number.isSafeInteger(number) ? number : null;
 }

@@ -1,10 +1,11 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Agent, agentsByName, isAgent } from "../shared/agent.ts";
+import { type Agent, addParts, emptyCode, isAgent, partsOfAgents } from "../shared/agent.ts";
 import { ConfigurationError, GlueError } from "../shared/errors.ts";
+import { type Guardrail, isGuardrail } from "../shared/guardrail.ts";
 import { isStepFunction, type StepFunction, stepFunctionsByName } from "../shared/step-function.ts";
-import { isSteps, type Steps, stepsByName } from "../shared/steps.ts";
-import { isTool, type Tool, toolsByName } from "../shared/tool.ts";
+import { isSteps, type Steps } from "../shared/steps.ts";
+import { isTool, type Tool } from "../shared/tool.ts";
 import { type AnyActivity, activitiesByName, isActivity } from "../workflows/activity.ts";
 import { type AnyWorkflow, isWorkflow, workflowsByName } from "../workflows/workflow.ts";
 
@@ -12,13 +13,15 @@ import { type AnyWorkflow, isWorkflow, workflowsByName } from "../workflows/work
 export interface Definitions {
   /** Those of the agents too. */
   tools: Map<string, Tool>;
-  agents: ReadonlyMap<string, Agent>;
+  agents: Map<string, Agent>;
+  /** Those of the agents too. */
+  guardrails: Map<string, Guardrail>;
   workflows: readonly AnyWorkflow[];
   /** Retrievers and evaluators, by reference. */
   functions: ReadonlyMap<string, StepFunction>;
   activities: readonly AnyActivity[];
   /** Functions of steps, by name. */
-  steps: ReadonlyMap<string, Steps>;
+  steps: Map<string, Steps>;
 }
 
 /**
@@ -28,20 +31,23 @@ export interface Definitions {
  */
 export async function loadModules(paths: readonly string[], cwd = process.cwd()): Promise<Definitions> {
   const exported = (await Promise.all(paths.map((path) => definitionsIn(path, resolve(cwd, path))))).flat();
-  const agents = exported.filter(isAgent);
-  const tools = [...exported.filter(isTool), ...agents.flatMap((agent) => agent.tools)];
+  const code = emptyCode();
+  const parts = partsOfAgents(exported.filter(isAgent), exported.filter(isTool));
+  addParts(code, {
+    ...parts,
+    guardrails: [...exported.filter(isGuardrail), ...parts.guardrails],
+    steps: [...exported.filter(isSteps), ...parts.steps],
+  });
   const workflows = [...workflowsByName(exported.filter(isWorkflow)).values()];
   return {
-    tools: toolsByName(tools),
-    agents: agentsByName(agents),
+    ...code,
     workflows,
     functions: stepFunctionsByName(exported.filter(isStepFunction)),
     activities: [...activitiesByName(exported.filter(isActivity)).values()],
-    steps: stepsByName(exported.filter(isSteps)),
   };
 }
 
-const DEFINITIONS = [isTool, isAgent, isWorkflow, isActivity, isStepFunction, isSteps];
+const DEFINITIONS = [isTool, isAgent, isWorkflow, isActivity, isStepFunction, isSteps, isGuardrail];
 
 /** As `loadModules`. @throws ConfigurationError (`module_without_workflows`) when none of them exports a workflow */
 export async function loadWorkflows(paths: readonly string[]): Promise<Definitions> {
@@ -57,7 +63,7 @@ export async function loadWorkflows(paths: readonly string[]): Promise<Definitio
 async function definitionsIn(
   path: string,
   file: string,
-): Promise<(Tool | Agent | AnyWorkflow | AnyActivity | StepFunction | Steps)[]> {
+): Promise<(Tool | Agent | AnyWorkflow | AnyActivity | StepFunction | Steps | Guardrail)[]> {
   const exported = await load(path, file);
   const values = Object.values(exported).flatMap((value: unknown) =>
     Array.isArray(value) ? value : [value],
@@ -65,7 +71,7 @@ async function definitionsIn(
   const definitions = values.filter((value) => DEFINITIONS.some((isDefinition) => isDefinition(value)));
   if (definitions.length > 0) return definitions;
   throw new ConfigurationError(
-    `the module ${path} exports no tools, agents, workflows, activities, steps, retrievers or evaluators`,
+    `the module ${path} exports no tools, agents, guardrails, workflows, activities, steps, retrievers, evaluators, rewards or environments`,
     "export what defineTool or defineWorkflow returns, or an Agent",
     "module_without_definitions",
   );

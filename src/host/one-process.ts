@@ -1,36 +1,45 @@
-import { bindLogger, type Logger } from "../shared/logger.ts";
-import type { Settings } from "../shared/settings.ts";
+import { endOrphanServers } from "../mcp/server-records.ts";
+import { type Agent, addParts } from "../shared/agent.ts";
+import type { Guardrail } from "../shared/guardrail.ts";
+import { bindLogger } from "../shared/logger.ts";
 import type { StepFunction } from "../shared/step-function.ts";
-import { addTools, type Tool } from "../shared/tool.ts";
-import { checkRedis } from "../store/check-redis.ts";
+import type { Steps } from "../shared/steps.ts";
+import type { Tool } from "../shared/tool.ts";
 import { ClockWatch } from "../store/clock-watch.ts";
-import { type ConnectedStore, openStore } from "../store/connected-store.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
-import { redisKeys } from "../store/redis-keys.ts";
-import { type RedisTarget, redisTarget } from "../store/redis-target.ts";
 import { sweepEnded } from "../store/retention.ts";
-import { flushTracing, startTracing } from "../telemetry/configure-tracing.ts";
-import { flushSentry, startSentry } from "../telemetry/sentry.ts";
 import { startTelemetry } from "../telemetry/telemetry.ts";
-import type { WorkerOptions } from "../workers/worker-process.ts";
+import type { WorkerOptions } from "../workers/worker-options.ts";
 import type { AnyActivity } from "../workflows/activity.ts";
 import type { ActivityHost, ActivityHostOptions } from "../workflows/activity-host.ts";
 import { type AnyWorkflow, workflowsByName } from "../workflows/workflow.ts";
 import type { WorkflowHost, WorkflowHostOptions } from "../workflows/workflow-host.ts";
+import { ChildJobs } from "./child-jobs.ts";
 import { readVersion } from "./read-version.ts";
 
 /*
- * The one file of the client that sees the other sides: it brings Redis and a worker into this process. Each is loaded
- * when it is asked for.
+ * The one file of the client that sees the other sides: it brings a worker into this process. It is loaded by those that start one.
  */
 
 export interface FleetWorkerOptions
   extends Omit<
     WorkerOptions,
-    "workflowVersions" | "activityNames" | "tools" | "clock" | "metrics" | "version"
+    | "workflowVersions"
+    | "activityNames"
+    | "tools"
+    | "agents"
+    | "guardrails"
+    | "steps"
+    | "startChild"
+    | "clock"
+    | "metrics"
+    | "version"
   > {
   /** By name; those that workflows bring along are added. */
   tools?: Map<string, Tool>;
+  agents?: Map<string, Agent>;
+  guardrails?: Map<string, Guardrail>;
+  steps?: Map<string, Steps>;
   /** Run from the start, beside the model calls and the built-in patterns; absent: none before `runWorkflows`. */
   workflows?: readonly AnyWorkflow[];
   /** Retrievers and evaluators of workflows, by reference. */
@@ -41,6 +50,8 @@ export interface FleetWorkerOptions
 
 /** How often ended jobs are looked for that are old enough to go. */
 const RETENTION_MS = 60_000;
+/** How often MCP servers are looked for whose worker was killed. */
+const ORPHANS_MS = 15_000;
 
 /** Everything that works in one process. */
 export interface FleetWorker {
@@ -51,13 +62,20 @@ export interface FleetWorker {
 }
 
 export async function startWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
-  const { tools = new Map(), workflows, functions, activities = [], ...given } = options;
-  const [{ WorkerProcess }, { Sweeper }, { Ticker }, { WebhookHost }] = await Promise.all([
+  const { workflows, functions, activities = [], ...given } = options;
+  const { tools = new Map(), agents = new Map(), guardrails = new Map(), steps = new Map() } = options;
+  const code = { tools, agents, guardrails, steps };
+  const [{ WorkerProcess }, { Sweeper }, { Ticker }, { WebhookHost }, { CallHost }] = await Promise.all([
     import("../workers/worker-process.ts"),
     import("../workflows/sweeper.ts"),
     import("../schedules/ticker.ts"),
     import("../webhooks/host.ts"),
+    import("../batch/lanes/call-host.ts"),
   ]);
+  const { dataDir } = options.settings;
+  const endOrphans = () => endOrphanServers(dataDir, options.logger);
+  endOrphans();
+  const orphans = setInterval(endOrphans, ORPHANS_MS).unref();
   const clock = new ClockWatch(options.store, options.logger);
   await clock.start();
   const telemetry = await startTelemetry({ ...options, clock });
@@ -69,9 +87,11 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const workflowVersions: Record<string, number> = {};
   const activityNames = activities.map(({ name }) => name);
   const version = readVersion();
+  const children = new ChildJobs(options.store, options.settings, code);
   const worker = await WorkerProcess.start({
     ...of("worker"),
-    tools,
+    ...code,
+    startChild: (call) => children.begin(call),
     workflowVersions,
     activityNames,
     version,
@@ -79,6 +99,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   const sweeper = new Sweeper(shared);
   const ticker = new Ticker(of("schedules"));
   const webhooks = new WebhookHost(of("webhooks"));
+  const lanes = new CallHost(of("lanes"));
   const { store, settings, logger } = options;
   const retention = new ElectedSweep({
     store,
@@ -90,7 +111,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
   let host: Promise<WorkflowHost> | undefined;
   const runWorkflows = async () => {
     host ??= startHost(
-      { ...shared, workerId: worker.id, functions, offerTool: (tool) => addTools(tools, [tool]) },
+      { ...shared, workerId: worker.id, functions, offerParts: (parts) => addParts(code, parts) },
       workflows,
     );
     Object.assign(workflowVersions, (await host).versions);
@@ -103,6 +124,7 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
     id: worker.id,
     runWorkflows,
     close: async () => {
+      clearInterval(orphans);
       clock.close();
       await Promise.all([
         host?.then((opened) => opened.close()),
@@ -111,7 +133,9 @@ export async function startWorker(options: FleetWorkerOptions): Promise<FleetWor
         sweeper.close(),
         ticker.close(),
         webhooks.close(),
+        lanes.close(),
         retention.close(),
+        children.close(),
         telemetry.close(),
       ]);
     },
@@ -127,61 +151,11 @@ async function startHost(
   options: Omit<WorkflowHostOptions, "workflows">,
   workflows: readonly AnyWorkflow[] = [],
 ): Promise<WorkflowHost> {
-  const [{ WorkflowHost }, { PATTERNS }] = await Promise.all([
+  const [{ WorkflowHost }, { PATTERNS }, { rolloutGroup }] = await Promise.all([
     import("../workflows/workflow-host.ts"),
     import("../patterns/all.ts"),
+    import("../rollouts/group-workflow.ts"),
   ]);
-  const known = workflowsByName([...Object.values(PATTERNS), ...workflows]);
+  const known = workflowsByName([...Object.values(PATTERNS), rolloutGroup, ...workflows]);
   return new WorkflowHost({ ...options, workflows: [...known.values()] });
-}
-
-export interface RedisHost extends AsyncDisposable {
-  target: RedisTarget;
-  /** The process's connections, which all its parts share. */
-  store: ConnectedStore;
-  /** True when the server belongs to the data folder. */
-  embedded: boolean;
-}
-
-/**
- * The configured Redis, checked; or the data folder's embedded one, joined or started, and started again should it
- * end while this process needs it.
- * @param options `triesWrites`: whether a key is written and deleted to see that it can be; default true
- * @throws ConfigurationError when neither can be had.
- */
-export async function openRedis(
-  settings: Settings,
-  logger: Logger,
-  signal?: AbortSignal,
-  { triesWrites = true }: { triesWrites?: boolean } = {},
-): Promise<RedisHost> {
-  await startTracing(settings.tracing, logger);
-  await startSentry(settings);
-  const held = settings.redisUrl ? undefined : await holdEmbedded(settings, logger);
-  const target = held ? { socketPath: held.socketPath } : redisTarget(settings.redisUrl ?? "");
-  const { prefix } = redisKeys(settings.namespace);
-  if (!held) await checkRedis(target, { prefix, logger, signal, triesWrites });
-  const store = openStore(target, settings.namespace, logger);
-  return {
-    target,
-    store,
-    embedded: held !== undefined,
-    async [Symbol.asyncDispose]() {
-      store.disconnect();
-      held?.release();
-      // What worked in this process has ended.
-      await Promise.all([flushTracing(), flushSentry()]);
-    },
-  };
-}
-
-async function holdEmbedded({ dataDir, system }: Settings, logger: Logger) {
-  const { holdEmbeddedRedis } = await import("../embedded-redis/hold.ts");
-  return holdEmbeddedRedis({
-    dataDir,
-    system,
-    onProgress: (line) => process.stderr.write(`${line}\n`),
-    onRestart: () => logger.warn("Redis ended and was started again with its data"),
-    onFault: (error) => logger.error({ fault: error.message }, "Redis cannot be started again"),
-  });
 }

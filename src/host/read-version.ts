@@ -1,17 +1,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { packageFolder } from "./package-folder.ts";
 
 /** Returns the version of this package. */
 export function readVersion(): string {
-  // dist/src/host and src/host lie at different depths below package.json.
-  for (const up of ["../..", "../../.."]) {
-    try {
-      return (
-        JSON.parse(readFileSync(join(import.meta.dirname, up, "package.json"), "utf8")) as { version: string }
-      ).version;
-    } catch {
-      // Not here.
-    }
+  try {
+    const text = readFileSync(join(packageFolder(), "package.json"), "utf8");
+    return (JSON.parse(text) as { version: string }).version;
+  } catch {
+    return "unknown";
   }
-  return "unknown";
 }

@@ -37,7 +37,8 @@ export interface ConcurrencyControllerOptions {
  * 3. The capacity: what this process keeps up with. While the process is busy and jobs hardly wait for their budget, it
  *    shrinks by a tenth per second; afterwards it grows by a quarter per second.
  *
- * Every `granted` is followed by one of `answered`, `limited` and `unanswered`.
+ * Every `granted` is followed by one of `answered`, `limited` and `unanswered`; an answer that comes in pieces counts for the window when it
+ * begins (`began`), since a provider that refuses a call does so before.
  */
 export class ConcurrencyController {
   readonly #options: ConcurrencyControllerOptions;
@@ -88,8 +89,20 @@ export class ConcurrencyController {
     this.#decide();
   }
 
-  /** Counts a call that ended with an answer, of any status other than 429. */
-  answered(): void {
+  /** Counts a call whose answer comes in pieces, of which the first is there: the provider bears the call. */
+  began(): void {
+    this.#borne();
+    this.#decide();
+  }
+
+  /** Counts a call that ended with an answer, of any status other than 429. @param hasBegun whether `began` has counted it */
+  answered(hasBegun = false): void {
+    if (!hasBegun) this.#borne();
+    this.#end();
+  }
+
+  /** The provider bears a call more. */
+  #borne(): void {
     // What was hardly used has not shown that the provider bears it, let alone more.
     const isUsed = 2 * this.#peakJobs >= this.#window;
     if (isUsed && !this.#options.load.isBusy) {
@@ -100,7 +113,6 @@ export class ConcurrencyController {
       this.#answersToCome = this.#window;
       this.#peakJobs = this.#inFlight;
     }
-    this.#end();
   }
 
   /** Counts a call that ended without an answer (timeout, cut connection, abort), or was given up before it was made. */

@@ -42,6 +42,11 @@ export interface AcquireOptions {
   tokens?: TokenCounts | number;
   /** The place in the wait queue: 0 is interactive, larger comes later; default 10. */
   priority?: number;
+  /**
+   * Whether somebody waits for it. Alone before others of which none is, it gets its units before they have come, out of a part of the
+   * provider's bucket that is left free; default false.
+   */
+  isUrgent?: boolean;
   /** `acquire` rejects with BudgetWaitError when those ahead take longer than this; default: no limit. */
   maxWaitMs?: number;
   /** The signal takes the request out of the wait queue; `acquire` rejects with its reason. */
@@ -199,7 +204,12 @@ function atMost(cost: Cost, budget: Budget = {}): Cost {
 }
 
 function waitIn(queue: WaitQueue, cost: Cost, options: AcquireOptions): Promise<Grant> {
-  const { priority = DEFAULT_PRIORITY, maxWaitMs = Number.POSITIVE_INFINITY, signal } = options;
+  const {
+    priority = DEFAULT_PRIORITY,
+    maxWaitMs = Number.POSITIVE_INFINITY,
+    isUrgent = false,
+    signal,
+  } = options;
   return new Promise((resolve, reject) => {
     let waiter: Waiter | undefined;
     const abort = () => {
@@ -213,7 +223,7 @@ function waitIn(queue: WaitQueue, cost: Cost, options: AcquireOptions): Promise<
     const leaveWithFault = (error: unknown) => leaveWith(() => reject(error));
     try {
       const grant = (granted: Grant) => leaveWith(() => resolve(granted));
-      waiter = queue.enqueue({ cost, priority, maxWaitMs, grant, reject: leaveWithFault });
+      waiter = queue.enqueue({ cost, priority, maxWaitMs, isUrgent, grant, reject: leaveWithFault });
     } catch (error) {
       leaveWithFault(error);
     }

@@ -1,20 +1,18 @@
 import { randomUUID } from "node:crypto";
+import type { Decision, PendingApproval } from "../shared/approval.ts";
 import type { CompletionPayload, RunOptions } from "../shared/catalog.ts";
 import type { ChatRequest, Message } from "../shared/chat.ts";
 import type { ConversationTurn } from "../shared/conversation.ts";
-import { fromErrorRecord } from "../shared/error-record.ts";
-import { GlueError, InputError, JobLostError } from "../shared/errors.ts";
+import { InputError, JobLostError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import { orAborted } from "../shared/or-aborted.ts";
 import { ROUTE_QUEUE } from "../shared/queue-name.ts";
-import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import type { Settings } from "../shared/settings.ts";
-import type { StreamEvent } from "../shared/stream-events.ts";
-import { isOwnedBy } from "../shared/tenant.ts";
+import { isOwnedBy, tenantOfName } from "../shared/tenant.ts";
 import { currentToolRun, keyInTool, nestingHere, willRunAgain } from "../shared/tool-run.ts";
 import { within } from "../shared/within.ts";
 import { jobKey } from "../store/bullmq-internals.ts";
-import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
+import type { CompletedRecord } from "../store/completed-record.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import {
   type ConversationRef,
@@ -23,20 +21,23 @@ import {
   readConversation,
   readSums,
 } from "../store/conversation.ts";
-import { askedDigest, reserveJobId } from "../store/idempotency.ts";
+import { askedDigest, reserveJobId, storedKey } from "../store/idempotency.ts";
+import { forgetWaits } from "../store/job-waits.ts";
 import { readRecord } from "../store/result-record.ts";
+import { KnownTenants } from "../store/tenant.ts";
+import { retentionOf } from "../store/tenant-retention.ts";
+import { admitJob } from "./admit-job.ts";
+import { answerApproval, pendingApprovals } from "./approvals.ts";
 import { cancelJob } from "./cancel.ts";
-import { completionJob, deadlineOf, type JobOptions } from "./completion-job.ts";
+import { completionJob, deadlineOf, type JobOptions, type TeamMember } from "./completion-job.ts";
+import { JobFollower } from "./job-follower.ts";
 import { findJob, type JobRef, ownerOf } from "./job-lookup.ts";
 import { type JobStatus, readJobStatus } from "./job-status.ts";
 import { unpricedError, unpricedModels } from "./priced-models.ts";
 import { ProducerQueues } from "./queues.ts";
 import { RecordWait } from "./record-wait.ts";
 import { retryJob } from "./retry-job.ts";
-import { StreamFold } from "./stream-fold.ts";
-import { readEntries } from "./stream-reader.ts";
 import { traceEnqueue } from "./trace-enqueue.ts";
-import { Wakeup } from "./wakeup.ts";
 
 /** How long the caller of an aborted call waits until its job is cancelled. */
 export const ABANDON_MS = 1000;
@@ -48,6 +49,8 @@ export interface ProducerOptions {
 
 export interface CompletionInput extends JobOptions, RunOptions {
   model: ModelRef;
+  /** The agents that may have their turn, the first one first; absent: there is no other one. */
+  agents?: readonly TeamMember[] | undefined;
   /** To go on with when `model` cannot answer, in this order; absent: none. */
   fallbacks?: readonly ModelRef[];
   /** Checked already. */
@@ -66,18 +69,21 @@ export interface CompletionInput extends JobOptions, RunOptions {
 export class CompletionProducer {
   readonly #options: ProducerOptions;
   readonly #queues: ProducerQueues;
-  readonly #closing = new AbortController();
+  readonly #tenants: KnownTenants;
+  readonly #follower: JobFollower;
 
   constructor(options: ProducerOptions) {
     this.#options = options;
+    this.#follower = new JobFollower(options.store);
     this.#queues = new ProducerQueues(options.store, options.settings.maxQueues);
+    this.#tenants = new KnownTenants(options.store);
   }
 
   /**
    * Resolves once the job is in Redis. An abort before that takes it out again, should it get there all the same.
    * @throws InputError (`idempotency_conflict`) when the key stands for another request, `unknown_conversation`,
    * `conversation_too_long`, `nesting_too_deep`; ConfigurationError when the namespace already has its 100 queues, or `unpriced_model` for
-   * a conversation with a cost limit; the signal's reason.
+   * a conversation with a cost limit; GlueError `tenant_queue_full`; the signal's reason.
    */
   async enqueue(input: CompletionInput, signal?: AbortSignal, newId = newJobId()): Promise<JobRef> {
     signal?.throwIfAborted();
@@ -106,7 +112,8 @@ export class CompletionProducer {
     const fields = { ...given, tenant: given.tenant ?? run?.owner?.tenant, by: given.by ?? run?.owner?.by };
     const nesting = nestingHere();
     const reservation = { ...fields, conversation: conversation?.ref.id, jobId: newId };
-    const key = idempotencyKey ?? (run && keyInTool(run, askedDigest(reservation)));
+    const toolKey = run && keyInTool(run, askedDigest(reservation));
+    const key = idempotencyKey ?? (toolKey && (await storedKey(store, toolKey, fields.tenant)));
     const jobId = key === undefined ? newId : await reserveJobId(store, { ...reservation, key });
     const queue = await (fields.fallbacks
       ? this.#queues.registered(ROUTE_QUEUE)
@@ -120,7 +127,7 @@ export class CompletionProducer {
       const more = { jobId, urgency: "interactive", conversation: place, nesting } as const;
       await traceEnqueue({ jobId, queue: queue.name, ...fields }, async (carrier) => {
         const job = await completionJob(store, settings, { ...fields, ...more, ...carrier });
-        await queue.add(job.name, job.data, job.opts);
+        await admitJob({ store, tenants: this.#tenants, queues: this.#queues }, queue, job);
       });
     }
     return { id: jobId, queue: queue.name };
@@ -131,40 +138,12 @@ export class CompletionProducer {
    * @throws the job's error, of its class; JobLostError; the signal's reason, which leaves the job alone.
    */
   async result(job: JobRef, signal?: AbortSignal): Promise<CompletedRecord> {
-    return this.#resultOf(job, RecordWait.begin(this.#options.store, job.id), signal);
+    return this.#follower.result(job, RecordWait.begin(this.#options.store, job.id), signal);
   }
 
-  /**
-   * The answer's pieces while a worker produces them, from its beginning, then its record. An answer that was not
-   * streamed comes in one piece.
-   * @throws as `result` does.
-   */
-  async *stream(
-    job: JobRef,
-    signal?: AbortSignal,
-  ): AsyncGenerator<StreamEvent | { type: "record"; record: CompletedRecord }> {
-    const { store } = this.#options;
-    const end = this.#endOf(signal);
-    end.throwIfAborted();
-    const wakeup = new Wakeup();
-    const wake = () => wakeup.wake();
-    const listening = store.notifier.listen({ [`result:${job.id}`]: wake, [`stream:${job.id}`]: wake });
-    try {
-      await orAborted(end, listening);
-      const fold = new StreamFold();
-      const pages = readEntries(store, job, wakeup);
-      for (;;) {
-        const { value: page, done } = await orAborted(end, pages.next());
-        if (done) return;
-        for (const entry of page.entries) yield* fold.take(entry);
-        if (!page.record || page.isFull) continue;
-        const record = await orAborted(end, this.#completed(job, page.record));
-        yield* fold.rest(record.body, record.turns ?? 1);
-        yield { type: "record", record };
-      }
-    } finally {
-      listening.then(disposeOf, () => {});
-    }
+  /** As `JobFollower.stream`. */
+  stream(job: JobRef, signal?: AbortSignal): ReturnType<JobFollower["stream"]> {
+    return this.#follower.stream(job, signal);
   }
 
   /**
@@ -184,7 +163,7 @@ export class CompletionProducer {
       try {
         // Under its key there may have been a job already.
         if (!waiting || job.id !== newId) return await this.result(job, signal);
-        return await this.#resultOf(job, waiting, signal, { isNew: true });
+        return await this.#follower.result(job, waiting, signal, { isNew: true });
       } catch (error) {
         if (signal?.aborted) await this.#abandon(input, job);
         throw error;
@@ -210,6 +189,20 @@ export class CompletionProducer {
     return readJobStatus({ ...this.#options, queues: this.#queues }, job);
   }
 
+  /** @throws as `pendingApprovals` */
+  approvals(job: JobRef): Promise<PendingApproval[]> {
+    return pendingApprovals(this.#options.store, job.id);
+  }
+
+  /** @throws as `answerApproval` */
+  async answer(
+    job: JobRef,
+    callId: string,
+    answer: Pick<Decision, "approved" | "reason" | "by">,
+  ): Promise<void> {
+    await answerApproval(this.#options.store, job.id, callId, answer);
+  }
+
   /** False when the job had ended before. @throws JobLostError when Redis has neither the job nor its result. */
   async cancel(ref: JobRef): Promise<boolean> {
     const { store } = this.#options;
@@ -217,6 +210,9 @@ export class CompletionProducer {
     const queue = found && this.#queues.named(found.queue);
     const job = await queue?.getJob(ref.id);
     const outcome = queue && job ? await cancelJob(store, queue, job) : "lost";
+    // Jobs that were begun for it would be paid in vain.
+    if (outcome === "cancelled")
+      for (const id of await forgetWaits(store, ref.id)) await this.cancel({ id }).catch(() => {});
     const status = outcome === "lost" ? (await readRecord(store, ref.id))?.status : outcome;
     if (!status) throw new JobLostError(ref.id);
     return status === "cancelled";
@@ -229,8 +225,14 @@ export class CompletionProducer {
 
   /** @throws InputError as `pushTurn` does */
   async addMessages(conversation: ConversationRef, messages: readonly Message[]): Promise<void> {
-    const { store, settings } = this.#options;
-    await pushTurn(store, { conversation, messages, keepMs: settings.retention.conversationsMs });
+    const keepMs = await this.#keepMs(conversation);
+    await pushTurn(this.#options.store, { conversation, messages, keepMs });
+  }
+
+  /** How long a conversation stays after a message. */
+  async #keepMs({ id }: ConversationRef): Promise<number> {
+    const own = await this.#tenants.fresh(tenantOfName(id));
+    return retentionOf(this.#options.settings.retention, own).conversationsMs;
   }
 
   /** @throws InputError `unknown_conversation` */
@@ -245,7 +247,7 @@ export class CompletionProducer {
 
   /** Those who still wait for a result are told so; their jobs go on. */
   async close(): Promise<void> {
-    this.#closing.abort(closedError());
+    this.#follower.close();
     await this.#queues.close();
   }
 
@@ -261,38 +263,10 @@ export class CompletionProducer {
     const isUnpriced = unpricedModels(settings, models).length > 0;
     const position = await pushTurn(store, {
       ...{ conversation: ref, messages, job, isUnpriced },
-      keepMs: settings.retention.conversationsMs,
+      keepMs: await this.#keepMs(ref),
     });
     if (position === "unpriced") throw unpricedError(settings, models, "the conversation's cost limit");
     return { id: ref.id, position };
-  }
-
-  #endOf(signal: AbortSignal | undefined): AbortSignal {
-    return signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
-  }
-
-  async #completed(job: JobRef, record: ResultRecord): Promise<CompletedRecord> {
-    const { store } = this.#options;
-    const { error, rejected, providerMessage, response } = record;
-    const parts = { rejected, providerMessage };
-    if (error) throw fromErrorRecord({ ...error, ...parts }, { jobId: job.id, model: modelKeyOf(record) });
-    if (!response) throw new JobLostError(job.id);
-    return readCompleted(store, record, response);
-  }
-
-  async #resultOf(
-    job: JobRef,
-    waiting: Promise<RecordWait>,
-    signal: AbortSignal | undefined,
-    options: { isNew?: boolean } = {},
-  ): Promise<CompletedRecord> {
-    const wake = this.#endOf(signal);
-    try {
-      const record = waiting.then((wait) => wait.record(job, wake, options));
-      return await this.#completed(job, await orAborted(wake, record));
-    } finally {
-      waiting.then(disposeOf, () => {});
-    }
   }
 }
 
@@ -310,13 +284,4 @@ function waitsForItself(): InputError {
     "let the tool's calls stand alone, or in a conversation of their own",
     "conversation_in_use",
   );
-}
-
-function closedError(): GlueError {
-  return new GlueError({
-    code: "client_closed",
-    category: "cancelled",
-    message: "the client was closed before the job had ended",
-    hint: "the job goes on; its handle can be opened again by its id",
-  });
 }

@@ -1,24 +1,25 @@
 import type { Queue } from "bullmq";
 import { type CompletionPayload, completionPayloadSchema, isOfModel } from "../shared/catalog.ts";
-import { parseJson } from "../shared/json.ts";
-import { modelKeyOf, parseRecord } from "../shared/records.ts";
+import { modelKeyOf, paidUsd } from "../shared/records.ts";
 import { DEFAULT_TENANT, isOwnedBy } from "../shared/tenant.ts";
 import { isBlobRef, releaseBlob } from "../store/blobs.ts";
 import { jobKey, partsOf } from "../store/bullmq-internals.ts";
+import { openJobText } from "../store/job-data.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import { repliesOf } from "../store/redis.ts";
 import type { Store } from "../store/store.ts";
+import { openRecord } from "../store/stored-record.ts";
 
 /*
  * Single calls that failed for good and are still in their queues. Rows of batches and steps of runs are not among them: their batch
- * or run is what is tried again.
+ * or run is what is tried again. What somebody cancelled has not failed.
  */
 
 export interface DeadLetter {
-  kind: "job" | "run";
+  kind: "job" | "run" | "batch";
   id: string;
   tenant: string;
-  /** `entry:model` of a job; the workflow of a run. */
+  /** `entry:model` of a job; the workflow of a run; the id of a batch. */
   subject: string;
   /** That the job is in. */
   queue: string | undefined;
@@ -29,6 +30,10 @@ export interface DeadLetter {
   attempts: number;
   /** What was paid for it, in USD; null: nobody knows. */
   costUsd: number | null;
+  /** Of a batch: how many rows would be sent again. */
+  rows?: number;
+  /** Of a batch that a program has run: the command that sends them. */
+  hint?: string;
 }
 
 export interface LetterFilter {
@@ -45,6 +50,7 @@ export interface LetterFilter {
 
 /** Read in one go. */
 const CHUNK = 500;
+const CANCELLED = "cancelled";
 const OF_BATCH_OR_RUN = /^batch_|\.[0-9a-f]{16}$/;
 
 /** Returns the failed jobs that fit, the latest first. */
@@ -66,7 +72,8 @@ export async function findFailedJobs(store: Store, filter: LetterFilter): Promis
       const own = ids.flatMap((id, i) =>
         OF_BATCH_OR_RUN.test(id) ? [] : [{ id, failedAt: Number(scored[2 * i + 1]) }],
       );
-      found.push(...(await lettersOf(store, queue, own)).filter((letter) => fits(letter, filter)));
+      const letters = await lettersOf(store, queue, own);
+      found.push(...letters.filter((letter) => letter.code !== CANCELLED && fits(letter, filter)));
       if (ids.length < CHUNK) break;
     }
   }
@@ -85,8 +92,9 @@ async function lettersOf(
     store.redis.mget(jobs.map(({ id }) => store.keys.result(id))),
     repliesOf(pipeline),
   ]);
+  const read = await Promise.all(jobs.map(({ id }, n) => readable(store, id, records[n] ?? null)));
   return jobs.map(({ id, failedAt }, n) => {
-    const record = readable(id, records[n] ?? null);
+    const record = read[n];
     const [reason, attempts] = facts[n] as (string | null)[];
     const [code = "unknown", ...message] = (reason ?? "").split(": ");
     return {
@@ -96,18 +104,14 @@ async function lettersOf(
       code: record?.error?.code ?? code.replace(/ \(attempt \d+\)$/, ""),
       message: record?.error?.message ?? message.join(": "),
       attempts: record?.attempts ?? Number(attempts ?? 0),
-      costUsd: record?.costUsd ?? null,
+      costUsd: record ? paidUsd(record) : null,
     };
   });
 }
 
 /** A damaged record hides no other letter. */
-function readable(id: string, text: string | null) {
-  try {
-    return parseRecord(id, text);
-  } catch {
-    return undefined;
-  }
+function readable(store: Store, id: string, text: string | null) {
+  return openRecord(store, id, text).catch(() => undefined);
 }
 
 /** Returns whether a filter means a letter. */
@@ -126,7 +130,7 @@ export async function payloadOf(
   jobId: string,
 ): Promise<CompletionPayload | undefined> {
   const data = await store.redis.hget(jobKey(store, queue, jobId), "data");
-  return completionPayloadSchema.safeParse(parseJson(data ?? "null")).data;
+  return completionPayloadSchema.safeParse(await openJobText(store, jobId, data)).data;
 }
 
 /** Removes a failed job from its queue, with what it has finished; the record of its end stays as long as it would. False: it has not failed. */

@@ -11,6 +11,7 @@ import type { Settings } from "../shared/settings.ts";
 import { isBlobRef, readBlobText } from "../store/blobs.ts";
 import { jobKey } from "../store/bullmq-internals.ts";
 import { forkJournal } from "../store/fork-journal.ts";
+import { sealJobData } from "../store/job-data.ts";
 import type { Store } from "../store/store.ts";
 import { checkRequest, completionJob } from "./completion-job.ts";
 import { dropJob, payloadOf } from "./dead-letters.ts";
@@ -61,7 +62,8 @@ export async function forkJob(
   const target = await (fallbacks ? queues.registered(ROUTE_QUEUE) : queues.of(model ?? own));
   const isSameQuestion = !OF_THE_QUESTION.some((field) => field in edit);
   if (isSameQuestion) await forkJournal(store, jobId, { id, jobKey: jobKey(store, target.name, id) });
-  await target.add(made.name, { ...made.data, forkOf: jobId }, made.opts);
+  const data = await sealJobData(store, id, { ...made.data, forkOf: jobId });
+  await target.add(made.name, data, made.opts);
   // A caller that is killed before this makes no second job: its id is made of the failure and the change.
   await dropJob(store, queue, jobId);
   return id;

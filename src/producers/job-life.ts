@@ -1,12 +1,15 @@
 import { fieldsOf, parseJson } from "../shared/json.ts";
-import { modelKeyOf, type ResultRecord } from "../shared/records.ts";
+import { modelKeyOf, paidUsd, type ResultRecord } from "../shared/records.ts";
 import { isBlobRef, readBlob } from "../store/blobs.ts";
-import { jobKey, jobLogKey } from "../store/bullmq-internals.ts";
+import { jobKey } from "../store/bullmq-internals.ts";
+import { openJobText } from "../store/job-data.ts";
+import { type EndedAttempt, endedAttempts, readLog } from "../store/job-log.ts";
 import { readRecord } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
+import { sharedTraceId } from "../telemetry/tracing.ts";
 import { findJob } from "./job-lookup.ts";
 import { keyOfQueue } from "./job-search.ts";
-import { type EndedAttempt, endedAttempts, type Span, spansOf } from "./job-spans.ts";
+import { type Span, type StoredWait, spansOf } from "./job-spans.ts";
 
 /** One job from its enqueueing to its end, as far as Redis still has it; times are epoch milliseconds. */
 export interface JobLife {
@@ -19,11 +22,17 @@ export interface JobLife {
   deadlineAt: number | undefined;
   /** Attempts that were not the last one. */
   attempts: EndedAttempt[];
+  /** The lines of its log, 50 at most. */
+  log: string[];
+  /** Of its trace, where traces are on. */
+  traceId: string;
   spans: Span[];
   /** What it is part of. */
   batch: { id?: string; line?: number; customId?: string } | undefined;
   conversation: { id?: string; position?: number } | undefined;
   workflow: { runId?: string; step?: string } | undefined;
+  /** The agent that answered, else the one that it began with. */
+  agent: string | undefined;
   /** Names of the tools that it may call, and the other models. */
   tools: string[];
   fallbacks: string[];
@@ -63,22 +72,36 @@ export async function readJobLife(
   const record = await readRecord(store, id);
   if (!found && !record) return undefined;
   const stored = found ? await readStoredJob(store, found.queue, id) : {};
-  const log = found ? await store.redis.lrange(jobLogKey(store, found.queue, id), 0, -1) : [];
-  const data = fieldsOf(parseJson(stored.data ?? "{}")) as Data;
+  const log = found ? await readLog(store, { queue: found.queue, id }) : (record?.log ?? []);
+  const data = fieldsOf(await jobDataOf(store, id, stored.data, withContent)) as Data;
   const attempts = endedAttempts(log);
   const outcome = record && (await outcomeOf(store, record, withContent));
-  const addedAt = number(stored.timestamp) ?? (record && record.finishedAt - record.latencyMs);
+  const addedAt = number(stored.timestamp) ?? (record && earliestOf(record, attempts));
   const endedAt = record?.finishedAt ?? number(stored.finishedOn);
   const startedAt = number(stored.processedOn);
-  const { waitsFor } = Object(parseJson(stored.progress ?? "null")) as { waitsFor?: string };
+  const { waitsFor, suspendedAt, slept } = Object(parseJson(stored.progress ?? "null")) as StoredWait;
   const toolMs = outcome?.tools.reduce((sum, { durationMs }) => sum + durationMs, 0) ?? 0;
   const job = addedAt === undefined ? undefined : { addedAt, startedAt, endedAt };
   const { batch, conversation, workflow, tools = [], fallbacks = [], deadlineAt } = data;
+  const agent = record?.agent ?? data.agent;
   return {
     id,
     queue: found?.queue,
     key: found ? keyOfQueue(found.queue) : record && modelKeyOf(record),
-    ...{ addedAt, startedAt, endedAt, deadlineAt, attempts, batch, conversation, workflow, tools },
+    ...{
+      addedAt,
+      startedAt,
+      endedAt,
+      deadlineAt,
+      attempts,
+      log,
+      batch,
+      conversation,
+      workflow,
+      tools,
+      agent,
+    },
+    traceId: found ? sharedTraceId(traceOf(id, data)) : (record?.traceId ?? sharedTraceId(traceOf(id, {}))),
     spans:
       addedAt === undefined
         ? []
@@ -90,11 +113,18 @@ export async function readJobLife(
             latencyMs: record?.latencyMs ?? 0,
             toolMs,
             waitsFor,
+            suspendedAt,
+            slept,
           }),
     fallbacks: fallbacks.map(({ provider, model }) => `${provider?.entry}:${model}`),
     outcome,
     content: withContent ? await contentOf(store, data, record) : undefined,
   };
+}
+
+/** Of a job that is gone: when it was added, nobody knows any more. */
+function earliestOf({ finishedAt, latencyMs }: ResultRecord, [first]: readonly EndedAttempt[]): number {
+  return Math.min(finishedAt - latencyMs, first?.at ?? finishedAt);
 }
 
 interface Data {
@@ -104,8 +134,16 @@ interface Data {
   batch?: JobLife["batch"];
   conversation?: JobLife["conversation"];
   workflow?: JobLife["workflow"];
+  agent?: string;
   tools?: string[];
   fallbacks?: { provider?: { entry?: string }; model?: string }[];
+  activity?: string;
+  traceparent?: string;
+}
+
+function traceOf(id: string, data: Data) {
+  const kind = data.activity === undefined ? "job" : "activity";
+  return { id: `${kind}:${id}`, carrier: data, isLinked: data.batch !== undefined };
 }
 
 async function readStoredJob(store: Store, queue: string, id: string): Promise<StoredJob> {
@@ -114,7 +152,8 @@ async function readStoredJob(store: Store, queue: string, id: string): Promise<S
 }
 
 async function outcomeOf(store: Store, record: ResultRecord, withContent: boolean): Promise<Outcome> {
-  const { status, tokens, costUsd, attempts, calls, turns, latencyMs, error, fallbacks, response } = record;
+  const { status, tokens, attempts, calls, turns, latencyMs, error, fallbacks, response } = record;
+  const costUsd = paidUsd(record);
   const tools = (await opened(store, record.toolExecutions)) as
     | Exclude<ResultRecord["toolExecutions"], { blob: string }>
     | undefined;
@@ -139,6 +178,11 @@ async function contentOf(store: Store, { request, input }: Data, record: ResultR
     answer: await opened(store, record?.response?.body),
     output: fieldsOf(await opened(store, record?.output)).value,
   };
+}
+
+/** Without its content, nobody need decrypt it. */
+function jobDataOf(store: Store, id: string, data: string | null | undefined, withContent: boolean) {
+  return withContent ? openJobText(store, id, data) : parseJson(data ?? "{}");
 }
 
 /** What lies in a blob may be gone before who refers to it. */

@@ -3,6 +3,7 @@ import { activityOfQueue, hasRuns, isOfEveryWorker } from "../shared/catalog.ts"
 import { fieldsOf } from "../shared/json.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { isOwnedBy, tenantName } from "../shared/tenant.ts";
+import { openJobData } from "../store/job-data.ts";
 import { registeredQueues } from "../store/queue-registry.ts";
 import type { Store } from "../store/store.ts";
 import { withQueue } from "../store/with-queue.ts";
@@ -79,6 +80,8 @@ export async function searchJobs(
         looked += jobs.length;
         isPart ||= jobs.length >= looks;
         for (const job of jobs) {
+          if (job && filter.withContent)
+            job.data = await openJobData(store, job.id ?? "", job.data).catch(() => job.data);
           const listed = job && listedJob(job, name, one, filter);
           if (!listed || (filter.conversations && listed.conversation === undefined)) continue;
           if (fits(listed, filter.text)) found.push(listed);

@@ -1,4 +1,5 @@
 import type { JobTimes } from "../store/bullmq-internals.ts";
+import type { EndedAttempt } from "../store/job-log.ts";
 
 /** What a stretch of a step's or a job's time went to. */
 export type SpanKind =
@@ -19,32 +20,15 @@ export interface Span {
   to?: number | undefined;
 }
 
-/** An attempt that was not the last one, as its worker noted it in the job's log. */
-export interface EndedAttempt {
-  at: number;
-  attempt: number;
-  code: string;
-  message: string;
-  /** The wait before the next attempt. */
-  againMs: number;
-}
-
-const LINE = /^(\S+) attempt (\d+) ended: ([a-z_]+): (.*?)(?:; again in (\d+) s)?$/s;
-
-/** Returns the attempts that the lines of a job's log tell of; lines of another form are left out. */
-export function endedAttempts(lines: readonly string[]): EndedAttempt[] {
-  return lines.flatMap((line) => {
-    const [, at = "", attempt, code = "", message = "", seconds = "0"] = LINE.exec(line) ?? [];
-    const time = Date.parse(at);
-    if (Number.isNaN(time)) return [];
-    return [{ at: time, attempt: Number(attempt), code, message, againMs: Number(seconds) * 1000 }];
-  });
-}
-
 /** Returns what a wait after such an error is for. */
 function waitKind(code: string): SpanKind {
   if (/^(rate_limit|budget_wait|cost_wait|paused|overloaded)/.test(code)) return "budget";
   return code.startsWith("circuit_open") ? "breaker" : "retry";
+}
+
+/** Returns what an open job waits for: an error's code comes before its text; all else is what the fleet lacks, or has before it. */
+function openWaitKind(waitsFor: string | undefined): SpanKind {
+  return waitsFor !== undefined && /^\w+(:|$)/.test(waitsFor) ? waitKind(waitsFor) : "queue";
 }
 
 interface JobTimesKnown {
@@ -59,7 +43,14 @@ interface JobTimesKnown {
   toolMs: number;
   /** Why it does not run now, as the worker that put it back wrote it. */
   waitsFor?: string | undefined;
+  /** Since when it waits for a person, or for the job of another agent; epoch milliseconds. */
+  suspendedAt?: number | undefined;
+  /** The sleeps that are over, in their order, each with the begin of the attempt before it; epoch milliseconds. */
+  slept?: readonly { startedAt?: number; from: number; to: number }[] | undefined;
 }
+
+/** What a worker wrote of a job that it put back, or to sleep. */
+export type StoredWait = Pick<JobTimesKnown, "waitsFor" | "suspendedAt" | "slept">;
 
 /**
  * Returns where a job's time went, in order: waits before, between and after attempts, then the calls, then the tools. Calls and
@@ -73,6 +64,8 @@ export function spansOf({
   latencyMs,
   toolMs,
   waitsFor,
+  suspendedAt,
+  slept = [],
 }: JobTimesKnown): Span[] {
   const spans: Span[] = [];
   const end = endedAt ?? Number.POSITIVE_INFINITY;
@@ -82,10 +75,21 @@ export function spansOf({
     if (stop > at) spans.push({ kind, from: at, to: stop });
     at = Math.max(at, stop);
   };
+  const sleeps = [...slept];
+  const passSleeps = (before: number) => {
+    for (; sleeps[0] && sleeps[0].from <= before; sleeps.shift()) {
+      const [{ startedAt, from, to }] = sleeps as [(typeof sleeps)[0]];
+      if (startedAt !== undefined) until("queue", startedAt);
+      until("model", from);
+      until("wait", to);
+    }
+  };
   for (const [n, ended] of attempts.entries()) {
-    until(n === 0 ? "queue" : "model", ended.at);
+    passSleeps(ended.at);
+    until(n === 0 && at === askedAt ? "queue" : "model", ended.at);
     until(waitKind(ended.code), ended.at + ended.againMs);
   }
+  passSleeps(end);
   if (endedAt !== undefined) {
     // Between its worker's taking it and its call a job waits for the model's limits.
     const isOfLastTry = job?.startedAt !== undefined && job.startedAt >= at && job.startedAt <= endedAt;
@@ -97,9 +101,11 @@ export function spansOf({
     until("tool", endedAt);
     return spans;
   }
-  if (job?.startedAt !== undefined && waitsFor === undefined) {
-    until("queue", job.startedAt);
-    return [...spans, { kind: "model", from: at }];
+  if (job?.startedAt !== undefined && (waitsFor === undefined || suspendedAt !== undefined)) {
+    until("queue", Math.min(job.startedAt, suspendedAt ?? job.startedAt));
+    if (suspendedAt === undefined) return [...spans, { kind: "model", from: at }];
+    until("model", suspendedAt);
+    return [...spans, { kind: "wait", from: at }];
   }
-  return [...spans, { kind: waitsFor === undefined ? "queue" : waitKind(waitsFor), from: at }];
+  return [...spans, { kind: openWaitKind(waitsFor), from: at }];
 }

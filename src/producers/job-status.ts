@@ -1,6 +1,7 @@
 import type { Queue } from "bullmq";
 import { JobLostError } from "../shared/errors.ts";
 import type { Settings } from "../shared/settings.ts";
+import { SUSPENDED_AT } from "../store/job-waits.ts";
 import { readRecord } from "../store/result-record.ts";
 import type { Store } from "../store/store.ts";
 import { findJob, type JobRef } from "./job-lookup.ts";
@@ -9,8 +10,8 @@ import type { ProducerQueues } from "./queues.ts";
 
 /** The state of a job. */
 export interface JobStatus {
-  /** Where the job stands; `delayed` until its time, its next attempt, or the reason in `waitsFor` has passed. */
-  state: "waiting" | "delayed" | "active" | "succeeded" | "failed" | "cancelled";
+  /** Where the job stands; `suspended` until a person, or the job of another agent, has answered; `delayed` until its time, its next attempt, or the reason in `waitsFor` has passed. */
+  state: "waiting" | "delayed" | "suspended" | "active" | "succeeded" | "failed" | "cancelled";
   /** The reasons why it does not run yet, for people; empty when none is known. */
   waitsFor: string[];
 }
@@ -40,7 +41,7 @@ export async function readJobStatus(context: StatusContext, ref: JobRef): Promis
       case "active":
         return { state: "active", waitsFor: [] };
       case "delayed":
-        return { state: "delayed", waitsFor: await delayReason(queue, ref.id) };
+        return delayed(queue, ref.id);
       case "waiting":
       case "prioritized":
       case "waiting-children": {
@@ -53,10 +54,11 @@ export async function readJobStatus(context: StatusContext, ref: JobRef): Promis
   throw new JobLostError(ref.id);
 }
 
-async function delayReason(queue: Queue, jobId: string): Promise<string[]> {
+async function delayed(queue: Queue, jobId: string): Promise<JobStatus> {
   const job = await queue.getJob(jobId);
-  if (!job) return [];
+  if (!job) return { state: "delayed", waitsFor: [] };
   // Written by the worker that put it back.
-  const { waitsFor } = job.progress as { waitsFor?: string };
-  return [waitsFor ?? (job.attemptsMade > 0 ? "its next attempt" : "its time")];
+  const { waitsFor, [SUSPENDED_AT]: isSuspended } = Object(job.progress) as Record<string, unknown>;
+  const reason = waitsFor ?? (job.attemptsMade > 0 ? "its next attempt" : "its time");
+  return { state: isSuspended === undefined ? "delayed" : "suspended", waitsFor: [String(reason)] };
 }

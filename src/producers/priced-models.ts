@@ -17,7 +17,7 @@ export function requirePrices(
   if (unpricedModels(settings, models).length > 0) throw unpricedError(settings, models, limit);
 }
 
-/** For models that are not all priced. */
+/** Returns the error for a limit on what models may cost that are not all priced. */
 export function unpricedError(
   settings: Pick<Settings, "prices">,
   models: readonly ModelRef[],

@@ -7,6 +7,7 @@ import {
   isOfWorkflows,
   workflowOfQueue,
 } from "../shared/catalog.ts";
+import { counted } from "../shared/counted.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import type { Settings } from "../shared/settings.ts";
@@ -150,7 +151,7 @@ async function readQueueState(
 }
 
 function placesText({ runs, keys }: { runs: number; keys: number }): string {
-  return `places: ${runs} run${runs === 1 ? "" : "s"} of ${keys} limit${keys === 1 ? "" : "s"} of concurrency`;
+  return `places: ${counted(runs, "run")} of ${counted(keys, "limit")} of concurrency`;
 }
 
 /** Of a queue of workflows: what its jobs are of. */

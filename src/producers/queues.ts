@@ -4,21 +4,25 @@ import type { ModelRef } from "../shared/model-name.ts";
 import { completionQueueName } from "../shared/queue-name.ts";
 import { registerQueue } from "../store/queue-registry.ts";
 import type { Store } from "../store/store.ts";
+import { TenantShares } from "../store/tenant-shares.ts";
 
 /** Redis may have been emptied since a queue was registered: new workers would not find it. */
 const REGISTER_MS = 5000;
 
 /** A producer's BullMQ queues, opened and registered on first use, over one connection. */
 export class ProducerQueues {
-  readonly #store: Store;
+  readonly store: Store;
   readonly #maxActive: number | undefined;
   readonly #open = new Map<string, Queue>();
+  /** Gives jobs their places among those of other tenants. */
+  readonly shares: TenantShares;
   readonly #registered = new Map<string, { at: number; made: Promise<void> }>();
 
   /** @param maxActive how many of the namespace's queues of models may have jobs at a time; default 100 */
   constructor(store: Store, maxActive?: number) {
-    this.#store = store;
+    this.store = store;
     this.#maxActive = maxActive;
+    this.shares = new TenantShares(store);
   }
 
   /** @throws ConfigurationError `too_many_queues` */
@@ -31,7 +35,7 @@ export class ProducerQueues {
     const at = performance.now();
     let known = this.#registered.get(name);
     if (known === undefined || at - known.at > REGISTER_MS) {
-      known = { at, made: registerQueue(this.#store, name, this.#maxActive) };
+      known = { at, made: registerQueue(this.store, name, this.#maxActive) };
       this.#registered.set(name, known);
       known.made.catch(() => this.#registered.delete(name));
     }
@@ -44,8 +48,8 @@ export class ProducerQueues {
     const known = this.#open.get(name);
     if (known) return known;
     const queue = new Queue(name, {
-      connection: this.#store.redis,
-      prefix: this.#store.keys.prefix,
+      connection: this.store.redis,
+      prefix: this.store.keys.prefix,
       defaultJobOptions: QUEUE_DEFAULTS,
       streams: { events: { maxLen: 1000 } },
     });

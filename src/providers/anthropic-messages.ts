@@ -57,9 +57,10 @@ type Joined = { role: "user" | "assistant"; content: ContentBlockParam[] };
  */
 export function toHistory(given: readonly Message[], options: Options): MessagesHistory {
   const history = validHistory(withoutFunctions(given), ANTHROPIC_ALPHABET);
-  // What the model has answered already was asked of another one, perhaps: it must not end the conversation.
+  // What the model has answered already was asked of another one, perhaps, and a tool brings what it likes: neither must end
+  // the conversation.
   const lastAnswer = given.findLastIndex(({ role }) => role === "assistant");
-  const isEarlier = (at: number) => at < lastAnswer;
+  const isEarlier = (at: number) => at < lastAnswer || given[at]?.role === "tool";
   const partsOf = (message: Message, at: number) =>
     toParts(message, at, { isEarlier: isEarlier(at), textsOnly: options.textsOnly });
   const [system, talk] = [history.filter(isSystem), history.filter((one) => !isSystem(one))];

@@ -6,7 +6,8 @@ import {
   createZstdDecompress,
   constants as zlib,
 } from "node:zlib";
-import { type Dispatcher, errors } from "undici";
+import type { Dispatcher } from "undici";
+import { loadUndici } from "./undici.ts";
 
 /** More layers of compression than a server has a reason for. */
 const MAX_CODINGS = 5;
@@ -173,8 +174,10 @@ async function* unpacked(
   let bytes = 0;
   for await (const chunk of stream as AsyncIterable<Uint8Array>) {
     bytes += chunk.byteLength;
-    if (bytes > maxBytes)
-      throw new TypeError("terminated", { cause: new errors.ResponseExceededMaxSizeError() });
+    if (bytes > maxBytes) {
+      const { ResponseExceededMaxSizeError } = loadUndici().errors;
+      throw new TypeError("terminated", { cause: new ResponseExceededMaxSizeError() });
+    }
     yield chunk;
   }
 }

@@ -1,9 +1,10 @@
-import { Agent, Pool, ProxyAgent } from "undici";
+import type { Agent, ProxyAgent } from "undici";
 import { AuthenticationError } from "../shared/errors.ts";
 import { type ProviderEntry, requireKey } from "../shared/providers.ts";
 import { dispatch } from "./dispatch.ts";
 import type { PoolUse } from "./provider.ts";
 import { type Route, routeTo } from "./proxy.ts";
+import { loadUndici } from "./undici.ts";
 
 const DEFAULT_CONNECTIONS = 512;
 const KEEP_ALIVE_MS = 30_000;
@@ -57,7 +58,7 @@ export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}):
     headersTimeout: 0,
     bodyTimeout: 0,
   };
-  const dispatcher = route.proxy ? proxyAgent(route.proxy, settings) : new Agent(settings);
+  const dispatcher = route.proxy ? proxyAgent(route.proxy, settings) : new (loadUndici().Agent)(settings);
   // Bun has an undici of its own, whose dispatchers do nothing.
   const fetch = entry.fetch ?? ("dispatch" in dispatcher ? undefined : globalThis.fetch);
   const send = (url: string, { callHeaders, callSignal: signal, ...init }: CallInit) => {
@@ -81,8 +82,9 @@ export function createHttpPool(entry: ProviderEntry, options: PoolOptions = {}):
 
 /** Its own pools of plain HTTP would know nothing of the settings. */
 function proxyAgent(proxy: URL, settings: Agent.Options): ProxyAgent {
-  const factory = (origin: URL, options: object) => new Pool(origin, { ...settings, ...options });
-  return new ProxyAgent({ ...settings, uri: proxy.href, factory });
+  const undici = loadUndici();
+  const factory = (origin: URL, options: object) => new undici.Pool(origin, { ...settings, ...options });
+  return new undici.ProxyAgent({ ...settings, uri: proxy.href, factory });
 }
 
 /** A proxy's agent tells nothing of itself. */

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ProviderEntry } from "../shared/providers.ts";
 import type { Fault } from "./fault.ts";
+import { FLEX } from "./flex.ts";
 import { faultBehind } from "./provider-errors.ts";
 
 /** What is known of a model at a server: by its name, by the entry's settings, or by what the server refused. */
@@ -17,6 +18,8 @@ export interface ModelTraits {
   refusesParts?: boolean;
   /** Of Responses: the model has no reasoning that could be returned. */
   refusesEncrypted?: boolean;
+  /** It is not to be had in the tier flex. */
+  refusesFlex?: boolean;
 }
 
 /** OpenAI's models that refuse `max_tokens`, fine-tuned ones included. */
@@ -52,6 +55,7 @@ const STATE =
   /thought_?signature|extra_content|reasoning_(content|details)|thinking|signature|encrypted.content|\brs_\w|required following item/i;
 const REFUSED_INCLUDE =
   /encrypted.content.{0,80}(not supported|unsupported)|unsupported.{0,80}encrypted.content/i;
+const FLEX_TIER = /\bflex\b|service.tier/i;
 const PARTS =
   /image|picture|vision|audio|video|pdf|document|\bfiles?\b|multimodal|modalit|content (part|type)|unknown variant/i;
 /** A router's 404: no model behind it takes such a part. */
@@ -71,6 +75,8 @@ function lessonsOf(fault: Fault, refused: Refused): Partial<ModelTraits>[] {
   if (!refused.entry.maxTokensField) lessons.push(...limitLessons(fault, said, refused));
   const isOfInclude = fault.param?.startsWith("include") === true || REFUSED_INCLUDE.test(said);
   if (refused.body.include !== undefined && isOfInclude) lessons.push({ refusesEncrypted: true });
+  if (refused.body.service_tier === FLEX && (fault.param === "service_tier" || FLEX_TIER.test(said)))
+    lessons.push({ refusesFlex: true });
   if (/thought_?signature/i.test(said) && LACKS.test(said)) lessons.push({ needsSignatures: true });
   if (said.includes("reasoning_content") && LACKS.test(said)) lessons.push({ needsReasoning: true });
   if (STATE.test(said)) lessons.push({ refusesState: true });

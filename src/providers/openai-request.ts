@@ -60,7 +60,7 @@ function toParameters(
 function toMessages({ entry, model }: ChatCall, given: readonly Message[], traits: ModelTraits): Message[] {
   const lastAnswer = given.findLastIndex(({ role }) => role === "assistant");
   const messages = validHistory(given, alphabetOf(entry, model)).map(({ message, at }) =>
-    traits.refusesParts && at < lastAnswer ? inTexts(message) : message,
+    traits.refusesParts && (at < lastAnswer || message.role === "tool") ? inTexts(message) : message,
   );
   const loops = partsOfLoops(messages);
   const written = messages.map((message, i) => {
@@ -79,7 +79,35 @@ function toMessages({ entry, model }: ChatCall, given: readonly Message[], trait
     return withState(own as Message, stateFor(entry.name, message), { ...traits, inLoop });
   });
   // A request of system messages alone, or of blank ones, is the provider's to judge.
-  return written.length > 0 ? written : [...given];
+  return written.length > 0 ? withFilesApart(written) : [...given];
+}
+
+/** A tool's result is texts alone: what else it brought follows the results, as words of the user. */
+function withFilesApart(messages: readonly Message[]): Message[] {
+  const written: Message[] = [];
+  let files: Extract<Message["content"], unknown[]> = [];
+  const tell = () => {
+    if (files.length > 0) written.push({ role: "user", content: files });
+    files = [];
+  };
+  for (const message of messages) {
+    if (message.role !== "tool") tell();
+    const { content } = message;
+    const others = message.role === "tool" && Array.isArray(content) ? content.filter(isNoText) : [];
+    if (others.length === 0) {
+      written.push(message);
+      continue;
+    }
+    const texts = (content as typeof others).filter((part) => !isNoText(part));
+    written.push({ ...message, content: texts.length > 0 ? texts : "It follows below." });
+    files.push({ type: "text", text: `Brought by the tool call ${message.tool_call_id}:` }, ...others);
+  }
+  tell();
+  return written;
+}
+
+function isNoText({ type }: { type: string }): boolean {
+  return type !== "text";
 }
 
 /** What was answered already was taken by another model: this one is told that it is there. */

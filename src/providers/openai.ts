@@ -10,6 +10,7 @@ import { outputLimitOf } from "./answer-length.ts";
 import type { ReadStream } from "./body.ts";
 import { type HttpReply, postOnce } from "./call.ts";
 import { faultInBody } from "./fault.ts";
+import { FLEX, isFlexAnswer } from "./flex.ts";
 import { createHttpPool, type HttpPool } from "./http-pool.ts";
 import { type ModelTraits, sendAsTaken, traitsOf } from "./model-traits.ts";
 import { readChatAnswer } from "./openai-answer.ts";
@@ -79,14 +80,17 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     return { ...reply, charged: { input: reply.tokens.prompt, output: 0 } };
   }
   async function ask(call: ProviderCall, { path, toBody, readStream }: Api): Promise<HttpReply> {
-    const { model, request, onDelta, wire, timeoutMs } = call;
+    const { model, request, onDelta, wire, timeoutMs, isFlex } = call;
     const providerOptions = providerOptionsFor(entry, wire);
     const asked = { entry, model, request, providerOptions, isStreamed: onDelta !== undefined };
     const { answer, traits } = await sendAsTaken({
       entry,
       timeoutMs,
       traits: known.get(model) ?? traitsOf(entry, model),
-      write: (traits) => toBody(asked, traits),
+      write: (traits) => ({
+        ...toBody(asked, traits),
+        ...(isFlex && !traits.refusesFlex && { service_tier: FLEX }),
+      }),
       send: (body, timeoutMs) => post(path, body, { ...call, timeoutMs }, readStream),
     });
     known.set(model, traits);
@@ -101,7 +105,12 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
       const { prompt, completion } = reply.tokens;
       output.observe(call.model, completion / reply.body.choices.length);
       const counted = entry.tokenCharge === "requested" ? requestedOutput(call.request) : undefined;
-      return { ...reply, charged: { input: prompt, output: counted ?? completion } };
+      const isFlex = isFlexAnswer(entry, reply.body);
+      return {
+        ...reply,
+        ...(isFlex && { isFlex }),
+        charged: { input: prompt, output: counted ?? completion },
+      };
     },
     estimateTokens: (model, request) => {
       if (asksForEmbeddings(request)) return { input: estimatePromptTokens(request), output: 0 };

@@ -22,6 +22,8 @@ import {
   MODEL_IS_GONE,
   MODERATION_CODES,
   MORE_THAN_A_MINUTES_BUDGET,
+  NO_ROOM,
+  NO_ROOM_CODES,
   OVERLOAD_CODES,
   QUOTA_CODES,
   REFUSED_CONTENT,
@@ -46,6 +48,7 @@ type Kind =
   | "too_long"
   | "over_budget"
   | "rate_limit"
+  | "no_room"
   | "moderated"
   | "misgenerated"
   | "redirect"
@@ -113,6 +116,13 @@ function errorOf(fault: Fault, entry: ProviderEntry, model: string): LLMError {
         message: `${answered}: too many requests or tokens per minute`,
         hint: `GLUELLM_LIMITS for ${entry.name}:${model.slice(0, 100)} keeps the fleet below the account's limits`,
       });
+    case "no_room":
+      return new RateLimitError({
+        ...fields,
+        code: "no_flex_room",
+        retryAfterMs,
+        message: `${answered}: the tier flex has no room now`,
+      });
     case "too_long":
       return new TokenLimitError({
         ...fields,
@@ -169,6 +179,8 @@ function kindOf({ status, codes, param, message, moderated }: Fault): Kind {
   if (status < 400) return "redirect";
   if (status === 402 || has(QUOTA_CODES) || CREDIT_USED_UP.test(message)) return "quota";
   if (status === 529 || has(OVERLOAD_CODES)) return "overloaded";
+  // 498 is Groq's.
+  if (status === 498 || (status === 429 && (has(NO_ROOM_CODES) || NO_ROOM.test(message)))) return "no_room";
   if (status === 429 || (status < 500 && codes.some((code) => THROTTLE_CODE.test(code))))
     return MORE_THAN_A_MINUTES_BUDGET.test(message) ? "over_budget" : "rate_limit";
   if (status >= 500 || [408, 409, 425, 499].includes(status) || MODEL_IS_GONE.test(message)) return "server";

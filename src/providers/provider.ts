@@ -16,6 +16,8 @@ export interface ProviderCall {
   wire?: WireOptions | undefined;
   /** Our own id, printable ASCII; sent as `X-Client-Request-Id`, so that the provider's support can find the call. */
   requestId: string;
+  /** Asked for in the provider's slow and cheap tier, where the model has one. */
+  isFlex?: boolean;
   /** The time of the whole call, up to the last byte of the answer. */
   timeoutMs: number;
   /** The time without a byte after which a call with `onDelta` ends. */
@@ -38,6 +40,8 @@ export interface ProviderReply {
   tokens: TokenUse;
   /** The tokens that its limits count of this call. */
   charged: TokenCounts;
+  /** Answered in the cheap tier, at its price. */
+  isFlex?: boolean;
 }
 
 /** What a pool of connections has at a moment. */

@@ -91,7 +91,7 @@ function isMessage({ type, role, content }: Fields): boolean {
   return type === "message" || (type === undefined && (role !== undefined || content !== undefined));
 }
 
-/** What the model says before it goes on is no part of its answer. */
+/** Returns whether an item is what the model says before it goes on, which is no part of its answer. */
 export function isCommentary({ phase }: Fields): boolean {
   return phase === "commentary";
 }

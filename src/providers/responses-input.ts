@@ -24,10 +24,14 @@ interface Options {
  */
 export function toInput(given: readonly Message[], options: Options): Fields[] {
   const history = validHistory(given, OPENAI_ALPHABET);
-  // What the model has answered already was asked of another one, perhaps: it must not end the conversation.
+  // What the model has answered already was asked of another one, perhaps, and a tool brings what it likes: neither must end
+  // the conversation.
   const lastAnswer = given.findLastIndex(({ role }) => role === "assistant");
   const items = history.flatMap(({ message, at }) => {
-    const parts = toParts(message, at, { ...options.traits, isEarlier: at < lastAnswer });
+    const parts = toParts(message, at, {
+      ...options.traits,
+      isEarlier: at < lastAnswer || message.role === "tool",
+    });
     if (message.role === "function")
       throw cannotHonour(
         `messages[${at}].role`,

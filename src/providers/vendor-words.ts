@@ -10,6 +10,9 @@ export const QUOTA_CODES: ReadonlySet<string> = new Set([
   // Kimi; Qwen; GLM; LiteLLM.
   ...["exceeded_current_quota_error", "Arrearage", "1113", "budget_exceeded"],
 ]);
+/** No room in the tier flex, which is no limit of the account. */
+export const NO_ROOM_CODES: ReadonlySet<string> = new Set(["resource_unavailable", "capacity_exceeded"]);
+export const NO_ROOM = /^resource.unavailable/i;
 export const KEY_CODES: ReadonlySet<string> = new Set([
   ...["invalid_api_key", "authentication_error", "permission_error", "API_KEY_INVALID"],
 ]);

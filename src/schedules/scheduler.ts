@@ -12,7 +12,7 @@ import {
   type ScheduleRecord,
   scheduleIds,
 } from "../store/schedule.ts";
-import { beginTrigger, noteStart, readActivity } from "../store/schedule-ticks.ts";
+import { beginTrigger, noteStart, readScheduleActivity } from "../store/schedule-ticks.ts";
 import { type Action, type Definition, readDefinition } from "./definition.ts";
 import { type ScheduleStatus, statusOf } from "./schedule-status.ts";
 import { type ScheduleAccess, startAction } from "./start-action.ts";
@@ -65,7 +65,7 @@ export class Scheduler {
   /** @throws InputError `unknown_schedule` */
   async status(id: string, tenant?: string): Promise<ScheduleStatus> {
     const schedule = await this.#read(id, tenant);
-    const activity = await readActivity(this.#access.store, id);
+    const activity = await readScheduleActivity(this.#access.store, id);
     const now = await clockOf(this.#access.store).fresh();
     return statusOf(schedule, readDefinition(id, schedule.definition), activity, now);
   }

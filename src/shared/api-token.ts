@@ -10,6 +10,8 @@ import type { ShownKey } from "./principal.ts";
 
 const TOKEN = /^gk_([0-9a-f]{32})_[A-Za-z0-9_-]{43}$/;
 const KEY_ID = /^key_[0-9a-f]{32}$/;
+/** A token that may have lost its end, as logs and lists show it. */
+const TOKEN_START = /^gk_([0-9a-f]{32})(?:_|$)/;
 
 /** Returns a new token. */
 export function newToken(): string {
@@ -22,6 +24,9 @@ export function readToken(token: string): ShownKey | undefined {
   return id === undefined ? undefined : { keyId: `key_${id}`, digest: sha256(token) };
 }
 
-export function isKeyId(text: string): boolean {
-  return KEY_ID.test(text);
+/** Returns the id of a key by its id or by its token, whatever its secret is; undefined for what is neither. */
+export function keyIdOf(text: string): string | undefined {
+  const named = TOKEN_START.exec(text)?.[1];
+  if (named !== undefined) return `key_${named}`;
+  return KEY_ID.test(text) ? text : undefined;
 }

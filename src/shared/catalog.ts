@@ -2,6 +2,7 @@ import { z } from "zod";
 import { cacheOptionSchema } from "./cache-option.ts";
 import { chatRequestSchema } from "./chat.ts";
 import { storedConversationIdSchema } from "./conversation-id.ts";
+import { guardrailNamesSchema } from "./guardrail.ts";
 import { isOfOneCall } from "./one-call-steps.ts";
 import { outputSpecSchema } from "./output-spec.ts";
 import { completionQueueName } from "./queue-name.ts";
@@ -21,6 +22,14 @@ export const STEP_PAYLOAD_VERSION = 3;
 
 /** The version of a payload that says more to the provider than a chat request: older workers would leave that out. */
 export const WIRE_PAYLOAD_VERSION = 4;
+/** The version of a payload that names a lane: older workers would buy it online at once. */
+export const LANE_PAYLOAD_VERSION = 5;
+
+/** The version of a payload with agents or guardrails: older workers would leave them out. */
+export const AGENT_PAYLOAD_VERSION = 6;
+/** The versions of what lies encrypted in its job: it is read by whoever decrypts it as the version that it has within. */
+export const SEALED_PAYLOAD_VERSION = 7;
+export const SEALED_ACTIVITY_VERSION = 2;
 
 /** A request as its JSON text, where parsing would change it: a number that no double holds, the order of keys. */
 const requestTextSchema = z.strictObject({ json: z.string() });
@@ -32,9 +41,15 @@ const targetSchema = z.object({
 });
 export type FallbackTarget = z.infer<typeof targetSchema>;
 
+/** The most agents that one job may be handed over to. */
+export const MAX_AGENTS = 64;
+
 /** What a completion job carries. A payload of a newer version is put back for a newer worker. */
 export const completionPayloadSchema = z.object({
-  v: z.literal([1, TEXT_PAYLOAD_VERSION, STEP_PAYLOAD_VERSION, WIRE_PAYLOAD_VERSION]),
+  v: z.literal([
+    ...([1, TEXT_PAYLOAD_VERSION, STEP_PAYLOAD_VERSION, WIRE_PAYLOAD_VERSION] as const),
+    ...([LANE_PAYLOAD_VERSION, AGENT_PAYLOAD_VERSION] as const),
+  ]),
   kind: z.literal("completion"),
   requestId: z.string(),
   ...ownerFields,
@@ -45,7 +60,17 @@ export const completionPayloadSchema = z.object({
   /** The agent that asks, by whose name metrics count the job. */
   agent: z.string().max(64).optional(),
   /** The models to go on with, in this order, when the first cannot answer. */
-  fallbacks: z.array(targetSchema).min(1).optional(),
+  fallbacks: z.array(targetSchema).optional(),
+  /** The agents that may have their turn, the first one first; a model where it is not the job's. */
+  agents: z
+    .array(z.object({ name: z.string().max(64), target: targetSchema.optional() }))
+    .min(1)
+    .max(MAX_AGENTS)
+    .optional(),
+  /** Names of the rules on what goes to the model and what comes of it. */
+  guardrails: guardrailNamesSchema.optional(),
+  /** The job that waits for this one: a tool of its is answered by it. */
+  parent: z.object({ jobId: z.string(), queue: z.string() }).optional(),
   /** So many of these models, its own the first, are deployments that are alike: the freest is called. */
   alike: z.int().min(2).optional(),
   /** The request, or where it lies when it is larger than 16 KB. */
@@ -90,6 +115,11 @@ export const completionPayloadSchema = z.object({
   wire: wireOptionsSchema.optional(),
   /** What all calls of the job may cost. */
   maxCostUsd: z.number().positive().optional(),
+  /**
+   * How its calls are bought at a lower price until a time, in epoch milliseconds; online after it. `batch`: in provider batches, then as
+   * `flex`.
+   */
+  lane: z.object({ kind: z.enum(["batch", "flex"]), until: z.number() }).optional(),
   /** Whether the answer may come from, and go to, the cache; absent: when `temperature` is 0. */
   cache: cacheOptionSchema.optional(),
   /** Present on a batch's rows: the worker writes to the batch's done-list and obeys its stop flag. */
@@ -128,14 +158,21 @@ export type RunOptions = Pick<
   | "output"
   | "outputCheck"
   | "wire"
->;
+  | "guardrails"
+> & {
+  /** Names of the agents that may have their turn. */
+  agents?: readonly { name: string }[] | undefined;
+};
 
 /** Returns what of a job's options is part of the question: where it differs, so may the answer. */
 export function askedOf(options: RunOptions) {
   const { tools, maxToolIterations, endsWithTools, toolChoices, trim, steps, context, output, wire } =
     options;
   const named = isOfOneCall(steps) ? undefined : steps;
-  return { tools, maxToolIterations, endsWithTools, toolChoices, trim, steps: named, context, output, wire };
+  return {
+    ...{ tools, maxToolIterations, endsWithTools, toolChoices, trim, steps: named, context, output, wire },
+    ...{ guardrails: options.guardrails, agents: options.agents?.map(({ name }) => name) },
+  };
 }
 
 /** What Bull Board shows of a finished job: a summary, since the result itself is a record of its own. */
@@ -160,19 +197,22 @@ export function hasSeveralCalls({
   tools,
   output,
   fallbacks,
+  agents,
+  guardrails,
   trim,
   wire,
-}: Pick<CompletionPayload, "tools" | "output" | "fallbacks" | "trim" | "wire">): boolean {
-  return (
-    hasServerTools(wire) || [tools, output, fallbacks, trim?.summary].some((given) => given !== undefined)
-  );
+}: Pick<CompletionPayload, "tools" | "output" | "fallbacks" | "trim" | "wire" | "guardrails"> & {
+  agents?: readonly unknown[] | undefined;
+}): boolean {
+  const several = [tools, output, fallbacks, agents, guardrails, trim?.summary];
+  return hasServerTools(wire) || several.some((given) => given !== undefined);
 }
 
 /** The job catalog: kind → schemas, queue, attempts, time and version. */
 export const jobCatalog = {
   completion: {
     /** The newest that this code reads. */
-    version: WIRE_PAYLOAD_VERSION,
+    version: AGENT_PAYLOAD_VERSION,
     input: completionPayloadSchema,
     output: completionSummarySchema,
     queue: completionQueueName,
@@ -222,29 +262,6 @@ export function isOfWorkflows(queue: string): boolean {
   return hasRuns(queue) || activityOfQueue(queue) !== undefined;
 }
 
-/** The activities of one name that a process has at work at a time. */
-export const MAX_ACTIVITIES_AT_WORK = 100;
-/** The largest input and result of an activity, as JSON. */
-export const MAX_ACTIVITY_BYTES = 20 * 1024 * 1024;
-/** The largest details of a heartbeat, as JSON. */
-export const MAX_DETAILS_BYTES = 64 * 1024;
-
-/** What the job of an activity carries. */
-export const activityPayloadSchema = z.object({
-  v: z.literal(1),
-  kind: z.literal("activity"),
-  activity: z.string(),
-  /** The run and the step that it is. */
-  workflow: z.object({ runId: z.string(), step: z.string() }),
-  /** The input, or where it lies when it is larger than 16 KB. */
-  input: z.unknown(),
-  /** It has tags of types (see `serialize.ts`). */
-  typed: z.boolean().optional(),
-  /** The trace of the run. */
-  traceparent: z.string().max(64).optional(),
-  tracestate: z.string().max(MAX_TRACESTATE_CHARS).optional(),
-});
-export type ActivityPayload = z.infer<typeof activityPayloadSchema>;
 /** The queue of schedules' ticks. */
 export const SCHEDULE_QUEUE = "schedules";
 

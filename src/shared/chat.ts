@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { WrittenNumber } from "./exact-json.ts";
+import { type Redact, redacted } from "./redact.ts";
 import { toToolCalls } from "./tool-calls.ts";
 
 const MAX_TEXT_BYTES = 4 * 1024 * 1024;
@@ -125,17 +126,17 @@ export type ChatCompletion = z.infer<typeof chatCompletionSchema>;
 /** What the body of vectors calls itself: each choice's content is one, as base64. */
 export const EMBEDDINGS = "embeddings";
 
-/** The first `maxChars` characters of the last user message, on one line. */
-export function previewOf(request: ChatRequest, maxChars = 200): string {
+/** The first `maxChars` characters of the last user message, on one line. @param redact what they pass before */
+export function previewOf(request: ChatRequest, redact?: Redact, maxChars = 200): string {
   const last = request.messages.findLast((message) => message.role === "user") ?? request.messages.at(-1);
-  return oneLine(messageText(last), maxChars);
+  return oneLine(messageText(last), maxChars, redact);
 }
 
-/** The answer's text, on one line, shortened. */
-export function previewOfAnswer(body: ChatCompletion, maxChars = 200): string {
+/** The answer's text, on one line, shortened. @param redact what it passes before */
+export function previewOfAnswer(body: ChatCompletion, redact?: Redact, maxChars = 200): string {
   if (body.object === EMBEDDINGS) return `vectors of texts: ${body.choices.length}`;
   const { content, refusal } = body.choices[0]?.message ?? {};
-  return oneLine(content || refusal || "", maxChars);
+  return oneLine(content || refusal || "", maxChars, redact);
 }
 
 function messageText(message: Message | undefined): string {
@@ -146,9 +147,8 @@ function messageText(message: Message | undefined): string {
     : content.map((part) => part.text ?? `[${part.type}]`).join(" ");
 }
 
-function oneLine(value: string, maxChars: number): string {
-  const head = value
-    .slice(0, maxChars * 2)
+function oneLine(value: string, maxChars: number, redact: Redact | undefined): string {
+  const head = redacted(value, redact, maxChars * 2)
     .replace(/\s+/g, " ")
     .trim();
   return head.length > maxChars ? `${head.slice(0, maxChars)}…` : head;

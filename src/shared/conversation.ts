@@ -27,6 +27,8 @@ export const turnAnswerSchema = z.object({
   messages: z.array(storedMessageSchema),
   /** The provider cannot take this turn: it would refuse every later request that holds it too. */
   isRefused: z.boolean().optional(),
+  /** What a guardrail has put in the place of what was asked. */
+  asked: z.array(storedMessageSchema).optional(),
 });
 export type TurnAnswer = z.infer<typeof turnAnswerSchema>;
 
@@ -67,7 +69,7 @@ export const SUM_FIELDS = Object.keys(conversationSumsSchema.shape);
 
 /** Returns what later requests show of a turn: nothing of one that was refused. */
 export function toMessages({ asked, answer }: ConversationTurn): Message[] {
-  return answer?.isRefused ? [] : [...asked, ...(answer?.messages ?? [])];
+  return answer?.isRefused ? [] : [...(answer?.asked ?? asked), ...(answer?.messages ?? [])];
 }
 
 const NOT_ANSWERED = "This call was not run.";

@@ -22,8 +22,8 @@ export function costUsd(prices: Readonly<Prices>, model: ModelRef, use: TokenUse
   return (input + output * outputPerMillion) / 1e6;
 }
 
-/** What providers' batches cost of the price of a call. */
-export const BATCH_PRICE_SHARE = 0.5;
+/** What providers' batches, and calls in the tier flex, cost of the price of a call. */
+export const LANE_PRICE_SHARE = 0.5;
 
 /** Returns whether calls to the model can be priced. */
 export function isPriced(prices: Readonly<Prices>, model: ModelRef): boolean {

@@ -5,6 +5,7 @@ import {
   ConfigurationError,
   CostLimitError,
   GlueError,
+  GuardrailError,
   InputError,
   InvalidRequestError,
   JobCancelledError,
@@ -26,6 +27,7 @@ import {
   CostWaitError,
   PausedError,
   RateLimiterClosedError,
+  TenantWaitError,
 } from "./unsent-errors.ts";
 
 /** What follows from an error. Whoever decides something on an error asks this table, and none of the classes. */
@@ -102,7 +104,34 @@ const ROWS: readonly GivenRow[] = [
   { of: [GlueError], code: "deadline_exceeded", when: "the job's deadline passed", ...OVER },
   { of: [GlueError], code: "conversation_lost", when: "Redis no longer has its conversation", ...OVER },
   { of: [GlueError], code: "corrupt_data", when: "what Redis has of it is damaged", ...OVER },
+  { of: [InputError], code: "duplicate_tool", when: "two of its tools have one name", ...OVER },
+  { of: [InputError], code: "too_many_tools", when: "it has more tools than providers take", ...OVER },
+  {
+    of: [GlueError],
+    code: "tool_server_unavailable",
+    when: "a server of its tools does not start, or does not tell its tools",
+    ...UNSENT,
+    fallsBack: "never",
+  },
+  {
+    of: [GlueError],
+    code: "approval_timeout",
+    when: "nobody answered whether a tool may be called",
+    ...OVER,
+  },
+  { of: [GuardrailError], when: "a guardrail blocked it", ...OVER, spoils: "messages" },
   { of: [JobCancelledError], when: "somebody cancelled the job", ...OVER },
+  {
+    of: [RateLimitError],
+    code: "no_flex_room",
+    when: "429, the tier flex has no room",
+    ...REFUSED,
+    verdict: "snooze",
+    wait: "guess",
+    fallsBack: "never",
+    counts: "rateLimited",
+    followers: "none",
+  },
   {
     of: [RateLimitError],
     when: "429",
@@ -152,6 +181,13 @@ const ROWS: readonly GivenRow[] = [
     ...UNSENT,
     verdict: "snooze",
     wait: "guess",
+  },
+  {
+    of: [TenantWaitError],
+    when: "its tenant's limits are used up for now",
+    ...UNSENT,
+    verdict: "snooze",
+    fallsBack: "never",
   },
   {
     of: [PausedError],

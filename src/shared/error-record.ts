@@ -9,17 +9,18 @@ import {
   errorContextSchema,
   GlueError,
   type GlueErrorFields,
+  GuardrailError,
   InvalidRequestError,
   JobCancelledError,
   LLMError,
   NonDeterminismError,
   OverloadedError,
   RateLimitError,
-  type RejectedAnswer,
   StructuredOutputError,
   TokenLimitError,
   WorkflowError,
 } from "./errors.ts";
+import type { RejectedAnswer } from "./quoted-text.ts";
 
 /**
  * Under which name a class is stored: the names stay when a class is renamed. A subclass that is not here is stored
@@ -36,6 +37,7 @@ const STORED_CLASSES: readonly (readonly [string, new (fields: GlueErrorFields) 
   ["cancelled", JobCancelledError],
   ["structured_output", StructuredOutputError],
   ["cost_limit", CostLimitError],
+  ["guardrail", GuardrailError],
   ["non_determinism", NonDeterminismError],
   ["workflow", WorkflowError],
 ];

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { keptAnswer, providerWords, type RejectedAnswer } from "./quoted-text.ts";
 
 export const errorCategorySchema = z.enum([
   "input",
@@ -121,14 +122,24 @@ export class JobCancelledError extends GlueError {
   }
 }
 
-/** Redis has neither the job nor its result. */
+const LOST = {
+  job: (id: string) => ({
+    message: `job ${id} is over, or no longer in Redis, and left no result`,
+    hint: "results are kept for 7 days; Redis was emptied, or somebody removed the job: enqueue it again",
+  }),
+  run: (id: string) => ({
+    message: `no run ${id}`,
+    hint: "check the id; runs are kept for 30 days after their end (GLUELLM_RETENTION_RUNS)",
+  }),
+};
+
+/** Redis has neither the job, or the run, nor its result. */
 export class JobLostError extends GlueError {
-  constructor(jobId: string) {
+  constructor(jobId: string, what: "job" | "run" = "job") {
     super({
       code: "job_lost",
       category: "internal",
-      message: `job ${jobId} is over, or no longer in Redis, and left no result`,
-      hint: "results are kept for 7 days; Redis was emptied, or somebody removed the job: enqueue it again",
+      ...LOST[what](jobId),
       context: { jobId },
     });
   }
@@ -162,8 +173,6 @@ export class NonRetryableError extends WorkflowError {
   }
 }
 
-const MAX_PROVIDER_CHARS = 2000;
-
 /** What a provider call's error has beside an error's own fields. */
 interface ProviderFields {
   /** The provider's own words; control characters are taken out, and what is beyond 2,000 characters. */
@@ -181,22 +190,13 @@ export class LLMError extends GlueError {
     options?: { cause?: unknown },
   ) {
     super(fields, options);
-    this.#providerMessage = providerMessage && wordsOf(providerMessage);
+    this.#providerMessage = providerMessage && providerWords(providerMessage);
   }
 
   /** What the provider said, at most 2,000 characters. It is kept in the result record alone: no log, job or dashboard shows it. */
   get providerMessage(): string | undefined {
     return this.#providerMessage;
   }
-}
-
-function wordsOf(text: string): string | undefined {
-  const head = text.slice(0, 4 * MAX_PROVIDER_CHARS).toWellFormed();
-  const words = head
-    .replace(/\s+/g, " ")
-    .replace(/[\p{Cc}\p{Cf}]/gu, "")
-    .trim();
-  return words.slice(0, MAX_PROVIDER_CHARS) || undefined;
 }
 
 /** 429: the provider asks us to slow down. */
@@ -248,16 +248,6 @@ export class AccountError extends LLMError {
   }
 }
 
-const MAX_REJECTED_BYTES = 16 * 1024;
-
-/** The last answer to a structured call, and what was wrong with it. */
-export interface RejectedAnswer {
-  /** The answer's text, at most 16 KiB. */
-  text: string;
-  /** The violated paths and rules, a line each. */
-  problem: string;
-}
-
 /** No answer fitted the schema, the rounds of repair included. */
 export class StructuredOutputError extends LLMError {
   /** Private: an error's own fields reach logs, and this one quotes the answer. */
@@ -265,8 +255,7 @@ export class StructuredOutputError extends LLMError {
 
   constructor(fields: LLMErrorFields & { rejected?: RejectedAnswer }, options?: { cause?: unknown }) {
     super({ code: "structured_output", category: "provider", ...fields }, options);
-    const { text = "", problem = "" } = fields.rejected ?? {};
-    this.#rejected = fields.rejected && { text: headOf(text, MAX_REJECTED_BYTES), problem };
+    this.#rejected = fields.rejected && keptAnswer(fields.rejected);
   }
 
   /** The answer, kept in the job's result record alone: no log, job or dashboard shows it. */
@@ -275,10 +264,24 @@ export class StructuredOutputError extends LLMError {
   }
 }
 
-/** The text's first bytes, ending at a whole character. */
-function headOf(text: string, maxBytes: number): string {
-  const bytes = Buffer.from(text.slice(0, maxBytes));
-  return new TextDecoder().decode(bytes.subarray(0, maxBytes), { stream: true });
+/** A guardrail blocked what was asked or answered. `context` has its name and its stage. */
+export class GuardrailError extends GlueError {
+  constructor(fields: Partial<GlueErrorFields> = {}, options?: { cause?: unknown }) {
+    super(
+      { code: "guardrail_blocked", category: "input", message: "a guardrail blocked the call", ...fields },
+      options,
+    );
+  }
+
+  /** The guardrail's name. */
+  get guardrail(): string {
+    return String(this.context.guardrail ?? "");
+  }
+
+  /** The stage at which it blocked: `pre`, `parallel` or `post`. */
+  get stage(): string {
+    return String(this.context.stage ?? "");
+  }
 }
 
 /** A cost limit: the next call could have passed it. `context` has `spentUsd` and `maxCostUsd`. */

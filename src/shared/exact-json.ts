@@ -36,7 +36,7 @@ const { rawJSON: rawJson } = JSON as unknown as { rawJSON: (text: string) => unk
 /** Numbers whose double may be written otherwise: -0, an exponent, a zero at the end, a tiny one, sixteen digits. */
 const UNUSUAL_NUMBER =
   /(?:^|[[:,])\s*-?(?:(?<=-)0(?![.\d])|\d+(?:\.\d+)?[eE]|\d+\.\d*0(?!\d)|0\.0000|[\d.]{16})/;
-/** In a text without it doubles hold all digits of all numbers. */
+/** Sixteen digits in a row: in a text without them, doubles hold all digits of all numbers. */
 export const MANY_DIGITS = /\d[\d.]{15}/;
 /** JavaScript puts such keys before all others, in the order of the numbers. */
 const INDEX_KEY = /^(?:0|[1-9]\d{0,9})$/;

@@ -39,7 +39,7 @@ export function mapSchemas(schema: unknown, change: (schema: JsonSchema) => Json
   return change(Object.fromEntries(copy));
 }
 
-/** How deep objects and lists of a JSON text stand in each other. */
+/** Returns how deep objects and lists of a JSON text stand in each other. */
 export function nestingOf(json: string): number {
   let depth = 0;
   let deepest = 0;

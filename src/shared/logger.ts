@@ -1,8 +1,9 @@
+import { createRequire } from "node:module";
 import { type Logger, type LoggerOptions, multistream, pino, stdSerializers } from "pino";
-import pretty from "pino-pretty";
 import { type LogFields, logContext } from "./log-context.ts";
+import type { LogLevel } from "./log-level.ts";
+import type { Redact } from "./redact.ts";
 import { HIDDEN, HIDDEN_PATHS, hideFields, hideSecrets } from "./redaction.ts";
-import type { LogLevel } from "./settings-schema.ts";
 
 export type { Logger } from "pino";
 
@@ -18,6 +19,8 @@ export interface LoggerSettings {
   /** Whether standard error has one JSON object per line. */
   json: boolean;
   more?: readonly LogTarget[];
+  /** What the texts of all lines pass; absent: they are as they are. */
+  redact?: Redact | undefined;
 }
 
 /** The fields that a logger's lines have already, so that the context need not add them. */
@@ -28,14 +31,14 @@ type Bound = Logger & { [BOUND]?: LogFields };
  * Logs go to standard error: standard output belongs to answers and tables. Errors are logged without their
  * properties, which may quote a request.
  */
-export function createLogger({ level, json, more = [] }: LoggerSettings): Logger {
+export function createLogger({ level, json, more = [], redact }: LoggerSettings): Logger {
   const options: LoggerOptions = {
     level,
     base: { pid: process.pid },
     formatters: { log: hideFields },
     // What a logger is bound to passes by the formatter of lines.
     redact: { paths: [...HIDDEN_PATHS], censor: HIDDEN },
-    hooks: { streamWrite: hideSecrets },
+    hooks: { streamWrite: redact ? (line) => redactLine(hideSecrets(line), redact) : hideSecrets },
     mixin: (_, __, logger) => unboundContext(logger as Bound),
     serializers: {
       err: (error: Error) => ({
@@ -57,10 +60,31 @@ export function createLogger({ level, json, more = [] }: LoggerSettings): Logger
   );
 }
 
-function consoleStream(json: boolean) {
+/** Redacts the texts of a line, wherever in it they are. */
+function redactLine(line: string, redact: Redact): string {
+  try {
+    const fields = JSON.parse(line, (_, value) => (typeof value === "string" ? redact(value) : value));
+    return `${JSON.stringify(fields)}\n`;
+  } catch {
+    return redact(line);
+  }
+}
+
+function consoleStream(json: boolean): LogTarget["stream"] {
   const { stderr } = process;
   if (json) return stderr.isTTY ? stderr : pino.destination({ dest: 2, sync: false });
-  return pretty({
+  let opened: LogTarget["stream"] | undefined;
+  return {
+    write(line) {
+      opened ??= prettyStream(stderr);
+      opened.write(line);
+    },
+  };
+}
+
+/** Returns what writes lines for people. Its package is loaded here, by the first line: most commands log nothing. */
+function prettyStream(stderr: NodeJS.WriteStream): LogTarget["stream"] {
+  return loadPretty()({
     // On a terminal by way of the stream, where a live view makes room for other lines.
     destination: stderr.isTTY ? stderr : 2,
     colorize: stderr.isTTY && stderr.hasColors(),
@@ -69,6 +93,15 @@ function consoleStream(json: boolean) {
     translateTime: "SYS:yyyy-mm-dd HH:MM:ss o",
     singleLine: true,
   });
+}
+
+function loadPretty(): typeof import("pino-pretty") {
+  try {
+    // A bundler puts the package here; an ES module has no `require`.
+    return require("pino-pretty");
+  } catch {
+    return createRequire(import.meta.url)("pino-pretty");
+  }
 }
 
 /** Returns a logger whose lines have these fields, undefined ones left out, also where there is no context. */

@@ -5,6 +5,10 @@ import { DEFAULT_TENANT } from "./tenant.ts";
 export interface Principal {
   /** The key's id; undefined without keys. */
   keyId: string | undefined;
+  /** Who came by single sign-on: the user's name. */
+  user?: string | undefined;
+  /** What shows who it is, where that is no key: `link`, `password`. */
+  by?: string | undefined;
   tenant: string;
   scopes: readonly Scope[];
   /** Whether what its calls cost has a limit. */
@@ -29,7 +33,7 @@ export interface ShownKey {
 export type KnownCaller = ShownKey | Principal;
 
 /** Returns the highest role whose scopes somebody has; undefined when there is none. */
-export function roleOf({ scopes }: Principal): Role | undefined {
+export function roleOf({ scopes }: Pick<Principal, "scopes">): Role | undefined {
   const roles = Object.keys(ROLES).reverse() as Role[];
   return roles.find(
     (role) => scopes.includes("admin") || ROLES[role].every((scope) => scopes.includes(scope)),

@@ -35,6 +35,11 @@ export function isAlive({ pid, startedAt }: ProcessIdentity): boolean {
   return found === startedAt || found === UNTOLD || (found !== undefined && startedAt === UNTOLD);
 }
 
+/** Whether the process is surely the one that is meant: one whose start is not told may be a stranger, not to be ended. */
+export function isSurely({ pid, startedAt }: ProcessIdentity): boolean {
+  return startedAt !== UNTOLD && startTimeOf(pid) === startedAt;
+}
+
 export function identityOf(pid: number): ProcessIdentity | undefined {
   const startedAt = startTimeOf(pid);
   return startedAt === undefined ? undefined : { pid, startedAt };

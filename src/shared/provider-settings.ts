@@ -30,6 +30,7 @@ const requestSettings = {
     .optional(),
   cacheControl: z.enum(["send", "leaveOut", "refuse"]).optional(),
   batches: z.boolean().optional(),
+  flex: z.boolean().optional(),
 };
 
 /** `GLUELLM_PROVIDERS`: entries of the user's own, by name, and settings of built-in ones. */

@@ -49,6 +49,8 @@ export interface ProviderEntry {
   cacheControl?: "send" | "leaveOut" | "refuse";
   /** Whether its server has batches at a lower price; default: as is known of built-in entries. */
   batches?: boolean;
+  /** Whether its server has the tier flex, at half the price; default: as is known of built-in entries. */
+  flex?: boolean;
   /** Sends the requests in place of the connection pool, for a transport of the user's own; a program alone can set it. */
   fetch?: typeof globalThis.fetch;
   /**

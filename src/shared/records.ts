@@ -1,7 +1,9 @@
 import { z } from "zod";
+import { decisionSchema } from "./approval.ts";
 import { blobRefSchema, type CompletionPayload } from "./catalog.ts";
 import { chatCompletionSchema } from "./chat.ts";
 import { errorRecordSchema } from "./error-record.ts";
+import { guardrailReportSchema } from "./guardrail.ts";
 import { modelRef } from "./model-name.ts";
 import { readStored } from "./stored-data.ts";
 import { ownerFields } from "./tenant.ts";
@@ -19,7 +21,14 @@ export const toolExecutionSchema = z.object({
   arguments: z.unknown(),
   /** The text that the model was told; absent on an error. */
   result: z.string().optional(),
+  /** Images and files that the model was shown beside it, in the words of Chat Completions, as data URLs. */
+  parts: z
+    .array(z.looseObject({ type: z.string() }))
+    .min(1)
+    .optional(),
   error: z.object({ code: z.string(), message: z.string() }).optional(),
+  /** What a person, or the time-out, said of the call; absent where nobody was asked. */
+  approval: decisionSchema.optional(),
   durationMs: z.number(),
 });
 /** A tool call that a worker ran, or refused to run. */
@@ -33,6 +42,10 @@ export const fallbackSchema = z.object({
 });
 /** A model that a job gave up for its next one, with the error that made it so. */
 export type Fallback = z.infer<typeof fallbackSchema>;
+
+/** A lane at a lower price: a provider's batch, or its tier flex. */
+export const laneSchema = z.enum(["batch", "flex"]);
+export type LaneName = z.infer<typeof laneSchema>;
 
 /** The result of a job: the truth that every attempt looks for before it pays. */
 const resultRecordSchema = z.object({
@@ -64,14 +77,22 @@ const resultRecordSchema = z.object({
     /** Some of it is a guess: a provider did not report what it used. */
     estimated: z.literal(true).optional(),
   }),
-  /** How it was bought, where that was not online: a provider's batch. */
-  lane: z.literal("batch").optional(),
+  /** How its answer, or the last one of several, was bought, where that was not online. */
+  lane: laneSchema.optional(),
+  /** Why a call of it was bought online, though a lane was asked for. */
+  laneMissed: z.string().optional(),
   /** The answer, or the last one of several, was in the cache already. */
   fromCache: z.literal(true).optional(),
+  /** The question whose answer this is was only like this one: the cosine of their vectors. */
+  similarity: z.number().optional(),
   /** Provider calls that brought an answer; those that the cache saved are not counted. */
   calls: z.number().optional(),
   /** Answers of the model, cached ones included. */
   turns: z.number().optional(),
+  /** The agent that answered. */
+  agent: z.string().optional(),
+  /** What guardrails said of it, but for what they allowed. */
+  guardrails: z.array(guardrailReportSchema).optional(),
   /** Present when the job has tools. */
   toolExecutions: z.union([blobRefSchema, z.array(toolExecutionSchema)]).optional(),
   /** The value of the structured answer that was asked for. */
@@ -87,6 +108,10 @@ const resultRecordSchema = z.object({
   /** Time of the provider calls that brought an answer, in milliseconds. */
   latencyMs: z.number(),
   finishedAt: z.number(),
+  /** Of the trace that it belongs to; undefined where that is one of its own. */
+  traceId: z.string().optional(),
+  /** The last lines of the job's log, which goes with the job; absent for rows of batches, and without attempts before the last one. */
+  log: z.array(z.string()).optional(),
 });
 export type ResultRecord = z.infer<typeof resultRecordSchema>;
 
@@ -96,7 +121,12 @@ export type ResultRecord = z.infer<typeof resultRecordSchema>;
  */
 export function parseRecord(jobId: string, text: string | null): ResultRecord | undefined {
   if (text === null || text === ACKNOWLEDGED) return undefined;
-  return readStored(`the result record of job ${jobId}`, () => resultRecordSchema.parse(JSON.parse(text)));
+  return readRecordValue(jobId, () => JSON.parse(text));
+}
+
+/** Returns the record that a stored value is. @throws GlueError `corrupt_data` */
+export function readRecordValue(jobId: string, read: () => unknown): ResultRecord {
+  return readStored(`the result record of job ${jobId}`, () => resultRecordSchema.parse(read()));
 }
 
 /** `entry:model`, or the model alone in records of older versions. */
@@ -104,10 +134,19 @@ export function modelKeyOf({ entry, model }: Pick<ResultRecord, "entry" | "model
   return entry === undefined ? model : modelRef(entry, model).key;
 }
 
+/** Returns what a job cost in USD; null when nobody knows it. Whoever got no answer paid nothing, as the history has it too. */
+export function paidUsd({
+  status,
+  costUsd,
+  calls = status === "succeeded" ? 1 : 0,
+}: Pick<ResultRecord, "status" | "calls" | "costUsd">): number | null {
+  return calls === 0 && costUsd === null ? 0 : costUsd;
+}
+
 /** A record without an answer. */
 export function emptyRecord(
   jobId: string,
-  { provider, model, tenant }: Pick<CompletionPayload, "provider" | "model" | "tenant">,
+  { provider, model, tenant, ...payload }: Pick<CompletionPayload, "provider" | "model" | "tenant"> & Traced,
   status: ResultRecord["status"],
   attempts = 1,
 ): ResultRecord {
@@ -123,7 +162,15 @@ export function emptyRecord(
     attempts,
     latencyMs: 0,
     finishedAt: Date.now(),
+    ...tracedBy(payload),
   };
+}
+
+type Traced = Partial<Pick<CompletionPayload, "traceparent" | "batch">>;
+
+/** What a record keeps of the trace that its payload names. A row's job is a trace of its own. */
+export function tracedBy({ traceparent, batch }: Traced): Pick<ResultRecord, "traceId"> {
+  return traceparent !== undefined && batch === undefined ? { traceId: traceparent.slice(3, 35) } : {};
 }
 
 export const batchStatusSchema = z.enum([
@@ -172,6 +219,8 @@ export const batchRecordSchema = z.object({
   unpriced: count,
   /** What the batch may cost; absent without a limit. */
   maxCostUsd: z.coerce.number().optional(),
+  /** What the batch was quoted for: JSON of `{p10, p50, p90}` in USD; absent without a quote. */
+  quotedUsd: z.string().optional(),
   /** With a limit: what its calls cost, those included whose outcome is unknown; and what is held for calls under way. */
   spentUsd: count,
   reservedUsd: count,
@@ -180,9 +229,14 @@ export const batchRecordSchema = z.object({
   rowsPerSecond: count,
   /** What failed in its present run, or its last one, by cause: JSON of FailureCause[]. */
   failures: z.string().optional(),
-  /** The provider batches that have rows of it now: JSON of LaneStatus[]; and what such saved against single calls. */
+  /** The provider batches that have rows of it now: JSON of LaneStatus[]. */
   lanes: z.string().optional(),
+  /** Succeeded rows that were bought in provider batches and in the tier flex, and what that saved against single calls. */
+  batchRows: count,
+  flexRows: count,
   savedUsd: count,
+  /** Where the ids of its rows' jobs are masked, as encryption has them; absent: they are the rows' own. */
+  rowIds: z.literal("masked").optional(),
   createdAt: count,
   updatedAt: count,
   ...ownerFields,
@@ -196,8 +250,13 @@ export const laneStatusSchema = z.object({
   model: z.string(),
   /** The provider's name of it, once it is known. */
   id: z.string().optional(),
-  /** `intended`, `creating`, `unknown` (it may have been made), `in_progress`, `cancelling` or `ended`. */
+  /**
+   * `intended`, `creating`, `unknown` (nobody can tell whether the provider has it), `in_progress`, `cancelling` or `ended`; `online`
+   * is no batch: rows of the model go online.
+   */
   state: z.string(),
+  /** Why rows go online though provider batches were asked for; of `unknown`: why it is, and what becomes of its rows. */
+  reason: z.string().optional(),
   rows: z.number(),
   /** As far as the provider tells before its end. */
   done: z.number(),

@@ -24,6 +24,8 @@ const HIDDEN_FIELDS = new Set(NAMES.map(normal));
 export const HIDDEN_PATHS: readonly string[] = [...new Set([...NAMES, ...NAMES.map(inSnakeCase)])];
 const MAX_DEPTH = 4;
 
+/** What a line has that has something of those below: one look for it is cheaper than theirs, and most lines have none. */
+const MAY_HAVE_KEY = /[sgpr]k[-_]|(?:xai|whsec)[-_]|AIza|(?:bearer|basic)\s|:\/\//i;
 /** Keys as vendors write them, and addresses with a password. */
 const KEY_LIKE = /\b(?:sk|gk|pk|rk|xai|whsec|gsk)[-_][\w-]{12,}|\bAIza[\w-]{20,}/g;
 const BEARER = /\b(bearer|basic)\s+[\w.~+/-]{8,}=*/gi;
@@ -44,6 +46,7 @@ export function hideInLogs(secret: Secret | string | undefined): void {
 export function hideSecrets(line: string): string {
   let hidden = line;
   for (const secret of secrets) if (hidden.includes(secret)) hidden = hidden.replaceAll(secret, HIDDEN);
+  if (!MAY_HAVE_KEY.test(hidden)) return hidden;
   hidden = hidden.replace(KEY_LIKE, HIDDEN).replace(BEARER, `$1 ${HIDDEN}`);
   // It takes longer than all the others, and most lines have no address.
   return hidden.includes("://") ? hidden.replace(PASSWORD_IN_URL, `$1:${HIDDEN}@`) : hidden;
@@ -56,8 +59,9 @@ export function hideFields(fields: Record<string, unknown>): Record<string, unkn
 
 function hideIn(value: object, depth: number): object {
   let copy: Record<string, unknown> | undefined;
-  for (const [name, field] of Object.entries(value)) {
-    const shown = HIDDEN_FIELDS.has(normal(name)) ? HIDDEN : shownOf(field, depth);
+  for (const name of Object.keys(value)) {
+    const field = (value as Record<string, unknown>)[name];
+    const shown = isHidden(name) ? HIDDEN : shownOf(field, depth);
     if (shown === field) continue;
     copy ??= { ...value };
     copy[name] = shown;
@@ -70,6 +74,18 @@ function shownOf(field: unknown, depth: number): unknown {
   if (depth >= MAX_DEPTH) return "[nested]";
   if (Array.isArray(field)) return field.map((item) => shownOf(item, depth + 1));
   return hideIn(field, depth + 1);
+}
+
+/** What was found of names, since lines have the same ones; bounded, since a name may be anybody's. */
+const known = new Map<string, boolean>();
+const MAX_KNOWN = 1000;
+
+function isHidden(name: string): boolean {
+  const found = known.get(name);
+  if (found !== undefined) return found;
+  const hidden = HIDDEN_FIELDS.has(normal(name));
+  if (known.size < MAX_KNOWN) known.set(name, hidden);
+  return hidden;
 }
 
 function normal(name: string): string {

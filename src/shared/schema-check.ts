@@ -2,6 +2,15 @@ import type { z } from "zod";
 import { didYouMean, hintOf } from "./did-you-mean.ts";
 import { InputError } from "./errors.ts";
 
+/** What other names some options have in the Python GlueLLM, without underscores and in lower case. */
+const PYTHON_NAMES = new Map([
+  ["systemprompt", "system"],
+  ["responseformat", "schema"],
+  ["requesttimeout", "timeoutMs"],
+  ["retryconfig", "maxAttempts"],
+  ["summarizecontext", "trim"],
+]);
+
 /**
  * Returns a value as its schema has it.
  * @throws InputError naming the field that is unknown or wrong: `the options are wrong at stop: …`.
@@ -36,8 +45,12 @@ export function unknownKeyHint(schema: z.ZodType, issue: z.core.$ZodIssue): stri
   );
   const known = [...new Set(places.flatMap(keysOf))].sort();
   if (known.length === 0) return undefined;
-  const guesses = issue.keys.map((key) => didYouMean(key, known));
+  const guesses = issue.keys.map((key) => didYouMean(renamed(key), known));
   return hintOf(...new Set(guesses), `known: ${known.join(", ")}`);
+}
+
+function renamed(key: string): string {
+  return PYTHON_NAMES.get(key.replaceAll("_", "").toLowerCase()) ?? key;
 }
 
 /** The schemas of which a schema is made that does not name the fields itself. */

@@ -24,3 +24,7 @@ export class Secret {
     return "[redacted]";
   }
 }
+
+export function optionalSecret(text: string | undefined): Secret | undefined {
+  return text === undefined ? undefined : new Secret(text);
+}

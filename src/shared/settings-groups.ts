@@ -1,11 +1,15 @@
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { z } from "zod";
+import { type AuditSettings, auditSettings } from "./audit-setting.ts";
 import type { Deployments } from "./deployments.ts";
+import type { EncryptionSettings } from "./encryption-setting.ts";
 import type { Variables } from "./env-file.ts";
 import { fileStoreSetting, type S3Place } from "./file-store-setting.ts";
-import { type HistorySettings, historyRetentionMs } from "./history-setting.ts";
+import { type HistorySettings, historyMaxRows, historyRetentionMs } from "./history-setting.ts";
 import { type Limits, withSimpleLimit } from "./limits-setting.ts";
+import { type LogFileSettings, logFileSettings } from "./log-file-setting.ts";
+import type { LogLevel } from "./log-level.ts";
 import {
   type AlertSettings,
   alertSettings,
@@ -15,10 +19,14 @@ import {
 import type { Prices } from "./prices-setting.ts";
 import type { ProfileName } from "./profiles.ts";
 import type { ProviderEntry } from "./providers.ts";
+import type { RedactionSettings } from "./redact.ts";
 import type { Retention } from "./retention.ts";
-import { Secret } from "./secret.ts";
-import type { LogLevel, settingsSchema } from "./settings-schema.ts";
+import { optionalSecret, Secret } from "./secret.ts";
+import { type SemanticSettings, semanticSettings } from "./semantic-setting.ts";
+import type { settingsSchema } from "./settings-schema.ts";
+import { type SsoRules, ssoRules } from "./sso-setting.ts";
 import { cacheHome, projectFolder, proxyVariables } from "./system-places.ts";
+import { type TracingSettings, tracingSettings } from "./tracing-setting.ts";
 import type { AllowedRanges } from "./webhook-ranges.ts";
 
 type Values = z.infer<typeof settingsSchema>;
@@ -73,12 +81,17 @@ export interface Settings {
   maxQueues: number;
   /** How often a provider is asked how its batch stands. */
   lanePollMs: number;
-  /** The least time before its deadline at which a batch's rows go online: the end of provider batches takes a while. */
+  /** The least that is kept of a batch's time beside what its rows take online: the end of provider batches, faults of online calls. */
   laneReserveMs: number;
   /** How long what has ended stays. */
   retention: Retention;
   /** What has ended, in SQL. */
   history: HistorySettings;
+  /** Who did what. */
+  audit: AuditSettings;
+  /** What Redis, the history and the API's files keep of contents, encrypted. */
+  encryption: EncryptionSettings;
+  redaction: RedactionSettings;
   circuitBreaker: {
     enabled: boolean;
     failureRate: number;
@@ -88,15 +101,22 @@ export interface Settings {
     quietMs: number;
   };
   /** Answers are kept for so long, all of the namespace together in at most so many bytes. */
-  cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
+  cache: {
+    enabled: boolean;
+    ttlSeconds: number;
+    maxBytes: number;
+    /** Answers of like questions; undefined: off. */
+    semantic: SemanticSettings | undefined;
+  };
   /** The key by which commands call an API elsewhere. */
   apiKey: Secret | undefined;
-  /** The dashboard; `trustedProxies`: the proxies whose `X-Forwarded-…` headers count. */
+  /** The dashboard; `trustedProxies`: the proxies whose `X-Forwarded-…` headers count; `sso`: how single sign-on is set up, if it is. */
   dashboard: {
     host: string;
     port: number;
     password: string | undefined;
     trustedProxies: readonly string[];
+    sso: SsoRules | undefined;
   };
   /**
    * The HTTP API: where it listens, the host names under which a proxy on this machine is reached, the origins of web pages
@@ -139,36 +159,6 @@ export interface Settings {
     terminal: string;
     proxyVariables: Record<string, string>;
   };
-}
-
-/** The log file. */
-export interface LogFileSettings {
-  dir: string;
-  fileName: string;
-  level: LogLevel;
-  /** A file of this size is set aside; 0: none is. */
-  maxBytes: number;
-  /** How many that were set aside are kept. */
-  backupCount: number;
-  /** Whether a file is also set aside when the day ends. */
-  daily: boolean;
-  /** Whether each component has a file of its own, beside the one of all. */
-  perComponent: boolean;
-}
-
-/** The traces. */
-export interface TracingSettings {
-  enabled: boolean;
-  /** Of a collector, without `/v1/traces`; undefined: OpenTelemetry's default, unless there is an MLflow. */
-  endpoint: string | undefined;
-  /** Sent to the collector. */
-  headers: Readonly<Record<string, Secret>>;
-  serviceName: string;
-  /** The share of traces that are kept, from 0 to 1. */
-  sampleRatio: number;
-  /** Whether spans have prompts, answers, arguments and results. */
-  content: boolean;
-  mlflow: { trackingUri: string | undefined; experimentName: string; token: Secret | undefined };
 }
 
 /** Returns the settings, grouped, of the variables' values. */
@@ -220,9 +210,21 @@ export function toSettings(
     },
     history: {
       enabled: values.HISTORY ?? (values.REDIS_URL === undefined || values.DATABASE_URL !== undefined),
-      databaseUrl: values.DATABASE_URL === undefined ? undefined : new Secret(values.DATABASE_URL),
+      databaseUrl: optionalSecret(values.DATABASE_URL),
       content: values.HISTORY_CONTENT,
       retentionMs: historyRetentionMs(values),
+      contentsMs: values.RETENTION_HISTORY_CONTENTS && values.RETENTION_HISTORY_CONTENTS * 1000,
+      maxRows: historyMaxRows(values),
+    },
+    audit: auditSettings(values),
+    encryption: {
+      keys: values.ENCRYPTION_KEYS,
+      module: values.ENCRYPTION_MODULE === undefined ? undefined : resolve(cwd, values.ENCRYPTION_MODULE),
+      decryptOnly: values.ENCRYPTION_DECRYPT_ONLY,
+    },
+    redaction: {
+      kinds: values.REDACT,
+      module: values.REDACT_MODULE === undefined ? undefined : resolve(cwd, values.REDACT_MODULE),
     },
     circuitBreaker: {
       enabled: values.ENABLE_CIRCUIT_BREAKER,
@@ -236,6 +238,7 @@ export function toSettings(
       enabled: values.CACHE_ENABLED,
       ttlSeconds: values.CACHE_TTL,
       maxBytes: values.CACHE_SIZE_LIMIT,
+      semantic: semanticSettings(values),
     },
     apiKey: apiKeyOf(values.API_KEY, providers),
     dashboard: {
@@ -243,6 +246,7 @@ export function toSettings(
       port: values.DASHBOARD_PORT,
       password: values.DASHBOARD_PASSWORD,
       trustedProxies: values.DASHBOARD_TRUSTED_PROXIES,
+      sso: ssoRules(values),
     },
     api: {
       host: values.API_HOST,
@@ -257,26 +261,9 @@ export function toSettings(
     metrics: metricsSettings(values),
     alerts: alertSettings(values),
     webhooks: { allowPrivate: values.WEBHOOK_ALLOW_PRIVATE, timeoutMs: values.WEBHOOK_TIMEOUT_MS },
-    log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT, ...logFileOf(values, cwd) },
-    tracing: {
-      enabled: values.ENABLE_TRACING,
-      endpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT,
-      headers: Object.fromEntries(
-        Object.entries(values.OTEL_EXPORTER_OTLP_HEADERS ?? {}).map(([name, value]) => [
-          name,
-          new Secret(value),
-        ]),
-      ),
-      serviceName: values.OTEL_SERVICE_NAME,
-      sampleRatio: values.TRACING_SAMPLE_RATIO,
-      content: values.TRACING_CONTENT,
-      mlflow: {
-        trackingUri: values.MLFLOW_TRACKING_URI,
-        experimentName: values.MLFLOW_EXPERIMENT_NAME,
-        token: secretOf(values.MLFLOW_TRACKING_TOKEN),
-      },
-    },
-    sentry: { dsn: secretOf(values.SENTRY_DSN), environment: values.SENTRY_ENVIRONMENT },
+    log: { level: values.LOG_LEVEL, json: values.LOG_JSON_FORMAT, ...logFileSettings(values, cwd) },
+    tracing: tracingSettings(values),
+    sentry: { dsn: optionalSecret(values.SENTRY_DSN), environment: values.SENTRY_ENVIRONMENT },
     warnings,
     // Only from the environment: a stranger's .env must not choose which program is run as Redis.
     system: {
@@ -291,27 +278,6 @@ export function toSettings(
 
 function attemptsOf(retries: number | undefined): number | undefined {
   return retries === undefined ? undefined : retries + 1;
-}
-
-function secretOf(text: string | undefined): Secret | undefined {
-  return text === undefined ? undefined : new Secret(text);
-}
-
-/** One of the variables that name it asks for the file; the others say how it is. */
-function logFileOf(values: Values, cwd: string): Pick<Settings["log"], "hasFile" | "file"> {
-  const { LOG_DIR: dir, LOG_FILE_NAME: fileName, LOG_FILE_LEVEL: level } = values;
-  return {
-    hasFile: (dir ?? fileName ?? level) !== undefined,
-    file: {
-      dir: resolve(cwd, dir ?? "logs"),
-      fileName: fileName ?? "gluellm.log",
-      level: level ?? "debug",
-      maxBytes: values.LOG_MAX_BYTES,
-      backupCount: values.LOG_BACKUP_COUNT,
-      daily: values.LOG_DAILY,
-      perComponent: values.LOG_FILE_PER_COMPONENT,
-    },
-  };
 }
 
 /** The line that `gluellm api` prints sets the variable of OpenAI's clients; a key of OpenAI itself goes nowhere else. */

@@ -1,26 +1,24 @@
 import { z } from "zod";
+import { auditVariables } from "./audit-setting.ts";
 import { MAX_CACHE_TTL_SECONDS } from "./cache-option.ts";
 import { MAX_QUEUES, QUEUE_DEFAULTS } from "./catalog.ts";
 import { CONVERSATION_TTL_SECONDS } from "./conversation.ts";
 import { deploymentsSchema } from "./deployments.ts";
+import { encryptionVariables } from "./encryption-setting.ts";
 import { fileStoreVariables } from "./file-store-setting.ts";
-import {
-  HISTORY_CONTENTS,
-  HISTORY_RETENTION_SECONDS,
-  MAX_HISTORY_RETENTION_SECONDS,
-  ofEachTable,
-} from "./history-setting.ts";
+import { HISTORY_CONTENTS, historyRetentionVariables } from "./history-setting.ts";
 import { limitsSchema } from "./limits-setting.ts";
+import { LOG_LEVELS } from "./log-level.ts";
 import { metricsVariables } from "./metrics-settings.ts";
 import { pricesSchema } from "./prices-setting.ts";
 import { PROFILES, type ProfileName } from "./profiles.ts";
+import { redactionVariables } from "./redact.ts";
+import { isGroupUrl, readGroupUrl } from "./redis-url.ts";
 import { ERROR_COUNT_TTL_SECONDS, RESULT_TTL_SECONDS, RUN_TTL_SECONDS } from "./retention.ts";
+import { SEMANTIC_MODES } from "./semantic-setting.ts";
 import { booleanText, integer, numberFrom, seconds, share } from "./setting-types.ts";
+import { addresses, ssoVariables } from "./sso-setting.ts";
 import { type AllowedRanges, isRange } from "./webhook-ranges.ts";
-
-/** How much a logger tells, from all to nothing. */
-export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** A file's name, which names no folder. */
 export const LOG_FILE_NAME = /^(?!\.{1,2}$)[^/\\\0]{1,200}$/;
@@ -55,13 +53,6 @@ const list = z.string().transform((text) =>
     .filter(Boolean),
 );
 
-/** IP addresses and subnets, and express's names of some. */
-const addresses = list.refine(
-  (items) => items.every((item) => ADDRESS_SETS.has(item) || isRange(item)),
-  "must be IP addresses, subnets such as 10.0.0.0/8, or loopback",
-);
-const ADDRESS_SETS: ReadonlySet<string> = new Set(["loopback", "linklocal", "uniquelocal"]);
-
 /** `true`, `false`, or ranges of addresses. */
 const allowedRanges = list.transform((items, context): AllowedRanges => {
   const isAll = booleanText.safeParse(items.length === 1 ? items[0] : undefined);
@@ -74,8 +65,16 @@ const allowedRanges = list.transform((items, context): AllowedRanges => {
 
 const redisUrl = z
   .string()
-  .regex(/^(rediss?|unix):\/\//, "must start with redis://, rediss:// or unix:///")
-  .refine((text) => URL.canParse(text), "is not a URL; write redis://[user:password@]host[:port][/database]");
+  .regex(
+    /^(rediss?(\+sentinel|\+cluster)?|unix):\/\//,
+    "must start with redis://, rediss://, redis+sentinel://, redis+cluster:// or unix:///",
+  )
+  .superRefine((text, context) => {
+    const group = isGroupUrl(text) ? readGroupUrl(text) : undefined;
+    if (typeof group === "string") context.addIssue(group);
+    else if (!group && !URL.canParse(text))
+      context.addIssue("is not a URL; write redis://[user:password@]host[:port][/database]");
+  });
 
 const logLevel = z.preprocess(
   (text) => (typeof text === "string" ? text.toLowerCase().replace("warning", "warn") : text),
@@ -110,10 +109,6 @@ const databaseUrl = z
     (text) => URL.canParse(text.replace(/@\//, "@localhost/")),
     "is not a URL; write postgres://user:password@host/database",
   );
-
-const historyRetention = integer(60, MAX_HISTORY_RETENTION_SECONDS);
-/** The life of each table's rows, where it is not that of all of them. */
-const historyRetentions = ofEachTable(() => historyRetention.optional());
 
 /** Every variable without its `GLUELLM_` prefix, with its default. */
 export const settingsSchema = z.object({
@@ -153,11 +148,16 @@ export const settingsSchema = z.object({
   CACHE_ENABLED: booleanText.default(true),
   CACHE_TTL: integer(1, MAX_CACHE_TTL_SECONDS).default(3600),
   CACHE_SIZE_LIMIT: integer(1, Number.MAX_SAFE_INTEGER).default(2 ** 30),
+  SEMANTIC_CACHE: z.enum(SEMANTIC_MODES).default("off"),
+  SEMANTIC_CACHE_MODEL: z.string().optional(),
+  SEMANTIC_CACHE_THRESHOLD: share(0).default(0.97),
+  SEMANTIC_CACHE_DIMENSIONS: integer(0, 4096).default(256),
+  SEMANTIC_CACHE_JUDGE: z.string().optional(),
   WORKER_CONCURRENCY: integer(1, 10_000).optional(),
   MAX_JOBS_IN_TOOLS: integer(1, 100_000).optional(),
   MAX_QUEUES: integer(1, 10_000).default(MAX_QUEUES),
   LANE_POLL_MS: integer(20, 3_600_000).default(30_000),
-  LANE_RESERVE_MS: integer(0, 86_400_000).default(300_000),
+  LANE_RESERVE_MS: integer(0, 86_400_000).default(900_000),
   RETENTION_COMPLETED: wholeUpTo(QUEUE_DEFAULTS.removeOnComplete.age),
   RETENTION_FAILED: wholeUpTo(QUEUE_DEFAULTS.removeOnFail.age),
   RETENTION_RESULTS: integer(MIN_RETENTION_SECONDS, RESULT_TTL_SECONDS.batchRow).default(
@@ -165,16 +165,20 @@ export const settingsSchema = z.object({
   ),
   RETENTION_CONVERSATIONS: wholeUpTo(CONVERSATION_TTL_SECONDS, MIN_RETENTION_SECONDS),
   RETENTION_RUNS: wholeUpTo(RUN_TTL_SECONDS, MIN_RETENTION_SECONDS),
-  RETENTION_HISTORY: historyRetention.default(HISTORY_RETENTION_SECONDS),
-  ...historyRetentions,
+  ...historyRetentionVariables,
   HISTORY: booleanText.optional(),
   HISTORY_CONTENT: z.enum(HISTORY_CONTENTS).default("preview"),
   DATABASE_URL: databaseUrl.optional(),
+  ...auditVariables,
+  ...encryptionVariables,
+  ENCRYPTION_DECRYPT_ONLY: booleanText.default(false),
+  ...redactionVariables,
   RETENTION_ERRORS: integer(3600, 31 * 86_400).default(ERROR_COUNT_TTL_SECONDS),
   DASHBOARD_HOST: z.string().default("127.0.0.1"),
   DASHBOARD_PORT: integer(0, 65_535).default(3000),
   DASHBOARD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),
   DASHBOARD_TRUSTED_PROXIES: addresses.default([]),
+  ...ssoVariables,
   API_KEY: z.string().optional(),
   API_HOST: z.string().default("127.0.0.1"),
   API_PORT: integer(0, 65_535).default(4000),
@@ -208,6 +212,9 @@ export const settingsSchema = z.object({
   MLFLOW_TRACKING_TOKEN: z.string().optional(),
   TRACING_SAMPLE_RATIO: share(0).default(1),
   TRACING_CONTENT: booleanText.default(false),
+  TRACE_URL: httpUrl
+    .refine((text) => text.includes("{traceId}"), "must have {traceId} in it: https://host/trace/{traceId}")
+    .optional(),
   SENTRY_DSN: z.string().refine(URL.canParse, "is not a URL").optional(),
   SENTRY_ENVIRONMENT: z.string().optional(),
 });

@@ -1,14 +1,19 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
+import { auditFaults } from "./audit-setting.ts";
+import { encryptionFaults } from "./encryption-setting.ts";
 import { envFileFaults, readEnvFile, type Variables, withoutEmpty } from "./env-file.ts";
 import { ConfigurationError } from "./errors.ts";
+import { historyFaults } from "./history-setting.ts";
 import { uselessPatterns } from "./model-pattern.ts";
 import { addedProvidersSchema, readProviders } from "./provider-settings.ts";
 import { unknownKeyHint } from "./schema-check.ts";
+import { semanticFaults } from "./semantic-setting.ts";
 import { booleanText } from "./setting-types.ts";
 import { type Settings, toSettings } from "./settings-groups.ts";
 import { BARE_NAMES, jsonText, settingsSchema } from "./settings-schema.ts";
+import { ssoFaults } from "./sso-setting.ts";
 import { currentFolder } from "./system-places.ts";
 import { unknownVariables } from "./unknown-variables.ts";
 
@@ -75,11 +80,27 @@ export function loadSettings({
     const patterns = Object.keys(parsed.data?.[key] ?? {});
     faults.push(...uselessPatterns(`GLUELLM_${key}`, patterns, Object.keys(providers)));
   }
-  if (parsed.success) faults.push(...contradictions(parsed.data, names));
-  if (!parsed.success || faults.length > 0) throw settingsFault(faults);
-  const warnings = unknownVariables({ ...envFile, ...env }, Object.keys(providers), keyVariables);
+  if (parsed.success)
+    faults.push(
+      ...contradictions(parsed.data, names),
+      ...semanticFaults(parsed.data),
+      ...ssoFaults(parsed.data),
+      ...auditFaults(parsed.data),
+      ...historyFaults(parsed.data),
+      ...encryptionFaults(parsed.data),
+    );
+  // Variables of entries that cannot be read would seem to be none.
+  const warnings = added.success
+    ? unknownVariables({ ...envFile, ...env }, Object.keys(providers), keyVariables)
+    : [];
+  if (!parsed.success || faults.length > 0) throw settingsFault(faults, warnings);
   for (const warning of warnings) warnOnce(warning);
   return freeze(toSettings(parsed.data, providers, { env, cwd, warnings }));
+}
+
+/** Returns the variables of the environment and of `.env` in the current folder, for files that name some. */
+export function readVariables(): Variables {
+  return { ...readEnvFile(join(currentFolder(), ".env")), ...withoutEmpty(process.env) };
 }
 
 const warned = new Set<string>();
@@ -140,9 +161,10 @@ export function withSettings(settings: Settings, changes: Partial<Settings>): Se
   return freeze({ ...settings, ...changes });
 }
 
-function settingsFault(faults: string[]): ConfigurationError {
+function settingsFault(faults: readonly string[], warnings: readonly string[]): ConfigurationError {
+  const lines = [...faults, ...warnings].join("\n  ");
   return new ConfigurationError(
-    `${faults.length} setting${faults.length > 1 ? "s are" : " is"} wrong:\n  ${faults.join("\n  ")}`,
+    `${faults.length} setting${faults.length > 1 ? "s are" : " is"} wrong:\n  ${lines}`,
     "correct them in the environment or in .env; .env.example lists every setting",
   );
 }

@@ -12,7 +12,7 @@ export interface RetrievedChunk {
   source: string;
 }
 
-type StepFunctionKind = "retriever" | "evaluator";
+export type StepFunctionKind = "retriever" | "evaluator" | "reward" | "environment";
 
 /** Code of the user's own that workflows call by its name; workers load it from a module (`--module`). */
 export interface StepFunction {
@@ -38,7 +38,7 @@ export function defineRetriever(
     signal: AbortSignal,
   ) => readonly RetrievedChunk[] | Promise<readonly RetrievedChunk[]>,
 ): StepFunction {
-  return define("retriever", name, retrieve);
+  return defineStepFunction("retriever", name, retrieve);
 }
 
 /**
@@ -49,14 +49,20 @@ export function defineEvaluator(
   name: string,
   evaluate: (subject: { input: string; output: string }, signal: AbortSignal) => number | Promise<number>,
 ): StepFunction {
-  return define("evaluator", name, evaluate);
+  return defineStepFunction("evaluator", name, evaluate);
 }
 
-function define(kind: StepFunctionKind, name: string, run: StepFunction["run"]): StepFunction {
+/** Returns a function of a kind under a name, with further fields. @throws InputError for a name that cannot be */
+export function defineStepFunction<Fields extends object = object>(
+  kind: StepFunctionKind,
+  name: string,
+  run: StepFunction["run"],
+  fields = {} as Fields,
+): StepFunction & Readonly<Fields> {
   if (!NAME.test(name)) {
     throw new InputError(`"${name}" cannot name a ${kind}`, "use 1 to 64 letters, digits, _, - or .");
   }
-  return Object.freeze({ [STEP_FUNCTION]: true, kind, name, run });
+  return Object.freeze({ ...fields, [STEP_FUNCTION]: true, kind, name, run });
 }
 
 export function isStepFunction(value: unknown): value is StepFunction {
@@ -73,4 +79,10 @@ export function stepFunctionsByName(functions: Iterable<StepFunction>): Map<stri
   const duplicate = ({ kind, name }: StepFunction) =>
     new InputError(`two ${kind}s are called "${name}"`, undefined, "duplicate_function");
   return byName(functions, referenceTo, duplicate);
+}
+
+/** Adds functions to those that a worker of this process has. @throws InputError (`duplicate_function`), with none added */
+export function addStepFunctions(known: Map<string, StepFunction>, functions: readonly StepFunction[]): void {
+  for (const [reference, one] of stepFunctionsByName([...known.values(), ...functions]))
+    known.set(reference, one);
 }

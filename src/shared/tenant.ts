@@ -38,3 +38,9 @@ export function isOwnedBy(tenant: string, stored: { tenant?: string | undefined 
 export function tenantName(tenant: string | undefined, name: string): string {
   return tenant === undefined || tenant === DEFAULT_TENANT ? name : `${tenant}/${name}`;
 }
+
+/** Returns the tenant of a name of `tenantName`. */
+export function tenantOfName(name: string): string {
+  const slash = name.indexOf("/");
+  return slash < 0 ? DEFAULT_TENANT : name.slice(0, slash);
+}

@@ -1,9 +1,11 @@
 import { z } from "zod";
+import { DEFAULT_APPROVAL_MS, MAX_APPROVAL_MS } from "./approval.ts";
 import { byName } from "./by-name.ts";
 import { schemaFault } from "./compile-schema.ts";
 import { InputError } from "./errors.ts";
 import { isObject, parseJson } from "./json.ts";
 import type { JsonSchema } from "./json-schema.ts";
+import type { Logger } from "./logger.ts";
 import { checkWith } from "./schema-check.ts";
 
 /** The mark of tools, known across copies of this package: a worker and a module may have one each. */
@@ -38,8 +40,8 @@ export interface ToolOptions<Parameters extends z.ZodType | JsonSchema> {
   /** The arguments: a zod object, or a JSON Schema of type `object`. */
   parameters: Parameters;
   /**
-   * Runs the tool with parsed arguments. What it returns goes to the model as text, or as JSON; what it throws is told
-   * to the model as an error.
+   * Runs the tool with parsed arguments. What it returns goes to the model as text, or as JSON, or as what `toolImage`, `toolFile`
+   * and `toolError` make, alone or in a list with texts; what it throws is told to the model as an error.
    */
   execute: (
     args: Parameters extends z.ZodType ? z.output<Parameters> : Record<string, unknown>,
@@ -54,6 +56,23 @@ export interface ToolOptions<Parameters extends z.ZodType | JsonSchema> {
    * came, and the model is told so.
    */
   idempotent?: boolean;
+  /**
+   * Whether a person has to allow each call, or a function that says so of a call's parsed arguments; default false. The
+   * job is suspended meanwhile: it holds no place and no lock, and its deadline does not come nearer.
+   */
+  needsApproval?:
+    | boolean
+    | ((
+        args: Parameters extends z.ZodType ? z.output<Parameters> : Record<string, unknown>,
+        context: Pick<ToolContext, "jobId" | "context">,
+      ) => boolean | Promise<boolean>);
+  /** The time for a person's answer, in milliseconds, up to 28 days; default 86,400,000 (a day). */
+  approvalTimeoutMs?: number;
+  /**
+   * What follows when nobody has answered in time: `reject`, the default, as if a person had said no; `approve`; `fail`, the job
+   * fails (`approval_timeout`).
+   */
+  onApprovalTimeout?: "reject" | "approve" | "fail";
 }
 
 /** A function that models may call; `defineTool` makes one. */
@@ -65,9 +84,62 @@ export interface Tool {
   readonly timeoutMs: number;
   readonly maxOutputBytes: number;
   readonly idempotent: boolean;
+  /** Present when a person may have to allow calls. */
+  readonly approval?: ApprovalRule | undefined;
   /** Returns the arguments of a call, parsed; absent when the JSON Schema is all there is to check them with. */
   parse?: ((args: unknown) => Promise<ParsedArguments>) | undefined;
   execute(args: never, context: ToolContext): unknown;
+}
+
+/** A tool of a set, as it stood when the set was asked: JSON, to be kept with a job. */
+export interface ListedTool {
+  readonly name: string;
+  readonly description: string;
+  readonly parameters: JsonSchema;
+  readonly idempotent: boolean;
+  /** What the set itself calls it. */
+  readonly ownName: string;
+}
+
+/**
+ * Tools that are only known when a job needs them, such as those of an MCP server. In lists of tools, and in jobs, it stands under
+ * its name for all of them.
+ */
+export interface ToolSet extends Tool {
+  /** Returns the set for one worker process; nothing is begun yet. */
+  open(host: ToolSetHost): OpenToolSet;
+}
+
+/** The process that opens a set. */
+export interface ToolSetHost {
+  logger: Logger;
+  /** The data folder, for what has to outlive the process. */
+  dataDir: string;
+  /** Of the package. */
+  version: string;
+}
+
+/** A set of tools as one worker process has it, for all its jobs. */
+export interface OpenToolSet {
+  /** Returns the tools that it has now. @throws GlueError `tool_server_unavailable`; InputError; the signal's reason */
+  list(signal: AbortSignal): Promise<ListedTool[]>;
+  /** Returns tools that were listed, here or in an earlier process, to be called. */
+  toTools(listed: readonly ListedTool[]): Tool[];
+  close(): Promise<void>;
+}
+
+export function isToolSet(tool: Tool): tool is ToolSet {
+  return "open" in tool;
+}
+
+/** When a person has to allow a call, and what follows when nobody answers. */
+export interface ApprovalRule {
+  /** Whether a call needs it; absent: each one. */
+  when?:
+    | ((args: never, context: Pick<ToolContext, "jobId" | "context">) => boolean | Promise<boolean>)
+    | undefined;
+  readonly timeoutMs: number;
+  readonly onTimeout: "reject" | "approve" | "fail";
 }
 
 /** The arguments of a call, or what is wrong with them in words for the model. */
@@ -85,6 +157,11 @@ const optionsSchema = z.strictObject({
     .max(4 * 1024 * 1024)
     .default(TOOL_DEFAULTS.maxOutputBytes),
   idempotent: z.boolean().default(true),
+  needsApproval: z
+    .union([z.boolean(), z.custom<NonNullable<ApprovalRule["when"]>>((value) => typeof value === "function")])
+    .default(false),
+  approvalTimeoutMs: z.int().min(1).max(MAX_APPROVAL_MS).default(DEFAULT_APPROVAL_MS),
+  onApprovalTimeout: z.enum(["reject", "approve", "fail"]).default("reject"),
 });
 
 /**
@@ -103,10 +180,17 @@ export function defineTool<const Parameters extends z.ZodType | JsonSchema>(
   options: ToolOptions<Parameters>,
 ): Tool {
   const what = `the tool "${(options as { name?: unknown } | undefined)?.name}"`;
-  const { parameters, ...checked } = checkWith(optionsSchema, options, what);
+  const { parameters, needsApproval, approvalTimeoutMs, onApprovalTimeout, ...checked } = checkWith(
+    optionsSchema,
+    options,
+    what,
+  );
+  const when = typeof needsApproval === "function" ? needsApproval : undefined;
+  const approval = needsApproval && { when, timeoutMs: approvalTimeoutMs, onTimeout: onApprovalTimeout };
   const tool: Tool & { [TOOL]: true } = {
     [TOOL]: true,
     ...checked,
+    ...(approval && { approval }),
     ...(isZod(parameters)
       ? { parameters: toJsonSchema(what, parameters), parse: (args) => parseWith(parameters, args) }
       : { parameters }),
@@ -115,7 +199,24 @@ export function defineTool<const Parameters extends z.ZodType | JsonSchema>(
     throw new InputError(`${what} is wrong at parameters: they must be an object`);
   const fault = isZod(parameters) ? undefined : schemaFault(parameters);
   if (fault) throw new InputError(`${what} is wrong at parameters: ${fault}`, undefined, "invalid_schema");
-  // As `Agent.toJSON`: a workflow's input carries the name, by which workers know the tool.
+  return carriedByName(tool);
+}
+
+/** Returns tools that `open` finds, under one name. */
+export function toolSet(name: string, description: string, open: ToolSet["open"]): ToolSet {
+  const set: ToolSet & { [TOOL]: true } = {
+    [TOOL]: true,
+    ...TOOL_DEFAULTS,
+    ...{ name, description, open, idempotent: false, parameters: { type: "object" } },
+    execute: () => {
+      throw new InputError(`"${name}" is a set of tools, and no tool itself`);
+    },
+  };
+  return carriedByName(set);
+}
+
+/** As `Agent.toJSON`: a workflow's input carries the name, by which workers know the tool. */
+function carriedByName<T extends Tool>(tool: T): T {
   return Object.defineProperty(tool, "toJSON", { value: () => tool.name });
 }
 
@@ -129,11 +230,6 @@ export function toolsByName(tools: Iterable<Tool>): Map<string, Tool> {
   const duplicate = ({ name }: Tool) =>
     new InputError(`two tools are called "${name}"`, hint, "duplicate_tool");
   return byName(tools, ({ name }) => name, duplicate);
-}
-
-/** Adds tools, all of them or none. @throws InputError (`duplicate_tool`) when another tool has the name of one. */
-export function addTools(known: Map<string, Tool>, tools: readonly Tool[]): void {
-  for (const [name, tool] of toolsByName([...known.values(), ...tools])) known.set(name, tool);
 }
 
 /** Returns a tool as a Chat Completions request names it. */

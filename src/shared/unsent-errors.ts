@@ -44,6 +44,18 @@ export class BudgetWaitError extends GlueError {
   }
 }
 
+/** A tenant's calls, tokens or calls at a time are used up for now; no call was made. Its job waits, and the others go on. */
+export class TenantWaitError extends GlueError {
+  constructor(tenant: string) {
+    super({
+      code: "tenant_wait",
+      category: "rate_limit",
+      message: `tenant ${tenant} uses all that its limits allow`,
+      hint: `gluellm tenants set ${tenant} raises them`,
+    });
+  }
+}
+
 /** The provider asked for a long pause, which one call per minute tests: this one is not it. */
 export class PausedError extends GlueError {
   constructor(key: string, { until, reason }: { until: number; reason: string }, retryAfterMs: number) {

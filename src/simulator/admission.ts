@@ -1,14 +1,14 @@
 import { chargeOf, type TokenCharge } from "./charge.ts";
 import type { Refusal } from "./dialect.ts";
-import type { AttemptOutcome, Fault } from "./fault-plan.ts";
-import { ERROR_FAULTS, type ErrorFault, type FaultKind } from "./faults.ts";
+import type { AttemptOutcome } from "./fault-plan.ts";
+import { faultRefusal, isErrorFault } from "./fault-refusal.ts";
+import type { FaultKind } from "./faults.ts";
 import type { OutageKind } from "./outage.ts";
 import type { ReceivedCall } from "./received-call.ts";
 import type { Simulation } from "./simulation.ts";
 
 /** The errors that come from the model's side, after the call was charged. */
 const CHARGED_ERRORS: readonly string[] = ["500", "503"];
-const DEFAULT_RETRY_AFTER_MS = 1000;
 
 /** What becomes of a call before it is answered; only an admitted call is charged. */
 export type Admission =
@@ -43,15 +43,4 @@ export function admit(
   }
   limits.charge(account, charge, nowMs);
   return { state: "admitted", outcome, charge };
-}
-
-export function isErrorFault(kind: string): kind is ErrorFault {
-  return (ERROR_FAULTS as readonly string[]).includes(kind);
-}
-
-export function faultRefusal(kind: ErrorFault, { retryAfterMs }: Fault, model: string): Refusal {
-  const overload = kind === "503" || kind === "529";
-  const waitMs =
-    kind === "429" ? (retryAfterMs ?? DEFAULT_RETRY_AFTER_MS) : overload ? retryAfterMs : undefined;
-  return { kind: "fault", fault: kind, model, retryAfterMs: waitMs };
 }

@@ -1,9 +1,9 @@
 import type { ServerResponse } from "node:http";
-import { faultRefusal, isErrorFault } from "./admission.ts";
 import type { SimulatedAnswer } from "./answer.ts";
 import type { Call } from "./call.ts";
 import type { AnswerIdentity, Dialect, Refusal } from "./dialect.ts";
 import type { AttemptOutcome, Fault } from "./fault-plan.ts";
+import { faultRefusal, isErrorFault } from "./fault-refusal.ts";
 import { send, sendJson, sendStream, waitWhileOpen } from "./http-answer.ts";
 import type { JournaledCall } from "./journal.ts";
 import type { OutageKind } from "./outage.ts";
@@ -23,6 +23,8 @@ export interface Exchange {
   limitHeaders: Record<string, string>;
   /** Whether the simulator itself ended the connection, by an injected fault. */
   dropped: boolean;
+  /** Keeps the prompt's beginnings in the provider's cache. */
+  keepPrompt: (() => void) | undefined;
 }
 
 /** Answers a charged call after its latency, as its outcome says; gives up when the client goes away. */
@@ -38,6 +40,7 @@ export async function answerWhenDue(
   const streams = call.stream && (!fault || STREAMED_FAULTS.has(fault.kind));
   const latencyMs = latencyOf(simulation, answer, outcome);
   if (!(await waitWhileOpen(response, streams ? latencyMs / 2 : latencyMs))) return;
+  if (!fault) exchange.keepPrompt?.();
   if (fault && isErrorFault(fault.kind)) {
     sendError(exchange, faultRefusal(fault.kind, fault, call.model));
   } else if (fault?.kind === "stream_error" && !streams) {

@@ -27,15 +27,19 @@ export async function serveCall(
   const received = receiveCall(dialect, body, simulation.answer);
   const key = keyDigest(request);
   const account = `${key}\n${received.call?.model ?? ""}`;
-  if (received.call && simulation.promptCache)
-    received.call.cachedTokens = simulation.promptCache.tokensFor(account, received.body);
+  const beginnings = received.call && simulation.promptCache?.read(account, received.body);
+  if (received.call && beginnings) received.call.cachedTokens = beginnings.cachedTokens;
   const nowMs = performance.now();
   const at = performance.timeOrigin + nowMs;
   const admission = admit(simulation, received, account, nowMs);
   const entry = record(simulation, dialect, received, admission, key, at);
   const hasLimits = received.call && admission.state !== "outage";
   const limitHeaders = hasLimits ? dialect.limitHeaders(simulation.limits.read(account, nowMs), at) : {};
-  const exchange: Exchange = { simulation, dialect, response, entry, limitHeaders, dropped: false };
+  const exchange: Exchange = {
+    ...{ simulation, dialect, response, entry, limitHeaders },
+    dropped: false,
+    keepPrompt: beginnings?.keep,
+  };
   watchEnd(exchange);
   if (admission.state === "refused") sendError(exchange, admission.refusal);
   else if (admission.state === "outage") meetOutage(exchange, admission.kind);

@@ -44,7 +44,7 @@ export function createSimulation(settings: SimulatorSettings): Simulation {
     latency: { latencyMs, jitterMs },
     statistics: new Statistics(),
     journal: new CallJournal(settings.journalFile),
-    promptCache: settings.promptCache ? new PromptCache() : undefined,
+    promptCache: promptCacheOf(settings.promptCache),
     flex: new Flex(settings.flexRefused, seed),
     seed,
     answer: settings.answer,
@@ -60,4 +60,9 @@ export function resetSimulation({ journal, statistics, limits, faults }: Simulat
   statistics.reset();
   limits.reset();
   faults.reset();
+}
+
+function promptCacheOf(setting: boolean | number): PromptCache | undefined {
+  if (setting === false) return undefined;
+  return new PromptCache(setting === true ? undefined : setting);
 }

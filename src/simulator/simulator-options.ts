@@ -23,7 +23,7 @@ const settingsSchema = z.object({
   journalFile: z.string().optional(),
   batchSpeed: z.number().positive().max(1e6).default(1),
   flexRefused: z.number().min(0).max(1).default(0),
-  promptCache: z.boolean().default(false),
+  promptCache: z.union([z.boolean(), milliseconds]).default(false),
   answer: z.custom<AnswerScript>((value) => typeof value === "function").optional(),
 });
 
@@ -64,8 +64,8 @@ export interface SimulatorOptions {
   batchSpeed?: number;
   /** The share of `service_tier: "flex"` calls that find no room; default 0. */
   flexRefused?: number;
-  /** Whether equal long beginnings of prompts are cached for 5 minutes, and usage says so; default false. */
-  promptCache?: boolean;
+  /** Whether equal long beginnings of prompts are cached, and usage says so: `true` for 5 minutes, or so many milliseconds; default false. */
+  promptCache?: boolean | number;
   /** The script of answers to requests without a `#sim` line; default: answers are made up. */
   answer?: AnswerScript;
 }

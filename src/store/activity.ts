@@ -1,5 +1,6 @@
 import { HOLD, HOLD_KEYS, holdKeys } from "./bullmq-sleep.ts";
 import { repliesOf } from "./redis.ts";
+import { entryText } from "./run-fields.ts";
 import type { EndedEntry } from "./run-journal.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -72,12 +73,15 @@ const KEEP = new Script({
   `,
 });
 
+const DETAILS = "heartbeat of activity";
+
 /** Says that it goes on. @param details as JSON, for the next try; undefined: as before */
 export async function beatActivity(
   lock: ActivityLock,
   details: string | undefined,
 ): Promise<"kept" | ActivityDenied> {
-  const args = details === undefined ? [] : ["details", details];
+  const { store, id } = { store: lock.store, id: lock.jobId };
+  const args = details === undefined ? [] : ["details", await store.sealing.seal(DETAILS, id, details)];
   const counts = { isTry: false, isMissed: false };
   return (await KEEP.run(lock.store.redis, fenceKeys(lock), { ...fenceArgs(lock), ...counts }, { args })) as
     | "kept"
@@ -121,7 +125,7 @@ export async function endActivity(
   const { prefix, channel } = lock.store.keys;
   const args = {
     ...fenceArgs(lock),
-    entry: JSON.stringify(entry),
+    entry: await entryText(lock.store, lock.runId, entry),
     runId: lock.runId,
     ...{ prefix, channel },
   };
@@ -173,7 +177,8 @@ export async function readActivity(store: Store, jobId: string, runId: string): 
   const { redis, keys } = store;
   const pipeline = redis.pipeline().hgetall(keys.activity(jobId)).hget(keys.workflow(runId), "status");
   const [state, status] = (await repliesOf(pipeline)) as [Record<string, string>, string | null];
-  const { ended, tries = "0", missed = "0", missedBy, details } = state;
+  const { ended, tries = "0", missed = "0", missedBy, details: kept } = state;
+  const details = kept === undefined ? undefined : await store.sealing.open(DETAILS, jobId, kept);
   const isOver = ended !== undefined || status !== "running";
   return { isOver, tries: Number(tries), missed: Number(missed), missedBy, details };
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseJson } from "../shared/json.ts";
+import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
 /*
@@ -20,6 +21,41 @@ const stateSchema = z.object({
   isFiring: z.boolean(),
 });
 export type AlertState = z.infer<typeof stateSchema>;
+
+/** Longer than a look can take that another process has overtaken. */
+const CLAIM_MS = 60_000;
+
+/**
+ * Claims a message. Keys: the alert's claim. Arguments: `state`, which the message tells; how long the claim holds. Returns: whether it
+ * is this caller's. Called before an alert is told. Fence: the first one for a state has it; who dies then loses it by time.
+ */
+const CLAIM = new Script({
+  keys: ["claim"],
+  args: { state: "text", ms: "number" },
+  lua: `
+    if redis.call('GET', claim) == state then return 0 end
+    redis.call('SET', claim, state, 'PX', ms)
+    return 1
+  `,
+});
+
+/**
+ * Returns whether this process may tell that an alert begins or ends: another one that is at it, or was just now, has claimed it. A
+ * process may stand still while it looks, and the next one look meanwhile.
+ */
+export async function claimAlert(
+  { redis, keys }: Store,
+  alert: string,
+  { state, repeatMs }: { state: "firing" | "resolved"; repeatMs: number },
+): Promise<boolean> {
+  const ms = Math.ceil(Math.max(1, Math.min(CLAIM_MS, repeatMs)));
+  return (await CLAIM.run(redis, { claim: keys.alertClaim(alert) }, { state, ms })) === 1;
+}
+
+/** Gives an alert back that was claimed and could not be told. */
+export async function releaseAlert({ redis, keys }: Store, alert: string): Promise<void> {
+  await redis.del(keys.alertClaim(alert));
+}
 
 export async function readAlerts({ redis, keys }: Store): Promise<Map<string, AlertState>> {
   const entries = Object.entries(await redis.hgetall(keys.alerts));

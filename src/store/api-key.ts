@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { newToken, readToken } from "../shared/api-token.ts";
 import { InputError } from "../shared/errors.ts";
+import { guardrailNamesSchema } from "../shared/guardrail.ts";
 import type { ShownKey } from "../shared/principal.ts";
 import { type Scope, scopeSchema } from "../shared/scopes.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { tenantSchema } from "../shared/tenant.ts";
+import { PERIODS, type PeriodLedger, periodLedgers, periodOf, spentIn } from "./period-ledger.ts";
 import { repliesOf } from "./redis.ts";
-import { clockOf } from "./redis-clock.ts";
 import { NOW, Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -48,6 +49,12 @@ const apiKeySchema = z.object({
   /** The same by day and by month, of UTC. */
   maxCostUsdPerDay: flag,
   maxCostUsdPerMonth: flag,
+  /** Names of the guardrails that hold for all that is asked by it. */
+  guardrails: z
+    .string()
+    .transform((text): unknown => JSON.parse(text))
+    .pipe(guardrailNamesSchema)
+    .optional(),
   requests: z.coerce.number().default(0),
   lastUsedAt: flag,
   costUsd: z.coerce.number().default(0),
@@ -69,6 +76,8 @@ export interface ApiKey {
   /** What its calls may cost by day and by month, of UTC. */
   maxCostUsdPerDay?: number | undefined;
   maxCostUsdPerMonth?: number | undefined;
+  /** Names of the guardrails that hold for all that is asked by it. */
+  guardrails?: readonly string[] | undefined;
   requests: number;
   lastUsedAt?: number | undefined;
   /** What its calls cost so far, in USD; of limited keys those are included whose outcome is not known. */
@@ -90,6 +99,7 @@ export interface NewApiKey
     | "maxCostUsd"
     | "maxCostUsdPerDay"
     | "maxCostUsdPerMonth"
+    | "guardrails"
   > {
   /** Default: a new one. */
   token?: string;
@@ -98,13 +108,14 @@ export interface NewApiKey
 /** Makes a key. Returns its id and its token, which nothing tells again. */
 export async function saveApiKey(
   { redis, keys }: Store,
-  { token = newToken(), scopes, ...fields }: NewApiKey,
+  { token = newToken(), scopes, guardrails, ...fields }: NewApiKey,
 ): Promise<{ id: string; token: string }> {
   const read = readToken(token);
   if (!read) throw new InputError("this is no key of the API", "keys look like gk_<id>_<secret>");
   const { keyId: id, digest } = read;
   const now = Date.now();
   const values = { ...fields, id, digest, scopes: JSON.stringify(scopes), createdAt: now };
+  if (guardrails?.length) Object.assign(values, { guardrails: JSON.stringify(guardrails) });
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
   const transaction = redis
     .multi()
@@ -115,6 +126,28 @@ export async function saveApiKey(
   return { id, token };
 }
 
+/** How long a process keeps to what it read of a key: rows of batches would ask for each. */
+const GUARDRAILS_MS = 1000;
+const guardrailsRead = new Map<string, { at: number; names: Promise<readonly string[]> }>();
+
+/** Returns the names of the guardrails of a key, by its id; none for no key. @throws GlueError `corrupt_data` */
+export function keyGuardrails({ redis, keys }: Store, id: string | undefined): Promise<readonly string[]> {
+  if (id === undefined) return Promise.resolve([]);
+  const key = keys.apiKey(id);
+  const known = guardrailsRead.get(key);
+  const now = performance.now();
+  if (known && now - known.at < GUARDRAILS_MS) return known.names;
+  const names = redis
+    .hget(key, "guardrails")
+    .then((text) =>
+      text === null ? [] : readStored(`the key ${id}`, () => guardrailNamesSchema.parse(JSON.parse(text))),
+    );
+  if (guardrailsRead.size > 1000) guardrailsRead.clear();
+  guardrailsRead.set(key, { at: now, names });
+  names.catch(() => guardrailsRead.delete(key));
+  return names;
+}
+
 /** Returns a key; undefined when there is none (any more). @throws GlueError `corrupt_data` */
 export async function readApiKey(store: Store, id: string): Promise<ApiKey | undefined> {
   const fields = await store.redis.hgetall(store.keys.apiKey(id));
@@ -122,7 +155,9 @@ export async function readApiKey(store: Store, id: string): Promise<ApiKey | und
   const { costUsd, ...key } = readStored(`the key ${id}`, () => apiKeySchema.parse(fields));
   const [today, month] = await Promise.all(
     PERIODS.map(async ({ limit, chars }) =>
-      key[limit] === undefined ? undefined : await spentIn(store, id, periodOf(store, chars)),
+      key[limit] === undefined
+        ? undefined
+        : await spentIn(store, store.keys.apiKeyPeriod(id, periodOf(store, chars))),
     ),
   );
   return {
@@ -133,45 +168,20 @@ export async function readApiKey(store: Store, id: string): Promise<ApiKey | und
   };
 }
 
-/** Limits by time: the field that has one, and how much of an ISO date names the period. */
-const PERIODS = [
-  { limit: "maxCostUsdPerDay", chars: 10 },
-  { limit: "maxCostUsdPerMonth", chars: 7 },
-] as const;
-/** Longer than any of them, and than a call that begins at its end. */
-const PERIOD_KEEP_SECONDS = 40 * 86_400;
-
-function periodOf(store: Store, chars: number): string {
-  return new Date(clockOf(store).now()).toISOString().slice(0, chars);
-}
-
-async function spentIn({ redis, keys }: Store, id: string, period: string): Promise<number> {
-  return Number(await redis.hget(keys.apiKeyPeriod(id, period), "spentUsd"));
-}
-
-/** A ledger that the calls of a key count towards. */
-export interface KeyLedger {
-  /** Its Redis key. */
-  ledger: string;
-  /** Of a limit by time, its day or month. */
-  period?: string;
-}
+/** A ledger that the calls of a key count towards; without a period it is for all time. */
+export type KeyLedger = Omit<PeriodLedger, "period"> & Partial<Pick<PeriodLedger, "period">>;
 
 /** Returns the ledgers of a key's limits; those of the present day and month begin here. */
 export async function openKeyLedgers(store: Store, id: string): Promise<KeyLedger[]> {
   const { redis, keys } = store;
   const fields = ["maxCostUsd", ...PERIODS.map(({ limit }) => limit)];
-  const [whole, ...byPeriod] = await redis.hmget(keys.apiKey(id), ...fields);
-  const ledgers: KeyLedger[] = whole == null ? [] : [{ ledger: keys.apiKey(id) }];
-  for (const [n, { chars }] of PERIODS.entries()) {
-    const maxCostUsd = byPeriod[n];
-    if (maxCostUsd == null) continue;
-    const period = periodOf(store, chars);
-    const ledger = keys.apiKeyPeriod(id, period);
-    await redis.multi().hset(ledger, { maxCostUsd }).expire(ledger, PERIOD_KEEP_SECONDS).exec();
-    ledgers.push({ ledger, period });
-  }
-  return ledgers;
+  const [whole, perDay, perMonth] = await redis.hmget(keys.apiKey(id), ...fields);
+  const limitOf = (text: string | null | undefined) => (text == null ? undefined : Number(text));
+  const limits = { maxCostUsdPerDay: limitOf(perDay), maxCostUsdPerMonth: limitOf(perMonth) };
+  return [
+    ...(whole == null ? [] : [{ ledger: keys.apiKey(id) }]),
+    ...(await periodLedgers(store, limits, (period) => keys.apiKeyPeriod(id, period))),
+  ];
 }
 
 /** Returns all keys, the newest first. */
@@ -248,7 +258,7 @@ export const SPEND_BY_KEY = `
 `;
 
 /** What became of a request. */
-export type Admission =
+export type KeyAdmission =
   | { outcome: "admitted"; tenant: string; scopes: Scope[]; hasCostLimit: boolean }
   | { outcome: "unknown" | "revoked" | "expired" }
   /** Too many in this minute. */
@@ -257,14 +267,14 @@ export type Admission =
   | { outcome: "spent"; spentUsd: number; maxCostUsd: number };
 
 /** Decides over a request by what its caller showed. A revoked key is refused from the next request on: nothing is cached. */
-export async function admit(
+export async function admitRequest(
   store: Store,
   { keyId, digest }: ShownKey,
   isCounted: boolean,
-): Promise<Admission> {
+): Promise<KeyAdmission> {
   const keys = { key: store.keys.apiKey(keyId) };
   const reply = (await ADMIT.run(store.redis, keys, { digest, isCounted })) as [
-    Admission["outcome"],
+    KeyAdmission["outcome"],
     ...string[],
   ];
   const [outcome, first = "", second = "", third = ""] = reply;

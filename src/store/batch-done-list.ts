@@ -1,10 +1,12 @@
 import { toErrorRecord } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
-import { ACKNOWLEDGED, emptyRecord, parseRecord, type ResultRecord } from "../shared/records.ts";
+import { ACKNOWLEDGED, emptyRecord, type ResultRecord } from "../shared/records.ts";
 import { isBlobRef, releaseBlob } from "./blobs.ts";
 import { JOB_TIMES, jobKey } from "./bullmq-internals.ts";
 import { Script } from "./script.ts";
+import { isKeyMissing } from "./sealing.ts";
 import type { Store } from "./store.ts";
+import { openRecord } from "./stored-record.ts";
 
 /*
  * A batch's done-list: a list at `batch:<id>:done` of the jobs whose record the row sender has not taken into the file
@@ -37,15 +39,18 @@ export async function readDoneList(
   const jobIds = [...new Set(await store.redis.lrange(store.keys.batchDone(batchId), 0, MAX_GROUP - 1))];
   if (jobIds.length === 0) return [];
   const records = await store.redis.mget(jobIds.map((id) => store.keys.result(id)));
-  return jobIds.map((jobId, i) => ({ jobId, record: readable(jobId, records[i] ?? null) }));
+  return Promise.all(
+    jobIds.map(async (jobId, i) => ({ jobId, record: await readable(store, jobId, records[i] ?? null) })),
+  );
 }
 
 /** A record that cannot be read stands for a paid call all the same: its row fails, and is not paid again unasked. */
-function readable(jobId: string, text: string | null): ResultRecord | undefined {
+async function readable(store: Store, jobId: string, text: string | null): Promise<ResultRecord | undefined> {
   try {
-    return parseRecord(jobId, text);
+    return await openRecord(store, jobId, text);
   } catch (error) {
-    if (!(error instanceof GlueError)) throw error;
+    // Who has the key can read it.
+    if (!(error instanceof GlueError) || isKeyMissing(error)) throw error;
     const nameless = { provider: { entry: "unknown", fingerprint: "" }, model: "unknown" };
     const failed = emptyRecord(jobId, nameless, "failed");
     return { ...failed, error: { ...toErrorRecord(error), attempts: failed.attempts } };

@@ -36,6 +36,8 @@ import { notify, publish } from "./topics.ts";
 /** A batch's record outlives its last change by this long. */
 const BATCH_TTL_SECONDS = 30 * 86_400;
 
+/** The kind of what is encrypted of a batch's record: its failures have the messages of errors. */
+const FAILURES = "batch failures";
 /** Batches looked at at a time. */
 const PAGE = 100;
 
@@ -68,7 +70,8 @@ export async function saveBatch(
   const { redis, keys } = store;
   const { id, status = "" } = batch;
   const at = Date.now();
-  const fields = Object.entries({ ...batch, updatedAt: at }).flatMap(([name, value]) =>
+  const failures = batch.failures && (await store.sealing.seal(FAILURES, id, batch.failures));
+  const fields = Object.entries({ ...batch, failures, updatedAt: at }).flatMap(([name, value]) =>
     value === undefined ? [] : [name, String(value)],
   );
   await SAVE.run(
@@ -85,7 +88,10 @@ export async function startBatch(
   {
     maxCostUsd,
     ...batch
-  }: Pick<BatchRecord, "id" | "input" | "output" | "options" | "maxCostUsd" | "tenant" | "by">,
+  }: Pick<
+    BatchRecord,
+    "id" | "input" | "output" | "options" | "maxCostUsd" | "quotedUsd" | "rowIds" | "tenant" | "by"
+  >,
 ): Promise<void> {
   const key = store.keys.batch(batch.id);
   // The limit of this run stands before any worker goes on.
@@ -132,6 +138,8 @@ export async function readModelStops(
   batchId: string,
   modelKeys: readonly string[],
 ): Promise<Map<string, ErrorRecord>> {
+  // A file of malformed rows alone has no model.
+  if (modelKeys.length === 0) return new Map();
   const stops = await store.redis.hmget(store.keys.batch(batchId), ...modelKeys.map(modelStopField));
   return new Map(
     modelKeys.flatMap((key, i) => {
@@ -173,7 +181,11 @@ export async function readBatch(store: Store, batchId: string): Promise<BatchRec
     throw error;
   });
   const parsed = batchRecordSchema.safeParse(fields);
-  return parsed.success ? parsed.data : undefined;
+  if (!parsed.success) return undefined;
+  const { failures = null } = parsed.data;
+  // Of what failed one that lacks the key sees the counts alone.
+  const opened = await store.sealing.openMaybe(FAILURES, batchId, failures).catch(() => null);
+  return { ...parsed.data, failures: opened ?? undefined };
 }
 
 /** Returns the newest batches, newest first; those of a tenant alone, where one is given. */
@@ -191,10 +203,13 @@ export async function listBatches(store: Store, limit = 20, tenant?: string): Pr
 
 /** A batch as a person or a program sees it. */
 export interface BatchView
-  extends Omit<BatchRecord, "costUsd" | "options" | "stop" | "unpriced" | "failures" | "lanes"> {
+  extends Omit<BatchRecord, "costUsd" | "options" | "stop" | "unpriced" | "failures" | "lanes" | "rowIds"> {
   /** USD of the succeeded rows; null when the cost of one of them is not known. */
   costUsd: number | null;
-  /** Which of `inputFormat`, `promptField`, `limitRows`, `strict` it was run with. */
+  /**
+   * Which of `inputFormat`, `promptField`, `limitRows`, `strict`, `format`, `model` it was run with; `needsCommand`: it was given headers or
+   * the like too, which are not kept.
+   */
   options: Record<string, unknown>;
   /** Why no further row may start. */
   stop?: ErrorRecord;
@@ -210,7 +225,7 @@ export interface BatchView
 export async function viewBatch(store: Store, batchId: string, tenant?: string): Promise<BatchView> {
   const record = await ownBatch(store, batchId, tenant);
   const runner = await readLease(store, batchId);
-  const { options, stop, costUsd, unpriced, failures, lanes, ...rest } = record;
+  const { options, stop, costUsd, unpriced, failures, lanes, rowIds: _, ...rest } = record;
   return {
     ...rest,
     costUsd: unpriced > 0 ? null : costUsd,

@@ -52,24 +52,29 @@ const RELEASE = new Script({
  * Returns `value` when its JSON is at most 16 KB and does not look like a reference; else stores it under its digest
  * and returns the reference. A blob goes with its last owner, at the latest `ttlSeconds` (default 32 days) after the
  * latest of them that asked for so long.
+ * @param scope with encryption on, values are equal within it alone, such as a tenant; default: within one owner
  */
 export async function inlineOrBlob<T>(
   store: Store,
   owner: string,
   value: T,
   ttlSeconds: number | (() => Promise<number>) = BLOB_TTL_SECONDS,
+  scope = owner,
 ): Promise<T | BlobRef> {
   const json = JSON.stringify(value);
   const bytes = Buffer.byteLength(json);
   // Whoever reads it would follow a value of somebody's own that looks like a reference.
   if (bytes <= MAX_INLINE_BYTES && !isBlobRef(value)) return value;
-  const blob = sha256(json);
+  // Encrypted, equal values are one blob all the same, and who reads Redis cannot tell which, nor what tenants have in common.
+  const blob = await store.sealing.digest(sha256(store.sealing.isOn ? `${scope}\n${json}` : json));
+  const data = await store.sealing.seal(KIND, blob, json);
   const keys = { blob: store.keys.blob(blob) };
   const life = typeof ttlSeconds === "number" ? ttlSeconds : await ttlSeconds();
-  await STORE.run(store.redis, keys, { data: json, owner: ownerField(owner), ttlSeconds: life });
+  await STORE.run(store.redis, keys, { data, owner: ownerField(owner), ttlSeconds: life });
   return { blob, bytes };
 }
 
+const KIND = "blob";
 const WHAT = "a stored request or result";
 
 /** Returns the stored value. @throws GlueError `blob_lost` when Redis no longer has it. */
@@ -91,7 +96,7 @@ export async function readBlobText(store: Store, ref: BlobRef): Promise<string> 
       hint: "Redis was emptied or evicts keys; enqueue the job again",
     });
   }
-  return json;
+  return store.sealing.open(KIND, ref.blob, json);
 }
 
 /** `owner` no longer needs the value. Redis keeps it while somebody else does. */

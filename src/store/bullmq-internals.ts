@@ -219,6 +219,18 @@ export async function queuePausedMs(store: Store, queue: string): Promise<number
   return Number(value) >= NEVER_LIMITING.max ? Math.max(0, ttlMs) : 0;
 }
 
+/**
+ * Lua: `headPriority(prioritized, first, last)` returns the lowest priority, from `first` to `last`, of a job that waits; nil when
+ * there is none. Assumes that waiting jobs with a priority are a sorted set whose scores are priority × 2³² and a counter.
+ */
+export const HEAD_PRIORITY = `
+  local function headPriority(prioritized, first, last)
+    local from, to = string.format('%.0f', first * 2^32), string.format('(%.0f', (last + 1) * 2^32)
+    local head = redis.call('ZRANGEBYSCORE', prioritized, from, to, 'WITHSCORES', 'LIMIT', 0, 1)
+    return head[2] and math.floor(tonumber(head[2]) / 2^32)
+  end
+`;
+
 // Counters of a job ------------------------------------------------------------------------------------------------
 
 /**

@@ -77,18 +77,56 @@ const CLAIM = new Script({
  * @param maxAgeMs an older entry counts as absent
  */
 export async function claimEntry(
-  { redis, keys }: Store,
+  store: Store,
   { digest, token }: Claimant,
   maxAgeMs: number,
 ): Promise<Claim> {
+  const { redis, keys } = store;
   const [kind, detail] = (await CLAIM.run(
     redis,
     { entry: keys.cached(digest), lead: keys.cacheLead(digest), uses: keys.cacheUses },
     { digest, token, leaseMs: LEASE_MS, maxAgeMs, maxFailures: MAX_FAILURES },
   )) as [Claim["kind"], (string | number)?];
   const text = String(detail);
-  if (kind === "hit") return { kind, text: text.slice(text.indexOf(" ") + 1) };
+  if (kind === "hit") {
+    const opened = await openEntry(store, digest, text);
+    return opened === undefined ? { kind: "alone" } : { kind, text: opened };
+  }
   return kind === "follow" ? { kind, elapsedMs: Number(detail) } : { kind };
+}
+
+/**
+ * Finds an entry without taking a lead. Keys: the entry, the uses. Arguments: its `digest`; `maxAgeMs`, from which it counts as absent.
+ * Returns: the entry, or nil. Called for the answer of a like question. Fence: none; it changes nothing but the time of its last use.
+ */
+const PEEK = new Script({
+  keys: ["entry", "uses"],
+  args: { digest: "text", maxAgeMs: "number" },
+  lua: `${NOW}
+    local kept = redis.call('GET', entry)
+    local keptAt = kept and tonumber(string.match(kept, '^(%d+) '))
+    if not keptAt or now - keptAt >= maxAgeMs then return nil end
+    redis.pcall('ZADD', uses, 'XX', now, digest)
+    return kept
+  `,
+});
+
+/** Returns an entry's text; undefined when there is none that is young enough. */
+export async function peekEntry(store: Store, digest: string, maxAgeMs: number): Promise<string | undefined> {
+  const { redis, keys } = store;
+  const found = await PEEK.run(
+    redis,
+    { entry: keys.cached(digest), uses: keys.cacheUses },
+    { digest, maxAgeMs },
+  );
+  return typeof found === "string" ? openEntry(store, digest, found) : undefined;
+}
+
+const KIND = "cache entry";
+
+/** Returns the text of an entry; undefined where it cannot be decrypted: another call brings another one. */
+async function openEntry({ sealing }: Store, digest: string, stored: string): Promise<string | undefined> {
+  return sealing.open(KIND, digest, stored.slice(stored.indexOf(" ") + 1)).catch(() => undefined);
 }
 
 /**
@@ -220,10 +258,11 @@ const memoryOf = (text: string) => Math.ceil(Buffer.byteLength(text) * 1.25) + 6
 
 /** Keeps an entry and ends the lead, when the caller has it. False, and neither is done, when there is no room. */
 export async function keepEntry(
-  { redis, keys }: Store,
+  { redis, keys, sealing }: Store,
   { digest, token }: Claimant,
-  { text, ttlSeconds, maxBytes }: { text: string; ttlSeconds: number; maxBytes: number },
+  { text: plain, ttlSeconds, maxBytes }: { text: string; ttlSeconds: number; maxBytes: number },
 ): Promise<boolean> {
+  const text = await sealing.seal(KIND, digest, plain);
   const kept = await KEEP.run(
     redis,
     {

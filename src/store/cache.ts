@@ -1,5 +1,13 @@
 import { EventEmitter, once } from "node:events";
-import { type Claim, claimEntry, type Failure, keepEntry, releaseLead, renewLead } from "./cache-entry.ts";
+import {
+  type Claim,
+  claimEntry,
+  type Failure,
+  keepEntry,
+  peekEntry,
+  releaseLead,
+  renewLead,
+} from "./cache-entry.ts";
 import type { Store } from "./store.ts";
 
 const RENEW_MS = 2000;
@@ -27,13 +35,25 @@ export class CacheStore {
    * Looks for the entry, and takes the lead when there is none.
    * @param maxAgeMs an older entry counts as absent
    */
-  claim(digest: string, token: string, maxAgeMs: number): Promise<Claim> {
+  async claim(plain: string, token: string, maxAgeMs: number): Promise<Claim> {
+    const digest = await this.#stored(plain);
     return claimEntry(this.#options.store, { digest, token }, maxAgeMs);
   }
 
+  /**
+   * Returns what stands under a digest, which counts as a use of it; undefined for nothing.
+   * @param maxAgeMs an older entry counts as absent
+   */
+  async peek(digest: string, maxAgeMs: number): Promise<string | undefined> {
+    return peekEntry(this.#options.store, await this.#stored(digest), maxAgeMs);
+  }
+
   /** Renews the lead until it is disposed of. */
-  holdLead(digest: string, token: string): Disposable {
-    const renew = () => renewLead(this.#options.store, { digest, token }).catch(() => {});
+  holdLead(plain: string, token: string): Disposable {
+    const renew = () =>
+      this.#stored(plain)
+        .then((digest) => renewLead(this.#options.store, { digest, token }))
+        .catch(() => {});
     const timer = setInterval(renew, RENEW_MS);
     return { [Symbol.dispose]: () => clearInterval(timer) };
   }
@@ -42,7 +62,8 @@ export class CacheStore {
   async keep(digest: string, token: string, text: string, ttlSeconds: number): Promise<void> {
     const { store, maxBytes } = this.#options;
     const entry = { text, ttlSeconds, maxBytes };
-    const isKept = await keepEntry(store, { digest, token }, entry).catch(async (error: unknown) => {
+    const claimant = { digest: await this.#stored(digest), token };
+    const isKept = await keepEntry(store, claimant, entry).catch(async (error: unknown) => {
       // Deleting needs no memory, which may be what is lacking: nobody need wait for the lead's end.
       await this.release(digest, token, "passing");
       throw error;
@@ -51,7 +72,8 @@ export class CacheStore {
   }
 
   /** Ends the lead without an entry. */
-  release(digest: string, token: string, failure: Failure): Promise<void> {
+  async release(plain: string, token: string, failure: Failure): Promise<void> {
+    const digest = await this.#stored(plain);
     return releaseLead(this.#options.store, { digest, token }, failure);
   }
 
@@ -63,9 +85,13 @@ export class CacheStore {
     if (this.#waiting >= MAX_WAITING) return false;
     this.#waiting += 1;
     const end = AbortSignal.any([signal, AbortSignal.timeout(MAX_WAIT_MS)]);
-    await once(this.#ended, digest, { signal: end }).catch(() => {});
+    await once(this.#ended, await this.#stored(digest), { signal: end }).catch(() => {});
     this.#waiting -= 1;
     return true;
+  }
+
+  #stored(digest: string): Promise<string> {
+    return this.#options.store.sealing.digest(digest);
   }
 
   /** A digest's lead ended, says the namespace's channel. */

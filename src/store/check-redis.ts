@@ -1,7 +1,7 @@
-import { Redis, type RedisOptions } from "ioredis";
+import type { Redis, RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import { ConfigurationError } from "../shared/errors.ts";
-import { repliesOf } from "./redis.ts";
+import { newRedis, repliesOf } from "./redis.ts";
 import { redisFault } from "./redis-fault.ts";
 import { addressOf, type RedisTarget } from "./redis-target.ts";
 
@@ -35,7 +35,7 @@ export async function checkRedis(
     await withProbe(
       target,
       async (redis, info) => {
-        judge(info, addressOf(target), logger);
+        judge(info, target, logger);
         if (triesWrites) await tryOut(redis, prefix);
       },
       signal,
@@ -66,8 +66,7 @@ export async function withProbe<T>(
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
   };
-  const redis =
-    "url" in target ? new Redis(target.url, probe) : new Redis({ ...probe, path: target.socketPath });
+  const redis = newRedis(target, probe);
   // What the connection met first: the promise only says that it is closed. A database that the server does not have is
   // told here alone, and ioredis would go on in database 0.
   let met: Error | undefined;
@@ -105,10 +104,11 @@ export function judgeVersion(version: string, address: string): ConfigurationErr
   return new ConfigurationError(`Redis ${version} at ${address} is too old`, hint, "redis_too_old");
 }
 
-function judge(info: Map<string, string>, address: string, logger: Logger): void {
+function judge(info: Map<string, string>, target: RedisTarget, logger: Logger): void {
+  const address = addressOf(target);
   const tooOld = judgeVersion(info.get("redis_version") ?? "0", address);
   if (tooOld) throw tooOld;
-  if (info.get("cluster_enabled") === "1") throw new Error("cluster mode");
+  if (info.get("cluster_enabled") === "1" && !("group" in target)) throw new Error("cluster mode");
   const policy = info.get("maxmemory_policy");
   if (policy && policy !== KEEPS_ALL) {
     throw new ConfigurationError(

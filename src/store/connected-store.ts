@@ -1,5 +1,7 @@
 import type { Redis } from "ioredis";
 import type { Logger } from "../shared/logger.ts";
+import type { Redact } from "../shared/redact.ts";
+import type { KeyRing } from "./key-ring.ts";
 import { Notifier } from "./notifier.ts";
 import { connectRedis } from "./redis.ts";
 import type { RedisTarget } from "./redis-target.ts";
@@ -13,8 +15,13 @@ export interface ConnectedStore extends Store {
 }
 
 /** Returns the connected store of `namespace` whose commands go over `redis`. */
-export function connectedStore(redis: Redis, namespace: string): ConnectedStore {
-  const store = storeOf(redis, namespace);
+export function connectedStore(
+  redis: Redis,
+  namespace: string,
+  ring?: KeyRing,
+  redact?: Redact,
+): ConnectedStore {
+  const store = storeOf(redis, namespace, ring, redact);
   const notifier = new Notifier(store);
   const disconnect = () => {
     notifier.close();
@@ -24,6 +31,13 @@ export function connectedStore(redis: Redis, namespace: string): ConnectedStore 
 }
 
 /** Returns the connected store of `namespace` over a new connection to `target`; whoever opens it disconnects it. */
-export function openStore(target: RedisTarget, namespace: string, logger: Logger): ConnectedStore {
-  return connectedStore(connectRedis(target, logger, { connectionName: "gluellm:commands" }), namespace);
+export function openStore(
+  target: RedisTarget,
+  namespace: string,
+  logger: Logger,
+  ring?: KeyRing,
+  redact?: Redact,
+): ConnectedStore {
+  const redis = connectRedis(target, logger, { connectionName: "gluellm:commands" });
+  return connectedStore(redis, namespace, ring, redact);
 }

@@ -1,6 +1,7 @@
 import { type HistorySummary, historySummarySchema } from "../shared/conversation.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { Script } from "./script.ts";
+import { openFields, sealFields } from "./sealed-fields.ts";
 import type { Store } from "./store.ts";
 
 /*
@@ -11,6 +12,8 @@ import type { Store } from "./store.ts";
  * |-----------|------------------|---------------|----------------------------------------------|
  * | none, any | one of more turns | `keepSummary` | the worker of the turn that paid the summary |
  */
+
+const KIND = "summary of conversation";
 
 /**
  * Keeps the summary of the oldest turns, for the calls to come.
@@ -40,17 +43,21 @@ export async function keepSummary(
   { id, position }: { id: string; position: number },
   summary: HistorySummary,
 ): Promise<void> {
+  // How many turns it stands for is read by the script.
+  const kept = await sealFields(store, { kind: KIND, id }, summary, (name) => name === "turns");
   await KEEP_SUMMARY.run(
     store.redis,
     { conversation: store.keys.conversation(id) },
-    { position: String(position), jobId, summary: JSON.stringify(summary), turns: summary.turns },
+    { position: String(position), jobId, summary: JSON.stringify(kept), turns: summary.turns },
   );
 }
 
 /** Returns the latest summary of a conversation's oldest turns; undefined when there is none. */
 export async function readSummary(store: Store, id: string): Promise<HistorySummary | undefined> {
   const summary = await store.redis.hget(store.keys.conversation(id), "summary");
-  return summary
-    ? readStored(`conversation ${id}`, () => historySummarySchema.parse(JSON.parse(summary)))
-    : undefined;
+  if (!summary) return undefined;
+  const what = `conversation ${id}`;
+  const stored: unknown = readStored(what, () => JSON.parse(summary));
+  const opened = await openFields(store, { kind: KIND, id }, stored);
+  return readStored(what, () => historySummarySchema.parse(opened));
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { MAX_REQUEST_BYTES, type Message } from "../shared/chat.ts";
+import type { TurnAnswer } from "../shared/conversation.ts";
 import {
   CONVERSATION_TTL_SECONDS,
   type ConversationTurn,
@@ -35,6 +36,8 @@ import type { Store } from "./store.ts";
 
 /** Turns read at a time. */
 const PAGE = 500;
+/** What a turn's messages and answer are sealed as, with the conversation's id. */
+const TURN_KIND = "conversation";
 /** A turn is written just before its job: until then it is not missed. */
 const ENQUEUE_MS = 10_000;
 /** A job ends by its deadline, but for the call that it had begun. */
@@ -118,7 +121,7 @@ export async function pushTurn(
     {
       jobId: job?.jobId ?? "",
       head: JSON.stringify(job ?? { isAdded: true }),
-      asked: JSON.stringify(messages),
+      asked: await store.sealing.seal(TURN_KIND, id, JSON.stringify(messages)),
       mustExist: conversation.mustExist,
       ttlSeconds: Math.ceil(keepMs / 1000) + waitSeconds,
       maxCostUsd: conversation.maxCostUsd === undefined ? "" : String(conversation.maxCostUsd),
@@ -177,10 +180,13 @@ export async function readTurns(store: Store, id: string, count: number): Promis
     for (let i = 0; i < values.length; i += 3) {
       const [head, asked, answer] = values.slice(i, i + 3);
       if (!head || !asked) return turns;
+      const [messages, ended] = await Promise.all(
+        [asked, answer || "null"].map((text) => store.sealing.open(TURN_KIND, id, text)),
+      );
       const turn = readStored(nameOf(id), () => ({
         createdAt: turnHeadSchema.parse(JSON.parse(head)).createdAt,
-        asked: z.array(storedMessageSchema).parse(JSON.parse(asked)),
-        answer: answer ? turnAnswerSchema.parse(JSON.parse(answer)) : undefined,
+        asked: z.array(storedMessageSchema).parse(JSON.parse(messages ?? "")),
+        answer: turnAnswerSchema.nullable().parse(JSON.parse(ended ?? "null")) ?? undefined,
       }));
       turns.push(turn);
     }
@@ -216,7 +222,7 @@ const COUNT_WAITING = new Script({
       if redis.call('HEXISTS', conversation, 'answer:' .. n) == 1 then break end
       local isRead, turn = pcall(cjson.decode, redis.call('HGET', conversation, 'turn:' .. n))
       local hasEnded = not isRead or type(turn) ~= 'table' or not turn.jobId
-        or now > turn.deadlineAt + ${LATE_MS}
+        or (now > turn.deadlineAt + ${LATE_MS} and redis.call('EXISTS', prefix .. ':waits:' .. turn.jobId) == 0)
         or redis.call('EXISTS', prefix .. ':result:' .. turn.jobId) == 1
         or (now > turn.createdAt + ${ENQUEUE_MS}
           and not hasJob(prefix, turn.queue, turn.jobId))
@@ -264,3 +270,13 @@ export const ANSWER_TURN = `
     if redis.call('TTL', conversation) < ttlSeconds then redis.call('EXPIRE', conversation, ttlSeconds) end
   end
 `;
+
+/** Returns a turn's answer as `answerTurn` stores it. Of a job in no conversation nothing is kept. */
+export async function storedAnswer(
+  store: Store,
+  id: string | undefined,
+  answer: TurnAnswer | null,
+): Promise<string> {
+  const json = JSON.stringify(answer);
+  return id === undefined ? json : store.sealing.seal(TURN_KIND, id, json);
+}

@@ -9,6 +9,8 @@ export interface SweepOptions {
   everyMs: number;
   /** Nothing is swept while this machine's clock is off. */
   clock: ClockWatch;
+  /** Whether this process has a reason to; one that has none leaves the turn to others. Default: always. */
+  isAsked?: () => Promise<boolean>;
   sweep: () => Promise<void>;
 }
 
@@ -33,8 +35,8 @@ export class ElectedSweep {
   }
 
   async #sweepIfElected(): Promise<void> {
-    const { store, key, everyMs, clock, sweep } = this.#options;
-    if (clock.isOff) return;
+    const { store, key, everyMs, clock, isAsked, sweep } = this.#options;
+    if (clock.isOff || (await isAsked?.()) === false) return;
     if ((await store.redis.set(key, "1", "PX", Math.ceil(everyMs * 0.9), "NX")) === "OK") await sweep();
   }
 

@@ -2,6 +2,7 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import { isObject, parseJson } from "../shared/json.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { isBlobRef } from "./blobs.ts";
+import { toldText } from "./past-contents.ts";
 import { clockOf } from "./redis-clock.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import { Script } from "./script.ts";
@@ -84,7 +85,9 @@ export function endCount(
     args: {
       endCode: failure ? part(failure.code) : "",
       endPlace: [model, queue, tenant, prompt].map(part).join("\t"),
-      endExample: example ? JSON.stringify({ ...example, message: part(example.message) }) : "",
+      endExample: example
+        ? JSON.stringify({ ...example, message: part(toldText(store, example.message)) })
+        : "",
       endTtlSeconds: Math.ceil(errorsMs / 1000),
     },
   };

@@ -4,6 +4,7 @@ import { readStored } from "../shared/stored-data.ts";
 import { DEFAULT_TENANT, isOwnedBy, ownerFields, storedOwner } from "../shared/tenant.ts";
 import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
+import { openFields, sealFields } from "./sealed-fields.ts";
 import type { Store } from "./store.ts";
 
 /*
@@ -55,16 +56,22 @@ const fileRecordSchema = z.object({
 });
 export type FileRecord = z.infer<typeof fileRecordSchema>;
 
+const KIND = "file record";
+/** What is encrypted of a record: by a digest one could see whether a file is a certain one. */
+const CONTENTS = ["filename", "sha256", "check"];
+
 /** Writes the record of a file whose bytes are stored; the same once more changes nothing. */
-export async function saveFile({ redis, keys }: Store, record: FileRecord): Promise<void> {
-  const { id, tenant, by, check, ...fields } = record;
+export async function saveFile(store: Store, record: FileRecord): Promise<void> {
+  const { redis, keys } = store;
+  const { id, tenant, by, check, ...others } = record;
+  const described = { ...others, ...(check && { check: JSON.stringify(check) }) };
+  const fields = await sealFields(store, { kind: KIND, id }, described, (name) => !CONTENTS.includes(name));
   const transaction = redis
     .multi()
     .hset(keys.file(id), {
       id,
       ...storedOwner({ tenant, by }),
       ...fields,
-      ...(check && { check: JSON.stringify(check) }),
     })
     .pexpireat(keys.file(id), record.expiresAt + SWEEP_MS)
     .zadd(keys.files(tenant ?? "default"), 0, id)
@@ -76,7 +83,8 @@ export async function saveFile({ redis, keys }: Store, record: FileRecord): Prom
 export async function readFile(store: Store, id: string, tenant: string): Promise<FileRecord | undefined> {
   const fields = await store.redis.hgetall(store.keys.file(id));
   if (fields.id === undefined) return undefined;
-  const record = readStored(`the record of ${id}`, () => fileRecordSchema.parse(fields));
+  const opened = await openFields(store, { kind: KIND, id }, fields);
+  const record = readStored(`the record of ${id}`, () => fileRecordSchema.parse(opened));
   return isOwnedBy(tenant, record) && record.expiresAt > Date.now() ? record : undefined;
 }
 

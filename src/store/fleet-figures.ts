@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { NEVER_LIMITING } from "./bullmq-internals.ts";
+import { BARRED } from "./job-loop.ts";
 import { registeredQueues } from "./queue-registry.ts";
 import { NOW, Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -19,6 +21,8 @@ const SOON_MS = 30_000;
 const MAX_BATCHES = 200;
 /** Priorities of a queue that are looked through for its oldest job. */
 const MAX_PRIORITIES = 32;
+/** Jobs that were put back of which is looked whether workers can run them. */
+const MAX_BARRED = 20;
 
 /**
  * Keys: the place of the reader. Arguments: `prefix` of the namespace, `reader` (empty: whoever asks is told, and takes no place), its
@@ -71,6 +75,11 @@ const READ = new Script({
       end
       local function dueBy(at) return string.format('%.0f', at * 0x1000 + 0xfff) end
       look(redis.call('ZRANGEBYSCORE', of('delayed'), '-inf', dueBy(now), 'LIMIT', 0, 1)[1])
+      -- What no worker can run is put back again and again, and has waited all the time.
+      for _, id in ipairs(redis.call('ZRANGEBYSCORE', of('delayed'), '-inf', dueBy(now + soonMs), 'LIMIT', 0, ${MAX_BARRED})) do
+        local progress = redis.call('HGET', of(id), 'progress')
+        if progress and string.find(progress, '${BARRED}', 1, true) then look(id) end
+      end
       local limiter = tonumber(redis.call('GET', of('limiter')) or '') or 0
       local breaker = redis.call('HMGET', prefix .. ':breaker:' .. key, 'openedAt', 'probing')
       local used = sumOf(key)
@@ -92,17 +101,19 @@ const READ = new Script({
         requests = used[1], tokens = used[2], outputTokens = used[3], rateLimited = used[4],
       }
     end
-    local figures = { queues = {}, batches = 0, rows = { waiting = 0, succeeded = 0, failed = 0 }, workers = 0 }
+    local figures = { queues = {}, batches = 0, rows = { waiting = 0, succeeded = 0, failed = 0 }, tenantRows = {}, workers = 0 }
     for i = 1, #queues, 2 do table.insert(figures.queues, readQueue(queues[i], queues[i + 1])) end
     local isUnderWay = { validating = true, in_progress = true, finalizing = true, cancelling = true }
     for _, id in ipairs(redis.call('ZREVRANGE', prefix .. ':batches', 0, ${MAX_BATCHES - 1})) do
-      local batch = redis.call('HMGET', prefix .. ':batch:' .. id, 'status', 'total', 'succeeded', 'failed')
+      local batch = redis.call('HMGET', prefix .. ':batch:' .. id, 'status', 'total', 'succeeded', 'failed', 'tenant')
       if isUnderWay[batch[1]] then
         local function count(i) return tonumber(batch[i] or '') or 0 end
         figures.batches = figures.batches + 1
         figures.rows.succeeded = figures.rows.succeeded + count(3)
         figures.rows.failed = figures.rows.failed + count(4)
-        figures.rows.waiting = figures.rows.waiting + math.max(0, count(2) - count(3) - count(4))
+        local waiting, tenant = math.max(0, count(2) - count(3) - count(4)), batch[5] or '${DEFAULT_TENANT}'
+        figures.rows.waiting = figures.rows.waiting + waiting
+        figures.tenantRows[tenant] = (figures.tenantRows[tenant] or 0) + waiting
       end
     end
     for _, id in ipairs(redis.call('SMEMBERS', prefix .. ':workers')) do
@@ -146,6 +157,8 @@ const figuresSchema = z.object({
   queues: z.preprocess((value) => (Array.isArray(value) ? value : []), z.array(queueSchema)),
   batches: z.number(),
   rows: z.object({ waiting: z.number(), succeeded: z.number(), failed: z.number() }),
+  /** Rows of those batches that have not ended, by tenant. */
+  tenantRows: z.record(z.string(), z.number()),
   workers: z.number(),
   unreadable: z.number(),
 });

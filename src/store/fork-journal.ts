@@ -1,4 +1,5 @@
 import { parseJson } from "../shared/json.ts";
+import { journalLine, readJournalLines } from "./job-journal.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -22,17 +23,18 @@ const FORK = new Script({
  * @param jobKey BullMQ's key of the new job
  */
 export async function forkJournal(
-  { redis, keys }: Store,
+  store: Store,
   from: string,
   to: { id: string; jobKey: string },
 ): Promise<void> {
-  const entries = await redis.lrange(keys.journal(from), 0, -1);
+  const { redis, keys } = store;
+  const entries = await readJournalLines(store, from);
   if (entries.length === 0) return;
   await FORK.run(
     redis,
     { journal: keys.journal(to.id), result: keys.result(to.id), job: to.jobKey },
     {},
-    { args: entries.map(taken) },
+    { args: await Promise.all(entries.map((text, n) => journalLine(store, to.id, n, taken(text)))) },
   );
 }
 

@@ -87,15 +87,27 @@ export async function reserveId(
 ): Promise<string> {
   const { key, jobId, digest, tenant = DEFAULT_TENANT, delayMs = 0 } = reservation;
   const keys = { key: store.keys.idempotency(key, tenant === DEFAULT_TENANT ? undefined : tenant) };
-  const args = { reservation: JSON.stringify({ jobId, digest }), ttlMs: TTL_MS + delayMs };
+  const { sealing } = store;
+  const kept = await sealing.markedDigest(digest);
+  const args = { reservation: JSON.stringify({ jobId, digest: kept }), ttlMs: TTL_MS + delayMs };
   const standing = await RESERVE.run(store.redis, keys, args);
   const first = readStored(`the idempotency key of job ${jobId}`, () =>
     reservationSchema.parse(JSON.parse(String(standing))),
   );
-  if (first.digest === digest) return first.jobId;
+  if (await sealing.isDigestOf(first.digest, digest)) return first.jobId;
   throw new InputError(
     `the idempotency key of job ${first.jobId} was given to another request`,
     "take a new key for a new request; a key lives for 7 days",
     "idempotency_conflict",
   );
+}
+
+/**
+ * Returns the key under which a call of a tool stands. Such a key has a digest of what is asked: encrypted, its HMAC takes its
+ * place, unless the key stands already from before.
+ */
+export async function storedKey(store: Store, key: string, tenant = DEFAULT_TENANT): Promise<string> {
+  if (!store.sealing.isOn) return key;
+  const standing = store.keys.idempotency(key, tenant === DEFAULT_TENANT ? undefined : tenant);
+  return (await store.redis.exists(standing)) === 1 ? key : store.sealing.digest(key);
 }

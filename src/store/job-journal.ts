@@ -1,12 +1,14 @@
 import { channel } from "node:diagnostics_channel";
 import { z } from "zod";
-import { chatCompletionSchema } from "../shared/chat.ts";
+import type { Message } from "../shared/chat.ts";
 import { historySummarySchema } from "../shared/conversation.ts";
 import { JobCancelledError } from "../shared/errors.ts";
+import { guardrailReportSchema } from "../shared/guardrail.ts";
 import type { Logger } from "../shared/logger.ts";
 import { fallbackSchema, toolExecutionSchema } from "../shared/records.ts";
 import { readStored } from "../shared/stored-data.ts";
 import { HOLD_OF, jobKey, jobLockKey } from "./bullmq-internals.ts";
+import { type FinishedCall, finishedCallSchema } from "./finished-call.ts";
 import { untilTaken } from "./redis-refusal.ts";
 import { IS_CANCELLED } from "./result-record.ts";
 import { Script } from "./script.ts";
@@ -30,34 +32,9 @@ const appendedChannel = channel("gluellm:journal");
 /** As long as a failure's record: an operator's retry goes on from here. */
 const TTL_SECONDS = 30 * 86_400;
 
-const tokensSchema = z.object({
-  prompt: z.number(),
-  completion: z.number(),
-  total: z.number(),
-  cached: z.number(),
-  cacheWritten: z.number().optional(),
-  estimated: z.literal(true).optional(),
-});
-
-/** A provider call that brought an answer. */
-const finishedCallSchema = z.object({
-  entry: z.string(),
-  model: z.string(),
-  statusCode: z.number(),
-  requestId: z.string(),
-  body: chatCompletionSchema,
-  tokens: tokensSchema,
-  costUsd: z.number().nullable(),
-  latencyMs: z.number(),
-  /** To the first piece of a streamed answer. */
-  firstTokenMs: z.number().optional(),
-  /** How long it waited for its budget. */
-  budgetWaitMs: z.number().optional(),
-  fromCache: z.literal(true).optional(),
-});
-export type FinishedCall = z.infer<typeof finishedCallSchema>;
-
 const entrySchema = z.discriminatedUnion("kind", [
+  /** What the job's sets of tools had when it began, by their names: digests of lists (see `tool-list.ts`). */
+  z.object({ kind: z.literal("tools"), sets: z.record(z.string(), z.string()) }),
   z.object({ kind: z.literal("call"), call: finishedCallSchema, attemptsMade: z.number() }),
   /** A tool that must not run twice begins. */
   z.object({ kind: z.literal("toolStarted"), turn: z.number(), index: z.number() }),
@@ -67,6 +44,25 @@ const entrySchema = z.discriminatedUnion("kind", [
     kind: z.literal("summary"),
     call: finishedCallSchema,
     past: historySummarySchema,
+    attemptsMade: z.number(),
+  }),
+  /** A guardrail's question to a model was answered. */
+  z.object({
+    kind: z.literal("question"),
+    ...{ place: z.string(), name: z.string(), number: z.number(), digest: z.string() },
+    call: finishedCallSchema,
+    attemptsMade: z.number(),
+  }),
+  /** A guardrail has said what it says. */
+  z.object({
+    kind: z.literal("guardrail"),
+    /** What it looked at: its stage, and the turn and call where there are several. */
+    place: z.string(),
+    report: guardrailReportSchema,
+    /** Of a rewrite. */
+    value: z.unknown().optional(),
+    /** Epoch milliseconds. */
+    at: z.number(),
     attemptsMade: z.number(),
   }),
   z.object({ kind: z.literal("fallback"), fallback: fallbackSchema, attemptsMade: z.number() }),
@@ -100,6 +96,19 @@ const APPEND = new Script({
   `,
 });
 
+const KIND = "journal of job";
+
+/** Returns an entry as it stands at a place of a job's journal. */
+export function journalLine(store: Store, jobId: string, position: number, json: string): Promise<string> {
+  return store.sealing.seal(KIND, `${jobId}:${position}`, json);
+}
+
+/** Returns the entries of a job's journal as JSON. */
+export async function readJournalLines(store: Store, jobId: string): Promise<string[]> {
+  const lines = await store.redis.lrange(store.keys.journal(jobId), 0, -1);
+  return Promise.all(lines.map((line, n) => store.sealing.open(KIND, `${jobId}:${n}`, line)));
+}
+
 /** This worker no longer owns the job: whoever does goes on from the journal. */
 export class FencedError extends Error {
   override name = "FencedError";
@@ -130,13 +139,23 @@ export class JobJournal {
   /** @throws GlueError `corrupt_data` */
   static async open(options: JournalOptions): Promise<JobJournal> {
     const { store, jobId } = options;
-    const lines = await store.redis.lrange(store.keys.journal(jobId), 0, -1);
+    const lines = await readJournalLines(store, jobId);
     return new JobJournal(
       options,
       readStored(`the journal of job ${jobId}`, () =>
         lines.map((line) => entrySchema.parse(JSON.parse(line))),
       ),
     );
+  }
+
+  /** The digests of the lists of the job's sets of tools; undefined before they were asked. */
+  get toolLists(): Readonly<Record<string, string>> | undefined {
+    return this.#entries.find((entry) => entry.kind === "tools")?.sets;
+  }
+
+  /** How often the job began anew: places of one life are none of another. */
+  get generation(): number {
+    return this.#entries.filter(({ kind }) => kind === "restarted").length;
   }
 
   /** The calls that count towards the answer, by turn. */
@@ -147,6 +166,56 @@ export class JobJournal {
   /** All calls that were paid, those that led to nothing included. */
   get allCalls(): FinishedCall[] {
     return this.#entries.flatMap((entry) => ("call" in entry ? entry.call : []));
+  }
+
+  /** The calls that guardrails made, which hold whatever becomes of the answers. */
+  get questions(): FinishedCall[] {
+    return this.#entries.flatMap((entry) => (entry.kind === "question" ? entry.call : []));
+  }
+
+  /** The answer to a guardrail's question, by what it was asked. */
+  questionAt({
+    place,
+    name,
+    number,
+    digest,
+  }: {
+    place: string;
+    name: string;
+    number: number;
+    digest: string;
+  }) {
+    const found = this.#valid.findLast(
+      (entry) =>
+        entry.kind === "question" &&
+        entry.place === place &&
+        entry.name === name &&
+        entry.number === number &&
+        entry.digest === digest,
+    );
+    return found?.kind === "question" ? found.call : undefined;
+  }
+
+  /** What a guardrail has put in the place of what the job asks; undefined for nothing. */
+  get rewrittenInput(): Message[] | undefined {
+    const rewritten = this.#valid.findLast(
+      (entry) =>
+        entry.kind === "guardrail" &&
+        entry.place === "pre" &&
+        entry.report.action === "rewrite" &&
+        !entry.report.shadow,
+    );
+    return rewritten?.kind === "guardrail" ? (rewritten.value as Message[]) : undefined;
+  }
+
+  /** What a guardrail said at a place. What it blocked before the job failed, it is asked again. */
+  guardrailAt(place: string, name: string, failedAt = 0) {
+    return this.#valid
+      .flatMap((entry) => (entry.kind === "guardrail" ? entry : []))
+      .findLast(
+        ({ place: at, report, at: saidAt }) =>
+          at === place && report.name === name && !(report.action === "block" && saidAt <= failedAt),
+      );
   }
 
   /** The summaries of the history, which hold whatever becomes of the answers. */
@@ -204,6 +273,9 @@ export class JobJournal {
 
   async #append(entry: Entry): Promise<void> {
     const { store, queue, jobId, token, logger } = this.#options;
+    const position = this.#entries.length;
+    // Sealed once: one that is sent again has to be the same text.
+    const text = await journalLine(store, jobId, position, JSON.stringify(entry));
     const outcome = await untilTaken(logger, () =>
       APPEND.run(
         store.redis,
@@ -213,7 +285,7 @@ export class JobJournal {
           journal: store.keys.journal(jobId),
           result: store.keys.result(jobId),
         },
-        { token, position: this.#entries.length, entry: JSON.stringify(entry) },
+        { token, position, entry: text },
       ),
     );
     if (outcome === "cancelled") throw new JobCancelledError();

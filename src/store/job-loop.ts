@@ -7,22 +7,21 @@ import {
   WaitingChildrenError,
   Worker,
 } from "bullmq";
+import { GlueError } from "../shared/errors.ts";
 import { logFault } from "../shared/fault-log.ts";
-import type { Logger } from "../shared/logger.ts";
 import { isWrongType } from "../shared/stored-data.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { NEVER_LIMITING, setConcurrency } from "./bullmq-internals.ts";
 import { keepLock } from "./bullmq-sleep.ts";
 import type { ClockWatch } from "./clock-watch.ts";
+import { openJobData } from "./job-data.ts";
 import { JobSlots } from "./job-slots.ts";
-import type { Store } from "./store.ts";
-import { findStranded, putBackStranded } from "./stranded-jobs.ts";
-import { type SetAside, setAside, setAsideActive } from "./unreadable-jobs.ts";
+import { isKeyMissing } from "./sealing.ts";
+import { UnreadableWatch, type UnreadableWatchOptions } from "./unreadable-watch.ts";
 
 /** How long a job waits that this worker cannot go on with, and perhaps another one can. */
 export const PUT_BACK_MS = 5_000;
 const REST_MS = 500;
-const STRANDED_REST_MS = 10_000;
 
 /** Why a job's signal aborted. */
 export type AbortReason = "cancelled" | "lock lost" | "draining";
@@ -45,10 +44,7 @@ export interface ActiveJob {
   withoutSlot: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
-export interface JobLoopOptions {
-  store: Store;
-  queue: string;
-  logger: Logger;
+export interface JobLoopOptions extends UnreadableWatchOptions {
   /** How long a job's lock outlives its worker, in milliseconds. */
   lockMs: number;
   /** Jobs at a time. */
@@ -57,8 +53,6 @@ export interface JobLoopOptions {
   keepsFreeLocks?: boolean;
   /** While it says that the clock is off, no jobs are taken. */
   clock?: ClockWatch;
-  /** Told of a job that was set aside because BullMQ cannot read it; it is gone from its queue. */
-  onUnreadable?: (jobId: string) => Promise<void>;
   /** The times of the queue's job schedulers; default: BullMQ's. */
   repeatStrategy?: RepeatStrategy;
   /** Brings a job to its end: returns what BullMQ keeps of it, or throws one of BullMQ's signals or a `RetryError`. */
@@ -75,15 +69,12 @@ export class JobLoop {
   readonly #holds = new Set<HoldReason>();
   readonly #unfollow: (() => void) | undefined;
   #lastActiveAt = Date.now();
-  /** Faults that tell of a job that cannot be read, while it is looked for. */
-  #unreadable = 0;
-  /** One of them was met among delayed jobs, perhaps. */
-  #mayBeStranded = false;
-  #strandedRest: NodeJS.Timeout | undefined;
+  readonly #unreadable: UnreadableWatch;
 
   constructor(options: JobLoopOptions) {
     const { store, queue, lockMs, concurrency } = options;
     this.#options = options;
+    this.#unreadable = new UnreadableWatch(options);
     this.#worker = new Worker(queue, (job: Job, token = "") => this.#process(job, token), {
       connection: store.redis,
       prefix: store.keys.prefix,
@@ -169,6 +160,7 @@ export class JobLoop {
     this.#active.set(jobId, { abort, token });
     this.#slots.take();
     try {
+      await this.#openData(active);
       return await this.#options.process(active);
     } catch (error) {
       if (!isSignal(error)) this.#tellUnexpected(jobId, error);
@@ -177,6 +169,31 @@ export class JobLoop {
       this.#active.delete(jobId);
       this.#slots.release();
       this.#lastActiveAt = Date.now();
+    }
+  }
+
+  /** @throws DelayedError when this process lacks a key that it is encrypted under, or that its answer is to be: another one may have it */
+  async #openData(active: ActiveJob): Promise<void> {
+    const { store, queue, logger } = this.#options;
+    const { job, jobId } = active;
+    try {
+      await store.sealing.ready();
+      job.data = await openJobData(store, jobId, job.data);
+    } catch (error) {
+      if (!isKeyMissing(error)) {
+        // Its processor says what becomes of a job without data.
+        if (!(error instanceof GlueError)) throw error;
+        job.data = undefined;
+        return;
+      }
+      logFault(
+        logger,
+        error.message,
+        { queue, hint: error.hint },
+        "jobs go back that this worker cannot decrypt",
+        "warn",
+      );
+      await putBack(active, { delayMs: PUT_BACK_MS, reason: "workers lack the key of its encryption" });
     }
   }
 
@@ -202,7 +219,7 @@ export class JobLoop {
     // BullMQ asks at once again, thousands of times a second.
     if (error.name === "ReplyError") this.#rest();
     const isOfParsing = error instanceof SyntaxError || error instanceof TypeError;
-    if (isOfParsing || isWrongType(error)) void this.#setAside(isWrongType(error));
+    if (isOfParsing || isWrongType(error)) void this.#unreadable.look({ mayBeStranded: isWrongType(error) });
     // What cannot be parsed is quoted there, and may be a prompt.
     logFault(logger, isOfParsing ? error.name : error.message, { queue }, "queue worker fault");
   }
@@ -211,48 +228,6 @@ export class JobLoop {
     if (this.#holds.has("fault")) return;
     this.hold("fault");
     setTimeout(() => this.release("fault"), REST_MS).unref();
-  }
-
-  /** A job that BullMQ cannot read would come back for ever. One look at a time, and one after the last fault. */
-  async #setAside(isStranding: boolean): Promise<void> {
-    this.#mayBeStranded ||= isStranding;
-    this.#unreadable += 1;
-    if (this.#unreadable > 1) return;
-    while (this.#unreadable > 0) {
-      const seen = this.#unreadable;
-      // What Redis does not take now, the next fault asks again.
-      await this.#setAsideOnce().catch(() => {
-        this.#mayBeStranded = true;
-      });
-      this.#unreadable -= seen;
-    }
-  }
-
-  async #setAsideOnce(): Promise<void> {
-    const { store, queue } = this.#options;
-    await this.#tellSetAside(await setAsideActive(store, queue));
-    if (!this.#mayBeStranded || this.#strandedRest) return;
-    this.#mayBeStranded = false;
-    // It goes through all keys: a fault that has another cause must not have it done again and again.
-    this.#strandedRest = setTimeout(() => {
-      this.#strandedRest = undefined;
-      if (this.#mayBeStranded) void this.#setAside(false);
-    }, STRANDED_REST_MS).unref();
-    const stranded = await findStranded(store, [queue]);
-    const damaged = stranded.filter(({ isDamaged }) => isDamaged).map(({ jobId }) => jobId);
-    await this.#tellSetAside(await setAside(store, queue, damaged));
-    for (const job of stranded) await putBackStranded(store, job);
-  }
-
-  async #tellSetAside(jobs: readonly SetAside[]): Promise<void> {
-    const { queue, logger, onUnreadable } = this.#options;
-    for (const { jobId, problem } of jobs) {
-      logger.error(
-        { queue, jobId, fault: problem },
-        "a job cannot be read and was set aside; see `gluellm queues repair`",
-      );
-      await onUnreadable?.(jobId);
-    }
   }
 }
 
@@ -287,7 +262,12 @@ interface PutBack {
   waiting?: object | undefined;
   /** The ids of workers whose code does not fit it. */
   unfit?: readonly string[];
+  /** The worker lacks what it needs: none may ever take it. */
+  isBarred?: boolean;
 }
+
+/** The text by which `isBarred` shows in a job's progress (JSON). */
+export const BARRED = '"isBarred":true';
 
 /**
  * Returns a job to its queue without using an attempt.
@@ -295,12 +275,23 @@ interface PutBack {
  */
 export async function putBack(
   { job, token, signal }: Pick<ActiveJob, "job" | "token" | "signal">,
-  { delayMs, reason, putBacks, limited, waiting, unfit }: PutBack,
+  { delayMs, reason, putBacks, limited, waiting, unfit, isBarred }: PutBack,
 ): Promise<never> {
   // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
   if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
-  const { failed, lost } = Object(job.progress) as { failed?: string; lost?: object };
-  await job.updateProgress({ waitsFor: reason, putBacks, failed, lost, limited, waiting, unfit });
+  const { failed, lost, suspendedAt, slept } = Object(job.progress) as Record<string, unknown>;
+  await job.updateProgress({
+    waitsFor: reason,
+    putBacks,
+    failed,
+    lost,
+    suspendedAt,
+    slept,
+    limited,
+    waiting,
+    unfit,
+    isBarred,
+  });
   // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
   await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
   throw new DelayedError();

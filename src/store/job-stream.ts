@@ -1,8 +1,9 @@
-import { parseRecord, type ResultRecord } from "../shared/records.ts";
+import type { ResultRecord } from "../shared/records.ts";
 import { type StreamEntry, streamEntrySchema, toStoredPiece } from "../shared/stream-events.ts";
 import { repliesOf } from "./redis.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
+import { openRecord } from "./stored-record.ts";
 
 /*
  * The pieces of a job's answer while it is produced: a Redis stream at `stream:<jobId>`. Each provider call has a
@@ -19,6 +20,7 @@ const TTL_SECONDS = 3600;
 /** A bound on what many short entries cost, 40 minutes of them; the writer bounds their bytes. */
 const MAX_ENTRIES = 50_000;
 const PAGE_ENTRIES = 100;
+const KIND = "stream of job";
 
 /**
  * Appends an entry once, whatever the connection made of its sender's command, and tells the readers. A start
@@ -75,7 +77,7 @@ export async function appendToStream(
     { stream: store.keys.stream(jobId) },
     {
       ...entry,
-      pieces: JSON.stringify(pieces.map(toStoredPiece)),
+      pieces: await store.sealing.seal(KIND, jobId, JSON.stringify(pieces.map(toStoredPiece))),
       channel: store.keys.topic(`stream:${jobId}`),
     },
   );
@@ -104,14 +106,16 @@ export async function readStreamPage(store: Store, jobId: string, after: string)
   ];
   const entries = streams?.[0]?.[1] ?? [];
   return {
-    entries: entries.map(([, fields]) => toEntry(fields)),
+    entries: await Promise.all(entries.map(([, fields]) => toEntry(store, jobId, fields))),
     lastId: entries.at(-1)?.[0] ?? after,
     isFull: entries.length === PAGE_ENTRIES,
-    record: parseRecord(jobId, record),
+    record: await openRecord(store, jobId, record),
   };
 }
 
-function toEntry(fields: string[]): StreamEntry {
+async function toEntry({ sealing }: Store, jobId: string, fields: string[]): Promise<StreamEntry> {
   const pairs = fields.flatMap((name, i) => (i % 2 === 0 ? [[name, fields[i + 1]]] : []));
-  return streamEntrySchema.parse(Object.fromEntries(pairs));
+  const entry = Object.fromEntries(pairs) as { pieces?: string };
+  const pieces = await sealing.open(KIND, jobId, entry.pieces ?? "");
+  return streamEntrySchema.parse({ ...entry, pieces });
 }

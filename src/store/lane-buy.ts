@@ -13,6 +13,7 @@ import type { JobFigures } from "./outbox-event.ts";
 import { Script } from "./script.ts";
 import { STANDING } from "./standing-record.ts";
 import type { Store } from "./store.ts";
+import { recordText } from "./stored-record.ts";
 import { NOTIFY } from "./topics.ts";
 
 /*
@@ -46,13 +47,18 @@ const buySchema = z.object({
   /** All its requests go to one. */
   endpoint: z.string(),
   requests: z.number(),
+  /** Prompt tokens of them all, which the provider's pool has to have room for. */
+  tokens: z.number().default(0),
   /** Epoch milliseconds before which nothing was sent. */
   since: z.number(),
-  /** The provider's names of the uploaded requests and of the batch. */
+  /** The provider's names of the uploaded requests, of the account's newest batch before it was asked for, and of the batch. */
   file: z.string().optional(),
+  after: z.string().optional(),
   batchId: z.string().optional(),
-  /** Since when it is not known whether the provider has made it. */
+  /** Since when it is not known whether the provider has made it, or has it still. */
   unknownSince: z.number().optional(),
+  /** When its calls have to go another way; of a batch's rows the batch says it. */
+  until: z.number().optional(),
   /** When it was asked to end. */
   cancelledAt: z.number().optional(),
   /** As the provider told last. */
@@ -76,6 +82,17 @@ export async function readBuys(
   return { buys: readable, rows: new Map(Object.entries(rows)) };
 }
 
+/** Lua of the scripts that take something for a buy: writes the buy down, unless it got nothing. Keys: `buys`, `rows`. Arguments: `buy`, `json`. */
+export const KEEP_BUY = `
+  local function keepBuy(taken, ttlSeconds)
+    if #taken == 0 then return taken end
+    redis.call('HSETNX', buys, buy, json)
+    redis.call('EXPIRE', buys, ttlSeconds)
+    redis.call('EXPIRE', rows, ttlSeconds)
+    return taken
+  end
+`;
+
 /**
  * Takes rows for a buy. Keys: the buys, the rows; then of each row its record and BullMQ's job. Arguments: the buy's id and JSON; then the job
  * ids. Returns: the job ids that are the buy's now. Called by `intendBuy`. Fence: a row of another buy, one with a paid record and one
@@ -86,7 +103,7 @@ const INTEND = new Script({
   args: { buy: "text", json: "text" },
   moreKeys: "recordsAndJobs",
   moreArgs: "jobIds",
-  lua: `${STANDING}
+  lua: `${STANDING}${KEEP_BUY}
     local taken = {}
     for i, jobId in ipairs(jobIds) do
       local owner = redis.call('HGET', rows, jobId)
@@ -96,11 +113,7 @@ const INTEND = new Script({
       if isFree then redis.call('HSET', rows, jobId, buy) end
       if isFree or owner == buy then taken[#taken + 1] = jobId end
     end
-    if #taken == 0 then return taken end
-    redis.call('HSETNX', buys, buy, json)
-    redis.call('EXPIRE', buys, ${TTL_SECONDS})
-    redis.call('EXPIRE', rows, ${TTL_SECONDS})
-    return taken
+    return keepBuy(taken, ${TTL_SECONDS})
   `,
 });
 
@@ -236,7 +249,7 @@ export async function recordRow(
     },
     {
       buy: buy.id,
-      record: JSON.stringify(record),
+      record: await recordText(store, record),
       jobId,
       status,
       costUsd: costUsd ?? undefined,

@@ -1,13 +1,14 @@
-import { ACKNOWLEDGED, parseRecord, type ResultRecord } from "../shared/records.ts";
+import { ACKNOWLEDGED, type ResultRecord } from "../shared/records.ts";
 import { modelStopField } from "./batch.ts";
 import { GroupedScript } from "./grouped-script.ts";
 import { convictionIn, type Refusal } from "./refused-rows.ts";
 import type { Store } from "./store.ts";
+import { openRecord } from "./stored-record.ts";
 
 /** What stands before an attempt: a finished result, or a reason not to start. */
 export type Standing =
-  /** `hasFailed`: an operator has it retried. `isPaused`: its provider asked for a long pause. */
-  | { kind: "clear"; hasCostLimit: boolean; hasFailed: boolean; isPaused: boolean }
+  /** `failedAt`: when it failed, an operator has it retried. `isPaused`: its provider asked for a long pause. */
+  | { kind: "clear"; hasCostLimit: boolean; failedAt: number | undefined; isPaused: boolean }
   | { kind: "acknowledged" }
   | { kind: "finished"; record: ResultRecord }
   | { kind: "cancelled" }
@@ -41,11 +42,12 @@ const LOOK_UP = new GroupedScript({
 
 /** Returns what stands before an attempt, which asks before it pays: one round trip. */
 export async function lookUp(
-  { redis, keys }: Store,
+  store: Store,
   jobId: string,
   row: RowPlace | undefined,
   pauseIds: readonly string[],
 ): Promise<Standing> {
+  const { redis, keys } = store;
   const { batchId = "", modelKey = "" } = row ?? {};
   const reply = await LOOK_UP.run(
     redis,
@@ -62,7 +64,7 @@ export async function lookUp(
   type Text = string | null;
   const [text, paused, ...ofRow] = reply as [Text, number, Text?, Text?, Text?, Text?, number?, Text?];
   if (text === ACKNOWLEDGED) return { kind: "acknowledged" };
-  const record = parseRecord(jobId, text);
+  const record = await openRecord(store, jobId, text);
   if (record?.status === "cancelled") return { kind: "cancelled" };
   if (record?.status === "succeeded") return { kind: "finished", record };
   const [stop, status, maxCostUsd, modelStop, lease, refused] = ofRow;
@@ -76,7 +78,7 @@ export async function lookUp(
   return {
     kind: "clear",
     hasCostLimit: typeof maxCostUsd === "string",
-    hasFailed: record !== undefined,
+    failedAt: record?.finishedAt,
     isPaused: paused > 0,
   };
 }

@@ -63,13 +63,18 @@ export class Notifier {
       known.listeners.add(listener);
       return known.made;
     }
-    const made = this.#subscribe(this.#store.keys.topic(topic));
+    const made = this.#subscribe(this.#channelOf(topic));
     const subscription = { listeners: new Set([listener]), made };
     this.#subscriptions.set(topic, subscription);
     made.catch(() => {
       if (this.#subscriptions.get(topic) === subscription) this.#subscriptions.delete(topic);
     });
     return made;
+  }
+
+  #channelOf(topic: string): string {
+    const { keys } = this.#store;
+    return topic === ("all" satisfies Topic) ? keys.channel : keys.topic(topic);
   }
 
   /** Those of one turn of the event loop are one command. */
@@ -102,7 +107,7 @@ export class Notifier {
     this.#left.clear();
     for (const topic of topics) this.#subscriptions.delete(topic);
     if (topics.length > 0)
-      this.#subscriber?.unsubscribe(...topics.map(this.#store.keys.topic)).catch(() => {});
+      this.#subscriber?.unsubscribe(...topics.map((topic) => this.#channelOf(topic))).catch(() => {});
   }
 
   /** The connection for subscriptions, opened when it is first asked for; others may add subscriptions of their own. */
@@ -114,7 +119,8 @@ export class Notifier {
     // The command connection's listener reports faults.
     subscriber.on("error", () => {});
     subscriber.on("message", (channel: string, text: string) => {
-      if (channel.startsWith(keys.topic(""))) this.#tell(channel.slice(keys.topic("").length), text);
+      if (channel === keys.channel) this.#tell("all", text);
+      else if (channel.startsWith(keys.topic(""))) this.#tell(channel.slice(keys.topic("").length), text);
     });
     return subscriber;
   }

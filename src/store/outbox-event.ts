@@ -24,7 +24,7 @@ export const OUTBOX_VERSION = 1;
 
 /** The types of all events. */
 export const EVENT_TYPES: readonly string[] = [
-  ...["job.completed", "job.failed", "job.cancelled"],
+  ...["job.completed", "job.failed", "job.cancelled", "job.suspended"],
   ...["run.completed", "run.failed", "run.cancelled", "run.continued"],
   ...["batch.validating", "batch.in_progress", "batch.finalizing", "batch.completed"],
   ...["batch.failed", "batch.expired", "batch.cancelling", "batch.cancelled"],
@@ -53,7 +53,7 @@ const jobFigures = z
     /** The provider entry, and the model that answered or was tried last. */
     entry: text,
     model: text,
-    /** `online`, until there are others. */
+    /** How it was bought: `online`, `flex`, or `batch:` and the provider's name of the batch. */
     lane: z.string().catch("online").default("online"),
     /** Of a row: its batch, its custom_id, its place in the input (from 0). */
     batchId: text,
@@ -86,6 +86,11 @@ const jobFigures = z
     calls: count,
     fromCache: z.boolean().catch(false).default(false),
     errorCode: text,
+    /** Of a suspended job: the calls of tools that a person is asked about. */
+    approvals: z
+      .array(z.object({ callId: z.string(), toolName: z.string() }))
+      .optional()
+      .catch(undefined),
   })
   .transform(withMicroUsd);
 

@@ -3,7 +3,7 @@ import type { Store } from "./store.ts";
 
 /** What the outbox still holds for one of its readers (see `outbox.ts`). */
 export interface OutboxLag {
-  name: "history" | "webhooks";
+  name: "history" | "webhooks" | "audit";
   /** Events that nobody has taken, or that were taken and not acknowledged. */
   entries: number;
   /** How long the oldest of them has waited; 0 without one. */
@@ -14,7 +14,7 @@ export interface OutboxLag {
 export async function outboxLags(store: Store): Promise<OutboxLag[]> {
   const now = await clockOf(store).fresh();
   const lags = await Promise.all(
-    (["history", "webhooks"] as const).map(async (name): Promise<OutboxLag[]> => {
+    (["history", "webhooks", "audit"] as const).map(async (name): Promise<OutboxLag[]> => {
       const stream = `${store.keys.outbox}:${name}`;
       if ((await store.redis.exists(stream)) === 0) return [];
       const entries = await waiting(store, stream);

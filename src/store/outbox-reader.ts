@@ -1,6 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
-import { type StreamEntry, StreamGroup } from "./stream-group.ts";
+import { type GroupEntry, StreamGroup } from "./stream-group.ts";
 
 /*
  * The stream `:outbox:history` from the side of its reader (its writers: outbox.ts). One consumer group, `sql`, with one consumer,
@@ -15,7 +16,7 @@ import { type StreamEntry, StreamGroup } from "./stream-group.ts";
 
 /**
  * Takes the lease, or renews it. Keys: the lease. Arguments: the holder's `token`, the life of the lease. Returns: 1 when the holder has it, else
- * 0. Called by `holdHistoryLease`. Fence: the lease itself.
+ * 0. Called by `ReaderLease.hold`. Fence: the lease itself.
  */
 const HOLD = new Script({
   keys: ["lease"],
@@ -28,31 +29,40 @@ const HOLD = new Script({
   `,
 });
 
-/** Ends the lease of a holder. Keys: the lease. Arguments: its `token`. Returns nothing. Called by `endHistoryLease`. */
+/** Ends the lease of a holder. Keys: the lease. Arguments: its `token`. Returns nothing. Called by `ReaderLease.end`. */
 const LET_GO = new Script({
   keys: ["lease"],
   args: { token: "text" },
   lua: `if redis.call('GET', lease) == token then redis.call('DEL', lease) end`,
 });
 
-/** Returns whether this process may read now: one does, for `lifeMs` from each call on. */
-export async function holdHistoryLease(
-  { redis, keys }: Store,
-  token: string,
-  lifeMs: number,
-): Promise<boolean> {
-  return (await HOLD.run(redis, { lease: keys.outboxHistoryLease }, { token, lifeMs })) === 1;
-}
+/** The right to read one of the streams, which one process has at a time: the history's, or another one's at `lease`. */
+export class ReaderLease {
+  readonly #store: Store;
+  readonly #lease: string;
+  readonly #token = randomUUID();
 
-export async function endHistoryLease({ redis, keys }: Store, token: string): Promise<void> {
-  await LET_GO.run(redis, { lease: keys.outboxHistoryLease }, { token });
+  constructor(store: Store, lease = store.keys.outboxHistoryLease) {
+    this.#store = store;
+    this.#lease = lease;
+  }
+
+  /** Returns whether this process may read now: one does, for `lifeMs` from each call on. */
+  async hold(lifeMs: number): Promise<boolean> {
+    const args = { token: this.#token, lifeMs };
+    return (await HOLD.run(this.#store.redis, { lease: this.#lease }, args)) === 1;
+  }
+
+  async end(): Promise<void> {
+    await LET_GO.run(this.#store.redis, { lease: this.#lease }, { token: this.#token });
+  }
 }
 
 /** Returns entries, the oldest first: those that were read and not acknowledged (`again`), or new ones. */
 export function readHistoryEntries(
   store: Store,
   { limit, again }: { limit: number; again: boolean },
-): Promise<StreamEntry[]> {
+): Promise<GroupEntry[]> {
   const group = groupOf(store);
   return again ? group.readAgain(limit) : group.readNew(limit);
 }

@@ -73,23 +73,32 @@ export async function malformedQueueNames(store: Store): Promise<string[]> {
 }
 
 /**
- * Takes a name out of the registry. Keys: the registry. Arguments: the `name`; the time in epoch milliseconds after which it must not
- * have been registered, or nothing. Returns: 1 when it was taken out. Called by `forgetQueue`. Fence: the time, so that a queue that is used
- * again meanwhile stays.
+ * Takes a name out of the registry, and deletes what else there is of the queue. Keys: the registry; the rest. Arguments: the `name`; the
+ * time in epoch milliseconds after which it must not have been registered, or nothing. Returns: 1 when it was taken out. Called by
+ * `forgetQueue`. Fence: the time, so that a queue that is used again meanwhile stays: who adds jobs has registered it just before.
  */
 const FORGET = new Script({
   keys: ["queues"],
   args: { name: "text", before: "number?" },
+  moreKeys: "rest",
   lua: `
     local json = redis.call('HGET', queues, name)
     if not json then return 0 end
     local isRead, entry = pcall(cjson.decode, json)
     if before and isRead and type(entry) == 'table' and (tonumber(entry.registeredAt) or 0) > before then return 0 end
+    for _, key in ipairs(rest) do redis.call('DEL', key) end
     return redis.call('HDEL', queues, name)
   `,
 });
 
-/** Takes a queue's name out of the registry, unless it was registered after `before`; its next job brings it back. */
-export async function forgetQueue(store: Store, name: string, before?: number): Promise<boolean> {
-  return (await FORGET.run(store.redis, { queues: store.keys.queues }, { name, before })) === 1;
+/**
+ * Takes a queue's name out of the registry, unless it was registered after `before`; its next job brings it back.
+ * @param rest keys of what is left of a queue without jobs, which go with it
+ */
+export async function forgetQueue(
+  { redis, keys }: Store,
+  name: string,
+  { before, rest = [] }: { before?: number; rest?: readonly string[] } = {},
+): Promise<boolean> {
+  return (await FORGET.run(redis, { queues: keys.queues }, { name, before }, { keys: rest })) === 1;
 }

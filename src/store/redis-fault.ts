@@ -13,11 +13,11 @@ interface Cause {
 
 const UNSET = "unset it to use the embedded Redis";
 
-/** The first that fits decides. The table in docs/operations.md has a row for each. */
+/** The first that fits decides. The table in docs/redis.md has a row for each. */
 const CAUSES: readonly Cause[] = [
   {
     code: "redis_unreachable",
-    seen: /ECONNREFUSED|ENOENT/,
+    seen: /ECONNREFUSED|ENOENT|sentinels are unreachable.*Connection is closed/,
     says: () => "does not answer: nothing listens there",
     hint: `start Redis there, or correct GLUELLM_REDIS_URL; ${UNSET}`,
   },
@@ -66,8 +66,26 @@ const CAUSES: readonly Cause[] = [
   {
     code: "redis_cluster",
     seen: /cluster mode|CLUSTERDOWN|MOVED|CROSSSLOT/,
-    says: () => "is a Redis Cluster, which is not supported",
-    hint: "use a single server, with a replica for safety",
+    says: () => "is a Redis Cluster",
+    hint: "name some of its nodes: redis+cluster://host:port,host:port",
+  },
+  {
+    code: "redis_cluster",
+    seen: /cluster support disabled/,
+    says: () => "is no Redis Cluster",
+    hint: "write redis:// for a single server",
+  },
+  {
+    code: "redis_sentinel",
+    seen: /unknown command .?sentinel/i,
+    says: () => "is no Sentinel",
+    hint: "name the Sentinels with their ports (26379), not the servers that they watch",
+  },
+  {
+    code: "redis_sentinel",
+    seen: /No such master with that name|All sentinels are unreachable and retry is disabled\.(?! Last error)/,
+    says: () => "does not watch what the URL names",
+    hint: "correct the name at its end: redis+sentinel://host:port/NAME; SENTINEL MASTERS lists the names",
   },
   {
     code: "redis_no_database",
@@ -86,7 +104,7 @@ const CAUSES: readonly Cause[] = [
     seen: /NOPERM.*?(?:the '([\w|]+)' command|(channel|key)s?)|NOPERM/i,
     says: ([, command, place]) =>
       `does not let this user ${command ? `run ${command.toUpperCase()}` : `use our ${place ?? "key"}s`}`,
-    hint: 'give the user the rights of docs/operations.md, "Least rights"',
+    hint: 'give the user the rights of docs/redis.md, "Least rights"',
   },
   {
     code: "redis_full",
@@ -111,7 +129,12 @@ const CAUSES: readonly Cause[] = [
 /** Returns what is wrong with a Redis, by what a connection or a command of it threw. */
 export function redisFault(error: unknown, target: RedisTarget): ConfigurationError {
   const { code = "", message = String(error) } = error as NodeJS.ErrnoException;
-  const scheme = "url" in target ? new URL(target.url).protocol : "unix:";
+  const scheme =
+    "url" in target
+      ? new URL(target.url).protocol
+      : "group" in target
+        ? `redis${target.group.isTls ? "s" : ""}:`
+        : "unix:";
   for (const { code: ours, seen, says, hint } of CAUSES) {
     const match = seen.exec(`${scheme} ${code} ${message}`);
     if (match) return new ConfigurationError(`Redis at ${addressOf(target)} ${says(match)}`, hint, ours);

@@ -21,6 +21,20 @@ export function keysUnder(prefix: string) {
     stream: (jobId: string) => `${prefix}:stream:${jobId}`,
     /** List: JSON of what a job of several calls has finished so far. */
     journal: (jobId: string) => `${prefix}:journal:${jobId}`,
+    /** String: JSON of the tools that a set had (see `tool-list.ts`). */
+    toolList: (sha256: string) => `${prefix}:tool-list:${sha256}`,
+    /** Hash: a scope's questions; sorted set: by the time of their coming; their vector set (see `semantic-index.ts`). */
+    semantic: (scope: string) => `${prefix}:semantic:${scope}`,
+    semanticOrder: (scope: string) => `${prefix}:semantic:${scope}:order`,
+    semanticVectors: (scope: string) => `${prefix}:semantic:${scope}:vectors`,
+    /** Hash: sums of the semantic cache; list: pairs of questions with other answers (see `semantic-report.ts`). */
+    semanticReport: `${prefix}:semantic-report`,
+    semanticExamples: `${prefix}:semantic-report:examples`,
+    /** Hash: what a suspended job waits for; sorted set: ids of jobs that somebody is asked about (see `job-waits.ts`). */
+    waits: (jobId: string) => `${prefix}:waits:${jobId}`,
+    approvals: `${prefix}:approvals`,
+    /** Hash: the wrapped keys of the encryption (see `data-keys.ts`). */
+    encryptionKeys: `${prefix}:encryption-keys`,
     blob: (sha256: string) => `${prefix}:blob:${sha256}`,
     /** String: JSON of the job id that stands under a caller's key, and of what it asks. */
     idempotency: (key: string, tenant?: string) =>
@@ -38,6 +52,10 @@ export function keysUnder(prefix: string) {
     apiKeyPeriod: (keyId: string, period: string) => `${prefix}:api-key:${keyId}:${period}`,
     /** String: JSON of a browser's login (see `session.ts`). */
     session: (digest: string) => `${prefix}:session:${digest}`,
+    /** String: what CSRF tokens of users without a session are made of (see `session.ts`). */
+    csrfSecret: `${prefix}:csrf-secret`,
+    /** Hash: a user of single sign-on → JSON of the role (see `user.ts`). */
+    users: `${prefix}:users`,
     /** Hash: what a file of the API is; sorted set: a tenant's files, by id; sorted set: file id by its expiry (see `file-record.ts`). */
     file: (id: string) => `${prefix}:file:${id}`,
     files: (tenant: string) => `${prefix}:files:${tenant}`,
@@ -49,8 +67,17 @@ export function keysUnder(prefix: string) {
     /** Hashes: what a batch has bought in provider batches (see `lane-buy.ts`). */
     laneBuys: (batchId: string) => `${prefix}:batch:${batchId}:lanes`,
     laneRows: (batchId: string) => `${prefix}:batch:${batchId}:lane-rows`,
+    /** Hash: calls of jobs that are to be bought in provider batches of an entry (see `lane-call.ts`). */
+    laneCalls: (entry: string) => `${prefix}:lane-calls:${entry}`,
+    /** Hash: those that were told, whose jobs are to be woken. */
+    laneTold: (entry: string) => `${prefix}:lane-told:${entry}`,
+    /** Strings: the request of such a call; what was brought for it. */
+    laneRequest: (callId: string) => `${prefix}:lane-request:${callId}`,
+    laneAnswer: (callId: string) => `${prefix}:lane-answer:${callId}`,
     /** Hash: `entry:model` → JSON of how long its latest provider batches took. */
     laneDurations: `${prefix}:lane-durations`,
+    /** Hash: `entry:model` → JSON of how many tokens may wait in its provider batches. */
+    lanePools: `${prefix}:lane-pools`,
     batchLease: (batchId: string) => `${prefix}:batch:${batchId}:lease`,
     /** Hash: a batch of the API; sorted sets: a tenant's, by id, and those that have not ended (see `served-batch.ts`). */
     servedBatch: (id: string) => `${prefix}:served-batch:${id}`,
@@ -68,8 +95,11 @@ export function keysUnder(prefix: string) {
     workflowSweep: `${prefix}:workflow-sweep`,
     /** String: held by the process that removes ended jobs. */
     retentionSweep: `${prefix}:retention-sweep`,
+    /** String: written when what ended of tenants with a retention of their own was removed. */
+    tenantSweep: `${prefix}:tenant-sweep`,
     /** Hash: `workflow@version` → when a worker last had it. */
     workflowVersions: `${prefix}:workflow-versions`,
+    workflowSignalSchemas: `${prefix}:workflow-signals`,
     /** Hash: what a run is and how it stands. */
     workflow: (runId: string) => `${prefix}:workflow:${runId}`,
     /** List: what happened in a run, in the order in which its function sees it. */
@@ -103,6 +133,10 @@ export function keysUnder(prefix: string) {
     /** String: held by the process that writes the history. */
     outboxHistoryLease: `${prefix}:outbox:history:lease`,
     outboxWebhooks: `${prefix}:outbox:webhooks`,
+    /** Hash: whether acts are written down, and how far; stream: those that are not in SQL yet; string: held by who takes them there (see `audit.ts`). */
+    audit: `${prefix}:audit`,
+    outboxAudit: `${prefix}:outbox:audit`,
+    outboxAuditLease: `${prefix}:outbox:audit:lease`,
     /** Sorted set: id of each webhook by its making; hash: the webhook (see `webhook.ts`); its tries (see `webhook-log.ts`). */
     webhooks: `${prefix}:webhooks`,
     webhook: (id: string) => `${prefix}:webhook:${id}`,
@@ -138,7 +172,16 @@ export function keysUnder(prefix: string) {
     callTimes: `${prefix}:call-times`,
     /** Hash: the alerts that were told; string: held by the process that judges them (see `alert-state.ts`). */
     alerts: `${prefix}:alerts`,
+    /** String: whether the latest message about an alert was of its begin or its end. */
+    alertClaim: (alert: string) => `${prefix}:alert-claim:${alert}`,
     alertSweep: `${prefix}:alert-sweep`,
+    /** Hash: tenant → JSON of its settings (see `tenant.ts`); string: there are tenants; hash: who has what part of a queue (see `tenant-shares.ts`). */
+    tenants: `${prefix}:tenants`,
+    /** Hash: what a tenant spends in a day or month under a limit of that; sorted set: its open jobs (see `tenant-queue.ts`). */
+    tenantPeriod: (tenant: string, period: string) => `${prefix}:tenant:${tenant}:${period}`,
+    tenantOpen: (tenant: string) => `${prefix}:tenant:${tenant}:open`,
+    shared: `${prefix}:shared`,
+    shares: (queue: string, urgency: string) => `${prefix}:shares:${queue}:${urgency}`,
     usage: (budgetKey: string) => `${prefix}:usage:${budgetKey}`,
     /**
      * Pub/sub: `queue`, `stop`, `cancel`, `breaker`, `limits`, `pause`, `cache`, whose messages name a queue, a batch, a

@@ -2,8 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 
-/** Its memory or disk is full, it became a replica or is loading, a script blocks it: all of them pass. */
-const REFUSALS = /\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN)\b/;
+/** Its memory or disk is full, it became a replica or is loading, another one has taken over, a script blocks it: all of them pass. */
+const REFUSALS = /\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|MOVED)\b/;
 const WAIT_MS = 250;
 
 /** True when Redis answered that it cannot take a write now, though it may later. */

@@ -2,6 +2,51 @@ import { type ChainableCommander, Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import { redisFault } from "./redis-fault.ts";
 import type { RedisTarget } from "./redis-target.ts";
+import { slotConnector } from "./slot-connector.ts";
+
+/** The server is no primary any more, or does not have the slot: another one has taken over. */
+const TAKEN_OVER = /^(READONLY|MOVED|CLUSTERDOWN|MASTERDOWN)\b/;
+/** What is never part of a transaction, and so may be sent once more by itself: it was refused, so that it has done nothing. */
+const SENT_AGAIN = new Set([
+  "evalsha",
+  "eval",
+  "get",
+  "hget",
+  "hgetall",
+  "hmget",
+  "exists",
+  "zrange",
+  "xread",
+]);
+
+/** Returns a connection to a target. That to a group follows its primary. */
+export function newRedis(target: RedisTarget, options: RedisOptions): Redis {
+  if ("url" in target) return new Redis(target.url, options);
+  if ("socketPath" in target) return new Redis({ ...options, path: target.socketPath });
+  const { group, slotKey } = target;
+  const { username, password, isTls } = group;
+  const shared: RedisOptions = {
+    ...options,
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(isTls && { tls: {} }),
+    reconnectOnError: (error: Error & { command?: { name?: string } }) =>
+      TAKEN_OVER.test(error.message) && (SENT_AGAIN.has(error.command?.name ?? "") ? 2 : 1),
+  };
+  if (group.kind === "cluster") return new Redis({ ...shared, Connector: slotConnector(group, slotKey) });
+  const { name = "", database = 0, sentinelUsername, sentinelPassword } = group;
+  return new Redis({
+    ...shared,
+    sentinels: group.hosts.map((host) => ({ ...host })),
+    name,
+    db: database,
+    ...(sentinelUsername !== undefined && { sentinelUsername }),
+    ...(sentinelPassword !== undefined && { sentinelPassword }),
+    ...(isTls && { enableTLSForSentinelMode: true, sentinelTLS: {} }),
+    ...(options.retryStrategy && { sentinelRetryStrategy: options.retryStrategy }),
+    sentinelCommandTimeout: 5000,
+  });
+}
 
 /**
  * Opens a connection that waits for Redis rather than failing: workers and row senders outlive a restart.
@@ -13,8 +58,7 @@ export function connectRedis(target: RedisTarget, logger: Logger, options: Redis
     retryStrategy: (times) => Math.min(50 * 2 ** times, 1000),
     ...options,
   };
-  const redis =
-    "url" in target ? new Redis(target.url, base) : new Redis({ ...base, path: target.socketPath });
+  const redis = newRedis(target, base);
   // Every queue of the process listens on its one connection.
   redis.setMaxListeners(0);
   let reported = false;

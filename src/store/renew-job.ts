@@ -1,6 +1,7 @@
 import type { Job } from "bullmq";
 import { jobCatalog } from "../shared/catalog.ts";
 import { forgetLostWorkers } from "./bullmq-internals.ts";
+import { updateJobData } from "./job-data.ts";
 import { clockOf } from "./redis-clock.ts";
 import type { Store } from "./store.ts";
 
@@ -15,7 +16,7 @@ export async function renewJob(store: Store, job: Job): Promise<void> {
   const data: unknown = job.data;
   if (typeof data === "object" && data !== null && "deadlineAt" in data) {
     const { deadlineMs } = jobCatalog.completion["batch" in data ? "batch" : "interactive"];
-    await job.updateData({ ...data, deadlineAt: (await clockOf(store).fresh()) + deadlineMs });
+    await updateJobData(store, job, { ...data, deadlineAt: (await clockOf(store).fresh()) + deadlineMs });
   }
   await forgetLostWorkers(store, job);
 }

@@ -35,6 +35,8 @@ const responseSchema = z.object({
   asked: z.union([blobRefSchema, askedSchema]),
 });
 
+const KIND = "response";
+
 /** What was asked for a response. */
 export interface StoredResponse extends z.infer<typeof askedSchema> {
   id: string;
@@ -51,15 +53,16 @@ export async function saveResponse(
   ttlSeconds: number,
 ): Promise<void> {
   const { id } = response;
-  const asked = await inlineOrBlob(store, id, { input, echo }, ttlSeconds);
-  const text = JSON.stringify({ v: 1, ...response, asked });
+  const asked = await inlineOrBlob(store, id, { input, echo }, ttlSeconds, response.tenant);
+  const text = await store.sealing.seal(KIND, id, JSON.stringify({ v: 1, ...response, asked }));
   await store.redis.set(store.keys.response(id), text, "EX", ttlSeconds);
 }
 
 /** Returns what was asked for a response; undefined when there is none (any more). @throws GlueError `corrupt_data` */
 export async function readResponse(store: Store, id: string): Promise<StoredResponse | undefined> {
-  const text = await store.redis.get(store.keys.response(id));
-  if (text === null) return undefined;
+  const stored = await store.redis.get(store.keys.response(id));
+  if (stored === null) return undefined;
+  const text = await store.sealing.open(KIND, id, stored);
   const what = `the response ${id}`;
   const { asked, ...rest } = readStored(what, () => responseSchema.parse(JSON.parse(text)));
   const whole = isBlobRef(asked) ? await readBlob(store, asked) : asked;
@@ -69,7 +72,7 @@ export async function readResponse(store: Store, id: string): Promise<StoredResp
 /** Deletes what was asked. */
 export async function deleteResponse(store: Store, id: string): Promise<void> {
   const key = store.keys.response(id);
-  const text = await store.redis.getdel(key);
+  const text = await store.sealing.openMaybe(KIND, id, await store.redis.getdel(key));
   const asked = text === null ? undefined : responseSchema.safeParse(JSON.parse(text)).data?.asked;
   if (isBlobRef(asked)) await releaseBlob(store, asked, id);
 }

@@ -1,21 +1,25 @@
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { TurnAnswer } from "../shared/conversation.ts";
-import { fieldsOf } from "../shared/json.ts";
-import { ACKNOWLEDGED, modelKeyOf, parseRecord, type ResultRecord } from "../shared/records.ts";
+import { ACKNOWLEDGED, modelKeyOf, type ResultRecord } from "../shared/records.ts";
 import { RESULT_TTL_SECONDS, type Retention, resultTtlSeconds } from "../shared/retention.ts";
 import { storedFault } from "../shared/stored-data.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { SPEND_BY_KEY } from "./api-key.ts";
 import { REPORT_ROW } from "./batch-done-list.ts";
 import { HOLD_OF, JOB_TIMES, jobKey, jobLockKey } from "./bullmq-internals.ts";
-import { ANSWER_TURN } from "./conversation.ts";
+import { ANSWER_TURN, storedAnswer } from "./conversation.ts";
 import { COUNT_END, END_COUNT_ARGS, END_COUNT_KEYS, endCount, jobPlace } from "./error-counts.ts";
 import { GroupedScript } from "./grouped-script.ts";
+import { type JobCourse, jobFigures } from "./job-figures.ts";
 import { ANNOUNCE } from "./outbox.ts";
-import type { JobFigures, OutboxDetail } from "./outbox-event.ts";
+import type { OutboxDetail } from "./outbox-event.ts";
+import { sealDetail } from "./past-contents.ts";
 import { ANSWER_REFUSED } from "./refused-rows.ts";
 import { Script } from "./script.ts";
 import { STANDING } from "./standing-record.ts";
 import type { Store } from "./store.ts";
+import { openRecord, recordText } from "./stored-record.ts";
+import { END_OPEN } from "./tenant-queue.ts";
 import { NOTIFY } from "./topics.ts";
 import { COUNT_USAGE, usageKey } from "./usage.ts";
 
@@ -62,7 +66,7 @@ export const IS_CANCELLED = `
 const WRITE = new GroupedScript({
   keys: [
     ...(["job", "lock", "result", "usage", "done", "journal", "conversation", "refused"] as const),
-    ...(["apiKey", "outbox"] as const),
+    ...(["apiKey", "outbox", "open"] as const),
     ...END_COUNT_KEYS,
   ],
   args: {
@@ -90,7 +94,7 @@ const WRITE = new GroupedScript({
     ...END_COUNT_ARGS,
     detail: "text",
   },
-  lua: `${COUNT_END}${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}${SPEND_BY_KEY}${ANNOUNCE}
+  lua: `${COUNT_END}${ANSWER_REFUSED}${NOTIFY}${HOLD_OF}${COUNT_USAGE}${REPORT_ROW}${ANSWER_TURN}${STANDING}${SPEND_BY_KEY}${ANNOUNCE}${END_OPEN}
     local before = standingRecord(result)
     if before and before.status == '${ACKNOWLEDGED}' then return 'recorded' end
     local isPaidCancel = before and before.status == 'cancelled' and status == 'cancelled'
@@ -104,8 +108,9 @@ const WRITE = new GroupedScript({
     redis.call('SET', result, record, 'EX', ttlSeconds)
     if status == 'succeeded' then redis.call('DEL', journal)
     elseif redis.call('TTL', journal) > ttlSeconds then redis.call('EXPIRE', journal, ttlSeconds) end
-    -- Most jobs have neither: one look tells.
-    local isUsual = redis.call('EXISTS', refused, outbox) == 0
+    -- Most jobs have none of these: one look tells.
+    local isUsual = redis.call('EXISTS', refused, outbox, open) == 0
+    if not isUsual then endOpen(open, jobId) end
     if not isUsual and redis.call('EXISTS', refused) == 1 then
       if status == 'succeeded' and sentAgoMs then answerRefused(refused, sentAgoMs) end
       if batchId ~= '' then redis.call('HDEL', refused, jobId) end
@@ -140,8 +145,7 @@ interface WriteOptions {
   answer?: TurnAnswer | undefined;
   /** When its latest call was sent, by `performance.now()`; absent when none was made. */
   sentAt?: number | undefined;
-  /** When it was enqueued and its attempt began, in epoch milliseconds; how often it was put back. */
-  course?: { createdAt: number; startedAt: number | undefined; waits: number };
+  course?: JobCourse;
   /** What the history is told beside the figures. */
   detail?: OutboxDetail | undefined;
   retention: Retention;
@@ -181,11 +185,12 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       refused: store.keys.refused(payload.batch?.key ?? modelKeyOf(record)),
       apiKey: store.keys.apiKey(by ?? "none"),
       outbox: store.keys.outbox,
+      open: store.keys.tenantOpen(tenant ?? DEFAULT_TENANT),
       ...ended.keys,
     },
     {
       token,
-      record: JSON.stringify(tenant === undefined ? record : { ...record, tenant }),
+      record: await recordText(store, tenant === undefined ? record : { ...record, tenant }),
       ttlSeconds: resultTtlSeconds(payload, status, retention),
       jobId,
       status,
@@ -200,53 +205,30 @@ export async function writeRecord(store: Store, options: WriteOptions): Promise<
       batchId: batch?.id ?? "",
       countedCalls: budgetKey ? (calls ?? 1) : 0,
       turn: conversation ? String(conversation.position) : "",
-      answer: JSON.stringify(answer),
+      answer: await storedAnswer(store, conversation?.id, answer),
       turnTtlSeconds: Math.ceil(retention.conversationsMs / 1000),
       sentAgoMs: sentAt === undefined ? undefined : Math.round(performance.now() - sentAt),
       tenant: tenant ?? "",
-      figures: JSON.stringify(figuresOf(queue, payload, record, course)),
+      figures: JSON.stringify(jobFigures(queue, payload, record, course)),
       ...ended.args,
-      detail: detail === undefined ? "" : JSON.stringify(detail),
+      detail: detail === undefined ? "" : JSON.stringify(await sealDetail(store, jobId, detail)),
     },
   );
   return outcome as WriteOutcome;
 }
 
-/** What the outbox says of a job's end: no word of the request or the answer. */
-function figuresOf(
-  queue: string,
-  {
-    batch,
-    workflow,
-    conversation,
-    by,
-  }: Pick<CompletionPayload, "batch" | "workflow" | "conversation" | "by">,
-  { entry, model, tokens, costUsd, latencyMs, attempts, calls, fromCache, error, response }: ResultRecord,
-  course: WriteOptions["course"],
-): JobFigures {
-  const usage = response && "usage" in response.body ? fieldsOf(response.body.usage) : {};
-  return {
-    ...{ queue, entry, model, by, ...course, latencyMs, attempts, calls, fromCache },
-    ...{ batchId: batch?.id, customId: batch?.customId, line: batch?.line },
-    ...{ runId: workflow?.runId, step: workflow?.step, conversationId: conversation?.id },
-    ...{ promptTokens: tokens.prompt, cachedTokens: tokens.cached, outputTokens: tokens.completion },
-    reasoningTokens: fieldsOf(usage.completion_tokens_details).reasoning_tokens,
-    ...{ isEstimated: tokens.estimated, costUsd, errorCode: error?.code },
-  };
-}
-
 /**
  * Writes the record `cancelled`, which is all there is of a cancellation: every attempt looks for it before it pays.
  * The messages abort a call in flight and wake those who wait.
- * Keys: the record, BullMQ's job, the outbox. Arguments: the record as JSON, the job's id, the channel; the tenant and figures for the outbox.
+ * Keys: the record, BullMQ's job, the outbox, the tenant's open jobs. Arguments: the record as JSON, the job's id, the channel; the tenant and figures for the outbox.
  * Returns: the status that stands now, or `lost` when there is neither record nor job.
  * Called by `cancelRecord`, for a producer. Fence: none but the record: one that stands stays, unless an operator has
  * its failed job retried (BullMQ forgot the failed attempt, or began another one).
  */
 const CANCEL = new Script({
-  keys: ["result", "job", "outbox"],
+  keys: ["result", "job", "outbox", "open"],
   args: { record: "text", jobId: "text", channel: "text", tenant: "text", figures: "text" },
-  lua: `${NOTIFY}${JOB_TIMES}${STANDING}${ANNOUNCE}
+  lua: `${NOTIFY}${JOB_TIMES}${STANDING}${ANNOUNCE}${END_OPEN}
     local before = standingRecord(result)
     local isRetried = false
     if before and before.status == 'failed' and isUnfinished(job) then
@@ -257,6 +239,7 @@ const CANCEL = new Script({
     if redis.call('EXISTS', job) == 0 then return 'lost' end
     redis.call('SET', result, record, 'EX', ${RESULT_TTL_SECONDS.succeeded})
     announce('job', jobId, tenant, 'cancelled', figures)
+    endOpen(open, jobId)
     notify('cancel', jobId)
     notify('result', jobId)
     return 'cancelled'
@@ -271,11 +254,16 @@ export async function cancelRecord(
   record: ResultRecord,
 ): Promise<ResultRecord["status"] | "lost"> {
   const { jobId, tenant = "" } = record;
-  const figures = JSON.stringify(figuresOf(queue, payload, record, undefined));
+  const figures = JSON.stringify(jobFigures(queue, payload, record, undefined));
   const outcome = await CANCEL.run(
     store.redis,
-    { result: store.keys.result(jobId), job: jobKey(store, queue, jobId), outbox: store.keys.outbox },
-    { record: JSON.stringify(record), jobId, channel: store.keys.channel, tenant, figures },
+    {
+      result: store.keys.result(jobId),
+      job: jobKey(store, queue, jobId),
+      outbox: store.keys.outbox,
+      open: store.keys.tenantOpen(tenant || DEFAULT_TENANT),
+    },
+    { record: await recordText(store, record), jobId, channel: store.keys.channel, tenant, figures },
   );
   return outcome as ResultRecord["status"] | "lost";
 }
@@ -306,5 +294,5 @@ export async function readRecord(store: Store, jobId: string): Promise<ResultRec
   const text = await store.redis.get(store.keys.result(jobId)).catch((error) => {
     throw storedFault(`the result record of job ${jobId}`, error);
   });
-  return parseRecord(jobId, text);
+  return openRecord(store, jobId, text);
 }

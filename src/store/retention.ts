@@ -11,6 +11,7 @@ import { repliesOf } from "./redis.ts";
 import { clockOf } from "./redis-clock.ts";
 import { sweepEndedRuns } from "./run-retention.ts";
 import type { Store } from "./store.ts";
+import { sweepTenants } from "./tenant-retention.ts";
 import { withQueue } from "./with-queue.ts";
 
 /** Jobs that are removed at a time. */
@@ -26,6 +27,7 @@ export async function sweepEnded(
   await sweepEndedJobs(store, settings, logger);
   const runs = await sweepEndedRuns(store, (await clockOf(store).fresh()) - settings.retention.runsMs);
   if (runs > 0) logger.debug({ runs }, "ended runs were removed by their age");
+  await sweepTenants(store, settings.retention, logger);
 }
 
 /**
@@ -100,7 +102,22 @@ async function forgetIfQuiet(
 ): Promise<void> {
   const before = Date.now() - FORGET_MS;
   if (registeredAt > before || (await jobCount(queue)) > 0) return;
-  if (await forgetQueue(store, name, before)) await queue.trimEvents(0);
+  const { meta, ...rest } = standingParts(store, name);
+  // Somebody has paused it, and finds it paused when it is used again.
+  const kept = (await queue.isPaused()) ? [] : [meta];
+  await forgetQueue(store, name, { before, rest: [...Object.values(rest), ...kept] });
+}
+
+/** The keys of a queue without jobs. */
+function standingParts(store: Store, name: string) {
+  const { meta, events, marker, counter, stalled, limiter } = partsOf(store, name);
+  return {
+    ...{ meta, events, marker, counter, stalled, limiter },
+    ids: jobKey(store, name, "id"),
+    stalledCheck: jobKey(store, name, "stalled-check"),
+    interactiveShares: store.keys.shares(name, "interactive"),
+    batchShares: store.keys.shares(name, "batch"),
+  };
 }
 
 /** Jobs in any state. */

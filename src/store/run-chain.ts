@@ -1,6 +1,7 @@
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
 import { childrenKey } from "./bullmq-internals.ts";
 import { ANNOUNCE, ANNOUNCE_RUN } from "./outbox.ts";
+import { entryText, sealRunFields } from "./run-fields.ts";
 import type { RunJournalEntry } from "./run-journal.ts";
 import {
   type Denied,
@@ -65,6 +66,8 @@ export async function continueRun(
     /** In epoch milliseconds. */
     deadlineAt: number;
     now: number;
+    /** Whose run it is. */
+    workflow: string;
     /** Fields of the record. */
     fields: Readonly<Record<string, string | number>>;
     /** What nobody has read of the part before. */
@@ -73,7 +76,9 @@ export async function continueRun(
 ): Promise<"continued" | Denied> {
   const { store, queue, runId } = lock;
   const { seen, deadlineAt, now, unread } = part;
-  const fields = Object.entries({ ...part.fields, deadlineAt }).flat();
+  const given = Object.entries({ ...part.fields, deadlineAt }).flat();
+  const fields = await sealRunFields(store, runId, given, part.workflow);
+  const kept = await Promise.all(unread.map((entry) => entryText(store, runId, entry)));
   const outcome = await CONTINUE.run(
     store.redis,
     {
@@ -89,7 +94,7 @@ export async function continueRun(
       ttlSeconds: RUN_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - now) / 1000),
       fieldCount: fields.length,
     },
-    { args: [...fields, ...unread.map((entry) => JSON.stringify(entry))] },
+    { args: [...fields, ...kept] },
   );
   return outcome as "continued" | Denied;
 }

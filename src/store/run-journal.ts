@@ -1,9 +1,10 @@
 import type { BlobRef } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
-import { readStored, storedFault } from "../shared/stored-data.ts";
+import { storedFault } from "../shared/stored-data.ts";
 import { ANNOUNCE, ANNOUNCE_RUN } from "./outbox.ts";
 import { clockOf } from "./redis-clock.ts";
+import { entryText, openEntry, sealRunFields } from "./run-fields.ts";
 import { LEAVE_LIMITS } from "./run-limits.ts";
 import {
   type Denied,
@@ -79,6 +80,8 @@ export interface EndedEntry {
   taken?: true;
   /** Written by the worker that has the run. */
   own?: true;
+  /** Of local work: how long it took, in milliseconds, with all its tries since its worker got the run. */
+  tookMs?: number;
 }
 
 /** A try of local work failed, and another one is due. */
@@ -158,10 +161,11 @@ export async function appendEntries(
   seen: number,
   entries: readonly RunJournalEntry[],
 ): Promise<RunJournalEntry[] | Denied> {
-  const args = entries.map((entry) => JSON.stringify(entry));
+  const { store, runId } = lock;
+  const args = await Promise.all(entries.map((entry) => entryText(store, runId, entry)));
   const keyed = { ...fenceArgs(lock), seen };
   const reply = await APPEND.run(lock.store.redis, fenceKeys(lock), keyed, { args }).catch(throwFault);
-  return typeof reply === "string" ? (reply as Denied) : (reply as string[]).map(parseEntry);
+  return typeof reply === "string" ? (reply as Denied) : openEntries(store, runId, reply as string[]);
 }
 
 /**
@@ -232,14 +236,14 @@ export async function notifyRun(
     redis,
     journal,
     {
-      entry: entry ? JSON.stringify(entry) : "",
+      entry: entry ? await entryText(store, runId, entry) : "",
       dedupeId,
       id: runId,
       channel: keys.channel,
       prefix: keys.prefix,
       at: clockOf(store).now(),
     },
-    { args: end },
+    { args: await sealRunFields(store, runId, end) },
   ).catch(throwFault);
   return outcome as NotifyOutcome;
 }
@@ -254,7 +258,7 @@ export async function readRunJournal(store: Store, runId: string, from = 0): Pro
     const start = from + entries.length;
     const key = store.keys.workflowJournal(runId);
     const page = await store.redis.lrange(key, start, start + PAGE - 1).catch(throwFault);
-    entries.push(...page.map(parseEntry));
+    entries.push(...(await openEntries(store, runId, page)));
     if (page.length < PAGE) return entries;
   }
 }
@@ -268,6 +272,6 @@ function throwFault(error: unknown): never {
   throw storedFault("what there is of a run", error);
 }
 
-function parseEntry(text: string): RunJournalEntry {
-  return readStored("an entry of a run's journal", () => JSON.parse(text)) as RunJournalEntry;
+function openEntries(store: Store, runId: string, texts: readonly string[]): Promise<RunJournalEntry[]> {
+  return Promise.all(texts.map((text) => openEntry(store, runId, text)));
 }

@@ -162,6 +162,7 @@ export interface RunSums {
   unpriced: number;
   /** The code of the error that it ended with, or that keeps it from going on. */
   error: string | undefined;
+  tenant: string;
 }
 
 const SUM_FIELDS = [
@@ -172,6 +173,7 @@ const SUM_FIELDS = [
   "unpriced",
   "error",
   "blocked",
+  "tenant",
 ];
 
 /** Returns the sums of runs, in their order; undefined for one whose record is gone or damaged. */
@@ -185,7 +187,10 @@ export async function readRunSums(
   const replies = (await pipeline.exec()) ?? [];
   return replies.map(([fault, values]) => {
     if (fault) return undefined;
-    const [finishedAt, prompt, completion, costUsd, unpriced, error, blocked] = values as (string | null)[];
+    const [finishedAt, prompt, completion, costUsd, unpriced, error, blocked, tenant] = values as (
+      | string
+      | null
+    )[];
     const { code } = fieldsOf(parseJson(error ?? blocked ?? "null")) as { code?: string };
     return {
       finishedAt: finishedAt ? Number(finishedAt) : undefined,
@@ -193,6 +198,7 @@ export async function readRunSums(
       costUsd: Number(costUsd ?? 0),
       unpriced: Number(unpriced ?? 0),
       error: code,
+      tenant: tenant ?? DEFAULT_TENANT,
     };
   });
 }

@@ -6,7 +6,9 @@ import { readStored, storedFault } from "../shared/stored-data.ts";
 import { ownerFields } from "../shared/tenant.ts";
 import { providerOptionsSchema } from "../shared/wire-options.ts";
 import { inlineOrBlob } from "./blobs.ts";
+import { openRunFields } from "./run-fields.ts";
 import { Script } from "./script.ts";
+import { waitSchemasSchema } from "./signal-schemas.ts";
 import type { Store } from "./store.ts";
 
 /*
@@ -117,6 +119,10 @@ const runRecordSchema = z.object({
   metadata: json.pipe(z.record(z.string(), z.unknown())).optional(),
   /** What it waited for when it last fell asleep, for people. */
   waits: json.pipe(z.array(z.string())).default([]),
+  /** Of its waits for signals then, by step: what the data have to fit, where the wait alone says so. */
+  waitSchemas: json.pipe(waitSchemasSchema).default({}),
+  /** The jobs of the first model calls that it waited for then. */
+  calls: json.pipe(z.array(z.string())).default([]),
   /** The names of the activities that it waited for then. */
   activities: json.pipe(z.array(z.string())).default([]),
   /** Its limits, by name: the one whose place it has or waits for, and as what it waits; those of its start. */
@@ -182,10 +188,11 @@ function recordOf(runId: string): string {
 /** Returns the run's record; undefined when there is none (any more). @throws GlueError `corrupt_data` */
 export async function readRun(store: Store, runId: string): Promise<RunRecord | undefined> {
   const what = recordOf(runId);
-  const fields = await store.redis.hgetall(store.keys.workflow(runId)).catch((error) => {
+  const stored = await store.redis.hgetall(store.keys.workflow(runId)).catch((error) => {
     throw storedFault(what, error);
   });
-  if (fields.id === undefined) return undefined;
+  if (stored.id === undefined) return undefined;
+  const fields = await openRunFields(store, runId, stored);
   return readStored(what, () => runRecordSchema.parse(fields));
 }
 

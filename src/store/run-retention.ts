@@ -1,6 +1,8 @@
 import type { BlobRef } from "../shared/catalog.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { isBlobRef, releaseBlob } from "./blobs.ts";
+import { readRecord } from "./result-record.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
 
@@ -35,8 +37,8 @@ const REMOVE = new Script({
   `,
 });
 
-/** Removes the runs that ended before a time, in epoch milliseconds by Redis. Returns how many. */
-export async function sweepEndedRuns(store: Store, before: number): Promise<number> {
+/** Removes the runs that ended before a time, in epoch milliseconds by Redis; with a tenant those of it. Returns how many. */
+export async function sweepEndedRuns(store: Store, before: number, tenant?: string): Promise<number> {
   let removed = 0;
   // Who ended before it began before it: what stays in the list are runs that go on, or ended lately.
   for (let offset = 0; ; ) {
@@ -48,7 +50,7 @@ export async function sweepEndedRuns(store: Store, before: number): Promise<numb
       offset,
       CHUNK,
     );
-    const due = await endedBefore(store, ids, before);
+    const due = await endedBefore(store, ids, before, tenant);
     let gone = 0;
     for (const id of due) if (await removeRun(store, id, before)) gone += 1;
     removed += gone;
@@ -57,12 +59,21 @@ export async function sweepEndedRuns(store: Store, before: number): Promise<numb
   }
 }
 
-async function endedBefore(store: Store, ids: readonly string[], before: number): Promise<string[]> {
+async function endedBefore(
+  store: Store,
+  ids: readonly string[],
+  before: number,
+  wanted: string | undefined,
+): Promise<string[]> {
   const pipeline = store.redis.pipeline();
-  for (const id of ids) pipeline.hget(store.keys.workflow(id), "finishedAt");
-  const ends = (await pipeline.exec()) ?? [];
-  // One that is no record, or has no time, keeps none of the others.
-  return ids.filter((_, n) => typeof ends[n]?.[1] === "string" && Number(ends[n][1]) < before);
+  for (const id of ids) pipeline.hmget(store.keys.workflow(id), "finishedAt", "tenant");
+  const replies = (await pipeline.exec()) ?? [];
+  return ids.filter((_, n) => {
+    // One that is no record, or has no time, keeps none of the others.
+    const [finishedAt, tenant] = (replies[n]?.[1] as (string | null)[] | null | undefined) ?? [];
+    const isWanted = wanted === undefined || (tenant ?? DEFAULT_TENANT) === wanted;
+    return isWanted && typeof finishedAt === "string" && Number(finishedAt) < before;
+  });
 }
 
 async function removeRun(store: Store, id: string, before: number): Promise<boolean> {
@@ -101,12 +112,13 @@ function ownJobs(entries: readonly Record<string, unknown>[]): string[] {
   );
 }
 
-async function removeResult({ redis, keys, ...store }: Store, jobId: string): Promise<void> {
-  const record = fieldsOf(parseJson((await redis.get(keys.result(jobId))) ?? "null"));
+async function removeResult(store: Store, jobId: string): Promise<void> {
+  const { redis, keys } = store;
+  // One that cannot be read is removed all the same.
+  const record = await readRecord(store, jobId).catch(() => undefined);
   await redis.del(keys.result(jobId), keys.journal(jobId));
-  const { body } = fieldsOf(record.response);
-  const blobs: BlobRef[] = [body, record.toolExecutions, record.output].filter(isBlobRef);
-  for (const blob of blobs) await releaseBlob({ redis, keys, ...store }, blob, `result:${jobId}`);
+  const blobs: BlobRef[] = [record?.response?.body, record?.toolExecutions, record?.output].filter(isBlobRef);
+  for (const blob of blobs) await releaseBlob(store, blob, `result:${jobId}`);
 }
 
 /** Written before a fork begins: its steps are from now on another run's too, and stay as long as they do by themselves. */

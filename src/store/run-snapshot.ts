@@ -1,10 +1,12 @@
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { readStored } from "../shared/stored-data.ts";
-import { isBlobRef } from "./blobs.ts";
+import { isBlobRef, readBlobText } from "./blobs.ts";
 import { redisKeys } from "./redis-keys.ts";
+import { openRunFields } from "./run-fields.ts";
 import { readRunJournal } from "./run-journal.ts";
-import type { Store } from "./store.ts";
+import { plainStore, type Store } from "./store.ts";
+import { plainRecordText } from "./stored-record.ts";
 
 /*
  * What Redis has of a run, read once: its record, its journal, the answers and large values that these refer to. It can be
@@ -33,8 +35,9 @@ const NAMESPACE = "snapshot";
 /** Returns what Redis has of a run; undefined when there is none of this id (any more). */
 export async function readRunSnapshot(store: Store, id: string): Promise<RunSnapshot | undefined> {
   const { redis, keys } = store;
-  const record = await redis.hgetall(keys.workflow(id));
-  if (record.id === undefined) return undefined;
+  const stored = await redis.hgetall(keys.workflow(id));
+  if (stored.id === undefined) return undefined;
+  const record = await openRunFields(store, id, stored);
   const entries = await readRunJournal(store, id);
   const jobs = entries.flatMap((entry) =>
     entry.type === "asked" && entry.kind !== "child" && entry.job ? entry.job : [],
@@ -46,12 +49,15 @@ export async function readRunSnapshot(store: Store, id: string): Promise<RunSnap
   for (let i = 0; i < jobs.length; i += CHUNK) {
     const chunk = jobs.slice(i, i + CHUNK);
     const found = await redis.mget(chunk.map((job) => keys.result(job)));
-    for (const [n, job] of chunk.entries()) if (found[n]) snapshot.results[job] = found[n];
+    for (const [n, job] of chunk.entries()) {
+      const text = found[n];
+      if (text) snapshot.results[job] = await plainRecordText(store, job, text);
+    }
   }
   const texts = [...Object.values(record), ...snapshot.journal, ...Object.values(snapshot.results)];
   for (const digest of new Set(texts.flatMap(blobsIn))) {
     const data = await redis.hget(keys.blob(digest), "data");
-    if (data !== null) snapshot.blobs[digest] = data;
+    if (data !== null) snapshot.blobs[digest] = await readBlobText(store, { blob: digest, bytes: 0 });
   }
   return snapshot;
 }
@@ -76,7 +82,7 @@ export function snapshotStore({ id, record, journal, results, blobs }: RunSnapsh
     lrange: async (key: string, start: number, stop: number) =>
       key === keys.workflowJournal(id) ? journal.slice(start, stop + 1) : [],
   };
-  return { redis: reads as unknown as Redis, keys };
+  return plainStore(reads as unknown as Redis, keys);
 }
 
 /** The digests of the large values that a JSON text refers to. */

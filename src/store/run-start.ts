@@ -1,5 +1,7 @@
 import { WORKFLOW_QUEUE } from "../shared/catalog.ts";
 import { RUN_TTL_SECONDS } from "../shared/retention.ts";
+import { entryText, sealRunFields } from "./run-fields.ts";
+import type { RunJournalEntry } from "./run-journal.ts";
 import {
   LEAVE_LIMITS,
   START_LIMIT_ARGS,
@@ -67,6 +69,7 @@ const START = new Script({
 /** A run's record as it begins. */
 export interface NewRun {
   id: string;
+  workflow: string;
   createdAt: number;
   deadlineAt: number;
   [field: string]: string | number;
@@ -88,16 +91,18 @@ export interface StandingRun {
 
 /**
  * Writes the record of a run, unless there is one under its id, or another one stands for it.
- * @param entries journal entries, as JSON, that a fork begins with
+ * @param entries journal entries that a fork begins with
  */
 export async function beginRun(
-  { redis, keys }: Store,
+  store: Store,
   run: NewRun,
-  entries: readonly string[],
+  entries: readonly RunJournalEntry[],
   limits: StartLimits = {},
 ): Promise<StandingRun> {
   const { id, createdAt: at, deadlineAt } = run;
-  const fields = Object.entries(run).flat();
+  const { redis, keys } = store;
+  const fields = await sealRunFields(store, id, Object.entries(run).flat(), run.workflow);
+  const begun = await Promise.all(entries.map((entry) => entryText(store, id, entry)));
   const ttlSeconds = RUN_TTL_SECONDS + Math.ceil(Math.max(0, deadlineAt - at) / 1000);
   const [standing, outcome, digest, status, queue, startAt, debounce] = (await START.run(
     redis,
@@ -117,7 +122,7 @@ export async function beginRun(
       },
       ...{ prefix: keys.prefix, ...startLimitArgs(limits) },
     },
-    { args: [...fields, ...entries] },
+    { args: [...fields, ...begun] },
   )) as (string | null)[];
   return {
     id: standing ?? id,

@@ -4,6 +4,7 @@ import { HOLD, HOLD_KEYS, holdKeys, SLEEP, SLEEP_KEYS, sleepKeys } from "./bullm
 import { COUNT_END, END_COUNT_ARGS, END_COUNT_KEYS, type endCount } from "./error-counts.ts";
 import { ANNOUNCE, ANNOUNCE_RUN } from "./outbox.ts";
 import { clockOf } from "./redis-clock.ts";
+import { sealRunFields } from "./run-fields.ts";
 import { ENTER_LIMIT, LEAVE_LIMITS } from "./run-limits.ts";
 import { Script } from "./script.ts";
 import type { Store } from "./store.ts";
@@ -100,7 +101,7 @@ export async function suspendRun(
     store.redis,
     { ...fenceKeys(lock), ...sleepKeys(store, queue) },
     { ...fenceArgs(lock), seen, at: Date.now(), wakeAt },
-    { args: fields },
+    { args: await sealRunFields(store, lock.runId, fields) },
   );
   if (outcome === "rewound") throw new Error("the run's journal has lost its end");
   return outcome as "suspended" | "news" | Denied;
@@ -212,7 +213,7 @@ export async function finishRun(
       hasLimits,
       ...counted.args,
     },
-    { args: fields },
+    { args: await sealRunFields(store, runId, fields) },
   );
   return outcome as "finished" | Denied;
 }
@@ -235,8 +236,9 @@ const BLOCK = new Script({
 /** Says why no worker could go on with the run, until one can. */
 export async function blockRun(lock: RunLock, error: string, unfit: readonly string[]): Promise<void> {
   const { redis, keys } = lock.store;
+  const [, sealed = ""] = await sealRunFields(lock.store, lock.runId, ["blocked", error]);
   await BLOCK.run(redis, fenceKeys(lock), {
-    ...{ ...fenceArgs(lock), error, unfit: JSON.stringify(unfit), channel: keys.channel },
+    ...{ ...fenceArgs(lock), error: String(sealed), unfit: JSON.stringify(unfit), channel: keys.channel },
   });
 }
 
@@ -256,7 +258,8 @@ const SHOW = new Script({
 
 /** Writes down how the run stands while its function works. */
 export async function showRun(lock: RunLock, fields: readonly string[]): Promise<void> {
-  await SHOW.run(lock.store.redis, fenceKeys(lock), fenceArgs(lock), { args: fields });
+  const args = await sealRunFields(lock.store, lock.runId, fields);
+  await SHOW.run(lock.store.redis, fenceKeys(lock), fenceArgs(lock), { args });
 }
 
 /** Says that a worker goes on with the run. */

@@ -227,7 +227,7 @@ export async function noteStart(
 }
 
 /** Returns what it has under way, the ticks that wait, and what became of the latest ones, the last first. */
-export async function readActivity(
+export async function readScheduleActivity(
   store: Store,
   id: string,
 ): Promise<{ open: OpenRun[]; waiting: number[]; ticks: TickRecord[] }> {

@@ -28,6 +28,7 @@ import type { Store } from "./store.ts";
  * schedule and planned time, so that whoever finds it `starting` starts it again without harm.
  */
 
+const KIND = "definition of schedule";
 const count = z.coerce.number().default(0);
 const json = z.string().transform((text): unknown => JSON.parse(text));
 
@@ -89,11 +90,15 @@ export async function putSchedule(
   schedule: { id: string; tenant: string; digest: string; timing: string; definition: string },
 ): Promise<"taken" | "same" | "changed" | "retimed"> {
   const keys = { ...scheduleKeys(store, schedule.id), schedules: store.keys.schedules };
-  return (await PUT.run(store.redis, keys, { ...schedule, at: await clockOf(store).fresh() })) as
-    | "taken"
-    | "same"
-    | "changed"
-    | "retimed";
+  const { sealing } = store;
+  const digest = await sealing.markedDigest(schedule.digest);
+  const definition = await sealing.seal(KIND, schedule.id, schedule.definition);
+  return (await PUT.run(store.redis, keys, {
+    ...schedule,
+    digest,
+    definition,
+    at: await clockOf(store).fresh(),
+  })) as "taken" | "same" | "changed" | "retimed";
 }
 
 /**
@@ -137,7 +142,10 @@ export async function dropSchedule(store: Store, id: string): Promise<boolean> {
 export async function readSchedule(store: Store, id: string): Promise<ScheduleRecord | undefined> {
   const fields = await store.redis.hgetall(store.keys.schedule(id));
   if (fields.id === undefined) return undefined;
-  return readStored(`the record of schedule ${id}`, () => scheduleRecordSchema.parse(fields));
+  const definition = await store.sealing.open(KIND, id, fields.definition ?? "");
+  return readStored(`the record of schedule ${id}`, () =>
+    scheduleRecordSchema.parse({ ...fields, definition }),
+  );
 }
 
 /** Returns the ids of all schedules, the first created first. */

@@ -39,6 +39,9 @@ import { notify } from "./topics.ts";
 
 /** A record outlives the batch's end, and before it the window, by this long. */
 const KEEP_MS = 30 * 86_400_000;
+const KIND = "served batch";
+/** The fields that are encrypted: what callers say of it, and messages that have parts of lines. */
+const CONTENTS = ["metadata", "faults"];
 /** What hosts listen to of the topic `batch`: there is a new one. */
 export const NEW_BATCH = "new";
 
@@ -90,7 +93,7 @@ export async function createServedBatch(
   const given = {
     ...fields,
     ...storedOwner({ tenant, by }),
-    ...(metadata && { metadata: JSON.stringify(metadata) }),
+    ...(metadata && { metadata: await store.sealing.seal(KIND, `${id} metadata`, JSON.stringify(metadata)) }),
   };
   const made = await CREATE.run(
     redis,
@@ -117,6 +120,10 @@ export async function readServedBatch(
 ): Promise<ServedBatch | undefined> {
   const fields = await store.redis.hgetall(store.keys.servedBatch(id));
   if (fields.id === undefined) return undefined;
+  for (const name of CONTENTS) {
+    const stored = fields[name];
+    if (stored !== undefined) fields[name] = await store.sealing.open(KIND, `${id} ${name}`, stored);
+  }
   const batch = readStored(`the record of ${id}`, () => servedBatchSchema.parse(fields));
   return tenant === undefined || isOwnedBy(tenant, batch) ? batch : undefined;
 }
@@ -167,15 +174,14 @@ interface Move {
 
 /** Moves a batch on, if it is in one of the states `from`. Returns the status that it has then; undefined without a record. */
 export async function moveServedBatch(
-  { redis, keys }: Store,
+  { redis, keys, sealing }: Store,
   id: string,
   { from, to, outputs, faults }: Move,
 ): Promise<ServedStatus | undefined> {
   const stamp = `${to.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())}At`;
   const isEnd = BATCH_ENDS.includes(to);
-  const fields = Object.entries({ outputs, faults }).flatMap(([name, value]) =>
-    value === undefined ? [] : [name, JSON.stringify(value)],
-  );
+  const fields = outputs ? ["outputs", JSON.stringify(outputs)] : [];
+  if (faults) fields.push("faults", await sealing.seal(KIND, `${id} faults`, JSON.stringify(faults)));
   const status = await MOVE.run(
     redis,
     {
@@ -190,11 +196,12 @@ export async function moveServedBatch(
 
 /** Writes what is wrong with an input that is still being checked, so that its owner need not wait for the last line. */
 export async function noteFaults(
-  { redis, keys }: Store,
+  { redis, keys, sealing }: Store,
   id: string,
   faults: readonly BatchFault[],
 ): Promise<void> {
-  await redis.hset(keys.servedBatch(id), "faults", JSON.stringify(faults));
+  const sealed = await sealing.seal(KIND, `${id} faults`, JSON.stringify(faults));
+  await redis.hset(keys.servedBatch(id), "faults", sealed);
 }
 
 /** Asks a batch's host to end it. Returns the status that it has then; undefined without a record. */

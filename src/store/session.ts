@@ -54,6 +54,14 @@ export async function readSession({ redis, keys }: Store, id: string): Promise<S
   return sessionSchema.safeParse(parseJson(text)).data;
 }
 
+/** Returns what CSRF tokens of those who have no session are made of: one random text for all dashboards of the namespace. */
+export async function csrfSecret({ redis, keys }: Store): Promise<string> {
+  const known = await redis.get(keys.csrfSecret);
+  if (known !== null) return known;
+  await redis.set(keys.csrfSecret, randomBytes(32).toString("hex"), "NX");
+  return (await redis.get(keys.csrfSecret)) ?? "";
+}
+
 /** Ends a session; one that is over stays so. */
 export async function endSession({ redis, keys }: Store, id: string): Promise<void> {
   if (ID.test(id)) await redis.del(keys.session(sha256(id)));

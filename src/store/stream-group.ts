@@ -1,7 +1,7 @@
 import { repliesOf } from "./redis.ts";
 import type { Store } from "./store.ts";
 
-export interface StreamEntry {
+export interface GroupEntry {
   id: string;
   /** Names and values in turn; none of an entry that the stream's limit took after it was read. */
   fields: string[];
@@ -28,17 +28,17 @@ export class StreamGroup {
   }
 
   /** Returns entries that nobody has read, the oldest first. */
-  readNew(count: number): Promise<StreamEntry[]> {
+  readNew(count: number): Promise<GroupEntry[]> {
     return this.#read(count, ">");
   }
 
   /** Returns entries that were read and not acknowledged, the oldest first. */
-  readAgain(count: number): Promise<StreamEntry[]> {
+  readAgain(count: number): Promise<GroupEntry[]> {
     return this.#read(count, "0");
   }
 
   /** Takes over entries that were read at least `idleMs` ago and not acknowledged. */
-  async claim(count: number, idleMs: number): Promise<StreamEntry[]> {
+  async claim(count: number, idleMs: number): Promise<GroupEntry[]> {
     const { stream, group, consumer } = this.#place;
     const reply = await this.#inGroup(() =>
       this.#redis.xautoclaim(stream, group, consumer, idleMs, "0-0", "COUNT", count),
@@ -59,7 +59,7 @@ export class StreamGroup {
     );
   }
 
-  async #read(count: number, from: ">" | "0"): Promise<StreamEntry[]> {
+  async #read(count: number, from: ">" | "0"): Promise<GroupEntry[]> {
     const { stream, group, consumer } = this.#place;
     const reply = await this.#inGroup(() =>
       this.#redis.xreadgroup("GROUP", group, consumer, "COUNT", count, "STREAMS", stream, from),
@@ -84,6 +84,6 @@ export class StreamGroup {
 
 type RawEntry = [id: string, fields: string[] | null];
 
-function entryOf([id, fields]: RawEntry): StreamEntry {
+function entryOf([id, fields]: RawEntry): GroupEntry {
   return { id, fields: fields ?? [] };
 }

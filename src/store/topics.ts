@@ -6,8 +6,8 @@ import type { Store } from "./store.ts";
 export type FleetTopic = "queue" | "stop" | "cancel" | "breaker" | "limits" | "pause" | "cache";
 /** Each subject of these has a channel of its own: the id of a job or run, a batch, a run, a job. */
 type SubjectTopic = "result" | "batch" | "workflow" | "stream";
-/** What a process can listen to. */
-export type Topic = FleetTopic | `${SubjectTopic}:${string}`;
+/** What a process can listen to; `all`: each message of the others, as `<topic>:<subject>`. */
+export type Topic = FleetTopic | `${SubjectTopic}:${string}` | "all";
 
 const SUBJECT_TOPICS: readonly string[] = ["result", "batch", "workflow", "stream"] satisfies SubjectTopic[];
 
@@ -16,8 +16,7 @@ const SUBJECT_TOPICS: readonly string[] = ["result", "batch", "workflow", "strea
  *
  *     new Script({ args: { channel: "text", id: "text" }, lua: `${NOTIFY} … notify('result', id)` })
  *
- * Processes of version 0.1 know the one channel of the namespace only: it can go, here and in `publish`,
- * when no process of that version can be running any more (two minor versions on).
+ * Processes of version 0.1 know the one channel of the namespace only, which is also the topic `all`.
  */
 export const NOTIFY = `
   local function notify(topic, subject)

@@ -30,17 +30,21 @@ const EXPECT = new Script({
 });
 
 /** Remembers that the answer of a job is still to be sent. */
-export async function expectAnswer({ redis, keys }: Store, digest: string, jobId: string): Promise<void> {
-  await EXPECT.run(redis, { list: keys.undelivered(digest) }, { jobId, lifeMs: LIFE_MS });
+export async function expectAnswer(store: Store, digest: string, jobId: string): Promise<void> {
+  await EXPECT.run(store.redis, { list: await listOf(store, digest) }, { jobId, lifeMs: LIFE_MS });
 }
 
 /** Forgets it: the answer was sent. */
-export async function answered({ redis, keys }: Store, digest: string, jobId: string): Promise<void> {
-  await redis.lrem(keys.undelivered(digest), 0, jobId);
+export async function answered(store: Store, digest: string, jobId: string): Promise<void> {
+  await store.redis.lrem(await listOf(store, digest), 0, jobId);
 }
 
 /** Returns the job of an equal request whose answer was not sent; undefined when there is none. */
-export async function takeUp({ redis, keys }: Store, digest: string): Promise<string | undefined> {
-  const key = keys.undelivered(digest);
-  return (await redis.lmove(key, key, "LEFT", "RIGHT")) ?? undefined;
+export async function takeUp(store: Store, digest: string): Promise<string | undefined> {
+  const key = await listOf(store, digest);
+  return (await store.redis.lmove(key, key, "LEFT", "RIGHT")) ?? undefined;
+}
+
+async function listOf({ keys, sealing }: Store, digest: string): Promise<string> {
+  return keys.undelivered(await sealing.digest(digest));
 }

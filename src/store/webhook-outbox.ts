@@ -1,6 +1,6 @@
 import { type OutboxEvent, readOutboxEvent } from "./outbox-event.ts";
 import type { Store } from "./store.ts";
-import { type StreamEntry, StreamGroup } from "./stream-group.ts";
+import { type GroupEntry, StreamGroup } from "./stream-group.ts";
 
 /** Who took entries and has not acknowledged them for so long has died: another one gets them. */
 const IDLE_MS = 30_000;
@@ -43,6 +43,6 @@ export class WebhookOutbox {
   }
 }
 
-function readEntry({ id, fields }: StreamEntry): OutboxEntry {
+function readEntry({ id, fields }: GroupEntry): OutboxEntry {
   return { entryId: id, event: readOutboxEvent(fields) };
 }

@@ -1,7 +1,7 @@
 import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
-import { type AlertState, readAlerts, saveAlerts } from "../store/alert-state.ts";
+import { type AlertState, claimAlert, readAlerts, releaseAlert, saveAlerts } from "../store/alert-state.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
 import { readFleetFigures } from "../store/fleet-figures.ts";
@@ -23,8 +23,8 @@ interface JudgeOptions {
 }
 
 /**
- * Looks after the fleet, and tells what is wrong, and that it is right again: where there is an address to tell, or a subscription to
- * `alert.*`. Every process has one; one looks at a time.
+ * Looks after the fleet, and tells what is wrong, and that it is over: where there is an address to tell, or a subscription to
+ * `alert.*`. Every process has one; of those that have somebody to tell, one looks at a time.
  */
 export class AlertJudge {
   readonly #options: JudgeOptions;
@@ -32,19 +32,19 @@ export class AlertJudge {
 
   constructor(options: JudgeOptions) {
     this.#options = options;
-    const { store, clock, everyMs = JUDGE_MS } = options;
+    const { store, settings, clock, everyMs = JUDGE_MS } = options;
     this.#sweep = new ElectedSweep({
       store,
       key: store.keys.alertSweep,
       everyMs,
       clock,
+      isAsked: async () => settings.alerts.webhook !== undefined || asksForAlerts(store),
       sweep: () => this.#judge(),
     });
   }
 
   async #judge(now = Date.now()): Promise<void> {
     const { store, settings } = this.#options;
-    if (settings.alerts.webhook === undefined && !(await asksForAlerts(store))) return;
     const [figures, sums, states] = await Promise.all([
       readFleetFigures(store),
       readOutcomes(store, ALERT_WINDOWS),
@@ -73,7 +73,7 @@ export class AlertJudge {
     const isTold = state.toldAt !== undefined && now - state.toldAt < repeatMs;
     if (!finding) {
       const [kind = "", subject = ""] = split(alert);
-      const text = `${kind.replace("_", " ")}${subject && ` of ${subject}`}: right again`;
+      const text = `${kind.replace("_", " ")}${subject && ` of ${subject}`}: over`;
       // What could not be told is told at the next look.
       const isFiring = state.isFiring && !(await this.#tell({ kind, subject, state: "resolved", text }, now));
       return isFiring || isTold ? { toldAt: state.toldAt, isFiring } : undefined;
@@ -90,12 +90,15 @@ export class AlertJudge {
     const { store, settings, logger } = this.#options;
     const { webhook } = settings.alerts;
     const { kind, subject, state, text } = told;
+    const alert = keyOf(told);
+    if (!(await claimAlert(store, alert, { state, repeatMs: settings.alerts.repeatMs }))) return true;
     logger[state === "firing" ? "warn" : "info"]({ alert: kind, subject }, text);
     const message = { ...told, namespace: settings.namespace, at };
     const fault = webhook && (await postAlert(webhook, message, settings.webhooks));
     if (fault) {
       // An address may hold a secret: it is not told.
       logFault(logger, fault, {}, "an alert could not be sent; it is tried again");
+      await releaseAlert(store, alert);
       return false;
     }
     const labels: Record<string, string> = subject ? { queue: subject } : {};
@@ -109,7 +112,7 @@ export class AlertJudge {
   }
 }
 
-function keyOf({ kind, subject }: Finding): string {
+function keyOf({ kind, subject }: { kind: string; subject: string }): string {
   return `${kind}:${subject}`;
 }
 

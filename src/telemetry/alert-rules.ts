@@ -1,3 +1,4 @@
+import { counted } from "../shared/counted.ts";
 import type { AlertSettings } from "../shared/metrics-settings.ts";
 import { usd } from "../shared/usd.ts";
 import type { FleetFigures } from "../store/fleet-figures.ts";
@@ -62,13 +63,15 @@ function stuck(queue: FleetFigures["queues"][number], { stuckMs }: AlertSettings
   const backlog = queue.waiting + queue.prioritized + queue.soon;
   const mayWait = isPaused || pauseMs > 0 || breakerOpenMs >= 0 || active > 0 || requests > 0;
   if (backlog === 0 || mayWait || oldestMs < stuckMs) return [];
-  const text = `${backlog} jobs of queue ${subject} wait, the oldest for ${minutes(oldestMs)}, and no worker takes them`;
+  const text = `${counted(backlog, "job")} of queue ${subject} ${backlog === 1 ? "waits" : "wait"}, the oldest for ${minutes(oldestMs)}, and no worker takes them`;
   return [{ kind: "queue_stuck", subject, value: oldestMs / 1000, limit: stuckMs / 1000, holdMs: 0, text }];
 }
 
+/** While somebody wants the model: of one that nobody calls, nobody knows how it is. */
 function breaker(queue: FleetFigures["queues"][number], { breakerMs }: AlertSettings): Finding[] {
   const { queue: subject, breakerOpenMs: openMs } = queue;
-  if (openMs < 0) return [];
+  const isWanted = queue.requests > 0 || queue.waiting + queue.prioritized + queue.soon > 0;
+  if (openMs < 0 || !isWanted) return [];
   const text = `the circuit breaker of ${subject} has been open for ${minutes(openMs)}: its provider fails`;
   return [
     { kind: "breaker_open", subject, value: openMs / 1000, limit: breakerMs / 1000, holdMs: breakerMs, text },

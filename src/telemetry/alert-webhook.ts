@@ -1,6 +1,5 @@
 import { sha256 } from "../shared/digest.ts";
 import type { Settings } from "../shared/settings.ts";
-import { sendMessage } from "../webhooks/send.ts";
 
 /** What is posted. `text` alone is what chat services show. */
 export interface AlertMessage {
@@ -34,5 +33,7 @@ export async function postAlert(
   const body = JSON.stringify({ type, ...message, text: `[gluellm ${namespace}] ${state}: ${text}` });
   const eventId = `evt_${sha256(`${type}|${subject}|${state}|${at}`).slice(0, 32)}`;
   const rules = { allowPrivate, timeoutMs: Math.min(timeoutMs, MAX_TIMEOUT_MS) };
+  // With its client of HTTP: most processes never send one.
+  const { sendMessage } = await import("../webhooks/send.ts");
   return (await sendMessage(url, { eventId, type, body }, [], rules)).error;
 }

@@ -4,11 +4,11 @@ import { getSettings } from "../shared/current-settings.ts";
 import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
-import type { TracingSettings } from "../shared/settings-groups.ts";
+import type { TracingSettings } from "../shared/tracing-setting.ts";
 import { within } from "../shared/within.ts";
 import { type MlflowOptions, mlflowHeaders, mlflowTracesUrl } from "./mlflow.ts";
 import { idGenerator } from "./span-ids.ts";
-import { isTracing, keepContent } from "./tracing.ts";
+import { decideOnce, isTracing, keepContent } from "./tracing.ts";
 import { loadTracingSdk } from "./tracing-sdk.ts";
 
 const DEFAULT_ENDPOINT = "http://localhost:4318";
@@ -117,6 +117,7 @@ async function begin(given: TracingOptions): Promise<Tracing> {
   if (logger) tellFaults(logger);
   context.setGlobalContextManager(new sdk.AsyncLocalStorageContextManager().enable());
   trace.setGlobalTracerProvider(provider);
+  decideOnce(true);
   const flush = () =>
     within(
       FLUSH_MS,
@@ -124,6 +125,7 @@ async function begin(given: TracingOptions): Promise<Tracing> {
     );
   const shutdown = async () => {
     current = undefined;
+    decideOnce(false);
     trace.disable();
     context.disable();
     diag.disable();

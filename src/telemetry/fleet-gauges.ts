@@ -14,6 +14,7 @@ import type { Store } from "../store/store.ts";
 import type { FleetReading } from "./metrics.ts";
 import type { FleetGauge } from "./metrics-catalog.ts";
 import { type ScaleSettings, scaleOfQueues } from "./scale.ts";
+import { readTenantGauges } from "./tenant-gauges.ts";
 
 /** Minutes of the sums of what was spent. */
 const SPEND_WINDOWS = { hour: 60, day: 1440 } as const;
@@ -30,10 +31,11 @@ export async function readFleetGauges(
 ): Promise<FleetReading[] | undefined> {
   const figures = await readFleetFigures(store, { ...(reader !== undefined && { reader }) });
   if (!figures) return undefined;
-  const [learned, memory, spent] = await Promise.all([
+  const [learned, memory, spent, tenants] = await Promise.all([
     readLearnedLimits(store),
     readRedisMemory(store),
     readOutcomes(store, SPEND_WINDOWS),
+    readTenantGauges(store, figures.tenantRows),
   ]);
   const scale = await scaleOfQueues(store, settings, figures.queues, learned);
   const { limits } = settings;
@@ -41,6 +43,7 @@ export async function readFleetGauges(
     ...figures.queues.flatMap(ofQueue),
     ...figures.queues.flatMap((queue) => ofModel(queue, limits, learned)),
     ...ofFleet(figures),
+    ...tenants,
     reading("gluellm_wanted_workers", {}, scale.wantedWorkers),
     reading("gluellm_backlog_seconds", {}, scale.backlogSeconds),
     reading("gluellm_limit_bound", {}, scale.limitBound ? 1 : 0),

@@ -1,6 +1,7 @@
 import type { ChatCompletion, ChatRequest, Message } from "../shared/chat.ts";
 import { toDouble } from "../shared/exact-json.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
+import { type Redact, redacted, redactedJson } from "../shared/redact.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import type { SomeAttributes } from "./tracing.ts";
 
@@ -162,7 +163,15 @@ function contentOfAnswer({ choices }: ChatCompletion): SomeAttributes {
   return { "gen_ai.output.messages": messages, "mlflow.spanOutputs": messages };
 }
 
+let redact: Redact | undefined;
+
+/** Says what texts of contents pass before they are part of a span; undefined: they are as they are. */
+export function redactContent(by: Redact | undefined): void {
+  redact = by;
+}
+
 function textOf(value: unknown): string {
-  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+  const more = MAX_CONTENT_CHARS + 1;
+  const text = typeof value === "string" ? redacted(value, redact, more) : redactedJson(value, redact, more);
   return text.length > MAX_CONTENT_CHARS ? `${text.slice(0, MAX_CONTENT_CHARS)}…` : text;
 }

@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 
 export interface LogFileOptions {
   path: string;
-  /** The file is set aside before it would be larger; 0: never for its size. */
+  /** The file is set aside before it would be larger, but for a line that is larger by itself; 0: never for its size. */
   maxBytes: number;
   /** How many that were set aside are kept: `gluellm.log.1`, the newest, to `gluellm.log.5`. */
   backupCount: number;
@@ -11,8 +11,9 @@ export interface LogFileOptions {
   daily: boolean;
 }
 
-/** Lines that wait for the end of the event loop's turn at most. */
 const MAX_WAITING_LINES = 1000;
+/** So long a line waits at most: a write for each turn of the event loop costs more than its lines. */
+const WAIT_MS = 10;
 /** How often it is looked whether another process has set the file aside. */
 const LOOK_MS = 1000;
 /** After a fault of the disk, lines are dropped for so long. */
@@ -26,14 +27,14 @@ process.on("exit", () => {
 });
 
 /**
- * A file for lines of a log. It is written once per turn of the event loop, so that a killed process loses what its last turn wrote. Several
- * processes may write to one file; whichever finds it full sets it aside, and the others go on with the new one. A fault of the disk costs
- * lines, and no work.
+ * A file for lines of a log. It is written every 10 ms, so that a killed process loses the lines of its last 10 ms. Several processes may
+ * write to one file; whichever finds it full sets it aside, and the others go on with the new one. A fault of the disk costs lines, and no
+ * work.
  */
 export class LogFile {
   readonly #options: LogFileOptions;
   #lines: string[] = [];
-  #turn: NodeJS.Immediate | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #file: { fd: number; ino: number; day: string } | undefined;
   #lookedAt = 0;
   #restsUntil = 0;
@@ -46,20 +47,18 @@ export class LogFile {
   write(line: string): void {
     this.#lines.push(line);
     if (this.#lines.length >= MAX_WAITING_LINES) this.flush();
-    else this.#turn ??= setImmediate(() => this.flush());
+    else this.#timer ??= setTimeout(() => this.flush(), WAIT_MS);
   }
 
   /** Writes what waits. */
   flush(): void {
-    clearImmediate(this.#turn);
-    this.#turn = undefined;
-    const text = this.#lines.join("");
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const lines = this.#lines;
     this.#lines = [];
-    if (text === "" || Date.now() < this.#restsUntil) return;
+    if (lines.length === 0 || Date.now() < this.#restsUntil) return;
     try {
-      const bytes = Buffer.from(text);
-      const { fd } = this.#fileFor(bytes.length);
-      for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+      this.#append(lines);
     } catch (error) {
       this.#restsUntil = Date.now() + REST_MS;
       this.#close();
@@ -68,6 +67,19 @@ export class LogFile {
         `the log file ${this.#options.path} cannot be written: ${code}; its lines are lost\n`,
       );
     }
+  }
+
+  /** In halves, where the lines are more than a file may hold. */
+  #append(lines: readonly string[]): void {
+    const bytes = Buffer.from(lines.join(""));
+    const { maxBytes } = this.#options;
+    if (maxBytes > 0 && bytes.length > maxBytes && lines.length > 1) {
+      const half = lines.length >> 1;
+      for (const part of [lines.slice(0, half), lines.slice(half)]) this.#append(part);
+      return;
+    }
+    const { fd } = this.#fileFor(bytes.length);
+    for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
   }
 
   close(): void {

@@ -1,12 +1,20 @@
 import { join, parse } from "node:path";
 import { z } from "zod";
 import { getSettings } from "../shared/current-settings.ts";
-import { bindLogger, createLogger, type Logger, type LogTarget } from "../shared/logger.ts";
+import type { LogFileSettings } from "../shared/log-file-setting.ts";
+import { LOG_LEVELS, type LogLevel } from "../shared/log-level.ts";
+import {
+  bindLogger,
+  createLogger,
+  type Logger,
+  type LoggerSettings,
+  type LogTarget,
+} from "../shared/logger.ts";
+import { redactorOf } from "../shared/redact.ts";
 import { hideInLogs } from "../shared/redaction.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
-import type { LogFileSettings } from "../shared/settings-groups.ts";
-import { LOG_FILE_NAME, LOG_LEVELS, type LogLevel } from "../shared/settings-schema.ts";
+import { LOG_FILE_NAME } from "../shared/settings-schema.ts";
 import { LogFile } from "./log-file.ts";
 
 /** Options of the logs; what is absent is as the settings say (`GLUELLM_LOG_…`). */
@@ -77,7 +85,8 @@ export function setupLogging(given: LoggingOptions = {}): Logging {
   const { file: isWritten = true, level = settings.log.level ?? "info", json = settings.log.json } = options;
   hideSecretsOf(settings);
   configured?.files?.close();
-  const opened = open({ level, json }, isWritten ? fileOf(options, settings.log.file) : undefined);
+  const redact = redactorOf(settings.redaction);
+  const opened = open({ level, json, redact }, isWritten ? fileOf(options, settings.log.file) : undefined);
   configured = opened;
   return {
     logger: opened.logger,
@@ -112,8 +121,8 @@ export function getLogger(component?: string): Logger {
   return component === undefined ? logger : bindLogger(logger, { component });
 }
 
-function levelOf({ log: { level, json } }: Settings) {
-  return { json, ...(level && { level }) };
+function levelOf({ log: { level, json }, redaction }: Settings) {
+  return { json, ...(level && { level }), redact: redactorOf(redaction) };
 }
 
 /** Returns the logger that `setupLogging` made; else a new one, as the settings say. @param level of standard error where they do not say it */
@@ -121,13 +130,17 @@ export function loggerOf(settings: Settings, level: LogLevel): Logger {
   hideSecretsOf(settings);
   if (configured) return configured.logger;
   const { log } = settings;
-  const opened = open({ level: log.level ?? level, json: log.json }, log.hasFile ? log.file : undefined);
+  const redact = redactorOf(settings.redaction);
+  const opened = open(
+    { level: log.level ?? level, json: log.json, redact },
+    log.hasFile ? log.file : undefined,
+  );
   // What the code of tools and workflows logs goes into the file, too.
   if (log.hasFile) configured = opened;
   return opened.logger;
 }
 
-function open(console: { level: LogLevel; json: boolean }, file?: LogFileSettings): Opened {
+function open(console: Omit<LoggerSettings, "more">, file?: LogFileSettings): Opened {
   if (!file) return { logger: createLogger(console), files: undefined };
   const files = new LogFiles(file);
   const more: LogTarget[] = [{ level: file.level, stream: files }];

@@ -24,6 +24,7 @@ export const INSTRUMENTS = {
     "status",
     "code",
   ]),
+  gluellm_tenant_jobs_total: counter("Jobs of models that ended, by tenant.", ["tenant", "status"]),
   gluellm_job_attempts_total: counter("Attempts at jobs, by verdict.", ["queue", "verdict"]),
   gluellm_job_wait_seconds: histogram(
     "From the time at which a job might begin to its first attempt.",
@@ -83,6 +84,10 @@ export const INSTRUMENTS = {
     ["reason"],
   ),
   gluellm_tool_calls_total: counter("Calls of tools.", ["tool", "status"]),
+  gluellm_guardrail_checks_total: counter(
+    "Looks of guardrails, by what they said; in shadow nothing follows.",
+    [...["guardrail", "stage", "action", "mode"]],
+  ),
   gluellm_tool_duration_seconds: {
     ...histogram("How long tools took.", ["tool", "status"], CALL_SECONDS),
     otel: "gen_ai.execute_tool.duration",
@@ -122,15 +127,26 @@ export const PROCESS_GAUGES = {
     "provider",
     "state",
   ]),
+  gluellm_resource_pool: gauge(
+    "Resources of the pools that have a name, connections to MCP servers among them: in_use, idle; and callers that wait for one (waiting).",
+    ["pool", "state"],
+  ),
+  gluellm_resource_pool_events: gauge(
+    "What became of their resources since the pool was made: created, destroyed, failed_check, failed_create.",
+    ["pool", "event"],
+  ),
 } as const;
 
 /** What one process reads of the whole fleet when it is asked. */
 export const FLEET_GAUGES = {
-  gluellm_queue_jobs: gauge("Jobs of a queue by state; failed ones are the dead letters.", [
-    "queue",
-    "state",
-  ]),
-  gluellm_queue_oldest_seconds: gauge("Age of the oldest job that waits and might run.", ["queue"]),
+  gluellm_queue_jobs: gauge(
+    "Jobs of a queue by state; failed ones are the dead letters, and what was cancelled.",
+    ["queue", "state"],
+  ),
+  gluellm_queue_oldest_seconds: gauge(
+    "Age of the oldest job that waits, put back ones that no worker can run among them.",
+    ["queue"],
+  ),
   gluellm_queue_paused: gauge("1 while an operator has paused the queue.", ["queue"]),
   gluellm_queue_pause_seconds: gauge("What is left of a pause that the provider asked for.", ["queue"]),
   gluellm_active_workflows: gauge("Runs that have not ended.", ["workflow"]),
@@ -149,6 +165,13 @@ export const FLEET_GAUGES = {
   gluellm_breaker_state: gauge("0 closed, 1 half-open, 2 open.", ["provider", "model"]),
   gluellm_batches: gauge("Batches under way.", []),
   gluellm_batch_rows: gauge("Rows of the batches under way.", ["state"]),
+  gluellm_tenant_open_jobs: gauge("Jobs of a tenant that wait or run, without rows of batches.", ["tenant"]),
+  gluellm_tenant_batch_rows: gauge("Rows of a tenant's batches under way that have not ended.", ["tenant"]),
+  gluellm_tenant_limit: gauge(
+    "Limits of a tenant: rpm, tpm, maxInFlight, maxQueuedJobs, maxCostUsdPerDay, maxCostUsdPerMonth.",
+    ["tenant", "limit"],
+  ),
+  gluellm_tenant_used: gauge("What a tenant has of those that count jobs and USD.", ["tenant", "limit"]),
   gluellm_workers: gauge("Worker processes that are alive.", []),
   gluellm_wanted_workers: gauge("Worker processes that the queues of all models want, as /scale says.", []),
   gluellm_backlog_seconds: gauge("How long the jobs that wait would take one after the other.", []),

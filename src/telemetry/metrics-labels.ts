@@ -5,7 +5,7 @@ const OTHER = "other";
 
 /** Labels whose values come from users, models and providers. */
 const CAPPED: ReadonlySet<string> = new Set([
-  ...["queue", "model", "agent", "tenant", "tool", "workflow", "code", "budget"],
+  ...["queue", "model", "agent", "tenant", "tool", "workflow", "code", "budget", "pool"],
 ]);
 
 /** Keeps the number of series bounded: a label's values beyond the first hundred count as `other`. */

@@ -1,6 +1,13 @@
 import { type Attributes, createNoopMeter, type Meter, metrics } from "@opentelemetry/api";
 import type { TokenUse } from "../shared/token-use.ts";
-import { INSTRUMENTS, type Instrument, type InstrumentName, type Labels } from "./metrics-catalog.ts";
+import type { ProcessReading } from "./metrics.ts";
+import {
+  INSTRUMENTS,
+  type Instrument,
+  type InstrumentName,
+  type Labels,
+  PROCESS_GAUGES,
+} from "./metrics-catalog.ts";
 
 /** The attribute of the GenAI conventions that says what a label of ours says. */
 const ATTRIBUTES: Readonly<Record<string, string>> = {
@@ -15,11 +22,17 @@ const PROVIDERS: Readonly<Record<string, string>> = { xai: "x_ai", google: "gcp.
 
 type Adding = (value: number, attributes: Attributes) => void;
 
-/** The same instruments at OpenTelemetry's meter: `gen_ai.*` where the conventions have one, else `gluellm.*`. */
+/** Returns what is read off the process now. */
+type Read = () => ProcessReading[];
+
+/**
+ * The same instruments at OpenTelemetry's meter: `gen_ai.*` where the conventions have one, else `gluellm.*`. The gauges of the fleet are
+ * not among them: each process would tell the same.
+ */
 export class OtelMirror {
   readonly #adding: ReadonlyMap<string, Adding>;
 
-  private constructor(meter: Meter) {
+  private constructor(meter: Meter, read: Read) {
     const ours = Object.entries<Instrument>(INSTRUMENTS).map(([name, instrument]) => {
       const { kind, help: description, buckets = [], otel = dotted(name) } = instrument;
       if (kind === "counter") return [name, counterOf(meter, otel, description)] as const;
@@ -29,11 +42,12 @@ export class OtelMirror {
     });
     const usage = Object.values(USAGE).map((name) => [name, counterOf(meter, name, "Tokens used.")] as const);
     this.#adding = new Map<string, Adding>([...ours, ...usage]);
+    observe(meter, read);
   }
 
   /** Undefined when no meter provider is registered. */
-  static open(): OtelMirror | undefined {
-    return hasMeterProvider() ? new OtelMirror(metrics.getMeter("gluellm")) : undefined;
+  static open(read: Read): OtelMirror | undefined {
+    return hasMeterProvider() ? new OtelMirror(metrics.getMeter("gluellm"), read) : undefined;
   }
 
   add(name: InstrumentName, labels: Labels, value: number): void {
@@ -67,6 +81,26 @@ const USAGE = {
 /** True when the program has registered a provider, of which it gets what is counted. */
 export function hasMeterProvider(): boolean {
   return metrics.getMeter("gluellm") !== createNoopMeter();
+}
+
+/** Several workers of a process are one. */
+function observe(meter: Meter, read: Read): void {
+  const gauges = Object.entries(PROCESS_GAUGES).map(
+    ([name, { help: description }]) =>
+      [name, meter.createObservableGauge(dotted(name), { description })] as const,
+  );
+  const byName = new Map<string, (typeof gauges)[number][1]>(gauges);
+  meter.addBatchObservableCallback(
+    (observer) => {
+      const series = Map.groupBy(read(), ({ name, labels }) => `${name}${JSON.stringify(labels)}`);
+      for (const [first, ...more] of series.values()) {
+        const gauge = first && byName.get(first.name);
+        const value = more.reduce((sum, reading) => sum + reading.value, first?.value ?? 0);
+        if (gauge) observer.observe(gauge, value, attributesOf(first.labels));
+      }
+    },
+    [...byName.values()],
+  );
 }
 
 function counterOf(meter: Meter, name: string, description: string): Adding {

@@ -1,3 +1,4 @@
+import type { GuardrailReport } from "../shared/guardrail.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import type { FleetGauge, ProcessGauge } from "./metrics-catalog.ts";
 
@@ -27,6 +28,8 @@ export interface EndedJob {
   /** Of the error; empty on success. */
   code: string;
   agent: string | undefined;
+  /** Of a job of a model; activities do not tell theirs. */
+  tenant?: string | undefined;
   /** Epoch milliseconds at which it might begin, its latest attempt began, and now. */
   dueAt: number;
   startedAt: number;
@@ -51,11 +54,12 @@ export type ProcessReading = Reading<ProcessGauge>;
 export interface Metrics {
   callEnded(call: EndedCall): void;
   budgetWaited(entry: string, model: string, waitedMs: number): void;
-  cacheAsked(kind: "response" | "function", outcome: "hit" | "miss" | "shared"): void;
+  cacheAsked(kind: "response" | "similar" | "function", outcome: "hit" | "miss" | "shared"): void;
   paidCallsReused(reason: "record" | "journal", calls: number): void;
   jobBegan(queue: string, jobClass: JobClass, waitedMs: number): void;
   attemptEnded(queue: string, verdict: string): void;
   jobEnded(job: EndedJob): void;
+  guardrailAsked(report: GuardrailReport): void;
   toolEnded(tool: string, status: "succeeded" | "failed", durationMs: number): void;
   runEnded(workflow: string, status: string, durationMs: number): void;
   stepAsked(workflow: string, kind: string): void;

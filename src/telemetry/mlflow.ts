@@ -31,14 +31,25 @@ export function mlflowHeaders(options: MlflowOptions): () => Promise<Record<stri
 
 async function experimentId(options: MlflowOptions): Promise<string> {
   const { experimentName } = options;
-  const query = new URLSearchParams({ experiment_name: experimentName });
-  const found = await ask(options, `/api/2.0/mlflow/experiments/get-by-name?${query}`);
-  const known = Object(found?.experiment).experiment_id as unknown;
-  if (known !== undefined) return String(known);
+  const known = await knownId(options);
+  if (known !== undefined) return known;
   const body = JSON.stringify({ name: experimentName });
-  const made = await ask(options, "/api/2.0/mlflow/experiments/create", { method: "POST", body });
+  const init = { method: "POST", body };
+  const made = await ask(options, "/api/2.0/mlflow/experiments/create", init).catch(async (error: Error) => {
+    // Another process of the fleet made it meanwhile.
+    const experiment_id = await knownId(options);
+    if (experiment_id === undefined) throw error;
+    return { experiment_id };
+  });
   if (made?.experiment_id === undefined) throw noExperiment(experimentName);
   return String(made.experiment_id);
+}
+
+async function knownId(options: MlflowOptions): Promise<string | undefined> {
+  const query = new URLSearchParams({ experiment_name: options.experimentName });
+  const found = await ask(options, `/api/2.0/mlflow/experiments/get-by-name?${query}`);
+  const id = Object(found?.experiment).experiment_id as unknown;
+  return id === undefined ? undefined : String(id);
 }
 
 /** Undefined: there is none. */

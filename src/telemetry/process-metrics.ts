@@ -1,6 +1,7 @@
 import type { Settings } from "../shared/settings.ts";
 import type { Metrics, MetricValues } from "./metrics.ts";
 import type { MetricsRegistry } from "./metrics-registry.ts";
+import { poolReadings } from "./pool-readings.ts";
 
 let opened: Promise<MetricsRegistry> | undefined;
 
@@ -13,7 +14,11 @@ export async function openMetrics({ metrics }: Pick<Settings, "metrics">): Promi
     const { hasMeterProvider } = await import("./metrics-otel.ts");
     if (!hasMeterProvider()) return undefined;
   }
-  opened ??= import("./metrics-registry.ts").then(({ MetricsRegistry }) => new MetricsRegistry());
+  opened ??= import("./metrics-registry.ts").then(({ MetricsRegistry }) => {
+    const registry = new MetricsRegistry();
+    registry.follow(poolReadings);
+    return registry;
+  });
   return (await opened).followMeter();
 }
 

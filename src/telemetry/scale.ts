@@ -1,5 +1,6 @@
+import { MAX_ACTIVITIES_AT_WORK } from "../shared/activity-payload.ts";
 import { budgetId, limitsOf, type StatedLimits } from "../shared/budget.ts";
-import { activityOfQueue, MAX_ACTIVITIES_AT_WORK, MAX_RUNS_AT_WORK } from "../shared/catalog.ts";
+import { activityOfQueue, MAX_RUNS_AT_WORK } from "../shared/catalog.ts";
 import { matchesGlob } from "../shared/glob.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";

@@ -1,7 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import { sha256 } from "../shared/digest.ts";
 
-/** Of a span whose ids others know already. */
+/** The ids of a span, which others may know before it is made. */
 export interface SpanIds {
   traceId: string;
   spanId: string;

@@ -1,13 +1,18 @@
 import { timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { z } from "zod";
+import { didYouMean, hintOf } from "../shared/did-you-mean.ts";
 import { sha256 } from "../shared/digest.ts";
 import { hostnameOf } from "../shared/host-name.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { CONTENT_TYPE, metricsPage, type TelemetrySource } from "./metrics-page.ts";
 import { readScale, TARGET_SECONDS } from "./scale.ts";
 
-const PATHS: ReadonlySet<string> = new Set(["/metrics", "/scale"]);
+/** Each with the parameters that it takes. */
+const PATHS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["/metrics", ["fleet"]],
+  ["/scale", ["queue", "targetSeconds", "concurrency"]],
+]);
 
 /** Headers by which a proxy says for whom it asks. */
 const FORWARDED = /^(forwarded|x-forwarded-.*|x-real-ip|via)$/;
@@ -57,6 +62,14 @@ export async function answerTelemetry(
   source: TelemetrySource,
 ): Promise<void> {
   const { pathname, searchParams } = new URL(request.url ?? "", "http://localhost");
+  const known = PATHS.get(pathname) ?? [];
+  const unknown = [...searchParams.keys()].find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    return answerText(
+      response,
+      400,
+      `${pathname} has no parameter ${unknown.slice(0, 100)}: ${hintOf(didYouMean(unknown, known), `it takes ${known.join(", ")}`)}`,
+    );
   if (pathname === "/metrics") {
     const fleet = fleetSchema.safeParse(searchParams.get("fleet") ?? undefined);
     if (!fleet.success) return answerText(response, 400, "fleet must be true or false");

@@ -3,12 +3,14 @@ import {
   type AttributeValue,
   type Context,
   context,
+  INVALID_TRACEID,
   type Link,
   ProxyTracerProvider,
   ROOT_CONTEXT,
   type Span,
   SpanKind,
   SpanStatusCode,
+  TraceFlags,
   trace,
 } from "@opentelemetry/api";
 import { GlueError } from "../shared/errors.ts";
@@ -28,6 +30,11 @@ export function isTracing(): boolean {
   return !(provider instanceof ProxyTracerProvider) || provider.getDelegate() !== NOOP_PROVIDER;
 }
 
+/** Returns whether a span that begins here would be kept by somebody, as far as is known: in a trace that is not kept none is. */
+export function keepsSpans(): boolean {
+  return isTracing() && unkept(context.active()) === undefined;
+}
+
 let hasContent = false;
 
 /** Says whether spans have prompts, answers, arguments and results of tools. */
@@ -38,6 +45,22 @@ export function keepContent(isKept: boolean): void {
 /** Returns whether spans have prompts, answers, arguments and results of tools. */
 export function keepsContent(): boolean {
   return hasContent;
+}
+
+let decidesOnce = false;
+
+/** Says whether the SDK keeps no part of a trace of which it has not kept the first span, as ours does. */
+export function decideOnce(isSo: boolean): void {
+  decidesOnce = isSo;
+}
+
+/** Returns the span above, when nothing below it is kept either. */
+function unkept(parent: Context): Span | undefined {
+  if (!decidesOnce) return undefined;
+  const above = trace.getSpan(parent);
+  if (!above) return undefined;
+  const { traceId, traceFlags } = above.spanContext();
+  return (traceFlags & TraceFlags.SAMPLED) === 0 && traceId !== INVALID_TRACEID ? above : undefined;
 }
 
 /** Attributes as they are at hand; those that are undefined are left out. */
@@ -51,13 +74,18 @@ export interface SpanStart {
   parent?: Context;
 }
 
-/** Does work inside a span, which ends with it. Without tracing it only does the work, with no span. */
+/**
+ * Does work inside a span, which ends with it. Without tracing it only does the work, with no span; in a trace that nobody keeps, with the
+ * span above.
+ */
 export async function inSpan<T>(
   name: string,
   { kind = "INTERNAL", attributes, parent = context.active() }: SpanStart,
   work: (span: Span | undefined) => Promise<T>,
 ): Promise<T> {
   if (!isTracing()) return work(undefined);
+  const above = unkept(parent);
+  if (above) return parent === context.active() ? work(above) : context.with(parent, () => work(above));
   const span = tracer.startSpan(name, { kind: SpanKind[kind] }, parent);
   if (attributes && span.isRecording()) span.setAttributes(defined(attributes()));
   try {
@@ -92,9 +120,20 @@ export function sharedSpan(name: string, { id, kind, startedAt, carrier, isLinke
   const link = isLinked ? spanContextOf(carrier) : undefined;
   const links: Link[] = link ? [{ context: link }] : [];
   const parent = isLinked || !carrier.traceparent ? ROOT_CONTEXT : contextOf(carrier);
+  const above = unkept(parent);
+  if (above) return above;
   return withIds(idsOf(id), () =>
     tracer.startSpan(name, { kind: SpanKind[kind], startTime: startedAt, links }, parent),
   );
+}
+
+/** Returns the id of the trace that such a thing's span belongs to. */
+export function sharedTraceId({
+  id,
+  carrier,
+  isLinked,
+}: Pick<SharedSpanStart, "id" | "carrier" | "isLinked">): string {
+  return (isLinked ? undefined : spanContextOf(carrier)?.traceId) ?? idsOf(id).traceId;
 }
 
 /** Does work whose spans stand under this one. */
@@ -128,7 +167,7 @@ const MIN_WAIT_MS = 1;
 
 /** Records a wait that is over, in epoch milliseconds, under the present span. */
 export function recordWait(reason: WaitReason, startedAt: number, endedAt = Date.now()): void {
-  if (endedAt - startedAt < MIN_WAIT_MS || !isTracing()) return;
+  if (endedAt - startedAt < MIN_WAIT_MS || !keepsSpans()) return;
   const attributes = { "gluellm.wait.reason": reason };
   tracer.startSpan(`wait ${reason}`, { startTime: startedAt, attributes }).end(endedAt);
 }
@@ -160,6 +199,7 @@ export function setSpanAttributes(attributes: SomeAttributes, span: Span | undef
 }
 
 function defined(attributes: SomeAttributes): Attributes {
-  const entries = Object.entries(attributes).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as Attributes;
+  const some: Attributes = {};
+  for (const name in attributes) if (attributes[name] !== undefined) some[name] = attributes[name];
+  return some;
 }

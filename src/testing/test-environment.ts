@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { GlueLLM, type GlueLLMOptions } from "../client/glue-llm.ts";
+import type { GlueLLMOptions } from "../client/client-options.ts";
+import { GlueLLM } from "../client/glue-llm.ts";
 import type { WaitOptions } from "../client/wait.ts";
 import type { WorkflowHandle } from "../client/workflow-handle.ts";
 import type { StartOptions } from "../client/workflows.ts";
-import { openRedis } from "../host/one-process.ts";
+import { openRedis } from "../host/open-redis.ts";
 import { CloseStack } from "../shared/close-stack.ts";
 import { InputError } from "../shared/errors.ts";
 import { createLogger } from "../shared/logger.ts";

@@ -105,12 +105,13 @@ async function retry<T>(
     try {
       return await fn(state.attempt > 1);
     } catch (error) {
+      signal?.throwIfAborted();
       state.isOutage = isOutage();
       const fault = toGlueError(error);
       const verdict = verdictOn(fault, state, { minWaitMs, maxWaitMs });
       // No queue waits for it, however long the provider's pause is.
       const isFinal = !("delayMs" in verdict) || Date.now() + verdict.delayMs > state.deadlineAt;
-      if (isFinal || signal?.aborted || options.shouldRetry?.(error) === false) throw error;
+      if (isFinal || options.shouldRetry?.(error) === false) throw error;
       if (verdict.kind === "retry") {
         state.attempt += 1;
         if (policyOf(fault).fails === "second") state.lastingFault = fault.code;

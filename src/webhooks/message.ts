@@ -38,8 +38,8 @@ function detailsOf(event: Pick<OutboxEvent, "kind"> & { figures: object }): Reco
   const { kind, figures } = event as OutboxEvent;
   switch (kind) {
     case "job": {
-      const { model, batchId, customId, runId, step, conversationId, errorCode } = figures;
-      return { model, batchId, customId, runId, step, conversationId, errorCode };
+      const { model, batchId, customId, runId, step, conversationId, errorCode, approvals } = figures;
+      return { model, batchId, customId, runId, step, conversationId, errorCode, approvals };
     }
     case "run": {
       const { workflow, parentRunId, errorCode } = figures;

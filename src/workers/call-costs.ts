@@ -10,6 +10,7 @@ import { toDouble } from "../shared/exact-json.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { Settings } from "../shared/settings.ts";
+import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { CostWaitError } from "../shared/unsent-errors.ts";
@@ -18,6 +19,7 @@ import { openKeyLedgers } from "../store/api-key.ts";
 import { type LedgerCall, openJobLedger, reserveCost, settleCost } from "../store/cost-ledger.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
+import type { KnownTenants } from "../store/tenant.ts";
 
 const POLL_MS = 500;
 /** A row that would hold its place in this process for longer goes back. */
@@ -30,7 +32,9 @@ export interface CostLimit {
   /** Redis key of the hash (see cost-ledger.ts). */
   ledger: string;
   /** What has it. */
-  of: "batch" | "job" | "conversation" | "key";
+  of: "batch" | "job" | "conversation" | "key" | "tenant";
+  /** Of a tenant: its name. */
+  name?: string;
   /** The day or month that it is for; absent: for all time. */
   period?: string;
 }
@@ -47,8 +51,8 @@ export interface LimitedCall {
   jobId: string;
   model: ModelRef;
   request: ChatRequest;
-  /** As the rate limiter reserves them. */
-  estimate: TokenCounts;
+  /** As the rate limiter reserves them; asked again while it waits, since answers that come meanwhile tell more. */
+  estimate: () => TokenCounts;
   timeoutMs: number;
   /** Ends the wait; `hold` rejects then. */
   signal: AbortSignal;
@@ -57,7 +61,7 @@ export interface LimitedCall {
 /** What is held for a call. */
 export interface Outlay {
   /** Ends the hold: with what the call cost, 0 when it was not made or refused; without it the estimate stands. */
-  settle(use?: TokenUse | 0): Promise<void>;
+  settle(use?: TokenUse | 0, priceShare?: number): Promise<void>;
 }
 
 /** What this process's calls cost, and what limits still allow. */
@@ -70,15 +74,18 @@ export class CallCosts {
     this.#options = options;
   }
 
-  /** USD of an answer; null when nobody knows, which is said once for each model. */
-  of(model: ModelRef, use: TokenUse): number | null {
+  /**
+   * USD of an answer; null when nobody knows, which is said once for each model.
+   * @param priceShare what its lane costs of the price; default 1
+   */
+  of(model: ModelRef, use: TokenUse, priceShare = 1): number | null {
     const { settings, logger } = this.#options;
     const cost = costUsd(settings.prices, model, use);
     if (cost === null && !this.#unpriced.has(model.key) && !isPriced(settings.prices, model)) {
       this.#unpriced.add(model.key);
       logger.warn({ model: model.key }, "no price is known for this model; GLUELLM_PRICES sets one");
     }
-    return cost;
+    return cost === null ? null : cost * priceShare;
   }
 
   /**
@@ -88,36 +95,34 @@ export class CallCosts {
    * @throws the reason of `signal`
    */
   async hold(call: LimitedCall): Promise<Outlay> {
-    const { limits, jobId, model } = call;
-    const estimateUsd = this.of(model, tokenUse(this.#estimate(call)));
-    if (estimateUsd === null) throw unpricedHere(model);
+    const { limits, jobId } = call;
     const callId = randomUUID();
     const held: LedgerCall[] = [];
+    let heldUsd = 0;
     try {
       for (const limit of limits) {
         const entry = { ledger: limit.ledger, jobId, callId };
-        await this.#reserve(call, limit, entry, estimateUsd);
+        heldUsd = await this.#reserve(call, limit, entry);
         held.push(entry);
       }
     } catch (error) {
       await this.#settle(held, 0);
       throw error;
     }
-    return this.#outlay(call, held, estimateUsd);
+    return this.#outlay(call, held, heldUsd);
   }
 
-  async #reserve(
-    { timeoutMs, signal }: LimitedCall,
-    limit: CostLimit,
-    entry: LedgerCall,
-    estimateUsd: number,
-  ): Promise<void> {
+  /** Returns what is held, in USD. */
+  async #reserve(call: LimitedCall, limit: CostLimit, entry: LedgerCall): Promise<number> {
     const { store } = this.#options;
+    const { model, timeoutMs, signal } = call;
     const lifeMs = timeoutMs + LIFE_MARGIN_MS;
     const waitUntilMs = performance.now() + MAX_WAIT_MS;
     for (;;) {
+      const estimateUsd = this.of(model, tokenUse(this.#estimate(call)));
+      if (estimateUsd === null) throw unpricedHere(model);
       const outcome = await reserveCost(store, entry, estimateUsd, lifeMs);
-      if (outcome.kind === "reserved") return;
+      if (outcome.kind === "reserved") return estimateUsd;
       if (outcome.kind === "over") throw limitReached(limit, estimateUsd, outcome);
       if (performance.now() > waitUntilMs) throw heldByOthers(limit);
       await delay(POLL_MS, undefined, { signal });
@@ -125,15 +130,16 @@ export class CallCosts {
   }
 
   #estimate({ model, request, estimate }: LimitedCall): TokenCounts {
-    const { input, output } = this.#correction.correct(model.key, estimate);
+    const { input, output } = this.#correction.correct(model.key, estimate());
     const limit = outputLimitOf(request);
     return { input, output: limit === undefined ? output : limit * (toDouble(request.n) ?? 1) };
   }
 
-  #outlay({ model, estimate }: LimitedCall, held: readonly LedgerCall[], estimateUsd: number): Outlay {
+  #outlay({ model, ...call }: LimitedCall, held: readonly LedgerCall[], heldUsd: number): Outlay {
+    const estimate = call.estimate();
     return {
-      settle: async (use) => {
-        const cost = use === 0 ? 0 : ((use && this.of(model, use)) ?? estimateUsd);
+      settle: async (use, priceShare) => {
+        const cost = use === 0 ? 0 : ((use && this.of(model, use, priceShare)) ?? heldUsd);
         if (use && use.total > 0)
           this.#correction.settled(model.key, estimate, { input: use.prompt, output: use.completion });
         await this.#settle(held, cost);
@@ -157,9 +163,9 @@ export class CallCosts {
  * @param hasBatchLimit whether its batch has one
  */
 export async function openCostLimits(
-  store: Store,
+  { store, tenants }: { store: Store; tenants: KnownTenants },
   jobId: string,
-  { batch, conversation, maxCostUsd, deadlineAt, by }: CompletionPayload,
+  { batch, conversation, maxCostUsd, deadlineAt, by, tenant }: CompletionPayload,
   hasBatchLimit: boolean,
 ): Promise<CostLimit[]> {
   const limits: CostLimit[] = [];
@@ -174,11 +180,12 @@ export async function openCostLimits(
   }
   if (by)
     limits.push(...(await openKeyLedgers(store, by)).map((found) => ({ ...found, of: "key" as const })));
-  return limits;
+  const ofTenant = await tenants.ledgers(tenant);
+  return [...limits, ...ofTenant.map((found) => ({ ...found, of: "tenant" as const, name: tenant }))];
 }
 
 function limitReached(
-  { of, period }: CostLimit,
+  { of, name = DEFAULT_TENANT, period }: CostLimit,
   estimateUsd: number,
   { spentUsd, maxCostUsd }: { spentUsd: number; maxCostUsd: number },
 ): CostLimitError {
@@ -191,7 +198,9 @@ function limitReached(
           ? period
             ? `wait until ${period} is over by UTC, or take a key with a higher limit: gluellm keys create`
             : "take a key with a higher limit: gluellm keys create --max-usd"
-          : `give the ${of} a higher maxCostUsd (--max-cost), or each answer fewer tokens`,
+          : of === "tenant"
+            ? `wait until ${period} is over by UTC, or raise the limit of tenant ${name}: gluellm tenants set ${name} --max-usd-per-${period?.length === 7 ? "month" : "day"}`
+            : `give the ${of} a higher maxCostUsd (--max-cost), or each answer fewer tokens`,
     context: { spentUsd, maxCostUsd },
   });
 }

@@ -5,7 +5,7 @@ import {
   callName,
   requestAttributes,
 } from "../telemetry/llm-attributes.ts";
-import { inSpan, isTracing, keepsContent, setSpanAttributes } from "../telemetry/tracing.ts";
+import { inSpan, keepsContent, keepsSpans, setSpanAttributes } from "../telemetry/tracing.ts";
 import type { CallWatch } from "./call-watch.ts";
 
 /** Makes a provider call inside its span. */
@@ -15,7 +15,7 @@ export function traceCall(
   watch: Pick<CallWatch, "costUsd" | "firstPieceMs">,
   make: () => Promise<ProviderReply>,
 ): Promise<ProviderReply> {
-  if (!isTracing()) return make();
+  if (!keepsSpans()) return make();
   const asked: AskedCall = {
     ...from,
     model: call.model,

@@ -1,6 +1,7 @@
 import type { OnDelta, ProviderReply } from "../providers/provider.ts";
 import { paidFor } from "../providers/provider-errors.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
+import { LANE_PRICE_SHARE } from "../shared/cost.ts";
 import { GlueError } from "../shared/errors.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { TokenUse } from "../shared/token-use.ts";
@@ -26,11 +27,14 @@ export class CallWatch {
     this.#watched = watched;
   }
 
-  /** Returns what gets the pieces of the answer; it also notes when the first one comes. */
-  onDelta(given: OnDelta | undefined): OnDelta | undefined {
+  /** Returns what gets the pieces of the answer; it also notes when the first one comes, and tells of it. */
+  onDelta(given: OnDelta | undefined, began: () => void): OnDelta | undefined {
     if (!given) return given;
     return (piece) => {
-      this.firstPieceMs ??= performance.now() - this.#sentAt;
+      if (this.firstPieceMs === undefined) {
+        this.firstPieceMs = performance.now() - this.#sentAt;
+        began();
+      }
       given(piece);
     };
   }
@@ -39,7 +43,7 @@ export class CallWatch {
     this.#sentAt = performance.now();
     try {
       const reply = await call();
-      this.#tell("succeeded", "", reply.tokens);
+      this.#tell("succeeded", "", reply.tokens, reply.isFlex);
       return reply;
     } catch (error) {
       this.#tell("failed", error instanceof GlueError ? error.code : "aborted", paidFor(error));
@@ -47,12 +51,17 @@ export class CallWatch {
     }
   }
 
-  #tell(status: "succeeded" | "failed", code: string, tokens: TokenUse | undefined): void {
+  #tell(
+    status: "succeeded" | "failed",
+    code: string,
+    tokens: TokenUse | undefined,
+    isFlex: boolean | undefined = false,
+  ): void {
     const { costs, metrics, outcomes } = this.#context;
     const { model: ref, payload } = this.#watched;
     const durationMs = performance.now() - this.#sentAt;
     // To look up a price takes longer than all else here: it is done once.
-    this.costUsd = tokens ? costs.of(ref, tokens) : null;
+    this.costUsd = tokens ? costs.of(ref, tokens, isFlex ? LANE_PRICE_SHARE : 1) : null;
     const { costUsd } = this;
     outcomes.called(ref.key, durationMs, costUsd ?? 0);
     const { entry, model } = ref;

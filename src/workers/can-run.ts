@@ -1,6 +1,8 @@
 import type { Job } from "bullmq";
 import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
 import { GlueError } from "../shared/errors.ts";
+import type { Guardrail } from "../shared/guardrail.ts";
+import { BUILT_IN } from "../shared/guardrails/built-in.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { lostWorkers } from "../store/bullmq-internals.ts";
 import { PUT_BACK_MS } from "../store/job-loop.ts";
@@ -11,6 +13,11 @@ import type { Verdict } from "./verdict.ts";
 /*
  * What a worker can tell of a job without asking Redis.
  */
+
+/** This worker cannot go on with the job; perhaps another one can. */
+export class NotHereError extends Error {
+  override name = "NotHereError";
+}
 
 /** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
 const MAX_LOST_WORKERS = 10;
@@ -37,10 +44,21 @@ export function barred({ context, job }: Attempt, payload: CompletionPayload): V
   if (lack) return lack;
   const lacking = (payload.tools ?? []).filter((name) => !context.tools.has(name));
   if (lacking.length > 0) return putBack(`workers lack the tool ${lacking.join(", ")}`);
+  const agents = (payload.agents ?? [])
+    .filter(({ name }) => !context.agents.has(name))
+    .map(({ name }) => name);
+  if (agents.length > 0) return putBack(`workers lack the agent ${agents.join(", ")}`);
+  const guardrails = (payload.guardrails ?? []).filter((name) => !guardrailOf(context, name));
+  if (guardrails.length > 0) return putBack(`workers lack the guardrail ${guardrails.join(", ")}`);
   if (payload.steps !== undefined && !context.steps.has(payload.steps))
     return putBack(`workers lack the steps ${payload.steps}`);
   const lost = lostWorkers(job);
   return lost >= MAX_LOST_WORKERS ? workersLost(lost) : undefined;
+}
+
+/** Returns a guardrail by its name: one of the modules, else one of ours. */
+export function guardrailOf({ guardrails }: WorkerContext, name: string): Guardrail | undefined {
+  return guardrails.get(name) ?? BUILT_IN.get(name);
 }
 
 /** The verdict on a call to an entry that this worker does not have as the producer has it, or lacks the key of. */
@@ -58,14 +76,14 @@ export function lackOf(
 }
 
 function putBack(reason: string): Verdict {
-  return { kind: "putBack", delayMs: PUT_BACK_MS, reason };
+  return { kind: "putBack", delayMs: PUT_BACK_MS, reason, isBarred: true };
 }
 
 function workersLost(count: number): Verdict {
   const error = new GlueError({
     code: "worker_lost",
     category: "internal",
-    message: `${count} workers were lost while they ran this job`,
+    message: `${count} ${count === 1 ? "worker was" : "workers were"} lost while they ran this job`,
     hint: "look for what kills them (memory, a huge answer), then retry the job",
   });
   return { kind: "fail", error };

@@ -1,50 +1,38 @@
 import { defaultLimit, longestAnswer, outputLimitOf } from "../providers/answer-length.ts";
 import { assistantMessage, type ToolCall, toolCallsOf } from "../providers/assistant-message.ts";
+import type { AgentTool } from "../shared/agent.ts";
 import type { BlobRef, CompletionPayload } from "../shared/catalog.ts";
 import { type ChatCompletion, type ChatRequest, chatRequestSchema, type Message } from "../shared/chat.ts";
 import { parseExactly } from "../shared/exact-json.ts";
 import type { OutputMode, OutputSpec } from "../shared/output-spec.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
-import type { ResultRecord } from "../shared/records.ts";
-import { resultTtlSeconds } from "../shared/retention.ts";
-import { type Tool, toToolDefinition } from "../shared/tool.ts";
-import { inlineOrBlob, isBlobRef, readBlobText } from "../store/blobs.ts";
-import type { FinishedCall } from "../store/job-journal.ts";
-import type { ActiveJob } from "../store/job-loop.ts";
-import { untilTaken } from "../store/redis-refusal.ts";
+import { isBlobRef, readBlobText } from "../store/blobs.ts";
+import type { FinishedCall } from "../store/finished-call.ts";
+import type { JobWaits } from "../store/job-waits.ts";
 import { countCall } from "../store/usage.ts";
+import { ActiveAgent } from "./active-agent.ts";
+import { withAgent } from "./agent-model.ts";
+import { type ChildPlace, childAnswer } from "./child-job.ts";
+import { completionRecord } from "./completion-record.ts";
 import type { WorkerContext } from "./context.ts";
 import { withHistory } from "./conversation.ts";
+import { asksForFlex } from "./flex-call.ts";
+import { besideGuardrails, passAnswer, passInput } from "./guarded-turn.ts";
 import { History, type HistoryParts, partsOf } from "./history.ts";
-import type { LostCall } from "./job-attempt.ts";
+import { JobGuardrails } from "./job-guardrails.ts";
 import { JobSteps } from "./job-steps.ts";
+import { callInLane } from "./lane-call.ts";
+import type { CompletionOutcome, LoopInput } from "./loop-input.ts";
 import { checkOutput } from "./output/check-output.ts";
 import { outputText, readOutput } from "./output/read-output.ts";
 import { callOrCached } from "./response-cache.ts";
-import { type CallsInput, HistoryShortener } from "./shorten-history.ts";
-import { type PaidCall, spentOn } from "./spent.ts";
+import { HistoryShortener } from "./shorten-history.ts";
 import { StreamWriter } from "./stream-writer.ts";
 import { runToolCalls, toToolMessage } from "./tool-calls.ts";
 import { type Asked, mustAnswer, type Progress, turnRequest } from "./turn-request.ts";
 
 /** How often an answer of one job may pause. */
 const MAX_PAUSES = 10;
-
-/** A job of calls and tools. */
-export interface LoopInput extends CallsInput, Pick<ActiveJob, "withoutSlot"> {
-  queue: string;
-  /** Paid calls of earlier attempts, whose answers could not be used. */
-  lost: readonly LostCall[];
-}
-
-export interface CompletionOutcome {
-  /** To be written. */
-  record: ResultRecord;
-  /** What the job adds to its conversation. */
-  added: Message[];
-  /** All that were paid, or came from the cache. */
-  calls: readonly PaidCall[];
-}
 
 /**
  * A job's provider calls: asks; runs the tools that the answer calls and asks again with their results; shows the model
@@ -54,37 +42,60 @@ export interface CompletionOutcome {
  */
 export async function runCompletion(context: WorkerContext, input: LoopInput): Promise<CompletionOutcome> {
   const { payload, journal } = input;
-  const tools = (payload.tools ?? []).flatMap((name) => context.tools.get(name) ?? []);
+  const agent = await ActiveAgent.begin(context, input);
+  const guardrails = new JobGuardrails(context, input, () => agent);
   const loaded = await loadRequest(context, payload);
-  const request = withTools(loaded.request, tools);
-  const history = new History(loaded.parts);
+  const given = loaded.parts.own;
+  const history = new History({ ...loaded.parts, own: await passInput(guardrails, given, loaded.request) });
   const shortener = await HistoryShortener.begin(context, input, history);
   await using stream = payload.stream ? new StreamWriter({ ...context, ...input }) : undefined;
   const added: Message[] = [];
-  const progress: Progress = { calls: [], executions: [], toolIterations: 0, repairs: 0 };
-  const steps = new JobSteps(context.steps.get(payload.steps ?? ""), payload, input.logger);
-  const askIn = (entry: string, prepared: ChatRequest) =>
-    turnRequest(context.settings.providers[entry] as ProviderEntry, prepared, payload, progress);
+  const progress: Progress = {
+    calls: [],
+    executions: [],
+    toolIterations: 0,
+    earlierIterations: 0,
+    repairs: 0,
+  };
+  const steps = new JobSteps(agent.steps, payload, input.logger);
+  const side: FinishedCall[] = [];
+  const askIn = (entry: string, prepared: ChatRequest, bounds: CompletionPayload) =>
+    turnRequest(context.settings.providers[entry] as ProviderEntry, prepared, bounds, progress);
   for (let turn = 0; ; turn++) {
     const known = journal?.calls[turn];
     if (known && !known.fromCache) context.metrics?.paidCallsReused("journal", 1);
+    const present = await withAgent(context, input, agent);
+    const bounds = { ...payload, maxToolIterations: agent.maxToolIterations };
     let asked: Asked;
     let call = known;
     do {
-      const unprepared = { ...request, messages: history.messages };
-      const prepared = known ? unprepared : await steps.prepare(unprepared, progress.toolIterations);
+      const unprepared = agent.requestOf({ ...loaded.request, messages: history.messages });
+      const choices = progress.earlierIterations > 0 ? AFTER_ALL_CHOICES : progress.toolIterations;
+      const prepared = known ? unprepared : await steps.prepare(unprepared, choices);
       // Another model may have answered before this one was fallen back to.
-      asked = askIn(known?.entry ?? input.model.entry, prepared);
-      call ??= await ask(context, input, stream, asked, turn).catch(async (error) => {
+      asked = askIn(known?.entry ?? present.model.entry, prepared, bounds);
+      call = await besideGuardrails(
+        guardrails,
+        given,
+        present,
+        async (job) => call ?? (await askOnce(context, job, { stream, guardrails, asked, turn, side })),
+      ).catch(async (error) => {
         if (hasNextModel(input) || !(await shortener.afterRefusal(error))) throw error;
         return undefined;
       });
     } while (!call);
     const { mode } = asked;
-    progress.calls.push(call);
+    const callsTools = agent.tools.length > 0 && !mustAnswer(bounds, progress);
+    progress.calls.push(
+      await passAnswer(guardrails, call, {
+        turn,
+        callsTools,
+        answerTool: mode === "tool" && payload.output?.name,
+      }),
+    );
     const executed = journal?.executionsOf(turn) ?? 0;
     const earlier = progress.executions.length;
-    const results = await toolResults(context, input, progress, tools, { turn, mode });
+    const results = await toolResults(context, present, progress, { agent, guardrails, bounds, turn, mode });
     const executions = progress.executions.slice(earlier);
     const isNew = !known || executions.length > executed;
     const isOver = await steps.add(call, executions, isNew);
@@ -94,11 +105,23 @@ export async function runCompletion(context: WorkerContext, input: LoopInput): P
     const next = further ?? nextRound(context, payload, asked, progress);
     if (!next || (results && (isOver || payload.endsWithTools))) {
       if (!further) added.push(...finalAnswer(payload, progress));
-      return { ...(await toRecord(context, input, progress)), added };
+      const told = { agent: agent.name, guardrails: guardrails.reports };
+      const spent = { ...present, lost: [...input.lost, ...side] };
+      const record = await completionRecord(context, spent, progress, told);
+      return { ...record, added, asked: journal?.rewrittenInput };
     }
     history.push(next);
+    if (results && (await agent.take(executions))) {
+      progress.earlierIterations = progress.toolIterations;
+      steps.use(agent.steps);
+      history.rewrite(await passInput(guardrails, given, loaded.request));
+      input.logger.info({ agent: agent.name, turn }, "handed over to another agent");
+    }
   }
 }
+
+/** What forces calls of tools is said for the agent that the job began with. */
+const AFTER_ALL_CHOICES = 1_000_000;
 
 /**
  * What is gone on from when the provider's own tools take long, and it paused its answer; undefined when it did not, or too
@@ -139,24 +162,40 @@ function nextRound(
   }
 }
 
-async function ask(
+interface AskedTurn {
+  stream: StreamWriter | undefined;
+  guardrails: JobGuardrails;
+  asked: Asked;
+  turn: number;
+  /** Gets the paid calls that it takes beside its own. */
+  side: FinishedCall[];
+}
+
+async function askOnce(
   context: WorkerContext,
   input: LoopInput,
-  stream: StreamWriter | undefined,
-  { request, mode }: Asked,
-  turn: number,
+  { stream, guardrails, asked: { request, mode }, turn, side }: AskedTurn,
 ): Promise<FinishedCall> {
-  const { requestId } = input.payload;
-  const call = await callOrCached(context, {
-    ...input,
-    request,
-    conversation: input.payload.conversation?.id,
-    wire: input.payload.wire,
-    isWorthKeeping: (body) => isWorthKeeping(body, input.payload, mode),
-    requestId: turn === 0 ? requestId : `${requestId}-${turn}`,
-    isRepeated: input.attemptsMade > (input.journal?.attemptsMade ?? 0),
-    onDelta: stream?.begin(turn + 1),
-  });
+  const { requestId, wire } = input.payload;
+  // Nobody reads what may be taken back.
+  const isHeld = guardrails.enforces("post") || guardrails.enforces("parallel");
+  const asked = { ...input, request, conversation: input.payload.conversation?.id, wire };
+  const isRepeated = input.attemptsMade > (input.journal?.attemptsMade ?? 0);
+  const names = { requestId: turn === 0 ? requestId : `${requestId}-${turn}`, isRepeated };
+  const { call: bought, missed } = await callInLane(context, { ...asked, ...names, turn });
+  const ask = () =>
+    callOrCached(context, {
+      ...asked,
+      ...names,
+      onSideCall: (paid: FinishedCall) => side.push(paid),
+      isWorthKeeping: (body) => isWorthKeeping(body, input.payload, mode),
+      onDelta: stream && (isHeld ? () => {} : stream.begin(turn + 1)),
+    });
+  const { nesting = 0 } = input.payload;
+  const call =
+    bought ??
+    (await (asksForFlex(context, asked) ? context.flexPlaces.run({ ...input, nesting }, ask) : ask()));
+  if (missed) call.laneMissed = missed;
   // Nobody tells the pieces of a finished call again.
   await stream?.flush();
   await input.journal?.append({ kind: "call", call, attemptsMade: input.attemptsMade });
@@ -175,23 +214,38 @@ function isWorthKeeping(
   return callsOthers || readOutput(body, { ...output, check }, mode).ok;
 }
 
+interface ToolsOfTurn {
+  agent: ActiveAgent;
+  guardrails: JobGuardrails;
+  /** The payload as it holds for the agent. */
+  bounds: CompletionPayload;
+  turn: number;
+  mode: OutputMode | undefined;
+}
+
 /** Runs the tools that the last answer calls; undefined when it calls none. */
 async function toolResults(
-  { toolPlaces, metrics }: WorkerContext,
+  context: WorkerContext,
   input: LoopInput,
   progress: Progress,
-  tools: readonly Tool[],
-  { turn, mode }: { turn: number; mode: OutputMode | undefined },
+  { agent, guardrails, bounds, turn, mode }: ToolsOfTurn,
 ): Promise<Message[] | undefined> {
+  const { toolPlaces, metrics, store } = context;
   const { journal, payload, jobId, signal, logger } = input;
   const { body, entry } = progress.calls.at(-1) as FinishedCall;
-  const calls = tools.length > 0 && !mustAnswer(payload, progress) ? toolCallsOf(body) : [];
+  const { tools, handoffs } = agent;
+  const calls = tools.length > 0 && !mustAnswer(bounds, progress) ? toolCallsOf(body) : [];
   if (!journal || calls.length === 0) return undefined;
   if (mode === "tool" && givesOutput(calls, payload.output)) return undefined;
-  const { nesting = 0, tenant, by, context = {} } = payload;
+  const { nesting = 0, tenant, by, context: asked = {} } = payload;
   const conversation = payload.conversation?.id;
-  const toolTurn = { metrics, tools, journal, jobId, context, nesting, conversation, turn, signal, logger };
-  const run = () => runToolCalls({ ...toolTurn, owner: { tenant, by } }, calls);
+  const toolTurn = {
+    ...{ store, metrics, tools, handoffs, agent: agent.name, guardrails, journal, jobId, context: asked },
+    ...{ nesting, conversation, turn, signal, logger, owner: { tenant, by } },
+    askAgent: (waits: JobWaits, tool: AgentTool, call: ChildPlace) =>
+      childAnswer(context, input, waits, tool, call),
+  };
+  const run = () => runToolCalls(toolTurn, calls);
   const areKnown = calls.every((_, index) => journal.executionOf(turn, index));
   const executions = areKnown ? await run() : await toolPlaces.run({ ...input, nesting }, run);
   progress.executions.push(...executions);
@@ -202,10 +256,6 @@ async function toolResults(
 /** In mode `tool` the answer is a call too. */
 function givesOutput(calls: readonly ToolCall[], output: OutputSpec | undefined): boolean {
   return calls.some((call) => call.function.name === output?.name);
-}
-
-function withTools(request: ChatRequest, tools: readonly Tool[]): ChatRequest {
-  return tools.length > 0 ? { ...request, tools: tools.map(toToolDefinition) } : request;
 }
 
 /** As the conversation keeps it: nothing of what providers refuse, such as a message without any content. */
@@ -241,34 +291,4 @@ async function readRequest(
   // What the schema returns is a copy with another order of keys.
   chatRequestSchema.parse(own);
   return own as ChatRequest;
-}
-
-async function toRecord(
-  { store, settings }: WorkerContext,
-  { jobId, payload, logger, attemptsMade, journal, lost }: LoopInput,
-  { calls, executions, output }: Progress,
-): Promise<Pick<CompletionOutcome, "record" | "calls">> {
-  // The record is written a little later, and must not outlive them.
-  const ttlSeconds = resultTtlSeconds(payload, "succeeded", settings.retention) + 3600;
-  const keep = <T>(value: T) =>
-    untilTaken(logger, () => inlineOrBlob(store, `result:${jobId}`, value, ttlSeconds));
-  const { entry, model, statusCode, requestId, body, fromCache } = calls.at(-1) as FinishedCall;
-  const paid = [...(journal?.summaries.map(({ call }) => call) ?? []), ...lost, ...calls];
-  const record: ResultRecord = {
-    v: 1,
-    jobId,
-    status: "succeeded",
-    entry,
-    model,
-    ...(journal?.fallbacks.length && { fallbacks: journal.fallbacks }),
-    response: { statusCode, requestId, body: await keep(body) },
-    ...spentOn(paid),
-    turns: calls.length,
-    ...(fromCache && { fromCache }),
-    ...(payload.tools && { toolExecutions: await keep(executions) }),
-    ...(output && { output: await keep(output) }),
-    attempts: attemptsMade + 1,
-    finishedAt: Date.now(),
-  };
-  return { record, calls: paid };
 }

@@ -84,10 +84,18 @@ function blamesParameter({ context }: ErrorRecord): boolean {
 }
 
 /** What is kept of a turn whose job has ended. */
-export function turnAnswer({ error, finishedAt }: ResultRecord, added: readonly Message[]): TurnAnswer {
+export function turnAnswer(
+  { error, finishedAt }: ResultRecord,
+  added: readonly Message[],
+  asked?: readonly Message[],
+): TurnAnswer {
   const isRefused =
     error && !blamesParameter(error) && policyOf(fromErrorRecord(error)).spoils === "messages";
-  return { at: finishedAt, messages: [...added], ...(isRefused && { isRefused }) };
+  return {
+    ...{ at: finishedAt, messages: [...added] },
+    ...(isRefused && { isRefused }),
+    ...(asked && { asked: [...asked] }),
+  };
 }
 
 /** Lets the job of the next turn start now, when it waits for this one. */

@@ -2,6 +2,7 @@ import type { CompletionPayload } from "../shared/catalog.ts";
 import { type ChatCompletion, previewOfAnswer } from "../shared/chat.ts";
 import { fieldsOf, parseJson } from "../shared/json.ts";
 import type { ResultRecord } from "../shared/records.ts";
+import { type Redact, redacted, redactedJson } from "../shared/redact.ts";
 import { isBlobRef, readBlobText } from "../store/blobs.ts";
 import type { OutboxDetail } from "../store/outbox-event.ts";
 import type { WorkerContext } from "./context.ts";
@@ -22,13 +23,14 @@ export async function historyDetail(
   if (!enabled) return undefined;
   const body = calls.at(-1)?.body;
   const fault = error && { errorMessage: error.message, errorCategory: error.category };
+  const { redact } = context.store;
   return {
     answers: calls.slice(-MAX_ANSWERS).map(answerOf),
     ...fault,
-    ...(content === "preview" && { prompt: payload.preview, answer: body && previewOfAnswer(body) }),
+    ...(content === "preview" && { prompt: payload.preview, answer: body && previewOfAnswer(body, redact) }),
     ...(content === "full" && {
       prompt: await wholePrompt(context, payload),
-      answer: body && wholeAnswer(body),
+      answer: body && wholeAnswer(body, redact),
     }),
   };
 }
@@ -59,15 +61,16 @@ async function wholePrompt(
   try {
     const json = isBlobRef(request) ? await readBlobText(store, request) : "json" in request && request.json;
     const { messages } = typeof json === "string" ? fieldsOf(parseJson(json)) : fieldsOf(request);
-    return JSON.stringify(messages ?? request).slice(0, MAX_CHARS);
+    return redactedJson(messages ?? request, store.redact, MAX_CHARS);
   } catch {
     // An end is written down without it rather than not at all.
     return preview;
   }
 }
 
-function wholeAnswer(body: ChatCompletion): string {
+function wholeAnswer(body: ChatCompletion, redact: Redact | undefined): string {
   const { content, refusal, tool_calls } = body.choices[0]?.message ?? {};
-  const text = content || refusal || (tool_calls ? JSON.stringify(tool_calls) : previewOfAnswer(body));
-  return text.slice(0, MAX_CHARS);
+  const text = content || refusal;
+  if (!text && tool_calls) return redactedJson(tool_calls, redact, MAX_CHARS);
+  return redacted(text || previewOfAnswer(body), redact, MAX_CHARS);
 }

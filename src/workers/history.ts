@@ -35,10 +35,13 @@ export class History {
   readonly #own: Message[];
   #turns: HistoryTurn[];
   #past: HistorySummary = { turns: 0, instructions: [] };
+  /** How many of the call's own messages it was given, before answers and results. */
+  #asked: number;
 
   constructor({ prompt, earlier, own }: HistoryParts) {
     this.#prompt = prompt;
     this.#own = [...own];
+    this.#asked = own.length;
     this.#turns = toTurns(earlier);
   }
 
@@ -68,6 +71,12 @@ export class History {
   get fixedTokens(): number {
     const shown = this.#turns.flatMap(({ messages }) => messages.filter(isInstruction));
     return tokensOf([...this.#prompt, ...this.#past.instructions, ...shown, ...this.#own]);
+  }
+
+  /** Puts other messages in the place of those that the call was given. */
+  rewrite(own: readonly Message[]): void {
+    this.#own.splice(0, this.#asked, ...own);
+    this.#asked = own.length;
   }
 
   /** Adds messages of the call itself. */

@@ -3,7 +3,8 @@ import type { ConcurrencyController } from "../limits/concurrency-controller.ts"
 import type { CompletionPayload } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
-import type { FinishedCall, JobJournal } from "../store/job-journal.ts";
+import type { FinishedCall } from "../store/finished-call.ts";
+import type { JobJournal } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
 import type { JobClass } from "../telemetry/metrics.ts";
 import type { WaitReason } from "../telemetry/tracing.ts";
@@ -15,6 +16,8 @@ export interface Attempt extends ActiveJob {
   queue: Queue;
   /** Aborts when the job's batch ended: it goes back unless its call has begun. */
   beforeCall: AbortSignal;
+  /** Makes sure that no other worker has had the job. @throws FencedError */
+  assertHeld: () => Promise<void>;
   controller: ConcurrencyController;
   logger: Logger;
 }
@@ -60,6 +63,11 @@ export function jobClassOf({ batch, workflow }: Pick<CompletionPayload, "batch" 
 /** Returns the paid calls of a job so far whose answers could not be used. */
 export function lostCalls({ progress }: Job): LostCall[] {
   return (progress as { lost?: LostCall[] } | undefined)?.lost ?? [];
+}
+
+/** What every change of a job's progress keeps. */
+export function keptProgress(job: Job): { lost: LostCall[]; slept: unknown } {
+  return { lost: lostCalls(job), slept: (job.progress as { slept?: unknown } | undefined)?.slept };
 }
 
 /** The code of a fault that may end no second attempt of the job, once one has ended so. */

@@ -7,11 +7,11 @@ import { modelRef } from "../shared/model-name.ts";
 import type { ToolExecution } from "../shared/records.ts";
 import { type Step, type Steps, toRequestChoice } from "../shared/steps.ts";
 import { thrownText } from "../shared/thrown-text.ts";
-import type { FinishedCall } from "../store/job-journal.ts";
+import type { FinishedCall } from "../store/finished-call.ts";
 
 /** The answers of a job so far, and the functions that go along with them. */
 export class JobSteps {
-  readonly #functions: Steps | undefined;
+  #functions: Steps | undefined;
   readonly #payload: CompletionPayload;
   readonly #logger: Logger;
   readonly #steps: Step[] = [];
@@ -20,6 +20,11 @@ export class JobSteps {
     this.#functions = functions;
     this.#payload = payload;
     this.#logger = logger;
+  }
+
+  /** Goes on with other functions: another agent has its turn. */
+  use(functions: Steps | undefined): void {
+    this.#functions = functions;
   }
 
   /** Returns what the next answer is asked for with. @throws GlueError `step_function_failed` */
@@ -44,8 +49,7 @@ export class JobSteps {
    * @throws GlueError `step_function_failed`
    */
   async add(call: FinishedCall, toolExecutions: readonly ToolExecution[], isNew: boolean): Promise<boolean> {
-    if (!this.#functions) return false;
-    const { onStep, stopWhen } = this.#functions;
+    const { onStep, stopWhen } = this.#functions ?? {};
     const step = toStep(this.#steps.length, call, toolExecutions);
     this.#steps.push(step);
     if (onStep && isNew) {
@@ -83,7 +87,8 @@ function toolsOf({ tools }: ChatRequest): { function?: { name?: unknown } }[] {
   return Array.isArray(tools) ? tools : [];
 }
 
-function withSystem(messages: readonly Message[], system: string): Message[] {
+/** Returns messages with the system prompt in front, in place of the one that is there. */
+export function withSystem(messages: readonly Message[], system: string): Message[] {
   const rest = messages[0]?.role === "system" ? messages.slice(1) : messages;
   return [{ role: "system", content: system }, ...rest];
 }

@@ -10,15 +10,19 @@ import { countFailure, jobPlace } from "../store/error-counts.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
 import { type AbortReason, PUT_BACK_MS } from "../store/job-loop.ts";
 import { clockOf } from "../store/redis-clock.ts";
+import { isKeyMissing } from "../store/sealing.ts";
 import { countFailedCall } from "../store/usage.ts";
+import { NotHereError } from "./can-run.ts";
 import type { WorkerContext } from "./context.ts";
 import { fallBack } from "./fallback.ts";
 import { type Attempt, type LostCall, lastingFault, lostCalls, type ModelAttempt } from "./job-attempt.ts";
+import { LaneWaitError } from "./lane-call.ts";
 import { NotStartedError } from "./provider-call.ts";
 import { ownRefusal } from "./refused-row.ts";
-import { type PaidCall, spentOn } from "./spent.ts";
-import { NoToolPlaceError } from "./tool-places.ts";
-import { type AttemptState, type LimitedRow, type Spent, type Verdict, verdictOn } from "./verdict.ts";
+import { NoPlaceError } from "./slotless-places.ts";
+import { type PaidCall, type Spent, spentOn } from "./spent.ts";
+import { SuspendedError } from "./suspension.ts";
+import { type AttemptState, type LimitedRow, type Verdict, verdictOn } from "./verdict.ts";
 
 const MAX_PLACE_WAIT_MS = 30_000;
 const MAX_LIMITED_MS = 30 * 60_000;
@@ -34,8 +38,15 @@ export async function judge(
   const { payload, model, journal } = tried;
   if (thrown instanceof FencedError) return { kind: "lost" };
   if (thrown instanceof NotStartedError || signal.aborted) return verdictOnAbort(attempt, journal);
-  if (thrown instanceof NoToolPlaceError)
+  if (thrown instanceof LaneWaitError)
+    return { kind: "putBack", delayMs: thrown.delayMs, reason: thrown.message };
+  if (thrown instanceof NoPlaceError)
     return { kind: "putBack", delayMs: placeWaitMs(attempt), reason: thrown.message };
+  if (thrown instanceof SuspendedError) return { kind: "suspended", pending: thrown.pending };
+  if (thrown instanceof NotHereError)
+    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: thrown.message };
+  if (isKeyMissing(thrown))
+    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: "workers lack the key of its encryption" };
   const given = isWrongType(thrown) ? storedFault(`what Redis has of job ${attempt.jobId}`, thrown) : thrown;
   const error = given instanceof GlueError ? given : unexpected(given, logger);
   if (tried.timing.lost) await keepLost(attempt, tried.timing.lost);
@@ -44,7 +55,7 @@ export async function judge(
   const verdict = withEvidence(judged, state, context, model.key);
   if (verdict.kind === "fail") {
     const calls = callsOf(attempt, journal);
-    Object.assign(verdict, { calls, spent: spentBy(calls) });
+    Object.assign(verdict, { calls, spent: spentBy(calls), asked: journal?.rewrittenInput });
     // Replayed, the same answers would fail the same way.
     if (policyOf(error).spoils === "answers") await journal?.append({ kind: "restarted" }).catch(() => {});
   }
@@ -134,12 +145,13 @@ function stateOf(
   { payload, model, journal, timing }: ModelAttempt,
   error: GlueError,
 ): AttemptState {
-  const { maxAttempts, deadlineAt, batch } = payload;
+  const { maxAttempts, deadlineAt, batch, lane } = payload;
   const attempt = job.attemptsMade - (journal?.attemptsMade ?? 0) + 1;
   return {
     attempt,
     maxAttempts,
     deadlineAt,
+    laneUntil: lane?.until,
     isBatchRow: batch !== undefined,
     snoozes: snoozesOf(job),
     sentAt: timing.sentAt,

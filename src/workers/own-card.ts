@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { fingerprint } from "../shared/providers.ts";
 import type { WorkerCard } from "../store/worker-card.ts";
 import type { WorkerContext } from "./context.ts";
-import type { WorkerOptions } from "./worker-process.ts";
+import type { WorkerOptions } from "./worker-options.ts";
 
 /** A card names so many queues. */
 const MAX_QUEUES = 200;

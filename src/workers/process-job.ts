@@ -11,6 +11,7 @@ import { bindLogger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { emptyRecord } from "../shared/records.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
+import { updateJobData } from "../store/job-data.ts";
 import { JobJournal } from "../store/job-journal.ts";
 import { lookUp, type Standing } from "../store/look-up.ts";
 import { clockOf } from "../store/redis-clock.ts";
@@ -18,15 +19,17 @@ import { traceIdOf } from "../telemetry/trace-context.ts";
 import { isTracing } from "../telemetry/tracing.ts";
 import { type CostLimit, openCostLimits } from "./call-costs.ts";
 import { barred, lackOf, unreadable } from "./can-run.ts";
-import { type LoopInput, runCompletion } from "./completion-loop.ts";
+import { runCompletion } from "./completion-loop.ts";
 import type { WorkerContext } from "./context.ts";
 import { stateHolder, WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
 import { type Attempt, dueAt, jobClassOf, lostCalls, type ModelAttempt } from "./job-attempt.ts";
 import { JobTrace } from "./job-trace.ts";
 import { judge } from "./judge.ts";
+import type { LoopInput } from "./loop-input.ts";
 import { REFUSED_MS, toRefusalError, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { HELD_MS, settle } from "./settle.ts";
+import { withoutSleep } from "./suspension.ts";
 import { deadlineError, type Verdict } from "./verdict.ts";
 
 /**
@@ -47,7 +50,10 @@ export async function processJob(input: Omit<Attempt, "logger">): Promise<Comple
   const attempt: Attempt = { ...input, logger: bindLogger(context.logger, fields) };
   tellBegin(attempt, payload);
   const work = async () => {
-    const verdict = barred(attempt, payload) ?? (await tryModels(attempt, payload));
+    const bar = barred(attempt, payload);
+    // When its time is over, a job ends by the hand of any worker.
+    const isOver = bar?.kind === "putBack" && clockOf(context.store).now() > payload.deadlineAt;
+    const verdict = bar && !isOver ? bar : await tryModels(attempt, payload, bar);
     return settle(attempt, payload, verdict, trace?.judged(verdict, payload));
   };
   return withLogContext(fields, () => (trace ? trace.run(work) : work()));
@@ -68,13 +74,13 @@ function tellBegin({ context: { metrics }, queue, job, logger }: Attempt, payloa
 }
 
 /** The verdict on the first model that answers, or that the job stays with. */
-async function tryModels(attempt: Attempt, given: CompletionPayload): Promise<Verdict> {
+async function tryModels(attempt: Attempt, given: CompletionPayload, bar?: Verdict): Promise<Verdict> {
   let payload = given;
   for (;;) {
     const model = modelRef(payload.provider.entry, payload.model);
     const tried: ModelAttempt = { payload, model, journal: undefined, timing: {} };
     try {
-      return await tryModel(attempt, tried);
+      return await tryModel(attempt, tried, bar);
     } catch (error) {
       const verdict = await judge(attempt, tried, error);
       if (verdict) return verdict;
@@ -88,7 +94,7 @@ async function tryModels(attempt: Attempt, given: CompletionPayload): Promise<Ve
  * open the cost limits → choose the model → call it, until an answer stands.
  * @throws what `judge` has a verdict on
  */
-async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict> {
+async function tryModel(attempt: Attempt, tried: ModelAttempt, bar: Verdict | undefined): Promise<Verdict> {
   const { context, jobId } = attempt;
   const standing = await lookUp(
     context.store,
@@ -97,17 +103,20 @@ async function tryModel(attempt: Attempt, tried: ModelAttempt): Promise<Verdict>
     pauseIds(context, tried.model),
   );
   if (standing.kind !== "clear") return verdictOnStanding(context, standing, tried.payload, jobId);
-  if (standing.hasFailed) tried.payload = await withNewDeadline(attempt, tried.payload);
+  tried.payload = await withoutSleep(attempt, tried.payload);
+  if (standing.failedAt !== undefined) tried.payload = await withNewDeadline(attempt, tried.payload);
   const waiting = await waitForConversation(attempt, tried.payload);
   if (waiting) return waiting;
   tried.journal = await openJournal(attempt, tried.payload);
   if (clockOf(context.store).now() > tried.payload.deadlineAt)
     throw deadlineError(standing.isPaused ? await pausedError(context, tried.model) : undefined);
-  const costLimits = await openCostLimits(context.store, jobId, tried.payload, standing.hasCostLimit);
+  if (bar) return bar;
+  const costLimits = await openCostLimits(context, jobId, tried.payload, standing.hasCostLimit);
   const lack = await chooseModel(attempt, tried);
   if (lack) return lack;
   const outcome = await runCompletion(context, {
     ...loopInput(attempt, tried, costLimits),
+    failedAt: standing.failedAt,
     mayBePaused: standing.isPaused,
   });
   return { kind: "done", ...outcome, sentAt: tried.timing.sentAt };
@@ -150,7 +159,7 @@ async function withNewDeadline(
   const { interactive, batch } = jobCatalog.completion;
   const { deadlineMs } = payload.batch ? batch : interactive;
   const renewed = { ...payload, deadlineAt: now + deadlineMs };
-  await job.updateData(renewed);
+  await updateJobData(context.store, job, renewed);
   return renewed;
 }
 
@@ -195,15 +204,18 @@ function loopInput(
   attempt: Attempt,
   tried: ModelAttempt,
   costLimits: CostLimit[],
-): Omit<LoopInput, "mayBePaused"> {
-  const { job, jobId, signal, withoutSlot, beforeCall, controller, logger } = attempt;
+): Omit<LoopInput, "mayBePaused" | "failedAt"> {
+  const { job, jobId, signal, withoutSlot, beforeCall, assertHeld, controller, logger } = attempt;
   const { name: queue } = attempt.queue;
   const { attemptsMade, priority } = job;
   const { deadlineAt, fallbacks } = tried.payload;
   const isRouted = fallbacks !== undefined;
-  const limits = { deadlineAt, priority, costLimits, beforeCall, controller };
+  const limits = { deadlineAt, priority, costLimits, beforeCall, assertHeld, controller };
   return {
     ...tried,
+    onModel: (model) => {
+      tried.model = model;
+    },
     ...limits,
     timeouts: tried.payload,
     jobId,

@@ -3,8 +3,9 @@ import { liftTestedPause, pausedMs, testLongPause } from "../limits/pause.ts";
 import type { Reservation } from "../limits/rate-limiter.ts";
 import type { OnDelta, ProviderCall, ProviderReply } from "../providers/provider.ts";
 import { paidFor } from "../providers/provider-errors.ts";
-import { type CompletionPayload, jobCatalog } from "../shared/catalog.ts";
+import { type CompletionPayload, hasSeveralCalls, jobCatalog } from "../shared/catalog.ts";
 import type { ChatRequest } from "../shared/chat.ts";
+import { LANE_PRICE_SHARE } from "../shared/cost.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
@@ -12,15 +13,17 @@ import type { TokenCounts } from "../shared/token-counts.ts";
 import type { TokenUse } from "../shared/token-use.ts";
 import { BudgetWaitError, CircuitOpenError } from "../shared/unsent-errors.ts";
 import type { WireOptions } from "../shared/wire-options.ts";
-import type { FinishedCall } from "../store/job-journal.ts";
+import type { FinishedCall } from "../store/finished-call.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { recordWait } from "../telemetry/tracing.ts";
 import type { CostLimit, Outlay } from "./call-costs.ts";
 import { traceCall } from "./call-trace.ts";
 import { CallWatch } from "./call-watch.ts";
 import type { WorkerContext } from "./context.ts";
+import { flexMsOf } from "./flex-call.ts";
 import type { CallTiming } from "./job-attempt.ts";
 import { completesLeast } from "./least-call.ts";
+import { both, reserveOfTenant } from "./tenant-reservation.ts";
 import { deadlineError } from "./verdict.ts";
 
 /** A job that would hold its place in this process for longer goes back. */
@@ -30,7 +33,10 @@ export interface CallInput {
   jobId: string;
   model: ModelRef;
   /** Whose call it is. */
-  payload: Pick<CompletionPayload, "agent" | "tenant">;
+  payload: Pick<
+    CompletionPayload,
+    "agent" | "batch" | "tenant" | "lane" | "tools" | "output" | "fallbacks" | "trim" | "wire"
+  >;
   request: ChatRequest;
   /** What the call says to its provider beside the request. */
   wire?: WireOptions | undefined;
@@ -43,6 +49,8 @@ export interface CallInput {
   signal: AbortSignal;
   /** Aborts when the job's batch ended; counts until the call begins. */
   beforeCall: AbortSignal;
+  /** Makes sure that no other worker has had the job. @throws FencedError */
+  assertHeld: () => Promise<void>;
   controller: ConcurrencyController;
   timing: CallTiming;
   /** The id of the job's conversation. */
@@ -64,6 +72,8 @@ export interface CallInput {
 
 /** The call, and the least that can be asked in its place. */
 interface Calls {
+  /** Whether the first piece of the answer is there. */
+  hasBegun: () => boolean;
   complete: () => Promise<ProviderReply>;
   completesLeast: () => Promise<boolean>;
 }
@@ -83,7 +93,7 @@ export class NotStartedError extends Error {
 
 /**
  * One provider call: waits for its money and its budget, asks the circuit breaker, calls, settles.
- * @throws GlueError, which the error policy knows; NotStartedError when aborted before the call; what
+ * @throws GlueError, which the error policy knows; NotStartedError when aborted before the call; FencedError; what
  * else comes is a bug, or a fault of Redis.
  */
 export async function callProvider(context: WorkerContext, input: CallInput): Promise<FinishedCall> {
@@ -97,10 +107,11 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     wire,
     requestId,
     ...timeoutsOf(context, input),
+    ...flexOf(context, input),
     signal,
-    onDelta: watch.onDelta(onDelta),
+    onDelta: watch.onDelta(onDelta, () => input.controller.began()),
   };
-  const held = await reserve(context, input, call, adapter.estimateTokens(model.model, request));
+  const held = await reserve(context, input, call, () => adapter.estimateTokens(model.model, request));
   if (clockOf(context.store).now() > input.deadlineAt) {
     input.controller.unanswered();
     await release(held);
@@ -108,6 +119,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
   }
   const startedAt = performance.now();
   const reply = await guarded(context, input, held, {
+    hasBegun: () => watch.firstPieceMs !== undefined,
     complete: () =>
       traceCall({ provider, conversation }, call, watch, () => watch.complete(() => adapter.complete(call))),
     completesLeast: () =>
@@ -116,7 +128,10 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
   });
   const latencyMs = Math.round(performance.now() - startedAt);
   const { prompt: promptTokens, completion: completionTokens } = reply.tokens;
-  input.logger.debug({ model: model.key, latencyMs, promptTokens, completionTokens }, "provider answered");
+  // The end of a job of one call says the same.
+  if (hasSeveralCalls(input.payload))
+    input.logger.debug({ model: model.key, latencyMs, promptTokens, completionTokens }, "provider answered");
+  if (call.isFlex && !reply.isFlex) sayNoFlex(context, input);
   return {
     entry: model.entry,
     model: model.model,
@@ -126,6 +141,7 @@ export async function callProvider(context: WorkerContext, input: CallInput): Pr
     tokens: reply.tokens,
     costUsd: watch.costUsd,
     latencyMs,
+    ...(reply.isFlex && { lane: "flex" as const }),
     ...(watch.firstPieceMs !== undefined && { firstTokenMs: Math.round(watch.firstPieceMs) }),
     ...(held.reservation.waitedMs >= 1 && { budgetWaitMs: Math.round(held.reservation.waitedMs) }),
   };
@@ -140,12 +156,33 @@ function timeoutsOf({ settings }: WorkerContext, { timeouts, onDelta }: CallInpu
   };
 }
 
+/** A flex call may take long: it has until the row has to go online, and at most so long. */
+const MAX_FLEX_MS = 15 * 60_000;
+
+/** Whether the call is asked for in the cheap tier, and the time that it has then. */
+function flexOf(
+  context: WorkerContext,
+  input: CallInput,
+): Pick<ProviderCall, "isFlex"> & { timeoutMs?: number } {
+  const leftMs = flexMsOf(context, input);
+  if (leftMs === 0) return {};
+  const { timeoutMs } = timeoutsOf(context, input);
+  return { isFlex: true, timeoutMs: Math.max(timeoutMs, Math.min(leftMs, MAX_FLEX_MS)) };
+}
+
+/** Says once that a model is not to be had in the tier: its rows cost the whole price. */
+function sayNoFlex({ laneNotices }: WorkerContext, { model, logger }: CallInput): void {
+  if (laneNotices.has(model.key)) return;
+  laneNotices.add(model.key);
+  logger.warn({ model: model.key }, "the provider has no tier flex for this model: its calls go online");
+}
+
 /** The call between budget, breaker and concurrency controller, each of which learns how it ended. */
 async function guarded(
   context: WorkerContext,
-  { model, controller, isRouted, isRepeated, timing, logger }: CallInput,
+  { model, controller, isRouted, isRepeated, timing, logger, assertHeld }: CallInput,
   held: Held,
-  { complete, completesLeast }: Calls,
+  { hasBegun, complete, completesLeast }: Calls,
 ): Promise<ProviderReply> {
   const { breaker } = context;
   const { key } = model;
@@ -157,14 +194,20 @@ async function guarded(
     throw new CircuitOpenError(key, admission.waitMs);
   }
   if (!admission.isProbe) controller.unblocked();
+  await assertHeld().catch(async (error) => {
+    controller.unanswered();
+    await breaker?.released(key, admission);
+    await release(held);
+    throw error;
+  });
   const startedAt = performance.now();
   timing.sentAt = startedAt;
   try {
     const reply = await complete();
     held.reservation.settle(reply.charged);
-    controller.answered();
+    controller.answered(hasBegun());
     context.answered.set(key, Date.now() - (performance.now() - startedAt));
-    await held.outlay?.settle(reply.tokens);
+    await held.outlay?.settle(reply.tokens, reply.isFlex ? LANE_PRICE_SHARE : 1);
     await breaker?.succeeded(key, admission);
     controller.unblocked();
     if (held.tests) await liftTestedPause(context, model, held.tests);
@@ -177,7 +220,7 @@ async function guarded(
       timing.lost = { tokens: paid, costUsd: context.costs.of(model, paid), latencyMs };
     }
     if (provider === "limited") controller.limited(startedAt);
-    else if (provider === "works") controller.answered();
+    else if (provider === "works") controller.answered(hasBegun());
     else controller.unanswered();
     // What was reserved for the failed call is more than the least one takes.
     await chargeFailure(held, paid ?? (charged === "nothing" ? 0 : undefined));
@@ -203,23 +246,28 @@ async function reserve(
   context: WorkerContext,
   input: CallInput,
   { request, timeoutMs }: ProviderCall,
-  estimate: TokenCounts,
+  estimateNow: () => TokenCounts,
 ): Promise<Held> {
   const { jobId, model, costLimits: limits } = input;
   const signal = AbortSignal.any([input.signal, input.beforeCall, context.draining]);
   let outlay: Outlay | undefined;
+  let tenants: Reservation | undefined;
   try {
     signal.throwIfAborted();
     if (input.isRouted) await assertNotPaused(context, model);
     const isAsked = input.isRouted || input.mayBePaused;
     const tests = isAsked ? await testLongPause(context, model) : undefined;
     if (limits.length > 0) {
-      outlay = await context.costs.hold({ limits, jobId, model, request, estimate, timeoutMs, signal });
+      const call = { jobId, model, request, estimate: estimateNow, timeoutMs };
+      outlay = await context.costs.hold({ ...call, limits, signal });
     }
+    const estimate = estimateNow();
+    tenants = await reserveOfTenant(context, { ...input, signal }, estimate);
     const reservation = await context.limiter.acquire(model.key, {
       tokens: estimate,
       priority: input.priority,
       maxWaitMs: MAX_WAIT_MS,
+      isUrgent: input.payload.batch === undefined,
       signal,
     });
     input.controller.granted(reservation.waitedMs);
@@ -227,8 +275,9 @@ async function reserve(
     recordWait("budget", Date.now() - reservation.waitedMs);
     if (reservation.waitedMs > 1000)
       input.logger.debug({ waitedMs: reservation.waitedMs }, "waited for the budget");
-    return { reservation, outlay, tests };
+    return { reservation: both(reservation, tenants), outlay, tests };
   } catch (error) {
+    tenants?.cancel();
     await outlay?.settle(0);
     throw signal.aborted ? new NotStartedError("aborted before the provider call") : error;
   }

@@ -3,6 +3,7 @@ import { ConcurrencyController } from "../limits/concurrency-controller.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
+import { jobHold } from "../store/job-hold.ts";
 import { type AbortReason, type ActiveJob, JobLoop } from "../store/job-loop.ts";
 import type { WorkerContext } from "./context.ts";
 import { processJob } from "./process-job.ts";
@@ -89,10 +90,11 @@ export class QueueWorker {
   }
 
   async #process(active: ActiveJob): Promise<unknown> {
-    const { jobId } = active;
+    const { jobId, token } = active;
     const beforeCall = new AbortController();
     this.#beforeCall.set(jobId, beforeCall);
-    const { jobs } = this.#context;
+    const { jobs, store, settings } = this.#context;
+    const hold = { store, queue: this.#queue.name, jobId, token, lockMs: settings.lockMs };
     jobs.active += 1;
     try {
       const returned = await processJob({
@@ -100,6 +102,7 @@ export class QueueWorker {
         context: this.#context,
         queue: this.#queue,
         beforeCall: beforeCall.signal,
+        assertHeld: jobHold(hold),
         controller: this.#controller,
       });
       jobs.ended += 1;
@@ -111,6 +114,7 @@ export class QueueWorker {
       jobs.active -= 1;
       this.#beforeCall.delete(jobId);
       this.#context.toolPlaces.attemptEnded(jobId);
+      this.#context.flexPlaces.attemptEnded(jobId);
       this.#followController();
     }
   }

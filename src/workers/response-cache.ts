@@ -12,11 +12,12 @@ import type { Settings } from "../shared/settings.ts";
 import { CacheWaitError } from "../shared/unsent-errors.ts";
 import { providerOptionsFor } from "../shared/wire-options.ts";
 import type { CacheStore } from "../store/cache.ts";
-import type { FinishedCall } from "../store/job-journal.ts";
+import type { FinishedCall } from "../store/finished-call.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { recordWait } from "../telemetry/tracing.ts";
 import type { WorkerContext } from "./context.ts";
 import { type CallInput, callProvider, NotStartedError } from "./provider-call.ts";
+import { compareQuestion, keepQuestion } from "./semantic-cache.ts";
 
 /** A job that waits for an equal request goes back for as long as that one has taken so far. */
 const [MIN_AWAY_MS, MAX_AWAY_MS] = [1000, 5000];
@@ -30,6 +31,8 @@ type CachedCallInput = CallInput & {
   payload: Pick<CompletionPayload, "cache" | "batch" | "tenant" | "agent">;
   /** Of an answer, from the provider or the cache; what is not is asked for again. */
   isWorthKeeping: (body: ChatCompletion) => boolean;
+  /** Told of each call beside that of the answer, which the job pays for. */
+  onSideCall?: (call: FinishedCall) => void;
 };
 
 /** One call's place in the cache. */
@@ -174,15 +177,36 @@ async function callAndKeep(
   slot: Slot,
 ): Promise<FinishedCall> {
   const { cache, digest, token, ttlSeconds } = slot;
+  const compared = await compareQuestion(context, input, {
+    scopeOf: (request) => digestOf(context, { ...input, request }),
+    answerOf: (near) => answerAt(input, slot, near),
+  });
+  if (compared?.near && context.semantic?.settings.mode === "serve") {
+    context.metrics?.cacheAsked("similar", "hit");
+    await quietly(input, () => cache.release(digest, token, "none"));
+    return toFinishedCall(input, compared.near.entry, compared.near.similarity);
+  }
   const call = await callProvider(context, input);
   const { statusCode, requestId, body } = call;
   const entry = JSON.stringify({ statusCode, requestId, body } satisfies Entry);
+  const isGood = isWhole(body) && input.isWorthKeeping(body);
   await quietly(input, () =>
-    isWhole(body) && input.isWorthKeeping(body)
-      ? cache.keep(digest, token, entry, ttlSeconds)
-      : cache.release(digest, token, "lasting"),
+    isGood ? cache.keep(digest, token, entry, ttlSeconds) : cache.release(digest, token, "lasting"),
   );
+  if (compared && isGood)
+    await quietly(input, () => keepQuestion(context, input, compared, { digest, ttlSeconds, call }));
   return call;
+}
+
+/** The answer that stands under another digest; undefined when it is gone, too old or will not do. */
+async function answerAt(
+  { isWorthKeeping }: CachedCallInput,
+  { cache, ttlSeconds }: Slot,
+  digest: string,
+): Promise<Entry | undefined> {
+  const text = await cache.peek(digest, ttlSeconds * 1000);
+  const entry = entrySchema.safeParse(text === undefined ? undefined : parseJson(text));
+  return entry.success && isWorthKeeping(entry.data.body) ? entry.data : undefined;
 }
 
 /** An answer cut at `max_tokens` would be cut there again; what a content filter did may not happen again. */
@@ -199,7 +223,7 @@ async function quietly({ logger }: CachedCallInput, action: () => Promise<void>)
   }
 }
 
-function toFinishedCall({ model }: CachedCallInput, entry: Entry): FinishedCall {
+function toFinishedCall({ model }: CachedCallInput, entry: Entry, similarity?: number): FinishedCall {
   return {
     entry: model.entry,
     model: model.model,
@@ -208,5 +232,6 @@ function toFinishedCall({ model }: CachedCallInput, entry: Entry): FinishedCall 
     costUsd: 0,
     latencyMs: 0,
     fromCache: true,
+    ...(similarity !== undefined && { similarity }),
   };
 }

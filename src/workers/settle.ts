@@ -1,31 +1,32 @@
 import { DelayedError, RateLimitError, UnrecoverableError } from "bullmq";
 import { type PauseAsked, pauseModel } from "../limits/pause.ts";
-import { type CompletionPayload, type CompletionSummary, hasSeveralCalls } from "../shared/catalog.ts";
+import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
 import { previewOfAnswer } from "../shared/chat.ts";
+import { HIDDEN } from "../shared/encryption-setting.ts";
 import { policyOf } from "../shared/error-policy.ts";
 import { privatePartsOf, toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
 import { logFault } from "../shared/fault-log.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { parseCompletionQueueName } from "../shared/queue-name.ts";
-import { emptyRecord, modelKeyOf, type ResultRecord } from "../shared/records.ts";
+import { emptyRecord, type ResultRecord } from "../shared/records.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { stopBatch } from "../store/batch.ts";
-import { isBlobRef, releaseBlob } from "../store/blobs.ts";
-import { snoozesOf } from "../store/bullmq-internals.ts";
+import { isBlobRef } from "../store/blobs.ts";
 import { countFailure } from "../store/error-counts.ts";
+import { logAttempt } from "../store/job-log.ts";
 import { putBack, RetryError } from "../store/job-loop.ts";
 import { PAUSE_TEST_MS } from "../store/long-pause.ts";
 import { announceJob } from "../store/outbox.ts";
+import { toldText } from "../store/past-contents.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
-import { type WriteOutcome, writeRecord } from "../store/result-record.ts";
-import { endStep } from "../store/step-end.ts";
+import type { Store } from "../store/store.ts";
 import { type FailureReport, reportError } from "../telemetry/error-reports.ts";
 import { traceIdOf } from "../telemetry/trace-context.ts";
-import { turnAnswer, wakeNextTurn } from "./conversation.ts";
-import { historyDetail } from "./history-detail.ts";
-import { type Attempt, dueAt, jobClassOf, lostCalls, type Waiting } from "./job-attempt.ts";
+import { type Attempt, keptProgress, type Waiting } from "./job-attempt.ts";
+import { recordOutcome } from "./record-outcome.ts";
 import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
+import { suspend } from "./suspension.ts";
 import { backoffMs, type LimitedRow, type Verdict } from "./verdict.ts";
 
 export const HELD_MS = 30_000;
@@ -49,14 +50,20 @@ export async function settle(
   attempt.context.metrics?.attemptEnded(attempt.queue.name, verdict.kind);
   switch (verdict.kind) {
     case "done":
-      await finish(attempt, payload, verdict.record, verdict);
-      return summaryOf(verdict.record);
+      await recordOutcome(attempt, payload, verdict.record, verdict);
+      return summaryOf(verdict.record, attempt.context.store);
     case "retry":
       return retry(attempt, verdict, waiting);
     case "snooze":
       return snooze(attempt, verdict, waiting);
     case "putBack":
       return sendBack(attempt, { ...verdict, waiting });
+    case "suspended":
+      // Only a job that could be read has tools.
+      return sendBack(attempt, {
+        delayMs: 0,
+        reason: await suspend(attempt, payload as CompletionPayload, verdict.pending),
+      });
     case "lost":
       attempt.logger.warn("this worker no longer owns the job");
       throw new DelayedError();
@@ -72,21 +79,15 @@ export async function settle(
   }
 }
 
-/** Lines of a job's log, and characters of a line: an outage may last for days. */
-const MAX_LOG_LINES = 50;
-const MAX_LOG_CHARS = 300;
-
-/** Tells Bull Board of an attempt that was not the last one; our own words, without the request. */
-async function logAttempt(
-  { job, jobId, queue, logger }: Attempt,
-  { code, message }: GlueError,
-  delayMs: number,
+async function noteAttempt(
+  { job, jobId, context: { store }, logger }: Attempt,
+  error: GlueError,
+  againMs: number,
 ): Promise<void> {
-  const line = `${new Date().toISOString()} attempt ${job.attemptsMade + 1} ended: ${code}: ${message}`;
-  const log = `${line.slice(0, MAX_LOG_CHARS)}; again in ${Math.ceil(delayMs / 1000)} s`;
-  await queue
-    .addJobLog(jobId, log, MAX_LOG_LINES)
-    .catch((error: Error) => logger.debug({ fault: error.message }, "an attempt was not logged"));
+  const at = { attempt: job.attemptsMade + 1, againMs };
+  await logAttempt(store, { queue: job.queueName, id: jobId }, error, at).catch((fault: Error) =>
+    logger.debug({ fault: fault.message }, "an attempt was not logged"),
+  );
 }
 
 async function retry(
@@ -96,12 +97,12 @@ async function retry(
 ): Promise<never> {
   const { job, logger } = attempt;
   if (policyOf(error).fails === "second")
-    await job.updateProgress({ lost: lostCalls(job), failed: error.code, waiting });
+    await job.updateProgress({ ...keptProgress(job), failed: error.code, waiting });
   else if (waiting) await job.updateProgress({ ...Object(job.progress), waiting });
   const told = { fault: toErrorRecord(error), delayMs };
-  await logAttempt(attempt, error, delayMs);
+  await noteAttempt(attempt, error, delayMs);
   logFault(logger, error.code, told, "attempt failed; will retry", "warn");
-  throw new RetryError(failureText(error, job.attemptsMade + 1), delayMs);
+  throw new RetryError(failureText(attempt, error), delayMs);
 }
 
 async function snooze(
@@ -111,7 +112,7 @@ async function snooze(
 ): Promise<never> {
   const { scope, delayMs, error, limited } = verdict;
   // Of what was sent; a wait for a budget or the cache is no attempt.
-  if (policyOf(error).counts !== "nothing") await logAttempt(attempt, error, delayMs);
+  if (policyOf(error).counts !== "nothing") await noteAttempt(attempt, error, delayMs);
   if (scope === "job")
     return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}`, waiting });
   await pause(attempt, { scope, delayMs, reason: `${error.code}: ${error.message}` });
@@ -129,7 +130,7 @@ async function snooze(
     });
   }
   const { job } = attempt;
-  if (limited) await job.updateProgress({ lost: lostCalls(job), limited, waiting });
+  if (limited) await job.updateProgress({ ...keptProgress(job), limited, waiting });
   else if (waiting) await job.updateProgress({ ...Object(job.progress), waiting });
   throw new RateLimitError();
 }
@@ -157,7 +158,7 @@ async function hold(
 async function fail(
   attempt: Attempt,
   payload: CompletionPayload | undefined,
-  { error, pause: pauseAsked, models, spent, calls }: VerdictOf<"fail">,
+  { error, pause: pauseAsked, models, spent, calls, asked }: VerdictOf<"fail">,
 ): Promise<never> {
   const { job, jobId, logger } = attempt;
   const attempts = job.attemptsMade + 1;
@@ -169,7 +170,7 @@ async function fail(
   if (payload) {
     const record = emptyRecord(jobId, payload, isCancelled ? "cancelled" : "failed", attempts);
     const fault = { error: { ...toErrorRecord(error), attempts }, ...privatePartsOf(error) };
-    await finish(attempt, payload, { ...record, ...models, ...spent, ...fault }, { calls });
+    await recordOutcome(attempt, payload, { ...record, ...models, ...spent, ...fault }, { calls, asked });
   } else {
     const { store, settings } = attempt.context;
     const told = { id: jobId, queue: attempt.queue.name, errorCode: error.code, attempts };
@@ -178,7 +179,7 @@ async function fail(
     const example = { id: jobId, message: error.message };
     await countFailure(store, "end", place, settings.retention, { code: error.code, example });
   }
-  throw withoutStack(new UnrecoverableError(failureText(error, attempts)));
+  throw withoutStack(new UnrecoverableError(failureText(attempt, error)));
 }
 
 function reportOf(
@@ -200,96 +201,6 @@ async function pause({ context, queue }: Attempt, pauseAsked: PauseAsked): Promi
   if (model) await pauseModel(context, model, pauseAsked);
 }
 
-async function finish(
-  attempt: Attempt,
-  payload: CompletionPayload | undefined,
-  record: ResultRecord,
-  { added = [], sentAt, calls }: Partial<Pick<VerdictOf<"done">, "added" | "sentAt" | "calls">> = {},
-): Promise<void> {
-  if (!payload) return;
-  const { context, queue, job, token, jobId, logger } = attempt;
-  const budgetKey = record.status === "succeeded" ? countedKey(queue.name, payload, record) : undefined;
-  const answer = payload.conversation && turnAnswer(record, added);
-  const detail = await historyDetail(context, payload, record, calls);
-  const outcome = await untilTaken(logger, () =>
-    writeRecord(context.store, {
-      queue: queue.name,
-      token,
-      payload,
-      record,
-      budgetKey,
-      answer,
-      sentAt,
-      course: { createdAt: job.timestamp, startedAt: job.processedOn, waits: snoozesOf(job) },
-      detail,
-      retention: context.settings.retention,
-    }),
-  );
-  if (payload.conversation) {
-    await wakeNextTurn(context, queue, payload.conversation).catch((error: Error) =>
-      logger.debug(
-        { fault: error.message },
-        "the conversation's next call was not woken; it looks by itself",
-      ),
-    );
-  }
-  if (outcome === "fenced" || outcome === "gone") {
-    logger.warn({ outcome }, "this worker no longer owns the job; its result is not recorded");
-  } else if (record.status === "succeeded") logger.debug(figuresOf(record), "job finished");
-  tellEnd(attempt, payload, record, outcome);
-  if (payload.workflow && outcome !== "fenced") {
-    const { workflow } = payload;
-    await untilTaken(logger, () => endStep(context.store, workflow, record));
-  }
-  // A fenced worker's job is another one's: it may still have to read its request.
-  if (record.status === "succeeded" && outcome !== "fenced" && isBlobRef(payload.request)) {
-    await releaseBlob(context.store, payload.request, jobId);
-  }
-}
-
-/** Tells metrics and the fleet's sums of a job's end, once: where its record was written. */
-function tellEnd(
-  { context, queue, job }: Attempt,
-  payload: CompletionPayload,
-  { status, error }: ResultRecord,
-  outcome: WriteOutcome,
-): void {
-  const { metrics, outcomes } = context;
-  // Who cancels a job writes its record.
-  if (outcome !== "written" && !(outcome === "recorded" && status === "cancelled")) return;
-  if (status !== "cancelled") outcomes.ended(status);
-  metrics?.jobEnded({
-    queue: queue.name,
-    class: jobClassOf(payload),
-    status,
-    code: error?.code ?? "",
-    agent: payload.agent,
-    dueAt: dueAt(job),
-    startedAt: job.processedOn ?? Date.now(),
-    endedAt: Date.now(),
-  });
-}
-
-/** What an operator wants to know of a call; no word of the request or the answer. */
-function figuresOf(record: ResultRecord) {
-  const { latencyMs, tokens, costUsd, attempts, fromCache } = record;
-  return {
-    model: modelKeyOf(record),
-    latencyMs,
-    promptTokens: tokens.prompt,
-    completionTokens: tokens.completion,
-    costUsd,
-    attempts,
-    fromCache,
-  };
-}
-
-/** Whose use the record counts. Journaled calls were counted when they were finished, for their models. */
-function countedKey(queue: string, payload: CompletionPayload, record: ResultRecord): string | undefined {
-  if (payload.fallbacks) return queue;
-  return hasSeveralCalls(payload) ? undefined : modelKeyOf(record);
-}
-
 function sendBack(attempt: Attempt, back: SentBack): Promise<never> {
   const { delayMs, reason } = back;
   attempt.logger.debug({ reason, delayMs }, "job put back");
@@ -302,14 +213,18 @@ function withoutStack<T extends Error>(error: T): T {
   return error;
 }
 
-function failureText(error: GlueError, attempts: number): string {
+function failureText({ job, context }: Attempt, error: GlueError): string {
   const request = error.providerRequestId ? ` [provider request ${error.providerRequestId}]` : "";
-  return `${error.code} (attempt ${attempts}): ${error.message}${error.hint ? `; ${error.hint}` : ""}${request}`;
+  // A provider's words may be those of the prompt, and BullMQ keeps this as it is.
+  const message = toldText(context.store, error.message);
+  return `${error.code} (attempt ${job.attemptsMade + 1}): ${message}${error.hint ? `; ${error.hint}` : ""}${request}`;
 }
 
-function summaryOf(record: ResultRecord): CompletionSummary {
+function summaryOf(record: ResultRecord, { sealing, redact }: Store): CompletionSummary {
   const body = record.response?.body;
-  const text = !body || isBlobRef(body) ? "(large result, kept apart)" : previewOfAnswer(body);
+  const shown = !body || isBlobRef(body) ? "(large result, kept apart)" : previewOfAnswer(body, redact);
+  // BullMQ keeps it as it is.
+  const text = sealing.isOn ? HIDDEN : shown;
   const { status, model, tokens, costUsd } = record;
   return { status, model, tokens, costUsd, text };
 }

@@ -1,10 +1,12 @@
 import type { ResultRecord } from "../shared/records.ts";
-import type { FinishedCall } from "../store/job-journal.ts";
+import type { FinishedCall } from "../store/finished-call.ts";
 import type { LostCall } from "./job-attempt.ts";
-import type { Spent } from "./verdict.ts";
 
 /** A finished call of a job, or a paid one whose answer could not be used. */
 export type PaidCall = LostCall & Partial<FinishedCall>;
+
+/** What the finished calls of a job took. */
+export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;
 
 /** The sums of a job's finished calls, and of those whose answers could not be used. */
 export function spentOn(calls: readonly PaidCall[]): Spent {

@@ -1,19 +1,17 @@
 import type { ToolCall } from "../providers/assistant-message.ts";
+import { isAgentTool } from "../shared/agent.ts";
 import type { Message } from "../shared/chat.ts";
-import { compileSchema } from "../shared/compile-schema.ts";
-import type { Logger } from "../shared/logger.ts";
 import type { ToolExecution } from "../shared/records.ts";
-import type { Owner } from "../shared/tenant.ts";
 import { thrownText } from "../shared/thrown-text.ts";
-import { type ParsedArguments, parseArguments, type Tool } from "../shared/tool.ts";
+import type { Tool } from "../shared/tool.ts";
 import { runInTool } from "../shared/tool-run.ts";
-import type { JobJournal } from "../store/job-journal.ts";
+import { type JobWaits, readWaits } from "../store/job-waits.ts";
 import { toolAttributes, toolEndAttributes } from "../telemetry/llm-attributes.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
 import { inSpan, keepsContent, markFailed, type Span, setSpanAttributes } from "../telemetry/tracing.ts";
-import { problemOf } from "./output/problem.ts";
-
-const MAX_SHOWN_BYTES = 300;
+import { type Pending, SuspendedError } from "./suspension.ts";
+import { admitTool, argumentsOf, blockedOutcome, placeOf, type ToolAdmission } from "./tool-admission.ts";
+import { failure, type ToolOutcome, toOutcome } from "./tool-output.ts";
+import type { ToolTurn } from "./tool-turn.ts";
 
 /** Of one answer: calls that are run, those that run at a time, the bytes of their arguments and of their results. */
 const MAX_CALLS = 128;
@@ -21,43 +19,29 @@ const MAX_AT_A_TIME = 32;
 const MAX_ARGUMENT_BYTES = 2 ** 20;
 const MAX_RESULT_BYTES = 8 * 2 ** 20;
 
-/** A turn, and the bytes of the result of each of its calls. */
-type BoundedTurn = ToolTurn & { maxBytes: number };
-
-export interface ToolTurn {
-  metrics: Metrics | undefined;
-  /** The tools the job may call. */
-  tools: readonly Tool[];
-  journal: JobJournal;
-  jobId: string;
-  /** The request's own. */
-  context: Readonly<Record<string, unknown>>;
-  /** Of the job; 0 when no tool began it. */
-  nesting: number;
-  owner?: Owner;
-  /** The id of the job's conversation. */
-  conversation: string | undefined;
-  turn: number;
-  /** Aborts when the job is cancelled or its worker stops: then nothing is recorded. */
-  signal: AbortSignal;
-  logger: Logger;
-}
+/** A turn, the bytes of the result of each of its calls, and what the job waits for. */
+type BoundedTurn = ToolTurn & { maxBytes: number; waits: JobWaits };
 
 /**
  * Runs the calls of one turn side by side, 32 at a time. Whatever goes wrong in one becomes its result, for the model to read; so
  * do calls beyond the bounds, since a provider wants an answer to each.
- * @throws the signal's reason; FencedError
+ * @throws the signal's reason; FencedError; SuspendedError when some of them wait for a person or another job, once the others
+ * have ended; what `admit` throws
  */
 export async function runToolCalls(input: ToolTurn, calls: readonly ToolCall[]): Promise<ToolExecution[]> {
   const executions: ToolExecution[] = [];
-  const excesses = excessOf(calls);
+  const pending: Pending[] = [];
+  const excesses = excessOf(calls, input.handoffs);
   const maxBytes = Math.floor(MAX_RESULT_BYTES / calls.length);
+  const waits = await waitsOf(input, calls);
   const waiting = calls.entries();
   let isOver = false;
   const runWaiting = async () => {
     for (const [index, call] of waiting) {
       if (isOver) return;
-      executions[index] = await runOnce({ ...input, maxBytes }, call, index, excesses[index]);
+      const ended = await runOnce({ ...input, maxBytes, waits }, call, index, excesses[index]);
+      if ("durationMs" in ended) executions[index] = ended;
+      else pending.push(ended);
     }
   };
   try {
@@ -65,13 +49,27 @@ export async function runToolCalls(input: ToolTurn, calls: readonly ToolCall[]):
   } finally {
     isOver = true;
   }
+  if (pending.length > 0) throw new SuspendedError(pending);
   return executions;
 }
 
+/** What the job waits for; only calls of some tools may wait. */
+async function waitsOf({ store, tools, jobId }: ToolTurn, calls: readonly ToolCall[]): Promise<JobWaits> {
+  const called = tools.filter(({ name }) => calls.some((call) => call.function.name === name));
+  const mayWait = called.some((tool) => tool.approval || isAgentTool(tool));
+  return mayWait ? readWaits(store, jobId) : { approvals: [], children: new Map() };
+}
+
 /** Returns why each call is too much, in their order; undefined for those that are not. */
-function excessOf(calls: readonly ToolCall[]): (Outcome | undefined)[] {
+function excessOf(calls: readonly ToolCall[], handoffs: readonly string[]): (ToolOutcome | undefined)[] {
   let bytes = 0;
+  const handoff = calls.findIndex((call) => handoffs.includes(call.function.name));
   return calls.map((call, index) => {
+    if (index !== handoff && handoffs.includes(call.function.name))
+      return failure(
+        "handed_over",
+        "not run: the conversation is handed over by another call of this answer",
+      );
     if (index >= MAX_CALLS) {
       return failure(
         "too_many_calls",
@@ -91,46 +89,75 @@ async function runOnce(
   input: BoundedTurn,
   call: ToolCall,
   index: number,
-  excess: Outcome | undefined,
-): Promise<ToolExecution> {
+  excess: ToolOutcome | undefined,
+): Promise<ToolExecution | Pending> {
   const known = input.journal.executionOf(input.turn, index);
   if (known) return known;
-  const execution = await runToolCall(input, call, index, excess);
+  const args = excess ? null : argumentsOf(call);
+  const admission: ToolAdmission = excess
+    ? { kind: "answered", outcome: excess }
+    : await admitTool(input, input.waits, { call, index, args });
+  if (admission.kind === "waits") return admission.pending;
+  const place = placeOf(input, index);
+  const executionId = `${input.jobId}-${input.turn}-${index}`;
+  const child =
+    admission.kind === "run" && isAgentTool(admission.tool)
+      ? await input.askAgent(input.waits, admission.tool, {
+          place,
+          executionId,
+          ...(admission.args as { input: string }),
+        })
+      : undefined;
+  if (typeof child === "string") return { kind: "child", place, jobId: child };
+  const execution = await runToolCall(input, call, { index, args, admission, child, executionId });
   await input.journal.append({ kind: "tool", index, execution });
   return execution;
 }
 
 /** The answer to a call, for the model. */
-export function toToolMessage({ callId, result, error }: ToolExecution): Message {
-  return { role: "tool", tool_call_id: callId, content: error ? `Error: ${error.message}` : (result ?? "") };
+export function toToolMessage({ callId, result = "", parts, error }: ToolExecution): Message {
+  const text = error ? `Error: ${error.message}` : result;
+  const content = parts ? [...(text === "" ? [] : [{ type: "text", text }]), ...parts] : text;
+  return { role: "tool", tool_call_id: callId, content };
+}
+
+/** A call that may be run, or has its outcome. */
+interface AdmittedCall {
+  index: number;
+  args: unknown;
+  admission: Exclude<ToolAdmission, { kind: "waits" }>;
+  /** What the agent behind the tool answered. */
+  child: ToolOutcome | undefined;
+  executionId: string;
 }
 
 async function runToolCall(
   input: BoundedTurn,
   call: ToolCall,
-  index: number,
-  excess: Outcome | undefined,
+  admitted: AdmittedCall,
 ): Promise<ToolExecution> {
   const { id: callId, function: called } = call;
+  const { args, admission, child } = admitted;
   const startedAt = performance.now();
-  const args = parseArguments(called.arguments);
   const about = {
     turn: input.turn,
     callId,
     toolName: called.name,
-    arguments: excess ? null : (args ?? called.arguments),
+    arguments: admission.rewritten ?? args ?? called.arguments,
+    ...(admission.decision && { approval: admission.decision }),
   };
   // A name that the model made up is nobody's, and the model's own words.
   const known = input.tools.some(({ name }) => name === called.name) ? called.name : "unknown";
   const hasContent = keepsContent();
   const attributes = () => toolAttributes({ name: known, callId, args }, hasContent);
-  const outcome =
-    excess ??
-    (await inSpan(`execute_tool ${known}`, { attributes }, async (span) => {
-      const ended = await outcomeOf(input, call, args, index);
-      if (span) tellEnd(span, ended, hasContent);
-      return ended;
-    }));
+  const outcome = await inSpan(`execute_tool ${known}`, { attributes }, async (span) => {
+    const ended =
+      child ??
+      (admission.kind === "answered" ? admission.outcome : await outcomeOf(input, admission, admitted));
+    const passed = await passResult(input, admitted, known, ended);
+    if (span) tellEnd(span, passed, hasContent);
+    return passed;
+  });
   const durationMs = Math.round(performance.now() - startedAt);
   input.metrics?.toolEnded(known, "error" in outcome ? "failed" : "succeeded", durationMs);
   if ("error" in outcome) {
@@ -139,24 +166,31 @@ async function runToolCall(
   return { ...about, ...outcome, durationMs };
 }
 
+/** What guardrails let the model read of a result. */
+async function passResult(
+  { guardrails, turn }: BoundedTurn,
+  { index, args }: AdmittedCall,
+  toolName: string,
+  outcome: ToolOutcome,
+): Promise<ToolOutcome> {
+  if ("error" in outcome) return outcome;
+  const looked = { toolName, arguments: args };
+  const checked = await guardrails.check("toolResult", `${turn}.${index}`, outcome.result, looked);
+  return checked.blocked ? blockedOutcome(checked.blocked) : { ...outcome, result: checked.value };
+}
+
 /** A tool that failed fails no job: only its own span says so. */
-function tellEnd(span: Span, outcome: Outcome, hasContent: boolean): void {
+function tellEnd(span: Span, outcome: ToolOutcome, hasContent: boolean): void {
   setSpanAttributes(toolEndAttributes(outcome, hasContent), span);
   if ("error" in outcome) markFailed(span, outcome.error);
 }
 
-type Outcome = { result: string } | { error: { code: string; message: string } };
-
-async function outcomeOf(input: BoundedTurn, call: ToolCall, args: unknown, index: number): Promise<Outcome> {
+async function outcomeOf(
+  input: BoundedTurn,
+  { tool, args }: Extract<ToolAdmission, { kind: "run" }>,
+  { index, executionId }: AdmittedCall,
+): Promise<ToolOutcome> {
   const { journal, turn } = input;
-  const tool = input.tools.find(({ name }) => name === call.function.name);
-  if (!tool) {
-    const known = input.tools.map(({ name }) => name).join(", ");
-    return failure("unknown_tool", `there is no such tool; there are: ${known}`);
-  }
-  if (args === undefined) return failure("invalid_arguments", notJson(call.function.arguments));
-  const parsed = await checkArguments(tool, args);
-  if (!parsed.ok) return failure("invalid_arguments", parsed.problem);
   if (!tool.idempotent) {
     if (journal.hasStarted(turn, index)) {
       return failure(
@@ -166,22 +200,15 @@ async function outcomeOf(input: BoundedTurn, call: ToolCall, args: unknown, inde
     }
     await journal.append({ kind: "toolStarted", turn, index });
   }
-  const executionId = `${input.jobId}-${turn}-${index}`;
-  return execute(input, tool, parsed.args, executionId);
+  return execute(input, tool, args, executionId);
 }
 
-/** A schema's own code may throw, too. */
-async function checkArguments({ parameters, parse }: Tool, args: unknown): Promise<ParsedArguments> {
-  try {
-    if (parse) return await parse(args);
-    const errors = compileSchema(parameters)(args);
-    return errors.length === 0 ? { ok: true, args } : { ok: false, problem: problemOf(errors) };
-  } catch (error) {
-    return { ok: false, problem: toOutput(thrownText(error), 4096) };
-  }
-}
-
-async function execute(input: BoundedTurn, tool: Tool, args: unknown, executionId: string): Promise<Outcome> {
+async function execute(
+  input: BoundedTurn,
+  tool: Tool,
+  args: unknown,
+  executionId: string,
+): Promise<ToolOutcome> {
   const timeout = AbortSignal.timeout(tool.timeoutMs);
   const signal = AbortSignal.any([input.signal, timeout]);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
@@ -208,42 +235,13 @@ async function execute(input: BoundedTurn, tool: Tool, args: unknown, executionI
     const running = runInTool(run, async () =>
       tool.execute(args as never, { signal, jobId, executionId, context: input.context }),
     ) as Promise<unknown>;
-    return {
-      result: toOutput(await Promise.race([running, aborted]), Math.min(tool.maxOutputBytes, input.maxBytes)),
-    };
+    const value = await Promise.race([running, aborted]);
+    return toOutcome(value, Math.min(tool.maxOutputBytes, input.maxBytes), input.maxBytes);
   } catch (error) {
     input.signal.throwIfAborted();
     if (timeout.aborted) return failure("timeout", `the tool did not end within ${tool.timeoutMs / 1000} s`);
-    return failure("tool_failed", toOutput(thrownText(error), 4096));
+    return failure("tool_failed", thrownText(error));
   } finally {
     signal.removeEventListener("abort", abort);
   }
-}
-
-/** The history shows the call with `{}`, which every provider takes: what the model wrote stands here. */
-function notJson(text: string): string {
-  return `the arguments are not valid JSON: ${toOutput(text, MAX_SHOWN_BYTES)}`;
-}
-
-function failure(code: string, message: string): Outcome {
-  return { error: { code, message } };
-}
-
-/** Control characters but tabs and line breaks: they have no place in a prompt. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
-
-/** @throws TypeError for what JSON cannot express */
-function toOutput(value: unknown, maxBytes: number): string {
-  const text = (typeof value === "string" ? value : (JSON.stringify(value) ?? ""))
-    .replace(CONTROL, "")
-    .toWellFormed();
-  const bytes = Buffer.from(text);
-  if (bytes.length <= maxBytes) return text;
-  // A character cut in two becomes a replacement character.
-  const head = bytes
-    .subarray(0, maxBytes)
-    .toString()
-    .replace(/\ufffd+$/, "");
-  return `${head}\n[cut off: ${bytes.length - maxBytes} of ${bytes.length} bytes left out]`;
 }

@@ -4,7 +4,7 @@ import type { OutputMode } from "../shared/output-spec.ts";
 import type { ProviderEntry } from "../shared/providers.ts";
 import type { ToolExecution } from "../shared/records.ts";
 import { thinks } from "../shared/wire-options.ts";
-import type { FinishedCall } from "../store/job-journal.ts";
+import type { FinishedCall } from "../store/finished-call.ts";
 import { withNamedTools } from "./conversation.ts";
 import { requestOutput } from "./output/request-output.ts";
 
@@ -13,6 +13,8 @@ export interface Progress {
   calls: FinishedCall[];
   executions: ToolExecution[];
   toolIterations: number;
+  /** How many of them came before the present agent's turn. */
+  earlierIterations: number;
   repairs: number;
   /** The limit of the answers from now on, where the request has none and one was cut off. */
   maxTokens?: number;
@@ -20,8 +22,11 @@ export interface Progress {
 }
 
 /** Whether the model has called tools as often as it may. */
-export function mustAnswer({ maxToolIterations }: CompletionPayload, { toolIterations }: Progress): boolean {
-  return toolIterations >= (maxToolIterations ?? DEFAULT_MAX_TOOL_ITERATIONS);
+export function mustAnswer(
+  { maxToolIterations }: Pick<CompletionPayload, "maxToolIterations">,
+  { toolIterations, earlierIterations }: Progress,
+): boolean {
+  return toolIterations - earlierIterations >= (maxToolIterations ?? DEFAULT_MAX_TOOL_ITERATIONS);
 }
 
 /** The request of one turn, and how its structured answer is to be read. */

@@ -5,7 +5,8 @@ import { fromErrorRecord, privatePartsOf, toErrorRecord } from "../shared/error-
 import { GlueError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { LONG_PAUSE_MS } from "../store/long-pause.ts";
-import type { PaidCall } from "./spent.ts";
+import type { PaidCall, Spent } from "./spent.ts";
+import type { Pending } from "./suspension.ts";
 
 /** What becomes of an attempt; nothing else can. `calls`: the finished ones of the job, for the history. */
 export type Verdict =
@@ -14,6 +15,7 @@ export type Verdict =
       kind: "done";
       record: ResultRecord;
       added?: readonly Message[];
+      asked?: readonly Message[] | undefined;
       calls?: readonly PaidCall[];
       sentAt?: number | undefined;
     }
@@ -28,7 +30,9 @@ export type Verdict =
       limited?: LimitedRow | undefined;
     }
   /** Not this worker's to run, or not now: no attempt is used up. */
-  | { kind: "putBack"; delayMs: number; reason: string }
+  | { kind: "putBack"; delayMs: number; reason: string; isBarred?: true }
+  /** Calls of its tools wait for a person, or for other jobs: it sleeps, and holds nothing. */
+  | { kind: "suspended"; pending: readonly Pending[] }
   /** Another worker has the job: nothing is touched. */
   | { kind: "lost" }
   /**
@@ -41,6 +45,7 @@ export type Verdict =
       pause?: PauseAsked;
       models?: TriedModels;
       spent?: Spent;
+      asked?: readonly Message[] | undefined;
       calls?: readonly PaidCall[];
     }
   /** Refused as a whole account is: the row waits for evidence whose fault that is. The times are of its call. */
@@ -59,9 +64,6 @@ export interface LimitedRow {
 
 /** The model that a job of several ended with, and those it gave up before. */
 type TriedModels = Pick<ResultRecord, "entry" | "model" | "fallbacks">;
-
-/** What the finished calls of a job took. */
-export type Spent = Pick<ResultRecord, "calls" | "tokens" | "costUsd" | "latencyMs">;
 
 const MAX_GUESSED_WAIT_MS = 30_000;
 /** How often a row of a batch may be limited by its own doing. */
@@ -82,6 +84,8 @@ export interface AttemptState {
   sentAt?: number | undefined;
   /** Of a row whose call was limited: how often by now. */
   limited?: LimitedRow | undefined;
+  /** When its lane ends, in epoch milliseconds by the same clock: it waits no longer for room there. */
+  laneUntil?: number | undefined;
   /** The circuit breaker takes failures for the provider's own: they use up no attempt. */
   isOutage: boolean;
 }
@@ -112,7 +116,9 @@ export function verdictOn(
     state.attempt >= state.maxAttempts || (fails === "second" && state.lastingFault === error.code);
   if (!isSnooze && isLast) return { kind: "fail", error };
   const leftMs = state.deadlineAt - now;
-  const delayMs = waitMs(error, isSnooze ? state.snoozes : state.attempt, backoff, leftMs);
+  const laneMs = (state.laneUntil ?? now) - now;
+  const longestMs = laneMs > 0 ? Math.min(leftMs, laneMs) : leftMs;
+  const delayMs = waitMs(error, isSnooze ? state.snoozes : state.attempt, backoff, longestMs);
   const scope = scopeOf(error);
   const reason = `${error.code}: ${error.message}`;
   // A queue waits for as long as it takes, with its jobs; they fail at their deadlines.

@@ -9,54 +9,34 @@ import type { ProviderAdapter } from "../providers/provider.ts";
 import { GlueError } from "../shared/errors.ts";
 import { logFault } from "../shared/fault-log.ts";
 import { matchesGlob } from "../shared/glob.ts";
-import type { Logger } from "../shared/logger.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
-import type { Settings } from "../shared/settings.ts";
-import type { Steps } from "../shared/steps.ts";
-import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { hasJobs, queuesWithJobs } from "../store/bullmq-internals.ts";
 import { CacheStore } from "../store/cache.ts";
-import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import type { LoopOnDemand } from "../store/loop-on-demand.ts";
 import { probeAnswerer } from "../store/probe.ts";
 import { malformedQueueNames, type RegisteredQueue, readRegistry } from "../store/queue-registry.ts";
+import {
+  isTenantKey,
+  KnownTenants,
+  TENANTS_CHANGED,
+  tenantBudget,
+  tenantBudgetKey,
+} from "../store/tenant.ts";
 import { announceWorker, unreadableWorkerCards, withdrawWorker } from "../store/worker-card.ts";
-import type { Metrics, ProcessReading } from "../telemetry/metrics.ts";
 import { OutcomeSums } from "../telemetry/outcome-sums.ts";
 import { CallCosts } from "./call-costs.ts";
 import type { WorkerContext } from "./context.ts";
+import { openSemanticCache } from "./open-semantic-cache.ts";
 import { ownCard } from "./own-card.ts";
+import { processReadings } from "./process-readings.ts";
 import { QueueWorker } from "./queue-worker.ts";
-import { ToolPlaces } from "./tool-places.ts";
-
-export interface WorkerOptions {
-  /** The process's connections, which stay its owner's to end. */
-  store: ConnectedStore;
-  settings: Settings;
-  logger: Logger;
-  /** Compared with Redis' clock by whoever made it; without it this machine's clock is trusted. */
-  clock?: ClockWatch;
-  /** Counts the work; absent: nobody asked for metrics. */
-  metrics?: Metrics | undefined;
-  /** Which queues to serve; `*` stands for any run of characters. Default: all. */
-  queueGlobs?: readonly string[];
-  /** What jobs may call here, by name; it may grow. */
-  tools?: ReadonlyMap<string, Tool>;
-  /** Functions that jobs name as their steps; they may grow. */
-  steps?: ReadonlyMap<string, Steps>;
-  /** Jobs at a time from each queue at most. Default: the settings' `workerConcurrency`, else the profile's. */
-  concurrency?: number;
-  /** The versions of the workflows that this process runs beside it, by name, for its card; they may grow. */
-  workflowVersions?: Readonly<Record<string, number>>;
-  /** The names of the activities that it does, for its card; they may grow. */
-  activityNames?: readonly string[];
-  /** The version of the package, for its card. */
-  version?: string;
-}
+import { SlotlessPlaces } from "./slotless-places.ts";
+import { ToolSets } from "./tool-sets.ts";
+import type { WorkerOptions } from "./worker-options.ts";
 
 const FOLLOW_MS = 1000;
 const CARD_MS = 5000;
@@ -101,6 +81,7 @@ export class WorkerProcess {
         for (const key of changed) this.#context.limiter.refresh(key);
       },
     });
+    const tenants = new KnownTenants(store);
     const load = new ProcessLoad({ profile, logger });
     const { maxJobsInTools = profile.maxJobsInTools } = settings;
     this.#context = {
@@ -110,25 +91,42 @@ export class WorkerProcess {
       draining: this.#drain.signal,
       clock: options.clock,
       answered: new Map(),
+      laneNotices: new Set(),
       jobs: { active: 0, ended: 0 },
       budgets,
       limiter: new RateLimiter({
         ...shared,
         subscriber: store.notifier.connection,
-        budgetOf: budgets.of,
+        budgetOf: (key) => (isTenantKey(key) ? tenantBudget(tenants, key) : budgets.of(key)),
         quantumMs: profile.quantumMs,
       }),
       costs: new CallCosts({ store, settings, logger }),
+      tenants,
       metrics: options.metrics,
       outcomes: new OutcomeSums(store),
       cache: settings.cache.enabled ? new CacheStore({ store, ...settings.cache }) : undefined,
+      semantic:
+        settings.cache.enabled && settings.cache.semantic
+          ? openSemanticCache(store, settings.cache.semantic, settings.providers)
+          : undefined,
       breaker: settings.circuitBreaker.enabled
         ? new CircuitBreaker({ ...shared, settings: settings.circuitBreaker })
         : undefined,
       load,
       tools: options.tools ?? new Map(),
       steps: options.steps ?? new Map(),
-      toolPlaces: new ToolPlaces({ store, load, maxJobsInTools }),
+      toolSets: new ToolSets({ logger, dataDir: settings.dataDir, version: options.version ?? "0" }),
+      agents: options.agents ?? new Map(),
+      guardrails: options.guardrails ?? new Map(),
+      startChild: options.startChild,
+      toolPlaces: new SlotlessPlaces({
+        ...{ store, load, most: maxJobsInTools },
+        reason: "its tools: the worker has as many jobs in tools as it may",
+      }),
+      flexPlaces: new SlotlessPlaces({
+        ...{ store, load, most: this.#maxConcurrency },
+        reason: "its call in the tier flex: the worker has as many of them as it may",
+      }),
       adapterOf: (entry) => this.#adapterOf(entry),
     };
     load.onMemory(() => {
@@ -150,8 +148,8 @@ export class WorkerProcess {
 
   async #start(): Promise<void> {
     this.#listening = await this.#listen();
-    this.#told = this.#options.metrics?.follow(() => this.#readings());
-    await this.#context.budgets.read();
+    this.#told = this.#options.metrics?.follow(() => processReadings(this.#context, this.#adapters));
+    await Promise.all([this.#context.budgets.read(), this.#context.tenants.read()]);
     await Promise.all([this.#follow(), this.announce(), this.#tellDamage()]);
     this.#timers.push(setInterval(() => void this.#follow(), FOLLOW_MS));
     this.#timers.push(setInterval(() => void this.announce(), CARD_MS));
@@ -172,7 +170,13 @@ export class WorkerProcess {
 
   #readLimits(id?: string): void {
     // While Redis is away, what is known stands.
-    this.#context.budgets.read(id).catch(() => {});
+    if (id !== TENANTS_CHANGED) this.#context.budgets.read(id).catch(() => {});
+    if (id === undefined || id === TENANTS_CHANGED) void this.#readTenants();
+  }
+
+  async #readTenants(): Promise<void> {
+    const { tenants, limiter } = this.#context;
+    for (const tenant of await tenants.read()) limiter.refresh(tenantBudgetKey(tenant));
   }
 
   #listen(): Promise<Disposable> {
@@ -235,24 +239,6 @@ export class WorkerProcess {
     this.#options.logger.debug({ queue: name }, "serving queue");
   }
 
-  /** What metrics read off this process. */
-  #readings(): ProcessReading[] {
-    const { jobs, limiter } = this.#context;
-    const waiting = [...limiter.waiting()].map(([budget, value]) => ({
-      name: "gluellm_budget_waiting" as const,
-      labels: { budget },
-      value,
-    }));
-    const pools = [...this.#adapters].flatMap(([provider, adapter]) =>
-      Object.entries(adapter.connections()).map(([state, value]) => ({
-        name: "gluellm_http_pool_connections" as const,
-        labels: { provider, state },
-        value,
-      })),
-    );
-    return [{ name: "gluellm_active_jobs", labels: {}, value: jobs.active }, ...waiting, ...pools];
-  }
-
   #adapterOf(name: string): ProviderAdapter {
     const existing = this.#adapters.get(name);
     if (existing) return existing;
@@ -295,6 +281,7 @@ export class WorkerProcess {
     this.#drain.abort("draining");
     await Promise.all([this.#probes.close(), within(CLOSE_MS, this.#following ?? Promise.resolve())]);
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(drainMs)));
+    await this.#context.toolSets.close();
     await Promise.all([this.#context.limiter.close(), this.#context.breaker?.[Symbol.asyncDispose]()]);
     await this.#context.outcomes.close();
     this.#told?.[Symbol.dispose]();

@@ -1,5 +1,4 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { toErrorRecord } from "../shared/error-record.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import {
   appendEntries,
@@ -15,14 +14,14 @@ import { cancelSteps } from "./end-run.ts";
 import { EntryValues, isOfActivation } from "./entry-values.ts";
 import type { Execution } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import { activitiesOf, type LiveRun, metadataFields, standingOf, waitsOf } from "./live-run.ts";
+import { type LiveRun, metadataFields, sleepingOf } from "./live-run.ts";
 import { LocalWork } from "./local-work.ts";
 import { repair } from "./repair-steps.ts";
-import { deadlineError, signalTimeout } from "./run-errors.ts";
+import { deadlineError } from "./run-errors.ts";
 import { askedEntry, dispatch, isOutside } from "./run-steps.ts";
-import type { Step } from "./step.ts";
+import type { OpenStep } from "./step.ts";
+import { dueEntries, nextTimer } from "./timers.ts";
 
-const MAX_WAITS_SHOWN = 20;
 /** Entries per call: a script has bounded arguments. */
 const APPEND_CHUNK = 500;
 /** A message may be lost with its connection: a look at the journal makes up for it. */
@@ -102,7 +101,12 @@ export class Activation {
       if (await this.#goOn()) continue;
       if (this.#denied === "over" && (await this.#isCancelled())) continue;
       if (this.#denied) return this.#denied;
-      const end = await suspendRun(this.#lock, execution.seen, this.#nextWake(), this.#standing());
+      const end = await suspendRun(
+        this.#lock,
+        execution.seen,
+        this.#nextWake(),
+        sleepingOf(this.#live, this.#run),
+      );
       if (end === "over" && (await this.#isCancelled())) continue;
       if (end !== "news") return end;
       await this.#read();
@@ -123,11 +127,11 @@ export class Activation {
       return this.#append(local);
     }
     if (execution.updates.hasAnswers) return this.#answer();
-    const due = this.#dueEntries();
+    const due = dueEntries(execution, this.#now());
     if (due.length > 0) return this.#append(due);
     const undispatched = execution.pending().filter((step) => !step.isDispatched);
     if (undispatched.length > 0) return this.#begin(undispatched);
-    const timer = this.#nextTimer();
+    const timer = nextTimer(execution, this.#run.deadlineAt);
     // BullMQ wakes by this machine's clock: where that is ahead, it would do so again and again until the time has come.
     const wouldWake = timer <= Date.now();
     if (this.#local.isUnderWay || execution.steps.size === 0 || wouldWake) {
@@ -223,12 +227,13 @@ export class Activation {
 
   /** What the function newly asks for goes into the journal, then into the queues. */
   async #record(): Promise<boolean> {
+    const digestOf = await this.#fleet.store.sealing.digests();
     const execution = this.#execution;
     const steps = [...execution.unrecorded];
     const at = this.#now();
     const withdrawn = execution.takeWithdrawals();
     const patches = execution.newPatches.splice(0).map((id) => ({ type: "patch" as const, id, at }));
-    const asked = steps.map((step) => askedEntry(this.#run, step, at));
+    const asked = steps.map((step) => askedEntry(this.#run, step, at, digestOf));
     const cancelled = execution.takeCancellations();
     if (!(await this.#append([...withdrawn, ...patches, ...asked, ...cancelled]))) return false;
     for (const [n, step] of steps.entries()) step.asked = asked[n];
@@ -259,7 +264,7 @@ export class Activation {
   }
 
   /** Local work begins only when the journal does not have its end; other steps may be an earlier activation's. */
-  async #begin(steps: readonly Step[]): Promise<boolean> {
+  async #begin(steps: readonly OpenStep[]): Promise<boolean> {
     this.#signal.throwIfAborted();
     const others = steps.filter(({ kind }) => kind !== "local");
     for (const step of steps) {
@@ -287,41 +292,9 @@ export class Activation {
     return clockOf(this.#fleet.store).now();
   }
 
-  #timers(): Step[] {
-    return this.#execution.pending().filter((step) => step.asked?.until !== undefined);
-  }
-
-  #dueEntries(): EndedEntry[] {
-    const at = this.#now();
-    return this.#timers()
-      .filter((step) => (step.asked?.until ?? 0) <= at)
-      .map((step) => {
-        const error =
-          step.kind === "signal" ? toErrorRecord(signalTimeout(step.subject ?? "", step.id)) : undefined;
-        return { type: "ended", step: step.id, at, error, own: true };
-      });
-  }
-
-  #nextTimer(): number {
-    return Math.min(this.#run.deadlineAt, ...this.#timers().map((step) => step.asked?.until ?? 0));
-  }
-
-  #standing(): string[] {
-    const waits = waitsOf(this.#execution);
-    const activities = activitiesOf(this.#execution);
-    const isShown = waits.length > 0 || this.#run.waits.length > 0 || this.#live.hasShownWaits;
-    const areShown = activities.length > 0 || this.#run.activities.length > 0;
-    this.#live.hasShownWaits = waits.length > 0;
-    return [
-      ...standingOf(this.#live, this.#run),
-      ...(isShown ? ["waits", JSON.stringify(waits.slice(0, MAX_WAITS_SHOWN))] : []),
-      ...(areShown ? ["activities", JSON.stringify(activities)] : []),
-    ];
-  }
-
   /** Undefined when only others can wake it. */
   #nextWake(): number | undefined {
-    const wakeAt = this.#nextTimer();
+    const wakeAt = nextTimer(this.#execution, this.#run.deadlineAt);
     return wakeAt === this.#run.deadlineAt && !isBounded(this.#run) ? undefined : wakeAt;
   }
 }

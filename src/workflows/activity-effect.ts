@@ -1,4 +1,4 @@
-import { MAX_ACTIVITY_BYTES } from "../shared/catalog.ts";
+import { MAX_ACTIVITY_BYTES } from "../shared/activity-payload.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { encode } from "../shared/serialize.ts";
 import type { AnyActivity } from "./activity.ts";

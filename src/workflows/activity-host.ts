@@ -1,4 +1,5 @@
-import { activityQueue, MAX_ACTIVITIES_AT_WORK } from "../shared/catalog.ts";
+import { MAX_ACTIVITIES_AT_WORK } from "../shared/activity-payload.ts";
+import { activityQueue } from "../shared/catalog.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";

@@ -1,10 +1,12 @@
-import { type ActivityPayload, activityQueue } from "../shared/catalog.ts";
+import type { ActivityPayload } from "../shared/activity-payload.ts";
+import { activityQueue } from "../shared/catalog.ts";
 import { inlineOrBlob } from "../store/blobs.ts";
+import { sealJobData } from "../store/job-data.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import { carrierOf } from "../telemetry/trace-context.ts";
 import { activeSpan } from "../telemetry/tracing.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import type { Step } from "./step.ts";
+import type { OpenStep } from "./step.ts";
 
 /** Jobs per call of addBulk: more in one transaction hold Redis up. */
 const CHUNK = 500;
@@ -13,7 +15,7 @@ const CHUNK = 500;
 export async function addActivities(
   fleet: FleetAccess,
   run: RunRecord,
-  steps: readonly Step[],
+  steps: readonly OpenStep[],
 ): Promise<void> {
   const activities = steps.filter(({ kind }) => kind === "activity");
   for (const [name = "", group] of Map.groupBy(activities, ({ subject }) => subject)) {
@@ -26,13 +28,13 @@ export async function addActivities(
   }
 }
 
-async function jobOf({ store }: FleetAccess, run: RunRecord, { id, effect, asked }: Step) {
+async function jobOf({ store }: FleetAccess, run: RunRecord, { id, effect, asked }: OpenStep) {
   const jobId = asked?.job ?? "";
   const { activity = "", input, typed, priority } = effect.kind === "activity" ? effect : {};
   const data: ActivityPayload = {
     ...{ v: 1, kind: "activity", activity, typed, workflow: { runId: run.id, step: id } },
     ...carrierOf(activeSpan()),
-    input: await inlineOrBlob(store, jobId, input ?? null),
+    input: await inlineOrBlob(store, jobId, input ?? null, undefined, run.tenant),
   };
   const opts = {
     jobId,
@@ -43,5 +45,5 @@ async function jobOf({ store }: FleetAccess, run: RunRecord, { id, effect, asked
     parent: { id: run.id, queue: `${store.keys.prefix}:${run.queue}` },
     ignoreDependencyOnFailure: true,
   };
-  return { name: id, data, opts };
+  return { name: id, data: await sealJobData(store, jobId, data), opts };
 }

@@ -1,5 +1,5 @@
 import { UnrecoverableError } from "bullmq";
-import type { ActivityPayload } from "../shared/catalog.ts";
+import type { ActivityPayload } from "../shared/activity-payload.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
 import { isTracing, markFailed, setSpanAttributes, sharedSpan, withSpan } from "../telemetry/tracing.ts";
 

@@ -1,4 +1,4 @@
-import { MAX_DETAILS_BYTES } from "../shared/catalog.ts";
+import { MAX_DETAILS_BYTES } from "../shared/activity-payload.ts";
 import type { Logger } from "../shared/logger.ts";
 import { encode } from "../shared/serialize.ts";
 import { type ActivityLock, beatActivity } from "../store/activity.ts";

@@ -3,6 +3,7 @@ import type { CompletionMessage, EnqueueOptions } from "../calls/completion-opti
 import type { CompletionResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
 import type { Agent, AgentSpec } from "../shared/agent.ts";
+import type { Guardrail } from "../shared/guardrail.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Activity } from "./activity.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
@@ -45,7 +46,7 @@ export interface LocalOptions extends Cancellable {
 export interface WaitForOptions<T> extends Cancellable {
   /** The longest wait, in milliseconds; default: until the run's deadline. */
   timeoutMs?: number;
-  /** A schema that what the signal brings has to fit; default: anything does. */
+  /** A schema that what the signal brings has to fit; default: that of the workflow's `signals`, else anything does. */
   schema?: z.ZodType<T>;
 }
 
@@ -216,10 +217,17 @@ export interface WorkflowOptions<Input, Output, Given = Input> extends WorkflowL
   /** The schema of the output, checked when the function has returned. */
   output: z.ZodType<Output>;
   /**
+   * Schemas of the signals that the run waits for, by name. Who signals a run is told at once what does not fit (`invalid_signal`), and console,
+   * API and CLI show what it takes; `ctx.waitFor` checks the data too. Signals without one bring anything. Default: none.
+   */
+  signals?: Readonly<Record<string, z.ZodType>>;
+  /**
    * The function: plain async code. What costs, has effects or may differ a second time goes through `ctx`: the
    * function is run again from its beginning after a crash, and gets from the journal what it had.
    */
   run: (ctx: WorkflowContext, input: Input) => Promise<Output>;
+  /** Rules on what goes to models and what comes of it, in every call of a run beside those of the call itself; default none. */
+  guardrails?: readonly (Guardrail | string)[];
   /**
    * Returns references to the retrievers and evaluators that this input needs (`retriever:docs`): a worker without them
    * leaves the run to others. Default: none.

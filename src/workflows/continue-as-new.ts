@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { InputError } from "../shared/errors.ts";
 import { encode } from "../shared/serialize.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
@@ -23,15 +22,6 @@ const MAX_LINKS = 100;
 /** Begins the names of a part's steps, so that nothing of an earlier part is taken for its own; none in the first one. */
 export function scopeOf({ continued }: Pick<RunRecord, "continued">): string {
   return continued === 0 ? "" : `#${continued}/`;
-}
-
-/** What a function gets that does something after `ctx.continueAsNew`. */
-export function notLast(): InputError {
-  return new InputError(
-    "the function went on after ctx.continueAsNew",
-    "make it the last thing: return ctx.continueAsNew(input), outside of branches",
-    "continue_not_last",
-  );
 }
 
 /**
@@ -59,6 +49,7 @@ export async function goOnAsNew(
   await renewRunParts(store, unread, deadlineAt);
   return continueRun(lock, {
     seen: execution.seen,
+    workflow: run.workflow,
     now,
     deadlineAt,
     unread,

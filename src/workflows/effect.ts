@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import type { CompletionInput } from "../producers/completion-producer.ts";
 import type { StartLimits } from "../store/run-limits.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
@@ -27,4 +28,5 @@ export type Effect =
   /** As its definition or its name was given: the worker that has it checks it. */
   | { kind: "activity"; activity: string; input: unknown; typed: boolean; priority: number | undefined }
   | { kind: "sleep"; ms: number }
-  | { kind: "signal"; timeoutMs: number | undefined };
+  /** `schema`: of the data, where this wait alone has one; who signals the run is told at once what does not fit. */
+  | { kind: "signal"; timeoutMs: number | undefined; schema: z.ZodType | undefined };

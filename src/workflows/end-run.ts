@@ -81,12 +81,12 @@ function endFields(status: "cancelled" | "failed", error: GlueError): string[] {
   return ["status", status, "finishedAt", String(Date.now()), "error", JSON.stringify(toErrorRecord(error))];
 }
 
-/** Where the counts of errors have a run. */
+/** Returns the place by which the counts of errors count a run's end. */
 export function runPlace({ tenant, queue }: RunRecord): EndPlace {
   return { model: undefined, queue, tenant: tenant ?? DEFAULT_TENANT };
 }
 
-/** What the counts of errors say of a run that failed. */
+/** Returns what the counts of errors keep of a run's failure; undefined when it did not fail. */
 export function failureOf({ id, status, error }: RunRecord) {
   return status === "failed" && error
     ? { code: error.code, example: { id, message: error.message } }

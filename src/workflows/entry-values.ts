@@ -1,11 +1,12 @@
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
-import { parseRecord, type ResultRecord } from "../shared/records.ts";
+import type { ResultRecord } from "../shared/records.ts";
 import { decode } from "../shared/serialize.ts";
 import { readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
 import type { Store } from "../store/store.ts";
+import { openRecord } from "../store/stored-record.ts";
 import type { Execution } from "./execution.ts";
 import { StoredError } from "./step.ts";
 
@@ -66,7 +67,7 @@ export class EntryValues {
   async #completedRecord(job: string, json: string | null): Promise<CompletedRecord | StoredError> {
     let record: ResultRecord | undefined;
     try {
-      record = parseRecord(job, json);
+      record = await openRecord(this.#store, job, json);
     } catch (error) {
       return new StoredError(toErrorRecord(error));
     }

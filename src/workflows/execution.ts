@@ -3,8 +3,9 @@ import { Wakeup } from "../producers/wakeup.ts";
 import { fromErrorRecord } from "../shared/error-record.ts";
 import { JobCancelledError } from "../shared/errors.ts";
 import type { AskedEntry, EndedEntry, RunJournalEntry, SignalEntry } from "../store/run-journal.ts";
-import { notLast } from "./continue-as-new.ts";
-import { type Ask, changed, missing, type Outcome, type Step, StoredError } from "./step.ts";
+import { notLast } from "./run-errors.ts";
+import { SignalWaits } from "./signal-waits.ts";
+import { changed, missing, type OpenStep, type RunOutcome, type StepRequest, StoredError } from "./step.ts";
 import { Updates } from "./updates.ts";
 import { cancelledEntry, isWithdrawal, withdrawnEntry } from "./withdrawals.ts";
 
@@ -21,12 +22,12 @@ const MAX_ASKS_AFTER_CANCEL = 1000;
  * plain Promise.all and Promise.race too.
  */
 export class Execution {
-  readonly steps = new Map<string, Step>();
+  readonly steps = new Map<string, OpenStep>();
   readonly activity = new Wakeup();
   readonly updates = new Updates(() => this.#report());
   /** Called when the function asks for something while no worker's turn is on. */
   onActivity: () => void = () => {};
-  outcome: Outcome | undefined;
+  outcome: RunOutcome | undefined;
   isCancelled = false;
   /** Entries delivered. */
   seen = 0;
@@ -45,14 +46,10 @@ export class Execution {
   /** The places in the journal at which a worker was lost. */
   readonly #losses: number[] = [];
   /** Steps that the function has asked for and the journal lacks. */
-  readonly unrecorded = new Set<Step>();
-  readonly #signals = new Map<string, { data: unknown; entry: SignalEntry }[]>();
-  readonly #waiters = new Map<string, Step[]>();
+  readonly unrecorded = new Set<OpenStep>();
+  readonly #signals = new SignalWaits();
   readonly #ended = new Set<string>();
-  /** Waits that had lost their race when a signal came: what it brought is for the next wait of its name. */
-  readonly #answeredInVain = new Map<string, { entry: SignalEntry; data: unknown; isNew: boolean }>();
-  /** Waits to be withdrawn, and steps to be cancelled. */
-  readonly #withdrawn = new Set<string>();
+  /** Steps to be cancelled. */
   readonly #cancelled = new Set<string>();
   readonly #end = Promise.withResolvers<void>();
   /** Ends when the function has. */
@@ -82,14 +79,21 @@ export class Execution {
     );
   }
 
-  ask(ask: Ask): Promise<unknown> {
+  ask(ask: StepRequest): Promise<unknown> {
     if (this.isCancelled) return this.#askAfterCancel(ask);
     if (this.#isContinuing) this.#onEnd({ error: notLast() });
-    if (ask.kind === "signal") this.#withdrawLosers(ask.subject ?? "");
+    if (ask.kind === "signal") this.#signals.withdrawLosers(ask.subject ?? "", this.steps.values());
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     // A branch may look at it later, or never.
     promise.catch(() => {});
-    const step: Step = { ...ask, askedAt: this.seen, isDispatched: false, isEnded: false, resolve, reject };
+    const step: OpenStep = {
+      ...ask,
+      askedAt: this.seen,
+      isDispatched: false,
+      isEnded: false,
+      resolve,
+      reject,
+    };
     this.steps.set(ask.id, step);
     if (step.kind !== "local") this.unrecorded.add(step);
     this.#report();
@@ -97,23 +101,12 @@ export class Execution {
   }
 
   /** A cancelled run may still do local work, in `finally`, which is not recorded; nothing else. */
-  #askAfterCancel({ effect }: Ask): Promise<unknown> {
+  #askAfterCancel({ effect }: StepRequest): Promise<unknown> {
     this.#asksAfterCancel += 1;
     // A loop that takes each failure for one that passes would never end.
     if (this.#asksAfterCancel > MAX_ASKS_AFTER_CANCEL) return new Promise(() => {});
     if (effect.kind === "local") return Promise.resolve(effect.work(new AbortController().signal));
     return Promise.reject(new JobCancelledError({ message: "the run was cancelled" }));
-  }
-
-  /** A wait that lost its race would take the signal that is asked for now. */
-  #withdrawLosers(name: string): void {
-    for (const step of this.steps.values()) {
-      if (step.kind === "signal" && step.subject === name && step.listeners.haveLost)
-        this.#withdrawn.add(step.id);
-    }
-    for (const [id, answer] of this.#answeredInVain) {
-      if (answer.entry.name === name && answer.isNew) this.#withdrawn.add(id);
-    }
   }
 
   /** Ends a step that nobody waits for any more. Returns false when there is no such step, or it has ended. */
@@ -126,9 +119,7 @@ export class Execution {
 
   /** Ends of waits that are withdrawn, to be written down before what is newly asked for. */
   takeWithdrawals(): EndedEntry[] {
-    const open = [...this.#withdrawn].filter((id) => this.steps.has(id) || this.#answeredInVain.has(id));
-    this.#withdrawn.clear();
-    return open.map(withdrawnEntry);
+    return this.#signals.takeWithdrawn((id) => this.steps.has(id)).map(withdrawnEntry);
   }
 
   /** Ends of steps that were cancelled, to be written down after what is newly asked for. */
@@ -178,7 +169,7 @@ export class Execution {
   }
 
   /** Steps that have not ended. */
-  pending(): Step[] {
+  pending(): OpenStep[] {
     return [...this.steps.values()].filter((step) => !step.isEnded);
   }
 
@@ -223,18 +214,13 @@ export class Execution {
     step.asked = entry;
     this.unrecorded.delete(step);
     if (step.kind !== "signal") return;
-    const name = step.subject ?? "";
-    const early = this.#signals.get(name)?.shift();
-    if (early) return this.#settle(step, () => step.resolve(early.data));
-    this.#waiters.set(name, [...(this.#waiters.get(name) ?? []), step]);
+    const early = this.#signals.add(step);
+    if (early) await this.#settle(step, () => step.resolve(early.data));
   }
 
   async #deliverEnded(entry: EndedEntry, value: unknown): Promise<void> {
-    const inVain = isWithdrawal(entry) && this.#answeredInVain.get(entry.step);
-    if (inVain) {
-      this.#answeredInVain.delete(entry.step);
-      return this.#deliverSignal(inVain.entry, inVain.data);
-    }
+    const inVain = isWithdrawal(entry) && this.#signals.takeBack(entry.step);
+    if (inVain) return this.#deliverSignal(inVain.entry, inVain.data);
     if (this.#ended.has(entry.step) || !entry.step.startsWith(this.scope)) return;
     const step = await this.#untilAsked(entry.step, "a finished step");
     // Only local work is recorded by its end alone: it answers nothing that would have been asked for in the journal.
@@ -254,19 +240,11 @@ export class Execution {
   }
 
   async #deliverSignal(entry: SignalEntry, data: unknown): Promise<void> {
-    const { name } = entry;
-    const waiters = this.#waiters.get(name)?.filter((step) => !step.isEnded) ?? [];
-    const step = waiters.shift();
-    this.#waiters.set(name, waiters);
-    if (step) {
-      if (step.listeners.haveLost)
-        this.#answeredInVain.set(step.id, { entry, data, isNew: !this.isReplaying });
-      return this.#settle(step, () => step.resolve(data));
-    }
-    this.#signals.set(name, [...(this.#signals.get(name) ?? []), { data, entry }]);
+    const step = this.#signals.bring({ entry, data }, !this.isReplaying);
+    if (step) await this.#settle(step, () => step.resolve(data));
   }
 
-  async #settle(step: Step, settle: () => void): Promise<void> {
+  async #settle(step: OpenStep, settle: () => void): Promise<void> {
     if (step.isEnded) return;
     step.isEnded = true;
     this.#ended.add(step.id);
@@ -276,7 +254,7 @@ export class Execution {
     await nextTurn();
   }
 
-  async #untilAsked(id: string, what: string): Promise<Step> {
+  async #untilAsked(id: string, what: string): Promise<OpenStep> {
     const startedAt = performance.now();
     for (;;) {
       const step = this.steps.get(id);
@@ -305,12 +283,10 @@ export class Execution {
 
   /** Signals that no wait has got, and updates without an answer, in the order in which they came. */
   get unread(): RunJournalEntry[] {
-    const early = [...this.#signals.values()].flat();
-    const signals = [...early, ...this.#answeredInVain.values()].map(({ entry }) => entry);
-    return [...signals, ...this.updates.open].sort((a, b) => a.at - b.at);
+    return [...this.#signals.unread, ...this.updates.open].sort((a, b) => a.at - b.at);
   }
 
-  #onEnd(given: Outcome): void {
+  #onEnd(given: RunOutcome): void {
     const outcome = this.#isContinuing && !("next" in given) ? { error: notLast() } : given;
     this.outcome ??= outcome;
     this.#end.resolve();

@@ -3,6 +3,7 @@ import type { GlueError } from "../shared/errors.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import { type Encoded, encode } from "../shared/serialize.ts";
 import { endCount } from "../store/error-counts.ts";
+import { toldText } from "../store/past-contents.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import { notifyRun } from "../store/run-journal.ts";
 import { inlineOrRunBlob, type RunRecord, readRun } from "../store/run-record.ts";
@@ -123,5 +124,8 @@ export async function endedBefore({ fleet, cache, runId }: RunInput, run: RunRec
   const tokens = { prompt, completion, total: prompt + completion };
   const summary = { status: run.status, tokens, costUsd };
   if (run.status === "succeeded") return { kind: "succeeded", summary };
-  return { kind: "failed", reason: `${error?.code ?? run.status}: ${error?.message ?? ""}` };
+  return {
+    kind: "failed",
+    reason: `${error?.code ?? run.status}: ${toldText(fleet.store, error?.message ?? "")}`,
+  };
 }

@@ -1,15 +1,21 @@
+import type { AgentParts } from "../shared/agent.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
-import type { Tool } from "../shared/tool.ts";
 import type { RunRecord } from "../store/run-record.ts";
+import type { WaitSchemas } from "../store/signal-schemas.ts";
 import type { CancelHandler } from "./clean-up.ts";
 import { scopeOf } from "./continue-as-new.ts";
 import { Execution } from "./execution.ts";
 import { currentContext, RunContext } from "./run-context.ts";
 import { Seeds } from "./seeds.ts";
+import { signalSchemaOf } from "./signal-schemas.ts";
 import type { AnyWorkflow } from "./workflow.ts";
+
+const MAX_WAITS_SHOWN = 20;
+/** What keeps one call mostly keeps all of them. */
+const MAX_CALLS_SHOWN = 5;
 
 /** A run's function in this process's memory. */
 export interface LiveRun {
@@ -17,8 +23,8 @@ export interface LiveRun {
   metadata: Map<string, unknown>;
   /** What the function has set is not in the run's record yet. */
   isMetadataNew: boolean;
-  /** The run's record says what it waits for. */
-  hasShownWaits: boolean;
+  /** The fields by which the run's record says what it waits for. */
+  shown: readonly string[];
   cancelHandlers: CancelHandler[];
 }
 
@@ -28,7 +34,7 @@ export interface LiveRunOptions {
   /** As it was started with. */
   input: unknown;
   settings: Settings;
-  offerTool: (tool: Tool) => void;
+  offerParts: (parts: AgentParts) => void;
   functions: ReadonlyMap<string, StepFunction>;
   logger: Logger;
 }
@@ -49,6 +55,7 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
       execution,
       metadata,
       cancelHandlers,
+      signals: workflow.signals,
       counts: new Map<string, number>(),
     };
     const onMetadata = () => {
@@ -56,7 +63,8 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
       live.isMetadataNew = true;
       execution.activity.wake();
     };
-    const defaults = { model: run.defaultModel, providerOptions: run.providerOptions };
+    const { guardrails } = workflow;
+    const defaults = { model: run.defaultModel, providerOptions: run.providerOptions, guardrails };
     const checkInput = (next: unknown) => {
       checkWith(workflow.input, next, `the input of workflow "${workflow.name}"`);
     };
@@ -64,7 +72,7 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
     return currentContext.run(context, () => workflow.run(context, checked));
   });
   Object.assign(execution.totals, run.carried);
-  const live: LiveRun = { execution, metadata, cancelHandlers, isMetadataNew: false, hasShownWaits: false };
+  const live: LiveRun = { execution, metadata, cancelHandlers, isMetadataNew: false, shown: [] };
   return live;
 }
 
@@ -76,21 +84,60 @@ export function standingOf({ execution, metadata }: LiveRun, run: RunRecord): st
   return [...totals, ...metadataFields({ metadata })];
 }
 
+/** Fields of the record of a run that goes to sleep: how it stands, and what it waits for. */
+export function sleepingOf(live: LiveRun, run: RunRecord): string[] {
+  const { execution } = live;
+  const waiting = {
+    waits: waitsOf(execution).slice(0, MAX_WAITS_SHOWN),
+    waitSchemas: waitSchemasOf(execution),
+    calls: callsOf(execution),
+    activities: activitiesOf(execution),
+  };
+  const names = Object.keys(waiting) as (keyof typeof waiting)[];
+  const shown = names.filter((name) => isSome(waiting[name]));
+  // What an earlier sleep has shown is taken back.
+  const stale = names.filter((name) => isSome(run[name]) || live.shown.includes(name));
+  live.shown = shown;
+  const fields = [...new Set([...shown, ...stale])];
+  return [...standingOf(live, run), ...fields.flatMap((name) => [name, JSON.stringify(waiting[name])])];
+}
+
+function isSome(list: object): boolean {
+  return Object.keys(list).length > 0;
+}
+
 /** Fields of the run's record that show what the function has set. */
 export function metadataFields({ metadata }: Pick<LiveRun, "metadata">): string[] {
   return ["metadata", JSON.stringify(Object.fromEntries(metadata))];
 }
 
 /** The names of the activities that are asked for and have not ended. */
-export function activitiesOf(execution: Execution): string[] {
+function activitiesOf(execution: Execution): string[] {
   const open = execution
     .pending()
     .flatMap(({ kind, subject }) => (kind === "activity" ? (subject ?? []) : []));
   return [...new Set(open)];
 }
 
+/** What open waits say themselves that their signals bring, by step. */
+function waitSchemasOf(execution: Execution): WaitSchemas {
+  const found = execution.pending().flatMap(({ id, subject = "", effect }) => {
+    const schema = effect.kind === "signal" ? effect.schema : undefined;
+    return schema ? [[id, { signal: subject, ...signalSchemaOf(schema) }] as const] : [];
+  });
+  return Object.fromEntries(found);
+}
+
+/** The jobs of the first model calls that are asked for and have not ended. */
+function callsOf(execution: Execution): string[] {
+  const open = execution
+    .pending()
+    .flatMap(({ kind, asked }) => (kind === "completion" ? (asked?.job ?? []) : []));
+  return open.slice(0, MAX_CALLS_SHOWN);
+}
+
 /** What a run waits for that sleeps, beside its own calls and child runs, for people. */
-export function waitsOf(execution: Execution): string[] {
+function waitsOf(execution: Execution): string[] {
   return execution.pending().flatMap(({ id, kind, subject, asked }) => {
     const until = asked?.until === undefined ? "" : ` until ${new Date(asked.until).toISOString()}`;
     if (kind === "signal") return [`signal "${subject}"${until}`];

@@ -12,7 +12,7 @@ import type { Execution } from "./execution.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { pause, waitMs } from "./retry-policy.ts";
 import { asWorkflowError, isFinal, stepLost, stepTimeout, workerLost } from "./run-errors.ts";
-import type { Step } from "./step.ts";
+import type { OpenStep } from "./step.ts";
 
 /** A step that was under way at so many losses of its worker counts as their cause. */
 export const MAX_LOSSES = 10;
@@ -54,7 +54,7 @@ export class LocalWork {
   }
 
   /** Begins a step's work, unless earlier tries say that it must not be done again. */
-  begin(step: Step, effect: LocalEffect): void {
+  begin(step: OpenStep, effect: LocalEffect): void {
     const { tries, overruns } = this.#execution;
     const losses = this.#execution.lossesSince(step.askedAt);
     if ((overruns.get(step.id) ?? 0) >= MAX_OVERRUNS) {
@@ -105,7 +105,7 @@ export class LocalWork {
     }
   }
 
-  async #tryAll(step: Step, { work, retry, timeoutMs }: LocalEffect): Promise<void> {
+  async #tryAll(step: OpenStep, { work, retry, timeoutMs }: LocalEffect): Promise<void> {
     const { id } = step;
     const own = this.#underWay.get(id);
     if (!own) return;
@@ -137,7 +137,7 @@ export class LocalWork {
     }
   }
 
-  async #record(step: Step, outcome: { value: unknown } | { error: unknown }): Promise<void> {
+  async #record(step: OpenStep, outcome: { value: unknown } | { error: unknown }): Promise<void> {
     if ("error" in outcome) return this.#end(step, { error: asWorkflowError(outcome.error) });
     let encoded: Encoded;
     try {
@@ -154,10 +154,13 @@ export class LocalWork {
   }
 
   #end(
-    step: Step,
+    step: OpenStep,
     { error, ...brought }: Pick<EndedEntry, "value" | "blob" | "typed"> & { error?: GlueError },
   ): void {
-    const entry: EndedEntry = { type: "ended", step: step.id, at: Date.now(), own: true, ...brought };
+    const at = Date.now();
+    const entry: EndedEntry = { type: "ended", step: step.id, at, own: true, ...brought };
+    const startedAt = this.#underWay.get(step.id)?.startedAt;
+    if (startedAt !== undefined) entry.tookMs = at - startedAt;
     if (error) entry.error = toErrorRecord(error);
     this.entries.push(entry);
     this.#underWay.delete(step.id);

@@ -1,5 +1,9 @@
 import { DelayedError, UnrecoverableError } from "bullmq";
-import { type ActivityPayload, activityPayloadSchema, MAX_ACTIVITY_BYTES } from "../shared/catalog.ts";
+import {
+  type ActivityPayload,
+  activityPayloadSchema,
+  MAX_ACTIVITY_BYTES,
+} from "../shared/activity-payload.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import type { GlueError } from "../shared/errors.ts";
 import { withLogContext } from "../shared/log-context.ts";
@@ -17,7 +21,9 @@ import {
 } from "../store/activity.ts";
 import { isBlobRef, readBlob, releaseBlob } from "../store/blobs.ts";
 import { lostWorkers, putBacksOf } from "../store/bullmq-internals.ts";
+import { logAttempt } from "../store/job-log.ts";
 import { type AbortReason, type ActiveJob, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
+import { toldText } from "../store/past-contents.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { EndedEntry } from "../store/run-journal.ts";
 import { inlineOrRunBlob } from "../store/run-record.ts";
@@ -136,8 +142,21 @@ async function failTry(
   if (tries >= retry.maxAttempts || isFinal(thrown)) return fail(input, lock, payload, error);
   const outcome = await untilTaken(input.logger, () => countTry(lock, undefined));
   if (outcome !== "kept") return denied(outcome);
+  const againMs = waitMs(retry, tries);
+  await noteTry(input, lock, error, { attempt: tries, againMs });
   const reason = `its next try: try ${tries} failed, ${error.code}`;
-  return putBack(input.active, { delayMs: waitMs(retry, tries), reason });
+  return putBack(input.active, { delayMs: againMs, reason });
+}
+
+async function noteTry(
+  { store, logger }: ActivityInput,
+  { queue, jobId: id }: ActivityLock,
+  error: GlueError,
+  at: { attempt: number; againMs: number },
+): Promise<void> {
+  await logAttempt(store, { queue, id }, error, at).catch((fault: Error) =>
+    logger.debug({ fault: fault.message }, "a try was not logged"),
+  );
 }
 
 async function missTry(
@@ -153,6 +172,8 @@ async function missTry(
   }
   const outcome = await untilTaken(logger, () => countTry(lock, workerId));
   if (outcome !== "kept") return denied(outcome);
+  const { step } = payload.workflow;
+  await noteTry(input, lock, heartbeatTimeout(step, heartbeatMs), { attempt: missed, againMs: 0 });
   return putBack(active, { delayMs: 0, reason: `another worker: no heartbeat for ${heartbeatMs} ms` });
 }
 
@@ -191,7 +212,7 @@ async function fail(
   const about = { queue: lock.queue, jobId: lock.jobId, runId: lock.runId, workflow: payload.activity };
   reportError(error, { kind: "activity", code, ...about, traceId: traceIdOf(payload) }, input.logger);
   await end(input, lock, payload, { error: toErrorRecord(error) });
-  const failed = new UnrecoverableError(`${code}: ${message}`);
+  const failed = new UnrecoverableError(`${code}: ${toldText(input.store, message)}`);
   failed.stack = failed.message;
   throw failed;
 }

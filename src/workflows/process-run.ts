@@ -179,7 +179,7 @@ async function revive(
   workflow: AnyWorkflow,
   run: RunRecord,
 ): Promise<LiveRun | { reason: string }> {
-  const { fleet, offerTool, functions, onActivity } = input;
+  const { fleet, offerParts, functions, onActivity } = input;
   const { store, settings } = fleet;
   const stored = await inputOf(store, run);
   const checked = workflow.requires && workflow.input.safeParse(stored);
@@ -192,7 +192,7 @@ async function revive(
     run,
     input: stored,
     settings,
-    offerTool,
+    offerParts,
     functions,
     logger,
   });

@@ -1,7 +1,6 @@
 import { activityQueue, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
-import { parseRecord } from "../shared/records.ts";
 import { storedFault } from "../shared/stored-data.ts";
 import { askJobTimes, jobKey, jobTimes } from "../store/bullmq-internals.ts";
 import { repliesOf } from "../store/redis.ts";
@@ -9,9 +8,10 @@ import type { EndedEntry } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import { endOfStep } from "../store/step-end.ts";
 import type { Store } from "../store/store.ts";
+import { openRecord } from "../store/stored-record.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { dispatch } from "./run-steps.ts";
-import type { Step } from "./step.ts";
+import type { OpenStep } from "./step.ts";
 import { queueOf } from "./step-model.ts";
 
 const CHUNK = 500;
@@ -28,11 +28,11 @@ function childJobKeys(store: Store, workflow = "", runId: string): string[] {
 export async function repair(
   fleet: FleetAccess,
   run: RunRecord,
-  steps: readonly Step[],
+  steps: readonly OpenStep[],
 ): Promise<EndedEntry[]> {
   const { store } = fleet;
   const ended: EndedEntry[] = [];
-  const missing: Step[] = [];
+  const missing: OpenStep[] = [];
   for (let i = 0; i < steps.length; i += CHUNK) {
     const chunk = steps.slice(i, i + CHUNK);
     const pipeline = store.redis.pipeline();
@@ -66,7 +66,7 @@ export async function repair(
         step.isDispatched = true;
         continue;
       }
-      const record = parseRecord(step.asked?.job ?? "", end as string | null);
+      const record = await openRecord(fleet.store, step.asked?.job ?? "", end as string | null);
       if (record) ended.push(endOfStep(step.id, record));
       else if (!times) missing.push(step);
       else if (times.endedAt !== undefined) {

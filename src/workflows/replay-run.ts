@@ -58,7 +58,7 @@ export async function replayRun(
   const { defaultModel } = run;
   const live = createLiveRun({
     ...options,
-    ...{ workflow, run, input, defaultModel, functions: new AnyFunctions(), offerTool: () => {} },
+    ...{ workflow, run, input, defaultModel, functions: new AnyFunctions(), offerParts: () => {} },
   });
   try {
     await deliver(live, new EntryValues(store, live.execution), beforeCancellation(journal));

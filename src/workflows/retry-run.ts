@@ -18,7 +18,7 @@ const LET_GO_MS = 30_000;
  */
 export async function retryRun(fleet: FleetAccess, runId: string): Promise<void> {
   const run = await readRun(fleet.store, runId);
-  if (!run) throw new JobLostError(runId);
+  if (!run) throw new JobLostError(runId, "run");
   if (run.parentRunId) {
     throw new InputError(
       `run ${runId} is a child run`,

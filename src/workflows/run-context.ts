@@ -5,11 +5,11 @@ import { type InputDefaults, toCompletionInput } from "../calls/completion-input
 import type { CompletionMessage } from "../calls/completion-options.ts";
 import { type CompletionResult, toResult } from "../calls/completion-result.ts";
 import type { OutputOf, OutputSchema } from "../calls/output-schema.ts";
-import type { Agent, AgentSpec } from "../shared/agent.ts";
+import { type Agent, type AgentParts, type AgentSpec, callOptionsOf, isAgent } from "../shared/agent.ts";
 import { canonicalJson } from "../shared/canonical-json.ts";
 import { askedOf } from "../shared/catalog.ts";
 import { deploymentsRef } from "../shared/deployments.ts";
-import { requestDigest, sha256 } from "../shared/digest.ts";
+import { requestDigest } from "../shared/digest.ts";
 import { toEmbeddingRequest } from "../shared/embedding-input.ts";
 import { InputError, JobCancelledError } from "../shared/errors.ts";
 import { asJson } from "../shared/json.ts";
@@ -18,7 +18,6 @@ import { checkWith } from "../shared/schema-check.ts";
 import { encode } from "../shared/serialize.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
-import type { Tool } from "../shared/tool.ts";
 import { textToVector } from "../shared/vector-text.ts";
 import type { CompletedRecord } from "../store/completed-record.ts";
 import { MAX_DEADLINE_MS } from "../store/run-record.ts";
@@ -37,46 +36,38 @@ import type {
   Workflow,
   WorkflowContext,
 } from "./context.ts";
-import { notLast } from "./continue-as-new.ts";
-import type { Effect } from "./effect.ts";
-import type { Execution } from "./execution.ts";
-import { type Asking, step } from "./listeners.ts";
+import { step } from "./listeners.ts";
 import { quietInReplay } from "./replay-log.ts";
 import { checkDuration } from "./retry-policy.ts";
-import type { Seeds } from "./seeds.ts";
+import { notLast } from "./run-errors.ts";
 import { inputDigestForm } from "./start-run.ts";
+import { StepAsker, type StepAskerOptions } from "./step-asker.ts";
 import { subjectOf } from "./step-model.ts";
 import { checkLocal } from "./step-options.ts";
 import { currentWork, refuseWithinWork } from "./within-work.ts";
 import { startLimits } from "./workflow-limits.ts";
 
-export interface RunContextOptions {
+export interface RunContextOptions extends StepAskerOptions {
   runId: string;
   version: number;
-  seeds: Seeds;
-  execution: Execution;
   settings: Settings;
   /** Of calls that say nothing of it. */
-  defaults: Pick<InputDefaults, "model" | "providerOptions">;
-  /** Told of each tool that a call brings along. */
-  offerTool: (tool: Tool) => void;
+  defaults: Pick<InputDefaults, "model" | "providerOptions" | "guardrails">;
+  /** Told of what a call brings along: tools, agents, guardrails. */
+  offerParts: (parts: AgentParts) => void;
   /** Retrievers and evaluators, by reference. */
   functions: ReadonlyMap<string, StepFunction>;
   logger: Logger;
   metadata: Map<string, unknown>;
+  /** Of the workflow: schemas of its signals. */
+  signals: Workflow["signals"];
   /** @throws InputError when it is no input of the run's workflow. */
   checkInput: (input: unknown) => void;
   /** What the function has given `onCancel`. */
   cancelHandlers: CancelHandler[];
   /** Told when the function has set some. */
   onMetadata: () => void;
-  /** How often each name was used; branches share it. */
-  counts: Map<string, number>;
 }
-
-const DIGEST_CHARS = 12;
-/** # and / tell occurrences and scopes. */
-const STEP_NAME = /^[^#/\n]{1,100}$/;
 
 /** The context of the function that is running, for `task`. */
 export const currentContext = new AsyncLocalStorage<WorkflowContext>();
@@ -88,14 +79,14 @@ export class RunContext implements WorkflowContext {
   readonly log: WorkflowContext["log"];
   readonly metadata: WorkflowContext["metadata"];
   readonly #options: RunContextOptions;
-  readonly #scope: string;
+  readonly #steps: StepAsker;
 
   constructor(options: RunContextOptions, scope = options.execution.scope) {
     const { runId, version, execution, metadata } = options;
     this.runId = runId;
     this.version = version;
     this.#options = options;
-    this.#scope = scope;
+    this.#steps = new StepAsker(options, scope);
     this.log = quietInReplay(options.logger, execution);
     this.metadata = {
       get: (key) => metadata.get(key),
@@ -114,13 +105,18 @@ export class RunContext implements WorkflowContext {
   ): Promise<CompletionResult<OutputOf<S>>> {
     return step(async (listeners) => {
       const { signal, ...rest } = options;
-      const { settings, defaults, offerTool } = this.#options;
-      const offerTools = (tools: readonly Tool[]) => tools.forEach(offerTool);
-      const input = toCompletionInput(message, rest, { ...defaults, settings, keyNeeded: false, offerTools });
+      const { settings, defaults, offerParts } = this.#options;
+      const input = toCompletionInput(message, rest, {
+        ...defaults,
+        settings,
+        keyNeeded: false,
+        offerParts,
+        now: this.now(),
+      });
       const { model, fallbacks = [], alias, request } = input;
       const asked = { ...request, run: askedOf(input) };
       // Which deployment is drawn first may change with the settings.
-      const result = await this.#ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
+      const result = await this.#steps.ask<CompletedRecord | CompletionResult<OutputOf<S>>>(
         name,
         requestDigest(alias === undefined ? model : deploymentsRef(alias), asked),
         { kind: "completion", input },
@@ -133,18 +129,14 @@ export class RunContext implements WorkflowContext {
 
   agent<S extends OutputSchema>(
     name: string,
-    { name: agent, model, systemPrompt, tools, maxToolIterations }: Agent | AgentSpec,
+    agent: Agent | AgentSpec,
     message: CompletionMessage,
     options: StepOptions<S> = {},
   ): Promise<CompletionResult<OutputOf<S>>> {
-    return this.complete(name, message, {
-      agent,
-      model,
-      system: systemPrompt,
-      tools,
-      maxToolIterations,
-      ...options,
-    });
+    if (isAgent(agent)) return this.complete(name, message, { ...callOptionsOf(agent), agent, ...options });
+    const { model, systemPrompt: system, tools, maxToolIterations, guardrails } = agent;
+    const own = { model, system, tools, maxToolIterations, guardrails };
+    return this.complete(name, message, { agent: agent.name, ...own, ...options });
   }
 
   structured<S extends OutputSchema>(
@@ -179,7 +171,7 @@ export class RunContext implements WorkflowContext {
     const { signal } = options;
     return step(async (listeners) => {
       const effect = { kind: "local" as const, work: marked, ...checkLocal(options) };
-      return this.#ask<T>(name, "", effect, { signal, listeners });
+      return this.#steps.ask<T>(name, "", effect, { signal, listeners });
     });
   }
 
@@ -198,7 +190,7 @@ export class RunContext implements WorkflowContext {
       const effect = activityEffect(activity, input, priority);
       const subject = effect.activity;
       const question = canonicalJson(effect.input);
-      return this.#ask<T>(subject, question, effect, { subject, signal, listeners });
+      return this.#steps.ask<T>(subject, question, effect, { subject, signal, listeners });
     });
   }
 
@@ -217,14 +209,14 @@ export class RunContext implements WorkflowContext {
       const abandon = parentClose === "abandon";
       const effect = { kind: "child" as const, workflow, version, input, priority, abandon, limits };
       const question = canonicalJson(inputDigestForm(input));
-      return this.#ask<Output>(name, question, effect, { subject: workflow, signal, listeners });
+      return this.#steps.ask<Output>(name, question, effect, { subject: workflow, signal, listeners });
     });
   }
 
   async branches<B extends BranchFunctions>(branches: B): Promise<BranchResults<B>> {
     refuseWithinWork("branches");
     const entries = Object.entries(branches).map(async ([name, branch]) => {
-      const context = new RunContext(this.#options, `${this.#nameOf(name)}/`);
+      const context = new RunContext(this.#options, `${this.#steps.nextId(name)}/`);
       return [name, await currentContext.run(context, () => branch(context))] as const;
     });
     return Object.fromEntries(await Promise.all(entries)) as BranchResults<B>;
@@ -234,25 +226,28 @@ export class RunContext implements WorkflowContext {
     const [name, ms] = typeof nameOrMs === "string" ? [nameOrMs, forMs ?? Number.NaN] : ["sleep", nameOrMs];
     if (!(ms >= 0 && ms <= MAX_DEADLINE_MS))
       return Promise.reject(new InputError(`a sleep must last from 0 to ${MAX_DEADLINE_MS} ms, not ${ms}`));
-    return step(async (listeners) => this.#ask<void>(name, String(ms), { kind: "sleep", ms }, { listeners }));
+    return step(async (listeners) =>
+      this.#steps.ask<void>(name, String(ms), { kind: "sleep", ms }, { listeners }),
+    );
   }
 
   waitFor<T = unknown>(subject: string, options: WaitForOptions<T> = {}): Promise<T> {
-    const { timeoutMs, schema, signal } = options;
+    const declared = this.#options.signals?.[subject] as z.ZodType<T> | undefined;
+    const { timeoutMs, schema = declared, signal } = options;
     if (timeoutMs !== undefined && !(timeoutMs >= 0))
       return Promise.reject(new InputError(`timeoutMs must be at least 0, not ${timeoutMs}`));
     // The run itself ends before that.
     const bounded = timeoutMs === undefined || timeoutMs > MAX_DEADLINE_MS ? undefined : timeoutMs;
     return step(async (listeners) => {
-      const effect = { kind: "signal" as const, timeoutMs: bounded };
-      const data = await this.#ask<T>(subject, "", effect, { subject, signal, listeners });
+      const effect = { kind: "signal" as const, timeoutMs: bounded, schema: options.schema };
+      const data = await this.#steps.ask<T>(subject, "", effect, { subject, signal, listeners });
       return schema ? checkWith(schema, data, `signal "${subject}"`) : data;
     });
   }
 
   cancel(name: string): boolean {
     refuseWithinWork("cancel");
-    return this.#options.execution.cancel(`${this.#scope}${name}`);
+    return this.#options.execution.cancel(`${this.#steps.scope}${name}`);
   }
 
   onUpdate<Data, Value>(
@@ -274,7 +269,7 @@ export class RunContext implements WorkflowContext {
   async continueAsNew(input: unknown): Promise<never> {
     refuseWithinWork("continueAsNew");
     const { execution, checkInput } = this.#options;
-    if (this.#scope !== execution.scope) throw notLast();
+    if (this.#steps.scope !== execution.scope) throw notLast();
     checkInput(input);
     if (execution.isCancelled) throw new JobCancelledError({ message: "the run was cancelled" });
     return execution.continueAsNew(input);
@@ -286,45 +281,16 @@ export class RunContext implements WorkflowContext {
 
   random(): number {
     if (currentWork.getStore()) return Math.random();
-    return this.#options.seeds.random(this.#nameOf("\nrandom"));
+    return this.#options.seeds.random(this.#steps.nextId("\nrandom"));
   }
 
   uuid(): string {
     if (currentWork.getStore()) return randomUUID();
-    return this.#options.seeds.uuid(this.#nameOf("\nuuid"));
+    return this.#options.seeds.uuid(this.#steps.nextId("\nuuid"));
   }
 
   patch(id: string): boolean {
     refuseWithinWork(`patch "${id}"`);
     return this.#options.execution.patch(id);
-  }
-
-  #ask<T>(
-    name: string,
-    question: string,
-    effect: Effect,
-    { subject, signal, listeners }: Asking,
-  ): Promise<T> {
-    if (!STEP_NAME.test(name)) {
-      throw new InputError(`"${name}" cannot name a step`, "use up to 100 characters without # and /");
-    }
-    refuseWithinWork(`step "${name}"`);
-    const { execution, seeds } = this.#options;
-    const digest = sha256(`${subject ?? ""}\n${question}`).slice(0, DIGEST_CHARS);
-    const id = this.#nameOf(name);
-    seeds.onAsk(id, execution.seen);
-    const asked = execution.ask({ id, kind: effect.kind, digest, subject, effect, listeners });
-    if (signal?.aborted) execution.cancel(id);
-    signal?.addEventListener("abort", () => execution.cancel(id), { once: true });
-    return asked as Promise<T>;
-  }
-
-  /** `scope/name`, from its second use on `scope/name#2`. */
-  #nameOf(name: string): string {
-    const { counts } = this.#options;
-    const path = `${this.#scope}${name}`;
-    const count = (counts.get(path) ?? 0) + 1;
-    counts.set(path, count);
-    return count === 1 ? path : `${path}#${count}`;
   }
 }

@@ -105,3 +105,12 @@ function textOf(value: unknown): string {
     return "";
   }
 }
+
+/** What a function gets that does something after `ctx.continueAsNew`. */
+export function notLast(): InputError {
+  return new InputError(
+    "the function went on after ctx.continueAsNew",
+    "make it the last thing: return ctx.continueAsNew(input), outside of branches",
+    "continue_not_last",
+  );
+}

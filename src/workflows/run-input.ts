@@ -1,6 +1,6 @@
 import type { LRUCache } from "lru-cache";
+import type { AgentParts } from "../shared/agent.ts";
 import type { StepFunction } from "../shared/step-function.ts";
-import type { Tool } from "../shared/tool.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import type { LiveRun } from "./live-run.ts";
 import type { AnyWorkflow } from "./workflow.ts";
@@ -9,7 +9,7 @@ import type { AnyWorkflow } from "./workflow.ts";
 export interface RunInput {
   fleet: FleetAccess;
   workflows: ReadonlyMap<string, AnyWorkflow>;
-  offerTool: (tool: Tool) => void;
+  offerParts: (parts: AgentParts) => void;
   functions: ReadonlyMap<string, StepFunction>;
   /** Suspended functions by run id, so that they need no replay; undefined: each activation replays. */
   cache: LRUCache<string, LiveRun> | undefined;

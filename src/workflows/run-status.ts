@@ -1,4 +1,5 @@
 import type { Queue } from "bullmq";
+import { readJobStatus } from "../producers/job-status.ts";
 import { MAX_RUNS_AT_WORK } from "../shared/catalog.ts";
 import type { ErrorRecord } from "../shared/error-record.ts";
 import { clockOf } from "../store/redis-clock.ts";
@@ -7,6 +8,7 @@ import { placeInLine } from "../store/run-limits.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
 import { readWorkerCards, type WorkerCard } from "../store/worker-card.ts";
+import { sharedTraceId } from "../telemetry/tracing.ts";
 import { scopeOf } from "./continue-as-new.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { signalAnswers } from "./signal-answers.ts";
@@ -20,8 +22,8 @@ export interface RunStatus {
   version: number;
   state: "running" | "succeeded" | "failed" | "cancelled";
   /**
-   * The reasons why it does not go on, for people: signals, sleeps, local work under way, what workers lack, a pause of its queue.
-   * Empty when it goes on, or waits for its own calls and child runs only.
+   * The reasons why it does not go on, for people: signals, sleeps, local work under way, what workers lack, a pause of its queue, what
+   * its model calls wait for before they begin. Empty when it goes on, or waits for its calls under way and child runs only.
    */
   waitsFor: string[];
   /** How often it went on as new (`ctx.continueAsNew`). */
@@ -43,6 +45,8 @@ export interface RunStatus {
   estimated?: number;
   /** The small JSON that the function set by `ctx.metadata`. */
   metadata: Readonly<Record<string, unknown>>;
+  /** The id of its trace, where traces are on. */
+  traceId: string;
   error: ErrorRecord | undefined;
 }
 
@@ -88,6 +92,7 @@ export async function readRunStatus(fleet: FleetAccess, run: RunRecord): Promise
     unpriced,
     ...(run.estimated > 0 && { estimated: run.estimated }),
     metadata: run.metadata ?? {},
+    traceId: sharedTraceId({ id: `run:${id}`, carrier: run }),
     error: run.error,
   };
 }
@@ -103,10 +108,11 @@ async function reasons(fleet: FleetAccess, run: RunRecord): Promise<string[]> {
 }
 
 async function reasonsOf(
-  { store, queues }: FleetAccess,
+  fleet: FleetAccess,
   run: RunRecord,
   cards: readonly WorkerCard[],
 ): Promise<string[]> {
+  const { store, queues } = fleet;
   if (!cards.some(({ workflows }) => workflows.includes(run.workflow))) {
     return [`a worker with workflow "${run.workflow}"`];
   }
@@ -121,7 +127,20 @@ async function reasonsOf(
   if (state === "waiting" || state === "prioritized") return waitsForTurn(queue);
   // A suspended run is delayed too when it has a time to wake; only a worker that put it back left a reason.
   const { waitsFor } = ((await queue.getJob(run.id))?.progress ?? {}) as { waitsFor?: string };
-  return waitsFor ? [waitsFor] : run.waits;
+  if (waitsFor) return [waitsFor];
+  return [...run.waits, ...(await callReasons(fleet, run))];
+}
+
+/** Why its model calls do not begin, each reason once. */
+async function callReasons(fleet: FleetAccess, { calls }: RunRecord): Promise<string[]> {
+  const reasons = await Promise.all(
+    calls.map(async (id) => {
+      // One that has ended meanwhile keeps nothing.
+      const status = await readJobStatus(fleet, { id }).catch(() => undefined);
+      return status?.waitsFor ?? [];
+    }),
+  );
+  return [...new Set(reasons.flat())];
 }
 
 /** Why the limits of its workflow do not let it begin. */
@@ -165,7 +184,7 @@ export function stepsOf(
     if (entry.type !== "ended" || !entry.step.startsWith(scopeOf(run))) continue;
     const step = steps.get(entry.step) ?? { ...NEW_STEP, step: entry.step };
     if (step.finishedAt) continue;
-    const { error, tokens, costUsd = null, at } = entry;
+    const { error, tokens, costUsd = null, at, tookMs } = entry;
     const state = error ? (error.code === "cancelled" ? "cancelled" : "failed") : "succeeded";
     steps.set(entry.step, {
       ...step,
@@ -173,6 +192,7 @@ export function stepsOf(
       error,
       costUsd,
       finishedAt: new Date(at),
+      ...(tookMs !== undefined && { startedAt: new Date(at - tookMs) }),
       ...(tokens && { tokensUsed: tokens }),
     });
   }

@@ -1,3 +1,4 @@
+import { addJobs } from "../producers/add-jobs.ts";
 import { completionJob } from "../producers/completion-job.ts";
 import { sha256 } from "../shared/digest.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
@@ -9,7 +10,7 @@ import { activeSpan } from "../telemetry/tracing.ts";
 import { addActivities } from "./activity-jobs.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import { startRun } from "./start-run.ts";
-import type { Step } from "./step.ts";
+import type { OpenStep } from "./step.ts";
 
 /** Jobs per call of addBulk: more in one transaction hold Redis up. */
 const CHUNK = 500;
@@ -19,15 +20,20 @@ export function isOutside(kind: StepKind): boolean {
   return kind === "completion" || kind === "activity" || kind === "child";
 }
 
-/** What the journal says of a step that was asked for. */
-export function askedEntry({ id: runId, retries }: RunRecord, step: Step, now: number): AskedEntry {
+/** What the journal says of a step that was asked for. @param digestOf of what was asked, as it may be stored in clear */
+export function askedEntry(
+  { id: runId, retries }: RunRecord,
+  step: OpenStep,
+  now: number,
+  digestOf: (text: string) => string,
+): AskedEntry {
   const { id, kind, digest, subject, effect } = step;
   const entry: AskedEntry = { type: "asked", step: id, kind, digest, subject, at: now };
   // The job's id holds the question too: an answer to another one is never taken for it.
   if (isOutside(kind)) {
     // After a retry a step is asked by a new job: the old one has its end.
     const question = retries === 0 ? `${id}\n${digest}` : `${id}\n${digest}\n${retries}`;
-    entry.job = `${runId}.${sha256(question).slice(0, 16)}`;
+    entry.job = `${runId}.${digestOf(sha256(question)).slice(0, 16)}`;
   }
   if (effect.kind === "child" && effect.abandon) entry.abandon = true;
   if (effect.kind === "sleep") entry.until = now + effect.ms;
@@ -36,13 +42,17 @@ export function askedEntry({ id: runId, retries }: RunRecord, step: Step, now: n
 }
 
 /** Makes the jobs and child runs of steps that the journal has. Doing it twice does nothing. */
-export async function dispatch(fleet: FleetAccess, run: RunRecord, steps: readonly Step[]): Promise<void> {
+export async function dispatch(
+  fleet: FleetAccess,
+  run: RunRecord,
+  steps: readonly OpenStep[],
+): Promise<void> {
   const byModel = Map.groupBy(
     steps.filter((step) => step.effect.kind === "completion"),
     (step) => step.subject,
   );
   for (const group of byModel.values()) {
-    for (let i = 0; i < group.length; i += CHUNK) await addJobs(fleet, run, group.slice(i, i + CHUNK));
+    for (let i = 0; i < group.length; i += CHUNK) await addCalls(fleet, run, group.slice(i, i + CHUNK));
   }
   await addActivities(fleet, run, steps);
   for (let i = 0; i < steps.length; i += CHUNK) {
@@ -51,7 +61,11 @@ export async function dispatch(fleet: FleetAccess, run: RunRecord, steps: readon
   for (const step of steps) step.isDispatched = true;
 }
 
-async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, asked }: Step): Promise<void> {
+async function startChild(
+  fleet: FleetAccess,
+  run: RunRecord,
+  { id, effect, asked }: OpenStep,
+): Promise<void> {
   if (effect.kind !== "child" || !asked?.job) return;
   await startRun(fleet, {
     ...effect,
@@ -67,10 +81,10 @@ async function startChild(fleet: FleetAccess, run: RunRecord, { id, effect, aske
   });
 }
 
-async function addJobs(
+async function addCalls(
   { store, settings, queues }: FleetAccess,
   run: RunRecord,
-  steps: readonly Step[],
+  steps: readonly OpenStep[],
 ): Promise<void> {
   const jobs = steps.flatMap(({ id, effect, asked }) => {
     if (effect.kind !== "completion") return [];
@@ -85,7 +99,8 @@ async function addJobs(
         ...input,
         step: id,
         jobId: asked?.job ?? "",
-        priority: input.priority ?? run.priority,
+        // A run without a priority of its own has 0.
+        priority: input.priority ?? (run.priority || undefined),
         tenant: run.tenant,
         by: run.by,
         nesting: run.nesting,
@@ -107,5 +122,5 @@ async function addJobs(
       return { ...job, name: step, opts: { ...job.opts, parent, ignoreDependencyOnFailure: true } };
     }),
   );
-  await queue.addBulk(made);
+  await addJobs(queues, queue, made);
 }

@@ -1,15 +1,17 @@
-import { endedAttempts, type Span, type SpanKind, spansOf } from "../producers/job-spans.ts";
+import { type Span, type SpanKind, type StoredWait, spansOf } from "../producers/job-spans.ts";
 import { activityQueue } from "../shared/catalog.ts";
 import { parseJson } from "../shared/json.ts";
 import { modelRef } from "../shared/model-name.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
-import { parseRecord, type ResultRecord } from "../shared/records.ts";
+import type { ResultRecord } from "../shared/records.ts";
 import { isBlobRef } from "../store/blobs.ts";
 import { askJobTimes, jobKey, jobLogKey, jobTimes } from "../store/bullmq-internals.ts";
+import { endedAttempts } from "../store/job-log.ts";
 import { repliesOf } from "../store/redis.ts";
 import { type RunJournalEntry, readRunJournal } from "../store/run-journal.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import type { Store } from "../store/store.ts";
+import { openRecord } from "../store/stored-record.ts";
 import { endedWith, type RunStep, stepsOf } from "./run-status.ts";
 
 /** A step with where its time went. */
@@ -75,10 +77,9 @@ function endsOf(journal: readonly RunJournalEntry[], wanted: ReadonlySet<string>
   return ends;
 }
 
-interface StepJob {
+interface StepJob extends StoredWait {
   times: ReturnType<typeof jobTimes>;
   log: string[];
-  waitsFor: string | undefined;
   record: ResultRecord | undefined;
 }
 
@@ -100,32 +101,24 @@ async function readJobs(store: Store, steps: readonly RunStep[]): Promise<Map<st
     pipeline.get(store.keys.result(job));
   }
   const replies = own.length === 0 ? [] : await repliesOf(pipeline);
-  return new Map(
-    own.map(({ job }, n) => {
+  const read = await Promise.all(
+    own.map(async ({ job }, n): Promise<[string, StepJob]> => {
       const [a, logA, progressA, b, logB, progressB, record] = replies.slice(n * REPLIES, (n + 1) * REPLIES);
       const times = jobTimes(a);
       const [log, progress] = times ? [logA, progressA] : [logB, progressB];
-      const { waitsFor } = Object(parseJson(String(progress ?? "null"))) as { waitsFor?: string };
-      return [
-        job,
-        {
-          times: times ?? jobTimes(b),
-          log: (log ?? []) as string[],
-          waitsFor,
-          record: readable(job, record),
-        },
-      ];
+      const { waitsFor, suspendedAt, slept } = Object(parseJson(String(progress ?? "null"))) as StoredWait;
+      const known = await readable(store, job, record);
+      const kept = times ?? jobTimes(b);
+      const lines = kept ? (log as string[]) : (known?.log ?? []);
+      return [job, { times: kept, log: lines, waitsFor, suspendedAt, slept, record: known }];
     }),
   );
+  return new Map(read);
 }
 
 /** One that is damaged says nothing of its step, and keeps no other from being shown. */
-function readable(job: string, record: unknown): ResultRecord | undefined {
-  try {
-    return parseRecord(job, record as string | null);
-  } catch {
-    return undefined;
-  }
+function readable(store: Store, job: string, record: unknown): Promise<ResultRecord | undefined> {
+  return openRecord(store, job, record as string | null).catch(() => undefined);
 }
 
 function queueOf({ kind, subject = "" }: RunStep): string | undefined {
@@ -138,7 +131,7 @@ function queueOf({ kind, subject = "" }: RunStep): string | undefined {
 function spansOfStep(step: RunStep, job: StepJob | undefined): Span[] {
   const { kind, startedAt, finishedAt } = step;
   const endedAt = finishedAt?.getTime();
-  // Of local work that has ended, the end alone is written down.
+  // Of local work that older versions did, the end alone is written down.
   const askedAt = startedAt?.getTime() ?? endedAt;
   if (askedAt === undefined) return [];
   if (kind !== "completion" && kind !== "activity")
@@ -154,6 +147,7 @@ function spansOfStep(step: RunStep, job: StepJob | undefined): Span[] {
     job: times,
     latencyMs: kind === "activity" ? 0 : (record?.latencyMs ?? ownMs),
     toolMs: kind === "activity" ? ownMs : toolMs,
-    waitsFor: endedAt === undefined ? job?.waitsFor : undefined,
+    slept: job?.slept,
+    ...(endedAt === undefined && { waitsFor: job?.waitsFor, suspendedAt: job?.suspendedAt }),
   });
 }

@@ -1,7 +1,5 @@
-import type { AskedEntry, RunJournalEntry } from "../store/run-journal.ts";
+import type { AskedEntry, RunJournalEntry, SignalEntry } from "../store/run-journal.ts";
 import { isWithdrawal } from "./withdrawals.ts";
-
-export type SignalEntry = Extract<RunJournalEntry, { type: "signal" }>;
 
 /** The signal that answered each wait, by the wait's step. Per name, first come first served on both sides. */
 export function signalAnswers(journal: readonly RunJournalEntry[]): Map<string, SignalEntry> {

@@ -87,7 +87,7 @@ async function startInTrace(fleet: FleetAccess, start: RunStart, trace: TraceCar
     input: JSON.stringify(await inlineOrRunBlob(store, runId, input, deadlineAt)),
     ...(start.tags?.length && { tags: JSON.stringify(start.tags) }),
     ...(isTyped && { inputTyped: "true" }),
-    digest,
+    digest: await store.sealing.markedDigest(digest),
     ...owner,
     ...trace,
     seed: fork?.seed ?? randomUUID(),
@@ -101,10 +101,9 @@ async function startInTrace(fleet: FleetAccess, start: RunStart, trace: TraceCar
     ...((start.deadlineMs ?? start.deadlineAt) !== undefined && { bounded: "true" }),
     ...(parent && { parentRunId: parent.runId, parentStep: parent.step }),
   };
-  const entries = (fork?.entries ?? []).map((entry) => JSON.stringify(entry));
-  const standing = await beginRun(store, run, entries, ofTenant(start.limits, owner.tenant));
+  const standing = await beginRun(store, run, fork?.entries ?? [], ofTenant(start.limits, owner.tenant));
   const isOther = standing.outcome === "joined" || standing.isDebounced;
-  if (standing.digest !== digest && !isOther) {
+  if (!isOther && !(await store.sealing.isDigestOf(standing.digest, digest))) {
     throw new InputError(
       `run ${runId} was started with another workflow or input${fork ? ", or is another fork" : ""}`,
       "take a new runId for a new run",

@@ -5,7 +5,7 @@ import type { Effect } from "./effect.ts";
 import type { Listeners } from "./listeners.ts";
 
 /** What a function asks for. */
-export interface Ask {
+export interface StepRequest {
   /** Unique in the run: scope, name and occurrence. */
   id: string;
   kind: StepKind;
@@ -17,7 +17,7 @@ export interface Ask {
 }
 
 /** One step of a running function. */
-export interface Step extends Ask {
+export interface OpenStep extends StepRequest {
   /** Once the journal has it; a local step has no such entry. */
   asked?: AskedEntry;
   /** The entries that the function had seen when it asked. */
@@ -29,7 +29,7 @@ export interface Step extends Ask {
 }
 
 /** Returned, thrown, or the input with which its run goes on as new. */
-export type Outcome = { value: unknown } | { error: unknown } | { next: unknown };
+export type RunOutcome = { value: unknown } | { error: unknown } | { next: unknown };
 
 /** What a record says of a step that did not succeed. */
 type StoredFault = Parameters<typeof fromErrorRecord>[0];
@@ -46,7 +46,7 @@ type Recorded = Pick<AskedEntry, "kind" | "subject"> & { digest?: string };
 
 const HINT = "give the run code that fits, guard the change with ctx.patch(), or fork the run";
 
-export function changed(entry: Recorded, step: Step): NonDeterminismError {
+export function changed(entry: Recorded, step: OpenStep): NonDeterminismError {
   const show = ({ kind, subject, digest }: Recorded) =>
     [kind, subject, digest && `input ${digest}`].filter((part) => part !== undefined).join(" ");
   return new NonDeterminismError({
@@ -59,7 +59,7 @@ export function changed(entry: Recorded, step: Step): NonDeterminismError {
 export function missing(
   id: string,
   what: string,
-  { outcome, steps }: { outcome: Outcome | undefined; steps: ReadonlyMap<string, Step> },
+  { outcome, steps }: { outcome: RunOutcome | undefined; steps: ReadonlyMap<string, OpenStep> },
 ): NonDeterminismError {
   const open = [...steps.values()].filter((step) => !step.asked);
   const asked = open.slice(0, 3).map((step) => `"${step.id}"`);

@@ -1,13 +1,13 @@
 import { DelayedError, UnrecoverableError, WaitingChildrenError } from "bullmq";
 import { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
+import type { AgentParts } from "../shared/agent.ts";
 import { MAX_RUNS_AT_WORK, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
 import { logFault } from "../shared/fault-log.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
 import { isStoredLoss } from "../shared/stored-data.ts";
-import type { Tool } from "../shared/tool.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
 import { forgetLostWorkers, lostWorkers, putBacksOf, unfitWorkersOf } from "../store/bullmq-internals.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
@@ -21,6 +21,7 @@ import type { LiveRun } from "./live-run.ts";
 import { processRun } from "./process-run.ts";
 import type { RunEnd } from "./run-input.ts";
 import { ServedQueues } from "./served-queues.ts";
+import { announceSignals } from "./signal-schemas.ts";
 import { addJobAgain } from "./start-run.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
@@ -35,7 +36,7 @@ export interface WorkflowHostOptions {
   /** Compared with Redis' clock by whoever made it. */
   clock?: ClockWatch;
   /** Told of each tool that a call brings along, for the workers of this process. */
-  offerTool?: (tool: Tool) => void;
+  offerParts?: (parts: AgentParts) => void;
   /** Retrievers and evaluators that runs may call, by reference. */
   functions?: ReadonlyMap<string, StepFunction>;
   /** Of the process, as its card has it; default: one that no card has. */
@@ -75,6 +76,10 @@ export class WorkflowHost {
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
     const names = [WORKFLOW_QUEUE, ...workflows.map(({ name }) => workflowQueue(name))];
     this.#served = new ServedQueues(store, names, (queue) => this.#loopOf(queue));
+    // Without it a signal is checked by the run alone.
+    announceSignals(store, workflows).catch((error: Error) =>
+      options.logger.warn({ fault: error.message }, "the signals of workflows could not be told"),
+    );
   }
 
   /** The version of each workflow, by its name. */
@@ -113,7 +118,7 @@ export class WorkflowHost {
         fleet: this.#fleet,
         workflows: this.#workflows,
         functions: this.#options.functions ?? new Map(),
-        offerTool: this.#options.offerTool ?? (() => {}),
+        offerParts: this.#options.offerParts ?? (() => {}),
         cache: this.#cache,
         runId,
         token,

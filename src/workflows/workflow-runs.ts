@@ -22,6 +22,7 @@ import { retryRun } from "./retry-run.ts";
 import { runOver } from "./run-errors.ts";
 import { endedWith, type RunStatus, type RunStep, readRunStatus, stepsOf } from "./run-status.ts";
 import { inputOf, outputOf } from "./run-values.ts";
+import { checkSignal, type RunSignal, signalsOfRun } from "./signal-schemas.ts";
 import { inputDigestForm, type RunStart, startRun } from "./start-run.ts";
 import { mayFitElsewhere } from "./version-routing.ts";
 
@@ -73,13 +74,13 @@ export class WorkflowRuns {
 
   /** @throws JobLostError when there is no such run (any more), or it is another tenant's. */
   async requireOwn(runId: string, tenant: string): Promise<void> {
-    if (!isOwnedBy(tenant, await this.read(runId))) throw new JobLostError(runId);
+    if (!isOwnedBy(tenant, await this.read(runId))) throw new JobLostError(runId, "run");
   }
 
   /** @throws JobLostError when there is no such run (any more). */
   async read(runId: string): Promise<RunRecord> {
     const run = await readRun(this.#fleet.store, runId);
-    if (!run) throw new JobLostError(runId);
+    if (!run) throw new JobLostError(runId, "run");
     return run;
   }
 
@@ -129,7 +130,7 @@ export class WorkflowRuns {
   /** False when the run had ended before. @throws JobLostError when there is no such run (any more). */
   async cancel(runId: string): Promise<boolean> {
     const outcome = await cancelRun(this.#fleet, runId);
-    if (outcome === "lost") throw new JobLostError(runId);
+    if (outcome === "lost") throw new JobLostError(runId, "run");
     return outcome === "ended";
   }
 
@@ -147,9 +148,18 @@ export class WorkflowRuns {
     return retryRun(this.#fleet, runId);
   }
 
-  /** @throws JobLostError when there is no such run (any more); GlueError `run_over` when it has ended. */
+  /** The signals that the run takes, those that it waits for first. @throws as `read` */
+  async signals(runId: string): Promise<RunSignal[]> {
+    return signalsOfRun(this.#fleet.store, await this.read(runId));
+  }
+
+  /**
+   * @throws JobLostError when there is no such run (any more); GlueError `run_over` when it has ended; InputError `invalid_signal` for data that
+   * its workflow does not take
+   */
   async signal(runId: string, name: string, data: unknown, dedupeId?: string): Promise<void> {
     const { store } = this.#fleet;
+    await checkSignal(store, runId, name, data);
     const entry: RunJournalEntry = { type: "signal", name, at: Date.now() };
     const { json, isTyped } = encode(data, `signal "${name}"`);
     if (isTyped) entry.typed = true;

@@ -1,11 +1,13 @@
-import OpenAI, { toFile } from "openai";
+import OpenAI from "openai";
 import { expect, test } from "vitest";
 import { startRedisServer } from "../support/redis-server.ts";
 import { serveApi, startServer } from "../support/served-api.ts";
-import { MODEL, SHORT_LOCKS } from "../support/site.ts";
+import { SHORT_LOCKS } from "../support/site.ts";
+import { submitBatch } from "../support/submit-batch.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const ROWS = 5000;
+const questions = Array.from({ length: ROWS }, (_, n) => `question ${n}`);
 const CONCURRENCY = 30;
 const LATENCY_MS = 100;
 /** Calls in flight of the worker, and of Redis one second of records that the append-only file may lose. */
@@ -23,22 +25,7 @@ test("5,000 lines; API, worker and Redis killed in turn: each line is answered o
   await using site = served.site;
   const worker = site.start("worker");
   const openai = new OpenAI({ baseURL, apiKey });
-  const lines = Array.from({ length: ROWS }, (_, n) => ({
-    custom_id: `row-${n}`,
-    method: "POST",
-    url: "/v1/chat/completions",
-    body: { model: MODEL, messages: [{ role: "user", content: `question ${n}` }] },
-  }));
-  const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
-  const file = await openai.files.create({
-    file: await toFile(Buffer.from(text), "in.jsonl"),
-    purpose: "batch",
-  });
-  const { id } = await openai.batches.create({
-    input_file_id: file.id,
-    endpoint: "/v1/chat/completions",
-    completion_window: "24h",
-  });
+  const { id } = await submitBatch(openai, questions);
 
   await waitFor("1,000 answers", () => site.paidCalls().size > 1000);
   api.child.kill("SIGKILL");
@@ -64,7 +51,7 @@ test("5,000 lines; API, worker and Redis killed in turn: each line is answered o
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line).custom_id);
-  expect(ids).toEqual(lines.map(({ custom_id }) => custom_id));
+  expect(ids).toEqual(questions.map((_, n) => `row-${n}`));
   expect(site.paidCalls().size).toBe(ROWS);
   expect(site.repeatedCalls()).toBeLessThanOrEqual(MAX_REPEATS);
 });

@@ -2,11 +2,9 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import OpenAI, { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readLease } from "../../src/store/batch-lease.ts";
-import { testStore } from "../support/redis.ts";
-import { type ServedApi, serveApi, startServer } from "../support/served-api.ts";
-import { MODEL, SHORT_LOCKS } from "../support/site.ts";
-import { waitFor } from "../support/wait-for.ts";
+import { type ServedApi, serveApi } from "../support/served-api.ts";
+import { CHAT, chatLine, clientOf, ended, lines, results, rows, submit } from "../support/served-batches.ts";
+import { MODEL } from "../support/site.ts";
 
 /* Batches of the API, by OpenAI's client against a served process. */
 
@@ -18,60 +16,9 @@ beforeAll(async () => {
 });
 afterAll(() => api.site[Symbol.asyncDispose]());
 
-type Endpoint = OpenAI.BatchCreateParams["endpoint"];
-const CHAT = "/v1/chat/completions";
-const says = (reply: string) => `say it\n#sim ${JSON.stringify({ reply })}`;
-const chatLine = (n: number, content = `question ${n}`, more = {}) => ({
-  custom_id: `row-${n}`,
-  method: "POST",
-  url: CHAT,
-  body: { model: MODEL, messages: [{ role: "user", content }], ...more },
-});
 /** The provider answers it with 400. */
 const REFUSED = 'no\n#sim {"unknown": 1}';
-const lines = (asked: readonly unknown[]) =>
-  asked.map((row) => `${typeof row === "string" ? row : JSON.stringify(row)}\n`).join("");
-
-async function submit(
-  client: OpenAI,
-  asked: readonly unknown[],
-  endpoint: Endpoint = CHAT,
-  more: Partial<OpenAI.BatchCreateParams> = {},
-) {
-  const file = await toFile(Buffer.from(lines(asked)), "in.jsonl");
-  const { id } = await client.files.create({ file, purpose: "batch" });
-  return client.batches.create({ input_file_id: id, endpoint, completion_window: "24h", ...more });
-}
-
-const rows = (count: number) => Array.from({ length: count }, (_, n) => chatLine(n));
-const clientOf = ({ baseURL, apiKey }: { baseURL: string; apiKey: string }) =>
-  new OpenAI({ baseURL, apiKey });
-
-const ENDS = ["completed", "failed", "expired", "cancelled"];
-
-async function ended(client: OpenAI, id: string) {
-  let batch = await client.batches.retrieve(id);
-  await waitFor(`the end of ${id}`, async () => {
-    batch = await client.batches.retrieve(id);
-    return ENDS.includes(batch.status);
-  });
-  return batch;
-}
-
-interface Line {
-  id: string;
-  custom_id: string;
-  response: { status_code: number; request_id: string; body: Record<string, unknown> } | null;
-  error: { code: string; message: string } | null;
-}
-
-async function results(client: OpenAI, fileId: string | null | undefined): Promise<Line[]> {
-  const text = await (await client.files.content(fileId ?? "")).text();
-  return text
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-}
+const says = (reply: string) => `say it\n#sim ${JSON.stringify({ reply })}`;
 
 describe("a batch", () => {
   test("of chat completions: one row is refused, the others answered, in order", async () => {
@@ -234,88 +181,4 @@ test("batches are listed page by page; a request that comes again is the same ba
   expect(ids.slice(0, 2)).toEqual([third.id, first.id]);
   const page = await openai.batches.list({ limit: 1, after: third.id });
   expect([page.data[0]?.id, page.has_more]).toEqual([first.id, ids.length > 2]);
-});
-
-describe("what is paid is kept", () => {
-  const CONCURRENCY = 8;
-
-  test("by a batch that is cancelled", async () => {
-    const served = await serveApi({ latencyMs: 80 }, { GLUELLM_WORKER_CONCURRENCY: String(CONCURRENCY) });
-    await using site = served.site;
-    const client = new OpenAI({ baseURL: served.baseURL, apiKey: served.apiKey });
-    const { id, input_file_id } = await submit(
-      client,
-      Array.from({ length: 200 }, (_, n) => chatLine(n)),
-    );
-    await waitFor("20 answers", () => site.paidCalls().size > 20);
-    await expect(client.files.delete(input_file_id)).rejects.toMatchObject({
-      status: 409,
-      code: "file_in_use",
-    });
-    expect((await client.batches.cancel(id)).status).toBe("cancelling");
-    const batch = await ended(client, id);
-    expect(batch.status).toBe("cancelled");
-    const output = await results(client, batch.output_file_id);
-    const errors = await results(client, batch.error_file_id);
-    expect(output).toHaveLength(site.paidCalls().size);
-    expect(output.length).toBeLessThan(200);
-    expect(output.length + errors.length).toBe(200);
-    expect(new Set(errors.map(({ error }) => error?.code))).toEqual(new Set(["batch_cancelled"]));
-    expect(site.repeatedCalls()).toBe(0);
-    await expect(client.batches.cancel(id)).resolves.toMatchObject({ status: "cancelled" });
-  });
-
-  test("by a host that is killed: another process takes over, every line is answered once and in order", async () => {
-    const served = await serveApi(
-      { latencyMs: 60 },
-      { ...SHORT_LOCKS, GLUELLM_WORKER_CONCURRENCY: String(CONCURRENCY) },
-    );
-    await using site = served.site;
-    const client = clientOf(served);
-    const { id } = await submit(client, rows(150));
-    await waitFor("30 answers", () => site.paidCalls().size > 30);
-    const store = testStore(site.namespace);
-    const runner = await readLease(store, id);
-    // Whichever hosts it: an API or a worker.
-    process.kill(runner?.pid ?? 0, "SIGKILL");
-    site.start("worker");
-    const other = clientOf(await startServer(site));
-    await waitFor("another host", async () => (await readLease(store, id))?.pid !== runner?.pid);
-    const batch = await ended(other, id);
-    expect([batch.status, batch.request_counts]).toEqual([
-      "completed",
-      { total: 150, completed: 150, failed: 0 },
-    ]);
-    const output = await results(other, batch.output_file_id);
-    expect(output.map(({ custom_id }) => custom_id)).toEqual(rows(150).map(({ custom_id }) => custom_id));
-    expect(site.repeatedCalls()).toBeLessThanOrEqual(CONCURRENCY);
-  });
-
-  test("by one whose window ends while nobody hosts it, calls in flight included", async () => {
-    const served = await serveApi(
-      { latencyMs: 500 },
-      { GLUELLM_WORKER_CONCURRENCY: String(CONCURRENCY) },
-      false,
-    );
-    await using site = served.site;
-    const { id } = await submit(clientOf(served), rows(60));
-    const store = testStore(site.namespace);
-    await waitFor("a host", () => readLease(store, id));
-    site.start("worker");
-    await waitFor("10 answers", () => site.paidCalls().size > 10);
-    // What is left takes half a minute, however slow the machine is.
-    site.simulator.setLatency({ latencyMs: 5000 });
-    // Its host knows another time; the next one, an API or the worker, finds that this has passed.
-    await store.redis.hset(store.keys.servedBatch(id), "expiresAt", Date.now());
-    served.process.child.kill("SIGKILL");
-    const other = clientOf(await startServer(site));
-    const batch = await ended(other, id);
-    expect(batch).toMatchObject({ status: "expired", expired_at: expect.any(Number) });
-    const output = await results(other, batch.output_file_id);
-    const errors = await results(other, batch.error_file_id);
-    expect(output).toHaveLength(site.paidCalls().size);
-    expect(output.length + errors.length).toBe(60);
-    expect(new Set(errors.map(({ error }) => error?.code))).toEqual(new Set(["batch_expired"]));
-    expect(batch.request_counts).toEqual({ total: 60, completed: output.length, failed: errors.length });
-  });
 });

@@ -203,9 +203,9 @@ describe("an upload that is refused leaves nothing behind", () => {
       signal: gone.signal,
     } as RequestInit);
     request.catch(() => {});
-    await expect.poll(() => spools(api), { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => spools(api)).toBe(1);
     gone.abort();
-    await expect.poll(() => spools(api), { timeout: 20_000 }).toBe(0);
+    await expect.poll(() => spools(api)).toBe(0);
   });
 });
 

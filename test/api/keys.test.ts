@@ -1,7 +1,7 @@
 import { readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { newToken } from "../../src/shared/api-token.ts";
+import { keyIdOf, newToken } from "../../src/shared/api-token.ts";
 import { makeKey, openApi } from "../support/api.ts";
 import { send } from "../support/dashboard.ts";
 import { TestSite } from "../support/site.ts";
@@ -87,9 +87,20 @@ describe("the commands", () => {
       spentUsd: 0,
     });
     expect(key.scopes).toEqual(["complete", "batch", "workflow", "read"]);
-    expect((await site.run("keys", "revoke", key.id)).code).toBe(0);
+    expect(await site.run("keys", "revoke", token)).toMatchObject({
+      code: 0,
+      stdout: `${key.id} is revoked\n`,
+    });
     expect((await send(`${url}/v1/models`, "GET", headers)).status, "at once").toBe(401);
     expect((await site.run("keys", "list")).stdout).toMatch(/revoked/);
+  });
+
+  test("is found by its id, by the whole of it, and by its beginning", () => {
+    const digits = "0123456789abcdef".repeat(2);
+    for (const text of [`key_${digits}`, `gk_${digits}`, `gk_${digits}_`, `gk_${digits}_secret`])
+      expect(keyIdOf(text)).toBe(`key_${digits}`);
+    for (const text of ["", digits, `gk_${digits}0`, `key_${digits}_secret`, "gk_short"])
+      expect(keyIdOf(text)).toBe(undefined);
   });
 
   test.each([
@@ -97,7 +108,7 @@ describe("the commands", () => {
     [["create", "--role", "king"], "there is no role"],
     [["create", "--tenant", "a b"], "tenant"],
     [["create", "--expires", "yesterday"], "no time to come"],
-    [["revoke", "key_none"], "no key"],
+    [["revoke", "gk_a-secret-cut-in-front"], "no key gk_…\n"],
   ])("%j is refused", async (args, said) => {
     const site = await TestSite.open();
     onTestFinished(() => site[Symbol.asyncDispose]());

@@ -230,7 +230,10 @@ test.each([
 
 test("odd ids, queries and bodies are refused, by each route, and nothing breaks", async () => {
   const { ask } = await site();
-  const routes = ROUTE_GROUPS.filter(({ basePath }) => basePath === "/api").flatMap(({ routes: all }) => all);
+  // A stream that names nothing has no odd ids, and no end.
+  const routes = ROUTE_GROUPS.filter(({ basePath }) => basePath === "/api")
+    .flatMap(({ routes: all }) => all)
+    .filter(({ path, answerType }) => answerType !== "text/event-stream" || path.includes(":"));
   const ids = [
     "x",
     "job-x",

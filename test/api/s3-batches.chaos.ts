@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import OpenAI, { toFile } from "openai";
+import OpenAI from "openai";
 import { expect, inject, test } from "vitest";
 import { readLease } from "../../src/store/batch-lease.ts";
 import { runCli } from "../support/cli.ts";
@@ -8,10 +8,10 @@ import { testNamespace, testStore } from "../support/redis.ts";
 import { temporaryFolder } from "../support/redis-folders.ts";
 import { s3Env, startS3Server } from "../support/s3-server.ts";
 import { serveApi, startServer } from "../support/served-api.ts";
-import { MODEL, SHORT_LOCKS } from "../support/site.ts";
+import { SHORT_LOCKS } from "../support/site.ts";
+import { submitBatch } from "../support/submit-batch.ts";
 import { waitFor } from "../support/wait-for.ts";
 
-const CHAT = "/v1/chat/completions";
 const CONCURRENCY = 8;
 const ROWS = 150;
 
@@ -22,18 +22,8 @@ test("a batch over a bucket: its host is killed, one that shares no folder with 
   const { site: opened, baseURL, apiKey, process: first } = await serveApi({ latencyMs: 60 }, env, false);
   await using site = opened;
   const openai = new OpenAI({ baseURL, apiKey });
-  const lines = Array.from({ length: ROWS }, (_, n) => {
-    const body = {
-      model: MODEL,
-      messages: [{ role: "user", content: n === 7 ? 'no\n#sim {"unknown": 1}' : `q ${n}` }],
-    };
-    return JSON.stringify({ custom_id: `row-${n}`, method: "POST", url: CHAT, body });
-  });
-  const { id: input_file_id } = await openai.files.create({
-    file: await toFile(Buffer.from(lines.join("\n")), "in.jsonl"),
-    purpose: "batch",
-  });
-  const { id } = await openai.batches.create({ input_file_id, endpoint: CHAT, completion_window: "24h" });
+  const questions = Array.from({ length: ROWS }, (_, n) => (n === 7 ? 'no\n#sim {"unknown": 1}' : `q ${n}`));
+  const { id } = await submitBatch(openai, questions);
   const store = testStore(site.namespace);
   await waitFor("a host", () => readLease(store, id));
   // A worker hosts batches too, with a data folder of its own, as on another machine.
@@ -50,7 +40,7 @@ test("a batch over a bucket: its host is killed, one that shares no folder with 
   const batch = await other.batches.retrieve(id);
   expect(batch.request_counts).toEqual({ total: ROWS, completed: ROWS - 1, failed: 1 });
   const output = await (await other.files.content(batch.output_file_id ?? "")).text();
-  const wanted = lines.map((_, n) => `row-${n}`).filter((name) => name !== "row-7");
+  const wanted = questions.map((_, n) => `row-${n}`).filter((name) => name !== "row-7");
   expect(
     output
       .trimEnd()

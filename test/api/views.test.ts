@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { defineWorkflow } from "../../src/index.ts";
+import type { Scope } from "../../src/shared/scopes.ts";
 import { makeKey, openApi } from "../support/api.ts";
 import { restClient } from "../support/rest-client.ts";
 import { MODEL } from "../support/site.ts";
@@ -23,15 +24,14 @@ const essay = defineWorkflow({
 });
 
 async function site() {
-  const opened = await workflowSite();
+  const opened = await workflowSite({}, { GLUELLM_TRACE_URL: "https://traces.example/t/{traceId}" });
   const { url, store } = await openApi(opened.settings, { workflows: [essay] });
-  const clientOf = async (...scopes: ("read" | "content" | "workflow" | "complete")[]) =>
-    restClient(url, (await makeKey(store, { scopes })).headers);
+  const clientOf = async (...scopes: Scope[]) => restClient(url, (await makeKey(store, { scopes })).headers);
   return { ...opened, reader: await clientOf("read"), owner: await clientOf("read", "content"), clientOf };
 }
 
 test("a run's timeline comes in pages, with spans and failures; contents need their scope", async () => {
-  const { runs, work, reader, owner } = await site();
+  const { runs, work, reader, owner, clientOf } = await site();
   await work(essay);
   const run = await runs.start(essay, { topic: "tides" }, { runId: "essay-1", tags: ["weekly"] });
   await run.result();
@@ -50,6 +50,11 @@ test("a run's timeline comes in pages, with spans and failures; contents need th
   expect(rest.body.data.map(({ step }: { step: string }) => step)).toEqual(
     [0, 1, 2, 3, 4].map((n) => `count ${n}`),
   );
+  for (const { startedAt, finishedAt, spans } of rest.body.data)
+    expect(spans).toEqual([{ kind: "work", from: Date.parse(startedAt), to: Date.parse(finishedAt) }]);
+  const { traceUrl, traceId } = (await reader("GET", "/api/runs/essay-1")).body;
+  expect(traceUrl).toBe(`https://traces.example/t/${traceId}`);
+  expect(traceId).toMatch(/^[0-9a-f]{32}$/);
   expect((await reader("GET", "/api/runs/essay-1/content")).status).toBe(403);
   expect((await owner("GET", "/api/runs/essay-1/content")).body).toEqual({
     input: { topic: "tides" },
@@ -65,6 +70,14 @@ test("a run's timeline comes in pages, with spans and failures; contents need th
     (await reader("GET", `/api/run-search?${query}`)).body.data.map(({ id }: { id: string }) => id);
   expect(await found("")).toEqual(["essay-2", "essay-1"]);
   expect(await found("text=WEEK&state=succeeded")).toEqual(["essay-1"]);
+  expect(await found("version=1&tag=weekly")).toEqual(["essay-1"]);
+  expect(await found("version=2")).toEqual([]);
+  expect(await found("tag=week")).toEqual([]);
+  expect(await found(`from=${Date.now() + 60_000}`)).toEqual([]);
+  const operator = await clientOf("read", "operate");
+  expect((await operator("GET", "/api/run-search?tenant=*&limit=1")).body.data[0].tenant).toBe("default");
+  expect((await operator("GET", "/api/run-search?tenant=acme")).body.data).toEqual([]);
+  expect((await reader("GET", "/api/run-search?tenant=acme")).status).toBe(403);
   expect(await found("minUsd=1")).toEqual([]);
   expect(await found("minMs=3600000")).toEqual([]);
   const page = (await reader("GET", "/api/run-search?limit=1")).body;
@@ -75,12 +88,14 @@ test("a run's timeline comes in pages, with spans and failures; contents need th
 });
 
 test("jobs are found by their ids and, with the scope content, their prompts; a life has all of it", async () => {
-  const { client, serveModels, reader, owner } = await site();
+  const { client, serveModels, queueOf, reader, owner } = await site();
   await serveModels();
   const talk = client.conversation({ id: "talk-1" });
   await talk.complete('#sim {"reply":"at noon"}\nWhen is high tide?');
   const failed = await client.enqueue('#sim {"error":"400"}\na secret question', { model: MODEL });
   await failed.result().catch(() => {});
+  const again = await client.enqueue('#sim {"error":"500","errorTimes":1}\nagain', { model: MODEL });
+  await again.result();
   const found = async (ask: typeof owner, query: string) =>
     (await ask("GET", `/api/jobs?${query}`)).body.data as { id: string; preview?: string }[];
   await waitFor("the ends", async () => (await found(owner, "state=failed")).length === 1);
@@ -101,8 +116,20 @@ test("jobs are found by their ids and, with the scope content, their prompts; a 
     outcome: { status: "succeeded", attempts: 1, isFromCache: false },
     content: { answer: { choices: [{ message: { content: "at noon" } }] } },
   });
+  const { log, traceUrl } = (await reader("GET", `/api/jobs/${again.id}/life`)).body;
+  expect(log).toEqual([expect.stringMatching(/attempt 1 ended: server_error: .*; again in \d+ s$/)]);
+  // It stays with the result when the job has left its queue.
+  await queueOf(MODEL).remove(again.id);
+  expect((await reader("GET", `/api/jobs/${again.id}/life`)).body).toMatchObject({
+    ...{ state: "succeeded", log, attempts: [{ attempt: 1, code: "server_error" }] },
+    spans: expect.arrayContaining([expect.objectContaining({ kind: "retry" })]),
+  });
+  expect(traceUrl).toMatch(/^https:\/\/traces.example\/t\/[0-9a-f]{32}$/);
   const seen = await reader("GET", `/api/jobs/${failed.id}/life`);
-  expect(seen.body).toMatchObject({ state: "failed", outcome: { error: { code: "invalid_request" } } });
+  expect(seen.body).toMatchObject({
+    state: "failed",
+    outcome: { error: { code: "invalid_request" }, costUsd: 0 },
+  });
   expect(seen.body.content).toBeUndefined();
   expect(JSON.stringify(seen.body)).not.toContain("secret");
   expect((await reader("GET", "/api/jobs/none/life")).status).toBe(404);

@@ -4,9 +4,9 @@ import { listBatches } from "../../src/store/batch.ts";
 import { reserveCost, settleCost } from "../../src/store/cost-ledger.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
 import { readRecord } from "../../src/store/result-record.ts";
-import { storeOf } from "../../src/store/store.ts";
+import { plainStore, storeOf } from "../../src/store/store.ts";
 import { NO_CHOICE, type OddCall, oddSite } from "../support/odd-provider.ts";
-import { testNamespace, testRedis } from "../support/redis.ts";
+import { testNamespace, testRedis, testRing } from "../support/redis.ts";
 import { TestSite } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -107,7 +107,7 @@ test("answers that cannot be used are paid: they stand in records, report and su
   const job = await odd.glue.enqueue("never", { maxAttempts: 3 });
   await expect(job.result()).rejects.toMatchObject({ code: "invalid_response" });
   const redis = testRedis();
-  const record = await readRecord(storeOf(redis, odd.site.namespace), job.id);
+  const record = await readRecord(storeOf(redis, odd.site.namespace, testRing()), job.id);
   redis.disconnect();
   expect(record).toMatchObject({ status: "failed", calls: 2, tokens: { total: 30 }, costUsd: costOf(2) });
 });
@@ -146,10 +146,12 @@ describe.concurrent("--max-cost", () => {
   });
 
   test("counts what runs without a limit spent, and ends with the option", async () => {
-    await using site = await TestSite.open({ latencyMs: 40 }, { GLUELLM_PRICES });
+    await using site = await TestSite.open({}, { GLUELLM_PRICES });
+    // The signal has eleven seconds until all rows are done.
+    const prompt = (n: number) => `question ${n}${n < 30 ? "" : '\n#sim {"latencyMs": 1500}'}`;
     site.write(
       "in.jsonl",
-      site.rows(60).map((row) => ({ ...row, max_tokens: 120 })),
+      site.rows(60, prompt).map((row) => ({ ...row, max_tokens: 120 })),
     );
     const run = site.start(...site.batch("--concurrency", "4"));
     await waitFor("20 answers", () => site.paidCalls().size > 20);
@@ -199,7 +201,7 @@ test("what a lost worker held counts as spent at the job's next attempt, or once
   const keys = redisKeys(testNamespace());
   const ledger = keys.batch("batch_x");
   const reserve = (jobId: string, callId: string, usd: number, lifeMs = 60_000) =>
-    reserveCost({ redis, keys }, { ledger, jobId, callId }, usd, lifeMs);
+    reserveCost(plainStore(redis, keys), { ledger, jobId, callId }, usd, lifeMs);
   const booked = async () => {
     const amounts = await redis.hmget(ledger, "spentUsd", "reservedUsd");
     return amounts.map(Number);
@@ -211,14 +213,14 @@ test("what a lost worker held counts as spent at the job's next attempt, or once
     expect(await booked()).toEqual([0, 0.3]);
     expect(await reserve("a", "call 2", 0.4, 100)).toEqual({ kind: "reserved" });
     expect(await booked()).toEqual([0.3, 0.4]);
-    await settleCost({ redis, keys }, { ledger, jobId: "a", callId: "call 1" }, 0);
+    await settleCost(plainStore(redis, keys), { ledger, jobId: "a", callId: "call 1" }, 0);
     expect(await booked()).toEqual([0.3, 0.4]);
     expect(await reserve("b", "call 3", 0.5)).toEqual({ kind: "wait" });
     const over = async () => (await reserve("b", "call 4", 0.5)).kind === "over";
     await waitFor("the end of call 2", over);
     expect(await booked()).toEqual([0.7, 0]);
     expect(await reserve("b", "call 5", 0.3)).toEqual({ kind: "reserved" });
-    await settleCost({ redis, keys }, { ledger, jobId: "b", callId: "call 5" }, 0.1);
+    await settleCost(plainStore(redis, keys), { ledger, jobId: "b", callId: "call 5" }, 0.1);
     expect(await booked()).toEqual([0.8, 0]);
     expect(await reserve("c", "call 6", 0.21)).toEqual({ kind: "over", spentUsd: 0.8, maxCostUsd: 1 });
     expect(await reserve("c", "call 6", 0.2)).toEqual({ kind: "reserved" });

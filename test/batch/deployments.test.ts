@@ -1,15 +1,15 @@
-import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
+import { bundled } from "../support/bundled.ts";
 import { errorBody, goodBody } from "../support/provider.ts";
 import { TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
 import { sendJson, wireServer } from "../support/wire-server.ts";
 
 const FLOW = `
-import { z } from "${join(import.meta.dirname, "../../node_modules/zod/index.js")}";
-import { defineWorkflow } from "${join(import.meta.dirname, "../../src/index.ts")}";
+import { z } from "${bundled("node_modules/zod/index.js")}";
+import { defineWorkflow } from "${bundled("src/index.ts")}";
 export const ask = defineWorkflow({
   name: "ask",
   input: z.any(),

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { readDeadline } from "../../src/batch/lanes/deadline.ts";
 import { buysBatch, chanceWithin, switchAt } from "../../src/batch/lanes/lane-plan.ts";
+import { readDeadline } from "../../src/shared/deadline.ts";
 
 /* What a deadline is, and which lane it leaves time for. */
 
@@ -14,15 +14,25 @@ test("the chance of a provider batch follows what is published, then what was se
   expect(chanceWithin(500, [])).toBe(0);
   expect(chanceWithin(HOUR_MS, seen(10 * HOUR_MS))).toBeLessThan(0.1);
   expect(chanceWithin(1000, seen(500))).toBeGreaterThan(0.9);
+  // What ended unfinished would have taken longer: it tells of shorter times alone.
+  expect(chanceWithin(HOUR_MS, seen(-2 * HOUR_MS))).toBeLessThan(0.1);
+  expect(chanceWithin(3 * HOUR_MS, seen(-2 * HOUR_MS))).toBe(chanceWithin(3 * HOUR_MS, []));
 });
 
 test("a batch is bought while it may be done in time; the rows left keep the time that they take online", () => {
-  const at = switchAt(10 * HOUR_MS, { rows: 3600, rowsPerSecond: 1, leastMs: 1000 });
-  expect(at).toBe(8.5 * HOUR_MS);
-  expect(switchAt(HOUR_MS, { rows: 1, rowsPerSecond: 10, leastMs: 60_000 })).toBe(HOUR_MS - 60_000);
-  expect(buysBatch(0, HOUR_MS, [])).toBe(true);
-  expect(buysBatch(0, 60_000, [])).toBe(false);
-  expect(buysBatch(HOUR_MS, HOUR_MS, seen(1))).toBe(false);
+  const hour = { rows: 3600, rowsPerSecond: 1 };
+  expect(switchAt(10 * HOUR_MS, { ...hour, leastMs: 0.5 * HOUR_MS, spanMs: HOUR_MS })).toBe(8 * HOUR_MS);
+  // Of a long time more is kept.
+  expect(switchAt(10 * HOUR_MS, { ...hour, leastMs: 0.5 * HOUR_MS, spanMs: 8 * HOUR_MS })).toBe(
+    7.5 * HOUR_MS,
+  );
+  const alone = (endsAtMs: number) => ({ endsAtMs, hasFlex: false });
+  expect(buysBatch(0, alone(HOUR_MS), [])).toBe(true);
+  expect(buysBatch(0, alone(60_000), [])).toBe(false);
+  expect(buysBatch(HOUR_MS, alone(HOUR_MS), seen(1))).toBe(false);
+  // What has the same price and comes at once is better than a batch that comes one time in three.
+  expect(buysBatch(0, alone(4 * 60_000), [])).toBe(true);
+  expect(buysBatch(0, { endsAtMs: 4 * 60_000, hasFlex: true }, [])).toBe(false);
 });
 
 test.each([

@@ -90,11 +90,20 @@ test("what a batch has not done in time is bought online: nothing twice, all by 
   const { site } = await laneSite({ durationMs: 1e8 });
   await using _ = site;
   site.write("in.jsonl", site.rows(20));
-  const run = await site.run(...site.batch("--by", "6s"));
+  const run = await site.run(...site.batch("--by", "6s", "--lanes", "batch,online"));
   expect(run.code).toBe(0);
   expect(site.countLines("out.jsonl")).toBe(20);
   expect([...site.paidCalls().values()]).toEqual(Array(20).fill(1));
   expect(lanesOf(site).online?.length).toBeGreaterThan(0);
+});
+
+test("options of lanes without a deadline are refused, and nothing is bought", async () => {
+  const { site } = await laneSite();
+  await using _ = site;
+  site.write("in.jsonl", site.rows(1));
+  const run = await site.run(...site.batch("--lanes", "batch"));
+  expect([run.code, run.stderr]).toEqual([2, expect.stringContaining("--lanes says nothing without --by")]);
+  expect(site.simulator.journal.entries()).toHaveLength(0);
 });
 
 test("a batch that expires half done keeps what it did; rows that it failed are asked again", async () => {
@@ -123,7 +132,7 @@ test("a batch that is refused for its tokens, or fails, leaves its rows to small
   await using _ = site;
   site.write("in.jsonl", site.rows(10));
   expect((await site.run(...site.batch("--by", "1h"))).code).toBe(0);
-  expect(Object.keys(lanesOf(site))).toEqual(["online"]);
+  expect(Object.keys(lanesOf(site))).toEqual(["flex"]);
 });
 
 test("a run that is killed goes on with the batches that it had bought", async () => {

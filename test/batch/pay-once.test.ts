@@ -29,9 +29,11 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     const command = site.batch("--concurrency", String(CONCURRENCY));
     const run = site.start(...command);
     await waitFor("20 answers", () => site.paidCalls().size > 20);
+    site.simulator.setLatency({ latencyMs: 3000, jitterMs: 0 });
     run.child.kill("SIGINT");
     expect(await run.exit).toBe(130);
     expect(run.stderr()).toContain("resume with: gluellm batch run in.jsonl -o out.jsonl");
+    site.simulator.setLatency({ latencyMs: 5, jitterMs: 0 });
     const answered = site.paidCalls().size;
     expect(answered).toBeLessThan(300);
     expect((await site.run(...command)).code).toBe(0);
@@ -77,7 +79,8 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
   });
 
   test("two worker processes share a batch, one is killed, one drains on SIGTERM", async () => {
-    await using site = await TestSite.open({ latencyMs: 60 }, SHORT_LOCKS);
+    // A worker that a busy machine lets wait for longer than its locks last loses its jobs, and they are paid again.
+    await using site = await TestSite.open({ latencyMs: 60 }, { GLUELLM_LOCK_MS: "10000" });
     site.write("in.jsonl", site.rows(200));
     const workers = [1, 2, 3].map(() => site.start("worker", "--concurrency", String(CONCURRENCY)));
     const runner = site.start(...site.batch("--workers", "0"));
@@ -114,6 +117,7 @@ describe("one batch, one row sender", () => {
     site.write("in.jsonl", site.rows(60));
     const first = site.start(...site.batch("--concurrency", "2"));
     await waitFor("an answer", () => site.paidCalls().size > 0);
+    site.simulator.setLatency({ latencyMs: 3000, jitterMs: 0 });
     const second = await site.run(...site.batch());
     expect(second.stderr).toContain(`process ${first.child.pid}`);
     expect(second.code).toBe(2);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { checkOptions, type EnqueueOptions, toChatRequest } from "../../src/calls/completion-options.ts";
+import { toChatRequest } from "../../src/calls/chat-request.ts";
+import { checkOptions, type EnqueueOptions } from "../../src/calls/completion-options.ts";
 import { ConfigurationError, defineTool, GlueError, GlueLLM, InputError } from "../../src/index.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { failureOf } from "../support/provider.ts";

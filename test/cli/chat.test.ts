@@ -55,7 +55,7 @@ test("goes on with a conversation, calls tools and prints whole results", async 
     "--tools",
     MODULE,
   );
-  expect(stderr).toContain("conversation named with simulator:test, 1 answers so far");
+  expect(stderr).toContain("conversation named with simulator:test, 1 answer so far");
   expect(
     stdout
       .trimEnd()

@@ -36,13 +36,15 @@ test("submit, list, status, download", async () => {
     "job=a=b",
     "--window",
     "2h",
+    "--by",
+    "30s",
   );
   expect(submitted).toMatchObject({ code: 0, stdout: expect.stringMatching(/^batch_[0-9a-f-]{36}\n$/) });
   const id = submitted.stdout.trim();
   const status = async () => JSON.parse((await cli("batch", "status", id, "--remote", url)).stdout);
   await waitFor("the end", async () => (await status()).status === "completed");
   expect(await status()).toMatchObject({
-    metadata: { job: "a=b" },
+    metadata: { job: "a=b", gluellm_by: expect.stringMatching(/^\d{4}-.*Z$/) },
     completion_window: "2h",
     request_counts: { total: 3, failed: 1 },
   });

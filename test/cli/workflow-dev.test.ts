@@ -1,13 +1,12 @@
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bundled } from "../support/bundled.ts";
 import { MODEL, TestSite } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
 
-const ROOT = join(import.meta.dirname, "../..");
 const code = (last: string) => `
-import { z } from ${JSON.stringify(join(ROOT, "node_modules/zod/index.js"))};
-import { defineWorkflow } from ${JSON.stringify(join(ROOT, "src/index.ts"))};
+import { z } from ${JSON.stringify(bundled("node_modules/zod/index.js"))};
+import { defineWorkflow } from ${JSON.stringify(bundled("src/index.ts"))};
 export const flow = defineWorkflow({
   name: "flow",
   input: z.object({}),
@@ -56,7 +55,7 @@ test("dev begins anew with each change, tells a fault of the module and waits, a
   save("export const = ;");
   await says(/the module flow\.ts cannot be loaded: .*\n[\s\S]*begins anew with the next change/);
   save("export const nothing = 1;");
-  await says("exports no tools, agents, workflows");
+  await says("exports no tools, agents");
   save(code("ctx.run('last', () => 'new')"));
   await waitFor("the worker of the new code", () => dev.stderr().split("worker is running").length === 3);
   await site.run("workflow", "signal", "kept", "go");

@@ -1,14 +1,15 @@
 import { cpSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bundled } from "../support/bundled.ts";
 import { runCli } from "../support/cli.ts";
 import { MODEL, TestSite } from "../support/site.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const code = (prompt: string, ran = "") => `
 import { writeFileSync } from "node:fs";
-import { z } from ${JSON.stringify(join(ROOT, "node_modules/zod/index.js"))};
-import { defineWorkflow } from ${JSON.stringify(join(ROOT, "src/index.ts"))};
+import { z } from ${JSON.stringify(bundled("node_modules/zod/index.js"))};
+import { defineWorkflow } from ${JSON.stringify(bundled("src/index.ts"))};
 export const article = defineWorkflow({
   name: "article",
   input: z.object({ topic: z.string() }),

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { WorkflowCard } from "../../src/cli/workflow-list.ts";
+import { inBundle } from "../support/bundled.ts";
 import { MODEL, TestSite } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -72,7 +73,7 @@ test("a run left by Ctrl-C goes on with the same command, and after a kill with 
   const paid = site.simulator.journal.entries().length;
   first.child.kill("SIGINT");
   expect(await first.exit).toBe(130);
-  expect(first.stderr()).toContain(`here again: gluellm ${command.join(" ")}\n`);
+  expect(first.stderr()).toContain(`here again: gluellm ${inBundle(command).join(" ")}\n`);
 
   const second = site.start(...command);
   await waitFor("the run is at hand again", () => second.stderr().includes("signal kept approval"));
@@ -165,4 +166,14 @@ test("test-pipeline-workflow tries a pattern on a simulated account", async () =
   const { code, stdout } = await site.run("test-pipeline-workflow", "--simulator", "-s", "2");
   expect(code).toBe(0);
   expect(stdout).toMatch(/^answer {2}\[simulated\].*\nrounds {2}2\ncalls {3}2\n$/);
+});
+
+test("a dashboard of its own offers the workflows of its modules to be tried", async () => {
+  const dashboard = site.start("dashboard", "--port", "0", ...MODULE);
+  const url = await waitFor("its link", () => /dashboard: (\S+)/.exec(dashboard.stderr())?.[1]);
+  const { origin, searchParams } = new URL(url);
+  const headers = { authorization: `Bearer ${searchParams.get("token")}` };
+  const response = await fetch(`${origin}/api/workflow-schemas`, { headers });
+  const { data } = (await response.json()) as { data: Record<string, unknown> };
+  expect(Object.keys(data)).toEqual(expect.arrayContaining(["pipeline", "article"]));
 });

@@ -4,6 +4,7 @@ import { createLogger } from "../../src/shared/logger.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { CallCosts } from "../../src/workers/call-costs.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 import { MODEL, SHORT_LOCKS, TestSite } from "../support/site.ts";
@@ -167,7 +168,7 @@ test("a call under two limits holds nothing of the first when the second has no 
   const keys = redisKeys(testNamespace());
   const settings = { prices: { [MODEL]: PRICE } };
   const costs = new CallCosts({
-    store: { redis, keys },
+    store: plainStore(redis, keys),
     settings,
     logger: createLogger({ level: "silent", json: true }),
   });
@@ -180,7 +181,7 @@ test("a call under two limits holds nothing of the first when the second has no 
     jobId: "job-1",
     model: modelRef("simulator", "test"),
     request: { messages: [{ role: "user" as const, content: "hello" }], max_tokens: 100 },
-    estimate: { input: 10, output: 100 },
+    estimate: () => ({ input: 10, output: 100 }),
     timeoutMs: 1000,
     signal: new AbortController().signal,
   };

@@ -6,6 +6,8 @@ import { defineTool, type GlueLLM } from "../../src/index.ts";
 import { findFailedJobs } from "../../src/producers/dead-letters.ts";
 import { searchJobs } from "../../src/producers/job-search.ts";
 import { SCHEDULE_QUEUE, WEBHOOK_QUEUE } from "../../src/shared/catalog.ts";
+import { modelRef } from "../../src/shared/model-name.ts";
+import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { jobKey, partsOf } from "../../src/store/bullmq-internals.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
 import { failureOf } from "../support/provider.ts";
@@ -132,6 +134,49 @@ describe("dead letters", () => {
     expect(await failureOf(glue.handle(id).result())).toMatchObject({ code: "invalid_request" });
   });
 
+  test("are no cancelled jobs, and no jobs when runs are meant", async () => {
+    const handle = await glue.enqueue('#sim {"latencyMs":60000}\nslow', { maxAttempts: 1 });
+    const store = testStore(site.namespace);
+    const stateOf = async () => (await handle.status()).state;
+    await waitFor("its call", async () => (await stateOf()) === "active");
+    await handle.cancel();
+    const { failed: ended } = partsOf(store, completionQueueName(modelRef("simulator", "test")));
+    await waitFor("BullMQ's end of it", async () => (await store.redis.zscore(ended, handle.id)) !== null);
+    expect(await glue.deadLetters.list({ id: handle.id })).toEqual([]);
+
+    const id = await failed("refused, and kept");
+    expect(await glue.deadLetters.drop({ kind: "run" })).toMatchObject({ matched: 0, changed: 0 });
+    expect(await glue.deadLetters.drop({ id })).toMatchObject({ changed: 1 });
+  });
+
+  test("are failed rows of a program's batch, which go on in its own files", async () => {
+    const row = (n: number, said: string) => ({
+      custom_id: `row-${n}`,
+      ...{ method: "POST", url: "/v1/chat/completions" },
+      body: { messages: [{ role: "user", content: said }] },
+    });
+    const once = script("row", { error: "400", errorTimes: 1 }, { reply: "well" });
+    const inputPath = site.write("letters.jsonl", [row(0, "fine"), row(1, once), row(2, `${once} `)]);
+    const outputPath = site.path("letters.out.jsonl");
+    const { id, failed: rows } = await (
+      await glue.batches.run({ inputPath, outputPath, model: MODEL })
+    ).report();
+    expect(rows).toBe(2);
+    const [group] = await glue.deadLetters.groups({ kind: "batch" });
+    expect(group).toMatchObject({ subject: id, count: 2, hint: expect.stringContaining("--retry-failed") });
+
+    // Who has not its files says where they are.
+    const elsewhere = await glue.deadLetters.replay({ id }, { hasFiles: false });
+    expect(elsewhere).toMatchObject({ failed: 1, failures: [{ code: "files_elsewhere" }] });
+    const dry = await glue.deadLetters.replay({ id }, { dryRun: true });
+    expect(dry).toMatchObject({ matched: 1, rows: 2, changed: 0, quoteUsd: expect.any(Number) });
+    const replay = await site.run("dlq", "replay", id);
+    expect(replay.stdout).toContain("1 of 1 dead letters replayed");
+    expect(site.read("letters.out.jsonl").map(({ error }) => error)).toEqual([null, null, null]);
+    expect(await glue.deadLetters.list({ kind: "batch" })).toEqual([]);
+    expect(callsOf("fine")).toHaveLength(1);
+  });
+
   test("are commands too", async () => {
     const id = await failed("refused by the command");
     const list = await site.run("dlq", "list");
@@ -145,13 +190,21 @@ describe("dead letters", () => {
       "1h",
       "--dry-run",
     );
-    expect(dry.stdout).toMatch(/1 dead letters would be replayed: about \$\d/);
+    expect(dry.stdout).toMatch(/1 dead letter would be replayed: about \$\d/);
     writeFileSync(
       site.path("edit.json"),
       JSON.stringify({ messages: [{ role: "user", content: "fine now" }] }),
     );
     const replay = await site.run("dlq", "replay", id, "--edit", "edit.json", "--set", `model=${OTHER}`);
     expect(replay.stdout).toMatch(new RegExp(`1 of 1 dead letters replayed\n${id} → job-`));
+    const other = await failed("refused, and dropped by the command");
+    for (const act of ["drop", "replay"]) {
+      const none = await site.run("dlq", act, other, "job-nonsense");
+      expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining("no dead letter job-nonsense") });
+    }
+    const dropped = await site.run("dlq", "drop", other, "--json");
+    expect(JSON.parse(dropped.stdout)).toMatchObject({ changed: 1, dropped: [other] });
+    expect(dropped.stdout).not.toContain("replayed");
     const wrong = await site.run("dlq", "list", "--where", "colour=red");
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("code=") });
   });

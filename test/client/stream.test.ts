@@ -10,8 +10,11 @@ import {
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
 import type { Faults } from "../../src/simulator/faults.ts";
+import { openJobText } from "../../src/store/job-data.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { storeOf } from "../../src/store/store.ts";
 import { failureOf } from "../support/provider.ts";
+import { testRing } from "../support/redis.ts";
 import type { TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
 import { ask, collect, outcome, REPLY, whole } from "../support/streamed.ts";
@@ -119,8 +122,14 @@ describe("leaving a stream", () => {
     const left = async (what: string, idempotencyKey?: string) => {
       for await (const _event of glue.stream(ask(what, 600), { idempotencyKey })) break;
       const jobs = await redis.keys(`${keys.prefix}:${QUEUE}:job-????????-????-????-????-????????????`);
-      const previews = await Promise.all(jobs.map((key) => redis.hget(key, "data")));
-      const key = jobs[previews.findIndex((data) => data?.includes(what))] ?? "";
+      const store = storeOf(redis, fleet.namespace, testRing());
+      const asked = await Promise.all(
+        jobs.map(async (key) => {
+          const id = key.slice(key.lastIndexOf("job-"));
+          return JSON.stringify(await openJobText(store, id, await redis.hget(key, "data")));
+        }),
+      );
+      const key = jobs[asked.findIndex((data) => data.includes(what))] ?? "";
       return glue.handle(key.slice(key.lastIndexOf("job-")));
     };
     expect(await failureOf((await left("left at once")).result())).toBeInstanceOf(JobCancelledError);

@@ -1,9 +1,12 @@
 import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
-import { defineWorkflow } from "../../src/index.ts";
+import { startWorker } from "../../src/host/one-process.ts";
+import { defineTool, defineWorkflow } from "../../src/index.ts";
+import { createLogger } from "../../src/shared/logger.ts";
 import { chromiumPath, launchChromium } from "../support/chromium.ts";
 import { axeFaults, openConsole } from "../support/console.ts";
+import { testStore } from "../support/redis.ts";
 import { MODEL } from "../support/site.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { workflowSite } from "../support/workflow-site.ts";
@@ -15,11 +18,20 @@ const review = defineWorkflow({
   name: "review",
   input: z.object({ topic: z.string() }),
   output: z.unknown(),
+  signals: { approval: z.object({ by: z.string() }) },
   run: async (ctx, { topic }) => {
     await ctx.complete("draft", `#sim {"reply":"an answer with ${SCRIPT.replaceAll('"', "'")}"}\n${topic}`);
     await ctx.complete("wrong", '#sim {"error":"400"}\nno').catch(() => {});
     return await ctx.waitFor("approval");
   },
+});
+
+const refund = defineTool({
+  name: "refund",
+  description: "Pays money back.",
+  parameters: z.object({ usd: z.number(), note: z.string() }),
+  needsApproval: true,
+  execute: ({ usd }) => `refunded ${usd}`,
 });
 
 describe.runIf(chromiumPath)("the console in a browser", () => {
@@ -58,7 +70,8 @@ describe.runIf(chromiumPath)("the console in a browser", () => {
     await page.keyboard.press("Escape");
     expect((await run.status()).state).toBe("running");
     await page.getByRole("button", { name: "Signal" }).click();
-    await page.getByLabel("Data (JSON)").fill('{"by":"me"}');
+    // A form of the signal's schema.
+    await page.getByLabel("by").fill("me");
     await page.getByRole("dialog").getByRole("button", { name: "Signal" }).click();
     // Live: nobody loads the page again.
     await page.locator(".head .badge", { hasText: "succeeded" }).waitFor();
@@ -108,5 +121,61 @@ describe.runIf(chromiumPath)("the console in a browser", () => {
     );
     expect(await status("/api/runs/review-2/cancel", { ...json, "x-csrf-token": csrfToken })).toBe(403);
     expect((await run.status()).state).toBe("running");
+  });
+
+  test("calls of tools that wait for a person are shown, allowed and rejected, by who may", async () => {
+    const { settings, client } = await workflowSite();
+    const tools = new Map([[refund.name, refund]]);
+    const logger = createLogger({ level: "silent", json: true });
+    const worker = await startWorker({ store: testStore(settings.namespace), settings, logger, tools });
+    onTestFinished(() => worker.close());
+    const toolCalls = [50, 60].map((usd) => ({ name: "refund", arguments: { usd, note: SCRIPT } }));
+    const turns = JSON.stringify({ turns: [{ toolCalls }, { reply: "done" }] });
+    const job = await client.enqueue(`Money back.\n#sim ${turns}`, { model: MODEL, tools: ["refund"] });
+    await waitFor("its wait", async () => (await job.status()).state === "suspended");
+    const { openByLink, openByKey, origin } = await openConsole(browser, settings);
+    const { page, faults } = await openByLink({
+      viewport: { width: 320, height: 640 },
+      colorScheme: "dark",
+    });
+    await page.getByText("a person's answer on refund").waitFor();
+    expect(await axeFaults(page)).toEqual([]);
+    await page.goto(`${origin}/jobs/${job.id}`);
+    const questions = page.locator(".question");
+    await questions.nth(1).waitFor();
+    expect(await questions.locator("pre").allTextContents()).toEqual(
+      toolCalls.map((call) => JSON.stringify(call.arguments, null, 2)),
+    );
+    // It waits for a person, not for another try.
+    await page.getByText("sleep, signal, person").waitFor();
+    expect(await page.locator("main script, main img").count()).toBe(0);
+    expect(await axeFaults(page)).toEqual([]);
+    expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(320);
+
+    // Who may read alone sees that somebody is asked, and neither arguments nor buttons.
+    const reader = await openByKey(["read"]);
+    await reader.page.goto(`${origin}/jobs/${job.id}`);
+    const asked = reader.page.locator(".question");
+    await asked.nth(1).waitFor();
+    expect(await asked.locator("pre, button").count()).toBe(0);
+
+    // What it will do comes before it is done.
+    const answer = async (name: string, says: string, reason?: string) => {
+      await questions.first().getByRole("button", { name }).click();
+      const dialog = page.getByRole("dialog", { name });
+      await dialog.getByText(says).waitFor();
+      if (reason !== undefined) await dialog.getByLabel("Reason").fill(reason);
+      await dialog.getByRole("button", { name }).click();
+    };
+    await answer("Approve", '"usd": 50');
+    await page.getByText("The call is allowed.").waitFor();
+    await waitFor("one question less", async () => (await questions.count()) === 1);
+    await answer("Reject", "The model reads why", "twice");
+    await page.locator(".head .badge", { hasText: "succeeded" }).waitFor();
+    expect((await job.result()).toolExecutionHistory).toMatchObject([
+      { result: "refunded 50", approval: { approved: true } },
+      { error: { message: "a person did not allow this call: twice" } },
+    ]);
+    expect(faults.filter((fault) => !/status of 503/.test(fault))).toEqual([]);
   });
 });

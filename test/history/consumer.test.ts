@@ -5,10 +5,11 @@ import { z } from "zod";
 import { backfill } from "../../src/history/backfill.ts";
 import { HistoryConsumer } from "../../src/history/consumer.ts";
 import type { HistoryDatabase } from "../../src/history/database.ts";
-import { jobs, rowCounts, run } from "../../src/history/lists.ts";
+import { jobs, rowCounts } from "../../src/history/lists.ts";
 import { openHistory } from "../../src/history/open-history.ts";
+import { pastRun } from "../../src/history/past-run.ts";
 import { failures, spend } from "../../src/history/reports.ts";
-import { removeOldRows } from "../../src/history/retention.ts";
+import { enforceRetention } from "../../src/history/retention.ts";
 import { defineTool, defineWorkflow, type GlueError, type GlueLLM } from "../../src/index.ts";
 import { HISTORY_TABLES } from "../../src/shared/history-setting.ts";
 import { createLogger } from "../../src/shared/logger.ts";
@@ -79,7 +80,7 @@ test("what ends is in the database with all that it cost, and backfill finds the
   await handle.result();
 
   const all = { since: 0 };
-  await waitFor("the run is in the history", () => run(history, handle.id));
+  await waitFor("the run is in the history", () => pastRun(history, handle.id));
   const found = await waitFor("the jobs are too", async () => {
     const list = await jobs(history, all);
     return list.length === 3 ? list : undefined;
@@ -103,7 +104,7 @@ test("what ends is in the database with all that it cost, and backfill finds the
   expect(await failures(history, all)).toMatchObject([
     { group: { code: refused.code }, count: 1, example: { source: "job" } },
   ]);
-  expect(await run(history, handle.id)).toMatchObject({
+  expect(await pastRun(history, handle.id)).toMatchObject({
     ...{ workflow: "poem", state: "succeeded" },
     steps: [{ step: "write", kind: "completion", subject: MODEL, state: "succeeded", isReused: false }],
   });
@@ -118,8 +119,10 @@ test("what ends is in the database with all that it cost, and backfill finds the
   expect((await jobs(again, all)).map(({ id, costUsd }) => [id, costUsd]).sort()).toEqual(
     found.map(({ id, costUsd }) => [id, costUsd]).sort(),
   );
-  // What the outbox said stays.
+  // What the outbox said stays, and no failure counts twice.
   await backfill(store, history, settings.history);
+  expect(await rowCounts(history)).toMatchObject({ jobs: 3, runs: 1, steps: 1, errors: 1 });
+  expect(await failures(history, all)).toMatchObject([{ group: { code: refused.code }, count: 1 }]);
   expect((await jobs(history, all)).find(({ id }) => id === ours?.id)).toEqual(ours);
   await again.close();
   await glue.close();
@@ -173,7 +176,8 @@ test("consumers are killed at any moment, and two work at once: each end is ther
     HISTORY_TABLES.map((table) => [table, 60_000]),
   ) as Settings["history"]["retentionMs"];
   const later = Date.now() + 3_600_000;
-  expect(await removeOldRows(history, { ...none, errors: 1e13 }, later)).toEqual({
+  const rules = { retentionMs: { ...none, errors: 1e13 }, contentsMs: undefined, maxRows: {} };
+  expect(await enforceRetention(history, rules, { now: later })).toEqual({
     jobs: count + 100,
     calls: count + 100,
   });

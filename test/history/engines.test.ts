@@ -1,13 +1,16 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { HistoryDatabase } from "../../src/history/database.ts";
 import * as lists from "../../src/history/lists.ts";
+import { pastRun } from "../../src/history/past-run.ts";
 import { PostgresHistory } from "../../src/history/postgres.ts";
 import * as reports from "../../src/history/reports.ts";
 import { SqliteHistory } from "../../src/history/sqlite.ts";
 import { noPostgres, PostgresCluster } from "../support/postgres.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { FIXTURE_END, fixtureRows } from "./fixture.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gluellm-history-"));
@@ -98,7 +101,7 @@ describe("reports of the history", () => {
       ).toEqual(first?.map(({ id }) => id));
       expect(first?.length, text).toBeGreaterThan(0);
     }
-    expect(await lists.run(theirs, "run-3")).toEqual(await lists.run(ours, "run-3"));
+    expect(await pastRun(theirs, "run-3")).toEqual(await pastRun(ours, "run-3"));
   });
 
   it.skipIf(noPostgres)("take a row again without a change, and no older one over it", async () => {
@@ -119,6 +122,27 @@ describe("reports of the history", () => {
       expect(models).not.toContain("between");
       await history.write({ calls: [{ ...call, version: FIXTURE_END + 1 }] });
     }
+  });
+
+  it.skipIf(noPostgres)("outlive a connection that ends in the midst of a transaction", async () => {
+    const history = postgres as HistoryDatabase;
+    const other = new pg.Client({ connectionString: cluster?.url ?? "" });
+    await other.connect();
+    const { rows } = await other.query(
+      "SELECT table_schema FROM information_schema.tables WHERE table_name = 'audit'",
+    );
+    await other.query(`BEGIN; LOCK TABLE "${rows[0].table_schema}".audit`);
+    const writing = history
+      .write({ audit: [{ id: "cut", at: 1, version: 1 }] })
+      .catch((error: Error) => error);
+    const waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    await waitFor("the write", async () => (await other.query(`SELECT 1 ${waiting}`)).rowCount);
+    await other.query(`SELECT pg_terminate_backend(pid) ${waiting}`);
+    expect(await writing).toMatchObject({ code: "57P01" });
+    await other.query("ROLLBACK");
+    await other.end();
+    await history.write({ audit: [{ id: "after", at: 1, version: 1 }] });
+    expect(await history.remove("DELETE FROM audit WHERE id = $1", ["after"])).toBe(1);
   });
 
   it.skipIf(noPostgres)("come back when the server of PostgreSQL does", async () => {

@@ -2,10 +2,13 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { jobs, run, slowest } from "../../src/history/lists.ts";
+import { jobs, slowest } from "../../src/history/lists.ts";
+import { openHistory } from "../../src/history/open-history.ts";
+import { pastRun } from "../../src/history/past-run.ts";
 import { cacheUse, failures, latency, runs, spend } from "../../src/history/reports.ts";
 import { SqliteHistory } from "../../src/history/sqlite.ts";
 import type { RowOf } from "../../src/history/tables.ts";
+import { loadSettings } from "../../src/shared/settings.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gluellm-history-"));
 const path = join(folder, "deep", "history.sqlite");
@@ -80,11 +83,20 @@ it("shows failures by their cause with the latest, and the slowest first", async
   ]);
   expect(await runs(history, { since: 0 })).toEqual([]);
   expect(await jobs(history, { since: 0 })).toEqual([]);
-  expect(await run(history, "run-1")).toBeUndefined();
+  expect(await pastRun(history, "run-1")).toBeUndefined();
 });
 
 it("is its owner's alone on the disk, and for a later schema only", async () => {
   expect(statSync(path).mode & 0o777).toBe(0o600);
   await history.query("INSERT INTO schema_version VALUES (99)");
   await expect(SqliteHistory.open(path)).rejects.toThrow(/made by a later gluellm/);
+  const later = await SqliteHistory.open(join(folder, "history", "later.sqlite"));
+  await later.query("INSERT INTO schema_version VALUES (99)");
+  await later.close();
+  const { history: settings } = loadSettings({ env: { GLUELLM_HISTORY: "true" }, cwd: "/" });
+  await expect(openHistory({ namespace: "later", dataDir: folder, history: settings })).rejects.toMatchObject(
+    {
+      hint: expect.stringContaining("update gluellm"),
+    },
+  );
 });

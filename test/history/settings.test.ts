@@ -27,3 +27,24 @@ test("rows of each table have a life of their own, else that of all", () => {
   expect(retentionMs).toMatchObject({ jobs: 86_400_000, audit: 864_000_000 });
   expect(() => history({ GLUELLM_RETENTION_HISTORY_JOBS: "1" })).toThrow(/must be from 60 to/);
 });
+
+test("contents stay no longer than their rows, and tables have a most of rows", () => {
+  const { contentsMs, maxRows } = history({
+    GLUELLM_RETENTION_HISTORY_CONTENTS: "86400",
+    GLUELLM_HISTORY_MAX_ROWS: "1000",
+    GLUELLM_HISTORY_MAX_ROWS_STEPS: "50",
+  });
+  expect(contentsMs).toBe(86_400_000);
+  expect(maxRows).toMatchObject({ jobs: 1000, steps: 50 });
+  expect(maxRows).not.toHaveProperty("audit");
+  expect(history({})).toMatchObject({ contentsMs: undefined, maxRows: { jobs: undefined } });
+  for (const [env, fault] of [
+    [
+      { GLUELLM_RETENTION_HISTORY: "86400", GLUELLM_RETENTION_HISTORY_CONTENTS: "86401" },
+      /HISTORY_CONTENTS: contents go with their rows, which stay for 86400 s/,
+    ],
+    [{ GLUELLM_HISTORY_MAX_ROWS: "0" }, /HISTORY_MAX_ROWS: must be from 1 to/],
+    [{ GLUELLM_HISTORY_MAX_ROWS_JOBS: "many" }, /HISTORY_MAX_ROWS_JOBS: must be a number/],
+  ] as const)
+    expect(() => history(env)).toThrow(fault);
+});

@@ -123,6 +123,18 @@ test("calls to an unknown provider double per round of answers until the first 4
   expect(controller.concurrency, "never less than one").toBe(1);
 });
 
+test("a stream counts when it begins, and not again when it ends", () => {
+  const { controller } = controllerAt();
+  for (let call = 0; call < 8; call++) controller.granted(0);
+  for (let call = 0; call < 8; call++) controller.began();
+  expect(controller.concurrency, "before any has ended").toBe(16);
+  for (let call = 0; call < 8; call++) controller.granted(0);
+  for (let call = 0; call < 8; call++) controller.answered(true);
+  expect(controller.concurrency).toBe(16);
+  for (let call = 0; call < 8; call++) controller.answered();
+  expect(controller.concurrency).toBe(24);
+});
+
 test("a few jobs do not raise what a provider is trusted with", () => {
   const { controller } = controllerAt();
   for (let call = 0; call < 100; call++) {

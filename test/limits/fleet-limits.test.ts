@@ -5,7 +5,7 @@ import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { readBreakerState } from "../../src/store/breaker.ts";
 import { readLearnedLimits } from "../../src/store/learned-limits.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
-import { storeOf } from "../../src/store/store.ts";
+import { plainStore, storeOf } from "../../src/store/store.ts";
 import { testRedis } from "../support/redis.ts";
 import { MODEL, TestSite } from "../support/site.ts";
 import { siteClient } from "../support/site-client.ts";
@@ -116,7 +116,7 @@ describe("a provider that is down", () => {
     site.simulator.setOutage({ forMs: 60_000, kind: "503" });
     await waitFor(
       "the breaker",
-      async () => (await readBreakerState({ redis, keys }, KEY)).state !== "closed",
+      async () => (await readBreakerState(plainStore(redis, keys), KEY)).state !== "closed",
     );
     const queues = await site.run("queues");
     expect(queues.stdout).toMatch(/open|half_open/);
@@ -127,7 +127,10 @@ describe("a provider that is down", () => {
     site.simulator.setOutage({ forMs: 0 });
     expect(await run.exit).toBe(0);
     expect(site.read("out.jsonl").every(({ error }) => error === null)).toBe(true);
-    expect(await readBreakerState({ redis, keys }, KEY)).toMatchObject({ state: "closed", opened: 1 });
+    expect(await readBreakerState(plainStore(redis, keys), KEY)).toMatchObject({
+      state: "closed",
+      opened: 1,
+    });
   });
 
   test("is called on where the breaker is switched off", async () => {

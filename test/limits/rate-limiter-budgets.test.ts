@@ -169,9 +169,9 @@ test("an abort after a request was turned away is harmless", async () => {
 test("many pauses at once do not make the predicted wait longer than their time", async () => {
   const { limiter } = openLimiter({ rpm: 6000 });
   await limiter.acquire(KEY);
-  for (let answer = 0; answer < 50; answer++) limiter.pause(KEY, 2000);
-  expect(limiter.predictedWaitMs(KEY)).toBeGreaterThan(1500);
-  expect(limiter.predictedWaitMs(KEY)).toBeLessThan(3000);
+  for (let answer = 0; answer < 50; answer++) limiter.pause(KEY, 60_000);
+  expect(limiter.predictedWaitMs(KEY)).toBeGreaterThan(30_000);
+  expect(limiter.predictedWaitMs(KEY)).toBeLessThan(90_000);
 });
 
 test("a limit that came after a request was granted gives it nothing back", async () => {
@@ -181,4 +181,48 @@ test("a limit that came after a request was granted gives it nothing back", asyn
   await site.limiter.acquire(KEY, { tokens: 1 });
   granted.settle(1);
   expect(site.limiter.predictedWaitMs(KEY, { tokens: 5000 })).toBeGreaterThan(10_000);
+});
+
+describe("one call beside a batch", () => {
+  // A unit in 10 s, and a debt of at most 4.
+  const budget = { rpm: 6, burstSeconds: 3000 };
+
+  /** The bucket is there, and its one unit is spent. */
+  async function empty({ limiter, stored, fill }: ReturnType<typeof openLimiter>): Promise<void> {
+    const spent = limiter.acquire(KEY);
+    await waitFor("the bucket", async () => (await stored("requests", "reservoirIncreaseMaximum")) > 0);
+    await fill("requests", 1);
+    await spent;
+  }
+
+  test("does not wait for the fleet's next units, as far as the headroom bears it", async () => {
+    const first = openLimiter(budget);
+    const second = openLimiter(budget, { namespace: first.namespace });
+    const row = { priority: 10 };
+    const urgent = { priority: 0, isUrgent: true };
+    await empty(first);
+    const rows = [first, second].map(({ limiter }) => limiter.acquire(KEY, row).catch(() => "never"));
+    for (let call = 0; call < 4; call++) await second.limiter.acquire(KEY, urgent);
+    expect(await first.stored("requests", "reservoir")).toBeLessThan(0);
+    // Others are as urgent now, or the debt is as large as it may be: they wait with the rows.
+    const later = [1, 2, 3].map(() => second.limiter.acquire(KEY, urgent).catch(() => "never"));
+    await waitFor("the debt is full, or given back", async () => {
+      const level = await first.stored("requests", "reservoir");
+      return level >= -4 && level < 0;
+    });
+    expect(second.limiter.waiting().get(KEY)).toBeGreaterThanOrEqual(3);
+    await Promise.all([first.limiter.close(), second.limiter.close()]);
+    expect(await Promise.all([...rows, ...later])).toContain("never");
+  });
+
+  test("without a batch nothing is borrowed", async () => {
+    const opened = openLimiter(budget);
+    const { limiter, stored } = opened;
+    await empty(opened);
+    const waiting = [1, 2].map(() => limiter.acquire(KEY, { isUrgent: true }).catch(() => "never"));
+    await waitFor("their purchase", () => limiter.waiting().get(KEY) === 2);
+    expect(await stored("requests", "reservoir")).toBeGreaterThanOrEqual(0);
+    await limiter.close();
+    expect(await Promise.all(waiting)).toContain("never");
+  });
 });

@@ -134,11 +134,11 @@ test("rag: full-text search finds the section, and a source holds only if its qu
     return { json: { paragraphs: [{ text: "Others take them over.", citations }] } };
   });
   expect(lines).toEqual([
-    expect.stringMatching(/^found: workflows\.md, How it recovers; .*; .*$/),
+    expect.stringMatching(/^found: recovery\.md, How workflows recover; .*; .*$/),
     "Others take them over. [1]",
     "",
     "Sources:",
-    "[1] workflows.md, How it recovers",
+    "[1] recovery.md, How workflows recover",
     expect.stringMatching(/^quoted: A worker that is killed loses its runs/),
     "made up: 1 quotes; facts: verified",
     "No documents were found for this question.",
@@ -238,7 +238,7 @@ test("react: what one tool found goes into the other, and a tool's failure is co
   expect(lines).toEqual([
     "1. I look it up.",
     expect.stringMatching(
-      /^ {3}search_docs \{"words":\[.*\]\} → \[\{"source":"workflows\.md, Limits","line":/,
+      /^ {3}search_docs \{"words":\[.*\]\} → \[\{"source":"recovery\.md, Limits","line":/,
     ),
     "2. Now divide.",
     expect.stringMatching(/^ {3}calculator .* → Error: RangeError: "5000 \/ 2000 times" has no value$/),

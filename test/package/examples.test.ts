@@ -1,7 +1,8 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { bareMachine } from "../support/bare-machine.ts";
-import { exampleSite, examplesOf } from "../support/examples.ts";
+import { AGENT_EXAMPLES, exampleSite, examplesOf } from "../support/examples.ts";
 import { OtlpReceiver } from "../support/otlp-receiver.ts";
 import { serveApi } from "../support/served-api.ts";
 import { LOOPBACK } from "../support/webhooks.ts";
@@ -37,18 +38,6 @@ test("the conversation example goes on with its conversation and prints its role
     "after reset: 0 messages",
   ]);
   expect(simulator.journal.entries().map(({ turn }) => turn)).toEqual([0, 1, 2, 3]);
-});
-
-test("the example of tools runs them, tells the model of a failure and leaves calls to the caller", async () => {
-  const { env } = await bareMachine(dataDir);
-  const output = await run("tools", env);
-  expect(output).toEqual([
-    "answer: 12 apples; we have no plums.",
-    'count_stock {"article":"apples"} → {"article":"apples","count":12}',
-    'count_stock {"article":"plums"} → tool_failed: we do not sell plums',
-    "left to me: tool_calls, run by the worker: 0",
-    "clerk made 2 calls",
-  ]);
 });
 
 test("the example of metrics counts its calls, jobs and tokens", async () => {
@@ -106,6 +95,20 @@ test("the example of errors shows their classes, fields and hints, a cost limit 
   expect(simulator.journal.entries()).toHaveLength(3);
 });
 
+test("the example of a deadline buys its rows in a provider batch", async () => {
+  const { simulator, env } = await bareMachine(dataDir);
+  simulator.setBatches({ speed: 1000, durationMs: 60_000 });
+  const output = await run("batch-deadline", {
+    ...env,
+    GLUELLM_LANE_POLL_MS: "50",
+    GLUELLM_PRICES: '{"simulator:*":{"inputPerMillion":1,"outputPerMillion":4}}',
+  });
+  expect(output).toEqual([
+    "4 succeeded, in provider batches: 4, saved: true",
+    ...[1, 2, 3, 4].map((n) => `line-${n}: batch`),
+  ]);
+});
+
 test("the example of dead letters has failed jobs done by another model", async () => {
   const { env } = await bareMachine(dataDir);
   const output = await run("dead-letters", {
@@ -149,18 +152,6 @@ test("the example of batches brings all results, in order, by handles and by a f
     ...words.map((word) => expect.stringMatching(new RegExp(`^${word}: status 200, (stop|length)$`))),
   ]);
   expect(simulator.journal.entries()).toHaveLength(8);
-});
-
-test("the example of agents asks them alone, in a conversation and one after the other", async () => {
-  const { simulator, env } = await bareMachine(dataDir);
-  expect(await run("agents", env)).toEqual([
-    "librarian: 4 messages",
-    "reviewed: stop, 0 calls of tools",
-    expect.stringMatching(/^brief: (stop|length), 0 calls of tools$/),
-    "anybody: stop, 0 calls of tools",
-  ]);
-  const tools = simulator.journal.entries().map(({ toolNames }) => toolNames.length);
-  expect(tools).toEqual([1, 1, 1, 0, 0, 1]);
 });
 
 test("the schedules example ticks, is triggered and paused, and leaves nothing", async () => {
@@ -266,6 +257,38 @@ test("the example of logs finds its order on the lines of its operation and its 
   ]);
 });
 
-test("every example was run, but those of workflows and that of the API, which have tests of their own", () => {
-  expect([...ran].sort()).toEqual(examplesOf((name) => name !== "api" && !name.startsWith("workflow-")));
+test("the example of rollouts samples sums, rewards exact answers, and writes data for trainers", async () => {
+  const asked = new Map<string, number>();
+  const sums = await readFile(join(import.meta.dirname, "../../examples/parts/sums.jsonl"), "utf8");
+  const answers = new Map(
+    sums
+      .trimEnd()
+      .split("\n")
+      .map((line) => {
+        const { question, answer } = JSON.parse(line) as Record<"question" | "answer", string>;
+        return [question, answer];
+      }),
+  );
+  const { simulator, env } = await bareMachine(dataDir, {
+    answer: ({ lastUserText }) => {
+      const nth = asked.get(lastUserText) ?? 0;
+      asked.set(lastUserText, nth + 1);
+      // Every second sample is wrong, but in the easiest sum.
+      const isRight = nth % 2 === 0 || lastUserText.startsWith("What is 1");
+      return { reply: isRight ? (answers.get(lastUserText) ?? "") : "I guess it is #### 5" };
+    },
+  });
+  expect(await run("rollouts", env)).toEqual([
+    "6 groups of 4, 5 of them with better and worse samples",
+    "right: 58 %",
+    "a group's advantages add up to 0: true",
+    "pairs for DPO: 5",
+    "scored again: exact_answer",
+  ]);
+  expect(simulator.journal.entries()).toHaveLength(24);
+});
+
+test("every example was run, but those of workflows, agents, quotes, the service and the API, which have tests of their own", () => {
+  const own = ["api", "batch-quote", "production-service", ...AGENT_EXAMPLES];
+  expect([...ran].sort()).toEqual(examplesOf((name) => !own.includes(name) && !name.startsWith("workflow-")));
 });

@@ -124,7 +124,13 @@ test("the packed package, installed in an empty folder, runs README's program, t
     });
     return printed(file);
   };
+  const starterTested = async () => {
+    await outputOf(command, ["init", "starter"], { cwd: folder, env });
+    const told = await outputOf("npm", ["test"], { cwd: join(folder, "starter"), env });
+    return /pass \d+/.exec(told)?.[0];
+  };
   const ways = [
+    { way: "the test of the starter project", run: starterTested, prints: "pass 1" },
     { way: "a test as an ES module", run: () => printed("tested.mts"), prints: "good day 1\n" },
     { way: "a test as CommonJS", run: () => printed("tested.cts"), prints: "good day 1\n" },
     { way: "a CommonJS bundle", run: () => bundled("cjs"), prints: "{ city: 'simulated' }\n" },

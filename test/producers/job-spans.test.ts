@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { endedAttempts, spansOf } from "../../src/producers/job-spans.ts";
+import { spansOf } from "../../src/producers/job-spans.ts";
+import { endedAttempts } from "../../src/store/job-log.ts";
 
 const START = Date.parse("2026-01-01T00:00:00.000Z");
 const line = (seconds: number, attempt: number, code: string, again: number) =>
@@ -61,6 +62,31 @@ describe("where a job's time went", () => {
     expect(inSeconds(spansOf({ ...waiting, waitsFor: "budget_wait: full" }))).toEqual([
       ["budget", 0, undefined],
     ]);
+    expect(inSeconds(spansOf({ ...waiting, waitsFor: "workers lack OPENAI_API_KEY" }))).toEqual([
+      ["queue", 0, undefined],
+    ]);
+  });
+
+  test("what waits for a person does so since it was put to sleep", () => {
+    const job = { addedAt: START, startedAt: START + 1000, endedAt: undefined };
+    const asleep = { waitsFor: "a person's answer on refund", suspendedAt: START + 3000 };
+    expect(inSeconds(spansOf({ ...base, endedAt: undefined, job, ...asleep }))).toEqual([
+      ["queue", 0, 1],
+      ["model", 1, 3],
+      ["wait", 3, undefined],
+    ]);
+  });
+
+  test("what has waited for a person has waited, also after its end", () => {
+    const job = { addedAt: START, startedAt: START + 60_000, endedAt: START + 64_000 };
+    const slept = [{ startedAt: START + 1000, from: START + 3000, to: START + 60_000 }];
+    const spans = spansOf({ ...base, endedAt: START + 64_000, job, latencyMs: 4000, slept });
+    expect(inSeconds(spans)).toEqual([
+      ["queue", 0, 1],
+      ["model", 1, 3],
+      ["wait", 3, 60],
+      ["model", 60, 64],
+    ]);
   });
 
   test("whatever is stored, no span leaves the job's time", () => {
@@ -74,6 +100,10 @@ describe("where a job's time went", () => {
           job: undefined,
           latencyMs,
           toolMs,
+          slept: [
+            { startedAt: START + 50_000, from: START - 9000, to: START + 3000 },
+            { from: START + 5000, to: START + 4000 },
+          ],
         });
         let at = START;
         for (const { from, to = 0 } of spans) {

@@ -1,7 +1,7 @@
 import type { ContentBlockParam } from "@anthropic-ai/sdk/resources/messages/messages";
 import type { ChatCompletionContentPart } from "openai/resources/chat/completions";
 import { describe, expect, expectTypeOf, test } from "vitest";
-import { toChatRequest } from "../../src/calls/completion-options.ts";
+import { toChatRequest } from "../../src/calls/chat-request.ts";
 import { type AudioPart, type ContentPart, type FilePart, InvalidRequestError } from "../../src/index.ts";
 import { checkRequest } from "../../src/producers/completion-job.ts";
 import type { Dialect } from "../../src/shared/providers.ts";

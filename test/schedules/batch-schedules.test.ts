@@ -105,4 +105,4 @@ test("a batch every second: each tick is one batch, also when it is told twice; 
   await expect(
     schedules.create({ id: "x", everyMs: 1000, batch: { inputFileId: fileId }, completion: "hello" }),
   ).rejects.toThrow("it has batch and completion");
-}, 60_000);
+});

@@ -13,6 +13,8 @@ import { waitFor } from "../support/wait-for.ts";
 
 const MODULE = join(import.meta.dirname, "../support/schedule-workflows.ts");
 const WORKER = join(import.meta.dirname, "../support/workflow-worker.ts");
+/** Between an answer and its record, on a busy machine. */
+const RECORDED_MS = 1000;
 const KILLED = join(import.meta.dirname, "../support/killed-ticker.ts");
 
 async function open(variables: Record<string, string> = {}) {
@@ -109,11 +111,16 @@ test("workers killed at any time: each tick of a workflow and of a completion on
   await schedules.create({ id: "w", workflow: tick, input: {}, ...options });
   await schedules.create({ id: "c", completion: "completion", ...options });
   const workers = [1, 2, 3].map(() => spawn(WORKER));
+  let inFlight = 0;
   for (let kill = 0; kill < 12; kill++) {
     const calls = site.simulator.journal.entries().length;
-    await waitFor("more calls", () => site.simulator.journal.entries().length > calls + (kill % 3), 120_000);
+    await waitFor("more calls", () => site.simulator.journal.entries().length > calls + (kill % 3));
     const worker = workers.shift() as ChildProcess;
     worker.kill("SIGKILL");
+    const justNow = Date.now() - RECORDED_MS;
+    inFlight += site.simulator.journal
+      .entries()
+      .filter(({ finishedAt }) => (finishedAt ?? Number.POSITIVE_INFINITY) > justNow).length;
     await died(worker);
     workers.push(spawn(WORKER));
   }
@@ -138,7 +145,7 @@ test("workers killed at any time: each tick of a workflow and of a completion on
   console.log(
     `${w?.counts.started} + ${c?.counts.started} ticks, 12 kills: ${ofWorkflow + ofCompletion} calls repeated (in flight at a kill)`,
   );
-  expect(ofWorkflow + ofCompletion).toBeLessThanOrEqual(12);
+  expect(ofWorkflow + ofCompletion).toBeLessThanOrEqual(inFlight);
 });
 
 test("Redis killed again and again: each tick once", async () => {
@@ -159,7 +166,7 @@ test("Redis killed again and again: each tick once", async () => {
   let { child } = server;
   for (let kill = 1; kill <= 4; kill++) {
     const started = (await schedules.get("w")).counts.started;
-    await waitFor("ticks", async () => (await schedules.get("w")).counts.started > started + 1, 120_000);
+    await waitFor("ticks", async () => (await schedules.get("w")).counts.started > started + 1);
     child.kill("SIGKILL");
     ({ child } = await startRedisServer({ ...settings, port: `${server.port}`, dir: server.folder }));
   }
@@ -170,7 +177,7 @@ test("Redis killed again and again: each tick once", async () => {
     120_000,
   );
   await schedules.pause("w");
-  await waitFor("no run under way", async () => (await schedules.get("w")).running.length === 0, 120_000);
+  await waitFor("no run under way", async () => (await schedules.get("w")).running.length === 0);
   const ticks = startedOf(await schedules.get("w"));
   const times = ticks.map(({ plannedAt }) => plannedAt.getTime()).sort();
   expect(times).toEqual(times.map((_, n) => (times[0] ?? 0) + n * 1000));

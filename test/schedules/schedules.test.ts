@@ -45,7 +45,10 @@ test("a workflow every second: each tick is one run, paid once, and the schedule
   const since = new Date(0);
   const options = { id: "news", workflow: report, input: { of: "news", since }, everyMs: 1000, tags: ["t"] };
   const created = await schedules.create(options);
-  expect(created.next(2)).toEqual([created.nextRun, new Date((created.nextRun?.getTime() ?? 0) + 1000)]);
+  // Time goes on until it is asked.
+  const [soon = 0, then = 0] = created.next(2).map((at) => at.getTime());
+  const nextRun = created.nextRun?.getTime() ?? Number.NaN;
+  expect([soon >= nextRun, (soon - nextRun) % 1000, then - soon]).toEqual([true, 0, 1000]);
   await waitFor("three ticks", async () => (await schedules.get("news")).counts.started >= 3);
   const paused = await schedules.pause("news");
   expect(paused).toMatchObject({ state: "paused", subject: "report", kind: "workflow", nextRun: undefined });
@@ -59,7 +62,7 @@ test("a workflow every second: each tick is one run, paid once, and the schedule
   expect(site.simulator.journal.entries()).toHaveLength(ticks.length);
   expect(await runs.list({ tag: "schedule:news" })).toHaveLength(ticks.length);
   expect(paused.lastRun).toMatchObject({ id: ticks[0]?.id });
-}, 60_000);
+});
 
 test("a completion by cron; the same definition again changes nothing, another one does", async () => {
   const { site, client, work, redis, settings } = await workflowSite();
@@ -94,45 +97,41 @@ test("a completion by cron; the same definition again changes nothing, another o
     `${keys.prefix}:schedules:delayed`,
   ];
   expect((await Promise.all(left.map((pattern) => redis.keys(pattern)))).flat()).toEqual([]);
-}, 60_000);
+});
 
 test.each([
   ["none", 0],
   ["last", 1],
   ["all", 3],
-] as const)(
-  "three hours without a worker, catchUp %s",
-  async (catchUp, started) => {
-    const { client, work, runs, redis, settings } = await workflowSite();
-    const { schedules } = client;
-    const keys = redisKeys(settings.namespace);
-    // Half an hour from now, so that no tick is on time.
-    const cron = `${(new Date().getUTCMinutes() + 30) % 60} * * * *`;
-    const now = Date.now();
-    const options = { id: "h", workflow: report, input: { of: "h" }, cron, catchUp };
-    await schedules.create(options);
-    // As if that had been three hours ago, and the tick were due since.
-    await redis.hset(keys.schedule("h"), "doneUntil", now - 3 * HOUR);
-    const [job = ""] = await redis.zrange(`${keys.prefix}:schedules:delayed`, "0", "0");
-    await redis.zadd(`${keys.prefix}:schedules:delayed`, 1, job);
-    await work(report);
-    const missed = 3 - started;
-    await waitFor("the decision", async () => {
-      const { counts } = await schedules.get("h");
-      return counts.started === started && counts.missed === missed;
-    });
-    const { ticks } = await schedules.get("h");
-    const planned = latestTimes({ cron, timezone: "UTC" }, now - 3 * HOUR, now, 9);
-    expect(
-      ticks
-        .filter(({ outcome }) => outcome === "started")
-        .map(({ plannedAt }) => plannedAt.getTime())
-        .sort(),
-    ).toEqual(planned.slice(3 - started));
-    for (const { id, outcome } of ticks) if (outcome === "started") await runs.open(id ?? "").result();
-  },
-  60_000,
-);
+] as const)("three hours without a worker, catchUp %s", async (catchUp, started) => {
+  const { client, work, runs, redis, settings } = await workflowSite();
+  const { schedules } = client;
+  const keys = redisKeys(settings.namespace);
+  // Half an hour from now, so that no tick is on time.
+  const cron = `${(new Date().getUTCMinutes() + 30) % 60} * * * *`;
+  const now = Date.now();
+  const options = { id: "h", workflow: report, input: { of: "h" }, cron, catchUp };
+  await schedules.create(options);
+  // As if that had been three hours ago, and the tick were due since.
+  await redis.hset(keys.schedule("h"), "doneUntil", now - 3 * HOUR);
+  const [job = ""] = await redis.zrange(`${keys.prefix}:schedules:delayed`, "0", "0");
+  await redis.zadd(`${keys.prefix}:schedules:delayed`, 1, job);
+  await work(report);
+  const missed = 3 - started;
+  await waitFor("the decision", async () => {
+    const { counts } = await schedules.get("h");
+    return counts.started === started && counts.missed === missed;
+  });
+  const { ticks } = await schedules.get("h");
+  const planned = latestTimes({ cron, timezone: "UTC" }, now - 3 * HOUR, now, 9);
+  expect(
+    ticks
+      .filter(({ outcome }) => outcome === "started")
+      .map(({ plannedAt }) => plannedAt.getTime())
+      .sort(),
+  ).toEqual(planned.slice(3 - started));
+  for (const { id, outcome } of ticks) if (outcome === "started") await runs.open(id ?? "").result();
+});
 
 test("overlap: skip leaves a tick out, queue keeps it until the earlier run has ended, allow runs it beside", async () => {
   const { client, work, runs } = await workflowSite();
@@ -152,11 +151,12 @@ test("overlap: skip leaves a tick out, queue keeps it until the earlier run has 
   const [first = ""] = waited.running;
   await runs.open(first).signal("end");
   await waitFor("the next", async () => (await schedules.get("queue")).counts.started >= 2);
-  const queue = await schedules.get("queue");
-  const [later, earlier] = queue.ticks;
+  const { ticks } = await schedules.get("queue");
+  // On a busy machine some were missed in between.
+  const [later, earlier] = ticks.filter(({ outcome }) => outcome === "started");
   expect(earlier?.id).toBe(first);
   expect(later?.plannedAt).toEqual(waited.waiting[0]);
-}, 60_000);
+});
 
 test("trigger runs at once, also while it is paused; an unknown schedule is said to be", async () => {
   const { client, work, runs } = await workflowSite();
@@ -224,7 +224,6 @@ test.each([-3 * HOUR, 30_000, 3 * HOUR])(
       expect(plannedAt.getTime()).toBeLessThanOrEqual(at.getTime() + 1000);
     }
   },
-  120_000,
 );
 
 test("a worker whose clock is ahead starts no tick before its time by Redis", async () => {
@@ -241,7 +240,7 @@ test("a worker whose clock is ahead starts no tick before its time by Redis", as
   expect(times).toEqual(times.map((_, n) => (times[0] ?? 0) + n * 2000));
   for (const { plannedAt, at } of ticks)
     expect(at.getTime()).toBeGreaterThanOrEqual(plannedAt.getTime() - 1000);
-}, 120_000);
+});
 
 test("a schedule that BullMQ has lost ticks again, also beside one that is damaged", async () => {
   const { client, work, queueOf, redis, settings } = await workflowSite();
@@ -257,8 +256,8 @@ test("a schedule that BullMQ has lost ticks again, also beside one that is damag
   );
   await work(report);
   queueOf("report");
-  await waitFor("a tick", async () => (await schedules.get("lost")).counts.started >= 1, 60_000);
-}, 90_000);
+  await waitFor("a tick", async () => (await schedules.get("lost")).counts.started >= 1);
+});
 
 const wrong: [string, object, RegExp][] = [
   ["a day that never comes", { cron: "0 0 30 2 *" }, /the cron pattern "0 0 30 2 \*" never fires/],

@@ -101,6 +101,7 @@ describe("unknown keys", () => {
     ],
     [{ model: "x", either: { ttl: 1 } }, 'at either: Unrecognized key: "ttl" → known: ttlSeconds'],
     [{ model: "x", later: { deap: "y" } }, "did you mean deep? known: deep"],
+    [{ model: "x", constructor: 1 }, '"constructor" → known: byName, '],
   ])("%j", (value, text) => {
     expect(hintFor(value)).toContain(text);
   });

@@ -49,6 +49,7 @@ const CASES: readonly (readonly [errors.GlueError, ...Decisions])[] = [
     new unsent.CostWaitError({ ...fields, code: "cost_wait", category: "account" }),
     ...(["snooze", "job", "whenStuck", "unknown", "nothing", "none"] as const),
   ],
+  [new unsent.TenantWaitError("red"), "snooze", "job", "never", "unknown", "nothing", "none"],
   [new unsent.CacheWaitError(5), "snooze", "job", "whenStuck", "unknown", "nothing", "none"],
   [
     new unsent.BudgetExceededError("openai:m", 2, 1),
@@ -56,6 +57,8 @@ const CASES: readonly (readonly [errors.GlueError, ...Decisions])[] = [
   ],
   [new unsent.RateLimiterClosedError(), "retry", "job", "never", "unknown", "nothing", "none"],
   [new errors.JobCancelledError(), ...OVER],
+  [new errors.GuardrailError(), ...OVER],
+  [withCode("approval_timeout"), ...OVER],
   [withCode("conversation_lost"), ...OVER],
   [withCode("deadline_exceeded"), ...OVER],
   [withCode("corrupt_data"), ...OVER],
@@ -98,6 +101,7 @@ test("messages that a provider refused, or answers that did not fit, are not use
     ["InvalidRequestError", "unsupported_parameter", "messages"],
     ["StructuredOutputError", "structured_output", "answers"],
     ["BudgetExceededError", "budget_exceeded", "messages"],
+    ["GuardrailError", "guardrail_blocked", "messages"],
   ]);
 });
 

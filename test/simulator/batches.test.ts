@@ -116,7 +116,7 @@ test("OpenAI: lines that are wrong, and tokens over the pool, fail the batch; re
     "failed",
     { code: "duplicate_custom_id", line: 2 },
   ]);
-  simulator.setBatches({ tokenPool: 5 });
+  simulator.setBatches({ tokenPool: 1 });
   expect((await submit(openai, [line("a")])).errors?.data?.[0]?.code).toBe("token_limit_exceeded");
   simulator.setBatches({ tokenPool: null });
   const { id } = await submit(openai, [line("a")]);

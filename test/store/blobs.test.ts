@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { inlineOrBlob, isBlobRef, readBlob, releaseBlob } from "../../src/store/blobs.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { failureOf } from "../support/provider.ts";
 import { testRedis } from "../support/redis.ts";
 import { TestSite } from "../support/site.ts";
@@ -24,7 +25,7 @@ test("a blob lives as long as the owner who needs it longest, and goes with the 
   const keys = redisKeys(site.namespace);
   const value = { text: randomUUID().repeat(1000) };
   const store = (owner: string, days: number) =>
-    inlineOrBlob({ redis, keys }, owner, value, days * DAY_SECONDS).then((ref) => {
+    inlineOrBlob(plainStore(redis, keys), owner, value, days * DAY_SECONDS).then((ref) => {
       if (!isBlobRef(ref)) throw new Error("it lies inline");
       return ref;
     });
@@ -35,9 +36,9 @@ test("a blob lives as long as the owner who needs it longest, and goes with the 
   expect(await daysLeft()).toBe(32);
   await store("c", 7);
   expect(await daysLeft()).toBe(32);
-  for (const owner of ["a", "b"]) await releaseBlob({ redis, keys }, ref, owner);
-  expect(await readBlob({ redis, keys }, ref)).toEqual(value);
-  await releaseBlob({ redis, keys }, ref, "c");
+  for (const owner of ["a", "b"]) await releaseBlob(plainStore(redis, keys), ref, owner);
+  expect(await readBlob(plainStore(redis, keys), ref)).toEqual(value);
+  await releaseBlob(plainStore(redis, keys), ref, "c");
   expect(await redis.exists(keys.blob(ref.blob))).toBe(0);
 });
 

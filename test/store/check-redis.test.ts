@@ -4,21 +4,23 @@ import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { startSimulator } from "../../src/simulator/simulator.ts";
 import { checkRedis } from "../../src/store/check-redis.ts";
+import { redisTarget } from "../../src/store/redis-target.ts";
 import { runCli } from "../support/cli.ts";
 import { temporaryFolder } from "../support/redis-folders.ts";
+import { startSentinels } from "../support/redis-groups.ts";
 import { freePort, redisAt, startRedisServer } from "../support/redis-server.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const PREFIX = "{gluellm:default}";
 const TLS = join(import.meta.dirname, "../fixtures/tls");
 const WORKFLOWS = join(import.meta.dirname, "../support/cli-workflows.ts");
-const DOCS = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8");
+const DOCS = readFileSync(join(import.meta.dirname, "../../docs/redis.md"), "utf8");
 
 /** What the check says of a URL, as a user sees it: code, cause, remedy; and what it logs. */
 async function verdictOn(url: string) {
   const lines: string[] = [];
   const logger = pino({ level: "warn" }, { write: (line: string) => lines.push(line) });
-  const thrown = await checkRedis({ url }, { prefix: PREFIX, logger }).then(
+  const thrown = await checkRedis(redisTarget(url, "default"), { prefix: PREFIX, logger }).then(
     () => undefined,
     (error: Error & { code: string; hint: string }) => error,
   );
@@ -154,9 +156,43 @@ test("a Redis Cluster", async () => {
   for (const database of ["", "/3"]) {
     const { said } = await verdictOn(`redis://127.0.0.1:${port}${database}`);
     expect(said).toContain("redis_cluster: ");
-    expect(said).toContain("is a Redis Cluster, which is not supported");
+    expect(said).toContain("is a Redis Cluster");
+    expect(said).toContain("redis+cluster://");
     expectDocumented(said);
   }
+  const whole = redisAt(`redis://127.0.0.1:${port}`);
+  await whole.call("CLUSTER", "ADDSLOTSRANGE", 0, 16_383);
+  await waitFor("the cluster", async () =>
+    /cluster_state:ok/.test(String(await whole.call("CLUSTER", "INFO"))),
+  );
+  expect((await verdictOn(`redis+cluster://127.0.0.1:${port}`)).said).toMatch(/^fine/);
+});
+
+test("a group of servers that is not there, or is something else", async () => {
+  const { port } = await startRedisServer();
+  const sentinels = await startSentinels(1);
+  const nobody = await freePort();
+  const { said: wrongName } = await verdictOn(sentinels.url.replace(/main$/, "other"));
+  expect(wrongName).toContain("redis_sentinel: ");
+  expect((await verdictOn(sentinels.url)).said).toMatch(/^fine/);
+  for (const [url, expected] of [
+    [
+      `redis+cluster://:hunter2@127.0.0.1:${nobody}`,
+      `redis_unreachable: Redis at 127.0.0.1:${nobody} does not answer`,
+    ],
+    [`redis+cluster://127.0.0.1:${port}`, `redis_cluster: Redis at 127.0.0.1:${port} is no Redis Cluster`],
+    [
+      `redis+sentinel://127.0.0.1:${nobody}/main`,
+      `redis_unreachable: Redis at 127.0.0.1:${nobody} does not answer`,
+    ],
+    [`redis+sentinel://127.0.0.1:${port}/main`, `redis_sentinel: Redis at 127.0.0.1:${port} is no Sentinel`],
+  ] as const) {
+    const { said } = await verdictOn(url);
+    expect(said).toContain(expected);
+    expect(said).not.toContain("hunter2");
+    expectDocumented(said);
+  }
+  expectDocumented(wrongName);
 });
 
 test("a user with the least rights of the docs runs workers, batches and workflows", async () => {

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
+import { HIDDEN } from "../../src/shared/encryption-setting.ts";
 import { countFailure, readEndCounts } from "../../src/store/error-counts.ts";
 import { clockOf } from "../../src/store/redis-clock.ts";
-import { testNamespace, testStore } from "../support/redis.ts";
+import { isEncrypted, testNamespace, testStore } from "../support/redis.ts";
 
 const HOUR_MS = 3_600_000;
 const RETENTION = { errorsMs: HOUR_MS };
@@ -39,6 +40,6 @@ test("a damaged hour hides no other, and fails nobody's job", async () => {
   const { counts, examples } = await readEndCounts(store, now - HOUR_MS, now + 1000);
   expect(counts).toMatchObject([{ code: "timeout", model: "openai:gpt-4o", tenant: "default", count: 1 }]);
   expect(examples).toMatchObject([
-    { id: "job-1", message: "of timeout", code: "timeout", tenant: "default" },
+    { id: "job-1", message: isEncrypted ? HIDDEN : "of timeout", code: "timeout", tenant: "default" },
   ]);
 });

@@ -1,5 +1,6 @@
 import { onTestFinished } from "vitest";
-import { type Api, type ApiOptions, startApi } from "../../src/api/server.ts";
+import type { ApiOptions } from "../../src/api/api-options.ts";
+import { type Api, startApi } from "../../src/api/server.ts";
 import { createLogger } from "../../src/shared/logger.ts";
 import type { Scope } from "../../src/shared/scopes.ts";
 import { loadSettings, type Settings, withSettings } from "../../src/shared/settings.ts";

@@ -5,6 +5,7 @@ import type { BreakerTransition } from "../../src/limits/breaker-channel.ts";
 import { CircuitBreaker, type CircuitBreakerOptions } from "../../src/limits/circuit-breaker.ts";
 import { readBreakerState } from "../../src/store/breaker.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { testNamespace, testRedis } from "./redis.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -36,7 +37,7 @@ export async function openFleet(
   onTestFinished(() => redis.disconnect());
   const breakers = await Promise.all([start(), start(), start()]);
   const [first, second, third] = breakers;
-  const state = () => readBreakerState({ redis, keys }, KEY);
+  const state = () => readBreakerState(plainStore(redis, keys), KEY);
   return { breakers, first, second, third, keys, redis, logs, start, state };
 }
 

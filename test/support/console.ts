@@ -25,7 +25,7 @@ export async function openConsole(
   const logger = createLogger({ level: "silent", json: true });
   const store = testStore(settings.namespace);
   const { url, close } = await startDashboard({
-    redisTarget: redisTarget(settings.redisUrl as string),
+    redisTarget: redisTarget(settings.redisUrl as string, settings.namespace),
     ...{ namespace: settings.namespace, host: "127.0.0.1", port: 0, token: TOKEN, logger },
     mountRest: (knownCaller) => mountRest({ settings, logger, store, workflows }, knownCaller),
   });

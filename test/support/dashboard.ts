@@ -7,6 +7,7 @@ import { type Dashboard, type DashboardOptions, startDashboard } from "../../das
 import type { CompletionPayload } from "../../src/shared/catalog.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { testNamespace, testRedis } from "./redis.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -33,7 +34,7 @@ export async function openQueue(namespace: string, name: string) {
     await queue.close();
     redis.disconnect();
   });
-  await registerQueue({ redis, keys }, name);
+  await registerQueue(plainStore(redis, keys), name);
   async function work(): Promise<void> {
     const worker = new Worker(name, finish, { connection: redis, prefix: keys.prefix });
     await waitFor(

@@ -8,6 +8,9 @@ import { testSystem } from "./system.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../examples");
 
+/** The examples of agents and of their tools. */
+export const AGENT_EXAMPLES: readonly string[] = ["agents", "mcp", "support-desk", "tools"];
+
 /** What a test file runs its examples with. */
 export function exampleSite() {
   const ran = new Set<string>();

@@ -7,6 +7,7 @@ import { text } from "node:stream/consumers";
 import type { TestProject } from "vitest/node";
 import { stopEmbeddedRedis } from "../../src/embedded-redis/embedded-redis.ts";
 import { holdEmbeddedRedis } from "../../src/embedded-redis/hold.ts";
+import { buildBundle } from "./build-bundle.ts";
 import { testSystem } from "./system.ts";
 
 declare module "vitest" {
@@ -14,16 +15,21 @@ declare module "vitest" {
     redisSocket: string;
     isFull: boolean;
     seed: number;
+    /** Of a campaign that was asked for; else 0. */
+    deaths: number;
   }
 }
 
-/** Before a run: its folder, its reaper, and its Redis unless only unit tests run. */
+/** Before a run: its folder, its reaper, and unless only unit tests run, a bundle for its processes and a Redis. */
 export default async function setup(project: TestProject) {
-  const { isFull, seed } = project.config.provide;
+  const { isFull, seed, deaths = 0 } = project.config.provide;
   if (!isFull) console.log(`samples of what is long: GLUELLM_TEST_SEED=${seed} draws the same again`);
   const endRun = openRun();
-  const needsRedis = project.vitest.projects.some(({ name }) => name !== "unit");
-  const stopRedis = needsRedis ? await startRedis(project) : undefined;
+  const isIntegration = project.vitest.projects.some(({ name }) => name !== "unit");
+  // The whole run has the files as they are; a campaign starts processes by the hundred.
+  const isBundled = isIntegration && (!isFull || deaths > 0) && process.env.GLUELLM_TEST_SOURCES !== "1";
+  if (isBundled) process.env.GLUELLM_TEST_BUNDLE = await buildBundle();
+  const stopRedis = isIntegration ? await startRedis(project) : undefined;
   return async () => {
     await stopRedis?.();
     const left = await endRun();

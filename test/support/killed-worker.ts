@@ -3,6 +3,7 @@ import { createLogger } from "../../src/shared/logger.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
 import { toolsByName } from "../../src/shared/tool.ts";
 import { openStore } from "../../src/store/connected-store.ts";
+import { keyRingOf } from "../../src/store/key-ring.ts";
 import { redisTarget } from "../../src/store/redis-target.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
 import { add } from "./tools.ts";
@@ -15,7 +16,12 @@ subscribe("gluellm:journal", (message) => {
 const settings = loadSettings();
 const logger = createLogger({ level: "error", json: true });
 await WorkerProcess.start({
-  store: openStore(redisTarget(settings.redisUrl ?? ""), settings.namespace, logger),
+  store: openStore(
+    redisTarget(settings.redisUrl ?? "", settings.namespace),
+    settings.namespace,
+    logger,
+    keyRingOf(settings.encryption),
+  ),
   settings,
   logger,
   queueGlobs: [queue],

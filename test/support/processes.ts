@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { inBundle } from "./bundled.ts";
 
 /** Running processes of this test file. */
 const running = new Set<ChildProcess>();
@@ -22,14 +23,15 @@ export interface StartedProcess {
 
 /**
  * Starts a program with nothing of this shell's environment but what `processEnv` names. Every process of a test starts
- * here: it ends with the test file at the latest.
+ * here: it ends with the test file at the latest. In place of sources Node.js gets their bundle.
  */
 export function startProcess(
   command: string,
   args: readonly string[],
   { env, ...options }: ProcessOptions = {},
 ): StartedProcess {
-  const child = spawn(command, args, { ...options, env: processEnv(env), stdio: "pipe" });
+  const words = command === process.execPath ? inBundle(args, options.cwd) : args;
+  const child = spawn(command, words, { ...options, env: processEnv(env), stdio: "pipe" });
   running.add(child);
   child.once("exit", () => running.delete(child));
   const output = { stdout: "", stderr: "" };

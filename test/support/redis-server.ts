@@ -1,10 +1,10 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 import { onTestFinished } from "vitest";
 import { findServer } from "../../src/embedded-redis/find-server.ts";
-import { serverEnvironment } from "../../src/embedded-redis/server-binary.ts";
+import { type ServerBinary, serverEnvironment } from "../../src/embedded-redis/server-binary.ts";
 import { startProcess } from "./processes.ts";
 import { temporaryFolder } from "./redis-folders.ts";
 import { testSystem } from "./system.ts";
@@ -17,11 +17,19 @@ export interface RedisServer {
   child: ChildProcess;
 }
 
-/** A server of the test's own at a TCP port, with TLS when the settings name a certificate; it ends with the test. */
-export async function startRedisServer(settings: Record<string, string> = {}): Promise<RedisServer> {
-  const folder = temporaryFolder();
+/** The program that tests start without one of their own. */
+export function usualServer(): Promise<ServerBinary> {
   const system = testSystem();
-  const { path, libraryPath } = await findServer({ system, fallbackCacheDir: system.cacheDir });
+  return findServer({ system, fallbackCacheDir: system.cacheDir });
+}
+
+/** A server of the test's own at a TCP port, with TLS when the settings name a certificate; it ends with the test. */
+export async function startRedisServer(
+  settings: Record<string, string> = {},
+  program?: ServerBinary,
+): Promise<RedisServer> {
+  const folder = temporaryFolder();
+  const { path, libraryPath } = program ?? (await usualServer());
   const port = Number(settings.port ?? (await freePort()));
   const ports =
     "tls-cert-file" in settings ? { port: "0", "tls-port": String(port) } : { port: String(port) };
@@ -34,8 +42,8 @@ export async function startRedisServer(settings: Record<string, string> = {}): P
 }
 
 /** A connection to it that ends with the test. */
-export function redisAt(url: string): Redis {
-  const redis = new Redis(url);
+export function redisAt(url: string, options: RedisOptions = {}): Redis {
+  const redis = new Redis(url, options);
   redis.on("error", () => {});
   onTestFinished(() => redis.disconnect());
   return redis;

@@ -2,7 +2,12 @@ import { inject } from "vitest";
 
 /** Random numbers from 0 to 1 that follow from a text and the run's seed. */
 export function seededRandom(name: string): () => number {
-  let state = [...`${name} ${inject("seed")}`].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) | 0, 7);
+  return randomFrom(`${name} ${inject("seed")}`);
+}
+
+/** Random numbers from 0 to 1 that follow from a text. */
+export function randomFrom(text: string): () => number {
+  let state = [...text].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) | 0, 7);
   // mulberry32
   return () => {
     state = (state + 0x6d2b79f5) | 0;

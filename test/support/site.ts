@@ -5,7 +5,7 @@ import { inject } from "vitest";
 import { type Simulator, type SimulatorOptions, startSimulator } from "../../src/simulator/simulator.ts";
 import { runCli, startCli } from "./cli.ts";
 import type { StartedProcess } from "./processes.ts";
-import { testNamespace } from "./redis.ts";
+import { encryptionEnv, testNamespace } from "./redis.ts";
 
 export const MODEL = "simulator:test";
 /** For tests that kill workers: others have their jobs within 6 s, not 15. A shorter lock a busy machine's worker would lose. */
@@ -55,6 +55,7 @@ export class TestSite implements AsyncDisposable {
           api: "responses",
         },
       }),
+      ...encryptionEnv,
       ...this.#env,
     };
   }

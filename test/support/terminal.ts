@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import xterm from "@xterm/headless";
+import { inBundle } from "./bundled.ts";
 import { outputOf, type StartedProcess, startProcess } from "./processes.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -30,7 +31,9 @@ export class Terminal {
     { columns, rows, env, cwd }: TerminalOptions,
   ): Promise<Terminal> {
     const device = join(cwd, "terminal-device");
-    const words = [process.execPath, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+    const words = [process.execPath, ...inBundle(args, cwd)]
+      .map((word) => `'${word.replaceAll("'", "'\\''")}'`)
+      .join(" ");
     // Waits for a line, so that nothing is printed before somebody looks.
     const command = `stty cols ${columns} rows ${rows} -echo; tty > '${device}'; read start; exec ${words}`;
     const run = startProcess("script", ["-qec", command, "/dev/null"], {

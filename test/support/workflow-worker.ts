@@ -8,6 +8,7 @@ import { loadSettings } from "../../src/shared/settings.ts";
 import { isStepFunction, stepFunctionsByName } from "../../src/shared/step-function.ts";
 import { isTool, toolsByName } from "../../src/shared/tool.ts";
 import { openStore } from "../../src/store/connected-store.ts";
+import { keyRingOf } from "../../src/store/key-ring.ts";
 import { redisTarget } from "../../src/store/redis-target.ts";
 import { isActivity } from "../../src/workflows/activity.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
@@ -19,7 +20,12 @@ const tools = toolsByName(exported.filter(isTool));
 const settings = loadSettings();
 const logger = createLogger({ level: "error", json: true });
 await startWorker({
-  store: openStore(redisTarget(settings.redisUrl ?? ""), settings.namespace, logger),
+  store: openStore(
+    redisTarget(settings.redisUrl ?? "", settings.namespace),
+    settings.namespace,
+    logger,
+    keyRingOf(settings.encryption),
+  ),
   settings,
   logger,
   ...(role === "models" ? {} : { workflows }),

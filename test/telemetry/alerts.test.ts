@@ -65,6 +65,13 @@ test("failures are told once, however many processes look and however long it la
   expect(states()).toEqual(["alert.failure_rate firing", "alert.failure_rate resolved"]);
 });
 
+test("a process that has nobody to tell leaves the look to those that have", async () => {
+  const { store, looks } = await openJudges({ webhook: undefined });
+  await looks();
+  // Whoever looks holds the key for most of the time until the next look.
+  expect(await store.redis.exists(store.keys.alertSweep)).toBe(0);
+});
+
 test("what an hour and a day may cost; a webhook that fails is asked again, and a redirect is no answer", async () => {
   const { store, told, states } = await openJudges({ hourUsd: 5, dayUsd: 50 }, (n) =>
     n === 1 ? 500 : n === 2 ? 307 : 200,
@@ -104,7 +111,8 @@ test("jobs that nobody takes, and a breaker that stays open", async () => {
   await waitFor("the breaker's alert", () => states().includes("alert.breaker_open firing"));
   const { since, at } = told().at(-1) as { since: number; at: number };
   expect(at - since).toBeGreaterThanOrEqual(1500);
-  await store.redis.del(store.keys.breaker("simulator:test"));
+  // Nobody wants the model any more: nobody knows whether its provider still fails.
+  await queue.drain(true);
   await waitFor("its end", () => states().includes("alert.breaker_open resolved"));
   // A queue that an operator has paused is not stuck.
   await queue.pause();

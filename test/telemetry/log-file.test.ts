@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { LogFile, type LogFileOptions } from "../../src/telemetry/log-file.ts";
 import { temporaryFolder } from "../support/redis-folders.ts";
 
@@ -26,6 +26,19 @@ test("a full file is set aside, the oldest one goes, and no line is torn", () =>
   const kept = ["gluellm.log.2", "gluellm.log.1", "gluellm.log"].map((name) => read(dir, name)).join("");
   // 10 lines a file: of 40, the first 10 are gone.
   expect(kept).toBe(Array.from({ length: 30 }, (_, n) => line(n + 10)).join(""));
+});
+
+test("many lines at once are no reason for a larger file", () => {
+  const dir = temporaryFolder();
+  const file = openFile(dir, { backupCount: 50 });
+  for (let n = 0; n < 40; n++) file.write(line(n));
+  file.write(`${"x".repeat(150)}\n`);
+  file.flush();
+  const names = all(dir).toSorted((a, b) => Number(b.split(".")[2] ?? 0) - Number(a.split(".")[2] ?? 0));
+  const kept = names.map((name) => read(dir, name));
+  const larger = kept.filter(({ length }) => length > 100);
+  expect(larger).toEqual([`${"x".repeat(150)}\n`]);
+  expect(kept.join("")).toBe(`${Array.from({ length: 40 }, (_, n) => line(n)).join("")}${"x".repeat(150)}\n`);
 });
 
 test("two writers of one file lose no line, whoever of them sets it aside", () => {
@@ -77,10 +90,11 @@ test("lines of a disk that does not take them are lost, and nothing else", () =>
   expect(() => file.flush()).not.toThrow();
 });
 
-test("lines are written at the end of the event loop's turn", async () => {
+test("lines are written within some milliseconds, many at once", async () => {
   const dir = temporaryFolder();
   const file = openFile(dir, { maxBytes: 0 });
   for (let n = 0; n < 3; n++) file.write(line(n));
-  await new Promise(setImmediate);
+  expect(existsSync(join(dir, "logs"))).toBe(false);
+  await vi.waitFor(() => expect(existsSync(join(dir, "logs"))).toBe(true), 240_000);
   expect(read(dir, "gluellm.log")).toBe([0, 1, 2].map(line).join(""));
 });

@@ -76,6 +76,11 @@ test("the API and the dashboard tell metrics to who is on this machine, and to k
   });
   expect((await get("/scale?targetSeconds=no", {}, origin)).status).toBe(400);
   expect((await get("/metrics?fleet=maybe", {}, origin)).status).toBe(400);
+  const misspelt = await get("/scale?targetSecond=10", {}, origin);
+  expect([misspelt.status, await misspelt.text()]).toEqual([
+    400,
+    "/scale has no parameter targetSecond: did you mean targetSeconds? it takes queue, targetSeconds, concurrency\n",
+  ]);
 });
 
 test("runs, steps, tools and streams are counted; a registered meter gets the same, by the names of the conventions", async () => {
@@ -148,6 +153,9 @@ test("runs, steps, tools and streams are counted; a registered meter gets the sa
     "gen_ai.request.model": "test",
   });
   expect(input?.value).toBe(seriesOf("gluellm_tokens_total", { kind: "input" })[0]?.value);
+  expect(byName.get("gluellm.active_jobs")).toMatchObject([{ value: 0 }]);
+  const open = byName.get("gluellm.http_pool_connections")?.map(({ attributes }) => attributes);
+  expect(open).toContainEqual({ "gen_ai.provider.name": "simulator", "gluellm.state": "open" });
   otel.disable();
   await provider.shutdown();
 });

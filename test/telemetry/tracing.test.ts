@@ -1,9 +1,10 @@
 import { join } from "node:path";
-import OpenAI, { toFile } from "openai";
+import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { OtlpReceiver, type ReceivedSpan } from "../support/otlp-receiver.ts";
 import { type ServedApi, startServer } from "../support/served-api.ts";
 import { MODEL, SHORT_LOCKS, TestSite } from "../support/site.ts";
+import { submitBatch } from "../support/submit-batch.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const MODULE = join(import.meta.dirname, "../support/traced-module.ts");
@@ -88,7 +89,8 @@ test("a worker killed in the middle leaves one whole trace, with the calls that 
   startWorker();
   const spans = await jobTrace(id);
   expect(spans[0]?.traceId).toBe(traceId);
-  expect(namesOf(spans)).toEqual([
+  // A busy machine may have the next worker wait for its part of the budget.
+  expect(namesOf(spans.filter(({ name }) => name !== "wait budget"))).toEqual([
     ...["POST /api/jobs", "chat test", "chat test", "execute_tool killer", "gluellm.enqueue", "gluellm.job"],
     "wait queue",
   ]);
@@ -211,17 +213,7 @@ test("a run of a workflow is one trace over a killed worker: steps, activities, 
 
 test("each row of a batch is a trace of its own that names the batch", async () => {
   const openai = new OpenAI({ baseURL: api.baseURL, apiKey: api.apiKey });
-  const line = (n: number) => ({
-    ...{ custom_id: `row-${n}`, method: "POST", url: "/v1/chat/completions" },
-    body: { model: MODEL, messages: [{ role: "user", content: `question ${n}` }] },
-  });
-  const file = await toFile(
-    Buffer.from([0, 1].map((n) => `${JSON.stringify(line(n))}\n`).join("")),
-    "in.jsonl",
-  );
-  const { id: input_file_id } = await openai.files.create({ file, purpose: "batch" });
-  const given = { input_file_id, endpoint: "/v1/chat/completions", completion_window: "24h" } as const;
-  const { id } = await openai.batches.create(given);
+  const { id } = await submitBatch(openai, ["question 0", "question 1"]);
   const [batch] = await traceWith("gluellm.batch", ({ attributes }) => attributes["gluellm.batch.id"] === id);
   const rows = await waitFor("the rows", () => {
     const found = receiver

@@ -1,16 +1,18 @@
-import OpenAI, { toFile } from "openai";
+import OpenAI from "openai";
 import { expect, test } from "vitest";
 import { announceAlert } from "../../src/store/outbox.ts";
 import { WebhookOutbox } from "../../src/store/webhook-outbox.ts";
 import { startRedisServer } from "../support/redis-server.ts";
 import { restClient } from "../support/rest-client.ts";
 import { serveApi, startServer } from "../support/served-api.ts";
-import { MODEL, SHORT_LOCKS } from "../support/site.ts";
+import { SHORT_LOCKS } from "../support/site.ts";
+import { submitBatch } from "../support/submit-batch.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { LOOPBACK, type ReceivedEvent, unwrap, webhookSite } from "../support/webhooks.ts";
 import { wireServer } from "../support/wire-server.ts";
 
 const ROWS = 600;
+const questions = Array.from({ length: ROWS }, (_, n) => `question ${n}`);
 
 test("API, workers and Redis killed while events are under way: each is delivered, under one id", async () => {
   const redis = { appendonly: "yes", appendfsync: "everysec" };
@@ -27,22 +29,7 @@ test("API, workers and Redis killed while events are under way: each is delivere
     events: ["job.*", "batch.*"],
   });
   const openai = new OpenAI({ baseURL, apiKey });
-  const lines = Array.from({ length: ROWS }, (_, n) => ({
-    custom_id: `row-${n}`,
-    method: "POST",
-    url: "/v1/chat/completions",
-    body: { model: MODEL, messages: [{ role: "user", content: `question ${n}` }] },
-  }));
-  const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
-  const file = await openai.files.create({
-    file: await toFile(Buffer.from(text), "in.jsonl"),
-    purpose: "batch",
-  });
-  const batch = await openai.batches.create({
-    input_file_id: file.id,
-    endpoint: "/v1/chat/completions",
-    completion_window: "24h",
-  });
+  const batch = await submitBatch(openai, questions);
 
   await waitFor("100 events", () => receiver.requests.length > 100);
   worker.child.kill("SIGKILL");
@@ -75,7 +62,7 @@ test("API, workers and Redis killed while events are under way: each is delivere
     );
   });
   const jobs = [...events.values()].filter(({ type }) => type.startsWith("job."));
-  expect(jobs.map(({ data }) => data.customId).sort()).toEqual(lines.map((line) => line.custom_id).sort());
+  expect(jobs.map(({ data }) => data.customId).sort()).toEqual(questions.map((_, n) => `row-${n}`).sort());
   expect(new Set(jobs.map(({ data }) => data.id)).size).toBe(ROWS);
   const states = [...events.values()].filter(({ data }) => data.id === batch.id).map(({ type }) => type);
   expect([...new Set(states)].sort()).toEqual(

@@ -146,15 +146,16 @@ test("among delayed jobs none is lost beside one that cannot be read, and no wor
     damaged.push(id);
     healthy.push(await delayed(`after ${name}`));
   }
-  const run = await client.workflows.start(sleeper, 60_000);
+  const run = await client.workflows.start(sleeper, 3_600_000);
   const far = await client.enqueue("far", { model: MODEL, delayMs: 3_600_000 });
   await asText(store, jobKey(store, QUEUE, far.id));
   await waitFor("all to be due", () => Date.now() > soon);
   await work();
   for (const job of healthy) expect((await job.result()).finalResponse).toBeTruthy();
   const wrongType = damaged[Object.keys(UNREADABLE).indexOf("another type of key")];
-  await waitFor("all to be over", async () => (await redis.llen(partsOf(store, QUEUE).active)) === 0);
   const aside = () => lines.filter(({ msg }) => /cannot be read and was set aside/.test(String(msg)));
+  await waitFor("all to be set aside", () => aside().length >= Object.keys(UNREADABLE).length);
+  await waitFor("all to be over", async () => (await redis.llen(partsOf(store, QUEUE).active)) === 0);
   expect(aside().map(({ jobId }) => jobId)).toContain(wrongType);
   expect(aside()).toHaveLength(Object.keys(UNREADABLE).length);
   expect(lines.filter(({ msg }) => msg === "queue worker fault").length).toBeLessThan(8);

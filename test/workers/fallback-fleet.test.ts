@@ -3,6 +3,7 @@ import { readQueueStates } from "../../src/producers/queue-states.ts";
 import { createLogger } from "../../src/shared/logger.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName, ROUTE_QUEUE } from "../../src/shared/queue-name.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
 import { FIRST, type ModelPair, openPair, SECOND, statuses } from "../support/model-pair.ts";
 import { testRedis, testStore } from "../support/redis.ts";
@@ -14,7 +15,7 @@ afterAll(() => redis.disconnect());
 
 /** Whether the job that waits in the pair's route queue says that it waits for this. */
 async function waitsFor({ keys, settings }: ModelPair, reason: string): Promise<boolean> {
-  const [state] = await readQueueStates({ redis, keys }, settings, [ROUTE_QUEUE]);
+  const [state] = await readQueueStates(plainStore(redis, keys), settings, [ROUTE_QUEUE]);
   return state?.waitsFor.some((text) => text.includes(reason)) ?? false;
 }
 
@@ -49,7 +50,7 @@ describe.concurrent("limits", () => {
       fallbacks: [{ model: FIRST, code: "budget_wait" }],
     });
     expect(pair.first.journal.entries()).toHaveLength(calls);
-    const states = await readQueueStates({ redis, keys: pair.keys }, pair.settings);
+    const states = await readQueueStates(plainStore(redis, pair.keys), pair.settings);
     expect(states.map(({ key, workers, pausedMs }) => ({ key, workers, pausedMs }))).toEqual([
       { key: ROUTE_QUEUE, workers: 1, pausedMs: 0 },
     ]);

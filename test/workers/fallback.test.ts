@@ -12,12 +12,13 @@ import {
   RateLimitError,
 } from "../../src/index.ts";
 import { ROUTE_QUEUE } from "../../src/shared/queue-name.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { usagePerMinute } from "../../src/store/usage.ts";
 import { givesUp } from "../../src/workers/fallback.ts";
 import { deadlineError, type Verdict } from "../../src/workers/verdict.ts";
 import { completionPayload } from "../support/dashboard.ts";
 import { BOTH, FIRST, openPair, SECOND, statuses } from "../support/model-pair.ts";
-import { testRedis } from "../support/redis.ts";
+import { recordIn, testRedis } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const redis = testRedis();
@@ -130,7 +131,7 @@ describe.concurrent("a call with several models", () => {
       fallbacks: `${FIRST}: authentication`,
     });
     expect(pair.second.journal.entries()).toHaveLength(2);
-    expect(JSON.parse((await redis.get(pair.keys.result(handle.id))) ?? "{}")).toMatchObject({
+    expect(await recordIn(redis, pair.site.namespace, handle.id)).toMatchObject({
       status: "failed",
       entry: "spare",
       model: "second",
@@ -157,7 +158,7 @@ describe.concurrent("a call with several models", () => {
   test("counts as the use of the model that answered", async () => {
     await using pair = await openPair({ first: { faults: { "401": 1 } } });
     const { tokensUsed } = await pair.client().complete("hello");
-    const used = (key: string) => usagePerMinute({ redis, keys: pair.keys }, key, Date.now() - 60_000);
+    const used = (key: string) => usagePerMinute(plainStore(redis, pair.keys), key, Date.now() - 60_000);
     await waitFor("the counters", async () => (await used(SECOND)).requests > 0);
     // A rate of about a minute's whole seconds.
     expect((await used(SECOND)).tokens / tokensUsed.total).toBeCloseTo(1, 1);

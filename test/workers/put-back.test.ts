@@ -9,10 +9,11 @@ import { emptyRecord } from "../../src/shared/records.ts";
 import { loadSettings, type Settings } from "../../src/shared/settings.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { type ConnectedStore, connectedStore } from "../../src/store/connected-store.ts";
+import { readFleetFigures } from "../../src/store/fleet-figures.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
 import type { RedisKeys } from "../../src/store/redis-keys.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
-import { testNamespace, testRedis } from "../support/redis.ts";
+import { recordIn, testNamespace, testRedis, testRing } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const MODEL = modelRef("simulator", "test");
@@ -32,7 +33,7 @@ beforeEach(async () => {
   simulator = await startSimulator({ latencyMs: 1, jitterMs: 0 });
   const env = { GLUELLM_NAMESPACE: testNamespace(), SIMULATOR_BASE_URL: `${simulator.url}/v1` };
   settings = loadSettings({ env, cwd: "/" });
-  store = connectedStore(redis, settings.namespace);
+  store = connectedStore(redis, settings.namespace, testRing());
   keys = store.keys;
   const name = completionQueueName(MODEL);
   await registerQueue(store, name);
@@ -72,12 +73,17 @@ describe("a job this worker cannot run goes back, with a reason and without usin
     ["an entry nobody knows", { provider: { entry: "nobody", fingerprint: "x" } }, "unknown"],
   ])("%s", async (_what, change, reason) => {
     const { name, data, opts } = await validJob("job-1");
-    await queue.add(name, { ...data, ...change }, opts);
+    await queue.add(name, { ...data, ...change }, { ...opts, timestamp: Date.now() - 60_000 });
     const waitsFor = await waitFor("a reason", async () => {
       const job = await queue.getJob("job-1");
       return (job?.progress as { waitsFor?: string } | undefined)?.waitsFor;
     });
     expect(waitsFor).toContain(reason);
+    // For alerts and metrics it has waited all the time, however often workers look at it.
+    await waitFor("its age", async () => {
+      const [figures] = (await readFleetFigures(store))?.queues ?? [];
+      return figures?.soon === 1 && figures.oldestMs >= 60_000;
+    });
     await waitFor("the job to be delayed", async () => (await queue.getJobState("job-1")) === "delayed");
     expect((await queue.getJob("job-1"))?.attemptsMade).toBe(0);
     expect(simulator.journal.entries()).toEqual([]);
@@ -99,6 +105,17 @@ describe("what no attempt can mend fails at once", () => {
     await waitFor("the failure", async () => (await queue.getJobState("job-1")) === "failed");
     expect((await queue.getJob("job-1"))?.failedReason).toContain("deadline_exceeded");
     expect(simulator.journal.entries()).toEqual([]);
+  });
+});
+
+test("a job that no worker can run fails when its deadline has passed", async () => {
+  const { name, data, opts } = await validJob("job-1");
+  const provider = { entry: "nobody", fingerprint: "x" };
+  await queue.add(name, { ...data, provider, deadlineAt: Date.now() - 1 }, opts);
+  await waitFor("the failure", async () => (await queue.getJobState("job-1")) === "failed");
+  expect((await queue.getJob("job-1"))?.failedReason).toContain("deadline_exceeded");
+  expect(await recordIn(redis, settings.namespace, "job-1")).toMatchObject({
+    error: { code: "deadline_exceeded" },
   });
 });
 

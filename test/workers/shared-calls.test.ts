@@ -4,6 +4,7 @@ import type { EnqueueOptions } from "../../src/index.ts";
 import type { Simulator } from "../../src/simulator/simulator.ts";
 import { CacheStore } from "../../src/store/cache.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { testRedis } from "../support/redis.ts";
 import { SHORT_LOCKS, TestSite } from "../support/site.ts";
 import { openClient } from "../support/site-client.ts";
@@ -101,7 +102,7 @@ describe.concurrent("equal requests at the same time", () => {
 test("after three failures in a row, or one that lasts, nobody waits for another one", async () => {
   const redis = testRedis();
   const keys = redisKeys(site.namespace);
-  const cache = new CacheStore({ store: { redis, keys }, maxBytes: 1e6 });
+  const cache = new CacheStore({ store: plainStore(redis, keys), maxBytes: 1e6 });
   const claim = async (digest: string, token: string) => (await cache.claim(digest, token, 60_000)).kind;
   for (const token of ["a", "b", "c"]) {
     expect(await claim("stumbles", token)).toBe("lead");

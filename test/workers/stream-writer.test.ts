@@ -2,6 +2,7 @@ import { afterAll, expect, test } from "vitest";
 import { createLogger } from "../../src/shared/logger.ts";
 import { type StreamEntry, streamEntrySchema } from "../../src/shared/stream-events.ts";
 import { redisKeys } from "../../src/store/redis-keys.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { StreamWriter } from "../../src/workers/stream-writer.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -12,7 +13,7 @@ afterAll(() => redis.disconnect());
 function newJob() {
   const keys = redisKeys(testNamespace());
   const options = {
-    store: { redis, keys },
+    store: plainStore(redis, keys),
     jobId: "job-1",
     logger: createLogger({ level: "silent", json: true }),
   };

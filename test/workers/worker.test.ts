@@ -13,8 +13,9 @@ import { inlineOrBlob } from "../../src/store/blobs.ts";
 import { jobLockKey, NEVER_LIMITING } from "../../src/store/bullmq-internals.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
 import { type RedisKeys, redisKeys } from "../../src/store/redis-keys.ts";
+import { plainStore } from "../../src/store/store.ts";
 import { WorkerProcess } from "../../src/workers/worker-process.ts";
-import { testNamespace, testRedis, testStore } from "../support/redis.ts";
+import { recordIn, testNamespace, testRedis, testStore } from "../support/redis.ts";
 import { redisOptions } from "../support/redis-folders.ts";
 import { SocketProxy } from "../support/socket-proxy.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -43,7 +44,7 @@ beforeEach(async () => {
   };
   settings = loadSettings({ env, cwd: "/" });
   keys = redisKeys(settings.namespace);
-  await registerQueue({ redis, keys }, NAME);
+  await registerQueue(plainStore(redis, keys), NAME);
   queue = new Queue(NAME, { connection: redis, prefix: keys.prefix });
 });
 afterEach(async () => {
@@ -68,11 +69,16 @@ function testProducer(store = testStore(settings.namespace)): CompletionProducer
 }
 
 async function job(jobId: string, request: typeof REQUEST = REQUEST) {
-  return completionJob({ redis, keys }, settings, { jobId, model: MODEL, request, urgency: "interactive" });
+  return completionJob(plainStore(redis, keys), settings, {
+    jobId,
+    model: MODEL,
+    request,
+    urgency: "interactive",
+  });
 }
 
 async function recordOf(jobId: string) {
-  return JSON.parse((await redis.get(keys.result(jobId))) ?? "{}") as { status?: string };
+  return recordIn(redis, settings.namespace, jobId);
 }
 
 describe("a job that another worker took over", () => {
@@ -87,7 +93,7 @@ describe("a job that another worker took over", () => {
     // The next job's end shows that the first one's has been dealt with.
     simulator.setLatency({ latencyMs: 1 });
     await testProducer().complete({ model: MODEL, request: REQUEST });
-    expect(await recordOf("job-1")).toEqual({});
+    expect(await recordOf("job-1")).toBeUndefined();
     expect(await redis.keys(keys.blob("*"))).toHaveLength(1);
   });
 });
@@ -115,7 +121,7 @@ describe("a process that was held up until its job's lock ran out", () => {
 describe("a job that no attempt can bring to its end", () => {
   test("leaves a record of its failure, so that whoever waits for it wakes", async () => {
     const broken = { messages: "x".repeat(20_000) };
-    const request = await inlineOrBlob({ redis, keys }, "job-1", broken);
+    const request = await inlineOrBlob(plainStore(redis, keys), "job-1", broken);
     const { name, data, opts } = await job("job-1");
     await queue.add(name, { ...data, request }, opts);
     await startWorker();

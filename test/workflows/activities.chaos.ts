@@ -28,7 +28,7 @@ async function chaosSite() {
   const url = `redis://127.0.0.1:${port}`;
   const site = await workflowSite({}, { ...SHORT_LOCKS, GLUELLM_REDIS_URL: url });
   const store = openStore(
-    redisTarget(url),
+    redisTarget(url, site.settings.namespace),
     site.settings.namespace,
     createLogger({ level: "silent", json: true }),
   );

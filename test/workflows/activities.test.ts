@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { defineActivity, NonRetryableError } from "../../src/index.ts";
-import { activityQueue, MAX_ACTIVITY_BYTES } from "../../src/shared/catalog.ts";
+import { MAX_ACTIVITY_BYTES } from "../../src/shared/activity-payload.ts";
+import { activityQueue } from "../../src/shared/catalog.ts";
 import { jobKey } from "../../src/store/bullmq-internals.ts";
 import { readRunJournal } from "../../src/store/run-journal.ts";
 import { anyActivity, failure, one } from "../support/any-activity.ts";

@@ -27,7 +27,7 @@ describe("heartbeats", () => {
           await heartbeat({ from: worker });
           return new Promise(() => signal.addEventListener("abort", () => begun.push("aborted")));
         },
-        { heartbeatMs: 100 },
+        { heartbeatMs: 1500 },
       );
     await work(one());
     const first = await runs.start(one(), {});

@@ -122,7 +122,10 @@ describe("from outside", () => {
     const child = (await run.steps()).find(({ kind }) => kind === "child")?.job ?? "";
     expect((await runs.open(child).status()).state).toBe("cancelled");
     expect(await run.cancel()).toBe(false);
-    await expect(runs.open("nobody").cancel()).rejects.toMatchObject({ code: "job_lost" });
+    await expect(runs.open("nobody").cancel()).rejects.toMatchObject({
+      code: "job_lost",
+      message: "no run nobody",
+    });
   });
 
   test("a cancelled run's local work is told to stop", async () => {

@@ -121,7 +121,8 @@ test("local work under way is shown, and no longer when it has ended", async () 
   const run = await runs.start(long, {});
   const steps = () => run.steps();
   await waitFor("the work", async () => (await steps()).length === 1);
-  expect((await steps())[0]).toMatchObject({
+  const [begun] = await steps();
+  expect(begun).toMatchObject({
     step: "long",
     kind: "local",
     state: "running",
@@ -130,7 +131,8 @@ test("local work under way is shown, and no longer when it has ended", async () 
   expect((await run.status()).state).toBe("running");
   release.resolve("done");
   await waitFor("the wait", async () => (await steps()).length === 2);
-  expect((await steps())[0]).toMatchObject({ step: "long", state: "succeeded" });
+  const [ended] = await steps();
+  expect(ended).toMatchObject({ step: "long", state: "succeeded", startedAt: begun?.startedAt });
   await run.signal("go");
   expect(await run.result()).toBe("done");
 });

@@ -170,10 +170,11 @@ describe("steps", () => {
     });
     const run = await runs.start(approval, {});
     await run.signal("early", "bird");
-    await workReplaying(approval);
-    await waitFor("the wait for the form", async () => (await run.steps()).some((s) => s.step === "form"));
-    expect((await run.status()).state).toBe("running");
+    // Before its wait nobody knows what it has to fit.
     await run.signal("form", { ok: "yes" });
+    await workReplaying(approval);
+    await waitFor("the second wait", async () => (await run.steps()).some((s) => s.step === "form#2"));
+    expect((await run.status()).state).toBe("running");
     await run.signal("form", { ok: true });
     expect(await run.result()).toEqual([
       "bird",

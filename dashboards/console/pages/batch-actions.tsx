@@ -1,5 +1,5 @@
 import { post } from "../api.ts";
-import { count, usd } from "../format.ts";
+import { counted, usd } from "../format.ts";
 import { Action } from "../parts/dialog.tsx";
 import { go } from "../router.ts";
 import { may } from "../session.ts";
@@ -46,7 +46,7 @@ export function BatchActions({ batch, path }: { batch: Batch; path: string }) {
           scope={scope}
           explain={
             <p>
-              The {count(left)} rows that are left are sent
+              The {counted(left, "row")} left {left === 1 ? "is" : "are"} sent
               {perRow !== undefined && `, for about ${usd(perRow * left)}`}.
             </p>
           }
@@ -63,8 +63,8 @@ export function BatchActions({ batch, path }: { batch: Batch; path: string }) {
           scope={scope}
           explain={
             <p>
-              The {count(rows.unsent)} rows that are not sent yet never are. Rows under way end; the{" "}
-              {usd(costUsd)} that it has cost are spent, and the answers so far are kept.
+              The {counted(rows.unsent, "row")} not sent yet never {rows.unsent === 1 ? "is" : "are"}. Rows
+              under way end; the {usd(costUsd)} that it has cost are spent, and the answers so far are kept.
             </p>
           }
           act={async () => {
@@ -79,7 +79,7 @@ export function BatchActions({ batch, path }: { batch: Batch; path: string }) {
           scope={scope}
           explain={
             <p>
-              A new batch sends the {count(retriable)} rows without an answer
+              A new batch sends the {counted(retriable, "row")} without an answer
               {perRow !== undefined && `, for about ${usd(perRow * retriable)}`}. Rows that have one are not
               paid again.
             </p>

@@ -1,11 +1,11 @@
 import { withQuery } from "../api.ts";
-import { count, duration, percent, usd } from "../format.ts";
+import { count, counted, duration, percent, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Facts, Fault, Loaded, Meter, Panel, Time } from "../parts/basic.tsx";
 import { ChoiceFilter, filterOf } from "../parts/filters.tsx";
-import { Pager } from "../parts/pager.tsx";
+import { PagedTable } from "../parts/pager.tsx";
 import { type Column, Table } from "../parts/table.tsx";
-import type { Batch, FailureCause, Page } from "../types.ts";
+import type { Batch, BatchLane, FailureCause, Page } from "../types.ts";
 import { BatchActions, OPEN_STATES } from "./batch-actions.tsx";
 
 const STATES = [
@@ -74,28 +74,19 @@ export function BatchesPage() {
           choices={[["", "any"], ...STATES.map((s) => [s, s.replaceAll("_", " ")] as const)]}
         />
       </div>
-      <Panel>
-        <Loaded live={batches}>
-          {({ data, cursor }) => (
-            <>
-              <Table
-                label="Batches"
-                columns={COLUMNS}
-                rows={data}
-                keyOf={({ id }) => id}
-                hrefOf={({ id }) => `/batches/${encodeURIComponent(id)}`}
-                isFailed={({ state, rows }) => state === "failed" || rows.failed > 0}
-                empty={
-                  <>
-                    No batches. <code>gluellm batch run IN.jsonl -o OUT.jsonl</code> runs one.
-                  </>
-                }
-              />
-              <Pager cursor={cursor} />
-            </>
-          )}
-        </Loaded>
-      </Panel>
+      <PagedTable
+        live={batches}
+        label="Batches"
+        columns={COLUMNS}
+        keyOf={({ id }) => id}
+        hrefOf={({ id }) => `/batches/${encodeURIComponent(id)}`}
+        isFailed={({ state, rows }) => state === "failed" || rows.failed > 0}
+        empty={
+          <>
+            No batches. <code>gluellm batch run IN.jsonl -o OUT.jsonl</code> runs one.
+          </>
+        }
+      />
     </>
   );
 }
@@ -121,6 +112,7 @@ export function BatchPage({ id }: { id: string }) {
               />
             ))}
             <BatchFacts batch={data} />
+            {data.lanes.length > 0 && <Lanes lanes={data.lanes} />}
             {data.rows.failed > 0 && <Failures path={path} failed={data.rows.failed} />}
           </>
         )}
@@ -130,7 +122,7 @@ export function BatchPage({ id }: { id: string }) {
 }
 
 function BatchFacts({ batch }: { batch: Batch }) {
-  const { rows, tokens, costUsd, maxCostUsd } = batch;
+  const { rows, tokens, costUsd, maxCostUsd, quotedUsd } = batch;
   const done = rows.succeeded + rows.failed;
   const perRow = costUsd !== null && done > 0 ? costUsd / done : undefined;
   return (
@@ -157,6 +149,11 @@ function BatchFacts({ batch }: { batch: Batch }) {
               ),
             ],
             [
+              "Quote",
+              quotedUsd !== null &&
+                `${usd(quotedUsd.p50)} (${usd(quotedUsd.p10)} to ${usd(quotedUsd.p90)} in four of five)`,
+            ],
+            [
               "Cost at its end",
               OPEN_STATES.includes(batch.state) &&
                 perRow !== undefined &&
@@ -165,6 +162,11 @@ function BatchFacts({ batch }: { batch: Batch }) {
             [
               "Tokens",
               `${count(tokens.prompt)} in (${count(tokens.cached)} cached), ${count(tokens.completion)} out`,
+            ],
+            [
+              "At half the price",
+              batch.rowsByLane.batch + batch.rowsByLane.flex > 0 &&
+                `${counted(batch.rowsByLane.batch, "row")} in provider batches, ${count(batch.rowsByLane.flex)} in the tier flex: ${usd(batch.savedUsd)} saved`,
             ],
             ["Answers from the cache", batch.cacheHits > 0 && `${count(batch.cacheHits)}, not paid`],
             ["Attempts beyond the first", count(batch.retries)],
@@ -203,6 +205,32 @@ function Count({ value, name, total }: { value: number; name: string; total: num
         {name}, {percent(value, total)}
       </span>
     </div>
+  );
+}
+
+const LANES: readonly Column<BatchLane>[] = [
+  { label: "Provider batch", cell: ({ id }) => <span class="mono">{id ?? "–"}</span> },
+  { label: "Model", cell: ({ model }) => model },
+  { label: "State", cell: ({ state }) => <Badge state={state} /> },
+  {
+    label: "Done",
+    isNumber: true,
+    cell: ({ done, rows }) => `${count(done)} of ${count(rows)}`,
+  },
+  { label: "Why", grows: true, cell: ({ reason }) => reason },
+];
+
+function Lanes({ lanes }: { lanes: BatchLane[] }) {
+  return (
+    <Panel title="Rows in provider batches">
+      <Table
+        label="Provider batches"
+        columns={LANES}
+        rows={lanes}
+        keyOf={({ id, model, state }) => `${id} ${model} ${state}`}
+        empty="None now."
+      />
+    </Panel>
   );
 }
 

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { type ApiError, post, withQuery } from "../api.ts";
-import { count, usd } from "../format.ts";
+import { count, counted, usd } from "../format.ts";
 import { jsonOf } from "../json-of.ts";
 import { useLive } from "../live.ts";
 import { Content, Facts, Fault, Loaded, Panel, Time } from "../parts/basic.tsx";
@@ -9,16 +9,19 @@ import { ChoiceFilter, filterOf } from "../parts/filters.tsx";
 import { type Column, Table } from "../parts/table.tsx";
 import type { DeadLetter, LetterGroup, LetterReport } from "../report-types.ts";
 
+const PAGES = { job: "jobs", run: "runs", batch: "batches" };
+
 /** Which letters an action is for. */
 type Where = Partial<Record<"id" | "kind" | "code" | "model" | "workflow", string>>;
 
 function whereOf({ kind, code, subject }: Pick<LetterGroup, "kind" | "code" | "subject">): Where {
+  if (kind === "batch") return { kind, id: subject };
   return { kind, code, ...(kind === "run" ? { workflow: subject } : { model: subject }) };
 }
 
 const GROUPS: readonly Column<LetterGroup>[] = [
   { label: "Cause", cell: ({ code }) => <strong>{code}</strong> },
-  { label: "Of", cell: ({ kind, subject }) => `${kind}s of ${subject}` },
+  { label: "Of", cell: ({ kind, subject }) => `${kind === "batch" ? "rows" : `${kind}s`} of ${subject}` },
   { label: "Letters", isNumber: true, cell: ({ count: letters }) => count(letters) },
   { label: "Latest", isWide: true, cell: ({ lastAt }) => <Time at={lastAt} /> },
   {
@@ -30,7 +33,13 @@ const GROUPS: readonly Column<LetterGroup>[] = [
   {
     label: "Act",
     cell: (group) =>
-      group.kind !== "batch" && <Letters where={whereOf(group)} of={`${count(group.count)} letters`} />,
+      // The files of a program's batch are not the server's.
+      !group.hint && (
+        <Letters
+          where={whereOf(group)}
+          of={`${count(group.count)} ${group.kind === "batch" ? "rows" : "letters"}`}
+        />
+      ),
   },
 ];
 
@@ -43,7 +52,10 @@ const LETTERS: readonly Column<DeadLetter>[] = [
   { label: "Of", isWide: true, cell: ({ subject }) => subject },
   { label: "Failed", isWide: true, cell: ({ failedAt }) => <Time at={failedAt} /> },
   { label: "What happened", grows: true, cell: ({ message }) => <span title={message}>{message}</span> },
-  { label: "Act", cell: ({ id, kind }) => <Letters where={{ id, kind }} of="this letter" /> },
+  {
+    label: "Act",
+    cell: ({ id, kind, hint }) => !hint && <Letters where={{ id, kind }} of="this letter" />,
+  },
 ];
 
 /** What failed for good: by cause, with what can be done about it. */
@@ -71,6 +83,7 @@ export function DeadLettersPage() {
             ["", "any"],
             ["job", "jobs"],
             ["run", "runs"],
+            ["batch", "batches"],
           ]}
         />
         <ChoiceFilter
@@ -126,11 +139,13 @@ export function DeadLetterPage({ id }: { id: string }) {
       <div class="head">
         <h1 class="mono">{id}</h1>
         <div class="side">
-          {letter.data && <Letters where={{ id, kind: letter.data.kind }} of="this letter" />}
+          {letter.data && !letter.data.hint && (
+            <Letters where={{ id, kind: letter.data.kind }} of="this letter" />
+          )}
         </div>
       </div>
       <Loaded live={letter}>
-        {({ kind, code, subject, message, failedAt, attempts, costUsd, request }) => (
+        {({ kind, code, subject, message, failedAt, attempts, costUsd, hint, request }) => (
           <Panel>
             <Facts
               of={[
@@ -140,7 +155,8 @@ export function DeadLetterPage({ id }: { id: string }) {
                 ["Failed", <Time at={failedAt} />],
                 ["Attempts", count(attempts)],
                 ["Paid", usd(costUsd)],
-                ["All of it", <a href={`/${kind}s/${encodeURIComponent(id)}`}>the {kind}</a>],
+                ["What to do", hint && <code>{hint}</code>],
+                ["All of it", <a href={`/${PAGES[kind]}/${encodeURIComponent(id)}`}>the {kind}</a>],
               ]}
             />
             <div class="body">
@@ -157,13 +173,18 @@ export function DeadLetterPage({ id }: { id: string }) {
 function Letters({ where, of }: { where: Where; of: string }) {
   const [model, setModel] = useState("");
   const isRun = where.kind === "run";
+  const isBatch = where.kind === "batch";
   return (
     <span class="rowlink">
       <Action
         label="Replay"
         explain={
           <>
-            <p>Lets {of} try again. What was paid is kept; the calls from the failed one on are paid.</p>
+            <p>
+              {isBatch
+                ? `Sends ${of} again in a new batch. Rows that have an answer are not paid again.`
+                : `Lets ${of} try again. What was paid is kept; the calls from the failed one on are paid.`}
+            </p>
             <DryRun act="replay" body={{ where, ...(model && { model }) }} />
           </>
         }
@@ -182,7 +203,9 @@ function Letters({ where, of }: { where: Where; of: string }) {
                 Changes of the request (JSON), or empty for none
                 <textarea name="edit" spellcheck={false} placeholder={'{ "max_tokens": 500 }'} />
               </label>
-              <small>With either, the jobs become new ones; the old ones keep what they have.</small>
+              {!isBatch && (
+                <small>With either, the jobs become new ones; the old ones keep what they have.</small>
+              )}
             </div>
           )
         }
@@ -193,7 +216,7 @@ function Letters({ where, of }: { where: Where; of: string }) {
           return told("replayed", await post<LetterReport>("/api/dead-letters/replay", body));
         }}
       />
-      {!isRun && (
+      {!isRun && !isBatch && (
         <Action
           label="Drop"
           isDangerous
@@ -212,7 +235,7 @@ function Letters({ where, of }: { where: Where; of: string }) {
 
 function told(what: string, { changed, failed, failures }: LetterReport): string {
   const why = failures[0] ? `: ${failures[0].message}` : "";
-  return `${count(changed)} letters are ${what}${failed > 0 ? `, ${count(failed)} are not${why}` : ""}.`;
+  return `${counted(changed, "letter")} ${changed === 1 ? "is" : "are"} ${what}${failed > 0 ? `, ${count(failed)} ${failed === 1 ? "is" : "are"} not${why}` : ""}.`;
 }
 
 /** What would come of an action. */
@@ -227,12 +250,13 @@ function DryRun({ act, body }: { act: "replay" | "drop"; body: object }) {
   }, [act, asked]);
   if (fault) return <Fault error={fault} />;
   if (!report) return <p class="muted">Counting …</p>;
-  const { matched, quoteUsd } = report;
+  const { matched, rows, quoteUsd } = report;
   const price = quoteUsd === null ? "for an unknown price" : `for at most about ${usd(quoteUsd)}`;
   return (
     <p>
       <strong>
-        {count(matched)} {matched === 1 ? "letter" : "letters"}
+        {counted(matched, "letter")}
+        {rows > 0 && ` with ${counted(rows, "row")}`}
         {act === "replay" && `, their next calls ${price}`}.
       </strong>
     </p>

@@ -1,11 +1,11 @@
-import { clock, duration } from "../format.ts";
+import { clock, counted, duration } from "../format.ts";
 import { Content, Fault } from "../parts/basic.tsx";
 import { may } from "../session.ts";
 import type { JobLife } from "../types.ts";
 
 /** What a job was asked, what it tried, what its tools did, and what it answered. */
 export function JobContent({ life }: { life: JobLife }) {
-  const { attempts, outcome, content } = life;
+  const { attempts, log, outcome, content } = life;
   return (
     <>
       {outcome?.error && <Fault error={outcome.error as unknown as Error} />}
@@ -23,6 +23,12 @@ export function JobContent({ life }: { life: JobLife }) {
             </li>
           ))}
         </ol>
+      )}
+      {log.length > 0 && (
+        <details>
+          <summary>Log, {counted(log.length, "line")}</summary>
+          <Content title="As its workers wrote it" value={log.join("\n")} />
+        </details>
       )}
       {content && <Messages request={content.request} />}
       {content?.input !== undefined && <Content title="Input" value={content.input} />}

@@ -1,10 +1,11 @@
 import { post } from "../api.ts";
 import { count, duration, usd } from "../format.ts";
 import { useLive } from "../live.ts";
-import { Badge, Facts, Loaded, Panel, Time } from "../parts/basic.tsx";
+import { Badge, Facts, Loaded, Panel, Time, TraceLink } from "../parts/basic.tsx";
 import { Action } from "../parts/dialog.tsx";
 import { TimeList } from "../parts/time-list.tsx";
 import type { JobLife } from "../types.ts";
+import { JobApprovals } from "./job-approvals.tsx";
 import { JobContent } from "./job-content.tsx";
 
 /** One job from its enqueueing to its result. */
@@ -18,6 +19,7 @@ export function JobPage({ id }: { id: string }) {
         {job.data && <Badge state={job.data.state} />}
         <div class="side">{job.data && <JobActions life={job.data} path={path} />}</div>
       </div>
+      {job.data?.state === "suspended" && <JobApprovals path={path} />}
       <Loaded live={job}>{(life) => <LifeView life={life} />}</Loaded>
     </>
   );
@@ -54,7 +56,9 @@ function LifeView({ life }: { life: JobLife }) {
             ],
             ["Given up", outcome?.fallbacks?.map(({ model, code }) => `${model} (${code})`).join(", ")],
             ["Other models", life.fallbacks.join(", ")],
+            ["Agent", life.agent],
             ["Tools", life.tools.join(", ")],
+            ["Trace", life.traceUrl && <TraceLink url={life.traceUrl} />],
             ["Provider’s request id", outcome?.requestId && <code>{outcome.requestId}</code>],
             [
               "Run",
@@ -116,7 +120,7 @@ function Bar({ life, end }: { life: JobLife; end: number }) {
 }
 
 function JobActions({ life, path }: { life: JobLife; path: string }) {
-  const isOpen = ["waiting", "delayed", "active"].includes(life.state);
+  const isOpen = ["waiting", "delayed", "suspended", "active"].includes(life.state);
   const scope = ["complete", "operate"] as const;
   return (
     <>

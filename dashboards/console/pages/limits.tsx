@@ -89,7 +89,7 @@ function Pause({ queue: { queue, key, pausedByOperator, pausedMs, counts } }: { 
 
 /** What each model may use, what it uses, and what holds it up. */
 export function LimitsPage() {
-  const queues = useLive<{ data: Queue[] }>("/api/queues", 2000);
+  const queues = useLive<{ data: Queue[] }>("/api/queues", 2000, { ticks: true });
   return (
     <>
       <div class="head">
@@ -117,8 +117,8 @@ export function LimitsPage() {
 
 /** One model: what it used in the last minutes against what it may use, and what holds it up. */
 export function LimitPage({ id }: { id: string }) {
-  const queues = useLive<{ data: Queue[] }>("/api/queues", 2000);
-  const use = useLive<UseSeries>(withQuery("/api/limits/use", { key: id }), 2000);
+  const queues = useLive<{ data: Queue[] }>("/api/queues", 2000, { ticks: true });
+  const use = useLive<UseSeries>(withQuery("/api/limits/use", { key: id }), 2000, { ticks: true });
   const queue = queues.data?.data.find(({ key }) => key === id);
   return (
     <>

@@ -1,5 +1,5 @@
 import { withQuery } from "../api.ts";
-import { count, duration, short, usd } from "../format.ts";
+import { count, counted, duration, short, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Empty, Loaded, Meter, Panel } from "../parts/basic.tsx";
 import { Table } from "../parts/table.tsx";
@@ -20,9 +20,9 @@ interface Problem {
 
 /** One glance: whether all is well, and if not, what is not and why. */
 export function OverviewPage() {
-  const queues = useLive<{ data: Queue[] }>("/api/queues", 2000);
+  const queues = useLive<{ data: Queue[] }>("/api/queues", 2000, { ticks: true });
   const runs = useLive<Page<ListedRun>>("/api/run-search?limit=8", 2000);
-  const workers = useLive<{ data: Worker[] }>("/api/workers", 5000);
+  const workers = useLive<{ data: Worker[] }>("/api/workers", 5000, { ticks: true });
   const batches = useLive<Page<Batch>>("/api/batches?limit=10", 3000);
   const today = useLive<ErrorReport>(withQuery("/api/errors", { since: midnight(), by: "model" }), 5000);
   const all = queues.data?.data ?? [];
@@ -83,7 +83,7 @@ function failingModel({ model = "", failed, failedCalls }: ErrorGroup): Problem[
     {
       tone: "warn",
       what: model,
-      why: `${count(failed)} jobs failed today, ${count(failedCalls)} calls did`,
+      why: `${counted(failed, "job")} failed today, ${counted(failedCalls, "call")} did`,
       href: "/errors?hours=24",
     },
   ];
@@ -108,8 +108,11 @@ function problemsOf(queue: Queue): Problem[] {
       ),
     ];
   if (workers === 0 && due > 0)
-    return [problem("bad", `${count(due)} jobs wait, and no worker can run them`)];
-  if (pausedByOperator) return [problem("warn", `an operator paused it; ${count(due)} jobs wait`)];
+    return [
+      problem("bad", `${counted(due, "job")} ${due === 1 ? "waits" : "wait"}, and no worker can run them`),
+    ];
+  if (pausedByOperator)
+    return [problem("warn", `an operator paused it; ${counted(due, "job")} ${due === 1 ? "waits" : "wait"}`)];
   if (longPause) return [problem("warn", `the provider asked for a pause: ${longPause.reason}`)];
   return [];
 }
@@ -125,7 +128,7 @@ function Verdict({ problems, queues }: { problems: readonly Problem[]; queues: r
   const rest =
     tone === "ok"
       ? active > 0
-        ? `${count(active)} jobs at work.`
+        ? `${counted(active, "job")} at work.`
         : "Nothing is at work."
       : problems.length === 1
         ? `${problems[0]?.what}: ${problems[0]?.why}.`

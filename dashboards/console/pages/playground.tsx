@@ -1,13 +1,13 @@
 import { useState } from "preact/hooks";
 import { type ApiError, post } from "../api.ts";
-import { count, duration, usd } from "../format.ts";
+import { count, duration, millis, usd } from "../format.ts";
 import { useLive } from "../live.ts";
 import { Badge, Facts, Fault, Loaded, Panel } from "../parts/basic.tsx";
 import { filterOf } from "../parts/filters.tsx";
 import { exampleOf, SchemaForm } from "../parts/schema-form.tsx";
 import { setQuery } from "../router.ts";
 import { may } from "../session.ts";
-import type { JobLife, Queue, Schema, Worker } from "../types.ts";
+import type { JobLife, Queue, Run, Schema, Worker } from "../types.ts";
 import { JobContent } from "./job-content.tsx";
 import { isModelQueue } from "./limits.tsx";
 
@@ -214,16 +214,41 @@ function TryWorkflow() {
           )}
         </Loaded>
       </Panel>
-      {started && (
-        <Panel title="Started">
-          <div class="body">
-            <a class="mono" href={`/runs/${encodeURIComponent(started)}`}>
-              {started}
-            </a>
-          </div>
-        </Panel>
-      )}
+      {started && <Started id={started} key={started} />}
     </div>
+  );
+}
+
+/** What comes of a run, with its time and its cost. */
+function Started({ id }: { id: string }) {
+  const [isOver, setOver] = useState(false);
+  const run = useLive<Run>(`/api/runs/${encodeURIComponent(id)}`, isOver ? 0 : 1000);
+  if (run.data && ENDED.includes(run.data.state) && !isOver) setOver(true);
+  return (
+    <Panel
+      title={
+        <a class="mono" href={`/runs/${encodeURIComponent(id)}`}>
+          {id}
+        </a>
+      }
+      side={run.data && <Badge state={run.data.state} />}
+    >
+      <Loaded live={run}>
+        {({ waitsFor, createdAt, finishedAt, tokensUsed, costUsd, unpriced, error }) => (
+          <>
+            {error && <Fault error={error as unknown as Error} />}
+            <Facts
+              of={[
+                ["Waits for", waitsFor.join("; ")],
+                ["Took", duration((millis(finishedAt) ?? Date.now()) - (millis(createdAt) ?? 0))],
+                ["Tokens", count(tokensUsed.total)],
+                ["Cost", unpriced > 0 && costUsd === 0 ? "unknown" : usd(costUsd)],
+              ]}
+            />
+          </>
+        )}
+      </Loaded>
+    </Panel>
   );
 }
 

@@ -1,9 +1,12 @@
+import { useState } from "preact/hooks";
 import { post } from "../api.ts";
 import { usd } from "../format.ts";
 import { jsonOf } from "../json-of.ts";
+import { useLive } from "../live.ts";
 import { Action } from "../parts/dialog.tsx";
+import { exampleOf, SchemaForm } from "../parts/schema-form.tsx";
 import { go } from "../router.ts";
-import type { Run, Step } from "../types.ts";
+import type { Run, RunSignal, Schema, Step } from "../types.ts";
 
 /** What can be done with a run; each says what it does and costs before it does it. */
 export function RunActions({ run }: { run: Run }) {
@@ -47,7 +50,13 @@ export function RunActions({ run }: { run: Run }) {
 }
 
 function Signal({ run, path }: { run: Run; path: string }) {
-  const waited = run.waitsFor.map((reason) => /signal "([^"]+)"/.exec(reason)?.[1]).find(Boolean) ?? "";
+  // What it waits for may be another signal then.
+  const signals = useLive<{ data: RunSignal[] }>(
+    `${path}/signals?of=${encodeURIComponent(run.waitsFor.join())}`,
+    0,
+  );
+  const known = signals.data?.data ?? [];
+  const waited = known.find(({ isWaiting }) => isWaiting)?.name;
   return (
     <Action
       label="Signal"
@@ -58,24 +67,58 @@ function Signal({ run, path }: { run: Run; path: string }) {
           The signal costs nothing; what the run does then may.
         </p>
       }
-      fields={
-        <div class="form">
-          <label>
-            Name
-            <input name="name" required maxLength={200} defaultValue={waited} />
-          </label>
-          <label>
-            Data (JSON)
-            <textarea name="data" spellcheck={false} defaultValue="{}" />
-          </label>
-        </div>
-      }
+      fields={<SignalFields known={known} first={waited ?? ""} />}
       act={async (form) => {
         const name = String(form.get("name"));
         await post(`${path}/signals`, { name, data: jsonOf(form.get("data")) });
         return `The run has the signal ${name}.`;
       }}
     />
+  );
+}
+
+/** The name of a signal, and its data: a form where its schema is known, else JSON. */
+function SignalFields({ known, first }: { known: readonly RunSignal[]; first: string }) {
+  const [name, setName] = useState(first);
+  const schema = known.find((signal) => signal.name === name)?.schema;
+  return (
+    <div class="form">
+      <label>
+        Name
+        <input
+          name="name"
+          required
+          maxLength={200}
+          list="signals"
+          defaultValue={first}
+          onInput={({ currentTarget }) => setName(currentTarget.value)}
+        />
+        <datalist id="signals">
+          {known.map((signal) => (
+            <option key={signal.name} value={signal.name} />
+          ))}
+        </datalist>
+      </label>
+      {schema ? (
+        <SignalData key={name} schema={schema} />
+      ) : (
+        <label>
+          Data (JSON)
+          <textarea name="data" spellcheck={false} defaultValue="{}" />
+        </label>
+      )}
+    </div>
+  );
+}
+
+function SignalData({ schema }: { schema: Schema }) {
+  const [data, setData] = useState(() => exampleOf(schema));
+  return (
+    <fieldset>
+      <legend>Data</legend>
+      <SchemaForm schema={schema} value={data} onChange={setData} />
+      <input type="hidden" name="data" value={JSON.stringify(data)} />
+    </fieldset>
   );
 }
 

@@ -1,8 +1,8 @@
-import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import { count, duration, millis, usd } from "../format.ts";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { count, counted, duration, millis, usd } from "../format.ts";
 import { useKey } from "../keys.ts";
 import { useLive } from "../live.ts";
-import { Badge, Content, Facts, Fault, Loaded, Panel, Time } from "../parts/basic.tsx";
+import { Badge, Content, Facts, Fault, Loaded, Panel, Time, TraceLink } from "../parts/basic.tsx";
 import { ThoughtTree, thoughtsOf } from "../parts/thought-tree.tsx";
 import { type Row, scopedName, treeRows } from "../parts/tree-rows.ts";
 import { Waterfall } from "../parts/waterfall.tsx";
@@ -56,13 +56,15 @@ function RunView({ run, path }: { run: Run; path: string }) {
   const { look } = steps;
   const onView = useCallback((first: number, last: number) => !isTree && look(first, last), [isTree, look]);
   const [sought, setSought] = useState<number>();
+  // Keys may come faster than the page is drawn.
+  const reached = useRef(-1);
   useKey("n", () => {
-    const after = target ?? -1;
     const places = rows
       ? rows.flatMap((row, n) => (row.type === "step" && row.step.state === "failed" ? [n] : []))
       : steps.failed;
-    const next = places.find((place) => place > after) ?? places[0];
+    const next = places.find((place) => place > reached.current) ?? places[0];
     if (next === undefined) return;
+    reached.current = next;
     look(next, next + 1);
     setTarget(next);
     setSought(next);
@@ -98,6 +100,7 @@ function RunView({ run, path }: { run: Run; path: string }) {
             ["Went on as new", run.continued > 0 && `${run.continued} times`],
             ["Tags", run.tags.join(", ")],
             ["Deadline", <Time at={run.deadlineAt} />],
+            ["Trace", run.traceUrl && <TraceLink url={run.traceUrl} />],
           ]}
         />
       </Panel>
@@ -131,7 +134,7 @@ function RunView({ run, path }: { run: Run; path: string }) {
 
 function costOf({ costUsd, unpriced }: Run): string {
   if (unpriced === 0) return usd(costUsd);
-  return costUsd === 0 ? "unknown" : `${usd(costUsd)} and ${unpriced} calls of unknown cost`;
+  return costUsd === 0 ? "unknown" : `${usd(costUsd)} and ${counted(unpriced, "call")} of unknown cost`;
 }
 
 function RunContent({ path, isRunning }: { path: string; isRunning: boolean }) {

@@ -1,6 +1,6 @@
 import { count, duration, millis, usd } from "../format.ts";
 import { useLive } from "../live.ts";
-import { Badge, Facts, Fault, Loaded, Panel, Time } from "../parts/basic.tsx";
+import { Badge, Facts, Fault, Loaded, Panel, Time, TraceLink } from "../parts/basic.tsx";
 import { TimeList } from "../parts/time-list.tsx";
 import { may } from "../session.ts";
 import type { JobLife, Run, Step } from "../types.ts";
@@ -65,7 +65,14 @@ function StepJob({ id, isRunning }: { id: string; isRunning: boolean }) {
           {id}
         </a>
       </p>
-      <Loaded live={job}>{(life) => <JobContent life={life} />}</Loaded>
+      <Loaded live={job}>
+        {(life) => (
+          <>
+            <TraceLink url={life.traceUrl} />
+            <JobContent life={life} />
+          </>
+        )}
+      </Loaded>
     </>
   );
 }

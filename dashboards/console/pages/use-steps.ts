@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { get, withQuery } from "../api.ts";
+import { keepAsking } from "../live.ts";
 import type { Step, Timeline } from "../types.ts";
 
 const PAGE = 100;
@@ -60,14 +61,16 @@ export function useSteps(runId: string, isRunning: boolean, all: number): Steps 
     // Once more after the end: what was under way has ended with the run.
     if (!isRunning && wasRunning.current) pages.current.clear();
     wasRunning.current = isRunning;
-    const inView = () => {
-      for (let page = view.current[0]; page <= view.current[1]; page++) void load(page, stop.signal);
+    const inView = async () => {
+      const [first, last] = view.current;
+      const pagesInView = Array.from({ length: last - first + 1 }, (_, n) => first + n);
+      await Promise.all(pagesInView.map((page) => load(page, stop.signal)));
+      return "well" as const;
     };
-    inView();
-    const timer = isRunning ? setInterval(() => !document.hidden && inView(), POLL_MS) : 0;
+    const end = isRunning ? keepAsking(inView, { everyMs: POLL_MS }) : void inView();
     return () => {
       stop.abort();
-      clearInterval(timer);
+      end?.();
     };
   }, [isRunning, load]);
   const isSmall = state.total > 0 && state.total <= all;

@@ -62,7 +62,7 @@ function hasOf({ providers, tools, workflows, activities }: Worker): string[] {
 
 /** The worker processes that are alive. */
 export function WorkersPage() {
-  const workers = useLive<{ data: Worker[] }>("/api/workers", 3000);
+  const workers = useLive<{ data: Worker[] }>("/api/workers", 3000, { ticks: true });
   const wanted = filterOf("text")?.toLowerCase() ?? "";
   const shown =
     workers.data?.data.filter((worker) => JSON.stringify(worker).toLowerCase().includes(wanted)) ?? [];

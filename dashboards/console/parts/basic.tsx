@@ -6,7 +6,14 @@ import type { Live } from "../live.ts";
 const TONES: Record<string, string> = {
   ...{ succeeded: "ok", completed: "ok", active: "live", running: "live", in_progress: "live", closed: "ok" },
   ...{ failed: "bad", open: "bad", expired: "bad", cancelled: "off", cancelling: "warn", paused: "warn" },
-  ...{ waiting: "off", delayed: "warn", validating: "live", finalizing: "live", half_open: "warn" },
+  ...{
+    waiting: "off",
+    delayed: "warn",
+    suspended: "warn",
+    validating: "live",
+    finalizing: "live",
+    half_open: "warn",
+  },
   ...{
     started: "ok",
     skipped: "off",
@@ -106,6 +113,16 @@ export function Time({ at, ago = false }: { at: number | string | undefined | nu
     <time dateTime={iso(at)} title={iso(at)}>
       {ago ? relative(at) : clock(at)}
     </time>
+  );
+}
+
+/** Leads to where traces are looked at, outside the console. */
+export function TraceLink({ url }: { url: string | undefined }) {
+  if (!url) return null;
+  return (
+    <a href={url} target="_blank" rel="noreferrer">
+      Open the trace
+    </a>
   );
 }
 

@@ -1,7 +1,8 @@
 import { place, setQuery } from "../router.ts";
 
 const SETTLE_MS = 250;
-let timer = 0;
+/** Of what is being typed, by the filter's name. */
+const timers = new Map<string, number>();
 
 /** A text filter that is kept in the address. */
 export function TextFilter({
@@ -25,8 +26,9 @@ export function TextFilter({
         key={place.value.parts.join("/")}
         onInput={(event) => {
           const { value } = event.currentTarget;
-          clearTimeout(timer);
-          timer = setTimeout(() => setQuery({ [name]: value, cursor: undefined }), SETTLE_MS);
+          clearTimeout(timers.get(name));
+          const settle = () => setQuery({ [name]: value, cursor: undefined });
+          timers.set(name, setTimeout(settle, SETTLE_MS));
         }}
       />
     </label>

@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { duration, millis } from "../format.ts";
+import { counted, duration, millis } from "../format.ts";
 import type { Span, Step } from "../types.ts";
 import { useWindow } from "./table.tsx";
 import type { Row } from "./tree-rows.ts";
@@ -15,7 +15,7 @@ export const KINDS: Record<Span["kind"], string> = {
   model: "model",
   tool: "tools, activity",
   work: "local work",
-  wait: "sleep, signal",
+  wait: "sleep, signal, person",
   child: "child run",
 };
 
@@ -81,7 +81,8 @@ export function Waterfall({ total, rowAt, onView, from, to, selected, onSelect, 
                   <span class="name" style={{ paddingLeft: `${row.depth * 14}px` }}>
                     <strong>{row.path.split("/").at(-1)}</strong>{" "}
                     <span class="tree">
-                      {row.steps} steps{row.failed > 0 && `, ${row.failed} failed`}
+                      {counted(row.steps, "step")}
+                      {row.failed > 0 && `, ${row.failed} failed`}
                     </span>
                   </span>
                 </div>

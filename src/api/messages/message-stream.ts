@@ -1,18 +1,9 @@
 import { messageBody } from "../../batch/answer-forms.ts";
 import type { CompletionEvent, CompletionResult } from "../../calls/completion-result.ts";
+import type { BlockEvents, MessageEvent } from "./message-event.ts";
 import type { Fields } from "./message-request.ts";
 import { TranslatedEvents } from "./translated-events.ts";
 import { VerbatimEvents } from "./verbatim-events.ts";
-
-export type MessageEvent = Fields & { type: string };
-
-/** The events of the blocks of an answer. */
-export interface BlockEvents {
-  /** The message as its provider began it, when that is known. */
-  readonly head: Fields | undefined;
-  /** Returns what an event of the job says. @throws ApiError when the answer began anew and is another one */
-  take(event: CompletionEvent): MessageEvent[];
-}
 
 const NO_USAGE = {
   input_tokens: 0,

@@ -1,6 +1,6 @@
 import type { CompletionEvent } from "../../calls/completion-result.ts";
 import { ToldAnswer } from "../told-answer.ts";
-import type { BlockEvents, MessageEvent } from "./message-stream.ts";
+import type { BlockEvents, MessageEvent } from "./message-event.ts";
 
 /** The events of an answer of another dialect: its text is a block, and each tool call is one. */
 export class TranslatedEvents implements BlockEvents {

@@ -3,8 +3,8 @@ import type { CompletionEvent, CompletionResult } from "../../calls/completion-r
 import { fieldsOf, isObject } from "../../shared/json.ts";
 import { toldOnce } from "../told-answer.ts";
 import { ToldText } from "../told-text.ts";
+import type { BlockEvents, MessageEvent } from "./message-event.ts";
 import type { Fields } from "./message-request.ts";
-import type { BlockEvents, MessageEvent } from "./message-stream.ts";
 
 /** What a client was told of a block. */
 interface ToldBlock {

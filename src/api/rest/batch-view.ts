@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { batchFaultSchema } from "../../shared/file-check.ts";
+import { parseJson } from "../../shared/json.ts";
 import { BATCH_ENDS, batchStatusSchema, laneStatusSchema } from "../../shared/records.ts";
 import { lanesOf } from "../../store/batch.ts";
 import type { AnyBatch } from "../../store/batch-list.ts";
@@ -14,6 +15,7 @@ export type BatchState = z.infer<typeof batchStateSchema>;
 const STALE_MS = 15_000;
 
 const time = z.iso.datetime().nullable();
+const quotedSchema = z.object({ p10: z.number(), p50: z.number(), p90: z.number() });
 export const batchViewSchema = z
   .looseObject({
     id: z.string(),
@@ -37,7 +39,11 @@ export const batchViewSchema = z
     tokens: z.object({ prompt: z.number(), completion: z.number(), cached: z.number() }),
     costUsd: z.number().nullable().meta({ description: "null when the cost of a row is not known." }),
     maxCostUsd: z.number().nullable(),
-    savedUsd: z.number().meta({ description: "What provider batches saved against single calls." }),
+    quotedUsd: quotedSchema.nullable().meta({ description: "What it was quoted for; null without a quote." }),
+    rowsByLane: z.object({ batch: z.number(), flex: z.number() }).meta({
+      description: "Rows that were bought at a lower price: in provider batches, in the tier flex.",
+    }),
+    savedUsd: z.number().meta({ description: "What these saved against single calls." }),
     lanes: z.array(laneStatusSchema).meta({ description: "The provider batches that have rows of it now." }),
     retries: z.number(),
     rateLimited: z.number(),
@@ -91,6 +97,8 @@ export function showBatch(batch: AnyBatch): z.infer<typeof batchViewSchema> {
     },
     costUsd: run && run.unpriced > 0 ? null : (run?.costUsd ?? 0),
     maxCostUsd: run?.maxCostUsd ?? null,
+    quotedUsd: quotedSchema.safeParse(parseJson(run?.quotedUsd ?? "null")).data ?? null,
+    rowsByLane: { batch: run?.batchRows ?? 0, flex: run?.flexRows ?? 0 },
     savedUsd: run?.savedUsd ?? 0,
     lanes: run ? lanesOf(run) : [],
     ...{ retries: run?.retries ?? 0, rateLimited: run?.rateLimited ?? 0, cacheHits: run?.cacheHits ?? 0 },

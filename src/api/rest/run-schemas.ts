@@ -20,6 +20,7 @@ export const runSchema = z
     finishedAt: date.optional(),
     tokensUsed: tokensSchema,
     costUsd: z.number(),
+    traceUrl: z.string().optional().meta({ description: "By the setting GLUELLM_TRACE_URL." }),
     error: errorSchema.optional(),
   })
   .meta({ id: "Run" });
@@ -63,7 +64,7 @@ export const listSchema = z.object({
   workflow: z.string().min(1).optional(),
   state: stateSchema.optional(),
   version: z.coerce.number().int().min(1).optional(),
-  tag: z.string().optional(),
+  tag: z.string().min(1).optional(),
   from: time.optional(),
   to: time.optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
@@ -78,6 +79,13 @@ export const startSchema = z
     deadlineMs: z.number().optional(),
   })
   .meta({ id: "StartRun" });
+export const runSignalSchema = z
+  .object({
+    name: z.string(),
+    isWaiting: z.boolean().meta({ description: "Whether the run waits for it now." }),
+    schema: z.looseObject({}).optional().meta({ description: "JSON Schema of its data, if it has one." }),
+  })
+  .meta({ id: "RunSignal" });
 export const signalSchema = z
   .strictObject({
     name: z.string().min(1).max(200),

@@ -147,7 +147,7 @@ async function servedOf(call: Call<Id>): Promise<ServedBatch> {
 async function failures(call: Call<Id>): Promise<{ data: FailureCause[] }> {
   const { served, run } = await batchOf(call);
   const causes = served?.outputs?.errors
-    ? await failedRowsByCause(filesOf(call.context.settings), served)
+    ? await failedRowsByCause(filesOf(call.context.settings, call.context.store), served)
     : run
       ? failuresOf(run)
       : [];
@@ -169,7 +169,7 @@ async function download(call: Call<Id>, kind: "output" | "errors"): Promise<unde
   const fileId = kind === "output" ? outputFileId : errorFileId;
   const file = await readFile(context.store, fileId, principal.tenant);
   if (!file) throw notFound("file", fileId);
-  return sendFile(call, file, filesOf(context.settings));
+  return sendFile(call, file, filesOf(context.settings, context.store));
 }
 
 async function pause(call: Call<Id>, isPaused: boolean): Promise<unknown> {
@@ -184,7 +184,7 @@ async function retry(call: Call<Id>): Promise<unknown> {
   const { context, principal, response } = call;
   const { store, settings } = context;
   const owner = { by: principal.keyId, needsPrices: principal.hasCostLimit };
-  const id = await retryFailedRows(store, filesOf(settings), await servedOf(call), owner);
+  const id = await retryFailedRows(store, filesOf(settings, store), await servedOf(call), owner);
   response.status(201).location(`/api/batches/${id}`);
   return showBatch(await batchOf({ ...call, params: { id } }));
 }

@@ -108,7 +108,9 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
       "input_file_id",
       `input_file_id: the file's purpose is "${input.purpose}", not "batch"`,
     );
-  const { id, isKnown } = await askedBatch(call, ID_PREFIX, "batches");
+  // Who comes again may have uploaded the file again.
+  const content = String(call.request.body).replace(input.id, input.sha256);
+  const { id, isKnown } = await askedBatch(call, ID_PREFIX, "batches", content);
   const known = isKnown ? await viewServedBatch(store, id, tenant) : undefined;
   if (known) return batchView(known);
   const made = await makeBatch(call, {

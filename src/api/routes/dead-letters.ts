@@ -1,11 +1,11 @@
 import { z } from "zod";
-import type { LetterSelection } from "../../client/dead-letters.ts";
+import type { LetterSelection } from "../../client/letter-options.ts";
 import { allows } from "../../shared/scopes.ts";
 import { ApiError, notFound } from "../api-error.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
 
 const date = z.iso.datetime();
-const kind = z.enum(["job", "run"]);
+const kind = z.enum(["job", "run", "batch"]);
 const selectionSchema = z.strictObject({
   id: z.string().optional(),
   kind: kind.optional(),
@@ -20,24 +20,32 @@ const letterSchema = z
   .looseObject({
     kind,
     id: z.string(),
-    subject: z.string().meta({ description: "A job's model, a run's workflow." }),
+    subject: z.string().meta({ description: "A job's model, a run's workflow, a batch's id." }),
     code: z.string(),
     message: z.string(),
     failedAt: date,
     attempts: z.number(),
     costUsd: z.number().nullable(),
+    rows: z.number().meta({ description: "Of a batch: how many rows would be sent again." }).optional(),
+    hint: z
+      .string()
+      .meta({ description: "Of a batch of a program: the command that sends them." })
+      .optional(),
   })
   .meta({ id: "DeadLetter" });
 const groupSchema = z
   .object({
-    kind: z.enum(["job", "run", "batch"]),
+    kind,
     code: z.string(),
     subject: z.string(),
-    count: z.number(),
+    count: z.number().meta({ description: "Letters; of a batch its rows." }),
     firstAt: date,
     lastAt: date,
     example: z.object({ id: z.string(), message: z.string() }),
-    hint: z.string().meta({ description: "How a batch's failed rows are tried again." }).optional(),
+    hint: z
+      .string()
+      .meta({ description: "Of a batch of a program: the command that tries its rows again." })
+      .optional(),
   })
   .meta({ id: "DeadLetterGroup" });
 const changeSchema = {
@@ -48,7 +56,10 @@ const changeSchema = {
 const replaySchema = z
   .strictObject({
     ...changeSchema,
-    model: z.string().meta({ description: "Another `provider:model`: the jobs become new ones." }).optional(),
+    model: z
+      .string()
+      .meta({ description: "Another `provider:model`: the jobs become new ones, failed rows a new batch." })
+      .optional(),
     edit: z
       .record(z.string(), z.unknown())
       .meta({ description: "Fields of the request; null takes one away." })
@@ -56,19 +67,29 @@ const replaySchema = z
   })
   .meta({ id: "ReplayDeadLetters" });
 const dropSchema = z.strictObject(changeSchema).meta({ id: "DropDeadLetters" });
+const counts = {
+  matched: z.number(),
+  rows: z.number().meta({ description: "The failed rows of the batches among them." }),
+  changed: z.number(),
+  failed: z.number(),
+  failures: z.array(z.object({ id: z.string(), code: z.string(), message: z.string() })),
+  quoteUsd: z
+    .number()
+    .nullable()
+    .meta({ description: "What the first calls may cost; null: no price is known." }),
+};
+const dropReportSchema = z
+  .object({
+    ...counts,
+    dropped: z.array(z.string()).meta({ description: "The jobs that have left their queues." }),
+  })
+  .meta({ id: "DropReport" });
 const reportSchema = z
   .object({
-    matched: z.number(),
-    changed: z.number(),
-    failed: z.number(),
-    failures: z.array(z.object({ id: z.string(), code: z.string(), message: z.string() })),
-    quoteUsd: z
-      .number()
-      .nullable()
-      .meta({ description: "What the first calls may cost; null: no price is known." }),
+    ...counts,
     replayed: z
       .record(z.string(), z.string())
-      .meta({ description: "By a letter's id, the job that it has become." }),
+      .meta({ description: "By a letter's id, the job or the batch that it has become." }),
   })
   .meta({ id: "DeadLetterReport" });
 const idSchema = z.object({ id: z.string() });
@@ -134,7 +155,7 @@ export const deadLetterRoutes: RouteGroup = {
             code: "missing_scope",
             message: 'an edit needs the scope "complete" too',
           });
-        return lettersOf(call).replay(selected(where), { ...options, signal: call.signal });
+        return lettersOf(call).replay(selected(where), { ...options, signal: call.signal, hasFiles: false });
       },
     }),
     defineRoute({
@@ -143,7 +164,7 @@ export const deadLetterRoutes: RouteGroup = {
       summary: "Takes failed jobs out of their queues; the record of their end stays as long as it would.",
       scope: "operate",
       body: dropSchema,
-      answer: reportSchema,
+      answer: dropReportSchema,
       handle: async (call) => {
         const { where, ...options } = call.body;
         return lettersOf(call).drop(selected(where), { ...options, signal: call.signal });

@@ -91,7 +91,8 @@ export const fileRoutes: RouteGroup = {
       scope: "batch",
       params: paramsSchema,
       answerType: "application/octet-stream",
-      handle: async (call) => sendFile(call, await knownFile(call), filesOf(call.context.settings)),
+      handle: async (call) =>
+        sendFile(call, await knownFile(call), filesOf(call.context.settings, call.context.store)),
     }),
     defineRoute({
       method: "delete",
@@ -108,7 +109,7 @@ export const fileRoutes: RouteGroup = {
 async function create(call: Call): Promise<unknown> {
   const { context, principal, request, signal } = call;
   const { settings, store } = context;
-  const files = filesOf(settings);
+  const files = filesOf(settings, store);
   const id = objectId("file-");
   const check = lineCheck({ settings, needsPrices: principal.hasCostLimit });
   const mayRefuse = request.headers["x-gluellm-on-line-error"] === "refuse";
@@ -196,7 +197,7 @@ async function remove(call: Call<Params>): Promise<unknown> {
       hint: "cancel the batch first, or wait for its end",
     });
   await deleteFile(store, file);
-  await filesOf(settings).delete(id);
+  await filesOf(settings, store).delete(id);
   return { id, object: "file", deleted: true };
 }
 

@@ -5,6 +5,7 @@ import { readWorkerStates } from "../../producers/worker-states.ts";
 import { configuredBudget } from "../../shared/budget.ts";
 import { parseCompletionQueueName } from "../../shared/queue-name.ts";
 import { DEFAULT_TENANT } from "../../shared/tenant.ts";
+import { workerStateSchema } from "../../shared/worker-state.ts";
 import { usageSeries } from "../../store/usage.ts";
 import { ApiError, badParameter } from "../api-error.ts";
 import { type Call, defineRoute, type RouteGroup } from "../route.ts";
@@ -30,29 +31,10 @@ const keyLimitsSchema = z
     pausedByOperator: z.boolean(),
   })
   .meta({ id: "KeyLimits" });
-const workerSchema = z
-  .looseObject({
-    id: z.string(),
-    host: z.string(),
-    pid: z.number(),
-    version: z.string().nullable(),
-    uptimeMs: z.number().nullable(),
-    jobs: z.object({ active: z.number(), ended: z.number() }).nullable(),
-    isMemoryLow: z.boolean(),
-    rssBytes: z.number().nullable(),
-    memoryShare: z.number().nullable(),
-    lagMs: z.number().nullable(),
-    clockAheadMs: z.number().nullable(),
-    queues: z.array(z.string()).nullable(),
-    providers: z.array(z.string()),
-    tools: z.array(z.string()),
-    workflows: z.array(z.object({ name: z.string(), version: z.number().nullable() })),
-    activities: z.array(z.string()),
-  })
-  .meta({
-    id: "Worker",
-    description: "What a worker process says of itself; null: its version does not say.",
-  });
+const workerSchema = z.looseObject(workerStateSchema.shape).meta({
+  id: "Worker",
+  description: "What a worker process says of itself; null: its version does not say.",
+});
 
 const date = z.iso.datetime();
 const figures = { failed: z.number(), failedCalls: z.number() };

@@ -2,12 +2,13 @@ import { z } from "zod";
 import type { HistoryDatabase } from "../../history/database.ts";
 import type { ReportOptions } from "../../history/dimensions.ts";
 import * as lists from "../../history/lists.ts";
+import { pastRun } from "../../history/past-run.ts";
 import * as reports from "../../history/reports.ts";
-import { ConfigurationError, InputError } from "../../shared/errors.ts";
-import { logFault } from "../../shared/fault-log.ts";
 import { allows } from "../../shared/scopes.ts";
-import { DEFAULT_TENANT } from "../../shared/tenant.ts";
-import { ApiError, badParameter, notFound } from "../api-error.ts";
+import { openContents } from "../../store/past-contents.ts";
+import { ApiError, notFound } from "../api-error.ts";
+import { askHistory } from "../rest/ask-history.ts";
+import { askedTenant, TENANT_DESCRIPTION } from "../rest/asked-tenant.ts";
 import { type Call, defineRoute, type Route, type RouteGroup } from "../route.ts";
 
 const time = z.iso.datetime({ offset: true });
@@ -15,12 +16,7 @@ const common = {
   since: time.meta({ description: "From this time on; default: 24 hours ago." }).optional(),
   until: time.meta({ description: "Before this time." }).optional(),
   model: z.string().meta({ description: "Of this `provider:model`." }).optional(),
-  tenant: z
-    .string()
-    .meta({
-      description: "For keys of the tenant default with the scope operate: of another tenant, or `*` of all.",
-    })
-    .optional(),
+  tenant: z.string().meta({ description: TENANT_DESCRIPTION }).optional(),
   limit: z.coerce.number().int().min(1).max(10_000).optional(),
 };
 const reportQuery = z.strictObject({
@@ -114,7 +110,9 @@ export const historyRoutes: RouteGroup = {
       answer: z.looseObject({ id: z.string(), steps: z.array(z.looseObject({ step: z.string() })) }),
       handle: async (call) => {
         const { id } = call.params;
-        const run = await ask(call, (history) => lists.run(history, id, { tenant: call.principal.tenant }));
+        const run = await askHistory(call.context, (history) =>
+          pastRun(history, id, { tenant: call.principal.tenant }),
+        );
         if (!run) throw notFound("run", id);
         return run;
       },
@@ -147,55 +145,25 @@ async function searchJobs(call: Call<unknown, z.infer<typeof jobsQuery>>) {
       code: "missing_scope",
       message: 'a search of texts needs the scope "content"',
     });
-  const found = await ask(call, (history) => lists.jobs(history, optionsOf(call)));
-  return { data: mayRead ? found : found.map((job) => ({ ...job, prompt: null, answer: null })) };
+  const found = await askHistory(call.context, (history) => lists.jobs(history, optionsOf(call)));
+  if (!mayRead) return { data: found.map((job) => ({ ...job, prompt: null, answer: null })) };
+  return { data: await Promise.all(found.map((job) => openContents(call.context.store, job))) };
 }
 
 async function data<Row>(
   call: Call<unknown, Partial<Query>>,
   question: (history: HistoryDatabase) => Promise<Row[]>,
 ) {
-  return { data: await ask(call, question) };
+  return { data: await askHistory(call.context, question) };
 }
 
-async function ask<T>(
-  { context }: Pick<Call, "context">,
-  question: (history: HistoryDatabase) => Promise<T>,
-): Promise<T> {
-  try {
-    return await context.history.ask(question);
-  } catch (error) {
-    if (error instanceof InputError) throw badParameter("by", `${error.message}; ${error.hint}`);
-    const { code, message } = error instanceof ConfigurationError ? error : unavailable();
-    if (code === "history_unavailable")
-      logFault(context.logger, (error as Error).message, {}, "the history does not answer");
-    // What the engine says may name places that are nobody's business.
-    throw new ApiError({
-      status: 503,
-      code,
-      message: code === "history_off" ? message : unavailable().message,
-    });
-  }
-}
-
-function unavailable() {
-  return {
-    code: "history_unavailable",
-    message: "the history's database does not answer; the log of the API says why",
-  };
-}
-
-/** Others than the operator's keys see their own tenant alone. */
 function optionsOf({ query, principal }: Call<unknown, Partial<Query>>): ReportOptions {
-  const { since, until, by, tenant = principal.tenant, ...rest } = query;
-  const mayAsk = principal.tenant === DEFAULT_TENANT && allows(principal.scopes, "operate");
-  if (tenant !== principal.tenant && !mayAsk)
-    throw new ApiError({ status: 403, code: "missing_scope", message: "this key sees its own tenant alone" });
+  const { since, until, by, tenant, ...rest } = query;
   return {
     ...rest,
     ...(since !== undefined && { since: Date.parse(since) }),
     ...(until !== undefined && { until: Date.parse(until) }),
     ...(by !== undefined && { by: by.split(",").filter(Boolean) }),
-    tenant: tenant === "*" ? undefined : tenant,
+    tenant: askedTenant(principal, tenant),
   };
 }

@@ -5,6 +5,7 @@ import { searchJobs } from "../../producers/job-search.ts";
 import { allows } from "../../shared/scopes.ts";
 import { isOwnedBy, tenantName } from "../../shared/tenant.ts";
 import { readConversation, readSums } from "../../store/conversation.ts";
+import { traceLink } from "../../telemetry/trace-link.ts";
 import { notFound } from "../api-error.ts";
 import { capped } from "../rest/capped.ts";
 import { shownError } from "../rest/outcome.ts";
@@ -47,6 +48,8 @@ const lifeSchema = z
     state: z.string(),
     waitsFor: z.array(z.string()),
     spans: z.array(spanSchema),
+    log: z.array(z.string()).meta({ description: "A line for each attempt that was not the last one." }),
+    traceUrl: z.string().optional().meta({ description: "By the setting GLUELLM_TRACE_URL." }),
   })
   .meta({ id: "JobLife" });
 const conversationSchema = z
@@ -121,6 +124,7 @@ async function lifeOf({ context, principal, params: { id } }: Call<Id>): Promise
   return {
     ...life,
     ...status,
+    traceUrl: traceLink(context.settings, life.traceId),
     conversation: conversation && { ...conversation, id: conversation.id?.slice(prefix) },
     outcome: outcome && {
       ...outcome,

@@ -10,7 +10,7 @@ import { type Call, defineRoute, type RouteGroup } from "../route.ts";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
 
-const states = z.enum(["waiting", "delayed", "active", "succeeded", "failed", "cancelled"]);
+const states = z.enum(["waiting", "delayed", "suspended", "active", "succeeded", "failed", "cancelled"]);
 const jobSchema = z
   .object({
     id: z.string(),
@@ -43,6 +43,10 @@ const enqueueSchema = z
     maxTokens: z.number().optional(),
     schema: z.looseObject({}).meta({ description: "JSON Schema of a structured answer." }).optional(),
     tools: z.array(z.string()).meta({ description: "Names of tools that workers have." }).optional(),
+    guardrails: z
+      .array(z.string())
+      .meta({ description: "Names of guardrails that workers have." })
+      .optional(),
     extra: z.looseObject({}).optional(),
     stream: z.boolean().optional(),
     priority: z.number().optional(),

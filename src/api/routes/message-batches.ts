@@ -130,7 +130,7 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
   const { context, principal, body } = call;
   const { store, settings } = context;
   const { tenant, keyId: by } = principal;
-  const files = filesOf(settings);
+  const files = filesOf(settings, store);
   const { id, isKnown } = await askedBatch(call, ID_PREFIX, ID_PREFIX);
   const known = isKnown ? await viewServedBatch(store, id, tenant) : undefined;
   if (known) return toMessageBatch(known, call, body.requests.length);
@@ -181,7 +181,7 @@ async function remove(call: Call<Params>): Promise<unknown> {
     });
   for (const fileId of [inputFileId, outputFileId, errorFileId]) {
     await deleteFile(store, { id: fileId, tenant });
-    await filesOf(settings).delete(fileId);
+    await filesOf(settings, store).delete(fileId);
   }
   return { id, type: "message_batch_deleted" };
 }
@@ -235,7 +235,7 @@ async function sendResults(call: Call<Params>): Promise<undefined> {
       message: `the batch ${batch.id} is ${batch.status}: it has no results`,
     });
   const { context, principal, response, signal } = call;
-  const files = filesOf(context.settings);
+  const files = filesOf(context.settings, context.store);
   const ids = [...(outputs.output ? [outputFileId] : []), ...(outputs.errors ? [errorFileId] : [])];
   for (const id of ids)
     if (!(await readFile(context.store, id, principal.tenant))) throw notFound("file of results", id);

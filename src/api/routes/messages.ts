@@ -48,6 +48,7 @@ export const messageRoutes: RouteGroup = {
     defineRoute({
       method: "post",
       path: "/messages/count_tokens",
+      isRead: true,
       summary: "Estimates the tokens of a message by its length; no provider is asked.",
       scope: "complete",
       body: askedSchema,

@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { DEFAULT_TENANT } from "../../shared/tenant.ts";
 import { deleteResponse, type StoredResponse, saveResponse } from "../../store/response.ts";
+import { readTenantSettings } from "../../store/tenant.ts";
+import { retentionOf } from "../../store/tenant-retention.ts";
 import { badParameter, toErrorAnswer } from "../api-error.ts";
 import { type AskedJob, askJob } from "../asked-job.ts";
 import { EventStream } from "../event-stream.ts";
@@ -152,8 +154,11 @@ async function create(call: Call<unknown, unknown, Body>): Promise<unknown> {
     input: own,
     echo: echoOf(body),
   };
-  const seconds = Math.ceil(context.settings.retention.resultsMs / 1000);
-  if (isStored) await saveResponse(context.store, stored, seconds);
+  if (isStored) {
+    const own = await readTenantSettings(context.store, principal.tenant);
+    const { resultsMs } = retentionOf(context.settings.retention, own);
+    await saveResponse(context.store, stored, Math.ceil(resultsMs / 1000));
+  }
   const head = headOf(stored);
   if (body.stream) {
     await streamResponse(call, job.handle, head, -1);

@@ -1,10 +1,12 @@
 import { z } from "zod";
+import { checkSelection } from "../../client/run-selection.ts";
 import { isOwnedBy } from "../../shared/tenant.ts";
-import { readRunSums } from "../../store/run-list.ts";
+import { listRuns, readRunSums } from "../../store/run-list.ts";
 import { type RunRecord, readRun } from "../../store/run-record.ts";
 import { readTimeline } from "../../workflows/run-timeline.ts";
 import { inputOf, outputOf } from "../../workflows/run-values.ts";
 import { notFound } from "../api-error.ts";
+import { askedTenant, TENANT_DESCRIPTION } from "../rest/asked-tenant.ts";
 import { capped } from "../rest/capped.ts";
 import { shownError } from "../rest/outcome.ts";
 import { listSchema, RUN_ID, stepSchema } from "../rest/run-schemas.ts";
@@ -24,6 +26,7 @@ const pageSchema = z.object({
 const searchSchema = listSchema.extend({
   limit: z.coerce.number().int().min(1).max(200).default(50),
   text: z.string().max(200).optional().meta({ description: "Part of an id, a workflow's name or a tag." }),
+  tenant: z.string().max(200).optional().meta({ description: TENANT_DESCRIPTION }),
   minUsd: z.coerce.number().min(0).optional(),
   minMs: z.coerce.number().min(0).optional().meta({ description: "Runs that took at least so long." }),
 });
@@ -100,27 +103,27 @@ async function ownRun({ context, principal, params: { id } }: Call<Id>): Promise
 }
 
 async function search({ context, principal, query }: Call<unknown, Search>): Promise<unknown> {
-  const { text, minUsd = 0, minMs = 0, cursor, limit, ...selection } = query;
-  const { workflows } = context.clientOf(principal);
+  const { text, minUsd = 0, minMs = 0, cursor, limit, tenant, ...selection } = query;
+  const filter = { ...checkSelection(selection), tenant: askedTenant(principal, tenant) };
   const wanted = text?.toLowerCase();
   const data: unknown[] = [];
   let at = cursor;
   for (let page = 0; page < MAX_PAGES && data.length < limit; page++) {
-    const runs = await workflows.list({ ...selection, limit: limit - data.length, cursor: at });
+    const { runs, cursor: next } = await listRuns(context.store, filter, limit - data.length, at);
     const sums = await readRunSums(
       context.store,
       runs.map(({ id }) => id),
     );
-    for (const [n, { listed }] of runs.entries()) {
+    for (const [n, listed] of runs.entries()) {
       const sum = sums[n];
-      if (!listed || !sum) continue;
+      if (!sum) continue;
       const tookMs = (sum.finishedAt ?? Date.now()) - listed.startedAt;
       const isNamed = [listed.id, listed.workflow, ...listed.tags].some((part) =>
         part.toLowerCase().includes(wanted ?? ""),
       );
       if (isNamed && sum.costUsd >= minUsd && tookMs >= minMs) data.push({ ...listed, ...sum });
     }
-    at = runs.cursor;
+    at = next;
     if (at === undefined) break;
   }
   return { data, cursor: at ?? null };

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { WorkflowHandle } from "../../client/workflow-handle.ts";
+import { traceLink } from "../../telemetry/trace-link.ts";
 import type { RunStatus } from "../../workflows/run-status.ts";
 import { notFound } from "../api-error.ts";
 import { errorOf, errorSchema, outcomeWithin, shownError, valueFields, waitSchema } from "../rest/outcome.ts";
@@ -10,6 +11,7 @@ import {
   outcomeSchema,
   RUN_ID,
   runSchema,
+  runSignalSchema,
   signalSchema,
   startSchema,
   stepSchema,
@@ -51,7 +53,7 @@ export const runRoutes: RouteGroup = {
         const { input, ...options } = call.body;
         const run = await workflowsOf(call).start(call.params.name, input, options);
         call.response.status(201).location(`/api/runs/${run.id}`);
-        return shown(await run.status());
+        return shown(call, await run.status());
       },
     }),
     defineRoute({
@@ -74,7 +76,7 @@ export const runRoutes: RouteGroup = {
       scope: "read",
       params: idSchema,
       answer: runSchema,
-      handle: async (call) => shown(await runOf(call).status()),
+      handle: async (call) => shown(call, await runOf(call).status()),
     }),
     defineRoute({
       method: "get",
@@ -108,9 +110,20 @@ export const runRoutes: RouteGroup = {
       handle: async (call) => ({ value: await runOf(call).query(call.params.name) }),
     }),
     defineRoute({
+      method: "get",
+      path: "/runs/:id/signals",
+      summary:
+        "Lists the signals that a run's workflow declares, with their JSON Schemas, and those that it waits for.",
+      scope: "read",
+      params: idSchema,
+      answer: z.object({ data: z.array(runSignalSchema) }),
+      handle: async (call) => ({ data: await runOf(call).signals() }),
+    }),
+    defineRoute({
       method: "post",
       path: "/runs/:id/signals",
-      summary: "Signals a run; a second signal with the same dedupeId changes nothing.",
+      summary:
+        "Signals a run, with data that its workflow takes; a second signal with the same dedupeId changes nothing.",
       scope: "workflow",
       params: idSchema,
       body: signalSchema,
@@ -148,7 +161,7 @@ export const runRoutes: RouteGroup = {
       handle: async (call) => {
         const run = runOf(call);
         await run.cancel();
-        return shown(await run.status());
+        return shown(call, await run.status());
       },
     }),
     defineRoute({
@@ -161,7 +174,7 @@ export const runRoutes: RouteGroup = {
       handle: async (call) => {
         const run = runOf(call);
         await run.retry();
-        return shown(await run.status());
+        return shown(call, await run.status());
       },
     }),
     defineRoute({
@@ -175,7 +188,7 @@ export const runRoutes: RouteGroup = {
       handle: async (call) => {
         const fork = await runOf(call).fork(call.body);
         call.response.status(201).location(`/api/runs/${fork.id}`);
-        return shown(await fork.status());
+        return shown(call, await fork.status());
       },
     }),
   ],
@@ -192,8 +205,9 @@ function runOf(call: Call<Id>): WorkflowHandle {
 }
 
 /** What the function has published is content: a query asks for it. */
-function shown({ metadata: _, error, ...status }: RunStatus) {
-  return { ...status, ...(error && { error: shownError(error) }) };
+function shown({ context }: Pick<Call, "context">, { metadata: _, error, ...status }: RunStatus) {
+  const traceUrl = traceLink(context.settings, status.traceId);
+  return { ...status, traceUrl, ...(error && { error: shownError(error) }) };
 }
 
 async function resultOf(call: Call<Id, z.infer<typeof waitSchema>>): Promise<unknown> {
@@ -213,7 +227,7 @@ async function resultOf(call: Call<Id, z.infer<typeof waitSchema>>): Promise<unk
   if (now && now.state !== "running")
     return { id, state: now.state, error: outcome && errorOf(outcome.error) };
   call.response.status(202);
-  return shown(now ?? (await run.status()));
+  return shown(call, now ?? (await run.status()));
 }
 
 async function update(call: Call<Id, unknown, z.infer<typeof updateSchema>>): Promise<unknown> {

@@ -1,13 +1,14 @@
 import type { LaneBuy } from "../../store/lane-buy.ts";
 import type { DiskIndex } from "../disk-index.ts";
 import type { IndexRow } from "../index-row.ts";
+import type { RowJobs } from "../row-jobs.ts";
 
 /** A row that a provider batch failed so often goes online. */
 const MAX_TRIES = 2;
 
 /** Where each row of a batch is that has to do with lanes. Rows go by their job ids. */
 export class LaneRows {
-  readonly #batchId: string;
+  readonly #jobs: RowJobs;
   readonly #index: DiskIndex;
   /** Row → the buy that has it; until its result is safe in the file. */
   readonly #bought = new Map<string, string>();
@@ -15,12 +16,13 @@ export class LaneRows {
   readonly #online = new Set<string>();
   /** Those that are being taken: nobody sends them online meanwhile. */
   readonly #taking = new Set<string>();
-  readonly #tries = new Map<string, number>();
+  /** By row: the buys that failed it. */
+  readonly #tries = new Map<string, Set<string>>();
   /** Counts the changes after which rows may go online that could not before. */
   freed = 0;
 
-  constructor(batchId: string, index: DiskIndex) {
-    this.#batchId = batchId;
+  constructor(jobs: RowJobs, index: DiskIndex) {
+    this.#jobs = jobs;
     this.#index = index;
   }
 
@@ -29,7 +31,7 @@ export class LaneRows {
   }
 
   jobIdOf({ id }: Pick<IndexRow, "id">): string {
-    return `${this.#batchId}-${id}`;
+    return this.#jobs.jobIdOf(id);
   }
 
   /** Whether a provider batch has the row, or is about to. */
@@ -78,8 +80,8 @@ export class LaneRows {
   }
 
   /** A provider batch answered the row with a fault that another try may not bring. */
-  failed(jobId: string): void {
-    this.#tries.set(jobId, (this.#tries.get(jobId) ?? 0) + 1);
+  failed(jobId: string, buyId: string): void {
+    this.#tries.set(jobId, (this.#tries.get(jobId) ?? new Set()).add(buyId));
   }
 
   /** The row's result is safe in the file. */
@@ -93,7 +95,7 @@ export class LaneRows {
   release(jobIds: readonly string[]): void {
     for (const jobId of jobIds) {
       this.#bought.delete(jobId);
-      if ((this.#tries.get(jobId) ?? 0) >= MAX_TRIES) this.#online.add(jobId);
+      if ((this.#tries.get(jobId)?.size ?? 0) >= MAX_TRIES) this.#online.add(jobId);
     }
     this.freed += 1;
   }
@@ -102,7 +104,7 @@ export class LaneRows {
   of(buy: LaneBuy): { jobId: string; row: IndexRow }[] {
     const rows = [...this.#bought].flatMap(([jobId, owner]) => {
       if (owner !== buy.id) return [];
-      const row = this.#index.find(jobId.slice(this.#batchId.length + 1));
+      const row = this.#index.find(this.#jobs.rowIdOf(jobId));
       return row ? [{ jobId, row }] : [];
     });
     return rows.sort((a, b) => a.row.line - b.row.line);

@@ -10,10 +10,13 @@ import type { ConnectedStore } from "../../store/connected-store.ts";
 import { forgetExpiredFiles, unknownFiles } from "../../store/file-record.ts";
 import { NEW_BATCH } from "../../store/served-batch.ts";
 import { filesInUse, openServedBatches, runnableServedBatches } from "../../store/served-batch-list.ts";
-import { DirectoryFileStore, type FileStore } from "./file-store.ts";
+import type { Store } from "../../store/store.ts";
+import type { ByteStore } from "./byte-store.ts";
+import { DirectoryByteStore } from "./directory-store.ts";
+import { FileStore } from "./file-store.ts";
 import { hostBatch, workFolder } from "./host-batch.ts";
 import { S3Bucket } from "./s3-bucket.ts";
-import { S3FileStore } from "./s3-file-store.ts";
+import { S3ByteStore } from "./s3-store.ts";
 
 const LOOK_MS = 1000;
 const SWEEP_MS = 60_000;
@@ -34,16 +37,20 @@ export interface BatchHostOptions {
 }
 
 type StoreSettings = Pick<Settings, "dataDir" | "namespace" | "fileStore">;
-const stores = new WeakMap<StoreSettings, FileStore>();
+const stores = new WeakMap<StoreSettings, ByteStore>();
 
-/** Returns where the bytes of the API's files are. */
-export function filesOf(settings: StoreSettings): FileStore {
+/** Returns where the API's files are. */
+export function filesOf(settings: StoreSettings, { sealing }: Pick<Store, "sealing">): FileStore {
+  return new FileStore(byteStoreOf(settings), sealing);
+}
+
+function byteStoreOf(settings: StoreSettings): ByteStore {
   const known = stores.get(settings);
   if (known) return known;
   const { fileStore, namespace } = settings;
   const store = fileStore
-    ? new S3FileStore(new S3Bucket(fileStore), `${fileStore.prefix}${namespace}/`)
-    : new DirectoryFileStore(settings);
+    ? new S3ByteStore(new S3Bucket(fileStore), `${fileStore.prefix}${namespace}/`)
+    : new DirectoryByteStore(settings);
   stores.set(settings, store);
   return store;
 }
@@ -64,13 +71,13 @@ export class BatchHost {
 
   /** Makes a host, once it is known that the file store can be asked. @throws ConfigurationError */
   static async start(options: BatchHostOptions): Promise<BatchHost> {
-    await filesOf(options.settings).open();
+    await filesOf(options.settings, options.store).open();
     return new BatchHost(options);
   }
 
   private constructor(options: BatchHostOptions) {
     this.#options = options;
-    this.#files = filesOf(options.settings);
+    this.#files = filesOf(options.settings, options.store);
     const attempt = (sweep: () => Promise<void>) => () =>
       void sweep().catch((error) => this.#complain(error, "files cannot be swept"));
     this.#timers = [

@@ -1,4 +1,3 @@
-import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { requirePrices } from "../../producers/priced-models.ts";
@@ -99,7 +98,7 @@ export function faultsFound(
  * @throws what the signal was aborted with
  */
 export async function checkInput(
-  path: string,
+  input: Readable,
   endpoint: string,
   {
     onFault,
@@ -108,7 +107,7 @@ export async function checkInput(
   }: InputRules & { onFault(fault: BatchFault): Promise<void>; signal: AbortSignal },
 ): Promise<BatchFault[]> {
   const check = lineCheck(rules, endpoint);
-  for await (const _ of checkedOnTheWay(createReadStream(path), check, onFault)) {
+  for await (const _ of checkedOnTheWay(input, check, onFault)) {
     if (check.isOver) break;
     signal.throwIfAborted();
   }

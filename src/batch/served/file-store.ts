@@ -1,158 +1,168 @@
-import { createHash, randomUUID } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { access, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { type Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { createHash } from "node:crypto";
+import { open } from "node:fs/promises";
+import { Readable } from "node:stream";
 import { GlueError } from "../../shared/errors.ts";
-import type { Settings } from "../../shared/settings.ts";
+import { HEAD_BYTES } from "../../store/sealed-file.ts";
+import type { Sealing } from "../../store/sealing.ts";
+import type { InputHandle } from "../line-reader.ts";
+import type { ByteStore, SpooledBytes, WorkStore } from "./byte-store.ts";
+import { openedBytes, openedRange, SealedHandle, sealedBytes, sealedRange } from "./sealed-bytes.ts";
 
-/** Keeps the bytes of files under their ids. What stands under an id never changes; records say whose it is. */
-export interface FileStore {
-  /** Undefined where all hosts of batches have the same folder for their work. */
-  readonly work?: WorkStore;
-  /** Is awaited when a process begins, so that what is missing is told then. @throws ConfigurationError */
-  open(): Promise<void>;
-  /** Takes the bytes of a file, which nobody sees before `keep`. Nothing stays when the source fails. */
-  spool(id: string, source: Readable): Promise<SpooledFile>;
-  /** Streams the bytes from `start` to `end`, both counted in. @throws GlueError `file_lost` */
-  read(id: string, range?: { start: number; end: number }): Promise<Readable>;
-  /**
-   * Returns the path of a local file with the bytes, which nobody may change; undefined when they are not to be had. Where they are
-   * elsewhere it is a copy in `folder`.
-   */
-  localPath(id: string, folder: string): Promise<string | undefined>;
-  /** Deletes the bytes; it is no fault when there are none. */
-  delete(id: string): Promise<void>;
-  /** Returns the ids of what was stored before that time, in epoch milliseconds; what was spooled and not kept goes. */
-  storedBefore(time: number): Promise<string[]>;
-}
-
-/** Keeps what batches have brought so far, for hosts that share no folder. */
-export interface WorkStore {
-  /** Returns once the lines are stored: only then may Redis forget them. */
-  append(batchId: string, lines: readonly string[]): Promise<void>;
-  /** Streams all lines of a batch, in any order. */
-  restore(batchId: string): AsyncIterable<Buffer>;
-  forget(batchId: string): Promise<void>;
-  /** Returns the ids of batches with lines that were stored before that time, in epoch milliseconds. */
-  begunBefore(time: number): Promise<string[]>;
-}
-
-export interface SpooledFile {
+export interface SpooledFile extends SpooledBytes {
   bytes: number;
   /** In hexadecimal digits. */
   sha256: string;
-  /** It replaces what an earlier try has put under the id. */
-  keep(): Promise<void>;
-  discard(): Promise<void>;
 }
 
-/** The ids of files; nothing else becomes a path or a key. */
-export const FILE_ID = /^file-[0-9a-f-]{36}$/;
-const SPOOL = "spool-";
+interface Range {
+  start: number;
+  end: number;
+}
 
-/** A folder that its owner alone can read; every process that serves the API or hosts batches needs the same one. */
-export class DirectoryFileStore implements FileStore {
-  readonly #folder: string;
+/**
+ * Keeps files under their ids, encrypted where encryption is on; what was stored before that is read as it is. What stands under an id never
+ * changes; records say whose it is.
+ */
+export class FileStore {
+  readonly #bytes: ByteStore;
+  readonly #sealing: Sealing;
 
-  constructor({ dataDir, namespace }: Pick<Settings, "dataDir" | "namespace">) {
-    this.#folder = join(dataDir, "files", namespace);
+  constructor(bytes: ByteStore, sealing: Sealing) {
+    this.#bytes = bytes;
+    this.#sealing = sealing;
   }
 
-  async open(): Promise<void> {}
+  /** Of hosts that share no folder; undefined where they do. */
+  get work(): WorkStore | undefined {
+    return this.#bytes.work;
+  }
 
+  /** Is awaited when a process begins, so that what is missing is told then. @throws ConfigurationError */
+  async open(): Promise<void> {
+    await this.#bytes.open();
+  }
+
+  /** Takes a file, which nobody sees before `keep`. Nothing stays when the source fails. @throws GlueError `encryption_key_missing` */
   async spool(id: string, source: Readable): Promise<SpooledFile> {
-    const kept = this.#path(id);
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    const path = join(this.#folder, `${SPOOL}${randomUUID()}`);
-    const discard = () => rm(path, { force: true });
+    // One that cannot be opened fails before somebody reads it: nobody would hear it, and the process would end.
+    source.once("error", () => {});
     const hash = createHash("sha256");
     let bytes = 0;
-    const counting = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
+    async function* counted() {
+      for await (const chunk of source as AsyncIterable<Buffer>) {
         hash.update(chunk);
         bytes += chunk.length;
-        done(undefined, chunk);
-      },
-    });
+        yield chunk;
+      }
+    }
     try {
-      // `flush`: the bytes are on the disk before the file is told to be there.
-      await pipeline(source, counting, createWriteStream(path, { flags: "wx", mode: 0o600, flush: true }));
+      const cipher = await this.#sealing.newFile(id);
+      const stored = Readable.from(cipher ? sealedBytes(counted(), cipher) : counted(), {
+        objectMode: false,
+      });
+      const spooled = await this.#bytes.spool(id, stored);
+      return { ...spooled, bytes, sha256: hash.digest("hex") };
+    } finally {
+      source.destroy();
+    }
+  }
+
+  /**
+   * Streams the bytes of a file, or those from `start` to `end`, both counted in.
+   * @throws GlueError `file_lost`, `encryption_key_missing`; the stream fails with `corrupt_data` when what is encrypted was changed or cut
+   */
+  async read(id: string, range?: Range): Promise<Readable> {
+    return range ? this.#readRange(id, range) : this.#readAll(id);
+  }
+
+  /**
+   * Returns the path of a local file with what is stored, which nobody may change; undefined when it is not to be had. Where it is
+   * elsewhere it is a copy in `folder`. `openLocal` reads it.
+   */
+  async localPath(id: string, folder: string): Promise<string | undefined> {
+    return this.#bytes.localPath(id, folder);
+  }
+
+  /** Opens a file at its `localPath`. @throws as `read` */
+  async openLocal(id: string, path: string): Promise<InputHandle> {
+    const handle = await open(path);
+    try {
+      const head = Buffer.alloc(HEAD_BYTES);
+      const { bytesRead } = await handle.read(head, 0, HEAD_BYTES, 0);
+      const cipher = await this.#sealing.storedFile(id, head.subarray(0, bytesRead));
+      return cipher ? new SealedHandle(handle, cipher, () => damaged(id)) : handle;
     } catch (error) {
-      await discard();
+      await handle.close();
       throw error;
     }
-    const keep = async () => {
-      await rename(path, kept);
-      await syncFolder(this.#folder);
-    };
-    return { bytes, sha256: hash.digest("hex"), keep, discard };
   }
 
-  async read(id: string, range?: { start: number; end: number }): Promise<Readable> {
-    const handle = await open(this.#path(id)).catch((error: unknown) => {
-      throw isAbsent(error) ? lost(id) : error;
-    });
-    return createReadStream("", { ...range, fd: handle });
-  }
-
-  async localPath(id: string): Promise<string | undefined> {
-    const path = this.#path(id);
-    const isThere = await access(path).then(
-      () => true,
-      () => false,
-    );
-    return isThere ? path : undefined;
-  }
-
+  /** Deletes a file; it is no fault when there is none. */
   async delete(id: string): Promise<void> {
-    await rm(this.#path(id), { force: true });
+    await this.#bytes.delete(id);
   }
 
+  /** Returns the ids of what was stored before that time, in epoch milliseconds; what was spooled and not kept goes. */
   async storedBefore(time: number): Promise<string[]> {
-    const names = await readdir(this.#folder).catch(() => []);
-    const old: string[] = [];
-    for (const name of names) {
-      const path = join(this.#folder, name);
-      const { mtimeMs } = (await stat(path).catch(() => undefined)) ?? { mtimeMs: time };
-      if (mtimeMs >= time) continue;
-      if (name.startsWith(SPOOL)) await rm(path, { force: true });
-      else if (FILE_ID.test(name)) old.push(name);
+    return this.#bytes.storedBefore(time);
+  }
+
+  async #readAll(id: string): Promise<Readable> {
+    const source = await this.#bytes.read(id);
+    try {
+      const chunks = source.iterator({ destroyOnReturn: false }) as AsyncIterableIterator<Buffer>;
+      const begun = await upTo(chunks, HEAD_BYTES);
+      const cipher = await this.#sealing.storedFile(id, begun);
+      const rest = following(begun.subarray(cipher ? HEAD_BYTES : 0), chunks);
+      return streamOf(cipher ? openedBytes(rest, cipher) : rest, source, id);
+    } catch (error) {
+      source.destroy();
+      throw error;
     }
-    return old;
   }
 
-  /** Ids come from callers too: nothing else than an id becomes a path. */
-  #path(id: string): string {
-    if (!FILE_ID.test(id)) throw lost(id);
-    return join(this.#folder, id);
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
+  async #readRange(id: string, range: Range): Promise<Readable> {
+    const chunks = (await this.#bytes.read(id, { start: 0, end: HEAD_BYTES - 1 })) as AsyncIterable<Buffer>;
+    const cipher = await this.#sealing.storedFile(id, Buffer.concat(await Array.fromAsync(chunks)));
+    const source = await this.#bytes.read(id, cipher ? sealedRange(range) : range);
+    return cipher ? streamOf(openedRange(source, cipher, range), source, id) : source;
   }
 }
 
-function isAbsent(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === "ENOENT";
+/** Returns the first bytes: so many, more of them where a chunk has them, fewer at the end. */
+async function upTo(chunks: AsyncIterator<Buffer>, count: number): Promise<Buffer> {
+  let begun = Buffer.alloc(0);
+  while (begun.length < count) {
+    const { value, done } = await chunks.next();
+    if (done) break;
+    begun = Buffer.concat([begun, value]);
+  }
+  return begun;
 }
 
-function lost(id: string): GlueError {
-  return lostFile(
-    id,
-    "in this machine's data folder",
-    "all processes that serve the API need the same GLUELLM_DATA_DIR",
-  );
+async function* following(begun: Buffer, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  if (begun.length > 0) yield begun;
+  yield* chunks;
 }
 
-/** Returns the error of bytes that are not where they should be. */
-export function lostFile(id: string, where: string, hint?: string): GlueError {
-  const message = `the content of ${id.slice(0, 60)} is not ${where}`;
-  return new GlueError({ code: "file_lost", category: "configuration", message, hint });
+/** A stream whose end ends its source, and whose errors say which file is damaged. */
+function streamOf(bytes: AsyncGenerator<Buffer>, source: Readable, id: string): Readable {
+  async function* told() {
+    try {
+      yield* bytes;
+    } catch (error) {
+      throw source.errored ?? (error instanceof GlueError ? error : damaged(id));
+    }
+  }
+  const stream = Readable.from(told(), { objectMode: false });
+  return stream.once("close", () => source.destroy());
+}
+
+function damaged(id: string): GlueError {
+  return new GlueError({
+    code: "corrupt_data",
+    category: "internal",
+    message: `the content of ${id} cannot be decrypted: it was changed or cut, or belongs to another file`,
+    hint: "restore it from a backup, or send it again",
+  });
 }

@@ -1,31 +1,30 @@
-import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open, rm } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { GlueError } from "../../shared/errors.ts";
 import type { BatchFault } from "../../shared/file-check.ts";
-import { fieldsOf, parseJson } from "../../shared/json.ts";
 import type { Logger } from "../../shared/logger.ts";
 import { BATCH_ENDS } from "../../shared/records.ts";
 import type { Settings } from "../../shared/settings.ts";
 import { DEFAULT_TENANT } from "../../shared/tenant.ts";
-import { saveBatch } from "../../store/batch.ts";
 import type { Lease } from "../../store/batch-lease.ts";
 import type { ConnectedStore } from "../../store/connected-store.ts";
-import { readFile, saveFile } from "../../store/file-record.ts";
+import { readFile } from "../../store/file-record.ts";
+import type { LineCipher } from "../../store/sealed-lines.ts";
 import { moveServedBatch, noteFaults, readServedBatch } from "../../store/served-batch.ts";
 import { forgetServedBatch } from "../../store/served-batch-list.ts";
 import type { ServedBatch } from "../../store/served-batch-record.ts";
 import type { BatchEnd, UnsentRows } from "../batch-end.ts";
 import { type BatchReport, BatchRun } from "../batch-run.ts";
-import { askedLanes } from "../lanes/deadline.ts";
-import { readLines } from "../line-reader.ts";
-import { MAX_OUTPUT_LINE_BYTES } from "../output-line.ts";
+import { askedLanes } from "../lanes/asked-lanes.ts";
 import { outputFiles } from "../output-paths.ts";
 import { headerLine } from "../partial-header.ts";
+import type { WorkStore } from "./byte-store.ts";
 import { checkInput, faultsFound } from "./check-input.ts";
-import type { FileStore, WorkStore } from "./file-store.ts";
+import { deliver, type EarlyEnd, UNSENT } from "./deliver-results.ts";
+import type { FileStore } from "./file-store.ts";
 
 export interface HostContext {
   store: ConnectedStore;
@@ -39,14 +38,6 @@ export interface HostContext {
 const WATCH_MS = 1000;
 /** Rows end by the window, not by their own deadline, which is later by this. */
 const DEADLINE_SLACK_MS = 60_000;
-
-/** What a row says that was not sent; the code tells how the batch ended, also a host that comes after the end. */
-const UNSENT = {
-  cancelled: { code: "batch_cancelled", message: "the batch was cancelled before this row was sent" },
-  expired: { code: "batch_expired", message: "the window of the batch ended before this row was sent" },
-  failed: { code: "batch_stopped", message: "the batch was stopped before this row was sent" },
-} as const;
-type EarlyEnd = keyof typeof UNSENT;
 
 /** The folder in which batches are worked on, each in its own, apart from the files that their owners see. */
 export function workFolder({ dataDir, namespace }: Settings): string {
@@ -95,10 +86,11 @@ export async function hostBatch(context: HostContext, id: string, lease: Lease):
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const outputPath = join(folder, "out.jsonl");
   if (files.work) await restoreWork(files.work, id, outputPath);
-  const report = await runRows(context, batch, { inputPath, outputPath }, lease);
+  const lines = await store.sealing.lines("batch", id);
+  const report = await runRows(context, batch, { inputPath, outputPath, lines }, lease);
   if (!report) return false;
   if (report === "paused") return true;
-  await deliver(context, batch, report);
+  await deliver(context, batch, report, lines);
   await files.work?.forget(id);
   await rm(folder, { recursive: true, force: true });
   return true;
@@ -124,18 +116,22 @@ async function faultsOf(
   const check = (await readFile(store, inputFileId, tenant))?.check;
   const found = check && faultsFound(check, endpoint, rules);
   if (found) return found;
-  const path = await files.localPath(inputFileId, join(workFolder(settings), id));
-  if (path === undefined) return undefined;
-  return checkInput(path, endpoint, { ...rules, signal, onFault: (fault) => noteFaults(store, id, [fault]) });
+  const input = await files.read(inputFileId).catch((error: unknown) => {
+    if (error instanceof GlueError && error.code === "file_lost") return undefined;
+    throw error;
+  });
+  const onFault = (fault: BatchFault) => noteFaults(store, id, [fault]);
+  return input && checkInput(input, endpoint, { ...rules, signal, onFault });
 }
 
 /** Returns the report of a run whose output is written; `paused`; undefined when another host has to go on. */
 async function runRows(
-  { store, settings, logger, signal, files: { work } }: HostContext,
-  { id, tenant, by, createdAt, expiresAt, metadata }: ServedBatch,
-  paths: { inputPath: string; outputPath: string },
+  { store, settings, logger, signal, files }: HostContext,
+  { id, tenant, by, inputFileId, createdAt, expiresAt, metadata }: ServedBatch,
+  { lines, ...paths }: { inputPath: string; outputPath: string; lines: LineCipher },
   lease: Lease,
 ): Promise<BatchReport | "paused" | undefined> {
+  const { work } = files;
   let early: EarlyEnd | undefined;
   let isPaused = false;
   const unsent = (end: BatchEnd): UnsentRows | undefined => {
@@ -152,8 +148,9 @@ async function runRows(
       ...{ settings, logger, keyNeeded: false, owner: { tenant, by } },
       openStore: async () => store,
       hosted: {
-        ...{ id, lease, deadlineAt: expiresAt + DEADLINE_SLACK_MS, unsent },
-        ...(work && { keepResults: (lines) => work.append(id, lines) }),
+        ...{ id, lease, deadlineAt: expiresAt + DEADLINE_SLACK_MS, unsent, lines },
+        openInput: (path) => files.openLocal(inputFileId, path),
+        ...(work && { keepResults: (stored) => work.append(id, stored) }),
       },
     },
   );
@@ -183,102 +180,4 @@ async function runRows(
   const ended = await report;
   if (ended.status !== "interrupted" || early !== undefined) return ended;
   return isPaused ? "paused" : undefined;
-}
-
-/** Puts the results into the file store under the ids that the batch has for them, and ends it. */
-async function deliver(context: HostContext, batch: ServedBatch, report: BatchReport): Promise<void> {
-  const { store } = context;
-  const { id } = batch;
-  const { total, succeeded, failed, tokens } = report;
-  await saveBatch(store, {
-    ...{ id, total, succeeded, failed },
-    promptTokens: tokens.prompt,
-    completionTokens: tokens.completion,
-    cachedTokens: tokens.cached,
-  });
-  const status = await moveServedBatch(store, id, { from: ["in_progress"], to: "finalizing" });
-  const { output, errors } = report.files;
-  const hasOutput = await keep(
-    context,
-    batch,
-    batch.outputFileId,
-    "output",
-    Readable.from(successes(output)),
-  );
-  const isFaulty = failed > 0;
-  const hasErrors =
-    isFaulty && (await keep(context, batch, batch.errorFileId, "error", createReadStream(errors)));
-  const early = isFaulty ? await earlyEnd(errors) : undefined;
-  const to = status === "cancelling" ? "cancelled" : (early?.end ?? "completed");
-  const faults =
-    to === "failed"
-      ? [{ code: "batch_stopped", message: early?.reason ?? "", line: null, param: null }]
-      : undefined;
-  await moveServedBatch(store, id, {
-    ...{ from: ["finalizing", "cancelling"], to, faults },
-    outputs: { output: hasOutput, errors: hasErrors },
-  });
-}
-
-/** Stores a result file, if there is anything in it. */
-async function keep(
-  { store, files }: HostContext,
-  { id: batchId, tenant, by, outputLifeSeconds }: ServedBatch,
-  id: string,
-  kind: "output" | "error",
-  source: Readable,
-): Promise<boolean> {
-  const spooled = await files.spool(id, source);
-  const { bytes, sha256 } = spooled;
-  if (bytes === 0) {
-    await spooled.discard();
-    return false;
-  }
-  await spooled.keep();
-  const createdAt = Date.now();
-  const expiresAt = createdAt + outputLifeSeconds * 1000;
-  const filename = `${batchId}_${kind}.jsonl`;
-  await saveFile(store, {
-    id,
-    tenant,
-    by,
-    filename,
-    purpose: "batch_output",
-    bytes,
-    sha256,
-    createdAt,
-    expiresAt,
-  });
-  return true;
-}
-
-/** As `outputLine` ends the line of a row that succeeded; one of a failed row ends with the bracket of its error's. */
-const SUCCESS = /"error":null(,"from_cache":true)?(,"lane":"batch")?\}$/;
-const TAIL_BYTES = 64;
-
-async function* successes(path: string): AsyncGenerator<Buffer> {
-  for await (const { data } of linesOf(path))
-    if (SUCCESS.test(data.toString("latin1", Math.max(0, data.length - TAIL_BYTES))))
-      yield Buffer.concat([data, NEWLINE]);
-}
-
-/** Returns why rows were not sent, as the first of them says; undefined when all were. */
-async function earlyEnd(path: string): Promise<{ end: EarlyEnd; reason: string } | undefined> {
-  for await (const { data } of linesOf(path)) {
-    const { code, message, hint } = fieldsOf(fieldsOf(parseJson(data.toString())).error);
-    const end = (Object.keys(UNSENT) as EarlyEnd[]).find((name) => UNSENT[name].code === code);
-    if (end) return { end, reason: `${message}: ${hint}` };
-  }
-  return undefined;
-}
-
-const NEWLINE = Buffer.from("\n");
-
-async function* linesOf(path: string): AsyncGenerator<{ data: Buffer }> {
-  const handle = await open(path);
-  try {
-    yield* readLines(handle, MAX_OUTPUT_LINE_BYTES);
-  } finally {
-    await handle.close();
-  }
 }

@@ -162,7 +162,7 @@ export class LineCheck {
   }
 }
 
-/** Of an input without lines. */
+/** The fault of an input without lines. */
 export const EMPTY: BatchFault = {
   code: "empty_file",
   message: "the file has no line",
@@ -170,7 +170,7 @@ export const EMPTY: BatchFault = {
   param: null,
 };
 
-/** Of an input with more lines than a batch may have. */
+/** Returns the fault of an input with more lines than a batch may have. */
 export function tooManyRows(maxRows: number): BatchFault {
   const message = `the file has more than ${maxRows} lines: split it`;
   return { code: "too_many_rows", message, line: null, param: null };

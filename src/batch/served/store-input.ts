@@ -19,7 +19,7 @@ export async function storeInput(
   path: string,
   { tenant, by, stored, ...rules }: Owner & InputRules & { stored: FileRecord | undefined },
 ): Promise<FileRecord> {
-  const files = filesOf(rules.settings);
+  const files = filesOf(rules.settings, store);
   const id = objectId("file-");
   const check = lineCheck(rules);
   const handle = await open(path).catch((error: NodeJS.ErrnoException) => {

@@ -1,6 +1,7 @@
 import { readVersion } from "../../host/read-version.ts";
 import { readQueueStates } from "../../producers/queue-states.ts";
 import { CloseStack } from "../../shared/close-stack.ts";
+import { counted } from "../../shared/counted.ts";
 import { ConfigurationError } from "../../shared/errors.ts";
 import { createLogger } from "../../shared/logger.ts";
 import { type LoadOptions, loadSettings, type Settings } from "../../shared/settings.ts";
@@ -103,7 +104,7 @@ async function lookAtRedis(
     target =
       settings.redisUrl === undefined
         ? parts.use(await openRedis(settings, logger)).target
-        : redisTarget(settings.redisUrl);
+        : redisTarget(settings.redisUrl, settings.namespace);
     const known = target;
     add(await withProbe(known, (redis) => runGroup(redisChecks(redis, known, prefix))));
     const store = openStore(known, settings.namespace, logger);
@@ -120,9 +121,7 @@ async function lookAtRedis(
               readWorkerCards(store),
             ]);
             seen = { states, cards };
-            return ok(
-              `${states.length} queue${states.length === 1 ? "" : "s"} in namespace ${settings.namespace}`,
-            );
+            return ok(`${counted(states.length, "queue")} in namespace ${settings.namespace}`);
           },
         },
       ],

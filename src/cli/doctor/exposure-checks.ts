@@ -1,5 +1,6 @@
 import { bracketed } from "../../shared/host-name.ts";
 import { isLoopback } from "../../shared/loopback.ts";
+import { isGroupUrl, type RedisGroup, readGroupUrl } from "../../shared/redis-url.ts";
 import type { Settings } from "../../shared/settings.ts";
 import { type CheckGroup, type Finding, fail, ok, warn, worst } from "./check.ts";
 
@@ -18,14 +19,21 @@ export function exposureChecks(settings: Settings): CheckGroup {
   };
 }
 
-function dashboard({ dashboard: { host, password } }: Settings): Finding {
+function dashboard({ dashboard: { host, password, sso } }: Settings): Finding {
+  if (sso?.defaultRole === "admin")
+    return warn(
+      "GLUELLM_SSO_DEFAULT_ROLE=admin: everybody whom the proxy lets in may do everything",
+      "set GLUELLM_SSO_DEFAULT_ROLE=viewer, and roles by gluellm users set",
+    );
   if (isLoopback(host)) return ok(`on ${host} alone`);
-  if (!password)
+  if (!password && !sso)
     return fail(
       `GLUELLM_DASHBOARD_HOST=${host} without a password: everyone who reaches it would see prompts`,
       "set GLUELLM_DASHBOARD_PASSWORD (at least 8 characters), or GLUELLM_DASHBOARD_HOST=127.0.0.1",
     );
-  return ok(`on ${host} with a password; a proxy with TLS should stand in front`);
+  return ok(
+    `on ${host} with ${password ? "a password" : "single sign-on"}; a proxy with TLS should stand in front`,
+  );
 }
 
 async function api({ api: { host, port, corsOrigins } }: Settings, signal: AbortSignal): Promise<Finding> {
@@ -81,13 +89,20 @@ function webhooks({ webhooks: { allowPrivate } }: Settings): Finding {
 function redis({ redisUrl }: Settings): Finding {
   if (redisUrl === undefined) return ok("the embedded one has a socket that its owner alone can open");
   if (redisUrl.startsWith("unix:")) return ok("a socket of this machine");
-  const { protocol, hostname, password } = new URL(redisUrl);
+  const group = isGroupUrl(redisUrl) ? (readGroupUrl(redisUrl) as RedisGroup) : undefined;
+  const { protocol, hostname, password } = group
+    ? {
+        protocol: group.isTls ? "rediss:" : "redis:",
+        hostname: group.hosts.find(({ host }) => !isLoopback(host))?.host ?? "127.0.0.1",
+        password: group.password,
+      }
+    : new URL(redisUrl);
   if (isLoopback(hostname || "127.0.0.1")) return ok("on this machine");
   const findings: Finding[] = [];
   if (!password)
     findings.push(
       warn(
-        `Redis at ${hostname} takes this machine without a password`,
+        `the address of Redis at ${hostname} has no password`,
         "set one (requirepass or an ACL user): redis://USER:PASSWORD@host",
       ),
     );

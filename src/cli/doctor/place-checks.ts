@@ -3,6 +3,7 @@ import { statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { rowCounts } from "../../history/lists.ts";
 import { openHistory } from "../../history/open-history.ts";
+import { counted } from "../../shared/counted.ts";
 import type { Settings } from "../../shared/settings.ts";
 import { bytesText } from "../progress/figures.ts";
 import { type CheckGroup, type Finding, fail, ok, warn, worst } from "./check.ts";
@@ -18,16 +19,17 @@ const KEY_FILE = /^(api-key|dashboard-token)/;
 /** Disks, and who may read what lies on them. */
 export function placeChecks(settings: Settings, folder: string): CheckGroup {
   const { dataDir, log } = settings;
-  const places = [
-    ...new Set([dataDir, join(dataDir, "files"), ...(log.file ? [log.file.dir] : [])].map(nearest)),
-  ];
+  const dataPlaces = [...new Set([dataDir, join(dataDir, "files")].map(nearest))];
   return {
     name: "Files",
     checks: [
       {
         name: "disk",
         run: async () => {
-          const found = await Promise.all(places.map(free));
+          const found = await Promise.all([
+            ...dataPlaces.map((place) => free(place, "GLUELLM_DATA_DIR")),
+            ...(log.hasFile ? [free(nearest(log.file.dir), "GLUELLM_LOG_DIR")] : []),
+          ]);
           return worst(found, found[0]?.seen ?? "");
         },
       },
@@ -45,7 +47,9 @@ async function historyPlace(settings: Settings): Promise<Finding> {
   const history = await openHistory(settings);
   try {
     const { jobs, runs, batches } = await rowCounts(history);
-    return ok(`${history.engine} at ${history.place}: ${jobs} jobs, ${runs} runs, ${batches} batches`);
+    return ok(
+      `${history.engine} at ${history.place}: ${counted(jobs, "job")}, ${counted(runs, "run")}, ${counted(batches, "batch", "batches")}`,
+    );
   } finally {
     await history.close();
   }
@@ -56,10 +60,10 @@ function nearest(path: string): string {
   return existsSync(path) || dirname(path) === path ? path : nearest(dirname(path));
 }
 
-async function free(place: string): Promise<Finding> {
+async function free(place: string, setting: string): Promise<Finding> {
   const { bavail, bsize } = await statfs(place);
   const seen = `${bytesText(bavail * bsize)} free at ${place}`;
-  const remedy = "make room there, or set GLUELLM_DATA_DIR to another disk";
+  const remedy = `make room there, or set ${setting} to another disk`;
   if (bavail * bsize < FREE.fail) return fail(seen, remedy);
   return bavail * bsize < FREE.warn ? warn(seen, remedy) : ok(seen);
 }

@@ -1,6 +1,8 @@
+import { chooseModel } from "../../calls/model-choice.ts";
 import { unpricedModels } from "../../producers/priced-models.ts";
 import type { QueueState } from "../../producers/queue-states.ts";
 import { configuredBudget } from "../../shared/budget.ts";
+import { counted } from "../../shared/counted.ts";
 import { type ModelRef, parseModel } from "../../shared/model-name.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
 import { parseCompletionQueueName } from "../../shared/queue-name.ts";
@@ -27,6 +29,7 @@ export function providerChecks(settings: Settings, fleet: FleetSeen | undefined)
     checks: [
       ...entries.map((entry) => keyCheck(entry, settings, fleet)),
       ...(entries.length === 0 ? [{ name: "keys", run: noKeys }] : []),
+      { name: "default model", run: () => defaultModelFinding(settings) },
       { name: "prices", run: () => prices(settings, models) },
       { name: "limits", run: () => limits(settings, models, fleet) },
     ],
@@ -35,13 +38,24 @@ export function providerChecks(settings: Settings, fleet: FleetSeen | undefined)
 
 /** The default model, and those that have a queue. */
 function modelsInUse(settings: Settings, fleet: FleetSeen | undefined): ModelRef[] {
-  const ofQueues = (fleet?.states ?? []).flatMap(({ queue }) => parseCompletionQueueName(queue) ?? []);
   const named = settings.defaultModel in settings.deployments ? [] : [defaultModel(settings)];
-  return [...new Map([...named, ...ofQueues].map((model) => [model.key, model])).values()];
+  return [...new Map([...named, ...queuedModels(fleet)].map((model) => [model.key, model])).values()];
+}
+
+function queuedModels(fleet: FleetSeen | undefined): ModelRef[] {
+  return (fleet?.states ?? []).flatMap(({ queue }) => parseCompletionQueueName(queue) ?? []);
 }
 
 function defaultModel({ defaultModel, providers }: Settings): ModelRef {
   return parseModel(defaultModel, Object.keys(providers));
+}
+
+/** Whether calls that name none get through. */
+function defaultModelFinding(settings: Settings): Finding {
+  const { defaultModel, deployments } = settings;
+  if (!Object.hasOwn(deployments, defaultModel))
+    chooseModel(undefined, { settings, defaultModel, keyNeeded: false });
+  return ok(defaultModel);
 }
 
 function noKeys(): Finding {
@@ -60,7 +74,7 @@ function keyCheck(entry: ProviderEntry, settings: Settings, fleet: FleetSeen | u
   };
 }
 
-/** A process that only enqueues needs none. */
+/** A process that only enqueues needs none, nor does one that always names another model than the default one. */
 function missingKey(
   { name, keyVariable }: ProviderEntry,
   settings: Settings,
@@ -70,7 +84,9 @@ function missingKey(
   if (fleet?.cards.some(({ entries }) => name in entries))
     return ok(`${keyVariable} is not set here; workers of the fleet have it`);
   const seen = `${keyVariable} is not set, and no worker has it`;
-  return settings.redisUrl === undefined ? fail(seen, remedy) : warn(seen, `${remedy} where workers run`);
+  if (settings.redisUrl !== undefined) return warn(seen, `${remedy} where workers run`);
+  if (queuedModels(fleet).some(({ entry }) => entry === name)) return fail(seen, remedy);
+  return warn(`${seen}; only the default model, ${settings.defaultModel}, needs it`, remedy);
 }
 
 function reach({ name, baseUrl, keyVariable }: ProviderEntry): string {
@@ -81,7 +97,7 @@ function reach({ name, baseUrl, keyVariable }: ProviderEntry): string {
 function judgeKey(entry: ProviderEntry, status: number, models: number | undefined): Finding {
   const { name, keyVariable, apiKey } = entry;
   if (status === 200) {
-    const listed = models === undefined ? "" : `; it lists ${models} model${models === 1 ? "" : "s"}`;
+    const listed = models === undefined ? "" : `; it lists ${counted(models, "model")}`;
     return ok(`${apiKey ? `${name} takes it` : `${name} asks for none`}${listed}`);
   }
   if (status === 401 || status === 403)

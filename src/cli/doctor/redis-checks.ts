@@ -24,7 +24,7 @@ export function redisChecks(redis: Redis, target: RedisTarget, prefix: string): 
           return fault ? fail(fault.message, fault.hint ?? "") : ok(`${version} at ${addressOf(target)}`);
         },
       },
-      { name: "role", run: async () => role(await info()) },
+      { name: "role", run: async () => role(await info(), target) },
       { name: "persistence", run: async () => persistence(await info(), await fsyncOf(redis)) },
       { name: "eviction", run: async () => eviction(await info()) },
       { name: "memory", run: async () => memory(await info()) },
@@ -43,15 +43,18 @@ export function redisChecks(redis: Redis, target: RedisTarget, prefix: string): 
 
 type Info = ReadonlyMap<string, string>;
 
-function role(info: Info) {
-  if (info.get("cluster_enabled") === "1")
+function role(info: Info, target: RedisTarget) {
+  const isCluster = info.get("cluster_enabled") === "1";
+  if (isCluster && !("group" in target))
     return fail(
-      "it is a Redis Cluster, which is not supported",
-      "use a single server, with a replica for safety",
+      "it is a node of a Redis Cluster",
+      "name some of its nodes in GLUELLM_REDIS_URL: redis+cluster://host:port,host:port",
     );
   if (info.get("role") === "slave")
     return fail("it is a replica, which takes no writes", "name the primary in GLUELLM_REDIS_URL");
   const replicas = Number(info.get("connected_slaves") ?? 0);
+  if ("group" in target && replicas === 0)
+    return warn("primary without a replica: nothing takes over when it fails", "give it a replica");
   return ok(replicas > 0 ? `primary with ${replicas} replica${replicas > 1 ? "s" : ""}` : "primary");
 }
 

@@ -1,3 +1,4 @@
+import { counted } from "../../shared/counted.ts";
 import { printable } from "../output.ts";
 import { type Paint, padded, type Style, widthOf } from "../progress/text-layout.ts";
 import type { CheckResult } from "./check.ts";
@@ -11,13 +12,13 @@ const MARKS: Record<CheckResult["status"], { mark: string; style: Style }> = {
 const MARGIN = "  ";
 
 /** How a report is drawn. */
-export interface ReportOptions {
+export interface DoctorTextOptions {
   columns: number;
   paint: Paint;
 }
 
 /** Returns the checks of a group as lines. */
-export function groupLines(results: readonly CheckResult[], { columns, paint }: ReportOptions): string[] {
+export function groupLines(results: readonly CheckResult[], { columns, paint }: DoctorTextOptions): string[] {
   const [first] = results;
   if (!first) return [];
   const nameWidth = Math.max(...results.map(({ name }) => widthOf(name)));
@@ -35,12 +36,12 @@ export function groupLines(results: readonly CheckResult[], { columns, paint }: 
 }
 
 /** Returns what came of all of them as lines. */
-export function summaryLines({ checks, notChecked }: DoctorReport, { paint }: ReportOptions): string[] {
+export function summaryLines({ checks, notChecked }: DoctorReport, { paint }: DoctorTextOptions): string[] {
   const number = (status: CheckResult["status"]) => checks.filter((check) => check.status === status).length;
   const [faults, warnings] = [number("fail"), number("warn")];
   const parts = [
-    paint(`${faults} fault${faults === 1 ? "" : "s"}`, faults > 0 ? "red" : undefined),
-    paint(`${warnings} warning${warnings === 1 ? "" : "s"}`, warnings > 0 ? "yellow" : undefined),
+    paint(counted(faults, "fault"), faults > 0 ? "red" : undefined),
+    paint(counted(warnings, "warning"), warnings > 0 ? "yellow" : undefined),
     `${number("ok")} fine`,
   ];
   const left =

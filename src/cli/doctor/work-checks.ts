@@ -1,10 +1,10 @@
 import { readErrorReport } from "../../producers/error-report.ts";
 import type { QueueState } from "../../producers/queue-states.ts";
+import { count, counted } from "../../shared/counted.ts";
 import { listBatches, viewBatch } from "../../store/batch.ts";
 import { outboxLags } from "../../store/outbox-lag.ts";
 import { stalledJobs } from "../../store/stalled-jobs.ts";
 import type { Store } from "../../store/store.ts";
-import { count, counted } from "../report.ts";
 import { durationText } from "../step-tree.ts";
 import { type CheckGroup, type Finding, fail, ok, warn, worst } from "./check.ts";
 import type { FleetSeen } from "./provider-checks.ts";
@@ -160,10 +160,12 @@ async function lags(store: Store): Promise<Finding> {
   const lagging = await outboxLags(store);
   const findings = lagging.flatMap(({ name, entries, oldestMs }): Finding[] => {
     if (entries < LAG.entries && oldestMs < LAG.ms) return [];
-    const who =
-      name === "history"
-        ? "gluellm worker or gluellm up, with GLUELLM_HISTORY=true"
-        : "gluellm worker or gluellm up";
+    const needed = {
+      history: ", with GLUELLM_HISTORY=true",
+      audit: ", with GLUELLM_AUDIT_KEY",
+      webhooks: "",
+    };
+    const who = `gluellm worker or gluellm up${needed[name]}`;
     return [
       warn(
         `${name} is ${counted(entries, "event")} behind, the oldest ${durationText(oldestMs)} old`,

@@ -1,7 +1,9 @@
 import type { BatchRun, RowFailure } from "../../batch/batch-run.ts";
 import type { LimitInForce } from "../../shared/budget.ts";
+import { counted } from "../../shared/counted.ts";
 import { Rate } from "../../shared/rate.ts";
 import type { LaneStatus } from "../../shared/records.ts";
+import { usd } from "../../shared/usd.ts";
 import type { FleetView, WorkerView } from "./fleet-view.ts";
 
 /** What a batch does at present. */
@@ -92,7 +94,7 @@ export class BatchCamera {
 
   take({ fleet, isEnding, isOver, notices }: Moment): BatchPicture {
     const { total, succeeded, failed, missing, isCounted, costUsd } = this.#run.progress();
-    const { failures, failureCounts, models, lanes } = this.#run.details();
+    const { failures, failureCounts, models, lanes, bought } = this.#run.details();
     const done = total - missing;
     const rowsPerSecond = this.#rows.add(done);
     if (this.#still.done !== done) this.#still = { done, since: Date.now() };
@@ -135,7 +137,7 @@ export class BatchCamera {
       failures,
       failureCounts: [...failureCounts].sort(([, a], [, b]) => b - a),
       waitsFor,
-      notices: [...notices, ...lanes.map(laneText)],
+      notices: [...notices, ...lanes.map(laneText), ...boughtText(bought)],
     };
   }
 
@@ -156,7 +158,18 @@ function phaseOf(
   return facts.isCounted ? "sending" : "counting rows";
 }
 
-function laneText({ model, id, state, rows, done }: LaneStatus): string {
+function boughtText({ batch, flex, savedUsd }: { batch: number; flex: number; savedUsd: number }): string[] {
+  if (batch + flex === 0) return [];
+  return [
+    `at half the price: ${counted(batch, "row")} in provider batches, ${flex} in the tier flex, ${usd(savedUsd)} saved`,
+  ];
+}
+
+/** What a provider batch does, as one sentence. */
+export function laneText({ model, id, state, rows, done, reason }: LaneStatus): string {
   const name = id === undefined ? "provider batch" : `provider batch ${id}`;
+  if (state === "unknown" && reason !== undefined)
+    return `${counted(rows, "row")} of ${model} wait: ${name} is unknown; ${reason}`;
+  if (reason !== undefined) return `rows of ${model} go by single calls: ${reason}`;
   return `${name} of ${model}: ${state.replace("_", " ")}, ${done} of ${rows} rows done`;
 }

@@ -1,6 +1,6 @@
 import type { LimitInForce } from "../../shared/budget.ts";
+import { count } from "../../shared/counted.ts";
 import { usd } from "../../shared/usd.ts";
-import { count } from "../report.ts";
 import type { BatchPicture } from "./batch-picture.ts";
 
 /** `1,579/1,800`; a limit that nobody configured is followed by its source. */

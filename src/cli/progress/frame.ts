@@ -1,11 +1,12 @@
 import type { LimitInForce } from "../../shared/budget.ts";
+import { count, counted } from "../../shared/counted.ts";
 import { usd } from "../../shared/usd.ts";
-import { count } from "../report.ts";
 import type { BatchPicture, ModelPicture, Phase, WorkerPicture } from "./batch-picture.ts";
 import { costText, duration, etaText, ofLimit } from "./figures.ts";
 import {
   bothEnds,
   type Column,
+  firstThatFits,
   fitted,
   flowed,
   oneLine,
@@ -52,9 +53,7 @@ const PHASE_STYLES: Record<Phase, Style> = {
 
 /** Returns where a batch stands as lines for a terminal. */
 export function frame(picture: BatchPicture, options: FrameOptions): string[] {
-  const drawn = CHOICES.map((choice) => lines(picture, choice, options));
-  const found = drawn.find(({ length }) => length <= options.rows) ?? drawn.at(-1) ?? [];
-  return found.slice(0, options.rows);
+  return firstThatFits(CHOICES, options.rows, (choice) => lines(picture, choice, options));
 }
 
 function lines(picture: BatchPicture, choice: Choice, { columns, paint }: FrameOptions): string[] {
@@ -199,7 +198,7 @@ function failures(
   if (failed === 0 || failureCounts.length === 0) return [];
   const kinds = failureCounts.slice(0, 3).map(([code, rows]) => `${oneLine(code)} ${count(rows)}`);
   const others = failureCounts.length - kinds.length;
-  const title = `FAILED  ${kinds.join(" · ")}${others > 0 ? ` · ${others} more kinds` : ""}`;
+  const title = `FAILED  ${kinds.join(" · ")}${others > 0 ? ` · ${counted(others, "more kind")}` : ""}`;
   const last = most === 0 ? [] : failures.slice(-most);
   const width = Math.min(
     Math.max(0, ...last.map(({ customId }) => widthOf(oneLine(customId)))),
@@ -223,5 +222,5 @@ function foremost<T>(all: readonly T[], most: number, isAtWork: (one: T) => bool
 
 function more(hidden: number, name: string, columns: number, paint: Paint): string[] {
   if (hidden <= 0) return [];
-  return [paint(fitted(`… ${count(hidden)} more ${name}${hidden === 1 ? "" : "s"}`, columns), "dim")];
+  return [paint(fitted(`… ${counted(hidden, `more ${name}`)}`, columns), "dim")];
 }

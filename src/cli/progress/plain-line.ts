@@ -1,5 +1,5 @@
 import type { LimitInForce } from "../../shared/budget.ts";
-import { count } from "../report.ts";
+import { count } from "../../shared/counted.ts";
 import type { BatchPicture, ModelPicture } from "./batch-picture.ts";
 import { costText, etaText } from "./figures.ts";
 

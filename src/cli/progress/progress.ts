@@ -98,6 +98,7 @@ export class Progress {
   }
 }
 
-function paint(text: string, style: Parameters<typeof styleText>[0] | undefined): string {
+/** Paints a text for standard error: as it is where that shows no colours, or NO_COLOR is set. */
+export function paint(text: string, style: Parameters<typeof styleText>[0] | undefined): string {
   return style ? styleText(style, text, { stream: process.stderr }) : text;
 }

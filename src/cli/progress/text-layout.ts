@@ -1,7 +1,5 @@
-import widthOf from "string-width";
+import { createRequire } from "node:module";
 import { printable } from "../output.ts";
-
-export { widthOf };
 
 /** A style of Node's `util.styleText`. */
 export type Style = "bold" | "cyan" | "dim" | "green" | "red" | "yellow";
@@ -27,6 +25,15 @@ const SEPARATOR = " · ";
 const GAP = 2;
 const MIN_NAME_COLUMNS = 12;
 const graphemes = new Intl.Segmenter();
+
+let widthOfAny: typeof import("string-width").default | undefined;
+
+/** Returns how many columns of a terminal a text has. The package that knows it of all of Unicode is loaded by the first text beyond ASCII. */
+export function widthOf(text: string): number {
+  if (/^[ -~]*$/.test(text)) return text.length;
+  widthOfAny ??= (createRequire(import.meta.url)("string-width") as typeof import("string-width")).default;
+  return widthOfAny(text);
+}
 
 /** Returns anybody's text as one line that a terminal only shows. */
 export function oneLine(text: string): string {
@@ -131,4 +138,18 @@ export function tableLines(table: readonly Column[], columns: number, paint: Pai
     lineOf(shown.map(({ cells, isNumber }) => ({ text: "", ...cells[row], isNumber }))),
   );
   return [lineOf(headings), ...rows];
+}
+
+/** Returns the lines of the first choice that fits into so many rows, else as many of the last one; without a number all of the first. */
+export function firstThatFits<Choice>(
+  choices: readonly Choice[],
+  rows: number | undefined,
+  draw: (choice: Choice) => string[],
+): string[] {
+  let drawn: string[] = [];
+  for (const choice of choices) {
+    drawn = draw(choice);
+    if (rows === undefined || drawn.length <= rows) break;
+  }
+  return drawn.slice(0, rows);
 }

@@ -1,7 +1,8 @@
 import { type ErrorGroup, readErrorReport } from "../../producers/error-report.ts";
 import { type QueueState, readQueueStates } from "../../producers/queue-states.ts";
-import { readWorkerStates, type WorkerState } from "../../producers/worker-states.ts";
+import { readWorkerStates } from "../../producers/worker-states.ts";
 import type { Settings } from "../../shared/settings.ts";
+import type { WorkerState } from "../../shared/worker-state.ts";
 import { readFleetFigures } from "../../store/fleet-figures.ts";
 import { readOutcomes } from "../../store/fleet-outcomes.ts";
 import type { Store } from "../../store/store.ts";

@@ -1,8 +1,10 @@
+import { count, counted } from "../../shared/counted.ts";
 import { usd } from "../../shared/usd.ts";
 import { bytesText, duration, ofLimit } from "../progress/figures.ts";
 import {
   bothEnds,
   type Column,
+  firstThatFits,
   fitted,
   flowed,
   oneLine,
@@ -10,7 +12,6 @@ import {
   type Piece,
   tableLines,
 } from "../progress/text-layout.ts";
-import { count } from "../report.ts";
 import type { FleetPicture, QueuePicture } from "./fleet-picture.ts";
 
 /** How a picture is drawn. */
@@ -50,13 +51,7 @@ const CLOCK_MS = 5000;
 
 /** Returns a fleet as lines for a terminal. */
 export function topFrame(picture: FleetPicture, options: TopOptions): string[] {
-  const room = options.rows ?? Number.POSITIVE_INFINITY;
-  let drawn: string[] = [];
-  for (const choice of CHOICES) {
-    drawn = lines(picture, choice, options);
-    if (drawn.length <= room) break;
-  }
-  return drawn.slice(0, room);
+  return firstThatFits(CHOICES, options.rows, (choice) => lines(picture, choice, options));
 }
 
 function lines(picture: FleetPicture, choice: Choice, options: TopOptions): string[] {
@@ -77,7 +72,7 @@ function lines(picture: FleetPicture, choice: Choice, options: TopOptions): stri
 }
 
 function head({ namespace, at, workers }: FleetPicture, { columns, paint }: TopOptions): string {
-  const right = `${workers.length} worker${workers.length === 1 ? "" : "s"} · ${at.toTimeString().slice(0, 8)}`;
+  const right = `${counted(workers.length, "worker")} · ${at.toTimeString().slice(0, 8)}`;
   return bothEnds({ text: `gluellm · ${namespace}`, style: "bold" }, { text: right }, columns, paint);
 }
 
@@ -234,5 +229,5 @@ function errors({ errors: all, patterns }: FleetPicture, most: number, options: 
 
 function more(hidden: number, name: string, { columns, paint }: TopOptions): string[] {
   if (hidden <= 0) return [];
-  return [paint(fitted(`… ${count(hidden)} more ${name}${hidden === 1 ? "" : "s"}`, columns), "dim")];
+  return [paint(fitted(`… ${counted(hidden, `more ${name}`)}`, columns), "dim")];
 }

@@ -17,6 +17,7 @@ export class Allotment {
   #isBuying = false;
   #isClosed = false;
   #usedAtMs = 0;
+  readonly #borrowers = new WeakSet<object>();
   #timer: NodeJS.Timeout | undefined;
 
   /** @param unitsNeeded what the next request in the wait queue needs of this limit; 0 when none waits */
@@ -50,13 +51,27 @@ export class Allotment {
     this.#isBuying = true;
     const startedAtMs = performance.now();
     try {
-      const units = await this.#bucket.buy();
+      const units = await this.#bucket.buy(this.#supply.intervalMs(this.#settings.quantum));
       this.#balance += units;
       this.#supply.bought(units, performance.now() - startedAtMs, performance.now());
       this.#touch();
     } finally {
       this.#isBuying = false;
     }
+    return true;
+  }
+
+  /**
+   * Borrows what is missing of `units` from the fleet's bucket, once for each borrower, else buys.
+   * @returns whether there is more than before
+   */
+  async borrow(units: number, borrower: object): Promise<boolean> {
+    if (this.#borrowers.has(borrower)) return this.buy();
+    this.#borrowers.add(borrower);
+    const missing = units - this.#balance;
+    if (!(await this.#bucket.borrow(missing))) return this.buy();
+    this.#balance += missing;
+    this.#touch();
     return true;
   }
 

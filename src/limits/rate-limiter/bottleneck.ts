@@ -9,12 +9,11 @@ import { Redis } from "ioredis";
 import type { BucketSettings } from "./bucket-settings.ts";
 
 /**
- * Bottleneck looks for new units every 5 s and wakes waiters only then: 80 % of the rate would be lost. Every look is
- * a script call per bucket in use, and four a second are cheap.
+ * Bottleneck looks for new units every 5 s and wakes waiters only then: 80 % of the rate would be lost. Here a purchase that
+ * waits has its bucket filled when a quantum is due, within these bounds; Bottleneck then tells whoever has waited longest,
+ * in whatever process. A word that was lost is said again by its own look, which is every second.
  */
-const HEARTBEAT_MS = 250;
-/** Bottleneck forgets a process that it has not heard of for so long. */
-const CLIENT_TIMEOUT_MS = 10_000;
+const [MIN_FILL_MS, MAX_FILL_MS, HEARTBEAT_MS] = [10, 250, 1000];
 /** A purchase of a process that died in the midst of it would stay on Bottleneck's books for ever without this. */
 const PURCHASE_EXPIRATION_MS = 60_000;
 const WATCH_MS = 1000;
@@ -150,16 +149,14 @@ export class BucketConnection {
   }
 }
 
-/**
- * The token bucket of one limit, which all processes of the fleet buy from: a Bottleneck limiter whose jobs do nothing
- * and weigh one quantum. `open` comes first, `release` last; the state stays in Redis.
- */
+/** The token bucket of one limit of the fleet: a Bottleneck limiter whose jobs do nothing and weigh one quantum. `open` comes first, `release` last. */
 export class FleetBucket {
   readonly #connection: BucketConnection;
   readonly #settings: BucketSettings;
   readonly #settingsKey: string;
   readonly #limiter: Bottleneck;
   #quantum: number;
+  #isFilling = false;
   #released: Promise<void> | undefined;
 
   /** @param id names the keys in Redis (`b_<id>_…`), so it carries the hash tag */
@@ -174,7 +171,6 @@ export class FleetBucket {
       Redis,
       connection: connection.bottleneck,
       heartbeatInterval: HEARTBEAT_MS,
-      clientTimeout: CLIENT_TIMEOUT_MS,
       ...storedSettings(settings),
     });
   }
@@ -192,11 +188,17 @@ export class FleetBucket {
 
   /**
    * Waits until the bucket holds a quantum and takes it. At most one purchase at a time.
+   *
+   * @param dueMs about how long a quantum takes to come
    * @returns the units bought
    * @throws when Redis refuses, or the bucket was released meanwhile
    */
-  async buy(): Promise<number> {
+  async buy(dueMs: number): Promise<number> {
     const watch = setInterval(() => void this.#releaseWhenTooSmall(), WATCH_MS).unref();
+    const fill = setInterval(
+      () => void this.#fill(),
+      Math.min(MAX_FILL_MS, Math.max(MIN_FILL_MS, dueMs)),
+    ).unref();
     try {
       await new Promise<void>((resolve, reject) => {
         // Resolved from inside the job: the units count from here, without the round trip that ends the job.
@@ -207,7 +209,16 @@ export class FleetBucket {
       return this.#quantum;
     } finally {
       clearInterval(watch);
+      clearInterval(fill);
     }
+  }
+
+  /** Adds what has come since the last time, and tells who waits. While Redis is away nothing piles up. */
+  async #fill(): Promise<void> {
+    if (this.#isFilling) return;
+    this.#isFilling = true;
+    await this.#limiter.currentReservoir().catch(() => {});
+    this.#isFilling = false;
   }
 
   /** Adds units, or takes them away. Bottleneck would go over the bucket's size: what does not fit is taken out again. */
@@ -217,10 +228,21 @@ export class FleetBucket {
     if (overflow > 0) await this.#limiter.incrementReservoir(-overflow);
   }
 
+  /**
+   * Takes units that have not come yet; whoever buys next waits for them too.
+   * @returns false, and nothing is taken, where the bucket's debt would be larger than `maxDebt`
+   */
+  async borrow(units: number, maxDebt: number): Promise<boolean> {
+    const level = await this.#limiter.incrementReservoir(-units);
+    if (level >= -maxDebt) return true;
+    await this.#limiter.incrementReservoir(units);
+    return false;
+  }
+
   /** Leaves at most so many units; a negative level is a debt. */
-  async lowerTo(level: number): Promise<void> {
-    if ((await this.#limiter.currentReservoir())! > level)
-      await this.#limiter.updateSettings({ reservoir: level });
+  async lowerTo(reservoir: number): Promise<void> {
+    if ((await this.#limiter.currentReservoir())! > reservoir)
+      await this.#limiter.updateSettings({ reservoir });
   }
 
   /** Rejects a purchase that waits. The same id may be opened again once this has resolved. */
@@ -249,8 +271,7 @@ export class FleetBucket {
     const settings = storedSettings(this.#settings);
     const { reservoir: _, ...compared } = settings;
     const wanted = Object.values(compared).map((value) => String(value ?? ""));
-    const names = Object.keys(compared);
-    const current = await this.#connection.client.hmget(this.#settingsKey, ...names);
+    const current = await this.#connection.client.hmget(this.#settingsKey, ...Object.keys(compared));
     if (wanted.some((value, index) => value !== current[index])) await this.#limiter.updateSettings(settings);
   }
 

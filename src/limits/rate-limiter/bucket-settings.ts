@@ -5,6 +5,8 @@ export interface BucketSettings {
   quantum: number;
   /** Most units the shared bucket holds. */
   maximum: number;
+  /** Units that may be had before they have come, out of the headroom, by a call that somebody waits for beside a batch. */
+  maxDebt: number;
   /** The bucket is too small to hold a unit and headroom: units are granted one by one at even spacing. */
   isPaced: boolean;
 }
@@ -36,6 +38,7 @@ export function bucketSettings(
     ratePerSecond,
     quantum: Math.max(1, Math.round(ratePerSecond * Math.min(quantumMs / 1000, headroomSeconds / 6))),
     maximum,
+    maxDebt: Math.floor((ratePerSecond * headroomSeconds) / 2),
     isPaced: false,
   };
 }
@@ -48,5 +51,5 @@ function pacedSettings(ratePerSecond: number, burstSeconds: number): BucketSetti
   const intervalMs = 1000 / ratePerSecond;
   const absorbedMs = Math.max(0, burstSeconds * ratePerSecond - 1) * intervalMs;
   const minTime = Math.ceil(intervalMs + Math.max(0, PACING_JITTER_MS - absorbedMs));
-  return { ratePerSecond: 1000 / minTime, quantum: 1, maximum: 1, isPaced: true };
+  return { ratePerSecond: 1000 / minTime, quantum: 1, maximum: 1, maxDebt: 0, isPaced: true };
 }

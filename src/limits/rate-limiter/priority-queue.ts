@@ -7,6 +7,8 @@ export interface Waiter {
   cost: Cost;
   /** The request leaves rather than wait longer than this for those ahead of it. */
   maxWaitMs: number;
+  /** Somebody waits for it. */
+  isUrgent: boolean;
   grant: () => void;
   reject: (error: Error) => void;
 }
@@ -21,6 +23,12 @@ export class PriorityQueue {
 
   get head(): Waiter | undefined {
     return this.#waiters[0];
+  }
+
+  /** Whether somebody waits for the head alone, and nobody for those after it. */
+  get isHeadAloneUrgent(): boolean {
+    const [head, next] = this.#waiters;
+    return head?.isUrgent === true && next?.isUrgent === false;
   }
 
   /** A copy of the requests, in their order. */

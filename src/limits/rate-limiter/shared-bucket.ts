@@ -28,15 +28,16 @@ export class SharedBucket {
 
   /**
    * Waits until the fleet's bucket holds a quantum and takes it. At most one purchase at a time.
+   * @param dueMs about how long a quantum takes to come
    * @returns the units bought
    * @throws when Redis refuses, or the bucket was retuned or closed meanwhile: buy again
    */
-  async buy(): Promise<number> {
+  async buy(dueMs: number): Promise<number> {
     this.#isBuying = true;
     let bucket: FleetBucket | undefined;
     try {
       bucket = await this.#open();
-      const units = await bucket.buy();
+      const units = await bucket.buy(dueMs);
       this.#isFaultReported = false;
       return units;
     } catch (error) {
@@ -47,6 +48,16 @@ export class SharedBucket {
       this.#isBuying = false;
       this.#retireLater();
     }
+  }
+
+  /** Takes units that have not come yet, as far as the headroom bears it; returns whether it did. */
+  async borrow(units: number): Promise<boolean> {
+    const { maxDebt } = this.#settings;
+    if (units > maxDebt) return false;
+    const bucket = await this.#open();
+    const isLent = await bucket.borrow(units, maxDebt);
+    this.#retireLater();
+    return isLent;
   }
 
   /** Returns units nobody uses (or, negative, takes what was overspent); what does not fit is discarded. */

@@ -53,6 +53,11 @@ export class SupplyEstimate {
     this.idle();
   }
 
+  /** Returns in how many milliseconds so many units come for this process. */
+  intervalMs(units: number): number {
+    return units / this.#ratePerMs;
+  }
+
   /** Returns the milliseconds until the fleet can sell so many units to this process. */
   waitMs(units: number, nowMs: number): number {
     return Math.max(0, units - this.#stockAt(nowMs)) / this.#ratePerMs;

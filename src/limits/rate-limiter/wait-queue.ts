@@ -186,7 +186,7 @@ export class WaitQueue {
   #pump(): void {
     while (!this.#isClosed && this.#queue.head && performance.now() >= this.#pausedUntilMs) {
       const { head } = this.#queue;
-      const missing = this.#firstMissing(head.cost);
+      const missing = this.#firstMissing(head);
       if (missing) {
         this.#await(missing);
         break;
@@ -200,10 +200,13 @@ export class WaitQueue {
   }
 
   /** Returns what gets that which the head lacks first; undefined when it lacks nothing. */
-  #firstMissing(cost: Cost): (() => Promise<boolean>) | undefined {
+  #firstMissing(head: Waiter): (() => Promise<boolean>) | undefined {
     for (const name of LIMIT_NAMES) {
       const allotment = this.#allotments.get(name);
-      if (allotment?.covers(cost[name]) === false) return () => allotment.buy();
+      const units = head.cost[name];
+      if (allotment?.covers(units) !== false) continue;
+      // All processes of the fleet buy in turns; one call beside a batch need not wait for this one's.
+      return this.#queue.isHeadAloneUrgent ? () => allotment.borrow(units, head) : () => allotment.buy();
     }
     const slots = this.#slots;
     return slots && !slots.isFree ? () => slots.take() : undefined;

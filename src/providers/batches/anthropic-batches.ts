@@ -1,4 +1,4 @@
-import { BATCH_PRICE_SHARE } from "../../shared/cost.ts";
+import { LANE_PRICE_SHARE } from "../../shared/cost.ts";
 import { InvalidRequestError } from "../../shared/errors.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import type { ProviderEntry } from "../../shared/providers.ts";
@@ -10,8 +10,14 @@ import type { HttpPool } from "../http-pool.ts";
 import type { ProviderCall } from "../provider.ts";
 import { toLLMError, unusableAnswer } from "../provider-errors.ts";
 import { BatchExchange } from "./exchange.ts";
-import { refuseHeaders } from "./openai-batches.ts";
-import type { BatchAnswer, BatchMark, ProviderBatch, ProviderBatches } from "./provider-batches.ts";
+import { refuseHeaders, tooMany } from "./openai-batches.ts";
+import {
+  type BatchAnswer,
+  type BatchMark,
+  CLOCK_SKEW_MS,
+  type ProviderBatch,
+  type ProviderBatches,
+} from "./provider-batches.ts";
 
 const PATH = "/v1/messages/batches";
 const MAX_PAGES = 20;
@@ -25,7 +31,7 @@ export function createAnthropicBatches(entry: ProviderEntry, pool: HttpPool): Pr
     maxRequests: 100_000,
     // Of 256 MB that Anthropic takes, so much fits into memory and into one answer.
     maxBytes: 48 * 1024 * 1024,
-    priceShare: BATCH_PRICE_SHARE,
+    priceShare: LANE_PRICE_SHARE,
     // The version is a header of the whole batch.
     endpointOf: ({ request }) => apiVersionFor(request),
     bodyOf: (call) => {
@@ -47,21 +53,28 @@ export function createAnthropicBatches(entry: ProviderEntry, pool: HttpPool): Pr
       const asked = { method: "POST", path: PATH, body, headers: { "anthropic-version": endpoint } } as const;
       return toBatch(await exchange.json(asked));
     },
-    async find({ since, requests }: BatchMark) {
-      const fitting: ProviderBatch[] = [];
-      let after = "";
+    async newest() {
+      const { data } = await exchange.json({ method: "GET", path: `${PATH}?limit=1`, headers });
+      const [first] = Array.isArray(data) ? data : [];
+      return first && toBatch(fieldsOf(first)).id;
+    },
+    async find({ since, requests, after }: BatchMark) {
+      const fitting = new Map<string, ProviderBatch>();
+      let cursor = "";
       for (let page = 0; page < MAX_PAGES; page++) {
-        const path = `${PATH}?limit=${PAGE}${after && `&after_id=${after}`}`;
+        const path = `${PATH}?limit=${PAGE}${cursor && `&after_id=${cursor}`}`;
         const { data, has_more, last_id } = await exchange.json({ method: "GET", path, headers });
-        const batches = Array.isArray(data) ? data.map((one) => toBatch(fieldsOf(one))) : [];
-        // Their clock may be behind ours by a little.
-        const young = batches.filter(({ createdAt }) => createdAt >= since - 60_000);
-        fitting.push(...young.filter(({ total }) => total === requests));
-        if (!has_more || young.length < batches.length) break;
-        after = String(last_id);
+        for (const one of Array.isArray(data) ? data : []) {
+          const batch = toBatch(fieldsOf(one));
+          // By its place in the list, since clocks differ; by its time where that batch is gone.
+          if (batch.id === after || batch.createdAt < since - CLOCK_SKEW_MS)
+            return { batches: [...fitting.values()], isSure: false };
+          if (batch.total === requests) fitting.set(batch.id, batch);
+        }
+        if (!has_more) return { batches: [...fitting.values()], isSure: false };
+        cursor = String(last_id);
       }
-      const known = new Map(fitting.map((batch) => [batch.id, batch]));
-      return { batches: [...known.values()], isSure: false };
+      throw tooMany(entry);
     },
     get: async (id) => toBatch(await exchange.json({ method: "GET", path: `${PATH}/${id}`, headers })),
     async cancel(id) {

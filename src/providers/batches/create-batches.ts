@@ -1,5 +1,5 @@
 import type { Dialect, ProviderEntry } from "../../shared/providers.ts";
-import { createHttpPool, type HttpPool, type PoolOptions } from "../http-pool.ts";
+import type { HttpPool, PoolOptions } from "../http-pool.ts";
 import { createAnthropicBatches } from "./anthropic-batches.ts";
 import { createOpenAIBatches } from "./openai-batches.ts";
 import type { ProviderBatches } from "./provider-batches.ts";
@@ -17,6 +17,11 @@ export function hasBatches({ name, batches }: ProviderEntry): boolean {
 }
 
 /** Returns the batches of an entry's account. @throws ConfigurationError when its key is missing */
-export function createBatches(entry: ProviderEntry, options: PoolOptions = {}): ProviderBatches {
+export async function createBatches(
+  entry: ProviderEntry,
+  options: PoolOptions = {},
+): Promise<ProviderBatches> {
+  // Every client loads this file, and undici's hundred files are for those that buy.
+  const { createHttpPool } = await import("../http-pool.ts");
   return CREATE[entry.dialect](entry, createHttpPool(entry, { connections: 8, ...options }));
 }

@@ -22,6 +22,12 @@ export function isUnknown(error: unknown): boolean {
   return error instanceof APIConnectionError || typeof status !== "number" || status >= 500 || status === 408;
 }
 
+/** Whether the server has what was asked for no more, or never had it. */
+export function isGone(error: unknown): boolean {
+  const { status } = fieldsOf(error);
+  return status === 404 || status === 410;
+}
+
 /** Asks an account's server about its batches, with the same key, headers and proxy as its calls. */
 export class BatchExchange {
   readonly #entry: ProviderEntry;

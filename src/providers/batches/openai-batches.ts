@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { BATCH_PRICE_SHARE } from "../../shared/cost.ts";
+import { LANE_PRICE_SHARE } from "../../shared/cost.ts";
 import { InvalidRequestError } from "../../shared/errors.ts";
 import { fieldsOf, parseJson } from "../../shared/json.ts";
 import { apiOf, type ProviderEntry } from "../../shared/providers.ts";
@@ -15,12 +15,13 @@ import { toLLMError, unusableAnswer } from "../provider-errors.ts";
 import { readResponseAnswer } from "../responses-answer.ts";
 import { toResponsesBody } from "../responses-request.ts";
 import { BatchExchange } from "./exchange.ts";
-import type {
-  BatchAnswer,
-  BatchMark,
-  BatchRequest,
-  ProviderBatch,
-  ProviderBatches,
+import {
+  type BatchAnswer,
+  type BatchMark,
+  type BatchRequest,
+  CLOCK_SKEW_MS,
+  type ProviderBatch,
+  type ProviderBatches,
 } from "./provider-batches.ts";
 
 const MARK = "gluellm_buy";
@@ -41,7 +42,7 @@ export function createOpenAIBatches(entry: ProviderEntry, pool: HttpPool): Provi
     maxRequests: 50_000,
     // Of 200 MB that OpenAI takes, so much fits into memory and into one answer.
     maxBytes: 48 * 1024 * 1024,
-    priceShare: BATCH_PRICE_SHARE,
+    priceShare: LANE_PRICE_SHARE,
     endpointOf,
     bodyOf: (call) => {
       refuseHeaders(entry, call);
@@ -94,11 +95,11 @@ export function createOpenAIBatches(entry: ProviderEntry, pool: HttpPool): Provi
         );
         if (own.length > 0) return { batches: own.map(toBatch), isSure: true };
         const last = found.at(-1);
-        // Clocks differ; what is much older was not made by us.
-        if (!has_more || !last || Number(last.created_at) * 1000 < since - 3_600_000) break;
+        if (!has_more || !last || Number(last.created_at) * 1000 < since - CLOCK_SKEW_MS)
+          return { batches: [], isSure: true };
         after = String(last.id);
       }
-      return { batches: [], isSure: true };
+      throw tooMany(entry);
     },
     get,
     async cancel(id) {
@@ -112,6 +113,11 @@ export function createOpenAIBatches(entry: ProviderEntry, pool: HttpPool): Provi
     },
     close: () => pool.close(),
   };
+}
+
+/** Nobody can tell whether a batch was made when the list of the account's batches does not end. */
+export function tooMany({ name }: ProviderEntry): Error {
+  return new Error(`the list of ${name}'s batches is too long to find one in`);
 }
 
 /** A batch has the headers of its own requests to the provider, none for each row. */

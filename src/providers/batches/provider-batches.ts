@@ -41,7 +41,12 @@ export interface BatchMark {
   /** Epoch milliseconds; nothing was sent before. */
   since: number;
   requests: number;
+  /** The account's newest batch before, as `newest` told. */
+  after?: string | undefined;
 }
+
+/** What clocks may differ by, in milliseconds: a batch that looks so much older than its mark may still be the one. */
+export const CLOCK_SKEW_MS = 86_400_000;
 
 /** The batches of one account: the same requests at half the price, answered within a day. A provider with such an API is one file. */
 export interface ProviderBatches {
@@ -61,8 +66,10 @@ export interface ProviderBatches {
     endpoint: string,
     input: { file?: string; requests: readonly BatchRequest[] },
   ): Promise<ProviderBatch>;
+  /** Returns the account's newest batch, where nothing but its place in the list tells a new one; undefined when it has none. */
+  newest?(): Promise<string | undefined>;
   /**
-   * Returns the batches that may be the marked one, the surest first. `isSure`: they carry the mark; else only time and
+   * Returns the batches that may be the marked one, the surest first. @throws when the list is too long to be sure. `isSure`: they carry the mark; else only time and
    * size fit, and their results tell.
    */
   find(mark: BatchMark, file: string | undefined): Promise<{ batches: ProviderBatch[]; isSure: boolean }>;

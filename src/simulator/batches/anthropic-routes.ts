@@ -5,7 +5,7 @@ import { send, sendJson } from "../http-answer.ts";
 import { InvalidCallError } from "../invalid-call.ts";
 import { readShape } from "../read-shape.ts";
 import { pageOf } from "./page.ts";
-import { takes } from "./plan.ts";
+import { readable, takes } from "./plan.ts";
 import type { ProviderBatch, ProviderBatches, RowResult } from "./provider-batches.ts";
 
 const createSchema = z.looseObject({
@@ -49,7 +49,7 @@ export async function serveAnthropicBatches(
   if (method === "GET" && act === "results") {
     if (!batch.results) throw new InvalidCallError("The batch has not ended yet.", undefined, 404);
     if (batches.plan.areResultsGone) throw new InvalidCallError("The results have expired.", undefined, 404);
-    return send(response, 200, "application/x-jsonl", resultLines(batch));
+    return send(response, 200, "application/x-jsonl", readable(batches.plan, resultLines(batch)));
   }
   if (method === "GET" && !act) return sendJson(response, 200, view(batch, base));
   throw new InvalidCallError("Not Found", undefined, 404);

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import busboy from "busboy";
 import { InvalidCallError } from "../invalid-call.ts";
+import { readable } from "./plan.ts";
 import type { ProviderBatches } from "./provider-batches.ts";
 
 export function notFound(message: string): InvalidCallError {
@@ -33,7 +34,7 @@ export class Files {
     const { text, purpose } = this.get(id);
     if (purpose === "batch_output" && this.#batches.plan.areResultsGone)
       throw notFound(`No such File object: ${id}`);
-    return text;
+    return purpose === "batch_output" ? readable(this.#batches.plan, text) : text;
   }
 
   remove(id: string): object {

@@ -8,6 +8,7 @@ import { openaiDialect } from "../openai/dialect.ts";
 import { openaiEmbeddingsDialect } from "../openai/embeddings.ts";
 import { openaiResponsesDialect } from "../openai/responses.ts";
 import { readShape } from "../read-shape.ts";
+import { receiveCall } from "../received-call.ts";
 import { Files, notFound, receiveFile } from "./openai-files.ts";
 import { view } from "./openai-view.ts";
 import { pageOf } from "./page.ts";
@@ -137,7 +138,7 @@ function overPool(
   const { tokenPool } = batches.plan;
   if (tokenPool === null) return undefined;
   const model = String((lines[0]?.body as { model?: unknown })?.model);
-  const tokens = lines.reduce((sum, { body }) => sum + tokensOf(body), 0);
+  const tokens = lines.reduce((sum, line) => sum + tokensOf(line), 0);
   if (batches.pooledTokens(account, model) + tokens <= tokenPool) return undefined;
   return {
     code: "token_limit_exceeded",
@@ -145,6 +146,6 @@ function overPool(
   };
 }
 
-function tokensOf(body: unknown): number {
-  return Math.ceil(JSON.stringify(body).length / 4);
+function tokensOf({ dialect, body }: Line): number {
+  return receiveCall(dialect, Buffer.from(JSON.stringify(body)), undefined).call?.promptTokens ?? 0;
 }

@@ -25,6 +25,10 @@ export const batchPlanSchema = z.strictObject({
   failValidation: times.optional(),
   /** Whether a page of a list begins with the last batch of the page before, as lists under load do. */
   repeatsInLists: z.boolean().optional(),
+  /** How long a batch is missing in lists after it was made. */
+  listLagMs: z.number().min(0).optional(),
+  /** The next readings of results that lack the second half of their lines. */
+  cutResults: times.optional(),
   /** Tokens that the unfinished batches of an account and model may have; null: any. */
   tokenPool: z.number().positive().nullish(),
   /** Whether results are gone. */
@@ -41,6 +45,8 @@ export interface BatchPlan {
   loseCreateAnswers: number;
   failValidation: number;
   repeatsInLists: boolean;
+  listLagMs: number;
+  cutResults: number;
   tokenPool: number | null;
   areResultsGone: boolean;
 }
@@ -54,16 +60,31 @@ export function newBatchPlan(speed: number): BatchPlan {
     loseCreateAnswers: 0,
     failValidation: 0,
     repeatsInLists: false,
+    listLagMs: 0,
+    cutResults: 0,
     tokenPool: null,
     areResultsGone: false,
   };
 }
 
 /** Takes one of the times that a fault is still to come. */
-export function takes(plan: BatchPlan, fault: "loseCreateAnswers" | "failValidation"): boolean {
+export function takes(
+  plan: BatchPlan,
+  fault: "loseCreateAnswers" | "failValidation" | "cutResults",
+): boolean {
   if (plan[fault] === 0) return false;
   plan[fault]--;
   return true;
+}
+
+/** Returns results as they are read: whole, unless the next reading lacks the second half of its lines. */
+export function readable(plan: BatchPlan, text: string): string {
+  if (text === "" || !takes(plan, "cutResults")) return text;
+  const lines = text.trimEnd().split("\n");
+  return lines
+    .slice(0, Math.floor(lines.length / 2))
+    .map((line) => `${line}\n`)
+    .join("");
 }
 
 /** Parts of the distribution, by their upper end: the share of batches up to it, and the time there. */

@@ -1,8 +1,8 @@
 import { sha256 } from "../../shared/digest.ts";
-import { faultRefusal, isErrorFault } from "../admission.ts";
 import type { Dialect, ErrorAnswer, Refusal } from "../dialect.ts";
 import type { AnswerScript } from "../directive.ts";
 import type { FaultPlan } from "../fault-plan.ts";
+import { faultRefusal, isErrorFault } from "../fault-refusal.ts";
 import type { FaultKind } from "../faults.ts";
 import type { CallJournal } from "../journal.ts";
 import { type ReceivedCall, receiveCall } from "../received-call.ts";
@@ -131,7 +131,10 @@ export class ProviderBatches {
 
   /** Returns an account's batches of a vendor, the newest first. */
   list(account: string, vendor: Dialect["name"]): ProviderBatch[] {
-    const own = this.#batches.filter((one) => one.account === account && one.dialect.name === vendor);
+    const listed = Date.now() - this.plan.listLagMs / this.plan.speed;
+    const own = this.#batches.filter(
+      (one) => one.account === account && one.dialect.name === vendor && one.createdAt <= listed,
+    );
     for (const batch of own) this.#endIfDue(batch);
     return own.reverse();
   }

@@ -1,7 +1,7 @@
 import type { Message } from "../../shared/chat.ts";
 import { StructuredOutputError } from "../../shared/errors.ts";
 import type { OutputMode } from "../../shared/output-spec.ts";
-import type { FinishedCall } from "../../store/job-journal.ts";
+import type { FinishedCall } from "../../store/finished-call.ts";
 import { type CheckedOutput, type OutputReading, readOutput } from "./read-output.ts";
 import { repairMessages } from "./repair-messages.ts";
 

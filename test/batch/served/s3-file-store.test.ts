@@ -2,18 +2,24 @@ import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { filesOf } from "../../../src/batch/served/batch-host.ts";
 import { objectId } from "../../../src/shared/object-id.ts";
 import { loadSettings } from "../../../src/shared/settings.ts";
+import { redisKeys } from "../../../src/store/redis-keys.ts";
+import { plainStore } from "../../../src/store/store.ts";
+import { testRedis } from "../../support/redis.ts";
 import { temporaryFolder } from "../../support/redis-folders.ts";
 import { type S3Server, s3Env, startS3Server } from "../../support/s3-server.ts";
 
 /* The file store of a bucket, by AWS's SDK against a server of our own that speaks S3. */
 
+const redis = testRedis();
+afterAll(() => redis.disconnect());
+
 function storeAt(server: S3Server, more: Record<string, string> = {}) {
   const env = { ...s3Env(server), GLUELLM_NAMESPACE: "space", ...more };
-  return filesOf(loadSettings({ env, cwd: temporaryFolder() }));
+  return filesOf(loadSettings({ env, cwd: temporaryFolder() }), plainStore(redis, redisKeys("space")));
 }
 const text = (source: Readable) => buffer(source).then(String);
 

@@ -2,49 +2,40 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Worker } from "bullmq";
 import { expect, onTestFinished, test } from "vitest";
 import { runGroup } from "../../../src/cli/doctor/check.ts";
-import { examine } from "../../../src/cli/doctor/examine.ts";
+import { providerChecks } from "../../../src/cli/doctor/provider-checks.ts";
 import { groupLines, summaryLines } from "../../../src/cli/doctor/report-text.ts";
 import { widthOf } from "../../../src/cli/progress/text-layout.ts";
-import { defineTool } from "../../../src/index.ts";
-import { readQueueStates } from "../../../src/producers/queue-states.ts";
-import { modelRef } from "../../../src/shared/model-name.ts";
-import { completionQueueName } from "../../../src/shared/queue-name.ts";
 import { loadSettings } from "../../../src/shared/settings.ts";
-import { startBatch } from "../../../src/store/batch.ts";
-import { jobLockKey } from "../../../src/store/bullmq-internals.ts";
-import { storeOf } from "../../../src/store/store.ts";
-import { announceWorker } from "../../../src/store/worker-card.ts";
 import { openApi } from "../../support/api.ts";
-import { failureOf } from "../../support/provider.ts";
-import { testRedis } from "../../support/redis.ts";
+import { told } from "../../support/doctor.ts";
 import { temporaryFolder } from "../../support/redis-folders.ts";
 import { freePort, redisAt, startRedisServer } from "../../support/redis-server.ts";
 import { TestSite } from "../../support/site.ts";
-import { openClient, siteClient } from "../../support/site-client.ts";
 import { waitFor } from "../../support/wait-for.ts";
 import { wireServer } from "../../support/wire-server.ts";
 
-type Told = Record<string, string>;
-
-/** What the checks say in an environment: `status: what was seen → what to do` by name. */
-async function told(env: Record<string, string>, cwd = temporaryFolder()) {
-  const report = await examine(() => {}, { env, cwd });
-  const lines = report.checks.map(({ name, status, seen, remedy = "" }) => [
-    name,
-    `${status}: ${seen} → ${remedy}`,
-  ]);
-  return { report, told: Object.fromEntries(lines) as Told };
-}
-
 test("all faults of the settings are told at once, and what cannot be looked at is named", async () => {
-  const { report, told: lines } = await told({ GLUELLM_CACHE_TTL: "never", GLUELLM_PROFILE: "wild" });
-  expect(lines.settings).toMatch(/^fail: 2 settings are wrong:.*GLUELLM_PROFILE.*GLUELLM_CACHE_TTL/s);
+  const misspelt = { GLUELLM_CACHE_TLL: "60" };
+  const { report, told: lines } = await told({
+    ...{ GLUELLM_CACHE_TTL: "never", GLUELLM_PROFILE: "wild", ...misspelt },
+  });
+  expect(lines.settings).toMatch(
+    /^fail: 2 settings are wrong:.*GLUELLM_PROFILE.*GLUELLM_CACHE_TTL.*CACHE_TLL is no setting/s,
+  );
   expect(report).toMatchObject({
     status: "fail",
     notChecked: ["Redis", "Providers", "Work", "Files", "Exposure"],
+  });
+});
+
+test("a default model that calls would be refused for is a fault", async () => {
+  const settings = loadSettings({ env: { GLUELLM_DEFAULT_MODEL: "openai:gpt-99" }, cwd: "/" });
+  const found = await runGroup(providerChecks(settings, undefined));
+  expect(found.find(({ name }) => name === "default model")).toMatchObject({
+    status: "fail",
+    seen: expect.stringContaining('unknown model "openai:gpt-99"'),
   });
 });
 
@@ -134,86 +125,6 @@ test("a Redis that forgets, evicts and is full", async () => {
   );
   const { told: better } = await told({ GLUELLM_REDIS_URL: url });
   expect(better.persistence).toMatch(/^warn: .*a crash of the machine loses up to 30 s/);
-});
-
-test("work that nobody does: no worker, no tool, a lost worker, failures, a batch and readers that stand still", async () => {
-  await using site = await TestSite.open();
-  const redis = testRedis();
-  onTestFinished(() => redis.disconnect());
-  const store = storeOf(redis, site.namespace);
-  const idle = await told(site.env);
-  expect(idle.told.workers).toMatch(/^ok: none runs, and nothing waits/);
-  expect(idle.told["jobs nobody can run"]).toMatch(/^ok/);
-
-  const asker = siteClient(site);
-  await Promise.all([asker.enqueue("one"), asker.enqueue("two")]);
-  await startBatch(store, { id: "b", input: "/in.jsonl", output: "/out.jsonl", options: "{}" });
-  await redis.xadd(`${store.keys.outbox}:history`, "1-1", "v", "1");
-  const queue = completionQueueName(modelRef("simulator", "test"));
-  const lost = new Worker(queue, null, { connection: redis, prefix: store.keys.prefix });
-  const taken = await lost.getNextJob("token");
-  await redis.del(jobLockKey(store, queue, taken?.id ?? ""));
-  const { told: lines, report } = await told(site.env);
-  expect(lines.workers).toMatch(/^fail: none runs; waiting: 1 job → gluellm worker$/);
-  expect(lines["jobs nobody can run"]).toMatch(
-    /^fail: simulator:test: 1 job waiting for a worker with provider entry "simulator"/,
-  );
-  expect(lines["stalled jobs"]).toMatch(
-    /^fail: 1 job of completions\.simulator\.test without the worker that had it → gluellm worker/,
-  );
-  expect(lines.batches).toMatch(
-    /^warn: b has 0 rows to go and nobody sends them → gluellm batch run \/in\.jsonl -o \/out\.jsonl/,
-  );
-  expect(lines["history and webhooks"]).toMatch(/^warn: history is 1 event behind, the oldest \d+ h/);
-  expect(report.status).toBe("fail");
-  await lost.close(true);
-
-  const lookup = defineTool({
-    name: "lookup",
-    description: "x",
-    parameters: { type: "object" },
-    execute: () => "",
-  });
-  const worker = openClient(site, { mode: "local" });
-  await asker.enqueue("with a tool", { tools: [lookup] });
-  await failureOf(worker.complete('#sim {"error":"400"}\nno'));
-  const slow = {
-    host: "far",
-    pid: 7,
-    queueGlobs: ["*"],
-    tools: [],
-    isMemoryLow: true,
-    entries: {},
-    workflows: [],
-    versions: {},
-    activities: [],
-  };
-  const state = {
-    version: "9",
-    startedAt: 0,
-    rssBytes: 1,
-    memoryShare: 1,
-    lagMs: 900,
-    clockAheadMs: -90_000,
-    queues: [],
-  };
-  await announceWorker(store, "far-7", { ...slow, process: state });
-  const settings = loadSettings({ env: site.env, cwd: "/" });
-  await waitFor("the job to be put back", async () =>
-    (await readQueueStates(store, settings)).some(({ waitsFor }) => waitsFor.join().includes("tool lookup")),
-  );
-  const { told: busy } = await told(site.env);
-  await worker.close();
-  expect(busy["jobs nobody can run"]).toMatch(
-    /^fail: .*workers lack the tool lookup → start a worker that has it/,
-  );
-  expect(busy.workers).toMatch(
-    /^warn: far:7 is short of memory.*\nfar:7 is late by 900 ms\nthe clock of far:7 is 90 s behind/,
-  );
-  expect(busy["failed jobs"]).toMatch(
-    /^warn: 1 in the last day: most are invalid_request of simulator:test → gluellm errors --since 1d/,
-  );
-  expect(busy["key of simulator"]).toMatch(/^ok: simulator asks for none/);
 });
 
 test("a check that throws or hangs is a fault of that check alone", async () => {

@@ -35,16 +35,20 @@ describe("on a terminal", () => {
     for (const columns of [60, 40, 160]) {
       await terminal.resize(columns, 30);
       const atResize = await rowsDone();
-      await waitFor("a picture of this width", async () =>
-        bars(await terminal.lines()).some((line) => line.length === columns),
-      );
-      expect(bars(await terminal.lines())).toHaveLength(1);
+      // Between the resize and the next picture the terminal has wrapped the old one.
+      await waitFor("one picture, of this width", async () => {
+        const [bar, ...others] = bars(await terminal.lines());
+        return bar?.length === columns && others.length === 0;
+      });
       await waitFor("more rows", async () => (await rowsDone()) >= Math.min(150, atResize + 1));
     }
     expect(await terminal.run.exit).toBe(1);
     const lines = await terminal.lines();
     expect(bars(lines)).toHaveLength(1);
-    expect(lines.filter((line) => line.startsWith("in.jsonl → out.jsonl"))).toHaveLength(1);
+    // A picture that was drawn while the terminal changed may have left its first line: the terminal wrapped it.
+    const heads = lines.filter((line) => line.startsWith("in.jsonl → out.jsonl"));
+    expect(heads.length).toBeGreaterThan(0);
+    expect(heads.length).toBeLessThanOrEqual(1 + 3);
     expect(lines.join("\n")).toContain("150 of 150 rows");
     expect(lines.join("\n")).toMatch(/FAILED {2}invalid_request \d+\nrow-\d+ +invalid_request: /);
     expect(lines.join("\n")).toMatch(/\d+ of 150 rows succeeded/);

@@ -2,7 +2,7 @@ import stringWidth from "string-width";
 import { expect, test } from "vitest";
 import type { FleetPicture, QueuePicture } from "../../../src/cli/top/fleet-picture.ts";
 import { type TopOptions, topFrame } from "../../../src/cli/top/top-frame.ts";
-import type { WorkerState } from "../../../src/producers/worker-states.ts";
+import type { WorkerState } from "../../../src/shared/worker-state.ts";
 
 const limits = { rpm: { perMinute: 600, source: "configured" as const } };
 

@@ -1,0 +1,45 @@
+import type { Command } from "commander";
+
+/** What adds commands to the program, in the order of the help, each with the commands that it adds. */
+export const COMMANDS: readonly { names: readonly string[]; add: (program: Command) => Promise<void> }[] = [
+  { names: ["batch"], add: async (to) => (await import("./batch.ts")).addBatchCommands(to) },
+  {
+    names: ["up", "api", "worker", "dashboard"],
+    add: async (to) => (await import("./serve.ts")).addServeCommands(to),
+  },
+  { names: ["mcp"], add: async (to) => (await import("./mcp.ts")).addMcpCommand(to) },
+  { names: ["keys"], add: async (to) => (await import("./keys.ts")).addKeysCommands(to) },
+  { names: ["users"], add: async (to) => (await import("./users.ts")).addUsersCommands(to) },
+  { names: ["tenants"], add: async (to) => (await import("./tenants.ts")).addTenantsCommands(to) },
+  { names: ["webhooks"], add: async (to) => (await import("./webhooks.ts")).addWebhooksCommands(to) },
+  { names: ["queues"], add: async (to) => (await import("./queues.ts")).addQueuesCommand(to) },
+  { names: ["top"], add: async (to) => (await import("./top/top.ts")).addTopCommand(to) },
+  { names: ["workers"], add: async (to) => (await import("./workers.ts")).addWorkersCommand(to) },
+  { names: ["doctor"], add: async (to) => (await import("./doctor/doctor.ts")).addDoctorCommand(to) },
+  { names: ["errors"], add: async (to) => (await import("./errors.ts")).addErrorsCommand(to) },
+  { names: ["complete"], add: async (to) => (await import("./complete.ts")).addCompleteCommand(to) },
+  { names: ["chat"], add: async (to) => (await import("./chat.ts")).addChatCommand(to) },
+  { names: ["workflow"], add: async (to) => (await import("./workflow.ts")).addWorkflowCommands(to) },
+  { names: ["cache"], add: async (to) => (await import("./cache.ts")).addCacheCommand(to) },
+  { names: ["rollout"], add: async (to) => (await import("./rollout.ts")).addRolloutCommands(to) },
+  { names: ["schedule"], add: async (to) => (await import("./schedule.ts")).addScheduleCommands(to) },
+  { names: ["approvals"], add: async (to) => (await import("./approvals.ts")).addApprovalCommands(to) },
+  { names: ["dlq"], add: async (to) => (await import("./dead-letters.ts")).addDeadLetterCommands(to) },
+  { names: ["history"], add: async (to) => (await import("./history.ts")).addHistoryCommands(to) },
+  { names: ["purge"], add: async (to) => (await import("./purge.ts")).addPurgeCommand(to) },
+  { names: ["audit"], add: async (to) => (await import("./audit.ts")).addAuditCommands(to) },
+  {
+    names: ["test-completion", "test-tool-call"],
+    add: async (to) => (await import("./self-test.ts")).addSelfTestCommands(to),
+  },
+  {
+    names: ["test-iterative-workflow", "test-pipeline-workflow", "test-debate-workflow"],
+    add: async (to) => (await import("./self-test-workflows.ts")).addWorkflowTestCommands(to),
+  },
+  { names: ["simulate"], add: async (to) => (await import("./simulate.ts")).addSimulateCommand(to) },
+  { names: ["init"], add: async (to) => (await import("./init.ts")).addInitCommand(to) },
+  { names: ["examples"], add: async (to) => (await import("./examples.ts")).addExamplesCommand(to) },
+  { names: ["run-tests"], add: async (to) => (await import("./run-tests.ts")).addRunTestsCommand(to) },
+  { names: ["demo"], add: async (to) => (await import("./demo/demo.ts")).addDemoCommand(to) },
+  { names: ["quickstart"], add: async (to) => (await import("./quickstart.ts")).addQuickstartCommand(to) },
+];
