@@ -49,11 +49,19 @@ function drawnSmall(): string[] {
 // As in tools/run.mjs, for a runner that was started by itself.
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules", ".cache", "node-compile");
 
+/** A share of the tests tagged so runs in the gate, drawn by the seed; all of them where files are named. */
+const LONG = {
+  name: "long",
+  description: "takes seconds: a quarter of them runs in the gate, all in test:full",
+};
+const isGate = !isFull && !process.argv.some((arg) => arg.includes("test/") || arg.endsWith(".test.ts"));
+
 export default defineConfig({
   test: {
-    provide: { isFull, seed, deaths: Number(process.env.GLUELLM_TEST_DEATHS ?? 0) },
+    tags: [LONG],
+    provide: { isFull, isGate, seed, deaths: Number(process.env.GLUELLM_TEST_DEATHS ?? 0) },
     globalSetup: ["test/support/global-setup.ts"],
-    setupFiles: ["test/support/end-processes.ts"],
+    setupFiles: ["test/support/end-processes.ts", "test/support/draw-long.ts"],
     // Most of them wait for something: four at a time keep two cores busy, more would starve each other.
     maxWorkers: 4,
     // Each file ends what it opened, so that one process takes many files: its modules are loaded once.

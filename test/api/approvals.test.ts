@@ -20,7 +20,9 @@ const asking = (...usd: number[]) => {
   return `#sim ${JSON.stringify({ turns: [{ toolCalls }, { reply: "done" }] })}`;
 };
 
-test("approvals are told by webhook, and answered by the API and on the command line; a key brings its guardrails", async () => {
+test("approvals are told by webhook, and answered by the API and on the command line; a key brings its guardrails", {
+  tags: "long",
+}, async () => {
   const { site, baseURL, apiKey } = await serveApi({}, LOOPBACK, false);
   await using _site = site;
   const url = baseURL.replace(/\/v1$/, "");
@@ -63,7 +65,10 @@ test("approvals are told by webhook, and answered by the API and on the command 
 
   const made = await site.run("keys", "create", "--guardrail", "pii", "--json");
   const key = restClient(url, { authorization: `Bearer ${JSON.parse(made.stdout).key}` });
-  const chat = { model: "simulator:test", messages: [{ role: "user", content: "write to ada@example.org" }] };
+  const chat = {
+    model: "simulator:test",
+    messages: [{ role: "user", content: "write to ada@example.org" }],
+  };
   expect((await key("POST", "/v1/chat/completions", chat)).status).toBe(200);
   expect(site.simulator.journal.entries().at(-1)?.lastUserText).toBe("write to [EMAIL]");
 });

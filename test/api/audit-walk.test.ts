@@ -219,7 +219,7 @@ const OTHERS = [
   ...["test-pipeline-workflow", "test-debate-workflow", "keys rotate-encryption"],
 ];
 
-test("so does every command that changes something", async () => {
+test("so does every command that changes something", { tags: "long" }, async () => {
   const program = new Command("gluellm");
   for (const { add } of COMMANDS) await add(program);
   const all: string[] = [];

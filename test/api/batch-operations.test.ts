@@ -122,7 +122,9 @@ test("failed rows are dead letters of their batch: counted, quoted, and sent aga
   expect(await letters()).toEqual([]);
 });
 
-test("a paused batch sends nothing until it is resumed; nothing is paid twice", async () => {
+test("a paused batch sends nothing until it is resumed; nothing is paid twice", {
+  tags: "long",
+}, async () => {
   const { ask, submit, shown, until, site } = await service(150);
   const { id } = await submit(Array.from({ length: 400 }, (_, n) => `paused question ${n}`));
   await waitFor("20 answers", () => site.paidCalls().size > 20);

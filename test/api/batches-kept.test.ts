@@ -10,7 +10,7 @@ import { waitFor } from "../support/wait-for.ts";
 describe("what a batch of the API has paid is kept", () => {
   const CONCURRENCY = 8;
 
-  test("by a batch that is cancelled", async () => {
+  test("by a batch that is cancelled", { tags: "long" }, async () => {
     const served = await serveApi({ latencyMs: 80 }, { GLUELLM_WORKER_CONCURRENCY: String(CONCURRENCY) });
     await using site = served.site;
     const client = new OpenAI({ baseURL: served.baseURL, apiKey: served.apiKey });
@@ -36,7 +36,9 @@ describe("what a batch of the API has paid is kept", () => {
     await expect(client.batches.cancel(id)).resolves.toMatchObject({ status: "cancelled" });
   });
 
-  test("by a host that is killed: another process takes over, every line is answered once and in order", async () => {
+  test("by a host that is killed: another process takes over, every line is answered once and in order", {
+    tags: "long",
+  }, async () => {
     const served = await serveApi(
       { latencyMs: 60 },
       { ...SHORT_LOCKS, GLUELLM_WORKER_CONCURRENCY: String(CONCURRENCY) },
@@ -62,7 +64,9 @@ describe("what a batch of the API has paid is kept", () => {
     expect(site.repeatedCalls()).toBeLessThanOrEqual(CONCURRENCY);
   });
 
-  test("by one whose window ends while nobody hosts it, calls in flight included", async () => {
+  test("by one whose window ends while nobody hosts it, calls in flight included", {
+    tags: "long",
+  }, async () => {
     const served = await serveApi(
       { latencyMs: 500 },
       { GLUELLM_WORKER_CONCURRENCY: String(CONCURRENCY) },

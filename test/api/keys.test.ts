@@ -116,7 +116,9 @@ describe("the commands", () => {
   });
 });
 
-test("the first start makes a key for its data folder and prints the line to paste; the next one takes the same", async () => {
+test("the first start makes a key for its data folder and prints the line to paste; the next one takes the same", {
+  tags: "long",
+}, async () => {
   const site = await TestSite.open();
   onTestFinished(() => site[Symbol.asyncDispose]());
   const start = async () => {

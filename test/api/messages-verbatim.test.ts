@@ -91,7 +91,9 @@ async function serveThinking() {
   return { wire, api, clientOf, goOn: () => gate.resolve() };
 }
 
-test("a provider of Anthropic's dialect gets body, version and betas as they are, and the client its answer: whole, streamed, and when the API process ends in mid-stream", async () => {
+test("a provider of Anthropic's dialect gets body, version and betas as they are, and the client its answer: whole, streamed, and when the API process ends in mid-stream", {
+  tags: "long",
+}, async () => {
   const { wire, api, clientOf, goOn } = await serveThinking();
   const anthropic = clientOf(api.baseURL);
   const messages = [

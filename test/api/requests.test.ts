@@ -155,7 +155,9 @@ describe("a key", () => {
   });
 });
 
-test("a server that ends lets streams finish, and refuses what is new with the time to come again", async () => {
+test("a server that ends lets streams finish, and refuses what is new with the time to come again", {
+  tags: "long",
+}, async () => {
   const { baseURL, process } = await startServer(api.site);
   const send = (body: string) =>
     fetch(`${baseURL}/chat/completions`, {

@@ -228,7 +228,9 @@ test.each([
   expect(await ask("POST", "/api/jobs", body)).toMatchObject({ status, body: { error: { param } } });
 });
 
-test("odd ids, queries and bodies are refused, by each route, and nothing breaks", async () => {
+test("odd ids, queries and bodies are refused, by each route, and nothing breaks", {
+  tags: "long",
+}, async () => {
   const { ask } = await site();
   // A stream that names nothing has no odd ids, and no end.
   const routes = ROUTE_GROUPS.filter(({ basePath }) => basePath === "/api")

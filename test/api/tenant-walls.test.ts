@@ -124,7 +124,7 @@ async function walkRoutes(made: Record<string, string>, owner: Client, stranger:
   }
 }
 
-test("objects of other tenants are not there, by any route that takes an id", async () => {
+test("objects of other tenants are not there, by any route that takes an id", { tags: "long" }, async () => {
   await using site = await TestSite.open();
   const own = { GLUELLM_DEFAULT_MODEL: MODEL, GLUELLM_HISTORY: "true", GLUELLM_DATA_DIR: site.folder };
   const settings = loadSettings({ env: { ...site.env, ...LOOPBACK, ...own }, cwd: "/" });

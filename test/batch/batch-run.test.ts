@@ -67,7 +67,9 @@ describe("a batch in the foreground", () => {
     ]);
   });
 
-  test("vendors' lines run side by side; the same output in another vendor's form costs nothing", async () => {
+  test("vendors' lines run side by side; the same output in another vendor's form costs nothing", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open();
     const [messages, model] = [[{ role: "user", content: "hi" }], "simulator:test"];
     site.write("in.jsonl", [
@@ -77,7 +79,12 @@ describe("a batch in the foreground", () => {
         url: "/chat/completions",
         body: { model, messages, temperature: 1.5 },
       },
-      { custom_id: "vectors", method: "POST", url: "/v1/embeddings", body: { model, input: [[7, 8], [9]] } },
+      {
+        custom_id: "vectors",
+        method: "POST",
+        url: "/v1/embeddings",
+        body: { model, input: [[7, 8], [9]] },
+      },
       { custom_id: "response", method: "POST", url: "/v1/responses", body: { model, input: "hi" } },
       { custom_id: "anthropic", params: { model: "claude:test", max_tokens: 50, messages } },
       { key: "gemini", request: { model, contents: [{ parts: [{ text: "hi" }] }] } },
@@ -110,7 +117,9 @@ describe("a batch in the foreground", () => {
     expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining("--format anthropic") });
   });
 
-  test("fails single rows with a reason, exits 1, and sends only those again with --retry-failed", async () => {
+  test("fails single rows with a reason, exits 1, and sends only those again with --retry-failed", {
+    tags: "long",
+  }, async () => {
     const script = [{ match: "question 3", times: 1, fault: "400" }];
     await using site = await TestSite.open({ faults: JSON.stringify({ script }) });
     site.write("in.jsonl", [...site.rows(8), "{broken", { custom_id: "no-prompt" }]);
@@ -132,7 +141,9 @@ describe("a batch in the foreground", () => {
     expect(read(site, "out.errors.jsonl").map((line) => line.custom_id)).toEqual(["line-9", "no-prompt"]);
   });
 
-  test("a file of malformed rows alone ends with its report, also under a deadline", async () => {
+  test("a file of malformed rows alone ends with its report, also under a deadline", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open();
     writeFileSync(site.path("in.jsonl"), '{no json\n[1]\n{"a": 1}\n');
     for (const more of [[], ["--by", "6h"], ["--by", "6h", "--lanes", "batch"]]) {
@@ -166,7 +177,7 @@ describe("a batch in the foreground", () => {
     expect(report).toMatchObject({ succeeded: 6, retries: 4, rateLimited: 2 });
   });
 
-  test("carries a 10 MB row through and keeps no blob of it", async () => {
+  test("carries a 10 MB row through and keeps no blob of it", { tags: "long" }, async () => {
     await using site = await TestSite.open();
     const prompt = "word ".repeat(700_000);
     const parts = [1, 2, 3].map(() => ({ type: "text", text: prompt }));
@@ -184,7 +195,7 @@ describe("a batch in the foreground", () => {
 });
 
 describe("a provider with a limit nobody configured", () => {
-  test("is not flooded: calls at a time follow its pauses", async () => {
+  test("is not flooded: calls at a time follow its pauses", { tags: "long" }, async () => {
     await using site = await TestSite.open({ rpm: 1200, latencyMs: 50 });
     site.write("in.jsonl", site.rows(120));
     expect((await site.run(...site.batch())).code).toBe(0);
@@ -196,7 +207,7 @@ describe("a provider with a limit nobody configured", () => {
 });
 
 describe("batch list, status and cancel", () => {
-  test("act on the record; a cancelled batch keeps its results and resumes", async () => {
+  test("act on the record; a cancelled batch keeps its results and resumes", { tags: "long" }, async () => {
     await using site = await TestSite.open({ latencyMs: 50 });
     site.write("in.jsonl", site.rows(100));
     const run = site.start(...site.batch("--concurrency", "2"));

@@ -52,7 +52,9 @@ describe("input that stops the run before anything is sent", () => {
 });
 
 describe("account faults", () => {
-  test("stop the batch, keep unsent rows unsent, exit 3, and the same command resumes", async () => {
+  test("stop the batch, keep unsent rows unsent, exit 3, and the same command resumes", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open({ faults: { "401": 1 } });
     site.write("in.jsonl", site.rows(200));
     const stopped = await site.run(...site.batch("--concurrency", "2"));
@@ -67,7 +69,9 @@ describe("account faults", () => {
   });
 });
 
-test("a key that is revoked in mid-run stops the rows of several worker processes, none of them failed", async () => {
+test("a key that is revoked in mid-run stops the rows of several worker processes, none of them failed", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open({ latencyMs: 40 });
   site.write("in.jsonl", site.rows(400));
   const run = site.start(...site.batch("--workers", "2", "--concurrency", "4"));

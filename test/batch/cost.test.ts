@@ -33,7 +33,9 @@ async function recordOf(site: TestSite) {
 }
 
 describe.concurrent("what a batch costs", () => {
-  test("is in the report, in the lines on the screen and in its status, over all runs", async () => {
+  test("is in the report, in the lines on the screen and in its status, over all runs", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open({ latencyMs: 40 }, { GLUELLM_PRICES });
     site.write("in.jsonl", site.rows(60));
     const killed = site.start(...site.batch("--concurrency", "4"));
@@ -53,7 +55,7 @@ describe.concurrent("what a batch costs", () => {
     expect(reportOf(site).costUsd).toBeCloseTo(costUsd, 9);
   });
 
-  test("is unknown, not 0, without a price; that is said once", async () => {
+  test("is unknown, not 0, without a price; that is said once", { tags: "long" }, async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(5));
     const run = await site.run(...site.batch("--report", "report.json"));
@@ -113,7 +115,9 @@ test("answers that cannot be used are paid: they stand in records, report and su
 });
 
 describe.concurrent("--max-cost", () => {
-  test("two worker processes stop before the call that would pass it; a higher one finishes the batch", async () => {
+  test("two worker processes stop before the call that would pass it; a higher one finishes the batch", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open({ latencyMs: 30 }, { GLUELLM_PRICES });
     const rows = site.rows(120).map((row) => ({ ...row, max_tokens: 120 }));
     site.write("in.jsonl", rows);
@@ -145,7 +149,7 @@ describe.concurrent("--max-cost", () => {
     expect(await recordOf(site)).toMatchObject({ status: "completed", maxCostUsd: 100 });
   });
 
-  test("counts what runs without a limit spent, and ends with the option", async () => {
+  test("counts what runs without a limit spent, and ends with the option", { tags: "long" }, async () => {
     await using site = await TestSite.open({}, { GLUELLM_PRICES });
     // The signal has eleven seconds until all rows are done.
     const prompt = (n: number) => `question ${n}${n < 30 ? "" : '\n#sim {"latencyMs": 1500}'}`;
@@ -163,7 +167,7 @@ describe.concurrent("--max-cost", () => {
     expect((await site.run(...site.batch())).code).toBe(0);
   });
 
-  test("is refused for a model without a price, before anything is sent", async () => {
+  test("is refused for a model without a price, before anything is sent", { tags: "long" }, async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(2));
     const run = await site.run(...site.batch("--max-cost", "1"));
@@ -173,7 +177,9 @@ describe.concurrent("--max-cost", () => {
     expect((await site.run(...site.batch("--max-cost", "none"))).code).toBe(2);
   });
 
-  test("refused calls cost nothing of it, and a killed run's calls do not stop the next one", async () => {
+  test("refused calls cost nothing of it, and a killed run's calls do not stop the next one", {
+    tags: "long",
+  }, async () => {
     const script = [{ match: "question 1", times: 3, fault: "429" }];
     const faults = JSON.stringify({ script, retryAfterMs: 50 });
     await using site = await TestSite.open({ latencyMs: 200, faults }, { GLUELLM_PRICES });

@@ -7,7 +7,9 @@ import { mountDisk } from "../support/small-disk.ts";
 import { testSystem } from "../support/system.ts";
 import { waitFor } from "../support/wait-for.ts";
 
-test("with a full disk under its Redis a batch says so, waits, and goes on when there is room", async (context) => {
+test("with a full disk under its Redis a batch says so, waits, and goes on when there is room", {
+  tags: "long",
+}, async (context) => {
   const folder = temporaryFolder();
   const disk = mountDisk(folder, "2m");
   if (!disk) return context.skip("a disk of its own can be mounted by root alone, on Linux");

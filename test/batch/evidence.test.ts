@@ -32,7 +32,7 @@ describe.concurrent("a row that always fails", () => {
     );
   });
 
-  test("ends after its attempts: without an answer", async () => {
+  test("ends after its attempts: without an answer", { tags: "long" }, async () => {
     await using odd = await oddSite(answerOf, { GLUELLM_CALL_TIMEOUT_MS: "300" });
     expect(await odd.batch(["hanging", ...good(3)])).toMatchObject({ status: "completed", failed: 1 });
     expect(odd.calls.filter(({ prompt }) => prompt === "hanging")).toHaveLength(12);
@@ -94,7 +94,9 @@ describe.concurrent("a row that always fails", () => {
     expect(odd.site.read("out.errors.jsonl")).toMatchObject([{ error: { attempts: 12 } }]);
   });
 
-  test("does not hold up the others after an outage, in which nobody loses an attempt", async () => {
+  test("does not hold up the others after an outage, in which nobody loses an attempt", {
+    tags: "long",
+  }, async () => {
     const env = { GLUELLM_CIRCUIT_BREAKER_COOLDOWN_MS: "100", GLUELLM_WORKER_CONCURRENCY: "1" };
     const isDown = ({ ofAll }: OddCall) => ofAll > 3 && ofAll <= 20;
     await using odd = await oddSite((call) => (isDown(call) ? DOWN : answerOf(call)), env);

@@ -130,7 +130,9 @@ describe("another process", () => {
     expect(() => DiskIndex.create(outputPath)).toThrow("another run is writing");
   });
 
-  test("a write that fails half-way leaves the partial as it was and acknowledges nothing", async () => {
+  test("a write that fails half-way leaves the partial as it was and acknowledges nothing", {
+    tags: "long",
+  }, async () => {
     const folder = testFolder();
     const inputPath = writeInput(ROWS, folder);
     const outputPath = join(folder, "out.jsonl");

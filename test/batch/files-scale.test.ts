@@ -27,7 +27,7 @@ async function memoryOf(rows: number): Promise<{ liveBytes: number; peakKiB: num
   return memory;
 }
 
-test("memory does not grow with the rows", async () => {
+test("memory does not grow with the rows", { tags: "long" }, async () => {
   // The index's page cache (8 MiB) and the compiled code are complete only after some 50,000 rows.
   const small = await memoryOf(sizeOf(50_000, 10_000));
   const large = await memoryOf(sizeOf(100_000, 20_000));

@@ -20,7 +20,9 @@ const flexSite = (options: { flexRefused?: number } = {}) => TestSite.open(optio
 const answersOf = (site: TestSite) => site.simulator.journal.entries().filter(({ status }) => status === 200);
 const reportOf = (site: TestSite) => JSON.parse(readFileSync(site.path("r.json"), "utf8")) as BatchReport;
 
-test("rows wait for room in the tier, and cost half; a run after it knows that", async () => {
+test("rows wait for room in the tier, and cost half; a run after it knows that", {
+  tags: "long",
+}, async () => {
   await using site = await flexSite({ flexRefused: 0.3 });
   site.write("in.jsonl", site.rows(20));
   const args = site.batch("--by", "1h", "--lanes", "flex", "--report", "r.json");
@@ -41,7 +43,7 @@ test("rows wait for room in the tier, and cost half; a run after it knows that",
   expect(reportOf(site).savedUsd).toBeCloseTo(tokens / 2, 6);
 });
 
-test("without room all is bought online at the reserve, each once", async () => {
+test("without room all is bought online at the reserve, each once", { tags: "long" }, async () => {
   await using site = await flexSite({ flexRefused: 1 });
   site.write("in.jsonl", site.rows(4));
   const startedAt = Date.now();
@@ -100,7 +102,9 @@ test("a model that refuses the tier is asked without it, in the same call, and f
   await adapter.close();
 });
 
-test("calls in the tier take minutes, and quick ones of the same model do not wait for them", async () => {
+test("calls in the tier take minutes, and quick ones of the same model do not wait for them", {
+  tags: "long",
+}, async () => {
   await using site = await flexSite();
   site.start("worker", "--concurrency", "2");
   site.write(

@@ -13,7 +13,9 @@ async function lanesOf(store: Store) {
   return id === "" ? [] : ((await viewBatch(store, id))?.lanes ?? []);
 }
 
-test("rows of an unknown provider batch say what they wait for, and without --by are bought when that is asked for", async () => {
+test("rows of an unknown provider batch say what they wait for, and without --by are bought when that is asked for", {
+  tags: "long",
+}, async () => {
   const { site, store } = await laneSite({ durationMs: 2e12 });
   await using _ = site;
   site.write("in.jsonl", site.rows(ROWS));

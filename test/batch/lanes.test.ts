@@ -40,6 +40,7 @@ const idOf = (store: ReturnType<typeof testStore>) =>
 
 test.each([MODEL, CLAUDE_MODEL])(
   "rows of %s are bought in a provider batch at half the price, each once",
+  { tags: "long" },
   async (model) => {
     const { site, store } = await laneSite();
     await using _ = site;
@@ -135,7 +136,7 @@ test("a batch that is refused for its tokens, or fails, leaves its rows to small
   expect(Object.keys(lanesOf(site))).toEqual(["flex"]);
 });
 
-test("a run that is killed goes on with the batches that it had bought", async () => {
+test("a run that is killed goes on with the batches that it had bought", { tags: "long" }, async () => {
   const { site, store } = await laneSite({ durationMs: 3_000_000 });
   await using _ = site;
   site.write("in.jsonl", site.rows(20));

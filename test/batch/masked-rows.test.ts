@@ -9,7 +9,9 @@ const redis = testRedis();
 afterAll(() => redis.disconnect());
 const ROWS = 5;
 
-test("a batch that began before encryption buys no row again; of one that began with it Redis has no id of a row", async () => {
+test("a batch that began before encryption buys no row again; of one that began with it Redis has no id of a row", {
+  tags: "long",
+}, async () => {
   const site = await TestSite.open({}, { GLUELLM_ENCRYPTION_KEYS: "" });
   onTestFinished(() => site[Symbol.asyncDispose]());
   const withKeys = { GLUELLM_ENCRYPTION_KEYS: `one:${randomBytes(32).toString("base64")}` };

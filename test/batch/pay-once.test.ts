@@ -23,7 +23,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(site.repeatedCalls()).toBeLessThanOrEqual(2 * CONCURRENCY);
   });
 
-  test("Ctrl-C withdraws what waits, finishes what runs, and repeats nothing", async () => {
+  test("Ctrl-C withdraws what waits, finishes what runs, and repeats nothing", { tags: "long" }, async () => {
     await using site = await TestSite.open({ latencyMs: 80 });
     site.write("in.jsonl", site.rows(300));
     const command = site.batch("--concurrency", String(CONCURRENCY));
@@ -40,7 +40,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(site.repeatedCalls()).toBe(0);
   });
 
-  test("Ctrl-C under a slow budget sends none of the rows that wait for it", async () => {
+  test("Ctrl-C under a slow budget sends none of the rows that wait for it", { tags: "long" }, async () => {
     const limits = JSON.stringify({ "simulator:test": { rpm: 240 } });
     await using site = await TestSite.open({}, { GLUELLM_LIMITS: limits });
     site.write("in.jsonl", site.rows(100));
@@ -52,7 +52,9 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(site.simulator.journal.entries().length).toBeLessThan(20);
   });
 
-  test("the worker of the same row killed three times: the row is answered, finished rows are not sent again", async () => {
+  test("the worker of the same row killed three times: the row is answered, finished rows are not sent again", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open({ latencyMs: 20 }, SHORT_LOCKS);
     site.write("in.jsonl", [
       { prompt: `slow row\n#sim {"error": "hang", "errorTimes": 3}` },
@@ -78,7 +80,9 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(await survivor.exit).toBe(143);
   });
 
-  test("two worker processes share a batch, one is killed, one drains on SIGTERM", async () => {
+  test("two worker processes share a batch, one is killed, one drains on SIGTERM", {
+    tags: "long",
+  }, async () => {
     // A worker that a busy machine lets wait for longer than its locks last loses its jobs, and they are paid again.
     await using site = await TestSite.open({ latencyMs: 60 }, { GLUELLM_LOCK_MS: "10000" });
     site.write("in.jsonl", site.rows(200));
@@ -93,7 +97,9 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
     expect(site.repeatedCalls()).toBeLessThanOrEqual(CONCURRENCY);
   });
 
-  test("Redis emptied in mid-run: the row sender sends the rows again that have no result", async () => {
+  test("Redis emptied in mid-run: the row sender sends the rows again that have no result", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open({ latencyMs: 60 });
     site.write("in.jsonl", site.rows(120));
     const runner = site.start(...site.batch("--concurrency", String(CONCURRENCY)));
@@ -112,7 +118,7 @@ describe.concurrent("what a kill may repeat: calls in flight, nothing else", () 
 });
 
 describe("one batch, one row sender", () => {
-  test("a second run of a running batch stops and names the holder", async () => {
+  test("a second run of a running batch stops and names the holder", { tags: "long" }, async () => {
     await using site = await TestSite.open({ latencyMs: 100 });
     site.write("in.jsonl", site.rows(60));
     const first = site.start(...site.batch("--concurrency", "2"));
@@ -128,7 +134,9 @@ describe("one batch, one row sender", () => {
 });
 
 describe("what waits for what", () => {
-  test("a queue nobody serves, and a worker with another server under the entry's name, are shown", async () => {
+  test("a queue nobody serves, and a worker with another server under the entry's name, are shown", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(3));
     const runner = site.start(...site.batch("--workers", "0"));

@@ -18,7 +18,9 @@ const rowsOf = (site: TestSite, count: number) =>
   );
 const quoteOf = (stdout: string) => JSON.parse(stdout) as BatchQuote;
 
-test("a quote asks a sample from all over the file; the run takes it over, pays nothing twice and says how far it was off", async () => {
+test("a quote asks a sample from all over the file; the run takes it over, pays nothing twice and says how far it was off", {
+  tags: "long",
+}, async () => {
   await using site = await open();
   site.write("in.jsonl", rowsOf(site, 200));
   const run = await site.run(
@@ -72,7 +74,9 @@ test("a quote asks a sample from all over the file; the run takes it over, pays 
   expect(existsSync(site.path(`in.jsonl.quote-${encodeURIComponent(MODEL)}.partial`))).toBe(false);
 });
 
-test("with what was quoted for its limit a batch of short answers is bought in a provider batch, or whole by single calls", async () => {
+test("with what was quoted for its limit a batch of short answers is bought in a provider batch, or whole by single calls", {
+  tags: "long",
+}, async () => {
   const { site } = await laneSite({}, { GLUELLM_PRICES: PRICES, ...SHORT_LOCKS });
   await using _ = site;
   const short = site.rows(
@@ -93,7 +97,9 @@ test("with what was quoted for its limit a batch of short answers is bought in a
   }
 });
 
-test("a sample that is killed goes on; a file of fewer rows than the sample is quoted exactly; each model has its share", async () => {
+test("a sample that is killed goes on; a file of fewer rows than the sample is quoted exactly; each model has its share", {
+  tags: "long",
+}, async () => {
   await using site = await open({ latencyMs: 300 });
   const rows = rowsOf(site, 40).map((row, n) => ({
     ...row,
@@ -131,7 +137,9 @@ test("a sample that is killed goes on; a file of fewer rows than the sample is q
   expect(site.simulator.journal.entries().length).toBeLessThanOrEqual(40 + 6);
 });
 
-test("no price, no quote yet, a provider that refuses all, a limit that is none: each is said", async () => {
+test("no price, no quote yet, a provider that refuses all, a limit that is none: each is said", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open();
   site.write("in.jsonl", site.rows(50));
   const missing = await site.run(...site.batch("--max-cost", "quote:p90"));

@@ -11,7 +11,9 @@ const LATENCY_MS = 60;
 /** Calls in flight, and one second of records that the append-only file may lose. */
 const MAX_REPEATS = CONCURRENCY + (CONCURRENCY * 1000) / LATENCY_MS;
 
-test("Redis killed in mid-run: it is started again, nothing is lost, repeats stay within one second of records", async () => {
+test("Redis killed in mid-run: it is started again, nothing is lost, repeats stay within one second of records", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open({ latencyMs: LATENCY_MS }, { GLUELLM_REDIS_URL: "" });
   const embedded = { dataDir: site.path(".gluellm"), system: testSystem() };
   site.write("in.jsonl", site.rows(400));

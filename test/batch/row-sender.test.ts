@@ -33,7 +33,9 @@ async function abandoned(site: TestSite, rows: number): Promise<Queue> {
 }
 
 describe.concurrent("a batch that was abandoned", () => {
-  test("rows whose time ran out meanwhile are sent again, not counted as failed", async () => {
+  test("rows whose time ran out meanwhile are sent again, not counted as failed", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(12));
     const queue = await abandoned(site, 12);
@@ -48,7 +50,9 @@ describe.concurrent("a batch that was abandoned", () => {
     worker.child.kill("SIGKILL");
   });
 
-  test("a mark of an earlier result that is no longer in the file does not end its row", async () => {
+  test("a mark of an earlier result that is no longer in the file does not end its row", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(5));
     const queue = await abandoned(site, 5);
@@ -60,7 +64,9 @@ describe.concurrent("a batch that was abandoned", () => {
     expect(site.repeatedCalls()).toBe(0);
   });
 
-  test("Ctrl-C ends a run whose rows have results that no worker is there to report", async () => {
+  test("Ctrl-C ends a run whose rows have results that no worker is there to report", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(3));
     const queue = await abandoned(site, 3);
@@ -85,7 +91,9 @@ describe.concurrent("a batch that was abandoned", () => {
     expect(await runner.exit).toBe(130);
   });
 
-  test("a result that is recorded but not on the done-list is found, and not paid again", async () => {
+  test("a result that is recorded but not on the done-list is found, and not paid again", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open();
     site.write("in.jsonl", site.rows(5));
     const queue = await abandoned(site, 5);
@@ -104,7 +112,9 @@ describe.concurrent("a batch that was abandoned", () => {
   });
 });
 
-test("Redis full in mid-run: the row sender and its worker wait and go on, and nothing is paid twice", async () => {
+test("Redis full in mid-run: the row sender and its worker wait and go on, and nothing is paid twice", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open({ latencyMs: 100 }, { GLUELLM_REDIS_URL: "" });
   const held = await holdEmbeddedRedis({ dataDir: site.path(".gluellm"), system: testSystem() });
   onTestFinished(() => held.release());

@@ -96,7 +96,9 @@ test("of rows that ask about the same documents in turn, each document is paid i
   );
 });
 
-test("a run that is killed while rows wait for their leaders goes on: nothing is missing, nothing else is paid twice", async () => {
+test("a run that is killed while rows wait for their leaders goes on: nothing is missing, nothing else is paid twice", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open({ latencyMs: 300 }, SHORT_LOCKS);
   site.write("in.jsonl", site.rows(QUESTIONS * DOCUMENTS, prompts));
   const run = site.start(...site.batch("--concurrency", "10"));

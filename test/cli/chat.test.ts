@@ -39,7 +39,7 @@ test("piped lines are messages of one conversation; commands are not", async () 
   expect(new Set(stderr.match(/conv-[0-9a-f-]{36}/g)).size).toBe(2);
 });
 
-test("goes on with a conversation, calls tools and prints whole results", async () => {
+test("goes on with a conversation, calls tools and prints whole results", { tags: "long" }, async () => {
   await chat(["named one"], "--conversation", "named");
   // One line is one message.
   const directive = script(

@@ -47,7 +47,7 @@ test("complete --system --tools --json runs the tools and prints the whole resul
   });
 });
 
-test("test-completion and test-tool-call try an account, or a simulated one", async () => {
+test("test-completion and test-tool-call try an account, or a simulated one", { tags: "long" }, async () => {
   const completion = await site.run("test-completion", "-m", MODEL);
   expect(completion).toMatchObject({
     code: 0,

@@ -36,7 +36,9 @@ function processesOf(folder: string): string[] {
     });
 }
 
-test("a worker is killed in mid-call, its open calls alone are repeated, and nothing stays", async () => {
+test("a worker is killed in mid-call, its open calls alone are repeated, and nothing stays", {
+  tags: "long",
+}, async () => {
   const { folder, env, strangeEnv, left } = demoSite();
   const run = startCli(["demo", "--fast", "--json"], { ...env, ...strangeEnv }, folder);
   await waitFor("its workers", () => processesOf(folder).length > 0);

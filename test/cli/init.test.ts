@@ -27,7 +27,7 @@ function installCheckout(project: string): void {
   );
 }
 
-test("the starter's own test passes as soon as the package is installed", async () => {
+test("the starter's own test passes as soon as the package is installed", { tags: "long" }, async () => {
   const folder = temporaryFolder();
   const made = await runCli(["init", "My Shop", "--json"], {}, folder);
   expect(made.code, made.stderr).toBe(0);

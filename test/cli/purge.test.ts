@@ -50,7 +50,9 @@ const letter = defineWorkflow({
   run: async (ctx, about) => (await ctx.complete("write", about)).finalResponse,
 });
 
-test("a tenant, a conversation and a run are removed from Redis, history and files, and nothing of others", async () => {
+test("a tenant, a conversation and a run are removed from Redis, history and files, and nothing of others", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open();
   const env = {
     ...site.env,

@@ -24,7 +24,7 @@ const line = (n: number, content = `remote question ${n}`) => ({
   body: { model: MODEL, messages: [{ role: "user", content }] },
 });
 
-test("submit, list, status, download", async () => {
+test("submit, list, status, download", { tags: "long" }, async () => {
   api.site.write("in.jsonl", [line(0), line(1, 'no\n#sim {"unknown": 1}'), line(2)]);
   const submitted = await cli(
     "batch",
@@ -58,7 +58,9 @@ test("submit, list, status, download", async () => {
   expect((await cli("batch", "cancel", id, "--remote", url)).code).toBe(2);
 });
 
-test("run --remote goes on with its batch after it was interrupted, and pays once", async () => {
+test("run --remote goes on with its batch after it was interrupted, and pays once", {
+  tags: "long",
+}, async () => {
   api.site.write(
     "more.jsonl",
     Array.from({ length: 300 }, (_, n) => line(n, `run question ${n}`)),
@@ -98,7 +100,7 @@ test("run --remote goes on with its batch after it was interrupted, and pays onc
   }
 });
 
-test("what is wrong is said in a line, with what to do", async () => {
+test("what is wrong is said in a line, with what to do", { tags: "long" }, async () => {
   api.site.write("in.jsonl", [line(0)]);
   writeFileSync(api.site.path("plain.jsonl"), '{"prompt": "hello"}\n');
   const submit = (input: string, remote: string, key = api.apiKey) =>

@@ -18,7 +18,7 @@ async function said(...args: string[]): Promise<string> {
   return stdout.trimEnd();
 }
 
-test("create, show, list, next, pause, resume, trigger, delete", async () => {
+test("create, show, list, next, pause, resume, trigger, delete", { tags: "long" }, async () => {
   const times = ["--cron", "30 2 * * *", "--timezone", "Europe/Berlin"];
   const input = ["--input-json", '{"topic": "tides"}'];
   const policies = ["--overlap", "queue", "--catch-up", "all", "--max-catch-up", "7", "--tag", "t"];

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { TestSite } from "../support/site.ts";
 
-test("gluellm tenants: set, what none takes away, list, and remove", async () => {
+test("gluellm tenants: set, what none takes away, list, and remove", { tags: "long" }, async () => {
   await using site = await TestSite.open({});
   const run = async (...args: string[]) => {
     const { code, stdout, stderr } = await site.run("tenants", ...args);

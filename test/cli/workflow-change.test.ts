@@ -13,7 +13,9 @@ afterAll(() => site[Symbol.asyncDispose]());
 
 const workflow = (...args: string[]) => site.run("workflow", ...args);
 
-test("runs are started with tags, found by them, and cancelled together after a look at which they are", async () => {
+test("runs are started with tags, found by them, and cancelled together after a look at which they are", {
+  tags: "long",
+}, async () => {
   site.write("article.json", [{ topic: "tides" }]);
   const start = (id: string, ...tags: string[]) =>
     workflow(

@@ -25,7 +25,9 @@ beforeAll(async () => {
 });
 afterAll(() => site[Symbol.asyncDispose]());
 
-test("dev begins anew with each change, tells a fault of the module and waits, and goes on with the run; it ends with its worker", async () => {
+test("dev begins anew with each change, tells a fault of the module and waits, and goes on with the run; it ends with its worker", {
+  tags: "long",
+}, async () => {
   const module = site.path("flow.ts");
   const save = (text: string) => writeFileSync(module, text);
   save(code("ctx.run('last', () => 'old')"));

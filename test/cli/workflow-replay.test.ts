@@ -27,7 +27,9 @@ beforeAll(async () => {
 });
 afterAll(() => site[Symbol.asyncDispose]());
 
-test("replay says in CI whether changed code fits what runs have recorded, from Redis or from files", async () => {
+test("replay says in CI whether changed code fits what runs have recorded, from Redis or from files", {
+  tags: "long",
+}, async () => {
   const module = site.path("article.ts");
   const replay = (...args: string[]) => site.run("workflow", "replay", module, ...args);
   writeFileSync(module, code("Write about"));

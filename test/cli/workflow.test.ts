@@ -65,7 +65,9 @@ test("a run that fails: its error, exit code 1", async () => {
   expect(stderr).toMatch(/✗ ask .*invalid_request\n1 step: 1 failed .*\nerror: /);
 });
 
-test("a run left by Ctrl-C goes on with the same command, and after a kill with a worker; it is forked and listed", async () => {
+test("a run left by Ctrl-C goes on with the same command, and after a kill with a worker; it is forked and listed", {
+  tags: "long",
+}, async () => {
   site.write("article.json", [{ topic: "tides" }]);
   const command = ["workflow", "run", "article", "--config", "article.json", ...MODULE, "--run-id", "kept"];
   const first = site.start(...command);

@@ -117,7 +117,7 @@ describe.concurrent("maxCostUsd", () => {
     expect(site.simulator.journal.entries()).toHaveLength(2);
   });
 
-  test("counts what a killed worker's call may have cost", async () => {
+  test("counts what a killed worker's call may have cost", { tags: "long" }, async () => {
     await using site = await TestSite.open({ latencyMs: 60_000 }, { GLUELLM_PRICES, ...SHORT_LOCKS });
     const killed = site.start("worker");
     await using glue = clientOf(site, "fleet");

@@ -95,7 +95,9 @@ describe("a turn without an answer", () => {
 });
 
 describe("a worker killed in the middle of a turn", () => {
-  test("the turn is called again elsewhere, and the next one knows its answer", async () => {
+  test("the turn is called again elsewhere, and the next one knows its answer", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open({}, SHORT_LOCKS);
     const conversation = siteClient(site).conversation();
     const slow = await conversation.enqueue(`slow\n#sim {"latencyMs": 1500, "reply": "slowly"}`);

@@ -141,7 +141,9 @@ describe("a conversation", () => {
     expect(turnsSeen(fleet, "chatted")).toEqual([0, 1, 2]);
   });
 
-  test("calls racing from two processes are answered in their order, and each knows all earlier ones", async () => {
+  test("calls racing from two processes are answered in their order, and each knows all earlier ones", {
+    tags: "long",
+  }, async () => {
     const id = `racing-${fleet.namespace}`;
     const outputs = await Promise.all(
       ["a", "b"].map((name) => runProgram(TALK_PROCESS, [id, name, "50"], fleet.env)),

@@ -177,7 +177,7 @@ describe("dead letters", () => {
     expect(callsOf("fine")).toHaveLength(1);
   });
 
-  test("are commands too", async () => {
+  test("are commands too", { tags: "long" }, async () => {
     const id = await failed("refused by the command");
     const list = await site.run("dlq", "list");
     expect(list.stdout).toContain("invalid_request");

@@ -168,7 +168,9 @@ test.each(["native", "tool", "prompt"] as const)(
   },
 );
 
-test("gluellm complete --stream prints the answer as it comes, says when it begins anew, and with --json prints events", async () => {
+test("gluellm complete --stream prints the answer as it comes, says when it begins anew, and with --json prints events", {
+  tags: "long",
+}, async () => {
   const command = ["complete", "-m", "simulator:test", "--workers", "0", "--stream"];
   const restarted = fleet.run(...command, ask("breaks off once, printed", 400));
   const asJson = fleet.run(...command, "--json", ask("as JSON", 200));

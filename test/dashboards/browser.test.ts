@@ -14,7 +14,9 @@ describe.runIf(chromiumPath)("in a browser", () => {
   });
   afterAll(() => browser.close());
 
-  test("after a login by key, a failed job of a model with a slash is found by clicks and retried, with no other site and no error", async () => {
+  test("after a login by key, a failed job of a model with a slash is found by clicks and retried, with no other site and no error", {
+    tags: "long",
+  }, async () => {
     const namespace = testNamespace();
     const { queue, work } = await openQueue(namespace, "completions.openrouter.meta-llama%2Fllama-3%3Afree");
     const { url } = await openDashboard({ namespace, token: "ab".repeat(32) });

@@ -41,7 +41,9 @@ describe.runIf(chromiumPath)("the console in a browser", () => {
   });
   afterAll(() => browser.close());
 
-  test("shows a run, its steps and their contents as text, live; an action asks first; axe, policy and network have nothing to say", async () => {
+  test("shows a run, its steps and their contents as text, live; an action asks first; axe, policy and network have nothing to say", {
+    tags: "long",
+  }, async () => {
     const { settings, runs, work } = await workflowSite();
     const run = await runs.start(review, { topic: SCRIPT }, { runId: "review-1", tags: ["<b>tag</b>"] });
     await work(review);
@@ -90,7 +92,7 @@ describe.runIf(chromiumPath)("the console in a browser", () => {
     expect(faults.filter((fault) => !/status of 503/.test(fault))).toEqual([]);
   });
 
-  test("a key sees and does what its scopes allow", async () => {
+  test("a key sees and does what its scopes allow", { tags: "long" }, async () => {
     const { settings, runs, work } = await workflowSite();
     await work(review);
     const run = await runs.start(review, { topic: "a secret" }, { runId: "review-2" });
@@ -123,7 +125,9 @@ describe.runIf(chromiumPath)("the console in a browser", () => {
     expect((await run.status()).state).toBe("running");
   });
 
-  test("calls of tools that wait for a person are shown, allowed and rejected, by who may", async () => {
+  test("calls of tools that wait for a person are shown, allowed and rejected, by who may", {
+    tags: "long",
+  }, async () => {
     const { settings, client } = await workflowSite();
     const tools = new Map([[refund.name, refund]]);
     const logger = createLogger({ level: "silent", json: true });

@@ -5,6 +5,7 @@ import { workflowSite } from "../support/workflow-site.ts";
 
 test.runIf(chromiumPath)(
   "an address that is no page is told so in the console, with the way home",
+  { tags: "long" },
   async () => {
     const browser = await launchChromium();
     onTestFinished(() => browser.close());

@@ -3,7 +3,9 @@ import { TestSite } from "../support/site.ts";
 
 /* The history of somebody who runs nothing but batches. */
 
-test("a batch run by itself is in the history when it has ended, with its rows", async () => {
+test("a batch run by itself is in the history when it has ended, with its rows", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open({}, { GLUELLM_HISTORY: "true" });
   const own = { GLUELLM_DATA_DIR: site.path("data") };
   const run = async (...args: string[]) => {

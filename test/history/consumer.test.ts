@@ -137,7 +137,9 @@ async function announce(store: ReturnType<typeof testStore>, count: number, from
   await Promise.all(ends);
 }
 
-test("consumers are killed at any moment, and two work at once: each end is there once", async () => {
+test("consumers are killed at any moment, and two work at once: each end is there once", {
+  tags: "long",
+}, async () => {
   const settings = settingsOf();
   const store = testStore(settings.namespace);
   const count = isFull ? 20_000 : 3000;

@@ -81,7 +81,7 @@ test("while closed, calls that succeed cost no command each", async () => {
   const { first: breaker, state } = await openFleet({}, { redis });
   for (let call = 0; call < 2000; call++) await breaker.succeeded(KEY, await admitted(breaker));
   await waitFor("the report", async () => (await state()).calls === 2000);
-  expect(scripts, "the first admission, and reports every 0.5 s").toBeGreaterThanOrEqual(2);
+  expect(scripts, "reports every 0.5 s, with the first admission or without").toBeGreaterThan(0);
   expect(scripts).toBeLessThan(20);
 });
 

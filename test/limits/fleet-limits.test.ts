@@ -29,7 +29,9 @@ const limitOf = async (site: TestSite) =>
   (await readLearnedLimits(storeOf(view(site).redis, site.namespace))).get(KEY);
 
 describe("limits that nobody configured", () => {
-  test("are learned from the answers, followed when they change in mid-run, and shown", async () => {
+  test("are learned from the answers, followed when they change in mid-run, and shown", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open({ rpm: 3000, tpm: 3_000_000 });
     site.write("in.jsonl", site.rows(400));
     const run = site.start(...site.batch());
@@ -59,8 +61,13 @@ describe("limits that nobody configured", () => {
 });
 
 describe("a 429", () => {
-  test("pauses every queue that shares the budget, for the time the provider says, and uses up no attempt", async () => {
-    const limits = { "simulator:a": { bucket: "shared", rpm: 60_000 }, "simulator:b": { bucket: "shared" } };
+  test("pauses every queue that shares the budget, for the time the provider says, and uses up no attempt", {
+    tags: "long",
+  }, async () => {
+    const limits = {
+      "simulator:a": { bucket: "shared", rpm: 60_000 },
+      "simulator:b": { bucket: "shared" },
+    };
     await using site = await TestSite.open(
       {
         faults: { script: [{ match: "refused", times: 1, fault: "429", retryAfterMs: 2500 }] },
@@ -104,7 +111,9 @@ describe("a 429", () => {
 });
 
 describe("a provider that is down", () => {
-  test("opens the breaker once, fails no row, and is used again as soon as it is back", async () => {
+  test("opens the breaker once, fails no row, and is used again as soon as it is back", {
+    tags: "long",
+  }, async () => {
     await using site = await TestSite.open(
       { rpm: 6000, tpm: 6_000_000 },
       { GLUELLM_RETRY_MAX_ATTEMPTS: "3", GLUELLM_CIRCUIT_BREAKER_COOLDOWN_MS: "300" },
@@ -133,7 +142,7 @@ describe("a provider that is down", () => {
     });
   });
 
-  test("is called on where the breaker is switched off", async () => {
+  test("is called on where the breaker is switched off", { tags: "long" }, async () => {
     await using site = await TestSite.open({}, { ENABLE_CIRCUIT_BREAKER: "false" });
     const { redis, keys } = view(site);
     site.simulator.setOutage({ forMs: 600_000, kind: "503" });
@@ -144,7 +153,7 @@ describe("a provider that is down", () => {
   });
 });
 
-test("interactive jobs overtake batch rows that fill the budget", async () => {
+test("interactive jobs overtake batch rows that fill the budget", { tags: "long" }, async () => {
   const limits = JSON.stringify({ [KEY]: { rpm: 600 } });
   await using site = await TestSite.open({ rpm: 600 }, { GLUELLM_LIMITS: limits });
   site.write("in.jsonl", site.rows(150));

@@ -85,7 +85,9 @@ test("garbage is not memory in use, however fast it is made", async () => {
   expect(lines.at(-1)).toBe("was never low");
 });
 
-test("resident memory counts against the container's limit, and every change is told", async () => {
+test("resident memory counts against the container's limit, and every change is told", {
+  tags: "long",
+}, async () => {
   const lines = await inOwnProcess(
     { memoryGuard: 0.9, maxRssMb: 400 },
     `

@@ -48,13 +48,17 @@ test.each([
 test.each([
   { title: "requests", limits: { rpm: 6000 }, medianTokens: 1 },
   { title: "tokens", limits: { tpm: 3_600_000 }, medianTokens: 400 },
-])("bursts of $title after a rest fit the provider's bucket", async ({ limits, medianTokens }) => {
-  const order = { medianTokens, slots: 15, restMs: 1250, durationMs: 5000 };
-  const { seen } = await runFleet(2, limits, order);
+])(
+  "bursts of $title after a rest fit the provider's bucket",
+  { tags: "long" },
+  async ({ limits, medianTokens }) => {
+    const order = { medianTokens, slots: 15, restMs: 1250, durationMs: 5000 };
+    const { seen } = await runFleet(2, limits, order);
 
-  expect(seen.rejected).toBe(0);
-  expect(seen.accepted).toBeGreaterThan(sizeOf(150, 0));
-});
+    expect(seen.rejected).toBe(0);
+    expect(seen.accepted).toBeGreaterThan(sizeOf(150, 0));
+  },
+);
 
 describe("processes whose clocks are wrong", () => {
   const HOUR_MS = 3_600_000;
@@ -66,7 +70,7 @@ describe("processes whose clocks are wrong", () => {
     { title: "by hours", clocks: [[0], [HOUR_MS], [-5 * HOUR_MS]] },
     { title: "and jump by an hour or two", clocks: [[0], [0, HOUR_MS, -HOUR_MS], [HOUR_MS, 0]] },
     { title: "and go twice too fast", clocks: [[0], [0, 1000, 2000, 3000, 4000, 5000]] },
-  ])("$title neither stall nor pass the limit", async ({ clocks }) => {
+  ])("$title neither stall nor pass the limit", { tags: "long" }, async ({ clocks }) => {
     const rpm = 600;
     const processes = clocks.map((clockErrorsMs) => ({ clockErrorsMs }));
     const { seen, results } = await runFleet(

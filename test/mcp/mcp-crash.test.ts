@@ -40,7 +40,9 @@ async function openSite(): Promise<TestSite> {
   return site;
 }
 
-test("a worker killed at any boundary of calls of MCP tools: nothing is paid or written twice, and no server is left", async () => {
+test("a worker killed at any boundary of calls of MCP tools: nothing is paid or written twice, and no server is left", {
+  tags: "long",
+}, async () => {
   const site = await openSite();
   const glue = siteClient(site);
   const chosen = sampleOf("boundaries of calls of MCP tools", BOUNDARIES, 1);

@@ -25,7 +25,9 @@ function outcomesOf({ toolExecutionHistory }: CompletionResult) {
   return toolExecutionHistory.map(({ toolName, result, error }) => [toolName, result ?? error?.code]);
 }
 
-test("a file-system agent: a worker with the usual file of servers, one of a package, one without any SDK", async () => {
+test("a file-system agent: a worker with the usual file of servers, one of a package, one without any SDK", {
+  tags: "long",
+}, async () => {
   writeFileSync(site.path("poem.txt"), "Roses are red\n");
   const files = {
     command: process.execPath,
@@ -63,7 +65,9 @@ test("a file-system agent: a worker with the usual file of servers, one of a pac
   expect(asked?.toolNames.toSorted()).toEqual(
     ["read_file", "read_media_file", "read_multiple_files", "read_text_file", "write_file"].toSorted(),
   );
-  const { toolExecutionHistory } = await glue.complete(calling("environment", ["write"]), { tools: ["raw"] });
+  const { toolExecutionHistory } = await glue.complete(calling("environment", ["write"]), {
+    tools: ["raw"],
+  });
   const names = toolExecutionHistory[0]?.result?.split(" ");
   expect(names).toEqual(expect.arrayContaining(["HOME", "PATH", "SITE_FOLDER", "TOKEN"]));
   expect(names?.filter((name) => /GLUELLM|KEY|REDIS|SIMULATOR/.test(name))).toEqual([]);
@@ -136,7 +140,9 @@ test("servers that hang, die, change, flood, or answer garbage: the jobs end wel
   expect(serversOf(site)).toEqual([]);
 });
 
-test("a server that does not start, or says nothing, is one clear error; so are two tools of one name", async () => {
+test("a server that does not start, or says nothing, is one clear error; so are two tools of one name", {
+  tags: "long",
+}, async () => {
   await using glue = openClient(site, { mode: "local" });
   const complete = (...names: [name: string, options: object][]) =>
     glue.complete("never asked", {

@@ -4,7 +4,7 @@ import { exampleSite } from "../support/examples.ts";
 
 const { dataDir, run } = exampleSite();
 
-test("the example of a quote pays for each row once", async () => {
+test("the example of a quote pays for each row once", { tags: "long" }, async () => {
   const { simulator, env } = await bareMachine(dataDir);
   const prices = '{"simulator:*":{"inputPerMillion":1,"outputPerMillion":4}}';
   expect(await run("batch-quote", { ...env, GLUELLM_PRICES: prices })).toEqual([

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { evaluate } from "../../examples/parts/arithmetic.ts";
 import type { AnswerScript } from "../../src/simulator/directive.ts";
 import { bareMachine } from "../support/bare-machine.ts";
@@ -13,7 +13,9 @@ async function runScripted(name: string, answer?: AnswerScript) {
   return { lines, calls: simulator.journal.entries() };
 }
 
-test("research: facts side by side, an outline, a draft; the same run is not paid twice; a pipeline", async () => {
+test("research: facts side by side, an outline, a draft; the same run is not paid twice; a pipeline", {
+  tags: "long",
+}, async () => {
   const { lines, calls } = await runScripted("research", ({ lastUserText: asked, answerSchema }) => {
     if (answerSchema) return { json: { title: "Tides", sections: ["The Moon", "The Sun"] } };
     const angle = /its (.*)\.$/.exec(asked)?.[1];
@@ -41,7 +43,9 @@ test("research: facts side by side, an outline, a draft; the same run is not pai
   ]);
 });
 
-test("debate: two rounds, in which each hears the others, and the judge's verdict", async () => {
+test("debate: two rounds, in which each hears the others, and the judge's verdict", {
+  tags: "long",
+}, async () => {
   const { lines, calls } = await runScripted("debate", ({ lastUserText: asked, answerSchema }) => {
     const verdict = {
       reasoning: "Cost was not answered.",
@@ -66,7 +70,9 @@ test("debate: two rounds, in which each hears the others, and the judge's verdic
   expect(calls).toHaveLength(5);
 });
 
-test("map-reduce: a whole document is read in parts, whose results become one, level by level", async () => {
+test("map-reduce: a whole document is read in parts, whose results become one, level by level", {
+  tags: "long",
+}, async () => {
   const { lines, calls } = await runScripted("map-reduce", ({ lastUserText: asked }) => {
     const part = /^Part (\d+) of/.exec(asked)?.[1];
     // Two of them fill a chunk, so that the results need levels.
@@ -87,7 +93,9 @@ test("map-reduce: a whole document is read in parts, whose results become one, l
   expect(rest).toEqual([Array.from({ length: parts }, (_, n) => `[${n + 1}]`).join(" ")]);
 });
 
-test("approval: a run waits for a worker, then for a person; forks of it take another way", async () => {
+test("approval: a run waits for a worker, then for a person; forks of it take another way", {
+  tags: "long",
+}, async () => {
   const { lines, calls } = await runScripted("approval", ({ lastUserText: asked }) => ({
     reply: asked.startsWith("Announce") ? "We open on Sundays." : "Sundays, for free.",
   }));
@@ -106,7 +114,9 @@ test("approval: a run waits for a worker, then for a person; forks of it take an
   ]);
 });
 
-test("activities: work waits for a worker that has it, goes on from its heartbeat, one run of a customer at a time", async () => {
+test("activities: work waits for a worker that has it, goes on from its heartbeat, one run of a customer at a time", {
+  tags: "long",
+}, async () => {
   const { lines, calls } = await runScripted("activities");
   const counted = (customer: string) => `{ customer: '${customer}', words: { tides: 7, winds: 7 } }`;
   expect(lines).toEqual([
@@ -122,7 +132,9 @@ test("activities: work waits for a worker that has it, goes on from its heartbea
   expect(calls).toEqual([]);
 });
 
-test("rag: full-text search finds the section, and a source holds only if its quote stands there", async () => {
+test("rag: full-text search finds the section, and a source holds only if its quote stands there", {
+  tags: "long",
+}, async () => {
   const { lines, calls } = await runScripted("rag", ({ lastUserText: asked, answerSchema }) => {
     if (!answerSchema) return undefined;
     if (asked.startsWith("Check")) return { json: { claims: [] } };
@@ -146,7 +158,9 @@ test("rag: full-text search finds the section, and a source holds only if its qu
   expect(calls).toHaveLength(2);
 });
 
-test("tree of thoughts: the puzzle is solved by the best line, and code checks the answer", async () => {
+test("tree of thoughts: the puzzle is solved by the best line, and code checks the answer", {
+  tags: "long",
+}, async () => {
   const { lines, calls } = await runScripted("tree-of-thoughts", game24("(10 - 4) * (13 - 9) = 24"));
   expect(lines).toEqual([
     "+ 13 - 9 = 4 (left: 4, 4, 10) [0.9]",
@@ -200,7 +214,9 @@ function game24(reply: string): AnswerScript {
   };
 }
 
-test("experts: each question goes to those whose field is nearest by embeddings", async () => {
+test("experts: each question goes to those whose field is nearest by embeddings", {
+  tags: "long",
+}, async () => {
   const { lines, calls } = await runScripted("experts", ({ lastUserText: asked }) => {
     const specialty = /<specialty>\n(\w+)\n/.exec(asked)?.[1];
     return { reply: specialty ? `As to ${specialty}.` : [...asked.matchAll(/As to \w+\./g)].join(" ") };
@@ -221,7 +237,9 @@ test("experts: each question goes to those whose field is nearest by embeddings"
   ).toHaveLength(2);
 });
 
-test("react: what one tool found goes into the other, and a tool's failure is corrected", async () => {
+test("react: what one tool found goes into the other, and a tool's failure is corrected", {
+  tags: "long",
+}, async () => {
   const { lines } = await runScripted("react", ({ lastUserText: asked }) => {
     const call = (reply: string, name: string, args: Record<string, string | string[]>) => ({
       reply,
@@ -249,7 +267,9 @@ test("react: what one tool found goes into the other, and a tool's failure is co
   ]);
 });
 
-test("testing: tests of a workflow, with a time that jumps and scripted models", async () => {
+test("testing: tests of a workflow, with a time that jumps and scripted models", {
+  tags: "long",
+}, async () => {
   const { env } = await bareMachine(dataDir);
   const lines = await run("workflow-testing", env);
   expect(lines.filter((line) => /^(✔|✖)/.test(line))).toEqual([
@@ -258,6 +278,6 @@ test("testing: tests of a workflow, with a time that jumps and scripted models",
   ]);
 });
 
-test("every example of workflows was run", () => {
+test.skipIf(inject("isGate"))("every example of workflows was run", () => {
   expect([...ran].sort()).toEqual(examplesOf((name) => name.startsWith("workflow-")));
 });

@@ -73,7 +73,9 @@ function npm(args: readonly string[], cwd: string) {
   return outputOf("npm", [...args, ...flags], { cwd, env: { NODE_EXTRA_CA_CERTS } });
 }
 
-test("the packed package, installed in an empty folder, runs README's program, types and command included", async () => {
+test("the packed package, installed in an empty folder, runs README's program, types and command included", {
+  tags: "long",
+}, async () => {
   // Packed from a copy, since packing builds.
   const source = temporaryFolder();
   cpSync(ROOT, source, { recursive: true, filter: (path) => !LEFT_OUT.has(basename(path)) });

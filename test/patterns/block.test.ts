@@ -200,7 +200,9 @@ async function hostileInteractions(isContent: boolean): Promise<[string, string]
   return (await Promise.all(results)).flat();
 }
 
-test("no block of any pattern is ended or forged by what stands in it: input, options, answers, documents, observations", async () => {
+test("no block of any pattern is ended or forged by what stands in it: input, options, answers, documents, observations", {
+  tags: "long",
+}, async () => {
   const seen = new Map<string, Set<string>>();
   // Once all is well, and once nothing is.
   for (const isContent of [true, false]) {

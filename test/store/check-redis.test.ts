@@ -195,7 +195,9 @@ test("a group of servers that is not there, or is something else", async () => {
   expectDocumented(wrongName);
 });
 
-test("a user with the least rights of the docs runs workers, batches and workflows", async () => {
+test("a user with the least rights of the docs runs workers, batches and workflows", {
+  tags: "long",
+}, async () => {
   const { port } = await startRedisServer();
   const rights = /ACL SETUSER gluellm on >PASSWORD (.*)/.exec(DOCS)?.[1] ?? "";
   await redisAt(`redis://127.0.0.1:${port}`).call(

@@ -60,7 +60,9 @@ test("the time by Redis is known whatever this machine's clock says, and is aske
   expect(asked).not.toHaveBeenCalled();
 });
 
-test("deadlines are set and judged by Redis' clock: other clocks fail no job and no run", async () => {
+test("deadlines are set and judged by Redis' clock: other clocks fail no job and no run", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open({ latencyMs: 300 });
   await using client = openClient(site, { idleCloseMs: 0 });
   const worker = (await siteAhead(site, 55_000)).start("worker", "--module", WORKFLOWS);

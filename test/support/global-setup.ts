@@ -14,6 +14,8 @@ declare module "vitest" {
   interface ProvidedContext {
     redisSocket: string;
     isFull: boolean;
+    /** Neither the whole run nor one of files that were named. */
+    isGate: boolean;
     seed: number;
     /** Of a campaign that was asked for; else 0. */
     deaths: number;

@@ -24,7 +24,7 @@ export function startWithoutRedis(pattern: Pattern<any>, input: unknown) {
 /** A test that kills a pattern's worker: of every pattern in `npm run test:full`, else of two, as the engine is the same. */
 // biome-ignore lint/suspicious/noExplicitAny: each pattern has an input of its own.
 export function killTest(pattern: Pattern<any>, title: string, run: () => Promise<void>): void {
-  if (SURVIVORS.includes(pattern.name)) test(title, run);
+  if (SURVIVORS.includes(pattern.name)) test(title, { tags: "long" }, run);
 }
 
 /**

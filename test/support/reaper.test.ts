@@ -22,18 +22,26 @@ async function expectNothingLeft(folder: string): Promise<void> {
   expect(readdirSync(folder)).toEqual([]);
 }
 
-test.skipIf(process.platform !== "linux")("a test that fails leaves no process and no Redis", async () => {
-  const { folder, stdout, exit } = runLeftBehind();
-  await waitFor("its processes", () => stdout().includes("all are started"));
-  expect(await exit).toBe(1);
-  expect(stdout()).toContain("1 failed");
-  await expectNothingLeft(folder);
-});
+test.skipIf(process.platform !== "linux")(
+  "a test that fails leaves no process and no Redis",
+  { tags: "long" },
+  async () => {
+    const { folder, stdout, exit } = runLeftBehind();
+    await waitFor("its processes", () => stdout().includes("all are started"));
+    expect(await exit).toBe(1);
+    expect(stdout()).toContain("1 failed");
+    await expectNothingLeft(folder);
+  },
+);
 
-test.skipIf(process.platform !== "linux")("nor does a run that is killed in mid-test", async () => {
-  const { folder, child, stdout, exit } = runLeftBehind({ LEFT_BEHIND_HANGS: "1" });
-  await waitFor("its processes", () => stdout().includes("all are started"));
-  child.kill("SIGKILL");
-  expect(await exit).toBe("SIGKILL");
-  await expectNothingLeft(folder);
-});
+test.skipIf(process.platform !== "linux")(
+  "nor does a run that is killed in mid-test",
+  { tags: "long" },
+  async () => {
+    const { folder, child, stdout, exit } = runLeftBehind({ LEFT_BEHIND_HANGS: "1" });
+    await waitFor("its processes", () => stdout().includes("all are started"));
+    child.kill("SIGKILL");
+    expect(await exit).toBe("SIGKILL");
+    await expectNothingLeft(folder);
+  },
+);

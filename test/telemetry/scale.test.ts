@@ -68,7 +68,9 @@ class Autoscaler {
   }
 }
 
-test("workers follow the load, a provider's limit bounds them, none is left without work, and no job is lost", async () => {
+test("workers follow the load, a provider's limit bounds them, none is left without work, and no job is lost", {
+  tags: "long",
+}, async () => {
   const site = await TestSite.open(
     { latencyMs: 200 },
     {

@@ -79,7 +79,9 @@ function expectWhole(spans: readonly ReceivedSpan[], roots: number) {
   expect(spans.filter(({ parentSpanId }) => !ids.has(parentSpanId))).toHaveLength(roots);
 }
 
-test("a worker killed in the middle leaves one whole trace, with the calls that it had made once", async () => {
+test("a worker killed in the middle leaves one whole trace, with the calls that it had made once", {
+  tags: "long",
+}, async () => {
   const { exit } = startWorker();
   const turns = [{ toolCalls: [{ name: "killer" }] }, { reply: "alive again" }];
   const { traceId, traceparent } = newTrace();
@@ -177,7 +179,9 @@ test("what a job waits for is a span: its conversation, an equal call, its budge
   for (const wait of receiver.named(/^wait /)) expect(wait.endMs).toBeGreaterThan(wait.startMs);
 });
 
-test("a run of a workflow is one trace over a killed worker: steps, activities, child runs", async () => {
+test("a run of a workflow is one trace over a killed worker: steps, activities, child runs", {
+  tags: "long",
+}, async () => {
   const { traceId, traceparent } = newTrace();
   const { id } = await post("/api/workflows/traced/runs", { input: "topic" }, { traceparent });
   // Its worker kills itself in the step.

@@ -26,7 +26,9 @@ const BOUNDARIES = sampleOf(
   2,
 );
 
-test("a worker killed at any boundary of handoff, approval, child job and guardrail: nothing is asked or paid twice", async () => {
+test("a worker killed at any boundary of handoff, approval, child job and guardrail: nothing is asked or paid twice", {
+  tags: "long",
+}, async () => {
   const site = await TestSite.open({}, SHORT_LOCKS);
   onTestFinished(() => site[Symbol.asyncDispose]());
   const glue = siteClient(site);
@@ -88,7 +90,9 @@ test("a worker killed at any boundary of handoff, approval, child job and guardr
   expect(trace.filter((line) => line.startsWith("refund"))).toHaveLength(BOUNDARIES.length);
 });
 
-test("a suspended job outlives its worker, and is answered while there is none", async () => {
+test("a suspended job outlives its worker, and is answered while there is none", {
+  tags: "long",
+}, async () => {
   const site = await TestSite.open({}, SHORT_LOCKS);
   onTestFinished(() => site[Symbol.asyncDispose]());
   const glue = siteClient(site);

@@ -131,7 +131,9 @@ test("jobs that cannot be read are set aside with one line each, and keep no oth
   expect(await store.redis.hkeys(store.keys.queues)).toContain(QUEUE);
 });
 
-test("among delayed jobs none is lost beside one that cannot be read, and no worker stumbles over it again", async () => {
+test("among delayed jobs none is lost beside one that cannot be read, and no worker stumbles over it again", {
+  tags: "long",
+}, async () => {
   const { site, store, lines, work, client } = await openFleet();
   const { redis } = store;
   const soon = Date.now() + 1000;

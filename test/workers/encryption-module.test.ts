@@ -16,7 +16,9 @@ import { waitFor } from "../support/wait-for.ts";
 
 const MODULE = fileURLToPath(new URL("../support/file-kms.ts", import.meta.url));
 
-test("a key service wraps the data keys; while it fails jobs wait, unpaid; one moves to it from keys by a rotation", async () => {
+test("a key service wraps the data keys; while it fails jobs wait, unpaid; one moves to it from keys by a rotation", {
+  tags: "long",
+}, async () => {
   const old = `old:${randomBytes(32).toString("base64")}`;
   const site = await TestSite.open({}, { GLUELLM_ENCRYPTION_KEYS: "" });
   onTestFinished(() => site[Symbol.asyncDispose]());

@@ -57,7 +57,7 @@ describe.concurrent("limits", () => {
     expect(states[0]).toMatchObject({ limits: {}, bucket: undefined, waitsFor: [] });
   });
 
-  test("a budget that is taken for long sends jobs on", async () => {
+  test("a budget that is taken for long sends jobs on", { tags: "long" }, async () => {
     await using pair = await openPair({
       env: { GLUELLM_LIMITS: JSON.stringify({ [FIRST]: { rpm: 20 } }) },
     });
@@ -98,7 +98,7 @@ describe.concurrent("limits", () => {
 });
 
 describe.concurrent("an outage of both", () => {
-  test("is waited out with the last, in a queue that goes on", async () => {
+  test("is waited out with the last, in a queue that goes on", { tags: "long" }, async () => {
     const down = { faults: { "500": 1 } };
     await using pair = await openPair({ first: down, second: down });
     const glue = pair.client();
@@ -114,7 +114,9 @@ describe.concurrent("an outage of both", () => {
 });
 
 describe.concurrent("workers", () => {
-  test("one killed after the first was given up: another goes on with the second", async () => {
+  test("one killed after the first was given up: another goes on with the second", {
+    tags: "long",
+  }, async () => {
     await using pair = await openPair({
       first: { faults: { "401": 1 } },
       second: { latencyMs: 60_000 },
@@ -135,7 +137,9 @@ describe.concurrent("workers", () => {
     expect(statuses(pair.first)).toEqual([401]);
   });
 
-  test("one without the present model's entry puts the job back for one that has it", async () => {
+  test("one without the present model's entry puts the job back for one that has it", {
+    tags: "long",
+  }, async () => {
     await using pair = await openPair({ first: { faults: { "401": 1 } } });
     const { spare: _, ...providers } = pair.settings.providers;
     const poor = await WorkerProcess.start({

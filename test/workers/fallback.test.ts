@@ -234,7 +234,7 @@ describe.concurrent("the caller", () => {
     ).rejects.toMatchObject({ code: "idempotency_conflict" });
   });
 
-  test("names them with -m again and again", async () => {
+  test("names them with -m again and again", { tags: "long" }, async () => {
     await using pair = await openPair({ first: { faults: { "401": 1 } } });
     const run = await pair.site.run("complete", "hello", "-m", FIRST, "-m", SECOND, "--json");
     expect(run.code).toBe(0);

@@ -102,7 +102,9 @@ test("a summary is asked for with the headers and the query of its call, but not
   expect(wire.requests.map(({ headers }) => headers["idempotency-key"])).toEqual([undefined, "of the call"]);
 });
 
-test("a worker killed after it paid for a summary: the next one goes on from it", async () => {
+test("a worker killed after it paid for a summary: the next one goes on from it", {
+  tags: "long",
+}, async () => {
   const { site, open, summaries } = await openSite();
   const glue = open("fleet");
   const talk = await filled(glue, 12);

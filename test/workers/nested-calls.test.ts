@@ -159,7 +159,7 @@ test("at the bound a job whose call is paid is back in its queue, and says so; i
   expect(site.simulator.journal.entries()).toHaveLength(5);
 });
 
-test("in a fleet of two workers, wherever the nested jobs run", async () => {
+test("in a fleet of two workers, wherever the nested jobs run", { tags: "long" }, async () => {
   const site = await openSite({ GLUELLM_WORKER_CONCURRENCY: "2", GLUELLM_MAX_JOBS_IN_TOOLS: "2" });
   site.start("worker", "--module", MODULE);
   site.start("worker", "--module", MODULE);
@@ -169,7 +169,9 @@ test("in a fleet of two workers, wherever the nested jobs run", async () => {
   expect(site.simulator.journal.entries()).toHaveLength(3 * 24);
 });
 
-test("a tool that is run again after a crash buys nothing again, and equal questions of one run are two", async () => {
+test("a tool that is run again after a crash buys nothing again, and equal questions of one run are two", {
+  tags: "long",
+}, async () => {
   const site = await openSite(SHORT_LOCKS);
   const TRACE_FILE = site.path("trace");
   const glue = siteClient(site, { tools: [askAndDie] });

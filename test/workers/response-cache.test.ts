@@ -217,8 +217,8 @@ describe.concurrent("cacheFunctionResult", () => {
   });
 });
 
-describe.concurrent("the cache's size", () => {
-  test("the least recently used answers go first, and their sum stays below the limit", async () => {
+describe.concurrent("the cache's size", { tags: "long" }, () => {
+  test("the least recently used answers go first; their sum stays below the limit", async () => {
     await using own = await TestSite.open({}, { CACHE_SIZE_LIMIT: "20000" });
     own.start("worker");
     await using client = openClient(own);

@@ -29,7 +29,7 @@ const callsOf = ({ journal }: Simulator, prompt: string) =>
   journal.entries().filter(({ lastUserText }) => lastUserText.startsWith(prompt)).length;
 
 describe.concurrent("equal requests at the same time", () => {
-  test("50 jobs on two worker processes: one call, whose answer all have", async () => {
+  test("50 jobs on two worker processes: one call, whose answer all have", { tags: "long" }, async () => {
     await using client = openClient(site);
     const prompt = `crowd\n#sim {"latencyMs": 1500}`;
     const results = await Promise.all(Array.from({ length: 50 }, () => client.complete(prompt, SAME)));
@@ -39,7 +39,7 @@ describe.concurrent("equal requests at the same time", () => {
     expect(new Set(results.map(({ attempts }) => attempts))).toEqual(new Set([1]));
   });
 
-  test("a call that fails with 500 fails nobody else: another one calls", async () => {
+  test("a call that fails with 500 fails nobody else: another one calls", { tags: "long" }, async () => {
     await using client = openClient(site);
     const prompt = `stumbles\n#sim {"latencyMs": 300, "error": "500", "errorTimes": 1}`;
     const results = await Promise.all(Array.from({ length: 10 }, () => client.complete(prompt, SAME)));
@@ -47,7 +47,7 @@ describe.concurrent("equal requests at the same time", () => {
     expect(results.filter(({ fromCache }) => fromCache)).toHaveLength(9);
   });
 
-  test("a request that is refused is refused for each of them", async () => {
+  test("a request that is refused is refused for each of them", { tags: "long" }, async () => {
     await using client = openClient(site);
     const prompt = `refused\n#sim {"error": "400"}`;
     const outcomes = await Promise.allSettled(
@@ -57,7 +57,7 @@ describe.concurrent("equal requests at the same time", () => {
     expect(callsOf(site.simulator, "refused")).toBe(20);
   });
 
-  test("a cancelled call hands over at once", async () => {
+  test("a cancelled call hands over at once", { tags: "long" }, async () => {
     await using client = openClient(site);
     const prompt = `handed over\n${FIRST_HANGS}`;
     const leader = await client.enqueue(prompt, SAME);
@@ -69,7 +69,9 @@ describe.concurrent("equal requests at the same time", () => {
     expect(callsOf(site.simulator, "handed over")).toBe(2);
   });
 
-  test("a killed worker's call is taken over, and a job that waits says for what", async () => {
+  test("a killed worker's call is taken over, and a job that waits says for what", {
+    tags: "long",
+  }, async () => {
     await using own = await TestSite.open({}, SHORT_LOCKS);
     const doomed = own.start("worker");
     await using client = openClient(own);
@@ -88,7 +90,7 @@ describe.concurrent("equal requests at the same time", () => {
     expect(callsOf(own.simulator, "killed")).toBe(2);
   });
 
-  test("no job waits past its deadline for another one", async () => {
+  test("no job waits past its deadline for another one", { tags: "long" }, async () => {
     await using client = openClient(site);
     const prompt = `impatient\n#sim {"latencyMs": 12000}`;
     const leader = client.complete(prompt, SAME);
@@ -121,7 +123,9 @@ test("after three failures in a row, or one that lasts, nobody waits for another
 });
 
 describe.concurrent("a batch", () => {
-  test("of which 70 % repeat: 30 % of the calls, and the report says so, also when it goes on later", async () => {
+  test("of which 70 % repeat: 30 % of the calls, and the report says so, also when it goes on later", {
+    tags: "long",
+  }, async () => {
     const prices = { "simulator:test": { inputPerMillion: 1000, outputPerMillion: 4000 } };
     await using own = await TestSite.open({ latencyMs: 20 }, { GLUELLM_PRICES: JSON.stringify(prices) });
     const rows = own.rows(300, (n) => `question ${n % 90}`).map((row) => ({ ...row, temperature: 0 }));
@@ -150,7 +154,9 @@ describe.concurrent("a batch", () => {
     });
   });
 
-  test("takes --cache and --no-cache for all rows; they make no row another one", async () => {
+  test("takes --cache and --no-cache for all rows; they make no row another one", {
+    tags: "long",
+  }, async () => {
     await using own = await TestSite.open();
     own.write(
       "in.jsonl",

@@ -6,7 +6,9 @@ import { waitFor } from "../support/wait-for.ts";
 
 const STOPPING = join(import.meta.dirname, "../support/stop-after-look.ts");
 
-test("a worker that stood still between its look for a record and its call does not pay for what another has finished", async () => {
+test("a worker that stood still between its look for a record and its call does not pay for what another has finished", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open({}, SHORT_LOCKS);
   await using client = openClient(site);
   const first = site.startWith({ NODE_OPTIONS: `--import ${STOPPING}` }, "worker");

@@ -20,7 +20,9 @@ const QUEUE = completionQueueName(modelRef("simulator", "test"));
 const redis = testRedis();
 afterAll(() => redis.disconnect());
 
-test("a worker killed in mid-stream: the reader is told of the restart, and nothing is doubled", async () => {
+test("a worker killed in mid-stream: the reader is told of the restart, and nothing is doubled", {
+  tags: "long",
+}, async () => {
   await using site = await TestSite.open();
   const worker = site.start("worker");
   const handle = await siteClient(site).enqueue(ask("killed", 1000), { stream: true });

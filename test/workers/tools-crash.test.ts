@@ -29,7 +29,9 @@ async function openSite(): Promise<TestSite> {
   return site;
 }
 
-test("a worker killed at any boundary of a six-turn loop: no finished turn is sent again", async () => {
+test("a worker killed at any boundary of a six-turn loop: no finished turn is sent again", {
+  tags: "long",
+}, async () => {
   const site = await openSite();
   const glue = siteClient(site, { tools: [add] });
   const handles = await Promise.all(
@@ -58,7 +60,9 @@ test("a worker killed at any boundary of a six-turn loop: no finished turn is se
   expect(new Set(hashes).size).toBe(hashes.length);
 });
 
-test("a tool that is not idempotent is never run again: the model is told that its outcome is unknown", async () => {
+test("a tool that is not idempotent is never run again: the model is told that its outcome is unknown", {
+  tags: "long",
+}, async () => {
   const site = await openSite();
   const glue = siteClient(site, { tools: [charge] });
   const turns = [

@@ -16,7 +16,7 @@ describe("heartbeats", () => {
     expect({ from, attempt, pid }).toEqual({ from: 3, attempt: 2, pid: survivor?.pid });
   });
 
-  test("a try without them is given to another worker, at most three times", async () => {
+  test("a try without them is given to another worker, at most three times", { tags: "long" }, async () => {
     const { runs, work } = await workflowSite();
     const begun: string[] = [];
     const hangingIn = (worker: string, hangs: boolean) =>

@@ -14,7 +14,9 @@ const KILLS = sizeOf(6, 2);
 const RUNS = RUNS_PER_KILL * (KILLS + 1);
 const CALLS_PER_RUN = 8;
 
-test("workers killed at random: every result is right, and no finished step is run again", async () => {
+test("workers killed at random: every result is right, and no finished step is run again", {
+  tags: "long",
+}, async () => {
   const { site, settings, redis, runs, spawnWorker } = await workflowSite(
     { latencyMs: 60, jitterMs: 60 },
     SHORT_LOCKS,

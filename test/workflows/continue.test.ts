@@ -174,7 +174,9 @@ test("nothing comes after it: one clear error", async () => {
   expect(await failure("input")).toMatch(/the input of workflow "cases" is wrong at what/);
 });
 
-test("workers killed while a run goes on as new again and again: each part once", async () => {
+test("workers killed while a run goes on as new again and again: each part once", {
+  tags: "long",
+}, async () => {
   const { site, runs, spawnWorker } = await workflowSite({ latencyMs: 30, jitterMs: 30 }, SHORT_LOCKS);
   const kills = sizeOf(8, 1);
   const workers = [await spawnWorker("continue-workflows.ts"), await spawnWorker("continue-workflows.ts")];

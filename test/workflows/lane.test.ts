@@ -68,7 +68,9 @@ test.each([MODEL, CLAUDE_MODEL])(
   },
 );
 
-test("what no batch has done in time goes in the tier flex, or online; nothing is paid twice, and the result says why", async () => {
+test("what no batch has done in time goes in the tier flex, or online; nothing is paid twice, and the result says why", {
+  tags: "long",
+}, async () => {
   const { client, work, lanes, redis } = await laneFleet({ durationMs: 1e9 });
   await work();
   const ask = (model: string, by: string) => client.complete(`hello ${model}`, { model, lane: "batch", by });

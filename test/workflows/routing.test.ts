@@ -80,7 +80,9 @@ describe("a queue of each workflow", () => {
 });
 
 describe("versions", () => {
-  test("a run stays with its own while a worker has it, and no caller is told of the others", async () => {
+  test("a run stays with its own while a worker has it, and no caller is told of the others", {
+    tags: "long",
+  }, async () => {
     const { runs, work, site } = await workflowSite();
     const [old, fresh] = [version(1), version(2, { versionGraceMs: 0 })];
     const worker = await work(old);
@@ -144,7 +146,9 @@ describe("versions", () => {
     expect(await run.result()).toBe("patched");
   });
 
-  test("result() does not throw while a living worker, held up as it may be, has not said that its code does not fit", async () => {
+  test("result() does not throw while a living worker, held up as it may be, has not said that its code does not fit", {
+    tags: "long",
+  }, async () => {
     const { runs, work, spawnWorker, queueOf } = await workflowSite();
     const old = await spawnWorker("rolling-workflows.ts", "workflows");
     const run = await runs.start(deployed, {});
