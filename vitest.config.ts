@@ -54,7 +54,8 @@ const LONG = {
   name: "long",
   description: "takes seconds: a quarter of them runs in the gate, all in test:full",
 };
-const isGate = !isFull && !process.argv.some((arg) => arg.includes("test/") || arg.endsWith(".test.ts"));
+const isGate =
+  !isFull && !isEncrypted && !process.argv.some((arg) => arg.includes("test/") || arg.endsWith(".test.ts"));
 
 export default defineConfig({
   test: {
