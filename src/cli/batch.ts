@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { INPUT_FORMATS, OUTPUT_FORMATS } from "../batch/batch-run.ts";
 import { quotedLimit } from "../batch/quote/quote-file.ts";
+import { InputError } from "../shared/errors.ts";
 import type { BatchRecord } from "../shared/records.ts";
 import { loadSettings, type Settings } from "../shared/settings.ts";
 import { cancelBatch, listBatches, viewBatch } from "../store/batch.ts";
@@ -90,9 +91,10 @@ export function addBatchCommands(program: Command): void {
       "after",
       "\nThe same command again continues after a crash; rows that have a result are not sent again.",
     )
-    .action(async (inputPath: string, options: Record<string, unknown>) => {
+    .action(async (inputPath: string, options: Record<string, unknown>, command: Command) => {
       const settings = loadSettings();
       const logger = loggerOf(settings, "error");
+      refuseMisplaced(command, options.remote !== undefined);
       if (options.remote !== undefined) {
         const interruption = onInterruption(undefined);
         const batches = await remoteBatches(options.remote as string);
@@ -196,6 +198,29 @@ export function addBatchCommands(program: Command): void {
         },
       ),
     );
+}
+
+/** What an API is told of a batch; all else of `batch run` says how this machine does the work. */
+const REMOTE_OPTIONS = ["output", "remote", "window", "by"];
+
+/** @throws InputError for options that would do nothing: a limit that is not kept is worse than none */
+function refuseMisplaced(command: Command, isRemote: boolean): void {
+  const given = command.options.filter((option) => {
+    const name = option.attributeName();
+    // `--cache` and `--no-cache` are one attribute.
+    const isNegated = command.getOptionValue(name) === false;
+    return command.getOptionValueSource(name) === "cli" && option.negate === isNegated;
+  });
+  const wrong = isRemote
+    ? given.filter((option) => !REMOTE_OPTIONS.includes(option.attributeName()))
+    : given.filter((option) => option.attributeName() === "window");
+  if (wrong.length === 0) return;
+  const names = wrong.map(({ long }) => long).join(", ");
+  if (!isRemote) throw new InputError(`${names} is for --remote alone`, "leave it out, or add --remote");
+  throw new InputError(
+    `with --remote, ${names} would do nothing: the API's workers do the work`,
+    "leave it out; limits of cost are set for the key or the tenant there",
+  );
 }
 
 type SubmitOptions = Omit<Submission, "metadata"> & { remote: string; metadata?: string[] };

@@ -6,6 +6,7 @@ import { loadSettings } from "../../src/shared/settings.ts";
 import { readFile, saveFile } from "../../src/store/file-record.ts";
 import { makeKey, openApi, type TestApi } from "../support/api.ts";
 import { runProcess } from "../support/processes.ts";
+import { isEncrypted } from "../support/redis.ts";
 
 const TEXT = Array.from({ length: 200 }, (_, n) => `line ${n}\n`).join("");
 
@@ -59,7 +60,7 @@ describe("a file", () => {
     expect(await openai.files.retrieve(file.id)).toMatchObject({ id: file.id, bytes: TEXT.length });
     expect(await (await openai.files.content(file.id)).text()).toBe(TEXT);
     const stored = join(folderOf(api), file.id);
-    expect(readFileSync(stored, "utf8")).toBe(TEXT);
+    expect(readFileSync(stored, "utf8") === TEXT).toBe(!isEncrypted);
     expect([statSync(stored).mode & 0o777, statSync(folderOf(api)).mode & 0o777]).toEqual([0o600, 0o700]);
 
     const ranges: [string, number, string][] = [

@@ -125,6 +125,15 @@ test("what is wrong is said in a line, with what to do", { tags: "long" }, async
     code: 3,
     stderr: expect.stringContaining("no key of this API"),
   });
+  const run = (...options: string[]) => cli("batch", "run", "in.jsonl", "-o", "no.jsonl", ...options);
+  expect(await run("--remote", url, "--max-cost", "1", "--no-cache", "--lanes", "batch")).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/with --remote, --lanes, --max-cost, --no-cache would do nothing/),
+  });
+  expect(await run("--window", "2h")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("--window is for --remote alone"),
+  });
   // A provider's own key is sent to no API of ours.
   const foreign = await runCli(
     ["batch", "list", "--remote", url],
