@@ -22,7 +22,7 @@ import { compareQuestion, keepQuestion } from "./semantic-cache.ts";
 /** A job that waits for an equal request goes back for as long as that one has taken so far. */
 const [MIN_AWAY_MS, MAX_AWAY_MS] = [1000, 5000];
 /** So near its deadline a job no longer waits for another one. */
-const LAST_CALL_MS = 2000;
+const LAST_CALL_MS = 5000;
 
 const entrySchema = z.object({ statusCode: z.number(), requestId: z.string(), body: chatCompletionSchema });
 type Entry = z.infer<typeof entrySchema>;

@@ -92,10 +92,10 @@ describe.concurrent("equal requests at the same time", () => {
 
   test("no job waits past its deadline for another one", { tags: "long" }, async () => {
     await using client = openClient(site);
-    const prompt = `impatient\n#sim {"latencyMs": 12000}`;
+    const prompt = `impatient\n#sim {"latencyMs": 24000}`;
     const leader = client.complete(prompt, SAME);
     await waitFor("the call", () => callsOf(site.simulator, "impatient") === 1);
-    const result = await client.complete(prompt, { ...SAME, deadlineMs: 6000 });
+    const result = await client.complete(prompt, { ...SAME, deadlineMs: 20_000 });
     expect(result.fromCache).toBe(false);
     expect((await leader).fromCache).toBe(false);
   });
