@@ -18,6 +18,10 @@ import * as text from "./history-text.ts";
 import { integer, names, pastTime } from "./options.ts";
 import { jsonText } from "./output.ts";
 
+/** A call of a client or of `complete` alone is written by nobody until one of these processes runs. */
+const NOTHING =
+  "nothing in this time; --since 7d looks further back, and gluellm history backfill writes down what ended while no worker, API or batch ran";
+
 interface Given {
   since?: number;
   until?: number;
@@ -116,7 +120,7 @@ function print<Row>(given: Given, ask: Ask<Row>, show: (rows: readonly Row[]) =>
   return withHistory(async (history) => {
     const rows = await ask(history, options);
     if (json) return jsonText(rows);
-    return rows.length > 0 ? show(rows) : "nothing in this time; --since 7d looks further back";
+    return rows.length > 0 ? show(rows) : NOTHING;
   });
 }
 

@@ -64,11 +64,27 @@ function packageJson(source: string, folder: string): string {
   };
   for (const kind of ["dependencies", "devDependencies"])
     for (const name of Object.keys(made[kind])) made[kind][name] = `^${versions[name]}`;
+  made.dependencies.gluellm = fileInstalled(packageFolder(), folder) ?? made.dependencies.gluellm;
   const name = basename(resolve(folder))
     .toLowerCase()
     .replace(/[^a-z0-9._-]+/g, "-")
     .replace(/^[._-]+/, "");
   return `${jsonText({ ...made, name: name || "gluellm-project" })}\n`;
+}
+
+/** Where the package was installed from a file of `npm pack`: that file, as the project in `folder` names it. */
+export function fileInstalled(installed: string, folder: string): string | undefined {
+  const modules = dirname(installed);
+  try {
+    const { packages } = JSON.parse(readFileSync(join(modules, ".package-lock.json"), "utf8"));
+    const { resolved } = packages[`node_modules/${basename(installed)}`];
+    if (!/^file:.*\.tgz$/.test(resolved)) return undefined;
+    const packed = resolve(modules, "..", resolved.slice("file:".length));
+    return `file:${relative(resolve(folder), packed).replaceAll("\\", "/")}`;
+  } catch {
+    // A checkout, or another package manager than npm: the version is what is known.
+    return undefined;
+  }
 }
 
 function text({ folder, written, kept }: Made): string {

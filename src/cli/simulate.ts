@@ -3,6 +3,7 @@ import { type Command, Option } from "commander";
 import { startSimulator } from "./compose.ts";
 import { onInterruption } from "./exit.ts";
 import { integer, number } from "./options.ts";
+import { programName } from "./own-command.ts";
 
 interface SimulateOptions {
   port: number;
@@ -66,7 +67,7 @@ export function addSimulateCommand(program: Command): void {
         `provider simulator (answers are made up): ${simulator.url}\n` +
           `OpenAI:    OPENAI_BASE_URL=${simulator.url}/v1 OPENAI_API_KEY=any\n` +
           `Anthropic: ANTHROPIC_BASE_URL=${simulator.url} ANTHROPIC_API_KEY=any\n` +
-          `gluellm:   SIMULATOR_BASE_URL=${simulator.url}/v1 gluellm complete "hello" -m simulator:demo\n`,
+          `gluellm:   SIMULATOR_BASE_URL=${simulator.url}/v1 ${programName()} complete "hello" -m simulator:demo\n`,
       );
       await once(interruption.signal, "abort");
       await simulator.close();

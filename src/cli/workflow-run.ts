@@ -13,7 +13,7 @@ import { describeError, EXIT, exitCodeOf, onInterruption } from "./exit.ts";
 import { followRun } from "./follow-run.ts";
 import { collect, integer, number } from "./options.ts";
 import { jsonText, print } from "./output.ts";
-import { ownCommand } from "./own-command.ts";
+import { ownCommand, programName } from "./own-command.ts";
 import { addProviderOptions, readWireOptions, type WireFlags } from "./wire-options.ts";
 import { checkInput, readWorkflowInput, withAgents } from "./workflow-input.ts";
 
@@ -144,8 +144,8 @@ function leaveNotice(runId: string, isNamed: boolean): string {
   return [
     `run ${runId} is kept and goes on with the workers there are`,
     `  here again: ${isNamed ? ownCommand() : ownCommand("--run-id", runId)}`,
-    `  its steps:  gluellm workflow steps ${runId}`,
-    `  end it:     gluellm workflow cancel ${runId}`,
+    `  its steps:  ${programName()} workflow steps ${runId}`,
+    `  end it:     ${programName()} workflow cancel ${runId}`,
   ].join("\n");
 }
 

@@ -69,7 +69,7 @@ export function lackOf(
   const own = settings.providers[entry];
   if (!own || fingerprint(own) !== wanted) {
     return putBack(
-      `provider entry "${entry}" is ${own ? "set up differently on" : "unknown to"} the workers`,
+      `a worker with provider entry "${entry}"${own ? " as this job has it: it is set up differently on the workers" : ""}`,
     );
   }
   return own.apiKey || own.keyOptional ? undefined : putBack(`workers lack ${own.keyVariable}`);

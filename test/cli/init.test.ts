@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
+import { fileInstalled } from "../../src/cli/init.ts";
 import { stopEmbeddedRedis } from "../../src/embedded-redis/embedded-redis.ts";
 import { runCli } from "../support/cli.ts";
 import { runProcess } from "../support/processes.ts";
@@ -50,6 +51,20 @@ test("the starter's own test passes as soon as the package is installed", { tags
   const tested = await runProcess("npm", ["test"], { cwd: project, env });
   expect(tested.stdout + tested.stderr).toMatch(/pass 1\n[\s\S]*fail 0\n/);
   expect(tested.code).toBe(0);
+});
+
+test("a package that was installed from a file is the project's too", () => {
+  const folder = temporaryFolder();
+  const modules = join(folder, "site", "node_modules");
+  mkdirSync(modules, { recursive: true });
+  const installed = (resolved: string) => {
+    const packages = { "node_modules/gluellm": { resolved } };
+    writeFileSync(join(modules, ".package-lock.json"), JSON.stringify({ packages }));
+    return fileInstalled(join(modules, "gluellm"), join(folder, "shop", "desk"));
+  };
+  expect(installed("file:../packed/gluellm-0.1.0.tgz")).toBe("file:../../packed/gluellm-0.1.0.tgz");
+  expect(installed("https://registry.invalid/gluellm-0.1.0.tgz")).toBeUndefined();
+  expect(fileInstalled(ROOT, folder)).toBeUndefined();
 });
 
 describe("what is there already", () => {

@@ -12,6 +12,7 @@ test("a batch run by itself is in the history when it has ended, with its rows",
     const started = site.startWith(own, ...args);
     return { code: await started.exit, stdout: started.stdout(), stderr: started.stderr() };
   };
+  expect((await run("history", "spend")).stdout).toMatch(/^nothing in this time; .*gluellm history backfill/);
   site.write("in.jsonl", site.rows(3));
   expect(await run(...site.batch())).toMatchObject({ code: 0 });
   const { stdout } = await run("history", "spend", "--json");

@@ -70,7 +70,7 @@ describe("a job this worker cannot run goes back, with a reason and without usin
       { provider: { entry: "simulator", fingerprint: "other" } },
       "set up differently",
     ],
-    ["an entry nobody knows", { provider: { entry: "nobody", fingerprint: "x" } }, "unknown"],
+    ["an entry nobody knows", { provider: { entry: "nobody", fingerprint: "x" } }, 'entry "nobody"'],
   ])("%s", async (_what, change, reason) => {
     const { name, data, opts } = await validJob("job-1");
     await queue.add(name, { ...data, ...change }, { ...opts, timestamp: Date.now() - 60_000 });

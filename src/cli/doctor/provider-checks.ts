@@ -118,7 +118,10 @@ function judgeKey(entry: ProviderEntry, status: number, models: number | undefin
 }
 
 function prices(settings: Settings, models: readonly ModelRef[]): Finding {
-  const unpriced = unpricedModels(settings, models).filter((key) => !key.startsWith("simulator:"));
+  const all = unpricedModels(settings, models);
+  const unpriced = all.filter((key) => !key.startsWith("simulator:"));
+  if (all.length > 0 && unpriced.length === 0)
+    return ok(`only the simulator's models have none (${named(all)}); GLUELLM_PRICES gives them some`);
   if (unpriced.length === 0) return ok("known for every model in use");
   return warn(
     `none known of ${named(unpriced)}: their cost is null, and cost limits cannot hold`,

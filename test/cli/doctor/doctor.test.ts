@@ -39,6 +39,20 @@ test("a default model that calls would be refused for is a fault", async () => {
   });
 });
 
+test("models of the simulator need no price, and are named where they have none", async () => {
+  const env = { GLUELLM_DEFAULT_MODEL: "simulator:demo", SIMULATOR_BASE_URL: "http://127.0.0.1:9/v1" };
+  const seen = async (settings: Record<string, string>) => {
+    const found = await runGroup(providerChecks(loadSettings({ env: settings, cwd: "/" }), undefined));
+    return found.find(({ name }) => name === "prices");
+  };
+  expect(await seen(env)).toMatchObject({
+    status: "ok",
+    seen: expect.stringContaining("(simulator:demo); GLUELLM_PRICES gives them some"),
+  });
+  const priced = { ...env, GLUELLM_PRICES: '{"simulator:*":{"inputPerMillion":1,"outputPerMillion":2}}' };
+  expect(await seen(priced)).toMatchObject({ status: "ok", seen: "known for every model in use" });
+});
+
 test("a Redis that cannot be reached hides nothing else; keys, files and what others could reach", async () => {
   const keys = await wireServer((response, { path, headers }) => {
     const status =
