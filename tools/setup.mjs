@@ -45,7 +45,7 @@ export async function ensureSetup({ root = ROOT, version = process.version } = {
     await underLock(join(root, ".gluellm"), async () => {
       const folders = missing();
       if (folders.length === 0) return;
-      process.stderr.write("gluellm: installing dependencies (once: 20 s, or minutes on a slow machine or line)…\n");
+      process.stderr.write("gluellm: installing dependencies (once: 20 s, or minutes on a slow machine)…\n");
       await Promise.all(folders.map(install));
     });
   }
