@@ -126,7 +126,7 @@ function sayNext(outputPath: string, namespace: string): void {
     [`GLUELLM_NAMESPACE=${namespace} npx gluellm dashboard`, "this dashboard again"],
     ["npx gluellm --help", "every command"],
     ['npx gluellm complete "hello" -m openai:gpt-4o-mini', "a real answer, with OPENAI_API_KEY set"],
-    ["README.md, ARCHITECTURE.md", "how it works"],
+    ["docs/getting-started.md", "your own first call, batch and workflow; ARCHITECTURE.md: how it works"],
   ];
   const width = Math.max(...next.map(([command = ""]) => command.length));
   say("\nWhere to look next");
