@@ -33,7 +33,7 @@ describe.concurrent("a row that always fails", () => {
   });
 
   test("ends after its attempts: without an answer", { tags: "long" }, async () => {
-    await using odd = await oddSite(answerOf, { GLUELLM_CALL_TIMEOUT_MS: "300" });
+    await using odd = await oddSite(answerOf, { GLUELLM_CALL_TIMEOUT_MS: "1500" });
     expect(await odd.batch(["hanging", ...good(3)])).toMatchObject({ status: "completed", failed: 1 });
     expect(odd.calls.filter(({ prompt }) => prompt === "hanging")).toHaveLength(12);
   });
