@@ -109,7 +109,7 @@ test("calls in the tier take minutes, and quick ones of the same model do not wa
   site.start("worker", "--concurrency", "2");
   site.write(
     "in.jsonl",
-    site.rows(4, (n) => `slow ${n}\n#sim {"reply": "slow", "latencyMs": 30000}`),
+    site.rows(4, (n) => `slow ${n}\n#sim {"reply": "slow", "latencyMs": 240000}`),
   );
   const batch = site.start(...site.batch("--by", "1h", "--lanes", "flex", "--workers", "0"));
   const asked = () => site.simulator.journal.entries().filter(({ lane }) => lane === "flex");

@@ -56,7 +56,7 @@ export const FAULT_FEATURES: Readonly<Record<string, Feature>> = {
     const result = await glue.complete(passing, { model: `${entry}:limited` });
     expect(result).toMatchObject({ finalResponse: "at last", attempts: 1 });
     expect(sent("429 once")).toHaveLength(2);
-    const lasting = { model: `${entry}:error-429`, deadlineMs: 3000 };
+    const lasting = { model: `${entry}:error-429`, deadlineMs: 10_000 };
     const error = await failureOf(glue.complete(script("fails with 429", { error: "429" }), lasting));
     expect(error).toBeInstanceOf(RateLimitError);
     expect(error).toMatchObject({ status: 429, retryable: true });

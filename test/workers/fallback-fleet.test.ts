@@ -59,7 +59,7 @@ describe.concurrent("limits", () => {
 
   test("a budget that is taken for long sends jobs on", { tags: "long" }, async () => {
     await using pair = await openPair({
-      env: { GLUELLM_LIMITS: JSON.stringify({ [FIRST]: { rpm: 20 } }) },
+      env: { GLUELLM_LIMITS: JSON.stringify({ [FIRST]: { rpm: 4 } }) },
     });
     const glue = pair.client();
     const answers = Array.from({ length: 8 }, (_, n) => glue.complete(`call ${n}`));

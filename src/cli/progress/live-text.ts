@@ -20,6 +20,8 @@ export function createLiveText(stream: NodeJS.WriteStream = process.stderr): Liv
   let drawn: readonly string[] = [];
   let isDrawing = false;
   const draw = (lines: readonly string[]) => {
+    // Node learns of a resize by a signal, which comes after a timer that is due: asked now, it tells `onResize` first.
+    (stream as { _refreshSize?: () => void })._refreshSize?.();
     isDrawing = true;
     update(lines.join("\n"));
     isDrawing = false;

@@ -35,24 +35,26 @@ describe("on a terminal", () => {
     const rowsDone = async () =>
       Number(/([\d,]+) of 5,000 rows/.exec((await terminal.lines()).join("\n"))?.[1]?.replace(",", "") ?? 0);
     await waitFor("rows", async () => (await rowsDone()) > 0);
+    let resizes = 0;
     for (const columns of [60, 40, 160]) {
       await terminal.resize(columns, 30);
+      resizes += 1;
       const atResize = await rowsDone();
-      // Between the resize and the next picture the terminal has wrapped the old one.
-      await waitFor("one picture, of this width", async () => {
-        const [bar, ...others] = bars(await terminal.lines());
-        return bar?.length === columns && others.length === 0;
+      // Between the resize and the next picture the terminal has wrapped the old one. A picture that was drawn while the
+      // terminal changed may stay, once for each change.
+      await waitFor("a picture of this width, and none of later", async () => {
+        const all = bars(await terminal.lines());
+        return all.at(-1)?.length === columns && all.length <= 1 + resizes;
       });
       await waitFor("more rows", async () => (await rowsDone()) > atResize);
     }
     terminal.type("\u0003");
     expect(await terminal.run.exit).toBe(130);
     const lines = await terminal.lines();
-    expect(bars(lines)).toHaveLength(1);
-    // A picture that was drawn while the terminal changed may have left its first line: the terminal wrapped it.
+    expect(bars(lines).length).toBeLessThanOrEqual(1 + resizes);
     const heads = lines.filter((line) => line.startsWith("in.jsonl → out.jsonl"));
     expect(heads.length).toBeGreaterThan(0);
-    expect(heads.length).toBeLessThanOrEqual(1 + 3);
+    expect(heads.length).toBeLessThanOrEqual(1 + resizes);
     expect(hasColour(terminal.raw)).toBe(true);
   });
 
