@@ -93,7 +93,7 @@ test("a model that refuses the tier is asked without it, in the same call, and f
     ...{ name: "plain", dialect: "openai", baseUrl, keyVariable: "NONE", keyOptional: true, flex: true },
   });
   const request = { messages: [{ role: "user" as const, content: "?" }] };
-  const times = { timeoutMs: 5000, idleTimeoutMs: 5000, signal: new AbortController().signal };
+  const times = { timeoutMs: 60_000, idleTimeoutMs: 60_000, signal: new AbortController().signal };
   for (const requestId of ["1", "2"])
     expect((await adapter.complete({ model: "m", request, requestId, isFlex: true, ...times })).isFlex).toBe(
       undefined,
