@@ -20,6 +20,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const LOCK_POLL_MS = 200;
+const TOLD_EVERY_MS = 30_000;
 /** An install takes seconds; a lock this old is that of a dead process whose pid was given to another one. */
 const LOCK_STALE_MS = 15 * 60_000;
 
@@ -46,7 +47,12 @@ export async function ensureSetup({ root = ROOT, version = process.version } = {
       const folders = missing();
       if (folders.length === 0) return;
       process.stderr.write("gluellm: installing dependencies (once: 20 s, or minutes on a slow machine)…\n");
-      await Promise.all(folders.map(install));
+      const beganAt = Date.now();
+      const told = setInterval(() => {
+        const seconds = Math.round((Date.now() - beganAt) / 1000);
+        process.stderr.write(`gluellm: still installing, ${seconds} s so far\n`);
+      }, TOLD_EVERY_MS);
+      await Promise.all(folders.map(install)).finally(() => clearInterval(told));
     });
   }
   if (!existsSync(node))

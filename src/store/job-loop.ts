@@ -193,7 +193,7 @@ export class JobLoop {
         "jobs go back that this worker cannot decrypt",
         "warn",
       );
-      await putBack(active, { delayMs: PUT_BACK_MS, reason: "workers lack the key of its encryption" });
+      await putBack(active, { delayMs: PUT_BACK_MS, reason: "a worker with the key of its encryption" });
     }
   }
 

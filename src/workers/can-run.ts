@@ -43,15 +43,15 @@ export function barred({ context, job }: Attempt, payload: CompletionPayload): V
   const lack = payload.fallbacks ? undefined : lackOf(context, payload.provider);
   if (lack) return lack;
   const lacking = (payload.tools ?? []).filter((name) => !context.tools.has(name));
-  if (lacking.length > 0) return putBack(`workers lack the tool ${lacking.join(", ")}`);
+  if (lacking.length > 0) return putBack(`a worker with the tool ${lacking.join(", ")}`);
   const agents = (payload.agents ?? [])
     .filter(({ name }) => !context.agents.has(name))
     .map(({ name }) => name);
-  if (agents.length > 0) return putBack(`workers lack the agent ${agents.join(", ")}`);
+  if (agents.length > 0) return putBack(`a worker with the agent ${agents.join(", ")}`);
   const guardrails = (payload.guardrails ?? []).filter((name) => !guardrailOf(context, name));
-  if (guardrails.length > 0) return putBack(`workers lack the guardrail ${guardrails.join(", ")}`);
+  if (guardrails.length > 0) return putBack(`a worker with the guardrail ${guardrails.join(", ")}`);
   if (payload.steps !== undefined && !context.steps.has(payload.steps))
-    return putBack(`workers lack the steps ${payload.steps}`);
+    return putBack(`a worker with the steps ${payload.steps}`);
   const lost = lostWorkers(job);
   return lost >= MAX_LOST_WORKERS ? workersLost(lost) : undefined;
 }
@@ -72,7 +72,7 @@ export function lackOf(
       `a worker with provider entry "${entry}"${own ? " as this job has it: it is set up differently on the workers" : ""}`,
     );
   }
-  return own.apiKey || own.keyOptional ? undefined : putBack(`workers lack ${own.keyVariable}`);
+  return own.apiKey || own.keyOptional ? undefined : putBack(`a worker with ${own.keyVariable}`);
 }
 
 function putBack(reason: string): Verdict {

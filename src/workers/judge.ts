@@ -46,7 +46,7 @@ export async function judge(
   if (thrown instanceof NotHereError)
     return { kind: "putBack", delayMs: PUT_BACK_MS, reason: thrown.message };
   if (isKeyMissing(thrown))
-    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: "workers lack the key of its encryption" };
+    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: "a worker with the key of its encryption" };
   const given = isWrongType(thrown) ? storedFault(`what Redis has of job ${attempt.jobId}`, thrown) : thrown;
   const error = given instanceof GlueError ? given : unexpected(given, logger);
   if (tried.timing.lost) await keepLost(attempt, tried.timing.lost);

@@ -144,7 +144,7 @@ test("a worker without the key puts jobs back and says why; one with it does the
   await without.complete("in clear");
   await waitFor("it is put back", async () => {
     const { state, waitsFor } = await job.status();
-    return state === "delayed" && waitsFor.includes("workers lack the key of its encryption");
+    return state === "delayed" && waitsFor.includes("a worker with the key of its encryption");
   });
   await without.close();
   const worker = client(site, keys, "local");

@@ -205,7 +205,7 @@ test("a guardrail that fails is asked again, and fails the job in the end; a mod
 test("a job waits for a worker that has its guardrail", async () => {
   const handle = await glue.enqueue("nobody knows it", { guardrails: ["nowhere"] });
   const reason = await waitFor("the reason", async () => (await handle.status()).waitsFor[0]);
-  expect(reason).toBe("workers lack the guardrail nowhere");
+  expect(reason).toBe("a worker with the guardrail nowhere");
   await handle.cancel();
 });
 

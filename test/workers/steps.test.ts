@@ -165,7 +165,7 @@ test("in a fleet jobs name functions that the workers have; functions themselves
   const lacking = await glue.enqueue("x", { tools: ["look_up"], steps: "unheard_of" });
   await expect
     .poll(async () => (await lacking.status()).waitsFor)
-    .toEqual([expect.stringContaining("workers lack the steps unheard_of")]);
+    .toEqual([expect.stringContaining("a worker with the steps unheard_of")]);
   await lacking.cancel();
 });
 

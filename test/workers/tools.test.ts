@@ -156,7 +156,7 @@ describe("the loop", () => {
       .poll(() => handle.status())
       .toMatchObject({
         state: "delayed",
-        waitsFor: ["workers lack the tool teleport"],
+        waitsFor: ["a worker with the tool teleport"],
       });
     await handle.cancel();
   });

@@ -183,7 +183,11 @@ function Tiles({ queues, workers, today }: TilesProps) {
 const DAY_MS = 86_400_000;
 
 /** What today cost, and what it will have cost at this pace; days are of UTC. */
-function Spend({ today: { since, until }, spentUsd }: { today: ErrorReport; spentUsd: number }) {
+function Spend({ today, spentUsd }: { today: ErrorReport; spentUsd: number }) {
+  const { since, until, succeeded } = today;
+  // A sum of known costs that is 0 is no bill of $0: calls of models without a price are not in it.
+  if (spentUsd === 0 && succeeded > 0)
+    return <Tile value="–" name="today: no price known, or nothing paid" href="/spend" />;
   const passedMs = Math.max(1, Date.parse(until) - Date.parse(since));
   return (
     <Tile
