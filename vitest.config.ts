@@ -55,7 +55,9 @@ const LONG = {
   description: "takes seconds: a quarter of them runs in the gate, all in test:full",
 };
 const isGate =
-  !isFull && !isEncrypted && !process.argv.slice(2).some((arg) => arg.includes("test/") || arg.endsWith(".test.ts"));
+  !isFull &&
+  !isEncrypted &&
+  !process.argv.slice(2).some((arg) => arg.includes("test/") || arg.endsWith(".test.ts"));
 
 export default defineConfig({
   test: {

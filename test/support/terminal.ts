@@ -54,8 +54,7 @@ export class Terminal {
 
   /** Changes the size in mid-run. */
   async resize(columns: number, rows: number): Promise<void> {
-    const tell = () =>
-      outputOf("stty", ["-F", this.#device, "cols", String(columns), "rows", String(rows)]);
+    const tell = () => outputOf("stty", ["-F", this.#device, "cols", String(columns), "rows", String(rows)]);
     // A real terminal does both at once. Nothing that is drawn in between may be wider than the screen: it would be broken.
     const isNarrower = columns < this.#screen.cols;
     if (isNarrower) await tell();
