@@ -94,8 +94,8 @@ function demoEnvironment(folder: string, simulatorUrl: string): Record<string, s
     GLUELLM_DATA_DIR: join(folder, "data"),
     GLUELLM_NAMESPACE: "demo",
     GLUELLM_PRICES: JSON.stringify({ [MODEL]: PRICES }),
-    // The jobs of a killed worker go on after at most 6 s, not 15: a demo is short.
-    GLUELLM_LOCK_MS: "4000",
+    // The jobs of a killed worker go on after at most 12 s, not 15 and more: a demo is short. A slow machine keeps such locks.
+    GLUELLM_LOCK_MS: "8000",
   };
 }
 
