@@ -1,3 +1,5 @@
+/** @module-tag long */
+
 import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { bareMachine } from "../support/bare-machine.ts";
@@ -129,9 +131,7 @@ test("the example of errors shows what is missing where nothing is configured", 
   expect(output.filter((line) => /unpriced_model|unknown_provider/.test(line))).toHaveLength(3);
 });
 
-test("the example of settings keeps to its limits, has a price, a cache, and other clients' work", {
-  tags: "long",
-}, async () => {
+test("the example of settings keeps to its limits, has a price, a cache, and other clients' work", async () => {
   const { simulator, env } = await bareMachine(dataDir);
   simulator.setLatency({ latencyMs: 150 });
   expect(await run("configuration", env)).toEqual([
@@ -203,9 +203,7 @@ test("the example of the REST API waits for a job and a run, and sees what they 
   ]);
 });
 
-test("the example of webhooks is told of its batch's end, signed for OpenAI's client", {
-  tags: "long",
-}, async () => {
+test("the example of webhooks is told of its batch's end, signed for OpenAI's client", async () => {
   const { baseURL, apiKey, site } = await serveApi({}, LOOPBACK);
   await using _ = site;
   const output = await run("webhooks", { OPENAI_BASE_URL: baseURL, OPENAI_API_KEY: apiKey });
