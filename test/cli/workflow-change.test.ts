@@ -8,6 +8,7 @@ const MODULE = ["--module", join(import.meta.dirname, "../support/cli-workflows.
 let site: TestSite;
 beforeAll(async () => {
   site = await TestSite.open({}, { GLUELLM_DEFAULT_MODEL: MODEL });
+  site.write("article.json", [{ topic: "tides" }]);
 });
 afterAll(() => site[Symbol.asyncDispose]());
 
@@ -16,7 +17,6 @@ const workflow = (...args: string[]) => site.run("workflow", ...args);
 test("runs are started with tags, found by them, and cancelled together after a look at which they are", {
   tags: "long",
 }, async () => {
-  site.write("article.json", [{ topic: "tides" }]);
   const start = (id: string, ...tags: string[]) =>
     workflow(
       ...["run", "article", "--config", "article.json", ...MODULE, "--no-wait", "--run-id", id],

@@ -79,9 +79,8 @@ function expectWhole(spans: readonly ReceivedSpan[], roots: number) {
   expect(spans.filter(({ parentSpanId }) => !ids.has(parentSpanId))).toHaveLength(roots);
 }
 
-test("a worker killed in the middle leaves one whole trace, with the calls that it had made once", {
-  tags: "long",
-}, async () => {
+// It leaves a worker to those that come after it.
+test("a worker killed in the middle leaves one whole trace, with the calls that it had made once", async () => {
   const { exit } = startWorker();
   const turns = [{ toolCalls: [{ name: "killer" }] }, { reply: "alive again" }];
   const { traceId, traceparent } = newTrace();
