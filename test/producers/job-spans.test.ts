@@ -62,7 +62,7 @@ describe("where a job's time went", () => {
     expect(inSeconds(spansOf({ ...waiting, waitsFor: "budget_wait: full" }))).toEqual([
       ["budget", 0, undefined],
     ]);
-    expect(inSeconds(spansOf({ ...waiting, waitsFor: "workers lack OPENAI_API_KEY" }))).toEqual([
+    expect(inSeconds(spansOf({ ...waiting, waitsFor: "a worker with OPENAI_API_KEY" }))).toEqual([
       ["queue", 0, undefined],
     ]);
   });

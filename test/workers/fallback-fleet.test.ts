@@ -148,7 +148,7 @@ describe.concurrent("workers", () => {
       logger: createLogger({ level: "silent", json: true }),
     });
     const handle = await pair.client({ mode: "fleet" }).enqueue("hello");
-    await waitFor("the reason", () => waitsFor(pair, 'provider entry "spare" is unknown'));
+    await waitFor("the reason", () => waitsFor(pair, 'a worker with provider entry "spare"'));
     await poor.close();
     pair.site.start("worker");
     expect(await handle.result()).toMatchObject({ model: SECOND });
