@@ -49,15 +49,13 @@ function drawnSmall(): string[] {
 // As in tools/run.mjs, for a runner that was started by itself.
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules", ".cache", "node-compile");
 
-/** A share of the tests tagged so runs in the gate, drawn by the seed; all of them where files are named. */
+/** Of the tests with this tag the gate runs a share, drawn by the seed; where files are named, all of theirs run. */
 const LONG = {
   name: "long",
   description: "takes seconds: a quarter of them runs in the gate, all in test:full",
 };
-const isGate =
-  !isFull &&
-  !isEncrypted &&
-  !process.argv.slice(2).some((arg) => arg.includes("test/") || arg.endsWith(".test.ts"));
+const isNamed = (arg: string) => !arg.startsWith("-") && (arg.includes("test/") || arg.endsWith(".test.ts"));
+const isGate = !isFull && !isEncrypted && !process.argv.slice(2).some(isNamed);
 
 export default defineConfig({
   test: {

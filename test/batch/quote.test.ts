@@ -35,7 +35,9 @@ test("a quote asks a sample from all over the file; the run takes it over, pays 
     "8h",
     "--json",
   );
-  expect(run.code).toBe(0);
+  // A starved machine renews locks late, which is logged and does no harm.
+  const told = run.stderr.replace(/^\[.*could not renew lock for job .*\n/gm, "");
+  expect([run.code, told]).toEqual([0, ""]);
   const quote = quoteOf(run.stdout);
   expect(quote.rows).toEqual({ total: 200, left: 180, sampled: 20, failed: 0 });
   const asked = site.simulator.journal
