@@ -52,7 +52,7 @@ process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules", ".c
 /** Of the tests with this tag the gate runs a share, drawn by the seed; where files are named, all of theirs run. */
 const LONG = {
   name: "long",
-  description: "takes seconds: a quarter of them runs in the gate, all in test:full",
+  description: "takes seconds: a tenth of them runs in the gate, all in test:full",
 };
 const isNamed = (arg: string) => !arg.startsWith("-") && (arg.includes("test/") || arg.endsWith(".test.ts"));
 const isGate = !isFull && !isEncrypted && !process.argv.slice(2).some(isNamed);

@@ -2,7 +2,7 @@ import type { RunnerTask } from "vitest";
 import { beforeAll, inject } from "vitest";
 import { seededRandom } from "./sample.ts";
 
-const SHARE = 1 / 4;
+const SHARE = 1 / 10;
 
 // Every long test has its own lot, so that each run of the gate proves another part of them. They are left out before the
 // file's first test begins: one that ended at once would break the hooks of those that run beside it.
