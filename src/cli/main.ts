@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { endCommandAct } from "../host/command-act.ts";
+import { boundHeap, widenNewSpace } from "../host/heap-size.ts";
 import { readVersion } from "../host/read-version.ts";
 import { COMMANDS } from "./commands.ts";
 import { guardOutput } from "./output.ts";
@@ -22,11 +23,15 @@ const program = new Command("gluellm")
       "129/130/143 ended by a signal. Settings come from the environment and .env; .env.example lists them.",
   )
   .exitOverride()
-  .hook("preAction", async (_program, command) => (await import("./audited.ts")).planAct(command));
+  .hook("preAction", async (_program, command) => {
+    widenNewSpace();
+    (await import("./audited.ts")).planAct(command);
+  });
 
 /** A command that has ended closes what it opened at once; a connection that will not close must not keep it. */
 const LINGER_MS = 3000;
 
+boundHeap();
 guardOutput();
 // Before settings are read: Node's own form of a warning is for programmers.
 process.removeAllListeners("warning");
