@@ -2,8 +2,9 @@
  * Waits until its standard input closes, which is when the test run ends, in whatever way; then ends the processes that
  * the run has left, removes its folder and prints how many there were: `reaper.ts <folder>`.
  */
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { processesOf } from "./survivors.ts";
 
@@ -25,9 +26,16 @@ for (let pids = left(); pids.length > 0; pids = left()) {
   }
   await delay(50);
 }
+for (const disk of mountedBelow(folder)) spawnSync("umount", ["--lazy", disk]);
 rmSync(folder, { recursive: true, force: true });
 console.log(ended.size);
 
 function left(): number[] {
   return processesOf(folder, runner).filter((pid) => pid !== process.pid);
+}
+
+/** Disks of a test's own, the innermost first: a folder with one in it cannot be removed. */
+function mountedBelow(path: string): string[] {
+  const mounts = process.platform === "linux" ? readFileSync("/proc/self/mounts", "utf8").split("\n") : [];
+  return mounts.flatMap((line) => line.split(" ")[1]?.match(`^${path}/.*`) ?? []).reverse();
 }
