@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import { inBundle } from "./bundled.ts";
+
+const COVERAGE_MS = 15_000;
 
 /** Running processes of this test file. */
 const running = new Set<ChildProcess>();
@@ -76,10 +79,17 @@ function processEnv(added: Record<string, string> = {}): Record<string, string> 
 
 /** Ends what this test file started and did not end. */
 export async function endProcesses(): Promise<void> {
-  const ends = [...running].map((child) => {
-    const end = once(child, "exit");
-    child.kill("SIGKILL");
-    return end;
-  });
-  await Promise.all(ends);
+  await Promise.all([...running].map(endProcess));
+}
+
+/** Kills a process that a test needs no more. Where coverage is measured it gets time to write its own. */
+export async function endProcess(child: ChildProcess): Promise<void> {
+  if (!running.has(child)) return;
+  const end = once(child, "exit");
+  if (process.env.NODE_V8_COVERAGE) {
+    child.kill();
+    await Promise.race([end, delay(COVERAGE_MS)]);
+  }
+  child.kill("SIGKILL");
+  await end;
 }

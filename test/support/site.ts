@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { inject } from "vitest";
 import { type Simulator, type SimulatorOptions, startSimulator } from "../../src/simulator/simulator.ts";
 import { runCli, startCli } from "./cli.ts";
-import type { StartedProcess } from "./processes.ts";
+import { endProcess, type StartedProcess } from "./processes.ts";
 import { encryptionEnv, testNamespace } from "./redis.ts";
 
 export const MODEL = "simulator:test";
@@ -125,7 +125,7 @@ export class TestSite implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { child, exit } of this.#runs) {
-      child.kill("SIGKILL");
+      await endProcess(child);
       await exit;
     }
     await this.simulator.close();

@@ -15,7 +15,7 @@ import { redisKeys } from "../../src/store/redis-keys.ts";
 import { type AnyActivity, isActivity } from "../../src/workflows/activity.ts";
 import { isWorkflow } from "../../src/workflows/workflow.ts";
 import { WorkflowHost } from "../../src/workflows/workflow-host.ts";
-import { startNode } from "./processes.ts";
+import { endProcess, startNode } from "./processes.ts";
 import { testRedis, testStore } from "./redis.ts";
 import { MODEL, TestSite } from "./site.ts";
 import { waitFor } from "./wait-for.ts";
@@ -69,7 +69,7 @@ export async function workflowSite(options: SimulatorOptions = {}, variables: Re
     const { child, stdout, stderr } = startNode([WORKER, join(import.meta.dirname, module), role], {
       env: site.env,
     });
-    onTestFinished(() => void child.kill("SIGKILL"));
+    onTestFinished(() => endProcess(child));
     await waitFor("the worker", () => stdout() !== "" || child.exitCode !== null);
     if (child.exitCode !== null) throw new Error(`the worker ended: ${stderr()}`);
     return child;
