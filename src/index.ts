@@ -157,6 +157,7 @@ export type { Logger } from "./shared/logger.ts";
 export type { OutputMode } from "./shared/output-spec.ts";
 export type { RejectedAnswer } from "./shared/quoted-text.ts";
 export type { Fallback, ToolExecution } from "./shared/records.ts";
+export type { RedactionSettings } from "./shared/redact.ts";
 export { ResourcePool } from "./shared/resource-pool.ts";
 export type { Lease, ResourcePoolMetrics, ResourcePoolOptions } from "./shared/resource-pool-options.ts";
 export {
