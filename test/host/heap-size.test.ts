@@ -1,6 +1,5 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { outputOf } from "../support/processes.ts";
 
 const HEAP = new URL("../../src/host/heap-size.ts", import.meta.url).href;
 const MIB = 2 ** 20;
@@ -27,6 +26,5 @@ async function newSpaceOfWork(): Promise<{ begin: number; end: number }> {
     }
     console.log(JSON.stringify({ begin, end: size() }));
   `;
-  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program]);
-  return JSON.parse(stdout);
+  return JSON.parse(await outputOf(process.execPath, ["--input-type=module", "-e", program]));
 }

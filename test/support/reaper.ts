@@ -37,5 +37,6 @@ function left(): number[] {
 /** Disks of a test's own, the innermost first: a folder with one in it cannot be removed. */
 function mountedBelow(path: string): string[] {
   const mounts = process.platform === "linux" ? readFileSync("/proc/self/mounts", "utf8").split("\n") : [];
-  return mounts.flatMap((line) => line.split(" ")[1]?.match(`^${path}/.*`) ?? []).reverse();
+  const places = mounts.map((line) => line.split(" ")[1] ?? "");
+  return places.filter((place) => place.startsWith(`${path}/`)).reverse();
 }
