@@ -7,11 +7,14 @@ import {
   type DoneRow,
   type IndexCounts,
   type IndexRow,
+  noRows,
   OUT_FILE,
   type RowCounts,
+  type RowStanding,
   type RowState,
   type ScannedRow,
   STATES,
+  type StoredRow,
   type UsualUse,
 } from "./index-row.ts";
 import { outputFiles } from "./output-paths.ts";
@@ -20,17 +23,6 @@ import { digest16, rowId } from "./row-identity.ts";
 const [MISSING, SUCCEEDED, FAILED] = [0, 1, 2];
 /** Fewer rows do not make an average. */
 const TELLING_ROWS = 8;
-
-interface StoredRow {
-  line: number;
-  id: Uint8Array;
-  offset: number;
-  bytes: number;
-  occurrence: number;
-  model: number | null;
-  state: number;
-  beginnings: Uint8Array | null;
-}
 
 const COLUMNS = "line, id, offset, bytes, occurrence, model, state, beginnings";
 
@@ -90,6 +82,7 @@ export class DiskIndex {
       ),
       labelled: database.prepare("SELECT line FROM rows WHERE label = ?"),
       find: database.prepare(`SELECT ${COLUMNS} FROM rows WHERE id = ?`),
+      standing: database.prepare("SELECT line, model, state FROM rows WHERE id = ?"),
       missing: database.prepare(
         `SELECT ${COLUMNS} FROM rows WHERE state = 0 AND model = ? AND line > ? ORDER BY line LIMIT ?`,
       ),
@@ -141,12 +134,18 @@ export class DiskIndex {
     return row && this.#toRow(row);
   }
 
+  /** Returns of a row what changes with its result, at half the cost of `find`. */
+  standing(id: string): RowStanding | undefined {
+    const row = this.#statements.standing.get(this.ids.stored(id)) as StoredRow | undefined;
+    return row && { line: row.line, ...this.#standing(row) };
+  }
+
   /** Records results that are safe in the partial. A success is never replaced by a failure. */
   markDone(results: readonly DoneRow[]): void {
     this.transaction(() => {
       for (const { id, failed, outOffset, outBytes, use } of results) {
         this.remember("partialEnd", outOffset + outBytes + 1);
-        const row = this.find(id);
+        const row = this.standing(id);
         if (!row?.model || (row.state === "succeeded" && failed)) continue;
         const { prompt = 0, completion = 0, cached = 0, costUsd = null, fromCache, lane = null } = use ?? {};
         if (use?.estimated) this.remember("estimated", true);
@@ -287,11 +286,10 @@ export class DiskIndex {
   readonly #toRow = ({ id, model, state, ...row }: StoredRow): IndexRow => ({
     ...row,
     id: this.ids.hexOf(id),
-    model: model === null ? undefined : this.#models[model],
-    state: STATES[state] as RowState,
+    ...this.#standing({ model, state }),
   });
-}
 
-function noRows(): RowCounts {
-  return { total: 0, succeeded: 0, failed: 0, missing: 0 };
+  #standing({ model, state }: Pick<StoredRow, "model" | "state">): Omit<RowStanding, "line"> {
+    return { model: model === null ? undefined : this.#models[model], state: STATES[state] as RowState };
+  }
 }

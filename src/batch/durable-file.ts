@@ -48,19 +48,19 @@ export class AppendFile {
 
   /** One write and one fsync for all lines. @throws ConfigurationError with none of them in the file. */
   async append(lines: readonly string[]): Promise<Place[]> {
-    const group = lines.map((line) => Buffer.from(`${line}\n`));
+    const group = Buffer.from(lines.map((line) => `${line}\n`).join(""));
     await this.restore();
     try {
-      await writeAll(this.#handle, Buffer.concat(group), this.#size);
+      await writeAll(this.#handle, group, this.#size);
       await this.#handle.datasync();
     } catch (error) {
       // What stays when even this fails is overwritten by the next group, or cut as a torn line.
       await this.#handle.truncate(this.#size).catch(() => {});
       throw outputFileError(error, this.#path);
     }
-    return group.map(({ length }) => {
-      const place = { offset: this.#size, bytes: length - 1 };
-      this.#size += length;
+    return lines.map((line) => {
+      const place = { offset: this.#size, bytes: Buffer.byteLength(line) };
+      this.#size += place.bytes + 1;
       return place;
     });
   }

@@ -23,11 +23,30 @@ export interface IndexRow {
   beginnings: Uint8Array | null;
 }
 
+/** Of a row, whether it has a result, and of which model. */
+export type RowStanding = Pick<IndexRow, "line" | "model" | "state">;
+
+/** A row as the database has it: the model by its place, the state by its number in `STATES`. */
+export interface StoredRow {
+  line: number;
+  id: Uint8Array;
+  offset: number;
+  bytes: number;
+  occurrence: number;
+  model: number | null;
+  state: number;
+  beginnings: Uint8Array | null;
+}
+
 export interface RowCounts {
   total: number;
   succeeded: number;
   failed: number;
   missing: number;
+}
+
+export function noRows(): RowCounts {
+  return { total: 0, succeeded: 0, failed: 0, missing: 0 };
 }
 
 export interface IndexCounts extends RowCounts {

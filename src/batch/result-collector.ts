@@ -4,7 +4,7 @@ import { inlineResult } from "../store/completed-record.ts";
 import type { Store } from "../store/store.ts";
 import type { BatchOutput, OutputRow } from "./batch-output.ts";
 import type { DiskIndex } from "./disk-index.ts";
-import type { IndexRow } from "./index-row.ts";
+import type { IndexRow, RowStanding } from "./index-row.ts";
 import { outputLine } from "./output-line.ts";
 import type { RowJobs } from "./row-jobs.ts";
 import type { RowReader } from "./row-reader.ts";
@@ -41,10 +41,10 @@ export class ResultCollector {
     const taken: { jobId: string; queue: string; record: ResultRecord | undefined }[] = [];
     for (const { jobId, record } of entries) {
       const id = jobs.rowIdOf(jobId);
-      const row = index.find(id);
+      const row = index.standing(id);
       taken.push({ jobId, queue: windows.queueOf(row?.model?.key) ?? "none", record });
       if (!record || !row || !this.#isNews(jobId, row, record)) continue;
-      const named = windows.find(jobId) ?? (await reader.readRow(row));
+      const named = windows.find(jobId) ?? (await reader.readRow(index.find(id) as IndexRow));
       const line = outputLine(named, await inlineResult(store, record));
       const { tokens, costUsd, fromCache = false, lane } = record;
       const use = { ...tokens, costUsd, fromCache, lane };
@@ -58,7 +58,7 @@ export class ResultCollector {
     return entries.length;
   }
 
-  #isNews(jobId: string, { state }: IndexRow, { status, error }: ResultRecord): boolean {
+  #isNews(jobId: string, { state }: RowStanding, { status, error }: ResultRecord): boolean {
     if (state === "failed") return status === "succeeded";
     // Its time ran out while nobody ran the batch: this run sends it with time of its own.
     const isStale = error?.code === "deadline_exceeded" && !this.#options.windows.find(jobId);

@@ -18,6 +18,7 @@ export interface ChatCall {
   isStreamed: boolean;
 }
 
+const MISTRAL_ADDRESS = /^https?:\/\/[^/?#]*mistral\.ai(:\d+)?([/?#]|$)/i;
 const MISTRAL_MODEL = /^(mistral|ministral|magistral|codestral|devstral|pixtral|open-mi[sx]tral)/i;
 /** What Google documents for calls that another model made. */
 const FOREIGN_SIGNATURE = { google: { thought_signature: "skip_thought_signature_validator" } };
@@ -120,9 +121,8 @@ function inTexts({ content, ...message }: Message): Message {
 }
 
 function alphabetOf({ baseUrl }: ProviderEntry, model: string): Alphabet {
-  const host = URL.parse(baseUrl)?.hostname ?? "";
   const name = model.slice(model.lastIndexOf("/") + 1);
-  return host.endsWith("mistral.ai") || MISTRAL_MODEL.test(name) ? MISTRAL_ALPHABET : OPENAI_ALPHABET;
+  return MISTRAL_ADDRESS.test(baseUrl) || MISTRAL_MODEL.test(name) ? MISTRAL_ALPHABET : OPENAI_ALPHABET;
 }
 
 /** Returns the message with what its provider wants back. */

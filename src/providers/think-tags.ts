@@ -11,7 +11,6 @@ const CLOSING_OF: Readonly<Record<string, string>> = {
 };
 /** A text that speaks of so many is about them: each look goes through all that came before. */
 const MAX_SPOKEN_TAGS = 20;
-const BEGINNINGS = /[<[◁]/;
 const OPENINGS = Object.keys(CLOSING_OF);
 const CLOSINGS = Object.values(CLOSING_OF);
 const PATTERNS = new Map(
@@ -20,6 +19,8 @@ const PATTERNS = new Map(
     new RegExp(tag.replace(/[[\]/]/g, "\\$&"), tag.startsWith("<") ? "i" : ""),
   ]),
 );
+
+const ANY_TAG = new RegExp([...PATTERNS.values()].map(({ source }) => source).join("|"), "i");
 
 /**
  * Takes what a model thought out of its text, as the text comes: a block in `<think>` tags at its beginning, closed or not,
@@ -147,7 +148,8 @@ export class ThinkTags {
 
 /** Returns a whole text without what the model thought, and that. */
 export function splitThinking(whole: string): { text: string; reasoning: string } {
-  if (!BEGINNINGS.test(whole)) return { text: whole, reasoning: "" };
+  // Most texts have none, and code and lists have what begins like one.
+  if (!ANY_TAG.test(whole)) return { text: whole, reasoning: "" };
   const split = { text: "", reasoning: "" };
   const tags = new ThinkTags((piece) => {
     if (piece.type === "restart") split.text = "";

@@ -46,11 +46,10 @@ export function usageOf(body: Fields, choices: readonly Fields[], guess: Guess):
     body.usageMetadata,
     body["amazon-bedrock-invocationMetrics"],
     body,
-  ].map(fieldsOf);
-  const details = places.flatMap((place) => [
-    fieldsOf(place.prompt_tokens_details),
-    fieldsOf(place.input_tokens_details),
-  ]);
+  ].filter(isObject);
+  const details = places
+    .flatMap((place) => [place.prompt_tokens_details, place.input_tokens_details])
+    .filter(isObject);
   const cached = countIn([...details, ...places], CACHED) ?? 0;
   const written = countIn([...details, ...places], CACHE_WRITTEN) ?? 0;
   const total = countIn(places, TOTAL);

@@ -279,7 +279,7 @@ export async function putBack(
 ): Promise<never> {
   // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
   if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
-  const { failed, lost, suspendedAt, slept } = Object(job.progress) as Record<string, unknown>;
+  const { failed, lost, suspendedAt, slept, fault } = Object(job.progress) as Record<string, unknown>;
   await job.updateProgress({
     waitsFor: reason,
     putBacks,
@@ -287,6 +287,7 @@ export async function putBack(
     lost,
     suspendedAt,
     slept,
+    fault,
     limited,
     waiting,
     unfit,

@@ -30,13 +30,15 @@ export async function besideGuardrails(
   input: LoopInput,
   call: (input: LoopInput) => Promise<FinishedCall>,
 ): Promise<FinishedCall> {
+  if (!guardrails.has("parallel")) return call(input);
   const blocked = new AbortController();
   const watching = guardrails.pass<unknown>("parallel", "", own).catch((error: unknown) => {
     blocked.abort(error);
     throw error;
   });
-  const signal = AbortSignal.any([input.signal, blocked.signal]);
-  const [watched, called] = await Promise.allSettled([watching, call({ ...input, signal })]);
+  const orBlocked = (signal: AbortSignal) => AbortSignal.any([signal, blocked.signal]);
+  const signals = { signal: orBlocked(input.signal), beforeCall: orBlocked(input.beforeCall) };
+  const [watched, called] = await Promise.allSettled([watching, call({ ...input, ...signals })]);
   if (watched.status === "rejected") throw watched.reason;
   if (called.status === "rejected") throw called.reason;
   return called.value;

@@ -1,11 +1,15 @@
 import type { Job, Queue } from "bullmq";
 import type { ConcurrencyController } from "../limits/concurrency-controller.ts";
 import type { CompletionPayload } from "../shared/catalog.ts";
+import { errorRecordSchema, fromErrorRecord, toErrorRecord } from "../shared/error-record.ts";
+import type { GlueError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { ModelRef } from "../shared/model-name.ts";
 import type { FinishedCall } from "../store/finished-call.ts";
 import type { JobJournal } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
+import { toldText } from "../store/past-contents.ts";
+import type { Store } from "../store/store.ts";
 import type { JobClass } from "../telemetry/metrics.ts";
 import type { WaitReason } from "../telemetry/tracing.ts";
 import type { WorkerContext } from "./context.ts";
@@ -14,7 +18,7 @@ import type { WorkerContext } from "./context.ts";
 export interface Attempt extends ActiveJob {
   context: WorkerContext;
   queue: Queue;
-  /** Aborts when the job's batch ended: it goes back unless its call has begun. */
+  /** Aborts with `signal`, and when the job's batch ended or the process drains: it goes back unless its call has begun. */
   beforeCall: AbortSignal;
   /** Makes sure that no other worker has had the job. @throws FencedError */
   assertHeld: () => Promise<void>;
@@ -66,8 +70,23 @@ export function lostCalls({ progress }: Job): LostCall[] {
 }
 
 /** What every change of a job's progress keeps. */
-export function keptProgress(job: Job): { lost: LostCall[]; slept: unknown } {
-  return { lost: lostCalls(job), slept: (job.progress as { slept?: unknown } | undefined)?.slept };
+export function keptProgress(job: Job): { lost: LostCall[]; slept: unknown; fault: unknown } {
+  const { slept, fault } = Object(job.progress) as Record<string, unknown>;
+  return { lost: lostCalls(job), slept, fault };
+}
+
+/** Notes what an attempt failed with, for the job's end where its time runs out before the next one. */
+export async function noteFault(job: Job, store: Store, error: GlueError): Promise<void> {
+  const { type, code, category, message, status } = toErrorRecord(error);
+  const fault = { type, code, category, status, message: toldText(store, message) };
+  await job.updateProgress({ ...Object(job.progress), fault });
+}
+
+/** Returns what the job's last attempt failed with; undefined when none has. */
+export function lastFault({ progress }: Job): GlueError | undefined {
+  const { fault } = Object(progress) as { fault?: unknown };
+  const stored = errorRecordSchema.safeParse(fault);
+  return stored.success ? fromErrorRecord(stored.data) : undefined;
 }
 
 /** The code of a fault that may end no second attempt of the job, once one has ended so. */

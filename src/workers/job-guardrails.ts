@@ -65,6 +65,11 @@ export class JobGuardrails {
     return [...this.#reports.values()].filter(({ action }) => action !== "allow");
   }
 
+  /** Whether there is one of the stage. */
+  has(stage: GuardrailStage): boolean {
+    return this.#of(stage).length > 0;
+  }
+
   /** Whether there is one of the stage whose word counts. */
   enforces(stage: GuardrailStage): boolean {
     return this.#of(stage).some(({ mode }) => mode === "enforce");

@@ -23,7 +23,7 @@ import { runCompletion } from "./completion-loop.ts";
 import type { WorkerContext } from "./context.ts";
 import { stateHolder, WAITS_FOR_EARLIER, waitForTurn } from "./conversation.ts";
 import { presentTarget } from "./fallback.ts";
-import { type Attempt, dueAt, jobClassOf, lostCalls, type ModelAttempt } from "./job-attempt.ts";
+import { type Attempt, dueAt, jobClassOf, lastFault, lostCalls, type ModelAttempt } from "./job-attempt.ts";
 import { JobTrace } from "./job-trace.ts";
 import { judge } from "./judge.ts";
 import type { LoopInput } from "./loop-input.ts";
@@ -109,7 +109,7 @@ async function tryModel(attempt: Attempt, tried: ModelAttempt, bar: Verdict | un
   if (waiting) return waiting;
   tried.journal = await openJournal(attempt, tried.payload);
   if (clockOf(context.store).now() > tried.payload.deadlineAt)
-    throw deadlineError(standing.isPaused ? await pausedError(context, tried.model) : undefined);
+    throw deadlineError(standing.isPaused ? await pausedError(context, tried.model) : lastFault(attempt.job));
   if (bar) return bar;
   const costLimits = await openCostLimits(context, jobId, tried.payload, standing.hasCostLimit);
   const lack = await chooseModel(attempt, tried);

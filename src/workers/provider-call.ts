@@ -47,7 +47,7 @@ export interface CallInput {
   priority: number;
   /** Aborts on cancellation, on a lost lock and at the end of a drain. */
   signal: AbortSignal;
-  /** Aborts when the job's batch ended; counts until the call begins. */
+  /** Aborts with `signal`, and when the job's batch ended or the process drains; counts until the call begins. */
   beforeCall: AbortSignal;
   /** Makes sure that no other worker has had the job. @throws FencedError */
   assertHeld: () => Promise<void>;
@@ -249,7 +249,7 @@ async function reserve(
   estimateNow: () => TokenCounts,
 ): Promise<Held> {
   const { jobId, model, costLimits: limits } = input;
-  const signal = AbortSignal.any([input.signal, input.beforeCall, context.draining]);
+  const { beforeCall: signal } = input;
   let outlay: Outlay | undefined;
   let tenants: Reservation | undefined;
   try {

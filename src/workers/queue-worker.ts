@@ -17,7 +17,7 @@ export class QueueWorker {
   readonly #key: string | undefined;
   readonly #queue: Queue;
   readonly #loop: JobLoop;
-  /** By job id: ends an attempt that has not called the provider yet. */
+  /** By job id: ends an attempt that has not called the provider yet. One signal for all reasons costs least where thousands wait. */
   readonly #beforeCall = new Map<string, AbortController>();
   readonly #controller: ConcurrencyController;
   readonly #controllerTimer: NodeJS.Timeout;
@@ -74,6 +74,11 @@ export class QueueWorker {
     }
   }
 
+  /** Sends all jobs back that wait for their budget: the process takes no more. */
+  drain(): void {
+    for (const beforeCall of this.#beforeCall.values()) beforeCall.abort();
+  }
+
   /**
    * Takes no jobs while the process has too little memory; one at a time while jobs are in their tools, since those may
    * wait for jobs that are in the queue.
@@ -90,10 +95,12 @@ export class QueueWorker {
   }
 
   async #process(active: ActiveJob): Promise<unknown> {
-    const { jobId, token } = active;
+    const { jobId, token, signal } = active;
+    const { jobs, store, settings, draining } = this.#context;
     const beforeCall = new AbortController();
     this.#beforeCall.set(jobId, beforeCall);
-    const { jobs, store, settings } = this.#context;
+    signal.addEventListener("abort", () => beforeCall.abort(), { once: true });
+    if (signal.aborted || draining.aborted) beforeCall.abort();
     const hold = { store, queue: this.#queue.name, jobId, token, lockMs: settings.lockMs };
     jobs.active += 1;
     try {

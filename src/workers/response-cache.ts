@@ -123,7 +123,7 @@ async function claimOrWait(
     if (claim.kind !== "follow") return { ...claim, waited };
     const leftMs = input.deadlineAt - clockOf(context.store).now();
     if (leftMs < LAST_CALL_MS) return { kind: "alone", waited };
-    if (waited || !canWait || !(await waitHere(context, input, slot))) {
+    if (waited || !canWait || !(await waitHere(input, slot))) {
       const awayMs = Math.min(Math.max(claim.elapsedMs, MIN_AWAY_MS), MAX_AWAY_MS, leftMs / 2);
       throw new CacheWaitError(Math.ceil(awayMs));
     }
@@ -151,8 +151,7 @@ async function claimNow(
   return { kind: "alone" };
 }
 
-async function waitHere({ draining }: WorkerContext, input: CachedCallInput, slot: Slot): Promise<boolean> {
-  const signal = AbortSignal.any([input.signal, input.beforeCall, draining]);
+async function waitHere({ beforeCall: signal }: CachedCallInput, slot: Slot): Promise<boolean> {
   const startedAt = Date.now();
   const waited = !signal.aborted && (await slot.cache.waitForEnd(slot.digest, signal));
   recordWait("cache", startedAt);

@@ -23,7 +23,7 @@ import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
 import { type FailureReport, reportError } from "../telemetry/error-reports.ts";
 import { traceIdOf } from "../telemetry/trace-context.ts";
-import { type Attempt, keptProgress, type Waiting } from "./job-attempt.ts";
+import { type Attempt, keptProgress, noteFault, type Waiting } from "./job-attempt.ts";
 import { recordOutcome } from "./record-outcome.ts";
 import { holdRefused, REFUSED_MS, WAITS_FOR_EVIDENCE } from "./refused-row.ts";
 import { suspend } from "./suspension.ts";
@@ -84,6 +84,7 @@ async function noteAttempt(
   error: GlueError,
   againMs: number,
 ): Promise<void> {
+  await noteFault(job, store, error);
   const at = { attempt: job.attemptsMade + 1, againMs };
   await logAttempt(store, { queue: job.queueName, id: jobId }, error, at).catch((fault: Error) =>
     logger.debug({ fault: fault.message }, "an attempt was not logged"),

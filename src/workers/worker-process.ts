@@ -279,6 +279,7 @@ export class WorkerProcess {
   async #close(drainMs: number): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     this.#drain.abort("draining");
+    for (const queue of this.#queues.values()) queue.drain();
     await Promise.all([this.#probes.close(), within(CLOSE_MS, this.#following ?? Promise.resolve())]);
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(drainMs)));
     await this.#context.toolSets.close();

@@ -119,6 +119,26 @@ test("a job that no worker can run fails when its deadline has passed", async ()
   });
 });
 
+test.each([
+  ["429", "rate_limit"],
+  ["500", "connection"],
+])(
+  "a job whose time is over before its next attempt says what the last one failed with: %s",
+  async (fault, type) => {
+    simulator.setFaults({ [fault]: 1 });
+    const job = await validJob("job-1");
+    await queue.add(job.name, job.data, job.opts);
+    await waitFor("a failed attempt", async () => (await queue.getJob("job-1"))?.progress !== 0);
+    await worker.close();
+    const waiting = await queue.getJob("job-1");
+    await waiting?.updateData({ ...waiting.data, deadlineAt: Date.now() - 1 });
+    worker = await WorkerProcess.start({ store, settings, logger });
+    const record = await waitFor("the end", () => recordIn(redis, settings.namespace, "job-1"));
+    const message = expect.stringMatching(/^the job's deadline passed: .{10}/);
+    expect(record.error).toMatchObject({ type, code: "deadline_exceeded", status: Number(fault), message });
+  },
+);
+
 describe("the record comes before the call", () => {
   test("a job that was answered once is completed without another call", async () => {
     const first = await producer.complete({ model: MODEL, request: REQUEST });
