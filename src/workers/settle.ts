@@ -1,5 +1,5 @@
 import { DelayedError, RateLimitError, UnrecoverableError } from "bullmq";
-import { type PauseAsked, pauseModel } from "../limits/pause.ts";
+import { type PauseAsked, pauseModel, type SnoozeScope } from "../limits/pause.ts";
 import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
 import { previewOfAnswer } from "../shared/chat.ts";
 import { HIDDEN } from "../shared/encryption-setting.ts";
@@ -83,12 +83,13 @@ async function noteAttempt(
   { job, jobId, context: { store }, logger }: Attempt,
   error: GlueError,
   againMs: number,
+  scope: SnoozeScope,
 ): Promise<void> {
-  await noteFault(job, store, error);
   const at = { attempt: job.attemptsMade + 1, againMs };
-  await logAttempt(store, { queue: job.queueName, id: jobId }, error, at).catch((fault: Error) =>
-    logger.debug({ fault: fault.message }, "an attempt was not logged"),
-  );
+  await Promise.all([
+    noteFault(job, store, error, scope === "job" ? againMs : undefined),
+    logAttempt(store, { queue: job.queueName, id: jobId }, error, at),
+  ]).catch((fault: Error) => logger.debug({ fault: fault.message }, "an attempt was not noted"));
 }
 
 async function retry(
@@ -101,7 +102,7 @@ async function retry(
     await job.updateProgress({ ...keptProgress(job), failed: error.code, waiting });
   else if (waiting) await job.updateProgress({ ...Object(job.progress), waiting });
   const told = { fault: toErrorRecord(error), delayMs };
-  await noteAttempt(attempt, error, delayMs);
+  await noteAttempt(attempt, error, delayMs, "job");
   logFault(logger, error.code, told, "attempt failed; will retry", "warn");
   throw new RetryError(failureText(attempt, error), delayMs);
 }
@@ -113,7 +114,7 @@ async function snooze(
 ): Promise<never> {
   const { scope, delayMs, error, limited } = verdict;
   // Of what was sent; a wait for a budget or the cache is no attempt.
-  if (policyOf(error).counts !== "nothing") await noteAttempt(attempt, error, delayMs);
+  if (policyOf(error).counts !== "nothing") await noteAttempt(attempt, error, delayMs, scope);
   if (scope === "job")
     return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}`, waiting });
   await pause(attempt, { scope, delayMs, reason: `${error.code}: ${error.message}` });

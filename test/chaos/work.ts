@@ -124,9 +124,12 @@ async function run({ client, recorded }: Workplace, n: number): Promise<Work> {
   const started = await client.workflows.start(mixed, { id: `run ${n}` });
   await started.signal("go", "gone");
   const end = async () => {
-    const result = await started.result();
-    await recorded.addRun(`run ${n}`, started.id, client.workflows);
-    return result;
+    try {
+      return await started.result();
+    } finally {
+      // Of a run that failed, too: what its steps asked is recorded all the same.
+      await recorded.addRun(`run ${n}`, started.id, client.workflows);
+    }
   };
   return { name: `run ${n}`, end, right: ["a", "b", "cd", "r", "xy", "raced", "gone", "f"] };
 }

@@ -139,6 +139,20 @@ test.each([
   },
 );
 
+test("a retry that a worker's clock lets begin too early goes back, and uses no attempt of its own", async () => {
+  await worker.close();
+  const { name, data, opts } = await validJob("job-1");
+  const againAt = Date.now() + 4000;
+  const job = await queue.add(name, data, opts);
+  await job.updateProgress({ fault: { againAt } });
+  worker = await WorkerProcess.start({ store, settings, logger });
+  const isDelayed = async () => (await queue.getJobState("job-1")) === "delayed";
+  await waitFor("the way back", isDelayed);
+  const record = await waitFor("the end", () => recordIn(redis, settings.namespace, "job-1"));
+  expect(record).toMatchObject({ status: "succeeded", attempts: 1 });
+  expect(simulator.journal.entries()[0]?.at).toBeGreaterThanOrEqual(againAt - 100);
+});
+
 describe("the record comes before the call", () => {
   test("a job that was answered once is completed without another call", async () => {
     const first = await producer.complete({ model: MODEL, request: REQUEST });
