@@ -111,6 +111,14 @@ export class Fleet implements AsyncDisposable {
     await Promise.all(this.#stopped);
   }
 
+  /** Says of each place whether its process lives, and what it said last. */
+  state(): { kind: string; end: unknown; said: string }[] {
+    return this.#places.map(({ kind, process: { child, stderr } }) => ({
+      ...{ kind, end: child.exitCode ?? child.signalCode },
+      said: stderr().slice(-3000),
+    }));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const place of this.#places) {
       place.isDone = true;

@@ -9,7 +9,7 @@ import { type Calls, countCalls, unseen } from "./calls.ts";
 import { Fleet } from "./fleet.ts";
 import { Recorded } from "./recorded.ts";
 import { DISK_SIZE, StruckRedis } from "./struck-redis.ts";
-import { beginWork, checkWork, type WorkSizes } from "./work.ts";
+import { beginWork, checkWork, type Work, type WorkSizes } from "./work.ts";
 
 /*
  * One round of a campaign: a fleet with its own Redis has work of every kind under blows; then everything has to have come to its right
@@ -38,6 +38,9 @@ export interface RoundReport extends Calls {
   wrong: string[];
   seconds: number;
 }
+
+/** After the blows; all has ended by then on most machines. */
+const LATE_MS = 180_000;
 
 const ENV = {
   ...SHORT_LOCKS,
@@ -82,7 +85,9 @@ export async function liveRound({ seed, deaths, work, workers }: RoundOptions): 
     { ...{ draw, fleet, redis, disk, clocks }, simulator: site.simulator },
     deaths,
   );
+  const late = setTimeout(() => void tellLate(works, fleet), LATE_MS);
   const ends = await Promise.all(works.map(checkWork));
+  clearTimeout(late);
   await recorded.end();
   return {
     ...{ seed, deaths: fleet.deaths, troubles },
@@ -91,6 +96,12 @@ export async function liveRound({ seed, deaths, work, workers }: RoundOptions): 
     wrong: [...ends.flatMap(({ wrong }) => wrong ?? []), ...unseen(site.simulator, recorded)],
     seconds: Math.round((performance.now() - beganAt) / 1000),
   };
+}
+
+/** For whoever looks why a round takes long. */
+async function tellLate(works: readonly Work[], fleet: Fleet): Promise<void> {
+  const stand = works.map(async ({ name, stands }) => [name, await stands?.().catch(String)]);
+  console.log(JSON.stringify({ late: await Promise.all(stand), fleet: fleet.state() }, null, 1));
 }
 
 function startWorker(site: TestSite, role: WorkerRole, clock: string, point: string) {

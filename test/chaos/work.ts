@@ -26,11 +26,13 @@ export interface WorkSizes {
 }
 
 /** Work that was begun. */
-interface Work {
+export interface Work {
   name: string;
   /** Resolves with what came of it. It is asked after the blows. */
   end: () => Promise<unknown>;
   right: unknown;
+  /** Says where it stands. */
+  stands?: () => Promise<unknown>;
 }
 
 interface Workplace {
@@ -117,7 +119,7 @@ async function toolJob({ client }: Workplace, n: number): Promise<Work> {
   ];
   const job = await client.enqueue(`tools ${n}\n#sim ${JSON.stringify({ turns })}`, { tools: [add] });
   const end = async () => (await job.result()).finalResponse;
-  return { name: `tools ${n}`, end, right: `sum ${n}` };
+  return { name: `tools ${n}`, end, right: `sum ${n}`, stands: () => job.status() };
 }
 
 async function run({ client, recorded }: Workplace, n: number): Promise<Work> {
@@ -131,10 +133,15 @@ async function run({ client, recorded }: Workplace, n: number): Promise<Work> {
       await recorded.addRun(`run ${n}`, started.id, client.workflows);
     }
   };
-  return { name: `run ${n}`, end, right: ["a", "b", "cd", "r", "xy", "raced", "gone", "f"] };
+  return {
+    name: `run ${n}`,
+    end,
+    stands: () => started.status(),
+    right: ["a", "b", "cd", "r", "xy", "raced", "gone", "f"],
+  };
 }
 
-async function schedule({ client, recorded }: Workplace, everyMs: number): Promise<Work> {
+async function schedule({ site, client, recorded }: Workplace, everyMs: number): Promise<Work> {
   const { schedules, workflows } = client;
   const options = { overlap: "allow", catchUp: "all" } as const;
   const { id } = await schedules.create({ id: "clockwork", workflow: tick, input: {}, everyMs, ...options });
@@ -142,6 +149,14 @@ async function schedule({ client, recorded }: Workplace, everyMs: number): Promi
     await schedules.pause(id);
     const isIdle = async () => (await schedules.get(id)).running.length === 0;
     await waitFor("no tick's run under way", isIdle, END_MS);
+    // One that was under way when the schedule was paused is told when it has begun its run.
+    const asked = () =>
+      site.simulator.journal.entries().map(({ lastUserText }) => lastUserText.split(" ")[0]);
+    const areTold = async () => {
+      const told = (await schedules.get(id)).ticks.map(({ id: runId }) => runId);
+      return asked().every((name) => !name?.startsWith(`${id}.`) || told.includes(name));
+    };
+    await waitFor("all ticks to be told", areTold, END_MS);
     const { ticks } = await schedules.get(id);
     const results = await Promise.all(
       ticks.map(async ({ id: runId = "" }) => {
