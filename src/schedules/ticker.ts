@@ -11,8 +11,9 @@ import { CLOSE_MS, within } from "../shared/within.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import { ElectedSweep } from "../store/elected-sweep.ts";
-import { type ActiveJob, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
+import type { ActiveJob } from "../store/job-loop.ts";
 import { LoopOnDemand } from "../store/loop-on-demand.ts";
+import { PUT_BACK_MS, putBack, putBackMs } from "../store/put-back.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { readSchedule, scheduleIds } from "../store/schedule.ts";
 import { noteStart, takeTicks } from "../store/schedule-ticks.ts";
@@ -97,7 +98,7 @@ export class Ticker {
     } catch (error) {
       if (!(error instanceof GlueError)) throw error;
       logger.warn({ schedule: id, fault: error.message }, "a tick of a schedule has to wait");
-      return putBack(active, { delayMs: PUT_BACK_MS, reason: error.message });
+      return putBack(active, { delayMs: putBackMs(), reason: error.message });
     }
     const { putBacks = 0 } = Object(job.progress) as { putBacks?: number };
     const delayMs = Math.min(PUT_BACK_MS, FIRST_LOOK_MS * 2 ** putBacks);
@@ -109,7 +110,7 @@ export class Ticker {
     const { store, logger } = this.#options;
     try {
       const run = await startAction(this.#access, definition, id, key);
-      if ("lacks" in run) return await putBack(active, { delayMs: PUT_BACK_MS, reason: run.lacks });
+      if ("lacks" in run) return await putBack(active, { delayMs: putBackMs(), reason: run.lacks });
       reached.publish("started");
       await noteStart(store, id, key, { run });
       reached.publish("noted");

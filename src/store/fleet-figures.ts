@@ -2,7 +2,7 @@ import { z } from "zod";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { DEFAULT_TENANT } from "../shared/tenant.ts";
 import { NEVER_LIMITING } from "./bullmq-internals.ts";
-import { BARRED } from "./job-loop.ts";
+import { BARRED } from "./put-back.ts";
 import { registeredQueues } from "./queue-registry.ts";
 import { NOW, Script } from "./script.ts";
 import type { Store } from "./store.ts";

@@ -16,11 +16,10 @@ import { keepLock } from "./bullmq-sleep.ts";
 import type { ClockWatch } from "./clock-watch.ts";
 import { openJobData } from "./job-data.ts";
 import { JobSlots } from "./job-slots.ts";
+import { PUT_BACK_MS, putBack, putBackMs } from "./put-back.ts";
 import { isKeyMissing } from "./sealing.ts";
 import { UnreadableWatch, type UnreadableWatchOptions } from "./unreadable-watch.ts";
 
-/** How long a job waits that this worker cannot go on with, and perhaps another one can. */
-export const PUT_BACK_MS = 5_000;
 const REST_MS = 500;
 
 /** Why a job's signal aborted. */
@@ -193,7 +192,7 @@ export class JobLoop {
         "jobs go back that this worker cannot decrypt",
         "warn",
       );
-      await putBack(active, { delayMs: PUT_BACK_MS, reason: "a worker with the key of its encryption" });
+      await putBack(active, { delayMs: putBackMs(), reason: "a worker with the key of its encryption" });
     }
   }
 
@@ -247,53 +246,4 @@ export class RetryError extends Error {
 function isSignal(error: unknown): boolean {
   const signals = [DelayedError, RateLimitError, RetryError, UnrecoverableError, WaitingChildrenError];
   return signals.some((signal) => error instanceof signal);
-}
-
-/** What is written down of a job that was put back. */
-interface PutBack {
-  delayMs: number;
-  /** Shown by `gluellm queues` and the dashboard. */
-  reason: string;
-  /** How often in a row, where that counts. */
-  putBacks?: number;
-  /** What its worker wants to know of it the next time. */
-  limited?: object;
-  /** Since when it waits, and for what, where there are traces. */
-  waiting?: object | undefined;
-  /** The ids of workers whose code does not fit it. */
-  unfit?: readonly string[];
-  /** The worker lacks what it needs: none may ever take it. */
-  isBarred?: boolean;
-}
-
-/** The text by which `isBarred` shows in a job's progress (JSON). */
-export const BARRED = '"isBarred":true';
-
-/**
- * Returns a job to its queue without using an attempt.
- * @throws DelayedError, always: so BullMQ learns that the job moved
- */
-export async function putBack(
-  { job, token, signal }: Pick<ActiveJob, "job" | "token" | "signal">,
-  { delayMs, reason, putBacks, limited, waiting, unfit, isBarred }: PutBack,
-): Promise<never> {
-  // Another worker holds it already: BullMQ is told that it moved, and nothing is touched.
-  if ((signal.reason as AbortReason | undefined) === "lock lost") throw new DelayedError();
-  const { failed, lost, suspendedAt, slept, fault } = Object(job.progress) as Record<string, unknown>;
-  await job.updateProgress({
-    waitsFor: reason,
-    putBacks,
-    failed,
-    lost,
-    suspendedAt,
-    slept,
-    fault,
-    limited,
-    waiting,
-    unfit,
-    isBarred,
-  });
-  // A delay of 0 would leave the job to be promoted by a worker's next look at the delayed set: 1 ms is the same.
-  await job.moveToDelayed(Date.now() + Math.max(delayMs, 1), token);
-  throw new DelayedError();
 }

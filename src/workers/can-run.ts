@@ -5,7 +5,7 @@ import type { Guardrail } from "../shared/guardrail.ts";
 import { BUILT_IN } from "../shared/guardrails/built-in.ts";
 import { fingerprint } from "../shared/providers.ts";
 import { lostWorkers } from "../store/bullmq-internals.ts";
-import { PUT_BACK_MS } from "../store/job-loop.ts";
+import { putBackMs } from "../store/put-back.ts";
 import type { WorkerContext } from "./context.ts";
 import { type Attempt, againInMs } from "./job-attempt.ts";
 import type { Verdict } from "./verdict.ts";
@@ -85,7 +85,7 @@ export function lackOf(
 }
 
 function putBack(reason: string): Verdict {
-  return { kind: "putBack", delayMs: PUT_BACK_MS, reason, isBarred: true };
+  return { kind: "putBack", delayMs: putBackMs(), reason, isBarred: true };
 }
 
 function workersLost(count: number): Verdict {

@@ -8,7 +8,8 @@ import { isWrongType, storedFault } from "../shared/stored-data.ts";
 import { snoozesOf } from "../store/bullmq-internals.ts";
 import { countFailure, jobPlace } from "../store/error-counts.ts";
 import { FencedError, type JobJournal } from "../store/job-journal.ts";
-import { type AbortReason, PUT_BACK_MS } from "../store/job-loop.ts";
+import type { AbortReason } from "../store/job-loop.ts";
+import { PUT_BACK_MS, putBackMs } from "../store/put-back.ts";
 import { clockOf } from "../store/redis-clock.ts";
 import { isKeyMissing } from "../store/sealing.ts";
 import { countFailedCall } from "../store/usage.ts";
@@ -44,9 +45,9 @@ export async function judge(
     return { kind: "putBack", delayMs: placeWaitMs(attempt), reason: thrown.message };
   if (thrown instanceof SuspendedError) return { kind: "suspended", pending: thrown.pending };
   if (thrown instanceof NotHereError)
-    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: thrown.message };
+    return { kind: "putBack", delayMs: putBackMs(), reason: thrown.message };
   if (isKeyMissing(thrown))
-    return { kind: "putBack", delayMs: PUT_BACK_MS, reason: "a worker with the key of its encryption" };
+    return { kind: "putBack", delayMs: putBackMs(), reason: "a worker with the key of its encryption" };
   const given = isWrongType(thrown) ? storedFault(`what Redis has of job ${attempt.jobId}`, thrown) : thrown;
   const error = given instanceof GlueError ? given : unexpected(given, logger);
   if (tried.timing.lost) await keepLost(attempt, tried.timing.lost);

@@ -22,8 +22,9 @@ import {
 import { isBlobRef, readBlob, releaseBlob } from "../store/blobs.ts";
 import { lostWorkers, putBacksOf } from "../store/bullmq-internals.ts";
 import { logAttempt } from "../store/job-log.ts";
-import { type AbortReason, type ActiveJob, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
+import type { AbortReason, ActiveJob } from "../store/job-loop.ts";
 import { toldText } from "../store/past-contents.ts";
+import { putBack, putBackMs } from "../store/put-back.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { EndedEntry } from "../store/run-journal.ts";
 import { inlineOrRunBlob } from "../store/run-record.ts";
@@ -256,7 +257,7 @@ function refuse({ active }: ActivityInput, data: unknown): Promise<never> {
   const version = (data as { v?: unknown } | undefined)?.v;
   if (typeof version === "number" && version > 1) {
     const reason = `needs a worker that reads version ${version} of activities`;
-    return putBack(active, { delayMs: PUT_BACK_MS, reason });
+    return putBack(active, { delayMs: putBackMs(), reason });
   }
   throw new UnrecoverableError("invalid_payload: the job's data is not an activity of a run");
 }

@@ -12,7 +12,8 @@ import { CLOSE_MS, within } from "../shared/within.ts";
 import { forgetLostWorkers, lostWorkers, putBacksOf, unfitWorkersOf } from "../store/bullmq-internals.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
-import { type ActiveJob, JobLoop, PUT_BACK_MS, putBack } from "../store/job-loop.ts";
+import { type ActiveJob, JobLoop } from "../store/job-loop.ts";
+import { putBack, putBackMs } from "../store/put-back.ts";
 import { notifyRun } from "../store/run-journal.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { endUnreadable } from "./end-run.ts";
@@ -154,7 +155,7 @@ export class WorkflowHost {
         throw new DelayedError();
       case "putBack": {
         // Soon again at first: chance may give it to the same worker several times, beside one that can take it.
-        const longestMs = putBacksOf(job) < EARLY_PUT_BACKS ? EARLY_PUT_BACK_MS : PUT_BACK_MS;
+        const longestMs = putBacksOf(job) < EARLY_PUT_BACKS ? EARLY_PUT_BACK_MS : putBackMs();
         const delayMs = Math.min(longestMs, FIRST_PUT_BACK_MS * 2 ** putBacksOf(job));
         return this.#putBack(active, delayMs, end.reason, end.unfit);
       }
@@ -187,7 +188,7 @@ export class WorkflowHost {
         { runId, stack },
         "unexpected fault in a run's turn",
       );
-    return this.#putBack(active, PUT_BACK_MS, "its worker had a fault; see its log");
+    return this.#putBack(active, putBackMs(), "its worker had a fault; see its log");
   }
 
   #putBack(

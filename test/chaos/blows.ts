@@ -16,6 +16,8 @@ interface Struck {
   disk: SmallDisk | undefined;
   /** The files that say by how many ms the clocks of workers are wrong. */
   clocks: readonly string[];
+  /** When the provider's last outage ended. */
+  outageEndedAt?: number;
 }
 
 interface Blow {
@@ -30,6 +32,8 @@ interface Blow {
 
 const PASSING_MS = 1500;
 const MAX_CLOCK_OFF_MS = 5000;
+/** A call has three attempts: two outages within them would end it, and rightly. */
+const BETWEEN_OUTAGES_MS = 10_000;
 const OUTAGES = ["refuse", "503", "hang"] as const;
 
 const BLOWS: readonly Blow[] = [
@@ -54,7 +58,7 @@ const BLOWS: readonly Blow[] = [
   },
   { weight: 3, trouble: "disk full", isPossible: ({ disk }) => disk !== undefined, strike: fillDisk },
   { weight: 5, trouble: "clock set", strike: setClock },
-  { weight: 3, trouble: "provider away", strike: breakProvider },
+  { weight: 3, trouble: "provider away", isPossible: isApart, strike: breakProvider },
 ];
 
 /** What befalls a round: which of it, and when, follows from a seed. Returns the troubles, by kind, after so many deaths. */
@@ -97,7 +101,13 @@ function setClock({ clocks, draw }: Struck): void {
   if (clock) writeFileSync(clock, String(clockOff(draw)));
 }
 
-async function breakProvider({ simulator, draw }: Struck): Promise<void> {
+function isApart({ outageEndedAt = 0 }: Struck): boolean {
+  return Date.now() - outageEndedAt > BETWEEN_OUTAGES_MS;
+}
+
+async function breakProvider(struck: Struck): Promise<void> {
+  const { simulator, draw } = struck;
   simulator.setOutage({ forMs: PASSING_MS, kind: OUTAGES[draw(OUTAGES.length)] });
   await delay(PASSING_MS);
+  struck.outageEndedAt = Date.now();
 }
