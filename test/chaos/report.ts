@@ -6,24 +6,35 @@ const ROOT = join(import.meta.dirname, "../..");
 /** One line for each round of all campaigns. */
 export const REPORT = join(ROOT, "docs/chaos-report.jsonl");
 
+/** The first commit after what campaigns have found was mended. */
+const LAST_MEND = "8b465e60";
+
 const PLACE = /(<!-- campaigns -->).*(<!-- \/campaigns -->)/s;
 
 /** The pages that tell its sums: each as it stands, and as it should. */
 export function pagesOfReport(): { path: string; present: string; right: string }[] {
   const lines = readFileSync(REPORT, "utf8").split("\n").filter(Boolean);
-  const rounds = lines.map((line) => JSON.parse(line) as RoundReport);
+  const rounds = lines.map((line) => JSON.parse(line) as RoundReport & { commit: string });
+  const first = rounds.findIndex(({ commit }) => commit === LAST_MEND);
+  const since = first < 0 ? [] : rounds.slice(first);
   return [
-    { path: join(ROOT, "docs/recovery.md"), text: tableOf(rounds) },
-    { path: join(ROOT, "README.md"), text: sentenceOf(rounds) },
+    { path: join(ROOT, "docs/recovery.md"), text: tableOf(rounds, since) },
+    { path: join(ROOT, "README.md"), text: sentenceOf(rounds, since) },
   ].map(({ path, text }) => {
     const present = readFileSync(path, "utf8");
     return { path, present, right: present.replace(PLACE, (_, head, foot) => `${head}${text}${foot}`) };
   });
 }
 
-function tableOf(rounds: readonly RoundReport[]): string {
+function tableOf(rounds: readonly RoundReport[], since: readonly RoundReport[]): string {
+  const [all, last] = [cellsOf(rounds), cellsOf(since)];
+  const rows = all.map(([name, cell], n) => `| ${name} | ${cell} | ${last[n]?.[1]} |`);
+  return `\n\n${["| | all campaigns | since the last mend |", "|---|---|---|", ...rows].join("\n")}\n\n`;
+}
+
+function cellsOf(rounds: readonly RoundReport[]): [string, string][] {
   const { deaths, troubles, calls, repeated, paidAgain, lost, wrong } = sumsOf(rounds);
-  const rows = [
+  return [
     ["rounds", number(rounds.length)],
     ["deaths", byKind(deaths)],
     ["other troubles", byKind(troubles)],
@@ -33,16 +44,15 @@ function tableOf(rounds: readonly RoundReport[]): string {
     ["lost", number(lost)],
     ["wrong", number(wrong)],
   ];
-  const lines = ["| of all campaigns | |", "|---|---|", ...rows.map((row) => `| ${row.join(" | ")} |`)];
-  return `\n\n${lines.join("\n")}\n\n`;
 }
 
-function sentenceOf(rounds: readonly RoundReport[]): string {
-  const { deaths, troubles, calls, paidAgain, lost, wrong } = sumsOf(rounds);
+function sentenceOf(rounds: readonly RoundReport[], since: readonly RoundReport[]): string {
+  const [all, last] = [sumsOf(rounds), sumsOf(since)];
   return [
-    `In [campaigns](docs/recovery.md#campaigns) of ${number(total(deaths))} deaths and ${number(total(troubles))} other troubles`,
-    ` ${number(lost)} pieces of work were lost, ${number(wrong)} had a wrong end,`,
-    ` and ${number(paidAgain)} of ${number(calls)} calls were paid again although they were recorded.`,
+    `In [campaigns](docs/recovery.md#campaigns) of ${number(total(all.deaths))} deaths and ${number(total(all.troubles))} other troubles`,
+    ` ${number(all.lost)} pieces of work were lost, ${number(all.wrong)} had a wrong end,`,
+    ` and ${number(all.paidAgain)} of ${number(all.calls)} calls were paid again although they were recorded;`,
+    ` since what they found was mended, in ${number(total(last.deaths))} deaths: ${number(last.lost)}, ${number(last.wrong)} and ${number(last.paidAgain)}.`,
   ].join("");
 }
 
