@@ -37,6 +37,11 @@ export class Recorded {
     }
   }
 
+  /** Whether a tick of a schedule is under way. */
+  async isTicking(): Promise<boolean> {
+    return (await this.#redis.llen(`${redisKeys(this.#site.namespace).prefix}:schedules:active`)) > 0;
+  }
+
   async end(): Promise<void> {
     this.#isOver = true;
     await this.#watching;

@@ -147,7 +147,8 @@ async function schedule({ site, client, recorded }: Workplace, everyMs: number):
   const { id } = await schedules.create({ id: "clockwork", workflow: tick, input: {}, everyMs, ...options });
   const end = async () => {
     await schedules.pause(id);
-    const isIdle = async () => (await schedules.get(id)).running.length === 0;
+    const isIdle = async () =>
+      !(await recorded.isTicking()) && (await schedules.get(id)).running.length === 0;
     await waitFor("no tick's run under way", isIdle, END_MS);
     // One that was under way when the schedule was paused is told when it has begun its run.
     const asked = () =>
