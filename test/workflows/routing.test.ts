@@ -153,8 +153,8 @@ describe("versions", () => {
     const old = await spawnWorker("rolling-workflows.ts", "workflows");
     const run = await runs.start(deployed, {});
     await waitFor("its wait", async () => (await run.steps()).length === 2);
-    old.kill("SIGSTOP");
     await work(version(2, {}, 1));
+    old.kill("SIGSTOP");
     const result = run.result();
     await run.signal("go");
     const putBacks = async () =>
