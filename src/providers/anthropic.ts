@@ -42,14 +42,13 @@ export function createAnthropicAdapter(entry: ProviderEntry, options: AdapterOpt
     return answer;
   }
   async function askAsTaken(call: ProviderCall): Promise<HttpReply> {
-    const { model, request, wire, timeoutMs } = call;
+    const { model, request, wire } = call;
     const providerOptions = providerOptionsFor(entry, wire);
     const { answer } = await sendAsTaken({
       entry,
-      timeoutMs,
       traits: {},
       write: (traits) => toMessagesRequest({ entry, model, request, providerOptions }, traits),
-      send: (body, timeoutMs) => ask({ ...call, timeoutMs }, body, providerOptions?.betas),
+      send: (body) => ask(call, body, providerOptions?.betas),
     });
     return answer;
   }

@@ -100,10 +100,10 @@ function limitLessons(
 /** How a call is written for a model, and sent. */
 interface Sending<Body extends object, Answer> {
   entry: ProviderEntry;
-  timeoutMs: number;
   traits: ModelTraits;
   write: (traits: ModelTraits) => Body;
-  send: (body: Body, timeoutMs: number) => Promise<Answer>;
+  /** Sends one call, which has the whole time of a call: in the rest of a refused one's it could have no answer. */
+  send: (body: Body) => Promise<Answer>;
 }
 
 /**
@@ -115,12 +115,11 @@ export async function sendAsTaken<Body extends object, Answer>(
   sending: Sending<Body, Answer>,
 ): Promise<{ answer: Answer; traits: ModelTraits }> {
   const { entry, write, send } = sending;
-  const endsAtMs = performance.now() + sending.timeoutMs;
   let { traits } = sending;
   let body = write(traits);
   for (;;) {
     try {
-      const answer = await send(body, Math.max(1, Math.ceil(endsAtMs - performance.now())));
+      const answer = await send(body);
       // What one request's history holds may be taken of another.
       return { answer, traits: { ...traits, refusesState: false, refusesParts: false } };
     } catch (error) {

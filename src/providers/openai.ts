@@ -80,18 +80,17 @@ export function createOpenAIAdapter(entry: ProviderEntry, options: AdapterOption
     return { ...reply, charged: { input: reply.tokens.prompt, output: 0 } };
   }
   async function ask(call: ProviderCall, { path, toBody, readStream }: Api): Promise<HttpReply> {
-    const { model, request, onDelta, wire, timeoutMs, isFlex } = call;
+    const { model, request, onDelta, wire, isFlex } = call;
     const providerOptions = providerOptionsFor(entry, wire);
     const asked = { entry, model, request, providerOptions, isStreamed: onDelta !== undefined };
     const { answer, traits } = await sendAsTaken({
       entry,
-      timeoutMs,
       traits: known.get(model) ?? traitsOf(entry, model),
       write: (traits) => ({
         ...toBody(asked, traits),
         ...(isFlex && !traits.refusesFlex && { service_tier: FLEX }),
       }),
-      send: (body, timeoutMs) => post(path, body, { ...call, timeoutMs }, readStream),
+      send: (body) => post(path, body, call, readStream),
     });
     known.set(model, traits);
     return answer;
