@@ -1,6 +1,7 @@
 import { privatePartsOf } from "../shared/error-record.ts";
 import { GlueError } from "../shared/errors.ts";
 import { printable } from "./output.ts";
+import { asTyped } from "./own-command.ts";
 
 /** 0 all rows fine, 1 some rows failed, 2 usage or input, 3 configuration, authentication or account, 4 cost limit. */
 export const EXIT = {
@@ -36,7 +37,7 @@ export function saidBy(providerMessage: string | undefined): string {
 function explain(error: unknown): string {
   if (error instanceof GlueError) {
     const said = saidBy(privatePartsOf(error).providerMessage);
-    return `${error.message}${said}${error.hint ? `\n  → ${error.hint}` : ""}`;
+    return `${error.message}${said}${error.hint ? `\n  → ${asTyped(error.hint)}` : ""}`;
   }
   if (!(error instanceof Error)) return String(error);
   if (error.name !== "ReplyError") return error.stack ?? error.message;

@@ -3,6 +3,11 @@ export function programName(script: string | undefined = process.argv[1]): strin
   return /[\\/]node_modules[\\/]\.bin[\\/]/.test(script ?? "") ? "npx gluellm" : "gluellm";
 }
 
+/** Returns a text with the commands in it as they are typed here. */
+export function asTyped(text: string, script?: string): string {
+  return text.replaceAll(/(?<!npx |[\w./@-])gluellm(?= [a-z-])/g, programName(script));
+}
+
 /** This process's command, to be given again in a shell. */
 export function ownCommand(...added: readonly string[]): string {
   return [programName(), ...[...process.argv.slice(2), ...added].map(quoted)].join(" ");
