@@ -47,7 +47,10 @@ async function perSecondOf(site: BenchSite, script: string, before: string[], af
   return perSecond(JSON.parse(readFileSync(figures, "utf8")));
 }
 
-/** Prints both medians and their ratio, which it returns, and every round's figures. */
+/**
+ * Prints both medians, every round's figures, and the median of the rounds' ratios, which it returns: what is run one after the other has
+ * the same machine, whose speed may be another one a minute later.
+ */
 function tell(title: string, sides: [[string, number[]], [string, number[]]]): number {
   console.log(`\n${title}, medians of ${ROUNDS}`);
   for (const [name, values] of sides) {
@@ -55,8 +58,10 @@ function tell(title: string, sides: [[string, number[]], [string, number[]]]): n
     console.log(`  ${name.padEnd(58)}${median(values).toFixed(0).padStart(6)}   (${rounds})`);
   }
   const [[, ours], [, bare]] = sides;
-  const ratio = median(ours) / median(bare);
-  console.log(`  ${"ratio".padEnd(58)}${ratio.toFixed(2).padStart(6)}`);
+  const ratios = ours.map((value, round) => value / (bare[round] ?? Number.NaN));
+  const ratio = median(ratios);
+  const rounds = ratios.map((value) => value.toFixed(2)).join(" ");
+  console.log(`  ${"ratio".padEnd(58)}${ratio.toFixed(2).padStart(6)}   (${rounds})`);
   return ratio;
 }
 
