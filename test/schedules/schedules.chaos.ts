@@ -66,7 +66,32 @@ async function open(variables: Record<string, string> = {}) {
     }
     return repeated;
   };
-  return { client, spawn, paid, died, repeats, site };
+  /** Waits until all is over that was under way when the schedules were paused: a tick whose worker died is taken once more. */
+  const settled = () =>
+    waitFor(
+      "nothing under way",
+      async () => {
+        const ticks = ["active", "wait"].map((list) => redis.llen(`${keys.prefix}:schedules:${list}`));
+        const schedules = await client.schedules.list();
+        return (
+          (await Promise.all(ticks)).every((count) => count === 0) &&
+          schedules.every(({ running }) => running.length === 0)
+        );
+      },
+      120_000,
+    );
+  /** Waits until the ticks of workers that died have begun their runs: of a schedule that is paused they would wait. */
+  const madeUpFor = (id: string, everyMs: number) =>
+    waitFor(
+      `no hole in the ticks of ${id}`,
+      async () => {
+        const times = startedOf(await client.schedules.get(id)).map(({ plannedAt }) => plannedAt.getTime());
+        times.sort();
+        return times.every((time, n) => time === (times[0] ?? 0) + n * everyMs);
+      },
+      120_000,
+    );
+  return { client, spawn, paid, died, repeats, settled, madeUpFor, site };
 }
 
 function startedOf({ ticks }: Schedule) {
@@ -76,7 +101,7 @@ function startedOf({ ticks }: Schedule) {
 test.each(["taken", "decided", "started", "noted"])(
   "workers killed when a tick is %s: each tick once",
   async (point) => {
-    const { client, spawn, paid, died, repeats } = await open();
+    const { client, spawn, paid, died, repeats, settled, madeUpFor } = await open();
     const { schedules } = client;
     const options = { overlap: "queue", catchUp: "all" } as const;
     await schedules.create({ id: "w", workflow: tick, input: {}, everyMs: 2000, ...options });
@@ -91,9 +116,10 @@ test.each(["taken", "decided", "started", "noted"])(
       async () => (await schedules.get("w")).counts.started >= before + 3,
       120_000,
     );
+    await madeUpFor("w", 2000);
     await schedules.pause("w");
     // Ticks that still wait begin when it goes on.
-    await waitFor("no run under way", async () => (await schedules.get("w")).running.length === 0);
+    await settled();
     const ticks = startedOf(await schedules.get("w"));
     const times = ticks.map(({ plannedAt }) => plannedAt.getTime()).sort();
     // Each tick, without a hole.
@@ -105,7 +131,7 @@ test.each(["taken", "decided", "started", "noted"])(
 );
 
 test("workers killed at any time: each tick of a workflow and of a completion once", async () => {
-  const { site, client, spawn, paid, died, repeats } = await open();
+  const { site, client, spawn, paid, died, repeats, settled, madeUpFor } = await open();
   const { schedules } = client;
   const options = { everyMs: 1000, overlap: "allow", catchUp: "all" } as const;
   await schedules.create({ id: "w", workflow: tick, input: {}, ...options });
@@ -124,12 +150,9 @@ test("workers killed at any time: each tick of a workflow and of a completion on
     await died(worker);
     workers.push(spawn(WORKER));
   }
+  await Promise.all([madeUpFor("w", 1000), madeUpFor("c", 1000)]);
   await Promise.all([schedules.pause("w"), schedules.pause("c")]);
-  await waitFor(
-    "all ended",
-    async () => (await schedules.list()).every(({ running }) => running.length === 0),
-    120_000,
-  );
+  await settled();
   const [w, c] = await schedules.list();
   const ofWorkflow = await repeats(startedOf(w as Schedule));
   for (const [schedule, ticks] of [
