@@ -126,7 +126,7 @@ export class DiskIndex {
   }
 
   lineOf(id: string): number | undefined {
-    return this.find(id)?.line;
+    return this.standing(id)?.line;
   }
 
   find(id: string): IndexRow | undefined {

@@ -14,6 +14,7 @@ import { within } from "../shared/within.ts";
 import type { Store } from "../store/store.ts";
 import { openRedis, type RedisHost, startHistory, startWorker } from "./compose.ts";
 import { EXIT, type Interruption, saidBy } from "./exit.ts";
+import { asTyped } from "./own-command.ts";
 import { laneText } from "./progress/batch-picture.ts";
 import { Progress } from "./progress/progress.ts";
 import { summarize } from "./report.ts";
@@ -227,7 +228,7 @@ function conclude(
     case "failed": {
       const { code, message, hint } = error ?? { code: "unknown", message: "no reason was given" };
       process.stderr.write(
-        `batch stopped (${code}): ${message}${saidBy(providerMessage)}${hint ? `\n  → ${hint}` : ""}\n${kept}\nthen resume with: ${options.resumeCommand}\n`,
+        `batch stopped (${code}): ${message}${saidBy(providerMessage)}${hint ? `\n  → ${asTyped(hint)}` : ""}\n${kept}\nthen resume with: ${options.resumeCommand}\n`,
       );
       return code === "cost_limit" ? EXIT.costLimit : EXIT.configuration;
     }

@@ -14,6 +14,7 @@ import { loggerOf } from "../telemetry/logging.ts";
 import { openRedis } from "./compose.ts";
 import { table } from "./options.ts";
 import { jsonText, printable } from "./output.ts";
+import { asTyped } from "./own-command.ts";
 
 const UNITS: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -79,7 +80,10 @@ function show(report: ErrorReport, by: readonly ErrorDimension[] = ["code", "mod
     spentUsd ? `, ${usd(spentUsd)} spent` : ""
   }`;
   if (groups.length === 0) return head;
-  const told = patterns.flatMap(({ text, hint }) => [`! ${printable(text)}`, `  → ${printable(hint)}`]);
+  const told = patterns.flatMap(({ text, hint }) => [
+    `! ${printable(text)}`,
+    `  → ${asTyped(printable(hint))}`,
+  ]);
   const hasExamples = groups.some(({ example }) => example);
   const rows = groups.map((group) => [
     ...by.map((name) => cell(group, name)),
