@@ -70,9 +70,13 @@ export async function runRows(
   if (isKilled) {
     const half = load.rows / 2;
     await until(first, where, peaks, async () => (await charged(provider)).length >= half);
-    first.kill("SIGKILL");
-    killedAt = Date.now();
-    await once(first, "close");
+    // One that has given up most of its rows by then is only started again.
+    if (isRunning(first)) {
+      const closed = once(first, "close");
+      first.kill("SIGKILL");
+      killedAt = Date.now();
+      await closed;
+    }
   }
   await until(isKilled ? start(output) : first, where, peaks, async () => false);
   const endedAt = Date.now();
@@ -97,8 +101,7 @@ async function until(
   peaks: { rssMb: number; redisMb: number },
   isOver: () => Promise<boolean>,
 ): Promise<void> {
-  const isRunning = () => child.exitCode === null && child.signalCode === null;
-  for (let round = 0; isRunning() && !(await isOver()); round++) {
+  for (let round = 0; isRunning(child) && !(await isOver()); round++) {
     await delay(LOOK_MS);
     peaks.rssMb = Math.max(peaks.rssMb, peakRssMb(child.pid));
     if (round % 5 === 0) {
@@ -106,6 +109,10 @@ async function until(
       peaks.redisMb = Math.max(peaks.redisMb, bytes / 1e6);
     }
   }
+}
+
+function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
 }
 
 function peakRssMb(pid: number | undefined): number {

@@ -16,7 +16,7 @@ import { keepLock } from "./bullmq-sleep.ts";
 import type { ClockWatch } from "./clock-watch.ts";
 import { openJobData } from "./job-data.ts";
 import { JobSlots } from "./job-slots.ts";
-import { PUT_BACK_MS, putBack, putBackMs } from "./put-back.ts";
+import { againAfter, noteAgainAt, PUT_BACK_MS, putBack, putBackMs, waitOut } from "./put-back.ts";
 import { isKeyMissing } from "./sealing.ts";
 import { UnreadableWatch, type UnreadableWatchOptions } from "./unreadable-watch.ts";
 
@@ -159,9 +159,11 @@ export class JobLoop {
     this.#active.set(jobId, { abort, token });
     this.#slots.take();
     try {
+      await waitOut(active, this.#options.store);
       await this.#openData(active);
       return await this.#options.process(active);
     } catch (error) {
+      if (error instanceof RetryError) await this.#noteRetry(job, error);
       if (!isSignal(error)) this.#tellUnexpected(jobId, error);
       throw error;
     } finally {
@@ -194,6 +196,14 @@ export class JobLoop {
       );
       await putBack(active, { delayMs: putBackMs(), reason: "a worker with the key of its encryption" });
     }
+  }
+
+  /** For the worker that takes it next, whose clock may be another one. */
+  async #noteRetry(job: Job, { delayMs }: RetryError): Promise<void> {
+    const { store, logger } = this.#options;
+    await noteAgainAt(job, againAfter(store, delayMs)).catch((fault: Error) =>
+      logger.debug({ fault: fault.message }, "the time of a retry was not noted"),
+    );
   }
 
   /** BullMQ repeats the job; only the name of the fault is told, since its text may quote the request. */

@@ -7,7 +7,7 @@ import { fingerprint } from "../shared/providers.ts";
 import { lostWorkers } from "../store/bullmq-internals.ts";
 import { putBackMs } from "../store/put-back.ts";
 import type { WorkerContext } from "./context.ts";
-import { type Attempt, againInMs } from "./job-attempt.ts";
+import type { Attempt } from "./job-attempt.ts";
 import type { Verdict } from "./verdict.ts";
 
 /*
@@ -18,12 +18,6 @@ import type { Verdict } from "./verdict.ts";
 export class NotHereError extends Error {
   override name = "NotHereError";
 }
-
-/**
- * BullMQ judges a job's delay by the clocks of who put it back and who takes it. Two that are 5 s off, of which nobody is warned, would let
- * all attempts pass within the shortest outage. What comes earlier by more was called by an operator.
- */
-const [TOO_EARLY_MS, MAX_EARLY_MS] = [100, 10_000];
 
 /** Workers lost while they ran this job before it counts as the cause; a stall is BullMQ's count of them. */
 const MAX_LOST_WORKERS = 10;
@@ -45,9 +39,6 @@ export function unreadable({ data }: Job): Verdict {
 
 /** The verdict on a job that this worker cannot run; undefined when it can. */
 export function barred({ context, job }: Attempt, payload: CompletionPayload): Verdict | undefined {
-  const earlyMs = againInMs(job, context.store);
-  if (earlyMs > TOO_EARLY_MS && earlyMs <= MAX_EARLY_MS)
-    return { kind: "putBack", delayMs: earlyMs, reason: "the time of its next attempt" };
   // Which of several models it calls, its journal says.
   const lack = payload.fallbacks ? undefined : lackOf(context, payload.provider);
   if (lack) return lack;

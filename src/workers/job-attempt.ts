@@ -9,7 +9,6 @@ import type { FinishedCall } from "../store/finished-call.ts";
 import type { JobJournal } from "../store/job-journal.ts";
 import type { ActiveJob } from "../store/job-loop.ts";
 import { toldText } from "../store/past-contents.ts";
-import { clockOf } from "../store/redis-clock.ts";
 import type { Store } from "../store/store.ts";
 import type { JobClass } from "../telemetry/metrics.ts";
 import type { WaitReason } from "../telemetry/tracing.ts";
@@ -76,14 +75,10 @@ export function keptProgress(job: Job): { lost: LostCall[]; slept: unknown; faul
   return { lost: lostCalls(job), slept, fault };
 }
 
-/**
- * Notes what an attempt failed with, for the job's end where its time runs out before the next one.
- * @param againMs in which time the next attempt may begin, where BullMQ's delay keeps it until then: absent where its queue waits
- */
-export async function noteFault(job: Job, store: Store, error: GlueError, againMs?: number): Promise<void> {
+/** Notes what an attempt failed with, for the job's end where its time runs out before the next one. */
+export async function noteFault(job: Job, store: Store, error: GlueError): Promise<void> {
   const { type, code, category, message, status } = toErrorRecord(error);
-  const againAt = againMs && clockOf(store).now() + againMs;
-  const fault = { type, code, category, status, message: toldText(store, message), againAt };
+  const fault = { type, code, category, status, message: toldText(store, message) };
   await job.updateProgress({ ...Object(job.progress), fault });
 }
 
@@ -91,12 +86,6 @@ export async function noteFault(job: Job, store: Store, error: GlueError, againM
 export function lastFault({ progress }: Job): GlueError | undefined {
   const stored = errorRecordSchema.safeParse((Object(progress) as { fault?: unknown }).fault);
   return stored.success ? fromErrorRecord(stored.data) : undefined;
-}
-
-/** Returns in how many ms the job's next attempt may begin, by the clock of Redis; 0: now. */
-export function againInMs({ progress }: Job, store: Store): number {
-  const { againAt } = Object((Object(progress) as { fault?: unknown }).fault) as { againAt?: unknown };
-  return typeof againAt === "number" ? Math.max(0, againAt - clockOf(store).now()) : 0;
 }
 
 /** The code of a fault that may end no second attempt of the job, once one has ended so. */

@@ -1,5 +1,5 @@
 import { DelayedError, RateLimitError, UnrecoverableError } from "bullmq";
-import { type PauseAsked, pauseModel, type SnoozeScope } from "../limits/pause.ts";
+import { type PauseAsked, pauseModel } from "../limits/pause.ts";
 import type { CompletionPayload, CompletionSummary } from "../shared/catalog.ts";
 import { previewOfAnswer } from "../shared/chat.ts";
 import { HIDDEN } from "../shared/encryption-setting.ts";
@@ -19,7 +19,7 @@ import { RetryError } from "../store/job-loop.ts";
 import { PAUSE_TEST_MS } from "../store/long-pause.ts";
 import { announceJob } from "../store/outbox.ts";
 import { toldText } from "../store/past-contents.ts";
-import { putBack } from "../store/put-back.ts";
+import { againAfter, putBack } from "../store/put-back.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { Store } from "../store/store.ts";
 import { type FailureReport, reportError } from "../telemetry/error-reports.ts";
@@ -34,6 +34,7 @@ export const HELD_MS = 30_000;
 
 interface SentBack {
   delayMs: number;
+  againAt?: number | undefined;
   reason: string;
   limited?: LimitedRow;
   waiting?: Waiting | undefined;
@@ -84,11 +85,10 @@ async function noteAttempt(
   { job, jobId, context: { store }, logger }: Attempt,
   error: GlueError,
   againMs: number,
-  scope: SnoozeScope,
 ): Promise<void> {
   const at = { attempt: job.attemptsMade + 1, againMs };
   await Promise.all([
-    noteFault(job, store, error, scope === "job" ? againMs : undefined),
+    noteFault(job, store, error),
     logAttempt(store, { queue: job.queueName, id: jobId }, error, at),
   ]).catch((fault: Error) => logger.debug({ fault: fault.message }, "an attempt was not noted"));
 }
@@ -103,7 +103,7 @@ async function retry(
     await job.updateProgress({ ...keptProgress(job), failed: error.code, waiting });
   else if (waiting) await job.updateProgress({ ...Object(job.progress), waiting });
   const told = { fault: toErrorRecord(error), delayMs };
-  await noteAttempt(attempt, error, delayMs, "job");
+  await noteAttempt(attempt, error, delayMs);
   logFault(logger, error.code, told, "attempt failed; will retry", "warn");
   throw new RetryError(failureText(attempt, error), delayMs);
 }
@@ -115,12 +115,15 @@ async function snooze(
 ): Promise<never> {
   const { scope, delayMs, error, limited } = verdict;
   // Of what was sent; a wait for a budget or the cache is no attempt.
-  if (policyOf(error).counts !== "nothing") await noteAttempt(attempt, error, delayMs, scope);
-  if (scope === "job")
-    return sendBack(attempt, { delayMs, reason: `${error.code}: ${error.message}`, waiting });
+  const wasSent = policyOf(error).counts !== "nothing";
+  if (wasSent) await noteAttempt(attempt, error, delayMs);
+  if (scope === "job") {
+    const againAt = wasSent ? againAfter(attempt.context.store, delayMs) : undefined;
+    return sendBack(attempt, { delayMs, againAt, reason: `${error.code}: ${error.message}`, waiting });
+  }
   await pause(attempt, { scope, delayMs, reason: `${error.code}: ${error.message}` });
   // Every second of an outage has one of the breaker's, every minute of a long pause one of each worker's.
-  const level = policyOf(error).counts === "nothing" ? "debug" : "info";
+  const level = wasSent ? "info" : "debug";
   attempt.logger[level]({ fault: error.code, delayMs }, "the queue waits for the provider");
   // BullMQ puts it first in its queue, where a row that is limited each time would keep all others from their calls.
   if (limited && limited.times > 1) {

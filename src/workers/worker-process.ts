@@ -13,7 +13,7 @@ import { modelRef } from "../shared/model-name.ts";
 import { PROFILES } from "../shared/profiles.ts";
 import { parseCompletionQueueName, ROUTE_QUEUE } from "../shared/queue-name.ts";
 import { CLOSE_MS, within } from "../shared/within.ts";
-import { hasJobs, queuesWithJobs } from "../store/bullmq-internals.ts";
+import { queuesWithJobs } from "../store/bullmq-internals.ts";
 import { CacheStore } from "../store/cache.ts";
 import type { ConnectedStore } from "../store/connected-store.ts";
 import type { LoopOnDemand } from "../store/loop-on-demand.ts";
@@ -44,11 +44,13 @@ const WORK_MS = 1000;
 const LIMITS_MS = 5000;
 /** To one provider entry; each of its models has a queue with a concurrency of its own. */
 const MIN_CONNECTIONS = 512;
-const IDLE_MS = 10 * 60_000;
+/** A queue without jobs is let go after so long, and one whose jobs all sleep. */
+const IDLE_MS = 60_000;
+const ASLEEP_MS = 10 * 60_000;
 
 /**
  * One process of the fleet: follows the queue registry and serves each queue that is in use with a job loop, which costs a
- * connection. One that had no jobs for ten minutes is let go until a producer registers it again, or it has jobs.
+ * connection. One that had no jobs for a minute is let go until a producer registers it again, or it has jobs.
  */
 export class WorkerProcess {
   readonly id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
@@ -220,7 +222,9 @@ export class WorkerProcess {
     for (const { name } of closed.filter(isUsed)) this.#open(name);
     for (const name of await queuesWithJobs(this.#store, quiet, { asleep: false })) this.#open(name);
     for (const [name, queue] of this.#queues) {
-      if (queue.idleMs <= IDLE_MS || (await hasJobs(this.#store, name))) continue;
+      if (queue.idleMs <= IDLE_MS) continue;
+      const asleep = queue.idleMs <= ASLEEP_MS;
+      if ((await queuesWithJobs(this.#store, [name], { asleep })).length > 0) continue;
       this.#queues.delete(name);
       await queue.close();
     }

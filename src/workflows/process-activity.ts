@@ -24,7 +24,7 @@ import { lostWorkers, putBacksOf } from "../store/bullmq-internals.ts";
 import { logAttempt } from "../store/job-log.ts";
 import type { AbortReason, ActiveJob } from "../store/job-loop.ts";
 import { toldText } from "../store/past-contents.ts";
-import { putBack, putBackMs } from "../store/put-back.ts";
+import { againAfter, putBack, putBackMs } from "../store/put-back.ts";
 import { untilTaken } from "../store/redis-refusal.ts";
 import type { EndedEntry } from "../store/run-journal.ts";
 import { inlineOrRunBlob } from "../store/run-record.ts";
@@ -146,7 +146,7 @@ async function failTry(
   const againMs = waitMs(retry, tries);
   await noteTry(input, lock, error, { attempt: tries, againMs });
   const reason = `its next try: try ${tries} failed, ${error.code}`;
-  return putBack(input.active, { delayMs: againMs, reason });
+  return putBack(input.active, { delayMs: againMs, againAt: againAfter(input.store, againMs), reason });
 }
 
 async function noteTry(

@@ -1,5 +1,7 @@
 import { createServer as createTcpServer, type Socket } from "node:net";
+import { Queue } from "bullmq";
 import { expect, onTestFinished, test } from "vitest";
+import { WEBHOOK_QUEUE } from "../../src/shared/catalog.ts";
 import { saveBatch } from "../../src/store/batch.ts";
 import { announceAlert } from "../../src/store/outbox.ts";
 import { removeWebhook } from "../../src/store/webhook.ts";
@@ -99,6 +101,22 @@ test("what fails is sent again, the same under the same id, and is dead in the e
   expect(await webhooks.replay(id, eventId)).toBe(1);
   await waitFor("once more", () => receiver.requests.length === 8);
   await expect(webhooks.replay(id, "evt_unknown")).rejects.toMatchObject({ code: "unknown_event" });
+});
+
+test("what a worker's clock lets be sent again too early waits until its time", async () => {
+  const { store, webhooks } = opened([3000]);
+  const sentAt: number[] = [];
+  const receiver = await wireServer((response) => {
+    sentAt.push(performance.now());
+    response.writeHead(sentAt.length === 1 ? 500 : 204).end();
+  });
+  await webhooks.add("default", receiver.url, ["alert.*"]);
+  await announceAlert(store, { id: "a-1", state: "firing" });
+  const queue = new Queue(WEBHOOK_QUEUE, { connection: store.redis, prefix: store.keys.prefix });
+  await (await waitFor("the retry", async () => (await queue.getDelayed()).at(0))).promote();
+  await waitFor("the delivery", () => sentAt.length === 2);
+  await queue.close();
+  expect(Number(sentAt[1]) - Number(sentAt[0])).toBeGreaterThanOrEqual(2800);
 });
 
 test("410 disables a webhook, and no more events are written for it until it is enabled", async () => {

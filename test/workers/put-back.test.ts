@@ -145,11 +145,11 @@ test("a retry that a worker's clock lets begin too early goes back, and uses no 
   const { name, data, opts } = await validJob("job-1");
   const job = await queue.add(name, data, opts);
   const againAt = Date.now() + 6000;
-  await job.updateProgress({ fault: { againAt } });
+  await job.updateProgress({ againAt, waitsFor: "what it waited for" });
   await queue.resume();
   const record = await waitFor("the end", () => recordIn(redis, settings.namespace, "job-1"));
   expect(record).toMatchObject({ status: "succeeded", attempts: 1 });
-  expect((await queue.getJob("job-1"))?.progress).toMatchObject({ waitsFor: "the time of its next attempt" });
+  expect((await queue.getJob("job-1"))?.progress).toMatchObject({ waitsFor: "what it waited for" });
   expect(simulator.journal.entries()[0]?.at).toBeGreaterThanOrEqual(againAt - 100);
 });
 

@@ -1,9 +1,11 @@
-import { describe, expect, test } from "vitest";
+import { Queue } from "bullmq";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { defineActivity, NonRetryableError } from "../../src/index.ts";
 import { MAX_ACTIVITY_BYTES } from "../../src/shared/activity-payload.ts";
 import { activityQueue } from "../../src/shared/catalog.ts";
 import { jobKey } from "../../src/store/bullmq-internals.ts";
+import { redisKeys } from "../../src/store/redis-keys.ts";
 import { readRunJournal } from "../../src/store/run-journal.ts";
 import { anyActivity, failure, one } from "../support/any-activity.ts";
 import { anyWorkflow } from "../support/any-workflow.ts";
@@ -149,6 +151,27 @@ describe("tries of an activity", () => {
       cause: { message: "deep" },
     });
     expect(tries).toBe(4);
+  });
+
+  test("keep their distance where a worker's clock lets one begin too early", async () => {
+    const { runs, work, redis, settings } = await workflowSite();
+    const triedAt: number[] = [];
+    const flaky = anyActivity(
+      () => {
+        if (triedAt.push(performance.now()) === 1) throw new Error("no");
+      },
+      { retry: { maxAttempts: 2, minWaitMs: 3000, maxWaitMs: 3000 } },
+    );
+    await work(one(), flaky);
+    const run = await runs.start(one(), {});
+    const { prefix } = redisKeys(settings.namespace);
+    const queue = new Queue(activityQueue("work"), { connection: redis, prefix });
+    onTestFinished(() => queue.close());
+    // As a worker does whose clock is ahead.
+    await (await waitFor("the second try to wait", async () => (await queue.getDelayed()).at(0))).promote();
+    await run.result();
+    const [first = 0, second = 0] = triedAt;
+    expect(second - first).toBeGreaterThanOrEqual(2800);
   });
 
   test("begin anew with a retry of the run; a fork takes over what they brought", async () => {
