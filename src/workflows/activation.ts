@@ -13,11 +13,11 @@ import { cleanUp } from "./clean-up.ts";
 import { cancelSteps } from "./end-run.ts";
 import { EntryValues, isOfActivation } from "./entry-values.ts";
 import type { Execution } from "./execution.ts";
-import type { FleetAccess } from "./fleet-access.ts";
 import { type LiveRun, metadataFields, sleepingOf } from "./live-run.ts";
 import { LocalWork } from "./local-work.ts";
 import { repair } from "./repair-steps.ts";
 import { deadlineError } from "./run-errors.ts";
+import type { RunInput } from "./run-input.ts";
 import { askedEntry, dispatch, isOutside } from "./run-steps.ts";
 import type { OpenStep } from "./step.ts";
 import { dueEntries, nextTimer } from "./timers.ts";
@@ -33,12 +33,11 @@ export type ActivationEnd = "suspended" | "ended" | Denied;
 
 /** The time in which one worker holds a run: its function goes on until it waits for what is not there yet. */
 export class Activation {
-  readonly #fleet: FleetAccess;
+  readonly #input: RunInput;
   readonly #lock: RunLock;
   readonly #run: RunRecord;
   readonly #live: LiveRun;
   readonly #execution: Execution;
-  readonly #signal: AbortSignal;
   /** The last entry of earlier activations that the function has not seen. */
   #replayUntil = -1;
   /** Read, not delivered. */
@@ -49,14 +48,14 @@ export class Activation {
   /** To what others append to the journal; undefined while nothing in this process is waited for. */
   #listening: Promise<Disposable | undefined> | undefined;
 
-  constructor(fleet: FleetAccess, lock: RunLock, run: RunRecord, live: LiveRun, signal: AbortSignal) {
-    this.#fleet = fleet;
+  constructor(input: RunInput, lock: RunLock, run: RunRecord, live: LiveRun) {
+    const { fleet, signal } = input;
+    this.#input = input;
     this.#lock = lock;
     this.#run = run;
     this.#live = live;
     this.#execution = live.execution;
     this.#values = new EntryValues(fleet.store, live.execution);
-    this.#signal = signal;
     this.#local = new LocalWork(fleet, lock, live.execution, signal, { isShown: run.local.length > 0 });
   }
 
@@ -67,11 +66,11 @@ export class Activation {
    */
   async run(journal: readonly RunJournalEntry[]): Promise<ActivationEnd> {
     const stop = () => this.#execution.activity.wake();
-    this.#signal.addEventListener("abort", stop, { once: true });
+    this.#input.signal.addEventListener("abort", stop, { once: true });
     try {
       return await this.#goThrough(journal);
     } finally {
-      this.#signal.removeEventListener("abort", stop);
+      this.#input.signal.removeEventListener("abort", stop);
       this.#local.stop();
       void this.#listening?.then((listener) => listener?.[Symbol.dispose]());
     }
@@ -91,7 +90,7 @@ export class Activation {
       await this.#deliver();
       if (execution.isCancelled) {
         this.#local.stop();
-        await cleanUp(execution, this.#live.cancelHandlers, this.#fleet.logger);
+        await cleanUp(execution, this.#live.cancelHandlers, this.#input.fleet.logger);
         return "over";
       }
       if (execution.outcome) {
@@ -116,13 +115,16 @@ export class Activation {
   /** True when there is more to deliver, or may be; false when everything waits for what is outside. */
   async #goOn(): Promise<boolean> {
     const execution = this.#execution;
-    if (this.#now() >= this.#run.deadlineAt) return this.#expire();
+    if (this.#now() >= this.#run.deadlineAt) {
+      execution.outcome = { error: deadlineError() };
+      return true;
+    }
     if (this.#live.isMetadataNew) this.#showMetadata();
     if (execution.unrecorded.size > 0 || execution.newPatches.length > 0 || execution.hasCancellations)
       return this.#record();
     const local = this.#local.entries.splice(0);
     if (local.length > 0) {
-      const { metrics } = this.#fleet;
+      const { metrics } = this.#input.fleet;
       for (const { type } of local) if (type === "ended") metrics?.stepAsked(this.#run.workflow, "local");
       return this.#append(local);
     }
@@ -134,10 +136,12 @@ export class Activation {
     const timer = nextTimer(execution, this.#run.deadlineAt);
     // BullMQ wakes by this machine's clock: where that is ahead, it would do so again and again until the time has come.
     const wouldWake = timer <= Date.now();
-    if (this.#local.isUnderWay || execution.steps.size === 0 || wouldWake) {
-      return this.#wait(Math.max(1, timer - this.#now()));
-    }
-    return false;
+    const leftMs = Math.max(1, timer - this.#now());
+    if (this.#local.isUnderWay || execution.steps.size === 0 || wouldWake) return this.#wait(leftMs);
+    const { lingerMs } = this.#live.pace;
+    if (lingerMs <= 0 || !execution.pending().some(({ kind }) => isOutside(kind))) return false;
+    this.#listening ??= this.#listen();
+    return this.#input.withoutSlot(() => this.#wait(Math.min(leftMs, lingerMs)));
   }
 
   /** Waits for work of this process, or for what others append to the journal, at most for so long. */
@@ -169,7 +173,7 @@ export class Activation {
 
   async #listen(): Promise<Disposable | undefined> {
     const wake = () => this.#execution.activity.wake();
-    const { notifier } = this.#fleet.store;
+    const { notifier } = this.#input.fleet.store;
     const listener = await notifier.listen({ [`workflow:${this.#run.id}`]: wake }).catch(() => undefined);
     // What came before the subscription stood is found by a look.
     wake();
@@ -179,9 +183,10 @@ export class Activation {
   async #deliver(): Promise<void> {
     const execution = this.#execution;
     for (let i = 0; i < this.#ahead.length && !execution.outcome; i++) {
-      this.#signal.throwIfAborted();
+      this.#input.signal.throwIfAborted();
       const entry = this.#ahead[i] as RunJournalEntry;
       execution.isReplaying = execution.seen < this.#replayUntil;
+      if (entry.type === "ended" && !entry.own) this.#live.pace.ended();
       await execution.deliver(entry, await this.#values.of(this.#ahead, i));
       if (execution.outcome) {
         this.#ahead = this.#ahead.slice(i + 1);
@@ -203,8 +208,8 @@ export class Activation {
   }
 
   async #read(): Promise<true> {
-    this.#signal.throwIfAborted();
-    const { store } = this.#fleet;
+    this.#input.signal.throwIfAborted();
+    const { store } = this.#input.fleet;
     this.#lookAhead(await readRunJournal(store, this.#run.id, this.#execution.seen));
     return true;
   }
@@ -227,7 +232,7 @@ export class Activation {
 
   /** What the function newly asks for goes into the journal, then into the queues. */
   async #record(): Promise<boolean> {
-    const digestOf = await this.#fleet.store.sealing.digests();
+    const digestOf = await this.#input.fleet.store.sealing.digests();
     const execution = this.#execution;
     const steps = [...execution.unrecorded];
     const at = this.#now();
@@ -237,14 +242,15 @@ export class Activation {
     const cancelled = execution.takeCancellations();
     if (!(await this.#append([...withdrawn, ...patches, ...asked, ...cancelled]))) return false;
     for (const [n, step] of steps.entries()) step.asked = asked[n];
-    for (const { kind } of steps) this.#fleet.metrics?.stepAsked(this.#run.workflow, kind);
-    await dispatch(this.#fleet, this.#run, steps);
+    for (const { kind } of steps) this.#input.fleet.metrics?.stepAsked(this.#run.workflow, kind);
+    if (steps.some(({ kind }) => isOutside(kind))) this.#live.pace.asked();
+    await dispatch(this.#input.fleet, this.#run, steps);
     await this.#stop(cancelled);
     return true;
   }
 
   async #answer(): Promise<boolean> {
-    const { store } = this.#fleet;
+    const { store } = this.#input.fleet;
     const { id } = this.#run;
     if (!(await this.#append(await this.#execution.updates.takeAnswers(store, id)))) return false;
     await notify(store, "workflow", id);
@@ -260,12 +266,12 @@ export class Activation {
       return entry ? { ...entry, abandon: undefined } : [];
     });
     for (const { step } of cancelled) this.#local.cancel(step);
-    await cancelSteps(this.#fleet, asked);
+    await cancelSteps(this.#input.fleet, asked);
   }
 
   /** Local work begins only when the journal does not have its end; other steps may be an earlier activation's. */
   async #begin(steps: readonly OpenStep[]): Promise<boolean> {
-    this.#signal.throwIfAborted();
+    this.#input.signal.throwIfAborted();
     const others = steps.filter(({ kind }) => kind !== "local");
     for (const step of steps) {
       step.isDispatched = true;
@@ -277,19 +283,14 @@ export class Activation {
       await nextTurn();
       return true;
     }
-    const ended = await repair(this.#fleet, this.#run, outside);
+    const ended = await repair(this.#input.fleet, this.#run, outside);
     if (ended.length > 0) return this.#append(ended);
     return this.#read();
   }
 
-  #expire(): true {
-    this.#execution.outcome = { error: deadlineError() };
-    return true;
-  }
-
   /** By the clock of Redis, as timers and deadlines are. */
   #now(): number {
-    return clockOf(this.#fleet.store).now();
+    return clockOf(this.#input.fleet.store).now();
   }
 
   /** Undefined when only others can wake it. */

@@ -11,6 +11,7 @@ import { Execution } from "./execution.ts";
 import { currentContext, RunContext } from "./run-context.ts";
 import { Seeds } from "./seeds.ts";
 import { signalSchemaOf } from "./signal-schemas.ts";
+import { StepPace } from "./step-pace.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 const MAX_WAITS_SHOWN = 20;
@@ -26,6 +27,7 @@ export interface LiveRun {
   /** The fields by which the run's record says what it waits for. */
   shown: readonly string[];
   cancelHandlers: CancelHandler[];
+  pace: StepPace;
 }
 
 export interface LiveRunOptions {
@@ -72,7 +74,8 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
     return currentContext.run(context, () => workflow.run(context, checked));
   });
   Object.assign(execution.totals, run.carried);
-  const live: LiveRun = { execution, metadata, cancelHandlers, isMetadataNew: false, shown: [] };
+  const pace = new StepPace();
+  const live: LiveRun = { execution, metadata, cancelHandlers, isMetadataNew: false, shown: [], pace };
   return live;
 }
 

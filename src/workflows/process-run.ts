@@ -127,7 +127,7 @@ async function goOn(input: RunInput, part: Part): Promise<RunEnd | "continued"> 
   const hasLoss = input.lostWorkers > 0;
   const isPoison = hasLoss && (await noteLoss(input, lock));
   if (isPoison) return fail(input, lock, run, live, workerLost());
-  const activation = new Activation(fleet, lock, run, live, input.signal);
+  const activation = new Activation(input, lock, run, live);
   const isWhole = !hasLoss && live.execution.seen === seen;
   const journal = (isWhole ? news : undefined) ?? (await readRunJournal(store, runId, live.execution.seen));
   const end = await activation.run(journal);
@@ -159,7 +159,7 @@ async function cleanUpAfter(
   run: RunRecord,
   journal: readonly RunJournalEntry[],
 ): Promise<void> {
-  const { fleet, workflows, cache, runId, token, signal } = input;
+  const { fleet, workflows, cache, runId, token } = input;
   const workflow = workflows.get(run.workflow);
   const hasBegun = journal.some((entry) => isOfActivation(entry) || entry.type === "lost");
   if (!workflow || workflow.version < run.version || !hasBegun) return;
@@ -168,7 +168,7 @@ async function cleanUpAfter(
   if ("reason" in live) return;
   const lock: RunLock = { store: fleet.store, runId, queue: run.queue, token, lockMs: fleet.settings.lockMs };
   const rest = journal.slice(live.execution.seen);
-  await new Activation(fleet, lock, run, live, signal).run(rest).catch((error: unknown) => {
+  await new Activation(input, lock, run, live).run(rest).catch((error: unknown) => {
     fleet.logger.warn({ err: error as Error, runId }, "a cancelled run cannot clean up");
   });
 }

@@ -1,12 +1,13 @@
 import type { LRUCache } from "lru-cache";
 import type { AgentParts } from "../shared/agent.ts";
 import type { StepFunction } from "../shared/step-function.ts";
+import type { ActiveJob } from "../store/job-loop.ts";
 import type { FleetAccess } from "./fleet-access.ts";
 import type { LiveRun } from "./live-run.ts";
 import type { AnyWorkflow } from "./workflow.ts";
 
 /** A run that a worker has taken, with what the worker brings. */
-export interface RunInput {
+export interface RunInput extends Pick<ActiveJob, "signal" | "withoutSlot"> {
   fleet: FleetAccess;
   workflows: ReadonlyMap<string, AnyWorkflow>;
   offerParts: (parts: AgentParts) => void;
@@ -23,7 +24,6 @@ export interface RunInput {
   workerId: string;
   /** The ids of the workers whose code did not fit it. */
   unfit: readonly string[];
-  signal: AbortSignal;
   /** The function that is activated. */
   onLive: (live: LiveRun) => void;
   /** The function asked for something; this may be outside of its activations. */

@@ -110,7 +110,7 @@ export class WorkflowHost {
   }
 
   async #process(active: ActiveJob): Promise<unknown> {
-    const { job, jobId: runId, token, signal } = active;
+    const { job, jobId: runId, token, signal, withoutSlot } = active;
     let live: LiveRun | undefined;
     let isOver = false;
     this.#active.add(runId);
@@ -128,6 +128,7 @@ export class WorkflowHost {
         unfit: unfitWorkersOf(job),
         onLossNoted: () => forgetLostWorkers(this.#store, job),
         signal,
+        withoutSlot,
         onLive: (present) => {
           live = present;
         },

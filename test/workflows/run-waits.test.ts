@@ -47,7 +47,8 @@ const inTurn = defineWorkflow({
   input: z.string(),
   output: z.string(),
   run: async (ctx) => {
-    await ctx.complete("ask", "who?");
+    // So long that the run goes to sleep for the step after it too.
+    await ctx.complete("ask", 'who?\n#sim {"latencyMs": 700}');
     await ctx.activity(noted, 1);
     await ctx.waitFor("next", { schema: z.object({ count: z.number() }) });
     await ctx.waitFor("next");
