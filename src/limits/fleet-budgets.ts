@@ -12,13 +12,26 @@ import {
 import type { Budget } from "../shared/limits-setting.ts";
 import type { Logger } from "../shared/logger.ts";
 import type { Settings } from "../shared/settings.ts";
-import { GUARD_MS, readLearnedLimits, writeLearnedLimits } from "../store/learned-limits.ts";
+import {
+  GUARD_MS,
+  type Guess,
+  type LearnedLimits,
+  readLearnedLimits,
+  writeLearnedLimits,
+} from "../store/learned-limits.ts";
+import { clockOf } from "../store/redis-clock.ts";
 import type { Store } from "../store/store.ts";
+import { readWorkerCards } from "../store/worker-card.ts";
+import { AcceptedCalls } from "./accepted-calls.ts";
+import { afterRefusal, held, isGivenUp, pauseMsOf, rateOf } from "./guessed-rate.ts";
 
 /** After a change a higher limit is not believed for so long: a gateway may state those of several accounts in turn. */
 const SETTLING_MS = 5000;
 /** So many answers in a row that no longer mention a limit take it back. */
 const SILENT_ANSWERS = 10;
+/** How often a rate that was concluded from refusals is looked at, and by how much it has to change. */
+const RAISE_MS = 5000;
+const LEAST_CHANGE = 0.01;
 const learnedChannel = channel("gluellm:limits");
 
 interface FleetBudgetsOptions {
@@ -31,7 +44,9 @@ interface FleetBudgetsOptions {
 
 /** What a process knows of one budget. */
 interface Learned {
-  limits: StatedLimits;
+  limits: LearnedLimits;
+  /** When this process learned of the refusal from which they were concluded. */
+  refusedAtMs: number;
   /** When the limits changed: answers to calls that were sent before say what was true before. */
   changedAtMs: number;
   /** Successful answers in a row that did not mention a limit that is known. */
@@ -48,6 +63,7 @@ export class FleetBudgets {
   /** By budget id. */
   readonly #learned = new Map<string, Learned>();
   readonly #inForce = new Map<string, Budget | undefined>();
+  readonly #accepted = new Map<string, AcceptedCalls>();
 
   constructor(options: FleetBudgetsOptions) {
     this.#options = options;
@@ -78,6 +94,9 @@ export class FleetBudgets {
       if (isOther && (onlyId === undefined || id === onlyId)) this.#change(id, limits);
     }
     for (const id of this.#learned.keys()) if (!stored.has(id)) this.#tell(id);
+    if (onlyId !== undefined) return;
+    for (const [id, { limits }] of this.#learned)
+      if (limits.guess && limits.rpm !== undefined) await this.#raise(id, limits, limits.guess);
   }
 
   /** Learns from the headers of an answer, also of a refusal. */
@@ -85,8 +104,10 @@ export class FleetBudgets {
     if (!this.#options.settings.learnLimits) return;
     const id = this.idOf(key);
     const own = this.#learned.get(id);
+    const isGuess = own?.limits.guess !== undefined;
     if (own && sentAtMs < own.changedAtMs) return;
     const stated = statedLimits(headers);
+    if (isGuess && !isSome(stated)) return;
     const isSilent = STATED_LIMITS.some(
       (name) => own?.limits[name] !== undefined && !mentionsLimit(headers, name),
     );
@@ -97,9 +118,81 @@ export class FleetBudgets {
     this.#tell(id);
   }
 
-  #change(id: string, limits: StatedLimits): void {
-    const { isTelling = false } = this.#learned.get(id) ?? {};
-    this.#learned.set(id, { limits, changedAtMs: performance.now(), silent: 0, isTelling });
+  /** Counts a call that goes to a provider whose limits nobody knows. */
+  sent(key: string): void {
+    if (this.#isKnown(key)) return;
+    const id = this.idOf(key);
+    this.#acceptedOf(id).add(this.#learned.get(id)?.limits.guess !== undefined);
+  }
+
+  /** Whether limits are configured, or stated by the provider; or nothing is to be learned. */
+  #isKnown(key: string): boolean {
+    const { limits, learnLimits } = this.#options.settings;
+    const learned = this.#learned.get(this.idOf(key))?.limits;
+    return !learnLimits || isSome(configuredBudget(limits, key)) || (!learned?.guess && isSome(learned));
+  }
+
+  /**
+   * Learns from a refusal that names no time, of a provider that states no limits: how much it bears.
+   * @param sentAtMs when the call was sent, by `performance.now()`
+   * @returns how long its budget should wait, in milliseconds; undefined where the limits are known
+   */
+  async refused(key: string, sentAtMs: number): Promise<number | undefined> {
+    if (this.#isKnown(key)) return undefined;
+    const { store } = this.#options;
+    const id = this.idOf(key);
+    const own = this.#learned.get(id);
+    const before = own?.limits.guess;
+    const accepted = this.#acceptedOf(id);
+    accepted.takeBack(sentAtMs);
+    if (before && isGivenUp(before, clockOf(store).now())) return undefined;
+    // Sent before the fleet slowed down.
+    if (before && sentAtMs < (own?.refusedAtMs ?? 0)) return pauseMsOf(before);
+    const stored = (await readLearnedLimits(store)).get(id);
+    if (stored?.guess && !isOfSameRefusal(stored.guess, before)) {
+      this.#change(id, stored);
+      return pauseMsOf(stored.guess);
+    }
+    const workers = Math.max(1, before ? 1 : (await readWorkerCards(store)).length);
+    // What was given up is looked at anew.
+    const known = before && rateOf(before) !== undefined ? before : undefined;
+    const roughPerMinute = accepted.perSecond * workers * 60;
+    const guess = afterRefusal(known, await accepted.tell(), accepted.seen, roughPerMinute);
+    const limits = { rpm: rateOf(guess), guess };
+    if (await writeLearnedLimits(store, id, limits)) {
+      this.#change(id, limits);
+      this.#say(id, limits);
+    }
+    return pauseMsOf(guess);
+  }
+
+  /** What was not refused for a while may be more. */
+  async #raise(id: string, { rpm = 0 }: LearnedLimits, guess: Guess): Promise<void> {
+    const accepted = this.#acceptedOf(id);
+    const now = await accepted.tell();
+    const ms = now.at - guess.raisedAt;
+    if (ms < RAISE_MS || !accepted.isUsed(now, rpm)) return;
+    const raised = held(guess, now.at, Math.min(ms, 2 * RAISE_MS));
+    const rate = rateOf(raised) ?? rpm;
+    const limits = { rpm: Math.abs(rate - rpm) < LEAST_CHANGE * rpm ? rpm : rate, guess: raised };
+    if (await writeLearnedLimits(this.#options.store, id, limits)) this.#change(id, limits);
+  }
+
+  #acceptedOf(id: string): AcceptedCalls {
+    const accepted = this.#accepted.get(id) ?? new AcceptedCalls(this.#options.store, id);
+    this.#accepted.set(id, accepted);
+    return accepted;
+  }
+
+  #change(id: string, limits: LearnedLimits): void {
+    const before = this.#learned.get(id);
+    const now = performance.now();
+    const isOld = isOfSameRefusal(limits.guess, before?.limits.guess);
+    const refusedAtMs = isOld ? (before?.refusedAtMs ?? now) : now;
+    this.#learned.set(id, {
+      ...{ limits, refusedAtMs, changedAtMs: now, silent: 0 },
+      isTelling: before?.isTelling ?? false,
+    });
     const keys = [...this.#inForce.keys()].filter((key) => this.idOf(key) === id);
     for (const key of keys) this.#inForce.set(key, this.#merge(key));
     this.#options.onChange(keys);
@@ -121,16 +214,25 @@ export class FleetBudgets {
 
   /** Writes what was learned, one process at a time; who comes second writes only when the first wrote something else. */
   async #write(id: string): Promise<void> {
-    const { store, logger } = this.#options;
+    const { store } = this.#options;
     for (;;) {
       const limits = this.#learned.get(id)?.limits ?? {};
       const stored = (await readLearnedLimits(store)).get(id);
       if (stored && isSame(stored, limits)) return;
       if (await writeLearnedLimits(store, id, limits)) {
-        logger.info({ budget: id, ...limits }, "the provider states these limits per minute");
-        learnedChannel.publish({ budget: id, ...limits });
+        this.#say(id, limits);
       } else await delay(GUARD_MS / 5);
     }
+  }
+
+  #say(id: string, { guess, ...limits }: LearnedLimits): void {
+    const concluded =
+      limits.rpm === undefined
+        ? "the provider refuses calls at any rate and states no limits: the fleet keeps to none"
+        : "the provider refuses calls and states no limits: the fleet keeps to what it seems to bear per minute";
+    const what = guess ? concluded : "the provider states these limits per minute";
+    this.#options.logger.info({ budget: id, ...limits }, what);
+    learnedChannel.publish({ budget: id, ...limits });
   }
 
   #merge(key: string): Budget | undefined {
@@ -140,7 +242,7 @@ export class FleetBudgets {
 }
 
 function believe(own: Learned | undefined, stated: StatedLimits): StatedLimits {
-  const known = own?.limits ?? {};
+  const known = own?.limits.guess ? {} : (own?.limits ?? {});
   const isSettling = own !== undefined && performance.now() - own.changedAtMs < SETTLING_MS;
   const isForgotten = (own?.silent ?? 0) >= SILENT_ANSWERS;
   const believed: StatedLimits = {};
@@ -153,6 +255,16 @@ function believe(own: Learned | undefined, stated: StatedLimits): StatedLimits {
   return believed;
 }
 
-function isSame(a: StatedLimits = {}, b: StatedLimits = {}): boolean {
-  return STATED_LIMITS.every((name) => a[name] === b[name]);
+function isSame(a: LearnedLimits = {}, b: LearnedLimits = {}): boolean {
+  const isSameGuess = isOfSameRefusal(a.guess, b.guess) && a.guess?.raisedAt === b.guess?.raisedAt;
+  return isSameGuess && STATED_LIMITS.every((name) => a[name] === b[name]);
+}
+
+function isOfSameRefusal(a: Guess | undefined, b: Guess | undefined): boolean {
+  return a?.refusedAt === b?.refusedAt && a?.refusals === b?.refusals;
+}
+
+/** Whether there is a limit per minute. */
+function isSome(limits: StatedLimits = {}): boolean {
+  return STATED_LIMITS.some((name) => limits[name] !== undefined);
 }

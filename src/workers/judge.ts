@@ -51,7 +51,7 @@ export async function judge(
   const given = isWrongType(thrown) ? storedFault(`what Redis has of job ${attempt.jobId}`, thrown) : thrown;
   const error = given instanceof GlueError ? given : unexpected(given, logger);
   if (tried.timing.lost) await keepLost(attempt, tried.timing.lost);
-  const state = stateOf(attempt, tried, error);
+  const state = { ...stateOf(attempt, tried, error), limitedMs: await learnedWaitMs(context, tried, error) };
   const judged = verdictOn(error, state, context.settings.retry, clockOf(context.store).now());
   const verdict = withEvidence(judged, state, context, model.key);
   if (verdict.kind === "fail") {
@@ -139,6 +139,18 @@ function unexpected(thrown: unknown, logger: Logger): GlueError {
   const frames = stack.split("\n").filter((line) => /^\s+at /.test(line));
   logFault(logger, name === "ReplyError" ? message : name, { frames }, "unexpected fault in an attempt");
   return new GlueError(toErrorRecord(thrown));
+}
+
+/** A provider that names no time when it refuses may state no limits either: then its refusals tell how much it bears. */
+async function learnedWaitMs(
+  { budgets }: WorkerContext,
+  { model, timing }: ModelAttempt,
+  error: GlueError,
+): Promise<number | undefined> {
+  const isOpen = policyOf(error).provider === "limited" && error.retryAfterMs === undefined;
+  if (!isOpen || timing.sentAt === undefined) return undefined;
+  // While Redis is away nothing is learned.
+  return budgets.refused(model.key, timing.sentAt).catch(() => undefined);
 }
 
 function stateOf(

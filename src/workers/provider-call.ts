@@ -202,6 +202,7 @@ async function guarded(
   });
   const startedAt = performance.now();
   timing.sentAt = startedAt;
+  context.budgets.sent(key);
   try {
     const reply = await complete();
     held.reservation.settle(reply.charged);

@@ -82,6 +82,8 @@ export interface AttemptState {
   lastingFault?: string | undefined;
   /** When the call was sent that failed, by `performance.now()`; undefined when none was. */
   sentAt?: number | undefined;
+  /** How long the budget of a call waits that was refused without a time. */
+  limitedMs?: number | undefined;
   /** Of a row whose call was limited: how often by now. */
   limited?: LimitedRow | undefined;
   /** When its lane ends, in epoch milliseconds by the same clock: it waits no longer for room there. */
@@ -118,7 +120,8 @@ export function verdictOn(
   const leftMs = state.deadlineAt - now;
   const laneMs = (state.laneUntil ?? now) - now;
   const longestMs = laneMs > 0 ? Math.min(leftMs, laneMs) : leftMs;
-  const delayMs = waitMs(error, isSnooze ? state.snoozes : state.attempt, backoff, longestMs);
+  const delayMs =
+    state.limitedMs ?? waitMs(error, isSnooze ? state.snoozes : state.attempt, backoff, longestMs);
   const scope = scopeOf(error);
   const reason = `${error.code}: ${error.message}`;
   // A queue waits for as long as it takes, with its jobs; they fail at their deadlines.
