@@ -144,10 +144,11 @@ export class FleetBudgets {
     const own = this.#learned.get(id);
     const before = own?.limits.guess;
     const accepted = this.#acceptedOf(id);
-    accepted.takeBack(sentAtMs);
+    // What was sent before the last refusal is in the count from which the next one is concluded.
+    if (sentAtMs >= (own?.refusedAtMs ?? 0)) accepted.takeBack(sentAtMs);
     if (before && isGivenUp(before, clockOf(store).now())) return undefined;
-    // Sent before the fleet slowed down.
-    if (before && sentAtMs < (own?.refusedAtMs ?? 0)) return pauseMsOf(before);
+    // Sent before the whole fleet had heard of it.
+    if (before && sentAtMs < (own?.refusedAtMs ?? 0) + pauseMsOf(before)) return pauseMsOf(before);
     const stored = (await readLearnedLimits(store)).get(id);
     if (stored?.guess && !isOfSameRefusal(stored.guess, before)) {
       this.#change(id, stored);

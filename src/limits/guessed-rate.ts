@@ -11,8 +11,8 @@ import type { Guess } from "../store/learned-limits.ts";
 
 /** The share of the concluded rate that is used at first. */
 const FIRST_SHARE = 0.98;
-/** It reaches the whole rate after as long as the time from which the rate was concluded, times this. */
-const CONFIDENCE = 4;
+/** It reaches the whole rate after as long as the time from which the rate was concluded; after a longer time that is telling, times this. */
+const CONFIDENCE = 3;
 const [MIN_HOLD_MS, MAX_HOLD_MS] = [4000, 60_000];
 /** Within the last seconds a bucket that was full may have given a second of the rate beside what it gained. */
 const BURST_MS = 1000;
@@ -24,7 +24,9 @@ const [EMPTY_SHARE, MAX_BETWEEN_MS] = [0.1, 120_000];
  */
 const [LEAST_MS, LEAST_KNOWN_MS] = [2000, 10_000];
 /** So many rates in a row that were refused too, though calls are accepted all the time, and for how long nothing is concluded then. */
-const [MAX_MISSES, GIVEN_UP_MS] = [3, 10 * 60_000];
+const [MAX_MISSES, GIVEN_UP_MS] = [6, 10 * 60_000];
+/** Other processes tell of their calls so late. */
+const TOLD_LATE_MS = 250;
 const FIRST_PAUSE_MS = 250;
 const MAX_PAUSE_DOUBLINGS = 7;
 /** A rate that nothing supports may be half as high again after each look. */
@@ -76,8 +78,9 @@ export function afterRefusal(
   const ofLate = seen
     .filter(({ at }) => at >= before.refusedAt && now.at - at >= LEAST_MS)
     .map(({ at, total }) => perMinute(now.total - total, now.at - at + BURST_MS));
-  const holdMs = Math.min(MAX_HOLD_MS, Math.max(MIN_HOLD_MS, CONFIDENCE * betweenMs));
-  const rate = Math.max(1, perMinute(accepted, betweenMs), ...ofLate);
+  const confidence = betweenMs < LEAST_KNOWN_MS ? 1 : CONFIDENCE;
+  const holdMs = Math.min(MAX_HOLD_MS, Math.max(MIN_HOLD_MS + 1, confidence * betweenMs));
+  const rate = Math.max(1, perMinute(accepted, betweenMs - TOLD_LATE_MS), ...ofLate);
   const isMiss = isKnown && before.heldMs < before.holdMs && before.empties === 0;
   return { ...fresh, perMinute: rate, holdMs, misses: isMiss ? before.misses + 1 : 0 };
 }
