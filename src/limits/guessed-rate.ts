@@ -16,13 +16,15 @@ const CONFIDENCE = 3;
 const [MIN_HOLD_MS, MAX_HOLD_MS] = [4000, 60_000];
 /** Within the last seconds a bucket that was full may have given a second of the rate beside what it gained. */
 const BURST_MS = 1000;
-/** So little of what is known means that nothing is accepted at present; for longer, that it is less. */
-const [EMPTY_SHARE, MAX_BETWEEN_MS] = [0.1, 120_000];
+/** So few calls, or so little of what is known, mean that nothing is accepted at present; for longer, that it is less. */
+const [LEAST_CALLS, EMPTY_SHARE, MAX_BETWEEN_MS] = [10, 0.1, 120_000];
 /**
  * What is accepted in less time is chance: calls are under way that will be refused, and others that nobody has told of. What is known well
  * needs more time, as a provider's minute may end between.
  */
 const [LEAST_MS, LEAST_KNOWN_MS] = [2000, 10_000];
+/** Per minute: what is hardly known is not taken for less. */
+const LEAST_ROUGH = 300;
 /** So many rates in a row that were refused too, though calls are accepted all the time, and for how long nothing is concluded then. */
 const [MAX_MISSES, GIVEN_UP_MS] = [6, 10 * 60_000];
 /** Other processes tell of their calls so late. */
@@ -62,15 +64,16 @@ export function afterRefusal(
     empties: 0,
     misses: 0,
   };
-  if (!before) return { ...fresh, perMinute: Math.max(1, roughPerMinute), holdMs: MIN_HOLD_MS };
+  if (!before) return { ...fresh, perMinute: Math.max(LEAST_ROUGH, roughPerMinute), holdMs: MIN_HOLD_MS };
   const betweenMs = now.at - before.refusedAt;
   const accepted = now.total - before.accepted;
   const isKnown = before.holdMs > MIN_HOLD_MS;
   const expected = isKnown ? (before.perMinute / 60_000) * betweenMs : 0;
   const isEmpty = accepted <= EMPTY_SHARE * expected && betweenMs < MAX_BETWEEN_MS;
-  if (isEmpty || betweenMs < (isKnown ? LEAST_KNOWN_MS : LEAST_MS)) {
+  const isChance = accepted < LEAST_CALLS && betweenMs < MAX_BETWEEN_MS;
+  if (isEmpty || isChance || betweenMs < (isKnown ? LEAST_KNOWN_MS : LEAST_MS)) {
     // The pause was too short: of a window that begins anew each minute, say. What is hardly known is too high as well.
-    const rate = Math.max(1, isKnown ? before.perMinute : before.perMinute / 2);
+    const rate = isKnown ? before.perMinute : Math.max(LEAST_ROUGH, before.perMinute / 2);
     const empties = before.empties + (isEmpty ? 1 : 0);
     return { ...before, refusals, perMinute: rate, empties, raisedAt: now.at };
   }

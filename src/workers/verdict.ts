@@ -120,8 +120,11 @@ export function verdictOn(
   const leftMs = state.deadlineAt - now;
   const laneMs = (state.laneUntil ?? now) - now;
   const longestMs = laneMs > 0 ? Math.min(leftMs, laneMs) : leftMs;
+  const round = isSnooze ? state.snoozes : state.attempt;
   const delayMs =
-    state.limitedMs ?? waitMs(error, isSnooze ? state.snoozes : state.attempt, backoff, longestMs);
+    state.limitedMs === undefined
+      ? waitMs(error, round, backoff, longestMs)
+      : Math.min(state.limitedMs, backoff.maxWaitMs);
   const scope = scopeOf(error);
   const reason = `${error.code}: ${error.message}`;
   // A queue waits for as long as it takes, with its jobs; they fail at their deadlines.
