@@ -138,7 +138,8 @@ export class Activation {
     const wouldWake = timer <= Date.now();
     const leftMs = Math.max(1, timer - this.#now());
     if (this.#local.isUnderWay || execution.steps.size === 0 || wouldWake) return this.#wait(leftMs);
-    const { lingerMs } = this.#live.pace;
+    // A host that keeps no functions replays them at every step.
+    const lingerMs = this.#input.cache ? this.#live.pace.lingerMs : 0;
     if (lingerMs <= 0 || !execution.pending().some(({ kind }) => isOutside(kind))) return false;
     this.#listening ??= this.#listen();
     return this.#input.withoutSlot(() => this.#wait(Math.min(leftMs, lingerMs)));
