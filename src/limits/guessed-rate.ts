@@ -23,6 +23,8 @@ const [LEAST_CALLS, EMPTY_SHARE, MAX_BETWEEN_MS] = [10, 0.1, 120_000];
  * needs more time, as a provider's minute may end between.
  */
 const [LEAST_MS, LEAST_KNOWN_MS] = [2000, 10_000];
+/** What was accepted in a longer time, in which less of the rate was used, does not say that it has become less. */
+const [SHORT_MS, USED_SHARE] = [15_000, 1 / 3];
 /** Per minute: what is hardly known is not taken for less. */
 const LEAST_ROUGH = 300;
 /** So many rates in a row that were refused too, though calls are accepted all the time, and for how long nothing is concluded then. */
@@ -83,7 +85,9 @@ export function afterRefusal(
     .map(({ at, total }) => perMinute(now.total - total, now.at - at + BURST_MS));
   const confidence = betweenMs < LEAST_KNOWN_MS ? 1 : CONFIDENCE;
   const holdMs = Math.min(MAX_HOLD_MS, Math.max(MIN_HOLD_MS + 1, confidence * betweenMs));
-  const rate = Math.max(1, perMinute(accepted, betweenMs - TOLD_LATE_MS), ...ofLate);
+  const wasUsed = betweenMs < SHORT_MS || before.heldMs > USED_SHARE * betweenMs;
+  const least = isKnown && !wasUsed ? before.perMinute : 1;
+  const rate = Math.max(least, perMinute(accepted, betweenMs - TOLD_LATE_MS), ...ofLate);
   const isMiss = isKnown && before.heldMs < before.holdMs && before.empties === 0;
   return { ...fresh, perMinute: rate, holdMs, misses: isMiss ? before.misses + 1 : 0 };
 }

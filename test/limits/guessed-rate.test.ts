@@ -117,6 +117,15 @@ describe("a rate that is concluded from refusals", () => {
     expect(refused).toBeLessThan(0.01);
   });
 
+  test("is not taken for less after an hour in which hardly anybody called", () => {
+    const { guess } = fleetUnder(bucket(() => 25));
+    if (!guess) throw new Error("nothing was concluded");
+    const at = guess.raisedAt + 3_600_000;
+    const seen = [{ at: at - 3000, total: guess.accepted + 60 }];
+    const later = afterRefusal(guess, { at, total: guess.accepted + 80 }, seen, 0);
+    expect(later.perMinute).toBeGreaterThanOrEqual(guess.perMinute);
+  });
+
   test("of one call a second stays near it", () => {
     const { use, refused } = fleetUnder(bucket(() => 1));
     expect(use).toBeGreaterThan(0.85);
