@@ -16,7 +16,7 @@ export async function throughput(): Promise<number> {
   const ours: number[] = [];
   const bare: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    ours.push(perSecond(await site.batch(input, `out-${round}.jsonl`).report));
+    ours.push(perSecond(await site.batch(input, `out-${round}.jsonl`, "--concurrency", "50").report));
     bare.push(await perSecondOf(site, BARE, [input], ["throughput"]));
   }
   return tell(`Completions per second, ${ROWS} rows, 0 ms provider, concurrency 50`, [
