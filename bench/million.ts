@@ -1,9 +1,11 @@
-import { createReadStream, readFileSync, statSync } from "node:fs";
+import { once } from "node:events";
+import { createReadStream, statSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { BenchSite } from "./site.ts";
+import { peakRssBytes } from "./threads.ts";
 
 const ROWS = 1_000_000;
 
@@ -23,17 +25,18 @@ export async function million(): Promise<void> {
   await untilCalls(site, rows / 2, startedAt, 500);
   const rssBefore = peakRssBytes(first.pid);
   const indexBytes = statSync(`${output}.index`).size;
-  const closed = exitOf(first);
+  const closed = once(first, "close");
   first.kill("SIGKILL");
   await closed;
   const before = await callsOf(site);
   const killedAt = performance.now();
   const second = start();
-  const ended = exitOf(second);
+  const ended = once(second, "close");
   const nextMs = await untilCalls(site, before + 1, killedAt, 10);
   let rss = rssBefore;
   const timer = setInterval(() => (rss = Math.max(rss, peakRssBytes(second.pid))), 500);
-  if ((await ended) !== 0) throw new Error("the batch failed");
+  const [code] = await ended;
+  if (code !== 0) throw new Error("the batch failed");
   clearInterval(timer);
   const seconds = (performance.now() - startedAt) / 1000;
   await checkDelivery(input, output);
@@ -62,17 +65,6 @@ async function untilCalls(site: BenchSite, count: number, since: number, everyMs
 async function callsOf({ providerUrl }: BenchSite): Promise<number> {
   const reply = await fetch(`${providerUrl}/_simulator/stats`);
   return ((await reply.json()) as { requests: number }).requests;
-}
-
-const exitOf = (child: ReturnType<BenchSite["command"]>) =>
-  new Promise<number | null>((resolve) => child.once("close", resolve));
-
-function peakRssBytes(pid: number | undefined): number {
-  try {
-    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
-  }
 }
 
 /** @throws Error when the output is not one answer for each row, in their order */

@@ -10,6 +10,7 @@ import { million } from "./million.ts";
 import { percentile } from "./percentile.ts";
 import { prompts } from "./prompt-order.ts";
 import { BenchSite } from "./site.ts";
+import { peakRssBytes } from "./threads.ts";
 
 const parts: Record<string, () => Promise<unknown>> = {
   throughput,
@@ -63,14 +64,7 @@ async function peaks(rows: number): Promise<{ redis: number; rss: number }> {
   const redis = new Redis({ path: site.socketPath });
   const { child, report } = site.batch(site.writeRows("in.jsonl", rows), "out.jsonl");
   let peakRss = 0;
-  const timer = setInterval(() => {
-    try {
-      const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
-      peakRss = Math.max(peakRss, Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024);
-    } catch {
-      // It has ended.
-    }
-  }, 100);
+  const timer = setInterval(() => (peakRss = Math.max(peakRss, peakRssBytes(child.pid))), 100);
   await report;
   clearInterval(timer);
   const info = await redis.info("memory");

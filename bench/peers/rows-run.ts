@@ -9,6 +9,7 @@ import { type Second, secondsOf } from "../limits/figures.ts";
 import type { Limits } from "../limits/load.ts";
 import type { Arrival, SimulatorControl } from "../limits/simulator-control.ts";
 import type { BenchSite } from "../site.ts";
+import { peakRssBytes } from "../threads.ts";
 
 const LOOK_MS = 100;
 
@@ -103,7 +104,7 @@ async function until(
 ): Promise<void> {
   for (let round = 0; isRunning(child) && !(await isOver()); round++) {
     await delay(LOOK_MS);
-    peaks.rssMb = Math.max(peaks.rssMb, peakRssMb(child.pid));
+    peaks.rssMb = Math.max(peaks.rssMb, peakRssBytes(child.pid) / 1e6);
     if (round % 5 === 0) {
       const bytes = Number(/^used_memory:(\d+)/m.exec(await redis.info("memory"))?.[1]);
       peaks.redisMb = Math.max(peaks.redisMb, bytes / 1e6);
@@ -113,16 +114,6 @@ async function until(
 
 function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
   return exitCode === null && signalCode === null;
-}
-
-function peakRssMb(pid: number | undefined): number {
-  try {
-    return (
-      (Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024) / 1e6
-    );
-  } catch {
-    return 0;
-  }
 }
 
 async function charged(provider: SimulatorControl): Promise<Arrival[]> {

@@ -120,16 +120,15 @@ export class FleetBudgets {
 
   /** Counts a call that goes to a provider whose limits nobody knows. */
   sent(key: string): void {
-    if (this.#isKnown(key)) return;
     const id = this.idOf(key);
-    this.#acceptedOf(id).add(this.#learned.get(id)?.limits.guess !== undefined);
+    const learned = this.#learned.get(id)?.limits;
+    if (!this.#isKnown(key, learned)) this.#acceptedOf(id).add(learned?.guess !== undefined);
   }
 
   /** Whether limits are configured, or stated by the provider; or nothing is to be learned. */
-  #isKnown(key: string): boolean {
+  #isKnown(key: string, learned: LearnedLimits | undefined): boolean {
     const { limits, learnLimits } = this.#options.settings;
-    const learned = this.#learned.get(this.idOf(key))?.limits;
-    return !learnLimits || isSome(configuredBudget(limits, key)) || (!learned?.guess && isSome(learned));
+    return !learnLimits || (!learned?.guess && isSome(learned)) || isSome(configuredBudget(limits, key));
   }
 
   /**
@@ -138,10 +137,10 @@ export class FleetBudgets {
    * @returns how long its budget should wait, in milliseconds; undefined where the limits are known
    */
   async refused(key: string, sentAtMs: number): Promise<number | undefined> {
-    if (this.#isKnown(key)) return undefined;
     const { store } = this.#options;
     const id = this.idOf(key);
     const own = this.#learned.get(id);
+    if (this.#isKnown(key, own?.limits)) return undefined;
     const before = own?.limits.guess;
     const accepted = this.#acceptedOf(id);
     // What was sent before the last refusal is in the count from which the next one is concluded.

@@ -14,37 +14,26 @@ import { publish } from "./topics.ts";
 export const GUARD_MS = 500;
 
 const limit = z.number().positive().optional();
+/** What a provider that states nothing seems to bear. All times are epoch milliseconds by the clock of Redis. */
 const guessSchema = z.object({
+  /** Calls that it accepts, at the last refusal. */
   perMinute: z.number().positive(),
+  /** From how many refusals that was concluded. */
   refusals: z.number(),
   refusedAt: z.number(),
+  /** The calls of the fleet that it had accepted until then. */
   accepted: z.number(),
+  /** When the rate was looked at last. */
   raisedAt: z.number(),
+  /** How long the rate was used to the full since the refusal, and after how long the whole of it is used. */
   heldMs: z.number(),
   holdMs: z.number().positive(),
+  /** Refusals in a row after `refusedAt` before which nothing was accepted. */
   empties: z.number(),
+  /** Rates in a row that were refused although less was used. */
   misses: z.number(),
 });
-
-/** What a provider that states nothing seems to bear. All times are epoch milliseconds by the clock of Redis. */
-export interface Guess {
-  /** Calls that it accepts, at the last refusal. */
-  perMinute: number;
-  /** From how many refusals that was concluded. */
-  refusals: number;
-  refusedAt: number;
-  /** The calls of the fleet that it had accepted until then. */
-  accepted: number;
-  /** When the rate was looked at last. */
-  raisedAt: number;
-  /** How long the rate was used to the full since the refusal, and after how long the whole of it is used. */
-  heldMs: number;
-  holdMs: number;
-  /** Refusals in a row after `refusedAt` before which nothing was accepted. */
-  empties: number;
-  /** Rates in a row that were refused although less was used. */
-  misses: number;
-}
+export type Guess = z.infer<typeof guessSchema>;
 
 /** Limits per minute; `guess` where `rpm` is no more than that. */
 export interface LearnedLimits extends StatedLimits {

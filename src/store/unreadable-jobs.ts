@@ -1,3 +1,4 @@
+import { chunksOf } from "../shared/chunks-of.ts";
 import { fieldsOf, isObject, parseJson } from "../shared/json.ts";
 import { jobKey, jobLockKey, partsOf } from "./bullmq-internals.ts";
 import { repliesOf } from "./redis.ts";
@@ -102,12 +103,6 @@ async function unendedJobIds(store: Store, queue: string): Promise<string[]> {
     ...[prioritized, delayed, waitingChildren].map((set) => redis.zrange(set, "0", "-1")),
   ]);
   return ids.flat();
-}
-
-function chunksOf<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, n) =>
-    items.slice(n * size, (n + 1) * size),
-  );
 }
 
 /** Undefined for a job that can be read, and for one that is gone. */

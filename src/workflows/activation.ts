@@ -210,8 +210,7 @@ export class Activation {
 
   async #read(): Promise<true> {
     this.#input.signal.throwIfAborted();
-    const { store } = this.#input.fleet;
-    this.#lookAhead(await readRunJournal(store, this.#run.id, this.#execution.seen));
+    this.#lookAhead(await readRunJournal(this.#input.fleet.store, this.#run.id, this.#execution.seen));
     return true;
   }
 
@@ -252,9 +251,8 @@ export class Activation {
 
   async #answer(): Promise<boolean> {
     const { store } = this.#input.fleet;
-    const { id } = this.#run;
-    if (!(await this.#append(await this.#execution.updates.takeAnswers(store, id)))) return false;
-    await notify(store, "workflow", id);
+    if (!(await this.#append(await this.#execution.updates.takeAnswers(store, this.#run.id)))) return false;
+    await notify(store, "workflow", this.#run.id);
     return true;
   }
 

@@ -1,5 +1,6 @@
 import { cancelJob } from "../producers/cancel.ts";
 import { activityQueue } from "../shared/catalog.ts";
+import { chunksOf } from "../shared/chunks-of.ts";
 import { toErrorRecord } from "../shared/error-record.ts";
 import { type GlueError, JobCancelledError } from "../shared/errors.ts";
 import { isStoredLoss } from "../shared/stored-data.ts";
@@ -105,8 +106,7 @@ export function openSteps(journal: readonly RunJournalEntry[]): AskedEntry[] {
 
 async function endActivities({ store, queues }: FleetAccess, asked: readonly AskedEntry[]): Promise<void> {
   const open = asked.filter(({ kind, job }) => kind === "activity" && job !== undefined);
-  for (let i = 0; i < open.length; i += CHUNK) {
-    const chunk = open.slice(i, i + CHUNK);
+  for (const chunk of chunksOf(open, CHUNK)) {
     await cancelActivities(
       store,
       chunk.map(({ job = "" }) => job),
@@ -121,9 +121,9 @@ async function endActivities({ store, queues }: FleetAccess, asked: readonly Ask
 /** Ends jobs and child runs that nobody waits for any more. */
 export async function cancelSteps(fleet: FleetAccess, asked: readonly AskedEntry[]): Promise<void> {
   await endActivities(fleet, asked);
-  for (let i = 0; i < asked.length; i += CHUNK)
+  for (const chunk of chunksOf(asked, CHUNK))
     await Promise.all(
-      asked.slice(i, i + CHUNK).map((step) =>
+      chunk.map((step) =>
         cancelStep(fleet, step).catch((error: unknown) => {
           // One whose data is damaged keeps neither the others nor the run from their end.
           if (!isStoredLoss(error)) throw error;
