@@ -9,6 +9,14 @@ import { percent, seconds, type Table, verdict } from "./table.ts";
 /** 50 requests a second: with 50 processes each has one a second. */
 const LIMITS: Limits = { rpm: 3000, tpm: 1_800_000, burstSeconds: 1 };
 const SLOTS = 4;
+/** `simulated`: so many of them are in one process of the machine. */
+const FLEETS = [
+  { processes: 3, simulated: 1 },
+  { processes: 10, simulated: 1 },
+  { processes: 50, simulated: 1 },
+  { processes: 200, simulated: 50 },
+  { processes: 1000, simulated: 250 },
+];
 /** Starting so many takes the machine a while. */
 const WARM_UP_MS = 10_000;
 
@@ -16,8 +24,10 @@ const WARM_UP_MS = 10_000;
 export async function many(bench: Bench): Promise<Table> {
   const rows: string[][] = [];
   const load: number[] = [];
-  for (const processes of [3, 10, 50]) {
-    const senders = Array.from({ length: processes }, () => ({ slots: SLOTS, sizes: SIZES }));
+  for (const { processes, simulated } of FLEETS) {
+    const senders = Array.from({ length: processes / simulated }, () => ({
+      ...{ slots: SLOTS, sizes: SIZES, simulated },
+    }));
     const before = await commandsOf(bench);
     const run = { gate: "gluellm", limits: LIMITS, latencyMs: LATENCY_MS, warmUpMs: WARM_UP_MS } as const;
     const steadyMs = 2 * bench.steadyMs;
@@ -35,7 +45,7 @@ export async function many(bench: Bench): Promise<Table> {
       processes,
     );
     rows.push([
-      String(processes),
+      simulated > 1 ? `${processes} simulated` : String(processes),
       percent(figures.use),
       String(figures.rateLimited),
       scriptsPerRequest.toFixed(1),

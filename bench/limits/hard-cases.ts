@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import type { ChargePolicy } from "../../src/simulator/charge.ts";
 import { TokenBucket } from "../../src/simulator/token-bucket.ts";
 import { HeaderProxy, type Headers } from "../../test/support/header-proxy.ts";
 import type { Bench } from "./bench.ts";
@@ -38,7 +39,11 @@ interface Hard {
 const CASES: Hard[] = [
   { title: "two models in one bucket", run: oneBucket },
   { title: "input and output tokens apart (Anthropic)", run: inputAndOutput },
-  { title: "answers with a heavy tail, no `max_tokens`", run: heavyTail },
+  {
+    title: "answers with a heavy tail, no `max_tokens`, counted when they are there",
+    run: heavyTail("produced"),
+  },
+  { title: "the same, refused by the size that they are going to have", run: heavyTail("used") },
   { title: "requests per day stated under the names of a minute", run: perDay },
   { title: "workers' clocks 5 s ahead and behind", run: skewed },
   { title: "no header states anything, refusals neither", run: silent },
@@ -138,15 +143,25 @@ async function inputAndOutput(bench: Bench) {
   return { ...seen({ arrivals, span }), use: Math.max(...uses) / minutes };
 }
 
-/** A token takes its time, so the long ones are known late. */
-async function heavyTail(bench: Bench) {
-  const rows = Array.from({ length: countOf(bench) }, (_, n) => {
-    const tokens = Math.min(20_000, Math.round(TAIL.medianTokens * Math.exp(TAIL.sigma * normal())));
-    const prompt = `row-${n}\n#sim {"reply":"","tokens":${tokens},"latencyMs":${LATENCY_MS + Math.round(tokens / 4)}}`;
-    return `${JSON.stringify({ custom_id: `row-${n}`, prompt })}\n`;
-  });
-  const limits = { ...RATE, tpm: TAIL_TPM };
-  return seen(await observe(bench, { rows, limits }), limits);
+/**
+ * A token takes its time, so the long ones are known late. A provider counts them when they are there; one that refuses by a
+ * size which nobody can know yet is the harder one.
+ */
+function heavyTail(charge: ChargePolicy): Hard["run"] {
+  return async (bench) => {
+    const rows = Array.from({ length: countOf(bench) }, (_, n) => {
+      const tokens = Math.min(20_000, Math.round(TAIL.medianTokens * Math.exp(TAIL.sigma * normal())));
+      const prompt = `row-${n}\n#sim {"reply":"","tokens":${tokens},"latencyMs":${LATENCY_MS + Math.round(tokens / 4)}}`;
+      return `${JSON.stringify({ custom_id: `row-${n}`, prompt })}\n`;
+    });
+    const limits = { ...RATE, tpm: TAIL_TPM };
+    try {
+      await bench.provider.set("limits", { charge });
+      return seen(await observe(bench, { rows, limits }), limits);
+    } finally {
+      await bench.provider.set("limits", { charge: "used" });
+    }
+  };
 }
 
 function normal(): number {

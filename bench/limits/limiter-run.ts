@@ -12,7 +12,7 @@ export interface LimiterRun {
   limits: Limits;
   latencyMs: number;
   /** One entry per process. */
-  senders: (Pick<SenderOrder, "slots" | "sizes"> & { estimateFactor?: number })[];
+  senders: (Pick<SenderOrder, "slots" | "sizes" | "simulated"> & { estimateFactor?: number })[];
   quantumMs?: number;
   /** Before the measured phase; default 3 s. */
   warmUpMs?: number;

@@ -20,4 +20,6 @@ export interface SenderOrder {
   estimateFactor: number;
   /** Jobs laid into the queue beforehand, where the gate has one. */
   backlog: number;
+  /** So many processes of a fleet are simulated by this one: each has a gate, connections and callers of its own. */
+  simulated?: number;
 }

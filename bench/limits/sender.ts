@@ -5,36 +5,47 @@
 import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { openGate, type Reply } from "./gates.ts";
+import { type Gate, openGate, type Reply } from "./gates.ts";
 import { drawTokens, messageOf } from "./load.ts";
 import type { SenderOrder } from "./sender-order.ts";
 
+type NamedGate = Gate & { name: string };
+
 const order = JSON.parse(process.argv[2] ?? "") as SenderOrder;
 const agent = new Agent({ keepAlive: true });
-const gate = await openGate(order);
+const gates = await Promise.all(
+  Array.from({ length: order.simulated ?? 1 }, async (_, i) => ({
+    name: `${process.pid}.${i}`,
+    ...(await openGate(order)),
+  })),
+);
 console.log("ready");
 await once(process.stdin, "data");
-if (gate.work) await gate.work((tokens) => post(tokens, 0));
-else await Promise.all(Array.from({ length: order.slots }, () => runCaller()));
+await Promise.all(gates.map((gate) => run(gate)));
 
-async function runCaller(): Promise<void> {
-  for (;;) await sendUntilAccepted(drawTokens(order.sizes));
+async function run(gate: NamedGate): Promise<void> {
+  if (gate.work) await gate.work((tokens) => post(gate, tokens, 0));
+  else await Promise.all(Array.from({ length: order.slots }, () => runCaller(gate)));
+}
+
+async function runCaller(gate: NamedGate): Promise<void> {
+  for (;;) await sendUntilAccepted(gate, drawTokens(order.sizes));
 }
 
 /** The wait until its last attempt goes with each request into the provider's journal. */
-async function sendUntilAccepted(tokens: number): Promise<void> {
+async function sendUntilAccepted(gate: NamedGate, tokens: number): Promise<void> {
   const wishedAt = performance.now();
   const estimate = Math.ceil(tokens * order.estimateFactor);
   for (let attempt = 1; ; attempt++) {
-    const call = () => post(tokens, performance.now() - wishedAt);
+    const call = () => post(gate, tokens, performance.now() - wishedAt);
     const reply = await gate.send({ estimate, tokens }, call);
     if (reply.status !== 429) return;
     await delay(gate.backoffMs(attempt, reply.retryAfterMs));
   }
 }
 
-function post(tokens: number, waitedMs: number): Promise<Reply> {
-  const content = messageOf(`${process.pid} ${Math.round(waitedMs)}`, tokens);
+function post({ name }: NamedGate, tokens: number, waitedMs: number): Promise<Reply> {
+  const content = messageOf(`${name} ${Math.round(waitedMs)}`, tokens);
   const body = JSON.stringify({ model: order.name, messages: [{ role: "user", content }] });
   const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
   return new Promise((resolve, reject) => {

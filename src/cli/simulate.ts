@@ -11,7 +11,7 @@ interface SimulateOptions {
   tpm?: number;
   itpm?: number;
   otpm?: number;
-  charge: "used" | "requested";
+  charge: "used" | "requested" | "produced";
   burstSeconds: number;
   latency: number;
   jitter: number;
@@ -36,8 +36,8 @@ export function addSimulateCommand(program: Command): void {
     .option("--itpm <n>", "input tokens per minute, per key and model (default: no limit)", number(0.001))
     .option("--otpm <n>", "output tokens per minute, per key and model (default: no limit)", number(0.001))
     .addOption(
-      new Option("--charge <policy>", "count the real completion, or max_tokens where given")
-        .choices(["used", "requested"])
+      new Option("--charge <policy>", "count the real completion, max_tokens where given, or the completion when it is there")
+        .choices(["used", "requested", "produced"])
         .default("used"),
     )
     .option("--burst-seconds <s>", "size of the token buckets in seconds of rate", number(0.001), 1)

@@ -10,9 +10,9 @@ import type { Simulation } from "./simulation.ts";
 /** The errors that come from the model's side, after the call was charged. */
 const CHARGED_ERRORS: readonly string[] = ["500", "503"];
 
-/** What becomes of a call before it is answered; only an admitted call is charged. */
+/** What becomes of a call before it is answered; only an admitted call is charged. `isOutputDue`: its completion is charged when it is there. */
 export type Admission =
-  | { state: "admitted"; outcome: AttemptOutcome; charge: TokenCharge }
+  | { state: "admitted"; outcome: AttemptOutcome; charge: TokenCharge; isOutputDue: boolean }
   /** `fault`: the one that was injected. */
   | { state: "refused"; refusal: Refusal; fault?: FaultKind }
   | { state: "outage"; kind: OutageKind };
@@ -34,13 +34,15 @@ export function admit(
   const { call, answer, contentHash } = received;
   const charge = chargeOf(call, answer, chargePolicy);
   if (call.isFlex && !flex.hasRoom()) return { state: "refused", refusal: { kind: "no_flex_room" } };
-  const limit = limits.check(account, charge, nowMs);
+  const isOutputDue = chargePolicy === "produced";
+  const atOnce = isOutputDue ? { ...charge, completionTokens: 0 } : charge;
+  const limit = limits.check(account, atOnce, nowMs);
   if (limit) return { state: "refused", refusal: { kind: "limit", model: call.model, limit } };
   const outcome = faults.next(contentHash, call.lastUserText, answer.error);
   const { fault } = outcome;
   if (fault && isErrorFault(fault.kind) && !CHARGED_ERRORS.includes(fault.kind)) {
     return { state: "refused", refusal: faultRefusal(fault.kind, fault, call.model), fault: fault.kind };
   }
-  limits.charge(account, charge, nowMs);
-  return { state: "admitted", outcome, charge };
+  limits.charge(account, atOnce, nowMs);
+  return { state: "admitted", outcome, charge, isOutputDue };
 }

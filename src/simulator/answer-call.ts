@@ -25,6 +25,8 @@ export interface Exchange {
   dropped: boolean;
   /** Keeps the prompt's beginnings in the provider's cache. */
   keepPrompt: (() => void) | undefined;
+  /** Charges the answer when it is there; undefined when it was charged before. */
+  chargeOutput: (() => void) | undefined;
 }
 
 /** Answers a charged call after its latency, as its outcome says; gives up when the client goes away. */
@@ -41,6 +43,7 @@ export async function answerWhenDue(
   const latencyMs = latencyOf(simulation, answer, outcome);
   if (!(await waitWhileOpen(response, streams ? latencyMs / 2 : latencyMs))) return;
   if (!fault) exchange.keepPrompt?.();
+  if (!(fault && isErrorFault(fault.kind))) exchange.chargeOutput?.();
   if (fault && isErrorFault(fault.kind)) {
     sendError(exchange, faultRefusal(fault.kind, fault, call.model));
   } else if (fault?.kind === "stream_error" && !streams) {

@@ -1,10 +1,12 @@
 import type { SimulatedAnswer } from "./answer.ts";
 import type { Call } from "./call.ts";
 
-export const CHARGE_POLICIES = ["used", "requested"] as const;
+export const CHARGE_POLICIES = ["used", "requested", "produced"] as const;
 /**
- * What a call costs: `used` is its prompt and its real completion, as Anthropic counts; `requested` its prompt and
- * the `max_tokens` of all choices, where given, as OpenAI counts. The `usage` in answers is the real one either way.
+ * What a call costs: `used` is its prompt and its real completion, both when it is admitted; `requested` its prompt and
+ * the `max_tokens` of all choices, where given, as OpenAI counts; `produced` its prompt when it is admitted and its completion
+ * when that is there, as Anthropic counts: a long answer may leave its bucket owing, and nothing is admitted until that is
+ * made good. The `usage` in answers is the real one in any case.
  */
 export type ChargePolicy = (typeof CHARGE_POLICIES)[number];
 

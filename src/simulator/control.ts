@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { batchPlanSchema } from "./batches/plan.ts";
+import { CHARGE_POLICIES } from "./charge.ts";
 import { readFaults } from "./faults.ts";
 import { limitChangeSchema } from "./limits.ts";
 import { outageChangeSchema } from "./outage.ts";
@@ -27,7 +28,7 @@ export function control(
     case "GET series":
       return simulation.statistics.series(sinceOf(query));
     case "POST limits":
-      simulation.limits.change(readWith(limitChangeSchema, body, "limits"), performance.now());
+      changeLimits(simulation, body);
       return {};
     case "POST faults":
       simulation.faults.replace(readFaults(body));
@@ -47,6 +48,16 @@ export function control(
     default:
       return undefined;
   }
+}
+
+function changeLimits(simulation: Simulation, body: unknown): void {
+  const { charge, ...limits } = readWith(
+    limitChangeSchema.extend({ charge: z.enum(CHARGE_POLICIES).optional() }),
+    body,
+    "limits",
+  );
+  simulation.limits.change(limits, performance.now());
+  simulation.chargePolicy = charge ?? simulation.chargePolicy;
 }
 
 /** Returns `{entries, more}`: entries after number `since`; while `more`, ask again after the last one. */

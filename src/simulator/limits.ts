@@ -40,8 +40,8 @@ type Buckets = { [scope in LimitScope]?: TokenBucket };
 
 /**
  * The live limits: for each API key and model one bucket for each limit that is set, capacity = rate × burstSeconds.
- * A call takes from all of them when it is admitted, its output tokens too: the simulator knows its answers
- * beforehand. The real Anthropic charges output tokens as they are produced.
+ * A call takes from all of them when it is admitted, its output tokens too (the simulator knows its answers
+ * beforehand) unless these are charged when they are produced.
  */
 export class Limits {
   readonly #accounts = new Map<string, Buckets>();
@@ -82,6 +82,12 @@ export class Limits {
     const buckets = this.#buckets(account, nowMs);
     const amounts = amountsOf(charge);
     for (const scope of LIMIT_SCOPES) buckets[scope]?.take(amounts[scope], nowMs);
+  }
+
+  /** Takes the output tokens of an answer that was admitted without them; what a bucket does not hold it owes. */
+  chargeOutput(account: string, completionTokens: number, nowMs: number): void {
+    const buckets = this.#buckets(account, nowMs);
+    for (const scope of ["tokens", "output-tokens"] as const) buckets[scope]?.take(completionTokens, nowMs);
   }
 
   read(account: string, nowMs: number): LimitReadings {

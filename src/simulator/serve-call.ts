@@ -39,11 +39,18 @@ export async function serveCall(
     ...{ simulation, dialect, response, entry, limitHeaders },
     dropped: false,
     keepPrompt: beginnings?.keep,
+    chargeOutput: outputCharge(simulation, admission, account),
   };
   watchEnd(exchange);
   if (admission.state === "refused") sendError(exchange, admission.refusal);
   else if (admission.state === "outage") meetOutage(exchange, admission.kind);
   else if (received.call) await answerWhenDue(exchange, received.call, received.answer, admission.outcome);
+}
+
+function outputCharge({ limits }: Simulation, admission: Admission, account: string) {
+  if (admission.state !== "admitted" || !admission.isOutputDue) return undefined;
+  const { completionTokens } = admission.charge;
+  return () => limits.chargeOutput(account, completionTokens, performance.now());
 }
 
 /** Sends an error that is not journaled, since nothing was asked of a model. */

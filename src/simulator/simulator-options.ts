@@ -41,7 +41,7 @@ export interface SimulatorOptions {
   itpm?: number | null;
   /** Output tokens per minute, for each API key and model; default none. */
   otpm?: number | null;
-  /** `requested` charges `max_tokens`, where given, instead of the real completion; default `used`. */
+  /** `requested` charges `max_tokens`, where given, instead of the real completion, `produced` the completion when it is there; default `used`. */
   charge?: ChargePolicy;
   /**
    * Size of the buckets in seconds of their rate; default 1. A request of more tokens than its bucket holds waits

@@ -128,6 +128,36 @@ describe("pauses", () => {
   });
 });
 
+describe("an answer that is longer than thought", () => {
+  /** Ten tokens a second, and 400 in the bucket. */
+  async function openFull() {
+    const site = openLimiter({ tpm: 600, burstSeconds: 60 });
+    await site.limiter.acquire(KEY, { tokens: 1 });
+    await site.fill("tokens", 400);
+    return site;
+  }
+
+  test("is owed by the fleet, and not by its process alone", async () => {
+    const site = await openFull();
+    const call = await site.limiter.acquire(KEY, { tokens: 10 });
+    // A process with work does not give back by itself.
+    const next = site.limiter.acquire(KEY, { tokens: 550 }).catch(() => "never");
+    call.settle({ input: 5, output: 595 });
+    await waitFor("the debt", async () => (await site.stored("tokens", "reservoir")) < 0);
+    expect(site.limiter.predictedWaitMs(KEY, { tokens: 10 })).toBeGreaterThan(10_000);
+    await site.limiter.close();
+    expect(await next).toBe("never");
+  });
+
+  test("counts after a pause, as the provider may not have counted it before", async () => {
+    const site = await openFull();
+    const call = await site.limiter.acquire(KEY, { tokens: 10 });
+    site.limiter.pause(KEY, 10);
+    call.settle({ input: 5, output: 595 });
+    await waitFor("the debt", async () => (await site.stored("tokens", "reservoir")) < 0);
+  });
+});
+
 describe("those who would not wait long", () => {
   test("leave when a longer pause begins, and are turned away during it", async () => {
     const { limiter } = openLimiter({ rpm: 60, burstSeconds: 1 });

@@ -2,7 +2,6 @@ import { APIError as AnthropicError } from "@anthropic-ai/sdk";
 import { RateLimitError } from "openai";
 import { Agent, request } from "undici";
 import { describe, expect, it } from "vitest";
-import type { SimulatorOptions } from "../../src/simulator/simulator.ts";
 import { TokenBucket } from "../../src/simulator/token-bucket.ts";
 import { anthropicRequest, openaiRequest, post, simulatedProvider } from "../support/simulated-provider.ts";
 
@@ -264,23 +263,5 @@ describe("limits of input and output tokens", () => {
       expect(error).toMatchObject({ status: 429, type });
       expect(error.message).toContain(words);
     }
-  });
-});
-
-describe("the charge", () => {
-  it.each<[SimulatorOptions["charge"], object, number]>([
-    [undefined, { max_tokens: 500 }, 10 + 60],
-    ["requested", { max_tokens: 500 }, 10 + 500],
-    ["requested", { max_completion_tokens: 300, n: 2 }, 10 + 600],
-    ["requested", {}, 10 + 60],
-  ])("%s of %j is %d tokens, whatever the usage", async (charge, parameters, charged) => {
-    await using provider = await simulatedProvider({ tpm: 60_000, charge });
-    const { response, data } = await provider.openai.chat.completions
-      .create({ ...openaiRequest(TEN_IN_SIXTY_OUT), ...parameters })
-      .withResponse();
-    expect(response.headers.get("x-ratelimit-remaining-tokens")).toBe(String(1000 - charged));
-    expect(data.usage?.completion_tokens).toBe("n" in parameters ? 120 : 60);
-    const [entry] = provider.simulator.journal.entries();
-    expect(entry!.promptTokens + entry!.completionTokens).toBe(charged);
   });
 });

@@ -42,6 +42,8 @@ export class Allotment {
     if (this.#isClosed) return;
     // A paced unit is good for its moment only: used later, it would crowd the next one.
     if (!this.#settings.isPaced || units < 0) this.#balance += units;
+    // The provider's bucket owes a long answer to all: what the others buy meanwhile would be refused.
+    if (this.#balance < -this.#settings.quantum) this.#giveBack(this.#balance).catch(() => {});
     this.#touch();
   }
 
@@ -135,6 +137,7 @@ export class Allotment {
       return;
     }
     this.#balance -= units;
+    this.#supply.gaveBack(units, performance.now());
     await this.#bucket.giveBack(units);
   }
 }

@@ -41,6 +41,11 @@ export class SupplyEstimate {
     this.#boughtSinceEmpty = 0;
   }
 
+  /** Notes what went back to the fleet's bucket; negative: a debt. */
+  gaveBack(units: number, nowMs: number): void {
+    this.#setStock(this.#stockAt(nowMs) + units, nowMs);
+  }
+
   /** Notes that demand paused: what arrives next says nothing about the rate. */
   idle(): void {
     this.#emptyAtMs = undefined;

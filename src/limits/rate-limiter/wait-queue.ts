@@ -30,7 +30,7 @@ export interface Grant {
   slot: string | undefined;
   /** What it was paid from: a limit that was learned since then was not paid. */
   allotments: ReadonlySet<Allotment>;
-  /** How many pauses there had been: what a call before a pause cost is part of what the provider then said. */
+  /** How many pauses there had been: what a call before a pause gives back is part of what the provider then said. */
   pauses: number;
 }
 
@@ -106,8 +106,9 @@ export class WaitQueue {
   end({ slot, allotments, pauses }: Grant, units: Cost): void {
     if (slot) this.#slots?.release(slot);
     for (const [name, allotment] of this.#allotments) {
-      if (pauses === this.#pauses && allotments.has(allotment) && units[name] !== 0)
-        allotment.refund(units[name]);
+      // An answer that ended after a pause may be counted by the provider after it too.
+      const counts = pauses === this.#pauses || units[name] < 0;
+      if (counts && allotments.has(allotment) && units[name] !== 0) allotment.refund(units[name]);
     }
     this.#pump();
   }
