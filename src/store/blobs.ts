@@ -74,6 +74,11 @@ export async function inlineOrBlob<T>(
   return { blob, bytes };
 }
 
+/** Returns the bytes of a value's JSON, or of what a reference stands for. */
+export function bytesOf(value: unknown): number {
+  return isBlobRef(value) ? value.bytes : (JSON.stringify(value)?.length ?? 0);
+}
+
 const KIND = "blob";
 const WHAT = "a stored request or result";
 

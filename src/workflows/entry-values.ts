@@ -2,7 +2,7 @@ import { toErrorRecord } from "../shared/error-record.ts";
 import { JobLostError } from "../shared/errors.ts";
 import type { ResultRecord } from "../shared/records.ts";
 import { decode } from "../shared/serialize.ts";
-import { readBlob } from "../store/blobs.ts";
+import { bytesOf, isBlobRef, readBlob } from "../store/blobs.ts";
 import { type CompletedRecord, readCompleted } from "../store/completed-record.ts";
 import type { RunJournalEntry } from "../store/run-journal.ts";
 import type { Store } from "../store/store.ts";
@@ -36,7 +36,10 @@ export class EntryValues {
   async of(entries: readonly RunJournalEntry[], index: number): Promise<unknown> {
     const entry = entries[index];
     if (entry?.type !== "signal" && entry?.type !== "ended" && entry?.type !== "update") return undefined;
-    const plain = (json: unknown) => (entry.typed ? decode(json) : json);
+    const plain = (json: unknown) => {
+      this.#execution.deliveredBytes += bytesOf(entry.blob ?? json);
+      return entry.typed ? decode(json) : json;
+    };
     if (entry.blob) return plain(await readBlob(this.#store, entry.blob));
     if (entry.type !== "ended") return plain(entry.data);
     if (entry.error || "value" in entry) return plain(entry.value);
@@ -73,6 +76,8 @@ export class EntryValues {
     }
     if (!record) return new StoredError(toErrorRecord(new JobLostError(job)));
     const { response, error, rejected, providerMessage } = record;
+    this.#execution.deliveredBytes +=
+      (json?.length ?? 0) + (isBlobRef(response?.body) ? response.body.bytes : 0);
     const parts = { rejected, providerMessage };
     if (!response) return new StoredError({ ...(error ?? toErrorRecord(new JobLostError(job))), ...parts });
     return readCompleted(this.#store, record, response);

@@ -31,6 +31,8 @@ export class Execution {
   isCancelled = false;
   /** Entries delivered. */
   seen = 0;
+  /** Bytes of JSON of what was delivered: the function may hold it, or have let it go. */
+  deliveredBytes = 0;
   /** The latest time in the entries delivered. */
   now: number;
   /** Entries of an earlier turn are still to come. */

@@ -1,8 +1,10 @@
+import { LRUCache } from "lru-cache";
 import type { AgentParts } from "../shared/agent.ts";
 import type { Logger } from "../shared/logger.ts";
 import { checkWith } from "../shared/schema-check.ts";
 import type { Settings } from "../shared/settings.ts";
 import type { StepFunction } from "../shared/step-function.ts";
+import { bytesOf } from "../store/blobs.ts";
 import type { RunRecord } from "../store/run-record.ts";
 import type { WaitSchemas } from "../store/signal-schemas.ts";
 import type { CancelHandler } from "./clean-up.ts";
@@ -28,6 +30,26 @@ export interface LiveRun {
   shown: readonly string[];
   cancelHandlers: CancelHandler[];
   pace: StepPace;
+}
+
+/** What an empty function takes, its contexts and promises. */
+const FUNCTION_BYTES = 12_000;
+/** A run that sleeps for longer, or goes on elsewhere, is replayed when it comes back. */
+const KEPT_MS = 10 * 60_000;
+
+/**
+ * The functions of runs that are asleep, so that those which wake here soon need no replay: the last ones, by the run's id.
+ * @param max how many at most
+ * @param maxBytes of what all of them were given, as JSON
+ */
+export function keepLiveRuns(max: number, maxBytes: number): LRUCache<string, LiveRun> {
+  return new LRUCache({
+    max,
+    maxSize: maxBytes,
+    sizeCalculation: ({ execution }) => FUNCTION_BYTES + execution.deliveredBytes,
+    ttl: KEPT_MS,
+    ttlAutopurge: true,
+  });
 }
 
 export interface LiveRunOptions {
@@ -74,6 +96,7 @@ export function createLiveRun({ workflow, run, input, ...options }: LiveRunOptio
     return currentContext.run(context, () => workflow.run(context, checked));
   });
   Object.assign(execution.totals, run.carried);
+  execution.deliveredBytes = bytesOf(run.input);
   const pace = new StepPace();
   const live: LiveRun = { execution, metadata, cancelHandlers, isMetadataNew: false, shown: [], pace };
   return live;

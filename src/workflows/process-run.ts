@@ -132,6 +132,8 @@ async function goOn(input: RunInput, part: Part): Promise<RunEnd | "continued"> 
   const journal = (isWhole ? news : undefined) ?? (await readRunJournal(store, runId, live.execution.seen));
   const end = await activation.run(journal);
   if (end === "suspended") {
+    // Of what it has already the cache would not look at the size again.
+    cache?.delete(runId);
     cache?.set(runId, live);
     if (run.blocked) await unblockRun(lock);
     return { kind: "suspended" };

@@ -1,5 +1,5 @@
 import { DelayedError, UnrecoverableError, WaitingChildrenError } from "bullmq";
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
 import { ProducerQueues } from "../producers/queues.ts";
 import type { AgentParts } from "../shared/agent.ts";
 import { MAX_RUNS_AT_WORK, WORKFLOW_QUEUE, workflowQueue } from "../shared/catalog.ts";
@@ -18,7 +18,7 @@ import { notifyRun } from "../store/run-journal.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { endUnreadable } from "./end-run.ts";
 import type { FleetAccess } from "./fleet-access.ts";
-import type { LiveRun } from "./live-run.ts";
+import { keepLiveRuns, type LiveRun } from "./live-run.ts";
 import { processRun } from "./process-run.ts";
 import type { RunEnd } from "./run-input.ts";
 import { ServedQueues } from "./served-queues.ts";
@@ -44,8 +44,10 @@ export interface WorkflowHostOptions {
   workerId?: string;
   /** Runs of each workflow whose functions are at work at a time; suspended ones do not count. Default 100. */
   concurrency?: number;
-  /** Suspended functions kept in memory, so that they need no replay in this process; 0 keeps none. Default 1,000. */
+  /** Suspended functions kept in memory for ten minutes, so that they need no replay in this process; 0 keeps none. Default 1,000. */
   stickyRuns?: number;
+  /** What they were given in all, in bytes of JSON; default 64 MiB. */
+  stickyBytes?: number;
 }
 
 /** One for all: to tell where it was thrown costs more than the rest of it, and nobody asks. */
@@ -69,11 +71,11 @@ export class WorkflowHost {
   readonly #workflows: ReadonlyMap<string, AnyWorkflow>;
 
   constructor(options: WorkflowHostOptions) {
-    const { store, workflows, stickyRuns = 1000 } = options;
+    const { store, workflows, stickyRuns = 1000, stickyBytes = 64 * 2 ** 20 } = options;
     this.#options = options;
     this.#store = store;
     this.#queues = new ProducerQueues(this.#store, options.settings.maxQueues);
-    this.#cache = stickyRuns > 0 ? new LRUCache({ max: stickyRuns }) : undefined;
+    this.#cache = stickyRuns > 0 ? keepLiveRuns(stickyRuns, stickyBytes) : undefined;
     this.#workflows = new Map(workflows.map((workflow) => [workflow.name, workflow]));
     const names = [WORKFLOW_QUEUE, ...workflows.map(({ name }) => workflowQueue(name))];
     this.#served = new ServedQueues(store, names, (queue) => this.#loopOf(queue));
