@@ -36,7 +36,10 @@ export function addSimulateCommand(program: Command): void {
     .option("--itpm <n>", "input tokens per minute, per key and model (default: no limit)", number(0.001))
     .option("--otpm <n>", "output tokens per minute, per key and model (default: no limit)", number(0.001))
     .addOption(
-      new Option("--charge <policy>", "count the real completion, max_tokens where given, or the completion when it is there")
+      new Option(
+        "--charge <policy>",
+        "count the real completion, max_tokens where given, or the completion when it is there",
+      )
         .choices(["used", "requested", "produced"])
         .default("used"),
     )
