@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { storedSettings } from "../../src/limits/rate-limiter/bottleneck.ts";
 import { bucketSettings } from "../../src/limits/rate-limiter/bucket-settings.ts";
+import { storedSettings } from "../../src/limits/rate-limiter/fleet-bucket.ts";
 
 const PER_MINUTE = [0.5, 1, 3, 10, 60, 61, 85, 86, 100, 500, 6000, 30_000, 3_600_000, 30_000_000, 1e12];
 const BURST_SECONDS = [0.1, 0.5, 1, 2, 10, 60];
@@ -44,8 +44,8 @@ test("the measured settings for 6,000 requests per minute", () => {
   expect(bucketSettings(6000)).toMatchObject({ quantum: 5, maximum: 70 });
   expect(storedSettings(bucketSettings(6000))).toEqual({
     reservoir: 0,
-    reservoirIncreaseAmount: 2,
-    reservoirIncreaseInterval: 20,
+    reservoirIncreaseAmount: 5,
+    reservoirIncreaseInterval: 50,
     reservoirIncreaseMaximum: 70,
     minTime: 0,
   });

@@ -1,24 +1,11 @@
 /**
- * All that knows Bottleneck. Nobody maintains it any more, so what it does wrong for a fleet under load is worked around
- * here: each comment says what it does, why that hurts, and what is done instead. The rest of the limiter sees
- * `BucketConnection` and `FleetBucket`.
+ * All that knows Bottleneck, with fleet-bucket.ts. Nobody maintains it any more, so what it does wrong for a fleet under load
+ * is worked around in these two: each comment says what it does, why that hurts, and what is done instead. The rest of the
+ * limiter sees `BucketConnection` and `FleetBucket`.
  */
 import { setImmediate } from "node:timers/promises";
 import Bottleneck from "bottleneck";
 import { Redis } from "ioredis";
-import type { BucketSettings } from "./bucket-settings.ts";
-
-/**
- * Bottleneck looks for new units every 5 s and wakes waiters only then: 80 % of the rate would be lost. Here a purchase that
- * waits has its bucket filled when a quantum is due, within these bounds; Bottleneck then tells whoever has waited longest,
- * in whatever process. A word that was lost is said again by its own look, which is every second.
- */
-const [MIN_FILL_MS, MAX_FILL_MS, HEARTBEAT_MS] = [10, 250, 1000];
-/** A purchase of a process that died in the midst of it would stay on Bottleneck's books for ever without this. */
-const PURCHASE_EXPIRATION_MS = 60_000;
-const WATCH_MS = 1000;
-/** Bottleneck adds whole units at any interval; small steps keep the bucket close to continuous. */
-const INCREASE_STEP_SECONDS = 0.02;
 
 /** A budget that nobody used for so long, after its last unit was due, leaves nothing in Redis. */
 const KEEP_MS = 7 * 24 * 3_600_000;
@@ -26,6 +13,11 @@ const KEEP_MS = 7 * 24 * 3_600_000;
 const KEEP_TOLERANCE_MS = 3_600_000;
 /** The versions before 0.2 write the clocks of their processes, which synchronised machines have less apart than this. */
 const CLOCK_TOLERANCE_MS = 1000;
+
+/** About so many processes do what Bottleneck has all of them do. */
+export const FEW = 4;
+/** Lua: the clients of a bucket are at hand as KEYS[8]. Redis' own random numbers begin anew in each script. */
+const IS_ONE_OF_FEW = `time[2] % math.max(1, redis.call('ZCARD', KEYS[8])) < ${FEW}`;
 
 /**
  * Every script of Bottleneck runs inside this one, since there is no other way into them:
@@ -40,6 +32,9 @@ const CLOCK_TOLERANCE_MS = 1000;
  * - Bottleneck recognises its two errors by the whole message, but Redis 7 puts `ERR ` before them; and it does nothing
  *   when a heartbeat finds that Redis was emptied. All would wait for ever. Here the prefix goes, and a heartbeat gets the
  *   other error, after which Bottleneck restores the bucket.
+ *
+ * - Each process's heartbeat tells all of what there is, so that nobody waits beside a full bucket whose word was lost. In a fleet of a thousand that is a
+ *   million messages at every beat. Here about four of a beat's processes tell it, and the others only what is new.
  *
  * KEYS: Bottleneck's eight keys of a bucket: 1 settings, 8 when each client was last seen. ARGV: 1 the time in ms, replaced
  * here; the others are the script's own. Returns what the script returns. Bottleneck alone calls it, and each call is a
@@ -57,7 +52,7 @@ const wrapped = (name: string, script: string) => `
   bringBack('nextRequest', now + stored('minTime') * (1 + redis.call('ZCARD', KEYS[8])))
 
   local function script()
-    ${script}
+    ${name === "heartbeat" ? script.replace("process_tick(now, true)", `process_tick(now, ${IS_ONE_OF_FEW})`) : script}
   end
   local reply = script()
 
@@ -80,6 +75,11 @@ const COPY = {
   retryStrategy: (times: number) => Math.min(50 * 2 ** times, 1000),
 };
 
+/** Whoever decides what of its channel's messages Bottleneck gets to see. */
+interface Listener {
+  heard(message: string): string | undefined;
+}
+
 /** The two connections (commands, subscriptions) that all buckets of a process share. */
 export class BucketConnection {
   readonly client: Redis;
@@ -87,6 +87,8 @@ export class BucketConnection {
   readonly #subscriber: Redis;
   readonly #isOwner: boolean;
   readonly #listening = new AbortController();
+  /** By Bottleneck's channel. */
+  readonly #buckets = new Map<string, Listener>();
 
   /**
    * @param subscriber is used, with `redis`, and left to its owner; without it both connections are copies of `redis`,
@@ -97,7 +99,7 @@ export class BucketConnection {
     this.client = subscriber ? redis : redis.duplicate(COPY);
     this.#subscriber = subscriber ?? this.client.duplicate();
     const client = this.#lend(this.client, {
-      duplicate: () => this.#lend(this.#subscriber, {}),
+      duplicate: () => this.#lend(this.#subscriber, { on: this.#onMessage }),
       defineCommand: (name: string, command: { lua: string }) =>
         this.client.defineCommand(name, { ...command, lua: wrapped(name, command.lua) }),
     });
@@ -113,6 +115,29 @@ export class BucketConnection {
   async unsubscribed(): Promise<void> {
     await this.#subscriber.ping();
     await setImmediate();
+  }
+
+  /** What is said on a bucket's channel goes by it first. */
+  join(channel: string, bucket: Listener): void {
+    this.#buckets.set(channel, bucket);
+  }
+
+  leave(channel: string, bucket: Listener): void {
+    if (this.#buckets.get(channel) === bucket) this.#buckets.delete(channel);
+  }
+
+  readonly #onMessage = (event: string, listener: (...args: string[]) => void) => {
+    if (event !== "message") return this.#listen(this.#subscriber, event, listener);
+    this.#listen(this.#subscriber, event, (channel = "", message = "") => {
+      const bucket = this.#buckets.get(channel);
+      const heard = bucket ? bucket.heard(message) : message;
+      if (heard !== undefined) listener(channel, heard);
+    });
+  };
+
+  #listen(connection: Redis, event: string, listener: (...args: string[]) => void): void {
+    connection.on(event, listener);
+    this.#listening.signal.addEventListener("abort", () => connection.off(event, listener));
   }
 
   /** Ends the connections that are copies, and leaves the others as they were. */
@@ -133,10 +158,7 @@ export class BucketConnection {
       disconnect: () => {},
       // BullMQ counts them up and down from what it finds.
       setMaxListeners: () => {},
-      on: (event: string, listener: () => void) => {
-        connection.on(event, listener);
-        this.#listening.signal.addEventListener("abort", () => connection.off(event, listener));
-      },
+      on: (event: string, listener: () => void) => this.#listen(connection, event, listener),
       unsubscribe: (channel: string) => connection.unsubscribe(channel).catch(() => {}),
       ...methods,
     };
@@ -147,154 +169,4 @@ export class BucketConnection {
       },
     });
   }
-}
-
-/** The token bucket of one limit of the fleet: a Bottleneck limiter whose jobs do nothing and weigh one quantum. `open` comes first, `release` last. */
-export class FleetBucket {
-  readonly #connection: BucketConnection;
-  readonly #settings: BucketSettings;
-  readonly #settingsKey: string;
-  readonly #limiter: Bottleneck;
-  #quantum: number;
-  #isFilling = false;
-  #released: Promise<void> | undefined;
-
-  /** @param id names the keys in Redis (`b_<id>_…`), so it carries the hash tag */
-  constructor(connection: BucketConnection, id: string, settings: BucketSettings) {
-    this.#connection = connection;
-    this.#settings = settings;
-    this.#settingsKey = `b_${id}_settings`;
-    this.#quantum = settings.quantum;
-    this.#limiter = new Bottleneck({
-      id,
-      // Without the class, Bottleneck evaluates a `require`, which ES modules do not have.
-      Redis,
-      connection: connection.bottleneck,
-      heartbeatInterval: HEARTBEAT_MS,
-      ...storedSettings(settings),
-    });
-  }
-
-  /**
-   * @param isFirst this process has not written these settings for the fleet yet
-   * @param onFault is called when Redis refuses something that nobody waits for
-   */
-  async open(isFirst: boolean, onFault: (error: unknown) => void): Promise<void> {
-    this.#limiter.on("error", onFault);
-    await this.#limiter.ready();
-    if (isFirst) await this.#assertSettings();
-    this.#quantum = Math.min(this.#quantum, await this.#storedMaximum());
-  }
-
-  /**
-   * Waits until the bucket holds a quantum and takes it. At most one purchase at a time.
-   *
-   * @param dueMs about how long a quantum takes to come
-   * @returns the units bought
-   * @throws when Redis refuses, or the bucket was released meanwhile
-   */
-  async buy(dueMs: number): Promise<number> {
-    const watch = setInterval(() => void this.#releaseWhenTooSmall(), WATCH_MS).unref();
-    const fill = setInterval(
-      () => void this.#fill(),
-      Math.min(MAX_FILL_MS, Math.max(MIN_FILL_MS, dueMs)),
-    ).unref();
-    try {
-      await new Promise<void>((resolve, reject) => {
-        // Resolved from inside the job: the units count from here, without the round trip that ends the job.
-        const bought = async () => resolve();
-        const job = { weight: this.#quantum, expiration: PURCHASE_EXPIRATION_MS };
-        this.#limiter.schedule(job, bought).catch(reject);
-      });
-      return this.#quantum;
-    } finally {
-      clearInterval(watch);
-      clearInterval(fill);
-    }
-  }
-
-  /** Adds what has come since the last time, and tells who waits. While Redis is away nothing piles up. */
-  async #fill(): Promise<void> {
-    if (this.#isFilling) return;
-    this.#isFilling = true;
-    await this.#limiter.currentReservoir().catch(() => {});
-    this.#isFilling = false;
-  }
-
-  /** Adds units, or takes them away. Bottleneck would go over the bucket's size: what does not fit is taken out again. */
-  async add(units: number): Promise<void> {
-    const level = await this.#limiter.incrementReservoir(units);
-    const overflow = Math.min(units, level - this.#settings.maximum);
-    if (overflow > 0) await this.#limiter.incrementReservoir(-overflow);
-  }
-
-  /**
-   * Takes units that have not come yet; whoever buys next waits for them too.
-   * @returns false, and nothing is taken, where the bucket's debt would be larger than `maxDebt`
-   */
-  async borrow(units: number, maxDebt: number): Promise<boolean> {
-    const level = await this.#limiter.incrementReservoir(-units);
-    if (level >= -maxDebt) return true;
-    await this.#limiter.incrementReservoir(units);
-    return false;
-  }
-
-  /** Leaves at most so many units; a negative level is a debt. */
-  async lowerTo(reservoir: number): Promise<void> {
-    if ((await this.#limiter.currentReservoir())! > reservoir)
-      await this.#limiter.updateSettings({ reservoir });
-  }
-
-  /** Rejects a purchase that waits. The same id may be opened again once this has resolved. */
-  release(): Promise<void> {
-    this.#released ??= this.#limiter
-      .stop({ dropWaitingJobs: true })
-      .catch(() => {})
-      .then(() => this.#limiter.disconnect(false))
-      .then(() => this.#connection.unsubscribed())
-      .catch(() => {});
-    return this.#released;
-  }
-
-  /** A job heavier than a maximum that another process lowered would wait for ever: its bucket is released. */
-  async #releaseWhenTooSmall(): Promise<void> {
-    // While Redis is away the next round asks again.
-    const maximum = await this.#storedMaximum().catch(() => Number.POSITIVE_INFINITY);
-    if (this.#quantum > maximum) await this.release();
-  }
-
-  /**
-   * Bottleneck keeps the settings of whoever came first, also of an earlier run. Each process writes its own
-   * once when they differ, so the last one configured wins and a mixed fleet does not write in turns.
-   */
-  async #assertSettings(): Promise<void> {
-    const settings = storedSettings(this.#settings);
-    const { reservoir: _, ...compared } = settings;
-    const wanted = Object.values(compared).map((value) => String(value ?? ""));
-    const current = await this.#connection.client.hmget(this.#settingsKey, ...Object.keys(compared));
-    if (wanted.some((value, index) => value !== current[index])) await this.#limiter.updateSettings(settings);
-  }
-
-  /** What the fleet's bucket holds at most; infinite for a paced one. */
-  async #storedMaximum(): Promise<number> {
-    const text = await this.#connection.client.hget(this.#settingsKey, "reservoirIncreaseMaximum");
-    return text ? Number(text) : Number.POSITIVE_INFINITY;
-  }
-}
-
-/** Whether a purchase was rejected because its bucket was released, and not by Redis. */
-export function isReleased(error: unknown): boolean {
-  return error instanceof Bottleneck.BottleneckError;
-}
-
-/** What Bottleneck stores for the fleet. A paced bucket has no reservoir, but a time between jobs. */
-export function storedSettings({ ratePerSecond, maximum, isPaced }: BucketSettings) {
-  const amount = Math.max(1, Math.round(ratePerSecond * INCREASE_STEP_SECONDS));
-  return {
-    reservoir: isPaced ? null : 0,
-    reservoirIncreaseAmount: isPaced ? null : amount,
-    reservoirIncreaseInterval: isPaced ? null : (amount / ratePerSecond) * 1000,
-    reservoirIncreaseMaximum: isPaced ? null : maximum,
-    minTime: isPaced ? Math.round(1000 / ratePerSecond) : 0,
-  };
 }

@@ -3,10 +3,12 @@ export interface BucketSettings {
   ratePerSecond: number;
   /** Units bought at once. All purchases weigh the same, so none starves behind smaller ones. */
   quantum: number;
+  /** What a quantum may be cut to in a large fleet, since what is left of all of them has to fit into the headroom. */
+  leastQuantum: number;
   /** Most units the shared bucket holds. */
   maximum: number;
-  /** Units that may be had before they have come, out of the headroom, by a call that somebody waits for beside a batch. */
-  maxDebt: number;
+  /** Units of the provider's bucket that stay free. Half of them may be had before they have come, by a call that somebody waits for beside a batch. */
+  headroom: number;
   /** The bucket is too small to hold a unit and headroom: units are granted one by one at even spacing. */
   isPaced: boolean;
 }
@@ -24,21 +26,25 @@ const PACING_JITTER_MS = 100;
  * @param perMinute the limit, greater than 0
  * @param burstSeconds the provider's bucket in seconds of rate
  * @param quantumMs of rate to buy at once
+ * @param leastQuantum what a call takes where all take the same; else a call would be paid in parts, and each process would hold some
  */
 export function bucketSettings(
   perMinute: number,
   burstSeconds = 1,
   quantumMs = DEFAULT_QUANTUM_MS,
+  leastQuantum = Number.POSITIVE_INFINITY,
 ): BucketSettings {
   const ratePerSecond = perMinute / 60;
   const headroomSeconds = Math.max(Math.min(0.3, 0.3 * burstSeconds), 0.03 * burstSeconds);
   const maximum = Math.floor(ratePerSecond * (burstSeconds - headroomSeconds));
   if (maximum < 1) return pacedSettings(ratePerSecond, burstSeconds);
+  const quantum = Math.max(1, Math.round(ratePerSecond * Math.min(quantumMs / 1000, headroomSeconds / 6)));
   return {
     ratePerSecond,
-    quantum: Math.max(1, Math.round(ratePerSecond * Math.min(quantumMs / 1000, headroomSeconds / 6))),
+    quantum,
+    leastQuantum: Math.min(quantum, leastQuantum),
     maximum,
-    maxDebt: Math.floor((ratePerSecond * headroomSeconds) / 2),
+    headroom: ratePerSecond * headroomSeconds,
     isPaced: false,
   };
 }
@@ -51,5 +57,12 @@ function pacedSettings(ratePerSecond: number, burstSeconds: number): BucketSetti
   const intervalMs = 1000 / ratePerSecond;
   const absorbedMs = Math.max(0, burstSeconds * ratePerSecond - 1) * intervalMs;
   const minTime = Math.ceil(intervalMs + Math.max(0, PACING_JITTER_MS - absorbedMs));
-  return { ratePerSecond: 1000 / minTime, quantum: 1, maximum: 1, maxDebt: 0, isPaced: true };
+  return {
+    ratePerSecond: 1000 / minTime,
+    quantum: 1,
+    leastQuantum: 1,
+    maximum: 1,
+    headroom: 0,
+    isPaced: true,
+  };
 }

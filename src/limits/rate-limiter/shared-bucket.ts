@@ -1,6 +1,7 @@
 import type { Logger } from "../../shared/logger.ts";
-import { type BucketConnection, FleetBucket, isReleased } from "./bottleneck.ts";
+import type { BucketConnection } from "./bottleneck.ts";
 import type { BucketSettings } from "./bucket-settings.ts";
+import { FleetBucket, isReleased } from "./fleet-bucket.ts";
 
 const RETIRE_AFTER_MS = 30_000;
 
@@ -52,7 +53,7 @@ export class SharedBucket {
 
   /** Takes units that have not come yet, as far as the headroom bears it; returns whether it did. */
   async borrow(units: number): Promise<boolean> {
-    const { maxDebt } = this.#settings;
+    const maxDebt = Math.floor(this.#settings.headroom / 2);
     if (units > maxDebt) return false;
     const bucket = await this.#open();
     const isLent = await bucket.borrow(units, maxDebt);

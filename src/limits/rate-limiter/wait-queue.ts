@@ -11,6 +11,8 @@ import { PriorityQueue, type Waiter } from "./priority-queue.ts";
 import { SharedBucket } from "./shared-bucket.ts";
 
 const RETRY_MS = 250;
+/** A request counts as one. */
+const LEAST_QUANTA: { [name in LimitName]?: number } = { requests: 1 };
 const LIMIT_SETTINGS = { inputTokens: "itpm", outputTokens: "otpm", tokens: "tpm", requests: "rpm" } as const;
 
 export interface WaitQueueOptions {
@@ -173,7 +175,7 @@ export class WaitQueue {
       return;
     }
     const { connection, keyPrefix, quantumMs, logger } = this.#options;
-    const settings = bucketSettings(perMinute, this.#budget.burstSeconds, quantumMs);
+    const settings = bucketSettings(perMinute, this.#budget.burstSeconds, quantumMs, LEAST_QUANTA[name]);
     if (allotment) {
       allotment.retune(settings);
       return;

@@ -1,0 +1,88 @@
+import { describe, expect, onTestFinished, test } from "vitest";
+import { BucketConnection } from "../../src/limits/rate-limiter/bottleneck.ts";
+import { bucketSettings } from "../../src/limits/rate-limiter/bucket-settings.ts";
+import { FleetBucket } from "../../src/limits/rate-limiter/fleet-bucket.ts";
+import { testNamespace, testRedis } from "../support/redis.ts";
+
+const HOUR_MS = 3_600_000;
+/** 50 a second: 35 in the bucket, 15 left free, three bought at once. */
+const SETTINGS = bucketSettings(3000, 1, 50, 1);
+
+/** A bucket that so many other processes have open, and that holds 30 units. */
+async function openWith(others: number, settings = SETTINGS) {
+  const redis = testRedis();
+  const subscriber = testRedis();
+  const connection = new BucketConnection(redis, subscriber);
+  const id = `{gluellm:${testNamespace()}}:limit`;
+  const names = Array.from({ length: others }, (_, n) => [Date.now() + HOUR_MS, `other-${n}`]).flat();
+  if (others > 0) await redis.zadd(`b_${id}_client_last_seen`, ...names);
+  const bucket = new FleetBucket(connection, id, settings);
+  await bucket.open(true, () => {});
+  onTestFinished(async () => {
+    await bucket.release();
+    await connection.close();
+    redis.disconnect();
+    subscriber.disconnect();
+  });
+  await redis.hset(`b_${id}_settings`, { reservoir: 30 });
+  const own = (await redis.zrange(`b_${id}_client_last_seen`, 0, -1)).find(
+    (name) => !name.startsWith("other"),
+  );
+  return { bucket, own };
+}
+
+/** How often a message is heard in a thousand times, as it is or in other words. */
+function hearings(bucket: FleetBucket, message: string): Map<string | undefined, number> {
+  const counts = new Map<string | undefined, number>();
+  for (let i = 0; i < 1000; i++) {
+    const heard = bucket.heard(message);
+    counts.set(heard, (counts.get(heard) ?? 0) + 1);
+  }
+  return counts;
+}
+
+describe("a process of a thousand", () => {
+  test("watches over few words to others, and always hears its own", async () => {
+    const { bucket, own } = await openWith(999);
+    expect(hearings(bucket, `capacity-priority:12:${own}:7`)).toEqual(
+      new Map([[`capacity-priority:12:${own}:7`, 1000]]),
+    );
+    // Four are expected; so many come once in 10^12 times.
+    expect(
+      hearings(bucket, "capacity-priority:12:other-1:7").get("capacity-priority:12:other-1:7") ?? 0,
+    ).toBeLessThan(30);
+    expect(hearings(bucket, "capacity:12").get("capacity:12") ?? 0).toBeLessThan(30);
+  });
+
+  test("hears that an answer came, and mostly asks for nothing of what is left", async () => {
+    const { bucket } = await openWith(999);
+    const counts = hearings(bucket, "capacity-priority:12::7");
+    expect(counts.get("capacity-priority:12::7") ?? 0).toBeLessThan(30);
+    expect(counts.get("capacity-priority:0::7")).toBeGreaterThan(970);
+  });
+
+  test.each(["capacity:", "blocked:", "message:changed"])("always hears %j", async (message) => {
+    const { bucket } = await openWith(999);
+    expect(hearings(bucket, message)).toEqual(new Map([[message, 1000]]));
+  });
+});
+
+test.each(["capacity:12", "capacity-priority:12:other-1:7", "capacity-priority:12::7"])(
+  "a process of three hears %j as it is",
+  async (message) => {
+    const { bucket } = await openWith(2);
+    expect(hearings(bucket, message)).toEqual(new Map([[message, 1000]]));
+  },
+);
+
+test.each([
+  { others: 0, units: 3, settings: SETTINGS },
+  { others: 4, units: 3, settings: SETTINGS },
+  { others: 6, units: 2, settings: SETTINGS },
+  { others: 49, units: 1, settings: SETTINGS },
+  // A call of many tokens is not paid in parts.
+  { others: 49, units: 3, settings: bucketSettings(3000, 1, 50) },
+])("beside $others others it buys $units at once", async ({ others, units, settings }) => {
+  const { bucket } = await openWith(others, settings);
+  expect(await bucket.buy(50)).toBe(units);
+});
