@@ -14,7 +14,7 @@ async function openWith(others: number, settings = SETTINGS) {
   const subscriber = testRedis();
   const connection = new BucketConnection(redis, subscriber);
   const id = `{gluellm:${testNamespace()}}:limit`;
-  const names = Array.from({ length: others }, (_, n) => [Date.now() + HOUR_MS, `other-${n}`]).flat();
+  const names = Array.from({ length: others }, (_, n) => [String(Date.now() + HOUR_MS), `other-${n}`]).flat();
   if (others > 0) await redis.zadd(`b_${id}_client_last_seen`, ...names);
   const bucket = new FleetBucket(connection, id, settings);
   await bucket.open(true, () => {});
