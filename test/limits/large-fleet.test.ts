@@ -25,7 +25,7 @@ async function openWith(others: number, settings = SETTINGS) {
     subscriber.disconnect();
   });
   await redis.hset(`b_${id}_settings`, { reservoir: 30 });
-  const own = (await redis.zrange(`b_${id}_client_last_seen`, 0, -1)).find(
+  const own = (await redis.zrange(`b_${id}_client_last_seen`, "0", "-1")).find(
     (name) => !name.startsWith("other"),
   );
   return { bucket, own };
