@@ -44,7 +44,7 @@ function longestGapMs(accepted: readonly Arrival[], { from, to }: Span): number 
 
 /** As its sender wrote it into the message. */
 export function waitOf({ lastUserText }: Arrival): number {
-  return Number(/^\d+ (\d+)/.exec(lastUserText)?.[1] ?? 0);
+  return Number(/^[\d.]+ (\d+)/.exec(lastUserText)?.[1] ?? 0);
 }
 
 /** @param sorted ascending */

@@ -19,6 +19,7 @@ const FLEETS = [
 ];
 /** Starting so many takes the machine a while. */
 const WARM_UP_MS = 10_000;
+const WARM_UP_MS_PER_PROCESS = 50;
 
 /** One Redis and one strict budget, and more and more processes that are never without work. */
 export async function many(bench: Bench): Promise<Table> {
@@ -29,7 +30,8 @@ export async function many(bench: Bench): Promise<Table> {
       ...{ slots: SLOTS, sizes: SIZES, simulated },
     }));
     const before = await commandsOf(bench);
-    const run = { gate: "gluellm", limits: LIMITS, latencyMs: LATENCY_MS, warmUpMs: WARM_UP_MS } as const;
+    const warmUpMs = WARM_UP_MS + processes * WARM_UP_MS_PER_PROCESS;
+    const run = { gate: "gluellm", limits: LIMITS, latencyMs: LATENCY_MS, warmUpMs } as const;
     const steadyMs = 2 * bench.steadyMs;
     const { figures, arrivals, span, scriptsPerRequest } = await runLimiter(bench, {
       ...run,
@@ -59,7 +61,7 @@ export async function many(bench: Bench): Promise<Table> {
   }
   return {
     title: "More and more processes",
-    about: `gluellm's limiter, one Redis, ${LIMITS.rpm} RPM and ${LIMITS.tpm / 1e6}M TPM, bound by requests, bucket of 1 s, ${SLOTS} callers per process, ${LATENCY_MS} ms answers, ${seconds(2 * bench.steadyMs)} after ${seconds(WARM_UP_MS)}. Commands are all that Redis ran, those inside of scripts too. Load average ${Math.min(...load).toFixed(0)} to ${Math.max(...load).toFixed(0)} on two cores.`,
+    about: `gluellm's limiter, one Redis, ${LIMITS.rpm} RPM and ${LIMITS.tpm / 1e6}M TPM, bound by requests, bucket of 1 s, ${SLOTS} callers per process, ${LATENCY_MS} ms answers, ${seconds(2 * bench.steadyMs)} after ${seconds(WARM_UP_MS)} and ${WARM_UP_MS_PER_PROCESS} ms for each process. Commands are all that Redis ran, those inside of scripts too. Load average ${Math.min(...load).toFixed(0)} to ${Math.max(...load).toFixed(0)} on two cores.`,
     head: [
       "processes",
       "use",
