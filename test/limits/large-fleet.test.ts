@@ -3,6 +3,7 @@ import { BucketConnection } from "../../src/limits/rate-limiter/bottleneck.ts";
 import { bucketSettings } from "../../src/limits/rate-limiter/bucket-settings.ts";
 import { FleetBucket } from "../../src/limits/rate-limiter/fleet-bucket.ts";
 import { testNamespace, testRedis } from "../support/redis.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 const HOUR_MS = 3_600_000;
 /** 50 a second: 35 in the bucket, 15 left free, three bought at once. */
@@ -61,10 +62,13 @@ describe("a process of a thousand", () => {
     expect(counts.get("capacity-priority:0::7")).toBeGreaterThan(970);
   });
 
-  test.each(["capacity:", "blocked:", "message:changed"])("always hears %j", async (message) => {
-    const { bucket } = await openWith(999);
-    expect(hearings(bucket, message)).toEqual(new Map([[message, 1000]]));
-  });
+  test.each(["capacity:", "blocked:", "message:changed", "message:a:b:c"])(
+    "always hears %j",
+    async (message) => {
+      const { bucket } = await openWith(999);
+      expect(hearings(bucket, message)).toEqual(new Map([[message, 1000]]));
+    },
+  );
 });
 
 test.each(["capacity:12", "capacity-priority:12:other-1:7", "capacity-priority:12::7"])(
@@ -85,4 +89,15 @@ test.each([
 ])("beside $others others it buys $units at once", async ({ others, units, settings }) => {
   const { bucket } = await openWith(others, settings);
   expect(await bucket.buy(50)).toBe(units);
+});
+
+test("a process that need not wait buys more each time", async () => {
+  const { bucket } = await openWith(49, { ...SETTINGS, quantum: 5 });
+  const bought: number[] = [];
+  // A purchase that a busy machine makes slow begins anew.
+  await waitFor("the whole quantum", async () => {
+    bought.push(await bucket.buy(50));
+    return bought.at(-1) === 5;
+  });
+  expect(bought.slice(-4)).toEqual([1, 2, 4, 5]);
 });

@@ -14,6 +14,8 @@ const FLEET_FILL_MS = 10;
 /** A purchase of a process that died in the midst of it would stay on Bottleneck's books for ever without this. */
 const PURCHASE_EXPIRATION_MS = 60_000;
 const WATCH_MS = 1000;
+/** A purchase that took so long waited for new units. */
+const CONTENDED_MS = 30;
 
 /** The token bucket of one limit of the fleet: a Bottleneck limiter whose jobs do nothing and weigh one quantum. `open` comes first, `release` last. */
 export class FleetBucket {
@@ -27,6 +29,8 @@ export class FleetBucket {
   #clientId = "";
   /** Processes that have it open, as far as this one knows. */
   #fleetSize = 1;
+  /** Units that may be bought at once after a purchase that did not wait. */
+  #grown = 0;
   #released: Promise<void> | undefined;
 
   /** @param id names the keys in Redis (`b_<id>_…`), so it carries the hash tag */
@@ -71,6 +75,7 @@ export class FleetBucket {
    */
   async buy(dueMs: number): Promise<number> {
     const units = this.#unitsAtOnce;
+    const startedAtMs = performance.now();
     const watch = setInterval(() => void this.#releaseWhenTooSmall(units), WATCH_MS).unref();
     let fill: NodeJS.Timeout | undefined;
     const fillLater = () => {
@@ -88,6 +93,8 @@ export class FleetBucket {
         const job = { weight: units, expiration: PURCHASE_EXPIRATION_MS };
         this.#limiter.schedule(job, bought).catch(reject);
       });
+      const isContended = performance.now() - startedAtMs >= CONTENDED_MS;
+      this.#grown = isContended ? 0 : 2 * units;
       return units;
     } finally {
       clearTimeout(fill);
@@ -103,16 +110,18 @@ export class FleetBucket {
    */
   heard(message: string): string | undefined {
     const [kind, units, client, word] = message.split(":");
-    const isToAll = client === undefined ? kind !== "capacity" || units === "" : client === this.#clientId;
-    if (isToAll || Math.random() * this.#fleetSize < FEW) return message;
+    const isForFew =
+      kind === "capacity" ? units !== "" : kind === "capacity-priority" && client !== this.#clientId;
+    if (!isForFew || Math.random() * this.#fleetSize < FEW) return message;
     // The answer that is awaited.
     return client === "" ? `${kind}:0::${word}` : undefined;
   }
 
+  /** What all may have left over of a purchase fits into the headroom; one that need not wait, since the others have no work, buys more each time. */
   get #unitsAtOnce(): number {
     const { headroom, leastQuantum } = this.#settings;
     const share = Math.floor(headroom / this.#fleetSize);
-    return Math.min(this.#quantum, Math.max(leastQuantum, share));
+    return Math.min(this.#quantum, Math.max(leastQuantum, share, this.#grown));
   }
 
   /** In a large fleet each one fills more rarely, as all who wait do it. */
