@@ -25,11 +25,12 @@ async function openWith(others: number, settings = SETTINGS) {
     redis.disconnect();
     subscriber.disconnect();
   });
-  await redis.hset(`b_${id}_settings`, { reservoir: 30 });
+  const setLevel = (reservoir: number) => redis.hset(`b_${id}_settings`, { reservoir });
+  await setLevel(30);
   const own = (await redis.zrange(`b_${id}_client_last_seen`, "0", "-1")).find(
     (name) => !name.startsWith("other"),
   );
-  return { bucket, own };
+  return { bucket, own, redis, connection, channel: `b_${id}`, setLevel };
 }
 
 /** How often a message is heard in a thousand times, as it is or in other words. */
@@ -69,6 +70,20 @@ describe("a process of a thousand", () => {
       expect(hearings(bucket, message)).toEqual(new Map([[message, 1000]]));
     },
   );
+});
+
+test("a process that waits beside a full bucket hears all, as the word for it was lost", async () => {
+  const { bucket, redis, connection, channel, setLevel } = await openWith(99);
+  connection.join(channel, {
+    heard: (message) => (message.startsWith("capacity-priority") ? undefined : bucket.heard(message)),
+  });
+  await setLevel(-5);
+  const buying = bucket.buy(50);
+  await waitFor("it waits", async () => (await redis.hvals(`${channel}_client_num_queued`)).includes("1"));
+  await setLevel(30);
+  await waitFor("its look", () => hearings(bucket, "capacity:30").get("capacity:30") === 1000);
+  await redis.publish(channel, "capacity:30");
+  expect(await buying).toBe(1);
 });
 
 test.each(["capacity:12", "capacity-priority:12:other-1:7", "capacity-priority:12::7"])(

@@ -31,6 +31,8 @@ export class FleetBucket {
   #fleetSize = 1;
   /** Units that may be bought at once after a purchase that did not wait. */
   #grown = 0;
+  /** There is what its purchase waits for: the word may have been lost. */
+  #isForgotten = false;
   #released: Promise<void> | undefined;
 
   /** @param id names the keys in Redis (`b_<id>_…`), so it carries the hash tag */
@@ -81,7 +83,8 @@ export class FleetBucket {
     const fillLater = () => {
       fill = setTimeout(async () => {
         // While Redis is away nothing piles up.
-        await this.#limiter.currentReservoir().catch(() => {});
+        const level = await this.#limiter.currentReservoir().catch(() => null);
+        this.#isForgotten = level !== null && level >= units;
         if (fill) fillLater();
       }, this.#fillMs(dueMs)).unref();
     };
@@ -99,6 +102,7 @@ export class FleetBucket {
     } finally {
       clearTimeout(fill);
       fill = undefined;
+      this.#isForgotten = false;
       clearInterval(watch);
     }
   }
@@ -112,7 +116,7 @@ export class FleetBucket {
     const [kind, units, client, word] = message.split(":");
     const isForFew =
       kind === "capacity" ? units !== "" : kind === "capacity-priority" && client !== this.#clientId;
-    if (!isForFew || Math.random() * this.#fleetSize < FEW) return message;
+    if (!isForFew || this.#isForgotten || Math.random() * this.#fleetSize < FEW) return message;
     // The answer that is awaited.
     return client === "" ? `${kind}:0::${word}` : undefined;
   }
