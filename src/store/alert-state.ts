@@ -57,25 +57,58 @@ export async function releaseAlert({ redis, keys }: Store, alert: string): Promi
   await redis.del(keys.alertClaim(alert));
 }
 
-export async function readAlerts({ redis, keys }: Store): Promise<Map<string, AlertState>> {
+interface StoredAlert {
+  state: AlertState;
+  /** By which Redis has it. */
+  text: string;
+}
+
+/** Returns how alerts stand. What cannot be read is as if it had not been told. */
+export async function readAlerts({ redis, keys }: Store): Promise<Map<string, StoredAlert>> {
   const entries = Object.entries(await redis.hgetall(keys.alerts));
   return new Map(
-    entries.flatMap(([alert, json]): [string, AlertState][] => {
-      const state = stateSchema.safeParse(parseJson(json));
-      return state.success ? [[alert, state.data]] : [];
+    entries.map(([alert, text]) => {
+      const { data: state = { isFiring: false } } = stateSchema.safeParse(parseJson(text));
+      return [alert, { state, text }];
     }),
   );
 }
 
-/** Writes how alerts stand; undefined: nothing need be kept of it. */
-export async function saveAlerts(
-  { redis, keys }: Store,
-  states: ReadonlyMap<string, AlertState | undefined>,
-): Promise<void> {
-  const pipeline = redis.multi();
-  for (const [alert, state] of states) {
-    if (state) pipeline.hset(keys.alerts, alert, JSON.stringify(state));
-    else pipeline.hdel(keys.alerts, alert);
-  }
-  await pipeline.expire(keys.alerts, ALERTS_TTL_SECONDS).exec();
+/**
+ * Writes how alerts stand. Keys: the hash of alerts. Arguments: its life; then of each alert its name, the text that was read of it (empty: none) and the new one
+ * (empty: none is needed). Returns nothing. Called after each look. Fence: the text that was read: a process that stood still while it
+ * looked would write that an alert is not told which another has told, and nobody would tell its end.
+ */
+const SAVE = new Script({
+  keys: ["alerts"],
+  args: { ttlSeconds: "number" },
+  moreArgs: "changes",
+  lua: `
+    for i = 1, #changes, 3 do
+      local alert, read, state = changes[i], changes[i + 1], changes[i + 2]
+      if (redis.call('HGET', alerts, alert) or '') == read then
+        if state == '' then redis.call('HDEL', alerts, alert) else redis.call('HSET', alerts, alert, state) end
+      end
+    end
+    redis.call('EXPIRE', alerts, ttlSeconds)
+  `,
+});
+
+/** What becomes of an alert that was read. */
+export interface AlertChange {
+  alert: string;
+  /** As it was read; undefined: there was none. */
+  text: string | undefined;
+  /** Undefined: nothing need be kept of it. */
+  state: AlertState | undefined;
+}
+
+/** Writes how alerts stand, where that has not changed since they were read: the next look judges those anew. */
+export async function saveAlerts({ redis, keys }: Store, changes: readonly AlertChange[]): Promise<void> {
+  const texts = changes.flatMap(({ alert, text = "", state }) => [
+    alert,
+    text,
+    state ? JSON.stringify(state) : "",
+  ]);
+  await SAVE.run(redis, { alerts: keys.alerts }, { ttlSeconds: ALERTS_TTL_SECONDS }, { args: texts });
 }

@@ -56,10 +56,10 @@ export class AlertJudge {
     );
     const alerts = new Set([...found.keys(), ...states.keys()]);
     const judged = [...alerts].map(async (alert) => {
-      const state = states.get(alert) ?? { isFiring: false };
-      return [alert, await this.#next(alert, state, found.get(alert), now)] as const;
+      const { state = { isFiring: false }, text } = states.get(alert) ?? {};
+      return { alert, text, state: await this.#next(alert, state, found.get(alert), now) };
     });
-    if (judged.length > 0) await saveAlerts(store, new Map(await Promise.all(judged)));
+    if (judged.length > 0) await saveAlerts(store, await Promise.all(judged));
   }
 
   /** Tells what is new of an alert. Returns how it stands then; undefined: nothing need be kept of it. */

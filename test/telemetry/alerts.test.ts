@@ -5,6 +5,7 @@ import type { AlertSettings } from "../../src/shared/metrics-settings.ts";
 import { modelRef } from "../../src/shared/model-name.ts";
 import { completionQueueName } from "../../src/shared/queue-name.ts";
 import { loadSettings } from "../../src/shared/settings.ts";
+import { readAlerts, saveAlerts } from "../../src/store/alert-state.ts";
 import { ClockWatch } from "../../src/store/clock-watch.ts";
 import { addOutcomes } from "../../src/store/fleet-outcomes.ts";
 import { registerQueue } from "../../src/store/queue-registry.ts";
@@ -89,6 +90,27 @@ test("what an hour and a day may cost; a webhook that fails is asked again, and 
   });
   await addOutcomes(store, sums(1, 0, 10), none);
   await waitFor("the day's alert", () => states().includes("alert.spend_day firing"));
+});
+
+test("a look that another one has overtaken writes nothing over it", async () => {
+  const store = testStore(testNamespace());
+  const alert = "breaker_open:simulator:test";
+  const stands = async () => (await readAlerts(store)).get(alert);
+  const firing = { since: 1, toldAt: 2, isFiring: true };
+  await saveAlerts(store, [{ alert, text: undefined, state: firing }]);
+  const { text } = (await stands()) ?? {};
+  // It had found no message, nor what came of it.
+  await saveAlerts(store, [{ alert, text: undefined, state: { since: 1, isFiring: false } }]);
+  expect((await stands())?.state).toEqual(firing);
+  await saveAlerts(store, [{ alert, text, state: { toldAt: 2, isFiring: false } }]);
+  await saveAlerts(store, [{ alert, text, state: undefined }]);
+  expect((await stands())?.state).toEqual({ toldAt: 2, isFiring: false });
+  await saveAlerts(store, [{ alert, text: (await stands())?.text, state: undefined }]);
+  expect(await stands()).toBeUndefined();
+  // What somebody else has spoilt does not stay.
+  await store.redis.hset(store.keys.alerts, alert, "{broken");
+  await saveAlerts(store, [{ alert, text: (await stands())?.text, state: firing }]);
+  expect((await stands())?.state).toEqual(firing);
 });
 
 test("jobs that nobody takes, and a breaker that stays open", async () => {
