@@ -29,9 +29,8 @@ export class Execution {
   onActivity: () => void = () => {};
   outcome: RunOutcome | undefined;
   isCancelled = false;
-  /** Entries delivered. */
+  /** Entries delivered, and bytes of JSON of their values: the function may hold these, or have let them go. */
   seen = 0;
-  /** Bytes of JSON of what was delivered: the function may hold it, or have let it go. */
   deliveredBytes = 0;
   /** The latest time in the entries delivered. */
   now: number;
@@ -61,7 +60,6 @@ export class Execution {
   #isContinuing = false;
   /** Begins the names of all steps of this part of the run. */
   readonly scope: string;
-
   readonly #run: (execution: Execution) => Promise<unknown>;
   #isStarted = false;
 

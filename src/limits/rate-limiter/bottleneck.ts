@@ -32,7 +32,6 @@ const IS_ONE_OF_FEW = `time[2] % math.max(1, redis.call('ZCARD', KEYS[8])) < ${F
  * - Bottleneck recognises its two errors by the whole message, but Redis 7 puts `ERR ` before them; and it does nothing
  *   when a heartbeat finds that Redis was emptied. All would wait for ever. Here the prefix goes, and a heartbeat gets the
  *   other error, after which Bottleneck restores the bucket.
- *
  * - Each process's heartbeat tells all of what there is, so that nobody waits beside a full bucket whose word was lost. In a fleet of a thousand that is a
  *   million messages at every beat. Here about four of a beat's processes tell it, and the others only what is new.
  *

@@ -2,6 +2,7 @@ import Bottleneck from "bottleneck";
 import { Redis } from "ioredis";
 import { type BucketConnection, FEW } from "./bottleneck.ts";
 import type { BucketSettings } from "./bucket-settings.ts";
+import { WAITED_MS } from "./supply-estimate.ts";
 
 /**
  * Bottleneck looks for new units every 5 s and wakes waiters only then: 80 % of the rate would be lost. Here a purchase that
@@ -14,8 +15,6 @@ const FLEET_FILL_MS = 10;
 /** A purchase of a process that died in the midst of it would stay on Bottleneck's books for ever without this. */
 const PURCHASE_EXPIRATION_MS = 60_000;
 const WATCH_MS = 1000;
-/** A purchase that took so long waited for new units. */
-const CONTENDED_MS = 30;
 
 /** The token bucket of one limit of the fleet: a Bottleneck limiter whose jobs do nothing and weigh one quantum. `open` comes first, `release` last. */
 export class FleetBucket {
@@ -96,8 +95,8 @@ export class FleetBucket {
         const job = { weight: units, expiration: PURCHASE_EXPIRATION_MS };
         this.#limiter.schedule(job, bought).catch(reject);
       });
-      const isContended = performance.now() - startedAtMs >= CONTENDED_MS;
-      this.#grown = isContended ? 0 : 2 * units;
+      const hasWaited = performance.now() - startedAtMs >= WAITED_MS;
+      this.#grown = hasWaited ? 0 : 2 * units;
       return units;
     } finally {
       clearTimeout(fill);

@@ -1,5 +1,5 @@
 /** A purchase that took longer than this found the fleet's bucket empty. */
-const WAITED_MS = 30;
+export const WAITED_MS = 30;
 const SMOOTHING = 0.3;
 
 /**
